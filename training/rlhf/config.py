@@ -1,0 +1,328 @@
+"""Every setting of the engine, as frozen dataclasses that read and write JSON or YAML.
+
+Torch-free: the web side shows and edits these. Unknown keys and wrong types are errors,
+because a misspelt setting that is silently ignored costs a training run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A setting has an unknown name, a wrong type or an impossible value."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) instead of full training."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+    def __post_init__(self) -> None:
+        _require(self.r >= 1, "lora.r must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyModelConfig:
+    """Shape of a Llama-style model trained from scratch, with its own tokenizer."""
+
+    vocab_size: int = 768
+    hidden_size: int = 128
+    layers: int = 4
+    heads: int = 4
+    intermediate_size: int = 384
+    context: int = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A model to start from: a hub id or a folder, or a tiny one built on the spot."""
+
+    path: str = ""
+    """Hub id or local folder of a causal language model; empty means `tiny`."""
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    lora: LoraConfig | None = None
+    """None trains all weights."""
+    tiny: TinyModelConfig | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig:
+    """Supervised fine-tuning of a starter policy on chats (rows: {"messages": [...]})."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: str = ""
+    """JSONL of {"messages": [{"role", "content"}, ...]}; loss on assistant turns only."""
+    epochs: float = 3.0
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    warmup_ratio: float = 0.05
+    weight_decay: float = 0.01
+    max_length: int = 192
+    max_steps: int = -1
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """Bradley-Terry reward model on vote fractions (soft labels)."""
+
+    epochs: float = 4.0
+    batch_size: int = 16
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.01
+    warmup_ratio: float = 0.1
+    max_length: int = 512
+    """Longer pairs lose tokens from the left of the prompt and are counted."""
+    margin: float = 0.0
+    """Subtracted from the logit in favour of the winner (Llama 2, arXiv 2307.09288, eq. 2)."""
+    centre: float = 0.01
+    """Weight of (r_a + r_b)^2, which centres the scores (Eisenstein et al. 2023)."""
+    early_stopping: bool = True
+    """Keep the epoch with the lowest loss on a slice of the training prompts."""
+    lora: LoraConfig | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    warm_start: bool = False
+    """Start from the last reward model instead of the fixed base."""
+    checkpoint_every: int = 20
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "reward.batch_size must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """Proximal policy optimisation (Schulman et al. 2017) against a reward model."""
+
+    updates: int = 24
+    """Rollout batches; one batch is `batch_size` prompts with one response each."""
+    batch_size: int = 32
+    minibatch_size: int = 32
+    epochs: int = 4
+    """Passes over each rollout batch."""
+    gradient_accumulation: int = 1
+    learning_rate: float = 3e-4
+    critic_learning_rate: float | None = None
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    temperature: float = 1.0
+    """Rollouts use temperature only (top-p 1, top-k 0)."""
+    max_new_tokens: int = 64
+    max_prompt_length: int = 256
+    gamma: float = 1.0
+    lam: float = 0.95
+    clip_ratio: float = 0.2
+    clip_value: float = 0.2
+    value_coef: float = 0.1
+    entropy_coef: float = 0.0
+    kl_coef: float = 0.05
+    kl_estimator: Literal["k1", "k3"] = "k1"
+    kl_target: float | None = None
+    """Adaptive coefficient (Ziegler et al. 2019, arXiv 1909.08593, section 2.2); None is fixed."""
+    kl_horizon: int | None = None
+    """Episodes; None means this round's episodes, or the controller is inert."""
+    stop_kl: float | None = None
+    """End the round when the mean per-sequence KL of an update exceeds this (nats)."""
+    target_update_kl: float | None = 0.1
+    """Leave the remaining epochs of a batch when approximate KL(old, new) per token exceeds this."""
+    whiten_advantages: bool = True
+    whiten_rewards: bool = False
+    score_clip: float | None = 5.0
+    normalise_scores: bool = False
+    missing_eos_penalty: float = 1.0
+    length_penalty: float = 0.0
+    """Subtracted from the score per response token."""
+    lora: LoraConfig | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = 4
+
+    def __post_init__(self) -> None:
+        _require(
+            self.batch_size % self.minibatch_size == 0,
+            "ppo.batch_size must be a multiple of ppo.minibatch_size",
+        )
+        _require(
+            self.minibatch_size % self.gradient_accumulation == 0,
+            "ppo.minibatch_size must be a multiple of ppo.gradient_accumulation",
+        )
+        _require(
+            0 < self.lam <= 1 and 0 < self.gamma <= 1, "ppo.gamma and ppo.lam must lie in (0, 1]"
+        )
+        _require(self.temperature > 0, "ppo.temperature must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """Completions of the new policy for the labelling queue."""
+
+    prompts: int = 200
+    per_prompt: int = 4
+    temperature: float = 0.9
+    top_p: float = 1.0
+    max_new_tokens: int = 64
+    batch_size: int = 64
+    held_out_share: float = 0.15
+    """Share of sampled prompts that are held out: their votes only ever measure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """New policy against the one before it, on held-out prompts."""
+
+    prompts: int = 200
+    temperature: float = 0.7
+    max_new_tokens: int = 64
+    batch_size: int = 64
+    samples: int = 12
+    """Before-and-after examples kept for people to read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposeConfig:
+    """Which pairs to queue: greedy Fisher D-optimal batch beside a random stream."""
+
+    pairs: int = 300
+    random_share: float = 0.3
+    evaluation_pairs: int = 40
+    """Blind pairs of policy against reference policy on held-out prompts."""
+    features: int = 64
+    """Dimensions of the frozen features after projection."""
+    cold_start_votes: int = 100
+    """With fewer votes than this every pair is drawn at random."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """Bounds inside which a candidate policy may be promoted (DESIGN: gates)."""
+
+    reward_accuracy_min: float = 0.6
+    kl_max: float = 40.0
+    """Mean KL per response to the supervised starter, nats."""
+    length_ratio_min: float = 0.5
+    length_ratio_max: float = 2.0
+    distinct2_ratio_min: float = 0.5
+    repetition_max: float = 0.2
+    win_rate_min: float = 0.5
+    """Lower bound of the 95 % interval of the win rate by the second reward model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundConfig:
+    """One turn of the loop, whole: written to RUN_DIR/config.json and never changed."""
+
+    starter: str = ""
+    """Folder of the supervised starter: reward-model base and KL reference of every round."""
+    policy: str = ""
+    """Folder of the last promoted policy; empty means the starter."""
+    last_reward: str = ""
+    """Folder of the last reward model, for `reward.warm_start`."""
+    number: int = 1
+    seed: int = 0
+    threads: int = 0
+    """CPU threads; 0 leaves torch's default. Fixed threads make runs exactly repeatable."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    propose: ProposeConfig = field(default_factory=ProposeConfig)
+    gates: GateConfig = field(default_factory=GateConfig)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a config as plain JSON-ready data."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))  # type: ignore[no-any-return]
+
+
+def from_dict(cls: type[T], data: dict[str, Any], *, where: str = "") -> T:
+    """Build a config from plain data.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or an impossible value, named by its path.
+    """
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise ConfigError(f"{where or cls.__name__}: unknown setting {', '.join(unknown)}")
+    values = {
+        key: _coerce(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in data.items()
+    }
+    return cls(**values)
+
+
+def _coerce(hint: Any, value: Any, where: str) -> Any:
+    """Check `value` against a type hint of one of the dataclasses above."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _coerce_union(args, value, where)
+    if origin is Literal:
+        _require(value in args, f"{where} must be one of {', '.join(map(str, args))}")
+        return value
+    if origin is tuple:
+        _require(isinstance(value, list | tuple), f"{where} must be a list")
+        return tuple(_coerce(args[0], item, where) for item in value)
+    if dataclasses.is_dataclass(hint):
+        _require(isinstance(value, dict), f"{where} must be a mapping")
+        return from_dict(typing.cast("type[Any]", hint), value, where=where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            raise ConfigError(f"{where} must be a number, not {value!r}") from None
+    _require(type(value) is hint, f"{where} must be {hint.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _coerce_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in args:
+        return None
+    options = [arg for arg in args if arg is not type(None)]
+    for option in options[:-1]:
+        try:
+            return _coerce(option, value, where)
+        except ConfigError:
+            continue
+    return _coerce(options[-1], value, where)
+
+
+def load(cls: type[T], path: str | Path) -> T:
+    """Read a config from a YAML or JSON file.
+
+    Raises:
+        ConfigError: the file cannot be read, or `from_dict` refuses its content.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text("utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings")
+    return from_dict(cls, data)
+
+
+def dump(config: Any, path: str | Path) -> None:
+    """Write a config as JSON."""
+    Path(path).write_text(json.dumps(to_dict(config), indent=2) + "\n", "utf-8")
