@@ -144,7 +144,7 @@ class PPOConfig:
     stop_kl: float | None = None
     """End the round when the mean per-sequence KL of an update exceeds this (nats)."""
     target_update_kl: float | None = 0.1
-    """Leave the remaining epochs of a batch when approximate KL(old, new) per token exceeds this."""
+    """Leave a batch's remaining epochs when approximate KL(old, new) per token exceeds this."""
     whiten_advantages: bool = True
     whiten_rewards: bool = False
     score_clip: float | None = 5.0

@@ -25,7 +25,7 @@ def test_a_wrong_type_is_named_with_its_path() -> None:
 
 
 def test_an_impossible_value_is_refused() -> None:
-    with pytest.raises(ConfigError, match="multiple of ppo.minibatch_size"):
+    with pytest.raises(ConfigError, match=r"multiple of ppo\.minibatch_size"):
         PPOConfig(batch_size=10, minibatch_size=4)
 
 

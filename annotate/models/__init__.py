@@ -1,0 +1,26 @@
+"""The labelling side's tables. One module per group of tables that change together."""
+
+from __future__ import annotations
+
+from annotate.models.assignment import Assignment, VoteRevision
+from annotate.models.content import Completion, Prompt
+from annotate.models.dataset import DatasetVersion
+from annotate.models.pair import Label, Pair
+from annotate.models.people import Installation, Invitation, Membership
+from annotate.models.project import Guideline, ModelNote, Project
+
+__all__ = [
+    "Assignment",
+    "Completion",
+    "DatasetVersion",
+    "Guideline",
+    "Installation",
+    "Invitation",
+    "Label",
+    "Membership",
+    "ModelNote",
+    "Pair",
+    "Project",
+    "Prompt",
+    "VoteRevision",
+]

@@ -1,0 +1,124 @@
+"""Assignments: a lease and a vote in one row, so that neither can exist twice."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from annotate.models.pair import Pair
+
+
+class Choice(models.TextChoices):
+    A = "a", "A is better"
+    B = "b", "B is better"
+    TIE = "tie", "About the same"
+    BOTH_BAD = "both_bad", "Both are bad"
+
+
+class Side(models.TextChoices):
+    A = "a", "A on the left"
+    B = "b", "B on the left"
+
+
+class Assignment(models.Model):
+    """One annotator's place on one pair.
+
+    reserved -> voted or skipped by the person; reserved -> released when the lease expires.
+    The choice is about the completions (a, b), never about the side of the screen.
+    """
+
+    class State(models.TextChoices):
+        RESERVED = "reserved", "Reserved"
+        VOTED = "voted", "Voted"
+        SKIPPED = "skipped", "Skipped"
+        RELEASED = "released", "Released"
+
+    pair = models.ForeignKey(Pair, on_delete=models.CASCADE, related_name="assignments")
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="assignments"
+    )
+    token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.RESERVED)
+    left = models.CharField(max_length=1, choices=Side.choices)
+    stream = models.CharField(max_length=8, choices=Pair.Stream.choices)
+    propensity = models.FloatField(
+        default=1.0, help_text="Probability with which this arm was drawn at lease time."
+    )
+    leased_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+
+    choice = models.CharField(max_length=10, choices=Choice.choices, blank=True)
+    strength = models.PositiveSmallIntegerField(default=0)
+    reasons: models.JSONField[list[str]] = models.JSONField(default=list)
+    comment = models.TextField(blank=True)
+    skip_reason = models.CharField(max_length=40, blank=True)
+    voted_at = models.DateTimeField(null=True)
+    seq = models.PositiveIntegerField(
+        null=True, help_text="Order in which the pair's votes were cast, from 1."
+    )
+    active_ms = models.PositiveIntegerField(null=True)
+    guideline_version = models.PositiveIntegerField(default=1)
+    surplus = models.BooleanField(
+        default=False, help_text="Came after the lease expired and the pair had filled."
+    )
+    simulated = models.BooleanField(default=False)
+    revision = models.PositiveSmallIntegerField(default=1)
+    frozen_from = models.PositiveIntegerField(
+        null=True, help_text="First dataset version that holds this standing vote."
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["annotator", "pair"], name="one_place_per_person"),
+            models.CheckConstraint(
+                condition=~Q(state="voted")
+                | (~Q(choice="") & Q(voted_at__isnull=False) & Q(seq__isnull=False)),
+                name="a_vote_is_complete",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="reserved") | Q(expires_at__isnull=False),
+                name="a_lease_expires",
+            ),
+            models.CheckConstraint(
+                condition=Q(strength__gte=0, strength__lte=3), name="strength_0_to_3"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state="reserved"), name="lease_expiry"),
+            models.Index(fields=["annotator", "-voted_at"], name="votes_of_a_person"),
+            models.Index(fields=["pair", "seq"], condition=Q(state="voted"), name="votes_in_order"),
+        ]
+
+    def __str__(self) -> str:
+        return f"assignment {self.token}"
+
+
+class VoteRevision(models.Model):
+    """A vote that a dataset version holds and that was later corrected or taken back.
+
+    Dataset version N holds exactly the standing votes with frozen_from <= N and the
+    revisions with frozen_from <= N <= frozen_until.
+    """
+
+    assignment = models.ForeignKey(Assignment, on_delete=models.CASCADE, related_name="revisions")
+    revision = models.PositiveSmallIntegerField()
+    choice = models.CharField(max_length=10, choices=Choice.choices)
+    strength = models.PositiveSmallIntegerField()
+    reasons: models.JSONField[list[str]] = models.JSONField(default=list)
+    comment = models.TextField(blank=True)
+    voted_at = models.DateTimeField()
+    seq = models.PositiveIntegerField()
+    active_ms = models.PositiveIntegerField(null=True)
+    guideline_version = models.PositiveIntegerField()
+    surplus = models.BooleanField()
+    frozen_from = models.PositiveIntegerField()
+    frozen_until = models.PositiveIntegerField()
+    replaced_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["assignment", "revision"], name="revision_once"),
+        ]

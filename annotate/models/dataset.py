@@ -1,0 +1,32 @@
+"""Dataset versions: immutable snapshots of a project's votes."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from annotate.models.project import Project
+
+
+class DatasetVersion(models.Model):
+    """A numbered snapshot; which votes it holds follows from their frozen_from columns."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="dataset_versions")
+    number = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64, help_text="Of its votes export, simulated included.")
+    n_pairs = models.PositiveIntegerField()
+    n_votes = models.PositiveIntegerField()
+    n_simulated = models.PositiveIntegerField(default=0)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "number"], name="dataset_version_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.project.slug} v{self.number}"

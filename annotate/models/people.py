@@ -1,0 +1,105 @@
+"""Who may do what in which project, and how people get in."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from annotate.models.project import Project
+
+
+class Role(models.TextChoices):
+    ANNOTATOR = "annotator", "Annotator"
+    REVIEWER = "reviewer", "Reviewer"
+    ADMIN = "admin", "Admin"
+
+    @classmethod
+    def at_least(cls, role: str) -> list[str]:
+        """Roles that include `role`'s rights, lowest first."""
+        return cls.values[cls.values.index(role) :]
+
+
+def new_pseudonym() -> str:
+    return "ann-" + secrets.token_hex(4)
+
+
+class Membership(models.Model):
+    """One person's place in one project."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
+    )
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.ANNOTATOR)
+    pseudonym = models.CharField(max_length=20, default=new_pseudonym)
+    active = models.BooleanField(default=True)
+    weight = models.FloatField(default=1.0)
+    simulated = models.BooleanField(default=False)
+    left_balance = models.IntegerField(
+        default=0, help_text="Times A was left minus times B was left, to balance the sides."
+    )
+    joined_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "user"], name="member_once"),
+            models.UniqueConstraint(fields=["project", "pseudonym"], name="pseudonym_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.project} ({self.role})"
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def open(self) -> InvitationQuerySet:
+        return self.filter(accepted_at=None, expires_at__gt=timezone.now())
+
+    def for_token(self, token: str) -> InvitationQuerySet:
+        """Open invitations matching a link's token (only its hash is stored)."""
+        return self.open().filter(token_hash=hashlib.sha256(token.encode()).hexdigest())
+
+
+class Invitation(models.Model):
+    """A link that lets one person in once, until it expires."""
+
+    LIFETIME = timedelta(days=7)
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.ANNOTATOR)
+    note = models.CharField(max_length=120, blank=True)
+    token_hash = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField()
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    accepted_at = models.DateTimeField(null=True)
+
+    objects = InvitationQuerySet.as_manager()
+
+
+class Installation(models.Model):
+    """One row: names this installation, so that several can share a home and a queue server."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    uuid = models.UUIDField(default=uuid.uuid4)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="one_installation"),
+        ]
+
+    @classmethod
+    def current(cls) -> Installation:
+        return cls.objects.get_or_create(id=1)[0]

@@ -1,0 +1,130 @@
+"""Projects, the versions of their guidelines, and what training reports about its models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.urls import reverse
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def for_user(self, user: User, role: str = "annotator") -> ProjectQuerySet:
+        """Projects in which `user` has at least `role`; superusers have every role."""
+        if user.is_superuser:
+            return self
+        from annotate.models.people import Role
+
+        return self.filter(
+            memberships__user=user,
+            memberships__active=True,
+            memberships__role__in=Role.at_least(role),
+        )
+
+
+class Project(models.Model):
+    """A question put to annotators about the completions of one policy."""
+
+    class Votes(models.TextChoices):
+        CONSENSUS = "consensus", "Two votes, a third when they disagree"
+        SINGLE = "single", "One vote per pair, a sample of pairs with two"
+
+    class Promotion(models.TextChoices):
+        AUTO = "auto", "Promote a policy that passes every gate"
+        HUMAN = "human", "An admin promotes by hand"
+
+    slug = models.SlugField(unique=True, max_length=60)
+    name = models.CharField(max_length=120)
+    description = models.TextField(blank=True)
+    guidelines = models.TextField(blank=True, help_text="Markdown, shown with the key g.")
+    guideline_version = models.PositiveIntegerField(default=1)
+    votes = models.CharField(max_length=12, choices=Votes.choices, default=Votes.CONSENSUS)
+    overlap_share = models.FloatField(
+        default=0.15,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="With one vote per pair: the share of pairs that get two, to measure agreement.",
+    )
+    random_share = models.FloatField(
+        default=0.3,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Share of pairs offered in random order. Honest estimates come from these.",
+    )
+    lease_seconds = models.PositiveIntegerField(
+        default=600,
+        validators=[MinValueValidator(30)],
+        help_text="How long a pair stays reserved for the person who looks at it.",
+    )
+    round_after = models.PositiveIntegerField(
+        default=100,
+        help_text="Start a round when this many pairs were resolved since the last; 0 is never.",
+    )
+    round_schedule = models.CharField(
+        max_length=60, blank=True, help_text="Cron expression, for example 0 3 * * *."
+    )
+    promotion = models.CharField(max_length=8, choices=Promotion.choices, default=Promotion.AUTO)
+    train_on_simulated = models.BooleanField(
+        default=False, help_text="Sample project only: simulated votes enter training."
+    )
+    archived = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(random_share__gte=0, random_share__lte=1),
+                name="project_random_share_is_a_share",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(overlap_share__gte=0, overlap_share__lte=1),
+                name="project_overlap_share_is_a_share",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("label", args=[self.slug])
+
+
+class Guideline(models.Model):
+    """One version of a project's guidelines, kept because votes refer to it."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guideline_history")
+    version = models.PositiveIntegerField()
+    text = models.TextField(blank=True)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "version"], name="guideline_version_once"),
+        ]
+
+
+class ModelNote(models.Model):
+    """What training pushed about one model version, so that labelling never asks training."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="model_notes")
+    name = models.CharField(max_length=80)
+    kind = models.CharField(max_length=20)
+    state = models.CharField(max_length=20)
+    dataset_version = models.PositiveIntegerField(null=True)
+    metrics: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="model_note_once"),
+        ]

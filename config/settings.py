@@ -1,0 +1,201 @@
+"""All settings, driven by the environment. A clean clone runs without any of them set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import environ
+
+from config import home
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# One line each: README lists them, and a test holds the two together.
+HOME = home.prepare(Path(env.str("PAIRLOOP_HOME", str(BASE_DIR / "var"))).resolve())
+SECRET_KEY = env.str("SECRET_KEY", "") or home.secret_key(HOME)
+DEBUG = env.bool("PAIRLOOP_DEBUG", False)
+HTTPS = env.bool("PAIRLOOP_HTTPS", False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+TRUST_PROXY = env.bool("PAIRLOOP_TRUST_PROXY", False)
+THREADS = env.int("PAIRLOOP_THREADS", 8)
+VOTE_RATE = env.str("PAIRLOOP_VOTE_RATE", "") or None
+LOG_LEVEL = env.str("PAIRLOOP_LOG_LEVEL", "INFO")
+LAUNCHER = env.str("PAIRLOOP_LAUNCHER", "")
+TRAINING_THREADS = env.int("PAIRLOOP_TRAINING_THREADS", 0)
+RUN_HOURS = env.float("PAIRLOOP_RUN_HOURS", 24.0)
+MIN_FREE_GB = env.float("PAIRLOOP_MIN_FREE_GB", 1.0)
+TIME_ZONE = env.str("PAIRLOOP_TIME_ZONE", "UTC")
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "template_partials.apps.SimpleAppConfig",
+    "rest_framework",
+    "drf_spectacular",
+    "annotate",
+    "training",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.middleware.SecurityHeaders",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The partials loader wraps Django's cached loaders; listed by hand because the app that
+# would do it at start-up cannot be used together with explicit loaders.
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+            "builtins": ["template_partials.templatetags.partials"],
+            "loaders": [
+                (
+                    "template_partials.loader.Loader",
+                    [
+                        (
+                            "django.template.loaders.cached.Loader",
+                            [
+                                "django.template.loaders.filesystem.Loader",
+                                "django.template.loaders.app_directories.Loader",
+                            ],
+                        )
+                    ],
+                )
+            ],
+        },
+    }
+]
+
+SQLITE_OPTIONS = {
+    # IMMEDIATE: a transaction that starts by reading and then writes would otherwise
+    # fail with "database is locked", which no busy timeout heals.
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": (
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+        "PRAGMA cache_size=-16000; PRAGMA journal_size_limit=67108864"
+    ),
+}
+POSTGRES_OPTIONS = {
+    "pool": {"min_size": 1, "max_size": THREADS + 2, "timeout": 10},
+    "options": "-c statement_timeout=30s -c lock_timeout=5s "
+    "-c idle_in_transaction_session_timeout=60s",
+}
+
+
+def database() -> dict[str, object]:
+    """Read DATABASE_URL; the default is SQLite in PAIRLOOP_HOME."""
+    config = env.db_url("DATABASE_URL", default=f"sqlite:///{HOME / 'db.sqlite3'}")
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        return {**config, "OPTIONS": SQLITE_OPTIONS, "CONN_MAX_AGE": None}
+    return {
+        **config,
+        "OPTIONS": {**config.get("OPTIONS", {}), **POSTGRES_OPTIONS},
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+DATABASES = {"default": database()}
+
+STATIC_URL = "static/"
+STATIC_ROOT = HOME / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Finders serve a clone without a collectstatic step; the manifest is used once it exists.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 3600
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "projects"
+LOGOUT_REDIRECT_URL = "login"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_HTTPONLY = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+if HTTPS:
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31536000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if host != "*"]
+if TRUST_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "annotate.api.authentication.HashedTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["annotate.api.parsers.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
+    "DEFAULT_THROTTLE_RATES": {
+        "vote": VOTE_RATE,
+        "import": "60/hour",
+        "export": "120/hour",
+    },
+    "EXCEPTION_HANDLER": "annotate.api.errors.handle",
+    # With an override, ?format= would choose a renderer and answer 404 to our own ?format=trl.
+    "URL_FORMAT_OVERRIDE": None,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Pairloop",
+    "DESCRIPTION": "Human-preference annotation and active learning that closes the loop.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+}
