@@ -1,0 +1,202 @@
+"""Models and tokenizers from disk and back, always from safetensors and never with remote code.
+
+A model folder is either a Hugging Face folder or a PEFT adapter folder. An adapter names its base,
+and the base may itself be an adapter folder: loading merges them from the bottom up.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, TaskType, get_peft_model
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from training.rlhf import chat
+from training.rlhf.config import LoraConfig
+
+UNUSED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", "<|finetune_right_pad_id|>")
+"""Tokens that can pad without meaning anything, in order of preference."""
+
+
+class ModelError(ValueError):
+    """A model folder is missing, incomplete or of a kind that cannot be trained here."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu` or `cuda` (or `cuda:1`) into a device.
+
+    Raises:
+        ModelError: CUDA was asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    if name.startswith("cuda") and not available:
+        raise ModelError("device is cuda, but this machine has no usable GPU; use auto or cpu")
+    return torch.device(name)
+
+
+def fix_threads(threads: int) -> None:
+    """Fix the number of CPU threads (0 leaves torch's default): sums then add up in one order."""
+    if threads > 0:
+        torch.set_num_threads(threads)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def load_tokenizer(path: str | Path, *, revision: str | None = None) -> Tokenizer:
+    """Load a tokenizer that pads on the left; a missing pad token prefers an unused one to eos."""
+    tokenizer = AutoTokenizer.from_pretrained(
+        str(path), revision=revision, trust_remote_code=False, padding_side="left"
+    )
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        vocabulary = tokenizer.get_vocab()
+        unused = [t for t in UNUSED_PADS if t in vocabulary and t != tokenizer.eos_token]
+        tokenizer.pad_token = unused[0] if unused else tokenizer.eos_token
+    return tokenizer
+
+
+def load_causal(
+    path: str | Path,
+    *,
+    dtype: str = "float32",
+    device: str | torch.device = "cpu",
+    revision: str | None = None,
+) -> PreTrainedModel:
+    """Load a causal language model in evaluation mode; adapters are merged into their base.
+
+    Args:
+        path: a Hugging Face folder, a PEFT adapter folder or a hub id.
+        revision: commit or tag of a hub id.
+
+    Raises:
+        ModelError: a local folder without a model, or an adapter without its base.
+    """
+    base = adapter_base(path)
+    if base is not None:
+        trunk = load_causal(base, dtype=dtype, device=device)
+        return attach_adapter(trunk, path).merge_and_unload().eval()
+    _check_folder(path)
+    model = AutoModelForCausalLM.from_pretrained(
+        str(path),
+        revision=revision,
+        dtype=getattr(torch, dtype),
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+    return model.to(device).eval()
+
+
+def _check_folder(path: str | Path) -> None:
+    folder = Path(path)
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise ModelError(f"{folder} holds no model: config.json is missing")
+    if not folder.is_dir() and (folder.is_absolute() or str(path).startswith(".")):
+        raise ModelError(f"there is no model folder {folder}")
+
+
+def adapter_base(path: str | Path) -> str | None:
+    """Return the base that an adapter folder names, or None when the folder is no adapter.
+
+    Raises:
+        ModelError: the adapter was saved without its base or not as safetensors.
+    """
+    folder = Path(path)
+    if not (folder / "adapter_config.json").exists():
+        return None
+    if not (folder / "adapter_model.safetensors").exists():
+        raise ModelError(f"{folder} holds no adapter_model.safetensors")
+    base = json.loads((folder / "adapter_config.json").read_text("utf-8")).get(
+        "base_model_name_or_path"
+    )
+    if not base:
+        raise ModelError(f"{folder} does not say which model it adapts")
+    beside = folder / base
+    return str(beside.resolve()) if beside.is_dir() else str(base)
+
+
+def attach_adapter(
+    trunk: PreTrainedModel, path: str | Path, *, name: str = "default", trainable: bool = False
+) -> PeftModel:
+    """Put a saved adapter on a loaded trunk without merging it."""
+    return PeftModel.from_pretrained(trunk, str(path), adapter_name=name, is_trainable=trainable)
+
+
+def new_adapter(trunk: PreTrainedModel, config: LoraConfig, *, base: str | Path) -> PeftModel:
+    """Put a new trainable LoRA adapter (a no-op until trained) on a trunk that came from `base`.
+
+    Draws from torch's global generator: seed it first.
+    """
+    target: Any = config.target_modules
+    adapter = PeftLoraConfig(
+        r=config.r,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=target if isinstance(target, str) else list(target),
+        task_type=TaskType.CAUSAL_LM,
+        fan_in_fan_out=_has_conv1d(trunk),
+    )
+    model = get_peft_model(trunk, adapter)
+    model.peft_config["default"].base_model_name_or_path = stable_path(base)
+    return model
+
+
+def _has_conv1d(model: nn.Module) -> bool:
+    """GPT-2 keeps its weights transposed; PEFT only warns when it is not told."""
+    return any(type(module).__name__ == "Conv1D" for module in model.modules())
+
+
+def stable_path(path: str | Path) -> str:
+    """Return a local folder as an absolute path and leave a hub id as it is."""
+    return str(Path(path).resolve()) if Path(path).is_dir() else str(path)
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Switch every dropout off for good, so that training mode computes what evaluation does."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            cast(Any, module).attention_dropout = 0.0
+
+
+def stop_token_ids(model: PreTrainedModel, tokenizer: Tokenizer) -> list[int]:
+    """Return every token that ends a reply, sorted: those of the generation config (often more
+    than one), the tokenizer's eos, and the turn end of its chat template (which some base models
+    declare nowhere else and would never stop on)."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    stops = set(configured if isinstance(configured, list) else [configured])
+    stops.add(tokenizer.eos_token_id)
+    if tokenizer.chat_template:
+        stops.add(chat.turn_end(tokenizer))
+    return sorted(stop for stop in stops if stop is not None)
+
+
+def save_model(
+    model: PreTrainedModel | PeftModel, tokenizer: Tokenizer, folder: str | Path
+) -> None:
+    """Write a Hugging Face folder (a PEFT folder for an adapter) and the tokenizer beside it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, PeftModel):
+        # Without this PEFT asks the hub whether the base's vocabulary has grown.
+        model.save_pretrained(str(folder), save_embedding_layers=False)
+    else:
+        model.generation_config.eos_token_id = stop_token_ids(model, tokenizer)
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+        model.save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
