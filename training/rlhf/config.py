@@ -223,6 +223,8 @@ class GateConfig:
     length_ratio_max: float = 2.0
     distinct2_ratio_min: float = 0.5
     repetition_max: float = 0.2
+    broken_max: float = 0.2
+    """Share of replies that are empty, cut off or stuck in a loop."""
     win_rate_min: float = 0.5
     """Lower bound of the 95 % interval of the win rate by the second reward model."""
 

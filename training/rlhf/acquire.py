@@ -1,0 +1,266 @@
+"""Which pairs to ask people about: a Bayesian Bradley-Terry head on frozen features.
+
+Numpy only, so that the web side can refit the head and re-rank the queue between rounds.
+
+A pair is the difference x = f(a) - f(b) of two normalised feature vectors and
+P(a is better) = sigmoid(w.x). `fit` gives the Laplace posterior of w; `fisher_greedy` picks the
+batch with the largest gain in log det of the posterior precision (D-optimal design; Shen, Sun and
+Ton 2025, arXiv 2502.04354). Ranking by margin or entropy alone is deliberately absent: it
+spends its votes on near-duplicates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+CLIP = 2.5
+"""Features are cut at this many standard deviations: heavy tails draw every pick to outliers."""
+DUPLICATE_QUANTILE = 0.05
+"""Pairs whose |x| lies below this quantile are near-duplicates and are never picked actively."""
+OUTLIER_QUANTILE = 0.98
+"""Nor are pairs above this one."""
+MIN_INFORMATION = 1e-4
+
+
+@dataclass(frozen=True)
+class Head:
+    """Laplace posterior of the weights: mean (d,), covariance (d, d)."""
+
+    mean: Floats
+    covariance: Floats
+
+    def logit(self, x: Floats) -> tuple[Floats, Floats]:
+        """Posterior mean and variance of the logit of every pair: (n,), (n,)."""
+        variance = np.einsum("ij,ij->i", x @ self.covariance, x)
+        return x @ self.mean, np.maximum(variance, 1e-9)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """`order`: picked rows, best first. `scores`: (n,), higher = ask first; -inf = never ask."""
+
+    order: NDArray[np.int64]
+    scores: Floats
+
+
+def sigmoid(x: Floats) -> Floats:
+    """Logistic function without overflow."""
+    out: Floats = 0.5 * (1.0 + np.tanh(0.5 * x))
+    return out
+
+
+def normalise(features: Floats, *, dims: int) -> Floats:
+    """Standardise, clip, scale to unit length, centre, keep the `dims` principal directions.
+
+    (n, k) -> (n, min(dims, k, n)). Deterministic, signs included. Clip and length come before the
+    projection: on raw, heavy-tailed features no acquisition rule beat random choice.
+    """
+    x = np.asarray(features, dtype=np.float64)
+    spread = x.std(axis=0)
+    x = (x - x.mean(axis=0)) / np.where(spread > 1e-8, spread, 1.0)
+    x = np.clip(x, -CLIP, CLIP)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    x = x / np.where(length > 1e-8, length, 1.0)
+    x = x - x.mean(axis=0)
+    _, vectors = np.linalg.eigh(x.T @ x)
+    vectors = vectors[:, ::-1][:, : min(dims, *x.shape)]
+    largest = np.abs(vectors).argmax(axis=0)
+    vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    out: Floats = x @ vectors
+    return out
+
+
+def prior_precision(x: Floats) -> float:
+    """E|x|^2 / 4: the logit of a typical pair has a prior standard deviation of 2."""
+    return max(float((x * x).sum(axis=1).mean()) / 4, 1e-6) if len(x) else 1.0
+
+
+def fit(
+    x: Floats,
+    y: Floats,
+    *,
+    precision: float,
+    weights: Floats | None = None,
+    start: Floats | None = None,
+    steps: int = 32,
+) -> Head:
+    """Maximum a posteriori weights of logistic regression without intercept, and their covariance.
+
+    Args:
+        x: (n, d) feature differences.
+        y: (n,) in [0, 1], the share of votes for a; 0.5 is a tie.
+        precision: of the prior N(0, 1 / precision).
+        weights: (n,) mass of each observation, 1 if None.
+        start: (d,) where Newton's method starts.
+    """
+    mass = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
+    w = np.zeros(x.shape[1]) if start is None else np.array(start, dtype=np.float64)
+    for _ in range(steps):
+        gradient, hessian = _derivatives(x, y, mass, w, precision)
+        step: Floats = np.linalg.solve(hessian, gradient).astype(np.float64)
+        decrement = float(gradient @ step)
+        if decrement < 1e-10:
+            break
+        w = _backtrack(x, y, mass, w, precision, step=step, decrement=decrement)
+    _, hessian = _derivatives(x, y, mass, w, precision)
+    return Head(mean=w, covariance=_inverse(hessian))
+
+
+def _inverse(matrix: Floats) -> Floats:
+    inverse: Floats = np.linalg.inv(matrix).astype(np.float64)
+    return inverse
+
+
+def _derivatives(
+    x: Floats, y: Floats, mass: Floats, w: Floats, precision: float
+) -> tuple[Floats, Floats]:
+    p = sigmoid(x @ w)
+    gradient = x.T @ (mass * (p - y)) + precision * w
+    hessian = (x * (mass * p * (1 - p))[:, None]).T @ x + precision * np.eye(x.shape[1])
+    return gradient, hessian
+
+
+def _objective(x: Floats, y: Floats, mass: Floats, w: Floats, precision: float) -> float:
+    logit = x @ w
+    return float(mass @ (np.logaddexp(0.0, logit) - y * logit) + 0.5 * precision * (w @ w))
+
+
+def _backtrack(
+    x: Floats,
+    y: Floats,
+    mass: Floats,
+    w: Floats,
+    precision: float,
+    *,
+    step: Floats,
+    decrement: float,
+) -> Floats:
+    """Halve the Newton step until the objective falls enough (Armijo)."""
+    before, size = _objective(x, y, mass, w, precision), 1.0
+    while size > 1e-8:
+        after: Floats = w - size * step
+        if _objective(x, y, mass, after, precision) <= before - 1e-4 * size * decrement:
+            return after
+        size /= 2
+    return w
+
+
+def information(head: Head, x: Floats) -> Floats:
+    """Expected Fisher information p(1-p) of one vote on each pair, under the posterior: (n,).
+
+    The posterior mean of p uses MacKay's probit approximation.
+    """
+    mean, variance = head.logit(x)
+    p = sigmoid(mean / np.sqrt(1 + np.pi * variance / 8))
+    out: Floats = np.maximum(p * (1 - p), MIN_INFORMATION)
+    return out
+
+
+def fisher_greedy(x: Floats, head: Head, available: Bools, n: int) -> Ranking:
+    """Greedy D-optimal batch: repeatedly the pair with the largest log(1 + p(1-p) x'Sx).
+
+    After each pick S is downdated by the information of one vote on it, so the next pick adds
+    something else. The gains never rise from pick to pick, so a picked pair's gain at its turn
+    and an unpicked pair's gain after the last turn together form the scores.
+    """
+    covariance = head.covariance.copy()
+    weight = information(head, x)
+    _, variance = head.logit(x)
+    free = np.array(available, dtype=bool)
+    scores = np.full(len(x), -np.inf)
+    order: list[int] = []
+    for _ in range(min(n, int(free.sum()))):
+        gain = np.where(free, np.log1p(weight * variance), -np.inf)
+        pick = int(gain.argmax())
+        order.append(pick)
+        scores[pick], free[pick] = gain[pick], False
+        u = covariance @ x[pick]
+        k = weight[pick] / (1 + weight[pick] * variance[pick])
+        covariance -= k * np.outer(u, u)
+        variance = np.maximum(variance - k * (x @ u) ** 2, 1e-9)
+    scores[free] = np.log1p(weight[free] * variance[free])
+    return Ranking(order=np.array(order, dtype=np.int64), scores=scores)
+
+
+def judgeable(x: Floats) -> Bools:
+    """Which pairs may be picked actively: neither near-duplicates nor outliers. (n, d) -> (n,).
+
+    When nearly all pairs have the same |x| nothing is cut off.
+    """
+    length = np.linalg.norm(x, axis=1)
+    if not len(x):
+        return np.zeros(0, dtype=bool)
+    low, high = np.quantile(length, [DUPLICATE_QUANTILE, OUTLIER_QUANTILE])
+    out: Bools = (length > 1e-6) & (length >= low) & (length <= high)
+    return out
+
+
+def rerank(
+    labelled: Floats,
+    votes: Floats,
+    pool: Floats,
+    available: Bools,
+    *,
+    n: int,
+    seed: int,
+    weights: Floats | None = None,
+    pending: Bools | None = None,
+    cold_start_votes: float = 100,
+) -> Ranking:
+    """Rank a pool of pairs by how much one more vote on each would teach.
+
+    Args:
+        labelled: (m, d) feature differences of pairs with votes.
+        votes: (m,) in [0, 1], the soft label of each.
+        pool: (p, d) feature differences of the pairs to rank.
+        available: (p,) False for pairs that may not be offered.
+        n: size of the batch that is picked jointly.
+        seed: of the random order before `cold_start_votes`, and of ties.
+        weights: (m,) votes behind each label (their mass), 1 if None.
+        pending: (p,) pairs on somebody's screen now: not offered, and counted as if answered.
+        cold_start_votes: below this total mass the order is random.
+    """
+    labelled, pool = np.asarray(labelled, dtype=np.float64), np.asarray(pool, dtype=np.float64)
+    mass = np.ones(len(votes)) if weights is None else np.asarray(weights, dtype=np.float64)
+    free = np.array(available, dtype=bool)
+    if pending is not None:
+        free &= ~pending
+    rng = np.random.default_rng(seed)
+    if mass.sum() < cold_start_votes:
+        return _random(free, n, rng)
+    head = fit(
+        labelled,
+        np.asarray(votes, dtype=np.float64),
+        precision=prior_precision(np.concatenate([labelled, pool])),
+        weights=mass,
+    )
+    if pending is not None and pending.any():
+        head = _answered(head, pool[pending])
+    # A random permutation breaks ties by seed instead of by position in the file.
+    shuffle = rng.permutation(len(pool))
+    ranking = fisher_greedy(pool[shuffle], head, (free & judgeable(pool))[shuffle], n)
+    scores = np.empty(len(pool))
+    scores[shuffle] = ranking.scores
+    # Pairs outside the guards come last but stay in the queue: people may still want them.
+    outside = free & ~judgeable(pool)
+    scores[outside] = 0.0
+    return Ranking(order=shuffle[ranking.order].astype(np.int64), scores=scores)
+
+
+def _answered(head: Head, x: Floats) -> Head:
+    """The posterior after votes that are still under way, which change S but not the mean."""
+    weight = information(head, x)
+    precision = np.linalg.inv(head.covariance) + (x * weight[:, None]).T @ x
+    return Head(mean=head.mean, covariance=_inverse(precision))
+
+
+def _random(free: Bools, n: int, rng: np.random.Generator) -> Ranking:
+    scores = np.where(free, rng.random(len(free)), -np.inf)
+    order = np.argsort(-scores, kind="stable")[: min(n, int(free.sum()))]
+    return Ranking(order=order.astype(np.int64), scores=scores)

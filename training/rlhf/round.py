@@ -1,0 +1,287 @@
+"""One turn of the loop. `STAGES` is the only place where its stages are listed.
+
+Torch-free: the web side shows the stages and judges the gates; the functions behind the names
+are imported only by the process that runs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from training.rlhf import rows
+from training.rlhf.config import ConfigError, GateConfig, RoundConfig, load, to_dict
+from training.rlhf.rundir import (
+    DONE,
+    FAILED,
+    FENCED,
+    INPUTS,
+    LOCKED,
+    STOPPED,
+    USAGE,
+    Fenced,
+    Locked,
+    RunDirectory,
+    Stopped,
+)
+
+__all__ = [
+    "DONE",
+    "FAILED",
+    "FENCED",
+    "LOCKED",
+    "STAGES",
+    "STOPPED",
+    "USAGE",
+    "Fenced",
+    "Gate",
+    "Locked",
+    "RunDirectory",
+    "Stage",
+    "Stopped",
+    "gates",
+    "run_round",
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage leaves besides its files."""
+
+    metrics: dict[str, float]
+    parents: dict[str, str]
+    """What it was made from: role -> folder."""
+    notes: dict[str, Any] | None = None
+    """Further entries of meta.json, such as why training stopped."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the round: `function` is "module:name" of (run, config, out) -> Result."""
+
+    name: str
+    title: str
+    description: str
+    function: str
+
+    def load(self) -> Callable[[RunDirectory, RoundConfig, Path], Result]:
+        """Import the function, and torch with it."""
+        module, name = self.function.split(":")
+        found: Callable[[RunDirectory, RoundConfig, Path], Result]
+        found = getattr(importlib.import_module(module), name)
+        return found
+
+
+STAGES = (
+    Stage(
+        "train_reward",
+        "Train reward model",
+        "Learns to predict the votes, and trains a second model as an independent judge.",
+        "training.rlhf.stages:train_reward",
+    ),
+    Stage(
+        "train_policy",
+        "Improve policy",
+        "Optimises the policy against the reward model with PPO, held near the starter.",
+        "training.rlhf.stages:train_policy",
+    ),
+    Stage(
+        "evaluate",
+        "Evaluate",
+        "Compares the new policy with the one before it on held-out prompts.",
+        "training.rlhf.stages:evaluate",
+    ),
+    Stage(
+        "sample",
+        "Sample completions",
+        "Writes completions of the new policy for people to compare.",
+        "training.rlhf.stages:sample",
+    ),
+    Stage(
+        "propose",
+        "Propose pairs",
+        "Picks the pairs whose votes will teach most, beside a random stream.",
+        "training.rlhf.stages:propose",
+    ),
+)
+
+
+def quiet_libraries() -> None:
+    """Before transformers or trl is imported: no telemetry, no fork warnings of tokenizers."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def run_round(run_dir: str | Path | RunDirectory, fence: int | None = None) -> None:
+    """Run every stage that is not done yet; calling again resumes.
+
+    Raises:
+        Locked, Fenced, Stopped: see rundir; the run can go on later.
+        Exception: what a stage raised; RUN_DIR/error.json holds it too.
+    """
+    quiet_libraries()
+    run = run_dir if isinstance(run_dir, RunDirectory) else RunDirectory(run_dir)
+    with run.claim(fence), stop_on_signals(run):
+        run.clear_error()
+        stage_name = ""
+        try:
+            config = load(RoundConfig, run.path / "config.json")
+            check_inputs(run, config)
+            for stage in STAGES:
+                stage_name = stage.name
+                if not run.done(stage.name):
+                    run_stage(run, stage, config)
+        except (Fenced, Stopped):
+            raise
+        except Exception as error:
+            run.fail(stage_name, error, traceback.format_exc())
+            raise
+
+
+def run_stage(run: RunDirectory, stage: Stage, config: RoundConfig) -> None:
+    """Run one stage into its `.partial` folder and publish it."""
+    run.check()
+    run.report(stage.name, 0, 1, stage.title)
+    result = stage.load()(run, config, run.partial(stage.name))
+    run.check()
+    run.report(stage.name, 1, 1, "done")
+    meta = run.meta(stage.name, to_dict(config), result.parents, result.metrics)
+    run.publish(stage.name, meta | (result.notes or {}))
+
+
+def check_inputs(run: RunDirectory, config: RoundConfig) -> None:
+    """Refuse a run that cannot end well before hours are spent on it.
+
+    Raises:
+        rows.RowError: a broken line in an input file.
+        ConfigError: nothing to train on, nothing to measure on, or inputs that were replaced
+            after a stage had used them.
+    """
+    _require_starter(config)
+    held_out = [p.held_out for p in rows.read(rows.Prompt, run.path / "prompts.jsonl")]
+    if all(held_out) or not any(held_out):
+        raise ConfigError(
+            "prompts.jsonl needs prompts for training and held-out prompts, "
+            f"it has {len(held_out) - sum(held_out)} and {sum(held_out)}"
+        )
+    preferences = rows.read(rows.Preference, run.path / "preferences.jsonl")
+    if sum(1 for row in preferences if row.votes and not row.held_out) < 2:
+        raise ConfigError("preferences.jsonl needs votes on at least two pairs for training")
+    digests = {name: rows.sha256(run.path / name) for name in INPUTS}
+    for stage in STAGES:
+        meta = run.stage_meta(stage.name)
+        if meta is not None and meta["data_sha256"] != digests:
+            raise ConfigError(f"the input files changed after stage {stage.name} had used them")
+
+
+def _require_starter(config: RoundConfig) -> None:
+    if not config.starter:
+        raise ConfigError("config.json: starter is empty")
+
+
+@contextmanager
+def stop_on_signals(run: RunDirectory) -> Iterator[None]:
+    """Turn SIGTERM and Ctrl-C into a request that is honoured at the edge of a step.
+
+    A second Ctrl-C interrupts at once.
+    """
+
+    def request(number: int, _frame: FrameType | None) -> None:
+        run.stop_requested = True
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # whoever owns the process handles its signals
+        return
+    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One bound that a candidate policy has to keep."""
+
+    name: str
+    value: float | None
+    bound: str
+    """The allowed range, as text."""
+    passed: bool
+    text: str
+
+
+def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig) -> list[Gate]:
+    """Judge a candidate by the metrics of its stages; a missing metric never passes.
+
+    The win rate is that of the second reward model, never of the one PPO maximised, and its lower
+    bound counts.
+    """
+    reward, result = metrics.get("train_reward", {}), metrics.get("evaluate", {})
+    length = _ratio(result.get("length"), result.get("length_before"))
+    variety = _ratio(result.get("distinct2"), result.get("distinct2_before"))
+    low, high = config.length_ratio_min, config.length_ratio_max
+    return [
+        _gate(
+            "reward_accuracy",
+            "Reward model accuracy on held-out votes",
+            reward.get("accuracy"),
+            low=config.reward_accuracy_min,
+        ),
+        _gate("kl", "KL to the starter (nats)", result.get("kl"), high=config.kl_max),
+        _gate("length", "Length against the policy before", length, low=low, high=high),
+        _gate(
+            "distinct2",
+            "Variety (distinct-2) against the policy before",
+            variety,
+            low=config.distinct2_ratio_min,
+        ),
+        _gate(
+            "repetition",
+            "Repetition within a reply",
+            result.get("repetition"),
+            high=config.repetition_max,
+        ),
+        _gate("broken", "Broken replies", result.get("broken_rate"), high=config.broken_max),
+        _gate(
+            "win_rate",
+            "Win rate by the second reward model (lower bound)",
+            result.get("win_rate_low"),
+            low=config.win_rate_min,
+        ),
+    ]
+
+
+def _gate(
+    name: str,
+    title: str,
+    value: float | None,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Gate:
+    bounds = [f"at least {low:g}"] * (low > -math.inf) + [f"at most {high:g}"] * (high < math.inf)
+    bound = ", ".join(bounds)
+    if value is None or not math.isfinite(value):
+        return Gate(name, None, bound, False, f"{title}: not measured ({bound})")
+    passed = low <= value <= high
+    verdict = "ok" if passed else "outside"
+    return Gate(name, value, bound, passed, f"{title}: {value:.3g}, {verdict} ({bound})")
+
+
+def _ratio(value: float | None, base: float | None) -> float | None:
+    return None if value is None or not base else value / base

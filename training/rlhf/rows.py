@@ -1,0 +1,317 @@
+"""The rows that go in and out of the engine: JSON lines, read as a stream, written atomically.
+
+Torch-free. A bad line is an error that names file, line and field, never a guess.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+Message = dict[str, str]
+Choice = Literal["a", "b", "tie", "both_bad"]
+
+VALUE: dict[str, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
+"""What a vote says about P(a is better): y in the Bradley-Terry likelihood."""
+
+
+class RowError(ValueError):
+    """A line of an input file is not what it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A chat that waits for an answer."""
+
+    prompt_id: str
+    messages: list[Message]
+    held_out: bool = False
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote:
+    """One person's judgement, relative to the completions (never to screen sides)."""
+
+    annotator: str
+    choice: Choice
+    strength: int = 2
+    """1 slightly, 2 clearly, 3 much; ignored for ties."""
+    weight: float = 1.0
+    """Trust in this vote, for instance the annotator's estimated reliability."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preference:
+    """Two completions of one prompt and every vote on them. No votes: the pair is still open."""
+
+    pair_id: str
+    prompt_id: str
+    messages: list[Message]
+    completion_a: str
+    completion_b: str
+    stream: Literal["random", "active"] = "random"
+    held_out: bool = False
+    kind: str = "normal"
+    votes: tuple[Vote, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """A completion for labelling, with all that is needed to write it again."""
+
+    key: str
+    prompt_id: str
+    text: str
+    policy: Literal["new", "starter"] = "new"
+    seed: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    n_tokens: int = 0
+    finish_reason: Literal["stop", "length"] = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A pair proposed for labelling; `completion_a` and `completion_b` are completion keys."""
+
+    key: str
+    prompt_id: str
+    completion_a: str
+    completion_b: str
+    kind: Literal["normal", "evaluation"] = "normal"
+    stream: Literal["random", "active"] = "random"
+    score: float = 0.0
+    """Expected information of one vote; higher is asked first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftLabel:
+    """All votes on a pair as one weighted observation of P(a is better)."""
+
+    value: float
+    weight: float
+
+
+def soft_label(votes: Iterable[Vote]) -> SoftLabel | None:
+    """Pool the votes of a pair into one vote fraction.
+
+    With y = 1, 0 or 1/2 for a, b, and tie or both_bad, and the mass of a vote
+    m = weight * strength / 2 (strength counts as 2 for ties):
+
+        value = sum(m * y) / sum(m),    weight = sum(m)
+
+    `weight * BCE(value, sigmoid(r_a - r_b))` then equals, up to a constant, the Bradley-Terry
+    log-likelihood of the single votes, so no vote is collapsed into a majority.
+    None when nothing has mass.
+    """
+    mass = total = 0.0
+    for vote in votes:
+        strength = vote.strength if vote.choice in ("a", "b") else 2
+        share = vote.weight * strength / 2
+        mass += share
+        total += share * VALUE[vote.choice]
+    return SoftLabel(value=total / mass, weight=mass) if mass > 0 else None
+
+
+def majority(votes: Iterable[Vote]) -> Literal["a", "b"] | None:
+    """The side with more votes; None for a tie or no votes. Strength never decides."""
+    choices = [vote.choice for vote in votes]
+    lead = choices.count("a") - choices.count("b")
+    return None if lead == 0 else "a" if lead > 0 else "b"
+
+
+def is_held_out(prompt: str, share: float) -> bool:
+    """Whether the prompt with this hash or id belongs to the held-out split.
+
+    Depends on the text of `prompt` alone, so a project's split never changes as data arrives.
+    """
+    digest = hashlib.sha256(prompt.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def completion_key(prompt_id: str, text: str) -> str:
+    """Natural key of a completion: the same text for the same prompt is the same completion."""
+    return hashlib.sha256(f"{prompt_id}\n{text}".encode()).hexdigest()
+
+
+def candidate_key(first: str, second: str) -> str:
+    """Natural key of a pair of completion keys, the same in either order."""
+    return hashlib.sha256("\n".join(sorted((first, second))).encode()).hexdigest()
+
+
+Row = TypeVar("Row", Prompt, Preference, Completion, Candidate)
+
+
+def read(cls: type[Row], path: str | Path) -> Iterator[Row]:
+    """Yield the rows of a JSON-lines file; memory does not grow with the file.
+
+    Raises:
+        RowError: unreadable file, broken JSON, or a field that is missing or of a wrong type.
+    """
+    for number, data in read_json(path):
+        try:
+            yield _row(cls, data)
+        except (TypeError, ValueError, KeyError) as error:
+            raise RowError(f"{path}, line {number}: {error}") from error
+
+
+def read_json(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) for every line that is not blank."""
+    try:
+        with open(path, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, _object(line, f"{path}, line {number}")
+    except OSError as error:
+        raise RowError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        data = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise RowError(f"{where}: not UTF-8") from None
+    except ValueError as error:
+        raise RowError(f"{where}: not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise RowError(f"{where}: expected an object, not {type(data).__name__}")
+    return data
+
+
+def write(path: str | Path, rows: Iterable[Any]) -> str:
+    """Write dataclass rows or dicts as JSON lines under a temporary name, fsync, rename.
+
+    Returns the sha256 of the file.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    partial = path.with_name(f"{path.name}.tmp")
+    with partial.open("wb") as out:
+        for row in rows:
+            data = row if isinstance(row, dict) else dataclasses.asdict(row)
+            line = json.dumps(data, ensure_ascii=False).encode() + b"\n"
+            digest.update(line)
+            out.write(line)
+        out.flush()
+        os.fsync(out.fileno())
+    partial.replace(path)
+    return digest.hexdigest()
+
+
+def sha256(path: str | Path) -> str:
+    """The sha256 of a file, as hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# One small checker per field keeps messages exact: "votes[1].choice must be one of ...".
+
+
+def _row(cls: type[Row], data: dict[str, Any]) -> Row:
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    required = [
+        name
+        for name, f in known.items()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    for name in required:
+        if name not in data:
+            raise ValueError(f"{name} is missing")
+    # Unknown keys are allowed here, unlike in settings: rows may carry columns of other tools.
+    values = {name: _field(name, data[name]) for name in known if name in data}
+    return cls(**values)
+
+
+def _field(name: str, value: Any) -> Any:
+    if name == "messages":
+        return messages(value)
+    if name == "votes":
+        return tuple(_vote(vote, f"votes[{i}]") for i, vote in enumerate(_list(name, value)))
+    if name == "tags":
+        return tuple(_text("tags", tag) for tag in _list(name, value))
+    if name == "held_out":
+        return _typed(name, value, bool, "true or false")
+    if name in CHOICES:
+        return _one_of(name, value, CHOICES[name])
+    if name in ("seed", "n_tokens"):
+        return _typed(name, value, int, "a whole number")
+    if name in ("temperature", "top_p", "score"):
+        return _number(name, value)
+    return _text(name, value)
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "stream": ("random", "active"),
+    "policy": ("new", "starter"),
+    "finish_reason": ("stop", "length"),
+}
+
+
+def messages(value: Any) -> list[Message]:
+    """Check a chat: a list with at least one {"role": text, "content": text}."""
+    chat = _list("messages", value)
+    if not chat:
+        raise ValueError("messages must not be empty")
+    return [_message(item, f"messages[{i}]") for i, item in enumerate(chat)]
+
+
+def _message(value: Any, where: str) -> Message:
+    if not isinstance(value, dict):
+        raise TypeError(f"{where} must be an object with role and content")
+    return {key: _text(f"{where}.{key}", value.get(key)) for key in ("role", "content")}
+
+
+def _vote(value: Any, where: str) -> Vote:
+    if not isinstance(value, dict):
+        raise TypeError(f"{where} must be an object")
+    strength = value.get("strength", 2)
+    if strength not in (1, 2, 3) or isinstance(strength, bool):
+        raise ValueError(f"{where}.strength must be 1, 2 or 3")
+    weight = _number(f"{where}.weight", value.get("weight", 1.0))
+    if weight < 0:
+        raise ValueError(f"{where}.weight must not be negative")
+    choice = _one_of(f"{where}.choice", value.get("choice"), tuple(VALUE))
+    return Vote(
+        annotator=_text(f"{where}.annotator", value.get("annotator", "")),
+        choice=cast(Choice, choice),
+        strength=strength,
+        weight=weight,
+    )
+
+
+def _list(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name} must be a list")
+    return list(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {type(value).__name__}")
+    return value
+
+
+def _typed(name: str, value: Any, kind: type, words: str) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"{name} must be {words}")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a number")
+    return float(value)
+
+
+def _one_of(name: str, value: Any, options: tuple[str, ...]) -> str:
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(options)}")
+    return cast(str, value)
