@@ -16,7 +16,7 @@ HOME = home.prepare(Path(env.str("PAIRLOOP_HOME", str(BASE_DIR / "var"))).resolv
 SECRET_KEY = env.str("SECRET_KEY", "") or home.secret_key(HOME)
 DEBUG = env.bool("PAIRLOOP_DEBUG", False)
 HTTPS = env.bool("PAIRLOOP_HTTPS", False)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+ALLOWED_HOSTS = [*env.list("ALLOWED_HOSTS", default=[]), "127.0.0.1", "localhost", "[::1]"]
 TRUST_PROXY = env.bool("PAIRLOOP_TRUST_PROXY", False)
 THREADS = env.int("PAIRLOOP_THREADS", 8)
 VOTE_RATE = env.str("PAIRLOOP_VOTE_RATE", "") or None
@@ -158,7 +158,9 @@ if HTTPS:
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
-    CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if host != "*"]
+    CSRF_TRUSTED_ORIGINS = [
+        f"https://{host}" for host in env.list("ALLOWED_HOSTS", default=[]) if host != "*"
+    ]
 if TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"

@@ -1,0 +1,73 @@
+"""`make test`: checks, then the whole suite on SQLite, then all of it that asks a database
+again on PostgreSQL. Ends with pytest's own summary.
+
+Services that are missing are named; under PAIRLOOP_REQUIRE_ALL=1 they are a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
+REQUIRED = os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1"
+
+
+def postgres() -> str | None:
+    """The server to test on, when one answers."""
+    url = os.environ.get("TEST_DATABASE_URL", DEFAULT_POSTGRES)
+    try:
+        psycopg.connect(url, connect_timeout=3).close()
+    except psycopg.Error as error:
+        print(f"PostgreSQL does not answer at {url}: {str(error).splitlines()[0]}")
+        return None
+    return url
+
+
+def run(*command: str, **environment: str) -> bool:
+    """Run one step and say whether it passed."""
+    print(f"\n$ {' '.join(command)}", flush=True)
+    status = subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=False)
+    return status.returncode == 0
+
+
+def main(arguments: list[str]) -> int:
+    long = "--long" in arguments
+    python = sys.executable
+    url, chromium = postgres(), shutil.which("chromium")
+    missing = [name for name, found in (("PostgreSQL", url), ("Chromium", chromium)) if not found]
+    if missing and REQUIRED:
+        print(f"Missing and required: {', '.join(missing)}")
+        return 1
+    passed = [
+        run(python, "-m", "ruff", "check", "."),
+        run(python, "-m", "ruff", "format", "--check", "."),
+        run(python, "-m", "mypy"),
+    ]
+    suite = [
+        python,
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "loadgroup",
+        *([] if long else ["-m", "not long"]),
+    ]
+    if url:
+        web = ["--ignore=tests/training/rlhf", "--ignore=tests/browser"]
+        passed.append(run(*suite, *web, DATABASE_URL=url))
+    passed.append(run(*suite, DATABASE_URL=""))
+    for name in missing:
+        print(f"Not tested: {name} was not found.")
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
