@@ -108,7 +108,8 @@ POSTGRES_OPTIONS = {
 
 def database() -> dict[str, object]:
     """Read DATABASE_URL; the default is SQLite in PAIRLOOP_HOME."""
-    config = env.db_url("DATABASE_URL", default=f"sqlite:///{HOME / 'db.sqlite3'}")
+    url = env.str("DATABASE_URL", "") or f"sqlite:///{HOME / 'db.sqlite3'}"
+    config = environ.Env.db_url_config(url)
     if config["ENGINE"] == "django.db.backends.sqlite3":
         return {**config, "OPTIONS": SQLITE_OPTIONS, "CONN_MAX_AGE": None}
     return {

@@ -1,0 +1,101 @@
+"""The project itself: settings, migrations, deployment checks, documentation."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = ("config/settings.py", "config/gunicorn.py")
+
+
+def manage(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if key != "SECRET_KEY"}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=clean | {"PAIRLOOP_HOME": str(home), "DATABASE_URL": ""} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def read_settings() -> set[str]:
+    """Names of all environment variables that the settings read."""
+    code = "".join((ROOT / name).read_text("utf-8") for name in SETTINGS)
+    return set(re.findall(r"""env(?:iron\.get|\.\w+)\(\s*['"]([A-Z_]+)['"]""", code))
+
+
+def test_every_setting_is_in_the_readme_and_every_documented_one_exists() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = set(re.findall(r"^\| `([A-Z_]+)` \|", readme, re.MULTILINE))
+    assert table == read_settings()
+
+
+def test_the_readme_lists_the_stages_of_the_loop_in_order() -> None:
+    from training.rlhf.round import STAGES
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    places = [readme.index(f"`{stage.name}`") for stage in STAGES]
+    assert places == sorted(places)
+
+
+def test_files_that_the_documents_link_to_exist() -> None:
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text("utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_migrations_match_the_models(tmp_path: Path) -> None:
+    done = manage("makemigrations", "--check", "--dry-run", home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_deployment_check_is_clean_behind_https(tmp_path: Path) -> None:
+    done = manage("check", "--deploy", "--fail-level", "WARNING", home=tmp_path, PAIRLOOP_HTTPS="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_secret_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    assert manage("check", home=tmp_path).returncode == 0
+    path = tmp_path / "secret_key"
+    first = path.read_text()
+    assert manage("check", home=tmp_path).returncode == 0
+    assert path.read_text() == first and len(first) >= 50
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_requirements_are_fully_pinned() -> None:
+    for name in sorted(ROOT.glob("requirements*.txt")):
+        for line in name.read_text("utf-8").splitlines():
+            if line and not line.startswith(("#", "-r ")):
+                assert re.match(r"^[\w.\[\],-]+==[\w.]+(  #.*)?$", line), f"{name.name}: {line}"
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, dict[str, dict[str, object]]]:
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))  # type: ignore[no-any-return]
+
+
+def test_compose_starts_the_services_of_the_design(
+    compose: dict[str, dict[str, dict[str, object]]],
+) -> None:
+    assert set(compose["services"]) == {"db", "migrate", "web", "worker", "worker-gpu"}
+
+
+def test_every_command_that_compose_and_docker_run_exists(
+    compose: dict[str, dict[str, dict[str, object]]], tmp_path: Path
+) -> None:
+    known = manage("help", "--commands", home=tmp_path).stdout.split()
+    for name, service in compose["services"].items():
+        command = service.get("command")
+        if isinstance(command, list) and "manage.py" in command:
+            assert command[command.index("manage.py") + 1] in known, name
