@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+
+class Plan(models.Model):
+    """How one project trains: what differs from the engine's defaults."""
+
+    project = models.OneToOneField(
+        "annotate.Project", on_delete=models.CASCADE, related_name="training_plan"
+    )
+    config: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="Settings of a round that differ from RoundConfig's defaults."
+    )
+    reranked_votes = models.PositiveIntegerField(
+        default=0, help_text="Votes the queue's order was last computed from."
+    )
+    reranked_run = models.UUIDField(null=True, help_text="Run whose features those votes met.")
+
+    def __str__(self) -> str:
+        return f"training plan of {self.project}"
+
+
+class RoundQuerySet(models.QuerySet["Round"]):
+    def live(self) -> RoundQuerySet:
+        """Rounds that wait or run; a project has at most one."""
+        return self.filter(state__in=[Round.State.QUEUED, Round.State.RUNNING])
 
 
 class Round(models.Model):
@@ -33,6 +60,8 @@ class Round(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
 
+    objects = RoundQuerySet.as_manager()
+
     class Meta:
         ordering = ["-number"]
         constraints = [
@@ -46,6 +75,52 @@ class Round(models.Model):
 
     def __str__(self) -> str:
         return f"round {self.number}"
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def claimable(self, now: datetime) -> RunQuerySet:
+        """Runs that wait for a supervisor, or whose supervisor let the lease run out."""
+        free = Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, lease_until__lt=now)
+        return self.filter(free, cancel_requested=False, attempts__lt=F("max_attempts"))
+
+    def claim(self, pk: int, *, owner: str) -> Run | None:
+        """Take one run over, or None when somebody else has it.
+
+        One conditional update: of any number of callers exactly one gets the new fence.
+        """
+        now = timezone.now()
+        taken = (
+            self.filter(pk=pk)
+            .claimable(now)
+            .update(
+                state=Run.State.RUNNING,
+                owner=owner,
+                fence=F("fence") + 1,
+                attempts=F("attempts") + 1,
+                lease_until=now + Run.LEASE,
+                heartbeat_at=now,
+                started_at=Coalesce("started_at", now),
+                finished_at=None,
+                exit_code=None,
+                error="",
+            )
+        )
+        return self.get(pk=pk, owner=owner) if taken else None
+
+    def held(self, run: Run) -> RunQuerySet:
+        """The row, as long as `run` (owner and fence) is still its holder."""
+        return self.filter(pk=run.pk, owner=run.owner, fence=run.fence, state=Run.State.RUNNING)
+
+    def beat(self, run: Run) -> bool:
+        """Renew the lease; False when it was lost or the run shall be cancelled."""
+        now = timezone.now()
+        live = self.held(run).filter(cancel_requested=False)
+        return bool(live.update(lease_until=now + Run.LEASE, heartbeat_at=now))
+
+    def exhausted(self, now: datetime) -> RunQuerySet:
+        """Runs without a holder that may not be tried again."""
+        free = Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, lease_until__lt=now)
+        return self.filter(free, cancel_requested=False, attempts__gte=F("max_attempts"))
 
 
 class Run(models.Model):
@@ -62,19 +137,21 @@ class Run(models.Model):
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
 
+    LEASE = timedelta(seconds=60)
+
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    kind = models.CharField(max_length=20, default="round", help_text="round or starter")
+    kind = models.CharField(max_length=20, default="round", help_text="round, starter or sample")
     round = models.ForeignKey(Round, on_delete=models.CASCADE, null=True, related_name="runs")
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="runs")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    owner = models.CharField(max_length=80, blank=True)
+    owner = models.CharField(max_length=200, blank=True)
     fence = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     max_attempts = models.PositiveIntegerField(default=20)
     cancel_requested = models.BooleanField(default=False)
-    host = models.CharField(max_length=120, blank=True)
+    host = models.CharField(max_length=200, blank=True)
     pid = models.PositiveIntegerField(null=True)
     pid_started = models.CharField(max_length=40, blank=True)
     exit_code = models.IntegerField(null=True)
@@ -84,14 +161,28 @@ class Run(models.Model):
     step = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
     message = models.CharField(max_length=200, blank=True)
-    ingested: models.JSONField[list[str]] = models.JSONField(default=list)
     enqueued_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(state="running") | (~Q(owner="") & Q(lease_until__isnull=False)),
+                name="a_running_run_is_held",
+            ),
+        ]
+
     def __str__(self) -> str:
         return f"run {self.uuid}"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing happens to it any more, unless an admin retries it."""
+        return self.state in (Run.State.DONE, Run.State.FAILED, Run.State.CANCELLED)
 
     @property
     def directory(self) -> Path:
@@ -127,6 +218,17 @@ class Metric(models.Model):
         ]
 
 
+class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
+    def policies(self) -> ModelVersionQuerySet:
+        return self.filter(kind=ModelVersion.POLICY)
+
+    def rewards(self) -> ModelVersionQuerySet:
+        return self.filter(kind=ModelVersion.REWARD)
+
+    def promoted(self) -> ModelVersionQuerySet:
+        return self.filter(state=ModelVersion.State.PROMOTED)
+
+
 class ModelVersion(models.Model):
     """A saved checkpoint with its lineage."""
 
@@ -134,6 +236,8 @@ class ModelVersion(models.Model):
         CANDIDATE = "candidate", "Candidate"
         PROMOTED = "promoted", "Promoted"
         RETIRED = "retired", "Retired"
+
+    POLICY, REWARD = "policy", "reward"
 
     project = models.ForeignKey(
         "annotate.Project", on_delete=models.CASCADE, related_name="model_versions"
@@ -149,10 +253,18 @@ class ModelVersion(models.Model):
     gates: models.JSONField[list[dict[str, Any]]] = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)
     promoted_at = models.DateTimeField(null=True)
+    note = models.TextField(blank=True, help_text="Why it is not, or no longer, promoted.")
+
+    objects = ModelVersionQuerySet.as_manager()
 
     class Meta:
         ordering = ["-number"]
         constraints = [
+            models.UniqueConstraint(
+                fields=["project", "kind"],
+                condition=Q(state="promoted"),
+                name="one_promoted_version_per_kind",
+            ),
             models.UniqueConstraint(
                 fields=["project", "kind", "number"], name="model_version_once"
             ),
@@ -164,3 +276,18 @@ class ModelVersion(models.Model):
     @property
     def name(self) -> str:
         return f"{self.kind}-{self.number}"
+
+    @property
+    def location(self) -> str:
+        """Folder as an absolute path, or the hub id."""
+        folder = Path(settings.HOME) / self.path
+        return str(folder) if folder.is_dir() else self.path
+
+
+class WorkerBeat(models.Model):
+    """When each kind of worker was last seen; a dead worker is silent, its age is not."""
+
+    kind = models.CharField(max_length=10, primary_key=True, help_text="short or gpu")
+    host = models.CharField(max_length=200)
+    pid = models.PositiveIntegerField()
+    seen_at = models.DateTimeField()
