@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from training.rlhf import acquire
+from training.rlhf.acquire import Floats, Head
+
+
+def planted(n: int = 300, d: int = 6, *, seed: int = 0) -> tuple[Floats, Floats, Floats]:
+    """Differences, noisy votes and the true weights."""
+    rng = np.random.default_rng(seed)
+    x, w = rng.normal(size=(n, d)), rng.normal(size=d)
+    return x, (rng.random(n) < acquire.sigmoid(x @ w)).astype(float), w
+
+
+def test_the_fit_equals_penalised_logistic_regression() -> None:
+    x, y, _ = planted()
+    weights = np.random.default_rng(1).uniform(0.2, 2.0, len(y))
+    oracle = LogisticRegression(C=1 / 3.0, fit_intercept=False, tol=1e-10, max_iter=1000)
+    oracle.fit(x, y, sample_weight=weights)
+    head = acquire.fit(x, y, precision=3.0, weights=weights)
+    np.testing.assert_allclose(head.mean, oracle.coef_[0], atol=1e-5)
+
+
+def test_a_soft_label_equals_the_votes_it_stands_for() -> None:
+    x, _, _ = planted(40)
+    share = np.random.default_rng(2).choice([0, 1 / 3, 0.5, 1.0], len(x))
+    soft = acquire.fit(x, share, precision=1.0, weights=np.full(len(x), 6.0))
+    votes = np.concatenate(
+        [np.r_[np.ones(round(6 * s)), np.zeros(6 - round(6 * s))] for s in share]
+    )
+    single = acquire.fit(np.repeat(x, 6, axis=0), votes, precision=1.0)
+    np.testing.assert_allclose(soft.mean, single.mean, atol=1e-6)
+    np.testing.assert_allclose(soft.covariance, single.covariance, atol=1e-6)
+
+
+def test_the_covariance_is_the_inverse_curvature_of_the_posterior() -> None:
+    x, y, _ = planted(100, 3)
+    head = acquire.fit(x, y, precision=2.0)
+
+    def objective(w: Floats) -> float:
+        p = acquire.sigmoid(x @ w)
+        return -float(y @ np.log(p) + (1 - y) @ np.log(1 - p)) + w @ w
+
+    step, curvature = 1e-3 * np.eye(3), np.empty((3, 3))
+    for i, j in itertools.product(range(3), repeat=2):
+        corners = [(a * step[i] + b * step[j], a * b) for a in (1, -1) for b in (1, -1)]
+        curvature[i, j] = sum(s * objective(head.mean + c) for c, s in corners) / 4e-6
+    np.testing.assert_allclose(np.linalg.inv(head.covariance), curvature, rtol=1e-3, atol=1e-2)
+
+
+def test_the_fit_survives_separable_votes_and_none_at_all() -> None:
+    x = np.array([[1.0, 0.0], [100.0, 0.0]])
+    assert np.isfinite(acquire.fit(x, np.ones(2), precision=0.01).mean).all()
+    empty = acquire.fit(np.zeros((0, 2)), np.zeros(0), precision=4.0)
+    np.testing.assert_allclose(empty.covariance, np.eye(2) / 4)
+
+
+def test_the_greedy_batch_takes_the_largest_determinant_at_every_step() -> None:
+    x, y, _ = planted(12, 3, seed=4)
+    head = acquire.fit(x, y, precision=1.0)
+    information = acquire.information(head, x)
+    chosen: list[int] = []
+    precision = np.linalg.inv(head.covariance)
+    for _ in range(5):
+        gains = [
+            -np.inf
+            if i in chosen
+            else np.linalg.slogdet(precision + information[i] * np.outer(x[i], x[i]))[1]
+            for i in range(len(x))
+        ]
+        chosen.append(int(np.argmax(gains)))
+        precision += information[chosen[-1]] * np.outer(x[chosen[-1]], x[chosen[-1]])
+    ranking = acquire.fisher_greedy(x, head, np.ones(len(x), dtype=bool), 5)
+    assert ranking.order.tolist() == chosen
+
+
+def test_the_greedy_batch_is_near_the_best_of_all_batches() -> None:
+    x, y, _ = planted(10, 3, seed=5)
+    head = acquire.fit(x, y, precision=1.0)
+    information = acquire.information(head, x)
+
+    def value(batch: tuple[int, ...]) -> float:
+        rows = x[list(batch)] * np.sqrt(information[list(batch)])[:, None]
+        return float(np.linalg.slogdet(np.eye(3) + rows @ head.covariance @ rows.T)[1])
+
+    best = max(value(batch) for batch in itertools.combinations(range(10), 3))
+    greedy = acquire.fisher_greedy(x, head, np.ones(10, dtype=bool), 3)
+    assert value(tuple(greedy.order)) >= (1 - 1 / np.e) * best
+
+
+def test_scores_fall_from_pick_to_pick_and_order_everything() -> None:
+    x, y, _ = planted(60, 5, seed=6)
+    available = np.arange(60) % 7 != 0
+    ranking = acquire.fisher_greedy(x, acquire.fit(x, y, precision=1.0), available, 10)
+    picked = ranking.scores[ranking.order]
+    rest = np.setdiff1d(np.flatnonzero(available), ranking.order)
+    assert (np.diff(picked) <= 1e-9).all()
+    assert ranking.scores[rest].max() <= picked[-1] + 1e-9
+    assert (ranking.scores[~available] == -np.inf).all()
+    assert not set(ranking.order) & set(np.flatnonzero(~available))
+
+
+def test_copies_of_a_picked_pair_are_left_for_pairs_that_say_something_new() -> None:
+    rng = np.random.default_rng(7)
+    twins = np.tile(3 * rng.normal(size=4), (50, 1)) + 0.01 * rng.normal(size=(50, 4))
+    others = rng.normal(size=(50, 4))
+    head = Head(mean=np.zeros(4), covariance=np.eye(4))
+    ranking = acquire.fisher_greedy(
+        np.concatenate([twins, others]), head, np.ones(100, dtype=bool), 10
+    )
+    assert (ranking.order < 50).sum() <= 2
+
+
+def test_near_duplicate_pairs_are_not_chosen() -> None:
+    x, y, _ = planted(400, 8, seed=8)
+    labelled, pool = x[:100], x[100:].copy()
+    pool[::10] *= 0.001
+    ranking = acquire.rerank(
+        labelled, y[:100], pool, np.ones(300, dtype=bool), n=100, seed=0, cold_start_votes=50
+    )
+    assert not set(ranking.order) & set(range(0, 300, 10))
+    assert len(ranking.order) == 100
+
+
+def test_outliers_are_not_chosen() -> None:
+    x, y, _ = planted(400, 8, seed=9)
+    pool = x[100:].copy()
+    pool[:5] *= 40
+    ranking = acquire.rerank(
+        x[:100], y[:100], pool, np.ones(300, dtype=bool), n=50, seed=0, cold_start_votes=50
+    )
+    assert not set(ranking.order) & set(range(5))
+
+
+def test_the_order_is_random_and_seeded_before_there_are_enough_votes() -> None:
+    x, y, _ = planted(100, 4)
+    free = np.arange(60) != 3
+
+    def order(seed: int) -> list[int]:
+        ranking = acquire.rerank(x[:40], y[:40], x[40:], free, n=60, seed=seed)
+        return ranking.order.tolist()
+
+    assert order(1) == order(1) != order(2)
+    assert sorted(order(1)) == np.flatnonzero(free).tolist()
+
+
+def test_weights_count_as_votes_for_the_cold_start() -> None:
+    x, y, _ = planted(100, 4)
+    free, weights = np.ones(60, dtype=bool), np.full(40, 2.5)
+    first, second = (
+        acquire.rerank(x[:40], y[:40], x[40:], free, n=5, seed=seed, weights=weights).order
+        for seed in (1, 2)
+    )
+    assert first.tolist() == second.tolist()
+
+
+def test_a_pair_on_screen_is_not_offered_and_counts_as_answered() -> None:
+    x, y, _ = planted(160, 4, seed=3)
+    pool = np.concatenate([x[100:], x[100:]])  # every pair has a copy
+    free = np.ones(len(pool), dtype=bool)
+    first = acquire.rerank(x[:100], y[:100], pool, free, n=1, seed=0).order[0]
+    pending = np.zeros(len(pool), dtype=bool)
+    pending[first] = True
+    twin = (first + 60) % 120
+    before = acquire.rerank(x[:100], y[:100], pool, free, n=1, seed=0).scores[twin]
+    after = acquire.rerank(x[:100], y[:100], pool, free, n=1, seed=0, pending=pending)
+    assert after.scores[first] == -np.inf
+    assert after.scores[twin] <= before + 1e-9
+    assert first not in after.order
+
+
+def test_active_votes_teach_more_than_random_ones() -> None:
+    """The base property: for the same number of votes the posterior is narrower on the pool."""
+    rng = np.random.default_rng(11)
+    scale = np.geomspace(3, 0.1, 12)
+    x = rng.normal(size=(1200, 12)) * scale
+    w = rng.normal(size=12)
+    y = (rng.random(1200) < acquire.sigmoid(x @ w)).astype(float)
+    start, pool = np.arange(100), np.arange(100, 1200)
+    picked = acquire.rerank(
+        x[start], y[start], x[pool], np.ones(1100, dtype=bool), n=100, seed=0
+    ).order
+    spread = {}
+    for name, more in {"active": pool[picked], "random": rng.choice(pool, 100, False)}.items():
+        rows = np.concatenate([start, more])
+        head = acquire.fit(x[rows], y[rows], precision=1.0)
+        spread[name] = np.linalg.slogdet(head.covariance)[1]
+    assert spread["active"] < spread["random"] - 0.5
+
+
+def test_features_are_clipped_scaled_and_projected() -> None:
+    rng = np.random.default_rng(12)
+    raw = rng.standard_cauchy((200, 30))
+    out = acquire.normalise(raw, dims=8)
+    assert out.shape == (200, 8)
+    lengths = np.linalg.norm(out, axis=1)
+    assert lengths.max() < 2.0 and np.isfinite(out).all()
+    variances = out.var(axis=0)
+    assert (np.diff(variances) <= 1e-12).all()
+
+
+def test_features_do_not_depend_on_the_scale_of_a_dimension() -> None:
+    raw = np.random.default_rng(13).normal(size=(50, 6))
+    stretched = raw * np.array([1, 10, 100, 0.1, 5, 2]) + 7
+    np.testing.assert_allclose(
+        np.abs(acquire.normalise(raw, dims=6)),
+        np.abs(acquire.normalise(stretched, dims=6)),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_few_rows_and_constant_features_are_no_error(n: int) -> None:
+    assert np.isfinite(acquire.normalise(np.ones((n, 5)), dims=4)).all()
