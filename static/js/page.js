@@ -1,0 +1,32 @@
+// On every page: the theme switch and the menu that closes when the eye has left it.
+const THEMES = { "": "Auto", light: "Light", dark: "Dark" };
+
+function showTheme(button, theme) {
+  document.documentElement.dataset.theme = theme;
+  button.textContent = THEMES[theme];
+  button.setAttribute("aria-label", `Colours: ${THEMES[theme]}. Switch`);
+}
+
+function themeSwitch(button) {
+  const names = Object.keys(THEMES);
+  const now = document.documentElement.dataset.theme;
+  showTheme(button, names.includes(now) ? now : "");
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const next = names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length];
+    document.cookie = `theme=${next}; path=/; max-age=31536000; SameSite=Lax`;
+    showTheme(button, next);
+  });
+}
+
+function closeMenus(event) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (event.type === "keydown" ? event.key === "Escape" : !menu.contains(event.target)) {
+      menu.open = false;
+    }
+  }
+}
+
+document.querySelectorAll("[data-theme-switch]").forEach(themeSwitch);
+document.addEventListener("click", closeMenus);
+document.addEventListener("keydown", closeMenus);
