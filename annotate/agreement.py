@@ -1,0 +1,201 @@
+"""Agreement between annotators, from the votes each pair got for A, tie and B.
+
+Everything here is a function of sums over pairs, so pairs can be counted in batches, in any
+order, and resampled as counts of the few distinct vote patterns. Undefined values are None and
+carry a sentence that says why; they are never NaN.
+
+References: Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011); Fleiss (1971) for
+kappa, in the form that allows a different number of votes on every pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+Sums = NDArray[np.float64]
+
+STATISTICS = ("raw", "alpha_nominal", "alpha_ordinal", "fleiss_kappa")
+# Columns of `sums`: pairs, agreement summed over pairs, disagreeing vote pairs
+# A-tie, tie-B and A-B (each over m - 1), votes for A, tie and B.
+N_SUMS = 8
+RESAMPLES = 1000
+CHUNK = 2_000_000  # cells of one multinomial draw, to bound memory
+NORMAL_95 = 1.959963984540054
+
+NO_OVERLAP = "Not defined: no pair has two votes yet."
+ONE_CLASS = (
+    "Not defined: every vote is the same answer, so there is no chance agreement to compare with."
+)
+ONE_CLUSTER = "No interval: all votes are on pairs of one prompt."
+NO_SPREAD = "No interval: every prompt shows the same agreement, so resampling cannot vary it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Statistics over the pairs with at least two votes, each with its 95 % interval."""
+
+    pairs: int
+    votes: int
+    values: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
+    explanations: dict[str, str]
+    """Why a value or an interval is missing, by the statistic's name."""
+
+
+def overlapping(counts: Counts) -> NDArray[np.bool_]:
+    """Which rows of (pairs, 3) counts have the two votes that agreement needs."""
+    return np.asarray(counts.sum(axis=1) >= 2, dtype=bool)
+
+
+def sums(counts: Counts) -> Sums:
+    """Rows (pairs, 3) of votes for A, tie, B -> rows (pairs, 8) whose sums give every statistic.
+
+    Rows with fewer than two votes become zeros: they say nothing about agreement.
+    """
+    n = np.asarray(counts, dtype=np.float64).reshape(-1, 3)
+    m = n.sum(axis=1)
+    used = m >= 2
+    others = np.where(used, m - 1, 1)
+    agree = ((n * n).sum(axis=1) - m) / np.where(used, m * others, 1)
+    a, tie, b = n.T
+    columns = [
+        np.ones_like(m),
+        agree,
+        a * tie / others,
+        tie * b / others,
+        a * b / others,
+        a,
+        tie,
+        b,
+    ]
+    return np.where(used[:, None], np.stack(columns, axis=1), 0.0)
+
+
+def statistics(totals: Sums) -> dict[str, NDArray[np.float64]]:
+    """Every statistic for rows (..., 8) of totals; NaN where it is not defined."""
+    pairs, agree, a, tie, b = (totals[..., column] for column in (0, 1, 5, 6, 7))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        raw = agree / pairs
+        votes = a + tie + b
+        chance = (a * a + tie * tie + b * b) / (votes * votes)
+        return {
+            "raw": raw,
+            "alpha_nominal": _alpha(totals, (1.0, 1.0, 1.0)),
+            "alpha_ordinal": _alpha(totals, _ordinal(a, tie, b)),
+            "fleiss_kappa": np.where(1 - chance > 1e-12, (raw - chance) / (1 - chance), np.nan),
+        }
+
+
+def _alpha(totals: Sums, distances: tuple[float | NDArray[np.float64], ...]) -> NDArray[np.float64]:
+    """Krippendorff's alpha for squared distances (A-tie, tie-B, A-B)."""
+    _, _, a_tie, tie_b, a_b, a, tie, b = np.moveaxis(totals, -1, 0)
+    d1, d2, d3 = distances
+    observed = a_tie * d1 + tie_b * d2 + a_b * d3
+    expected = a * tie * d1 + tie * b * d2 + a * b * d3
+    return np.where(expected > 0, 1 - (a + tie + b - 1) * observed / expected, np.nan)
+
+
+def _ordinal(
+    a: NDArray[np.float64], tie: NDArray[np.float64], b: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Squared ordinal distances for A < tie < B, from how often each answer was given."""
+    return ((a + tie) / 2) ** 2, ((tie + b) / 2) ** 2, ((a + b) / 2 + tie) ** 2
+
+
+def agreement(
+    counts: Sequence[Sequence[int]] | Counts,
+    prompts: Sequence[int] | NDArray[np.int64] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Agreement:
+    """Agreement over pairs, with bootstrap intervals.
+
+    `counts` has one row (A, tie, B) per pair. `prompts` names each pair's prompt: pairs of one
+    prompt are alike, so the bootstrap then draws whole prompts; without it, single pairs.
+    """
+    table = np.asarray(counts, dtype=np.int64).reshape(-1, 3)
+    used = overlapping(table)
+    rows = sums(table[used])
+    groups = None if prompts is None else np.asarray(prompts, dtype=np.int64)[used]
+    totals = rows.sum(axis=0)
+    values = {key: _defined(float(value)) for key, value in statistics(totals).items()}
+    clusters = _clusters(rows, groups)
+    intervals, explanations = _intervals(clusters, values, resamples=resamples, seed=seed)
+    missing = ONE_CLASS if len(rows) else NO_OVERLAP
+    explanations |= {key: missing for key, value in values.items() if value is None}
+    return Agreement(
+        pairs=len(rows),
+        votes=int(table[used].sum()),
+        values=values,
+        intervals=intervals,
+        explanations=explanations,
+    )
+
+
+def _defined(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _clusters(rows: Sums, groups: NDArray[np.int64] | None) -> Sums:
+    """Sum the rows of each prompt; without prompts every pair is its own cluster."""
+    if groups is None or not len(rows):
+        return rows
+    _, index = np.unique(groups, return_inverse=True)
+    return np.stack([np.bincount(index, weights=column) for column in rows.T], axis=1)
+
+
+def _intervals(
+    clusters: Sums, values: dict[str, float | None], *, resamples: int, seed: int
+) -> tuple[dict[str, tuple[float, float] | None], dict[str, str]]:
+    """Percentile intervals, and why some are missing."""
+    intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(STATISTICS)
+    explanations: dict[str, str] = {}
+    if len(clusters) < 2:
+        return intervals, dict.fromkeys(STATISTICS, ONE_CLUSTER)
+    for key, draws in statistics(_resample(clusters, resamples, seed=seed)).items():
+        value = values[key]
+        draws = draws[np.isfinite(draws)]
+        if value is None or not len(draws):
+            continue
+        low, high = (float(q) for q in np.quantile(draws, [0.025, 0.975]))
+        if high - low > 1e-12:
+            intervals[key] = (low, high)
+        elif key == "raw":
+            # A share of 0 or 1 is not certain just because nothing contradicts it yet.
+            intervals[key] = wilson(value * len(clusters), len(clusters))
+        else:
+            explanations[key] = NO_SPREAD
+    return intervals, explanations
+
+
+def _resample(clusters: Sums, resamples: int, *, seed: int) -> Sums:
+    """Totals (resamples, 8) of bootstrap samples of the clusters.
+
+    Clusters with equal sums are interchangeable, so drawing n of them is one multinomial draw
+    over the distinct patterns: work grows with the patterns, not with the pairs.
+    """
+    patterns, frequency = np.unique(np.round(clusters, 9), axis=0, return_counts=True)
+    n = len(clusters)
+    rng = np.random.default_rng(seed)
+    step = max(1, CHUNK // len(patterns))
+    parts = [
+        rng.multinomial(n, frequency / n, size=min(step, resamples - start)) @ patterns
+        for start in range(0, resamples, step)
+    ]
+    return np.concatenate(parts)
+
+
+def wilson(successes: float, n: int) -> tuple[float, float] | None:
+    """Wilson's 95 % interval of a share; None without observations."""
+    if n == 0:
+        return None
+    share, z2 = successes / n, NORMAL_95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = NORMAL_95 / (1 + z2 / n) * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,68 @@
+"""Labels: what the standing votes of a pair amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from annotate.models import Assignment, Label, Pair
+
+# Agreement and labels know three classes; both_bad is a tie that says more.
+CLASS = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
+SIGN = {"a": 1, "b": -1, "tie": 0}
+
+
+class Verdict(NamedTuple):
+    """The aggregate of one pair's votes."""
+
+    outcome: str
+    """a, b, tie, or split when no class has more votes than every other."""
+    fraction_a: float
+    """Share of the votes for A, ties counting half."""
+    margin: float
+    """|mean signed strength| / 3, in 0 to 1."""
+    n_votes: int
+
+
+def verdict(votes: Iterable[tuple[str, int]]) -> Verdict | None:
+    """Aggregate votes of (choice, strength 1 to 3); None without votes."""
+    counts = {"a": 0, "tie": 0, "b": 0}
+    signed = 0
+    for choice, strength in votes:
+        kind = CLASS[choice]
+        counts[kind] += 1
+        signed += SIGN[kind] * strength
+    n = sum(counts.values())
+    if not n:
+        return None
+    return Verdict(
+        outcome=majority(counts),
+        fraction_a=(counts["a"] + counts["tie"] / 2) / n,
+        margin=abs(signed) / n / 3,
+        n_votes=n,
+    )
+
+
+def majority(counts: dict[str, int]) -> str:
+    """The class with the most votes; split when two share the lead."""
+    first, second, *_ = sorted(counts.values(), reverse=True)
+    return "split" if first == second else max(counts, key=lambda kind: counts[kind])
+
+
+def refresh(pair: Pair) -> None:
+    """Write the pair's label from its standing votes; a pair without votes has none."""
+    votes = Assignment.objects.filter(pair=pair, state=Assignment.State.VOTED, surplus=False)
+    found = verdict(votes.values_list("choice", "strength"))
+    if found is None:
+        Label.objects.filter(pair=pair).delete()
+        return
+    Label.objects.update_or_create(
+        pair=pair,
+        defaults={
+            "outcome": found.outcome,
+            "vote_fraction": found.fraction_a,
+            "margin": found.margin,
+            "n_votes": found.n_votes,
+            "method": "majority",
+        },
+    )

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import itertools
+
+import krippendorff
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotate.agreement import STATISTICS, agreement, statistics, sums, wilson
+
+count_rows = st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=30)
+vote_tables = st.lists(
+    st.lists(st.sampled_from([None, 0, 1, 2]), min_size=4, max_size=4), min_size=2, max_size=20
+)
+
+
+def tally(table: list[list[int | None]]) -> list[list[int]]:
+    """Votes per pair and annotator (None is no vote) -> counts per pair."""
+    return [[sum(v == c for v in row) for c in range(3)] for row in table]
+
+
+def close(a: float | None, b: float | None) -> bool:
+    return (a is None and b is None) or (
+        a is not None and b is not None and a == pytest.approx(b, abs=1e-9)
+    )
+
+
+def slow_raw(rows: list[list[int]]) -> float:
+    """Share of agreeing ordered vote pairs within a pair, averaged over pairs."""
+    shares = []
+    for row in rows:
+        votes = [c for c, n in enumerate(row) for _ in range(n)]
+        if len(votes) >= 2:
+            shares.append(np.mean([x == y for x, y in itertools.permutations(votes, 2)]))
+    return float(np.mean(shares))
+
+
+@given(count_rows)
+@settings(max_examples=60, deadline=None)
+def test_alpha_and_raw_agreement_equal_the_reference_library_and_a_slow_loop(rows):
+    result = agreement(rows, resamples=2)
+    used = [row for row in rows if sum(row) >= 2]
+    if not used:
+        assert result.values == dict.fromkeys(STATISTICS)
+        return
+    assert result.values["raw"] == pytest.approx(slow_raw(used))
+    for key, level in (("alpha_nominal", "nominal"), ("alpha_ordinal", "ordinal")):
+        if result.values[key] is None:
+            assert sum(np.array(used).sum(axis=0) > 0) == 1
+        else:
+            oracle = krippendorff.alpha(value_counts=np.array(used), level_of_measurement=level)
+            assert result.values[key] == pytest.approx(oracle, abs=1e-9)
+
+
+def test_fleiss_kappa_equals_the_worked_example_of_the_1971_paper_in_three_classes():
+    rows = [[3, 0, 0], [2, 1, 0], [0, 3, 0], [0, 1, 2], [1, 1, 1]]
+    p = np.array([6, 6, 3]) / 15
+    raw = (1 + 1 / 3 + 1 + 1 / 3 + 0) / 5
+    expected = (raw - (p**2).sum()) / (1 - (p**2).sum())
+    assert agreement(rows, resamples=2).values["fleiss_kappa"] == pytest.approx(expected)
+
+
+@given(count_rows)
+@settings(max_examples=40, deadline=None)
+def test_swapping_a_and_b_changes_nothing(rows):
+    swapped = [row[::-1] for row in rows]
+    one, two = (agreement(r, resamples=2).values for r in (rows, swapped))
+    assert all(close(one[key], two[key]) for key in STATISTICS)
+
+
+@given(vote_tables, st.permutations(range(4)))
+@settings(max_examples=40, deadline=None)
+def test_permuting_the_annotators_changes_nothing(table, order):
+    shuffled = [[row[i] for i in order] for row in table]
+    assert agreement(tally(table), resamples=5) == agreement(tally(shuffled), resamples=5)
+
+
+@given(count_rows, st.integers(0, 30))
+@settings(max_examples=40, deadline=None)
+def test_counting_in_two_batches_gives_the_same_statistics(rows, cut):
+    table = np.array(rows)
+    split = sums(table[:cut]).sum(axis=0) + sums(table[cut:]).sum(axis=0)
+    whole = agreement(rows, resamples=2).values
+    for key, value in statistics(split).items():
+        assert close(whole[key], float(value) if np.isfinite(value) else None)
+
+
+@pytest.mark.parametrize("rows", [[], [[1, 0, 0]], [[0, 0, 1], [0, 1, 0]]])
+def test_without_a_second_vote_everything_is_undefined_and_says_so(rows):
+    result = agreement(rows)
+    assert result.pairs == result.votes == 0
+    assert set(result.values.values()) == {None}
+    assert all("no pair has two votes" in result.explanations[key] for key in STATISTICS)
+
+
+def test_a_unanimous_single_answer_leaves_alpha_undefined_but_not_raw_agreement():
+    result = agreement([[2, 0, 0]] * 40)
+    assert result.values["raw"] == 1.0
+    assert result.values["alpha_nominal"] is None and result.values["fleiss_kappa"] is None
+    assert "same answer" in result.explanations["alpha_nominal"]
+    low, high = result.intervals["raw"]
+    assert 0.85 < low < 0.95 and high == 1.0
+
+
+def test_the_interval_covers_the_planted_agreement_about_95_times_in_100():
+    rng = np.random.default_rng(3)
+    hits = 0
+    for trial in range(200):
+        agree = rng.random(150) < 0.726
+        rows = np.where(agree[:, None], [2, 0, 0], [1, 0, 1])
+        low, high = agreement(rows, resamples=300, seed=trial).intervals["raw"]
+        hits += low <= 0.726 <= high
+    assert 181 <= hits <= 199
+
+
+def test_the_interval_has_the_half_width_that_theory_gives():
+    rows = [[2, 0, 0]] * 363 + [[0, 0, 2]] * 363 + [[1, 0, 1]] * 274
+    low, high = agreement(rows, resamples=4000).intervals["raw"]
+    assert (high - low) / 2 == pytest.approx(1.96 * (0.726 * 0.274 / 1000) ** 0.5, rel=0.08)
+
+
+def test_pairs_of_one_prompt_are_drawn_together_so_the_interval_widens():
+    rows = [[2, 0, 0]] * 60 + [[1, 0, 1]] * 40
+    prompts = [i // 10 for i in range(100)]
+    by_pair = agreement(rows, resamples=2000).intervals["raw"]
+    by_prompt = agreement(rows, prompts, resamples=2000).intervals["raw"]
+    assert by_prompt[1] - by_prompt[0] > 2 * (by_pair[1] - by_pair[0])
+    same = agreement(rows, list(range(100)), resamples=2000).intervals["raw"]
+    assert same == pytest.approx(by_pair, abs=0.03)
+
+
+def test_pairs_of_a_single_prompt_have_no_interval_and_say_why():
+    result = agreement([[2, 0, 0], [1, 0, 1]], [7, 7])
+    assert result.values["raw"] == 0.5
+    assert result.intervals["raw"] is None
+    assert "one prompt" in result.explanations["raw"]
+
+
+def test_the_same_votes_give_the_same_interval_twice():
+    rows = [[2, 0, 0], [0, 2, 0], [1, 0, 1], [0, 0, 2]] * 9
+    assert agreement(rows) == agreement(rows)
+
+
+def test_wilson_equals_the_published_example():
+    # 15 of 20: Newcombe (1998) gives 0.531 to 0.888.
+    assert wilson(15, 20) == pytest.approx((0.5313, 0.8881), abs=1e-3)
+    assert wilson(0, 0) is None
