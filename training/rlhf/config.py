@@ -72,7 +72,7 @@ class SFTConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: str = ""
-    """JSONL of {"messages": [{"role", "content"}, ...]}; loss on assistant turns only."""
+    """JSONL of {"messages": [{"role", "content"}, ...]}; the loss is on the last reply."""
     epochs: float = 3.0
     batch_size: int = 32
     learning_rate: float = 2e-3
@@ -80,7 +80,9 @@ class SFTConfig:
     weight_decay: float = 0.01
     max_length: int = 192
     max_steps: int = -1
+    """Ends the training before `epochs` are over; -1 does not."""
     seed: int = 0
+    checkpoint_every: int = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,9 @@ class PPOConfig:
     gradient_accumulation: int = 1
     learning_rate: float = 3e-4
     critic_learning_rate: float | None = None
+    """Of the value head; None takes `learning_rate`."""
+    learning_rate_decay: Literal["none", "linear"] = "none"
+    """Linear: down to zero at the last update."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     temperature: float = 1.0
@@ -140,7 +145,8 @@ class PPOConfig:
     kl_target: float | None = None
     """Adaptive coefficient (Ziegler et al. 2019, arXiv 1909.08593, section 2.2); None is fixed."""
     kl_horizon: int | None = None
-    """Episodes; None means this round's episodes, or the controller is inert."""
+    """Episodes; None means a tenth of this round's, or the controller is inert: it changes the
+    coefficient at most e^(0.2 * episodes / horizon) times."""
     stop_kl: float | None = None
     """End the round when the mean per-sequence KL of an update exceeds this (nats)."""
     target_update_kl: float | None = 0.1
@@ -170,6 +176,15 @@ class PPOConfig:
             0 < self.lam <= 1 and 0 < self.gamma <= 1, "ppo.gamma and ppo.lam must lie in (0, 1]"
         )
         _require(self.temperature > 0, "ppo.temperature must be positive")
+        _require(
+            min(self.updates, self.batch_size, self.gradient_accumulation, self.epochs) >= 1,
+            "ppo.updates, batch_size, gradient_accumulation and epochs must be at least 1",
+        )
+        _require(self.max_new_tokens >= 1, "ppo.max_new_tokens must be at least 1")
+        _require(
+            self.dtype != "float16" or self.lora is not None,
+            "ppo.dtype float16 needs ppo.lora: full training in it loses small gradients",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

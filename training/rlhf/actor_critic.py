@@ -1,0 +1,298 @@
+"""Policy, critic and reference on one trunk.
+
+The critic is a value head on the policy's own hidden states. With adapters the reference shares the
+trunk too: it is the trunk with the policy's adapter off, or a second, frozen adapter. Only full
+training keeps a frozen copy of the starter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from training.rlhf import models, objectives
+from training.rlhf.config import LoraConfig, PPOConfig
+
+VALUE_HEAD = "value_head.safetensors"
+LOGITS_AT_ONCE = 2**25
+"""Numbers; 128 MiB in float32. A vocabulary of 151,936 takes 220 tokens at a time."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Prompts with their responses: prompt, response, then padding.
+
+    Padding on the right needs no attention mask in a causal model: no real token looks at it. What
+    is real is known from lengths, so the padding token may be any token.
+    """
+
+    ids: Tensor
+    """(B, L)"""
+    starts: Tensor
+    """(B,) lengths of the prompts."""
+    lengths: Tensor
+    """(B,) lengths of the responses."""
+
+    @classmethod
+    def build(
+        cls,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        device: torch.device,
+    ) -> Sequences:
+        """Join and pad token lists."""
+        rows = [[*p, *r] for p, r in zip(prompts, responses, strict=True)]
+        width = max(map(len, rows))
+        return cls(
+            torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device),
+            torch.tensor([len(prompt) for prompt in prompts], device=device),
+            torch.tensor([len(response) for response in responses], device=device),
+        )
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, R), 1.0 on response tokens."""
+        return objectives.length_mask(self.lengths, int(self.lengths.max()))
+
+    def select(self, rows: Tensor) -> Sequences:
+        """Some of the rows, no wider than they need."""
+        starts, lengths = self.starts[rows], self.lengths[rows]
+        return Sequences(self.ids[rows, : int((starts + lengths).max())], starts, lengths)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model says about given responses; (B, R) each, zero on padding."""
+
+    logprobs: Tensor
+    values: Tensor
+    entropy: Tensor
+
+
+class ValueHead(nn.Module):
+    """Expected return from a hidden state; zero everywhere until trained."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, 1)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(N, H) to (N,)."""
+        values: Tensor = self.outer(nn.functional.silu(self.inner(hidden.float())))
+        return values[:, 0]
+
+
+class ActorCritic:
+    """A policy to train with its critic, and the reference it is held to."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel | PeftModel,
+        reference: PreTrainedModel | str | None,
+        *,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        """Args:
+        model: the policy; its trainable parameters are those with `requires_grad`.
+        reference: a frozen model, the name of a frozen adapter, or None for adapter off.
+        autocast: dtype of the matrix products when the weights are float32.
+        """
+        self.model = model
+        self.device: torch.device = next(model.parameters()).device
+        self._reference = reference
+        self._autocast = autocast
+        self.value_head = ValueHead(base_model(model).config.get_text_config().hidden_size)
+        self.value_head.to(self.device)
+        for each in (model, reference):
+            if isinstance(each, nn.Module):
+                models.without_dropout(each)
+                _check_head(base_model(each))
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The policy's trainable parameters by name."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def read(self, batch: Sequences, *, temperature: float, with_entropy: bool = True) -> Reading:
+        """Log-probabilities, values and entropies of the responses under the policy."""
+        return self._read(self.model, batch, temperature, with_entropy)
+
+    @torch.no_grad()
+    def reference_logprobs(self, batch: Sequences, *, temperature: float) -> Tensor:
+        """Log-probabilities (B, R) of the responses under the reference."""
+        with self._as_reference() as model:
+            return self._read(model, batch, temperature, False).logprobs
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[PreTrainedModel | PeftModel]:
+        if isinstance(self._reference, nn.Module):
+            yield self._reference
+        elif self._reference is None:
+            with self.model.disable_adapter():
+                yield self.model
+        else:
+            self.model.set_adapter(self._reference)
+            try:
+                yield self.model
+            finally:
+                self.model.set_adapter("default")
+
+    def _read(
+        self, model: PreTrainedModel, batch: Sequences, temperature: float, with_entropy: bool
+    ) -> Reading:
+        base, mask = base_model(model), batch.mask
+        rows, places = mask.nonzero(as_tuple=True)
+        before = batch.starts[rows] + places - 1  # the position that predicts each token
+        with self.mixed_precision():
+            hidden = base.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
+            hidden = hidden[rows, before]  # (N, H): no prompt, no padding reaches the LM head
+            tokens = batch.ids[rows, before + 1]
+            logprobs, entropy = token_logprobs(
+                base.get_output_embeddings(), hidden, tokens, temperature, with_entropy
+            )
+        values = self.value_head(hidden)
+
+        def spread(flat: Tensor) -> Tensor:
+            return torch.zeros_like(mask).index_put((rows, places), flat.float())
+
+        return Reading(spread(logprobs), spread(values), spread(entropy))
+
+    def mixed_precision(self) -> AbstractContextManager[Any]:
+        """The context of every forward pass, sampling included."""
+        if self._autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self._autocast)
+
+    def save_value_head(self, folder: Path) -> None:
+        """Write the critic's head beside the policy."""
+        save_file(self.value_head.state_dict(), str(folder / VALUE_HEAD))
+
+    def load_value_head(self, folder: Path) -> None:
+        """Go on from the critic of the round before, when it is there and fits."""
+        if (folder / VALUE_HEAD).exists():
+            saved = load_file(str(folder / VALUE_HEAD))
+            mine = self.value_head.state_dict()
+            if all(saved[name].shape == mine[name].shape for name in mine):
+                self.value_head.load_state_dict(saved)
+
+
+def token_logprobs(
+    head: nn.Module, hidden: Tensor, tokens: Tensor, temperature: float, with_entropy: bool
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies (N,) of tokens (N,) from hidden states (N, H).
+
+    Goes through the vocabulary a slice of tokens at a time and computes each slice's logits again
+    in the backward pass, so that memory holds one slice of (n, V), not all of (N, V).
+    """
+
+    def one(part: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        logits = head(part).float() / temperature
+        total = logits.logsumexp(-1)
+        entropy = torch.zeros_like(total)
+        if with_entropy:
+            probs = (logits - total[:, None]).exp()
+            entropy = total - torch.linalg.vecdot(probs, logits)
+        return logits.gather(-1, chosen[:, None])[:, 0] - total, entropy
+
+    size = max(1, LOGITS_AT_ONCE // _vocabulary(head))
+    if len(tokens) <= size:
+        return one(hidden, tokens)
+    parts = [
+        checkpoint(one, part, chosen, use_reentrant=False)
+        if torch.is_grad_enabled()
+        else one(part, chosen)
+        for part, chosen in zip(torch.split(hidden, size), torch.split(tokens, size), strict=True)
+    ]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def load(
+    policy: str | Path, reference: str | Path, config: PPOConfig, *, device: torch.device, seed: int
+) -> ActorCritic:
+    """Load a policy to train and its reference from their folders.
+
+    Full training takes two models. With LoRA one trunk serves both wherever it can: when the
+    policy is an adapter of the reference, when both are adapters of one base (the policy's own
+    rank then holds), or when the policy is the reference and a new adapter starts as a no-op.
+
+    Raises:
+        ModelError: a folder without a model, or two models whose vocabularies differ.
+    """
+    models.seed_everything(seed)
+    half = getattr(torch, config.dtype) if config.dtype != "float32" else None
+    if config.lora is None:
+        # float32 weights under autocast: steps of 1e-6 vanish in bfloat16 weights.
+        model = models.load_causal(policy, device=device)
+        anchor = models.load_causal(reference, dtype=config.dtype, device=device)
+        result = ActorCritic(model, _frozen(model, anchor), autocast=half)
+    else:
+        result = _load_lora(str(policy), str(reference), config.lora, config.dtype, device)
+    result.load_value_head(Path(policy))
+    if config.gradient_checkpointing:
+        result.model.gradient_checkpointing_enable({"use_reentrant": False})
+    return result
+
+
+def _load_lora(
+    policy: str, reference: str, lora: LoraConfig, dtype: str, device: torch.device
+) -> ActorCritic:
+    start, anchor = map(models.stable_path, (policy, reference))
+    base, anchor_base = models.adapter_base(policy), models.adapter_base(reference)
+    if base is not None and base == anchor_base:
+        trunk = models.load_causal(base, dtype=dtype, device=device)
+        model = models.attach_adapter(trunk, policy, trainable=True)
+        model.load_adapter(reference, adapter_name="reference", is_trainable=False)
+        return ActorCritic(model, "reference")
+    if base is not None and models.stable_path(base) == anchor:
+        trunk = models.load_causal(reference, dtype=dtype, device=device)
+        return ActorCritic(models.attach_adapter(trunk, policy, trainable=True), None)
+    trunk = models.load_causal(policy, dtype=dtype, device=device)
+    model = models.new_adapter(trunk, lora, base=policy)
+    if start == anchor:
+        return ActorCritic(model, None)
+    other = models.load_causal(reference, dtype=dtype, device=device)
+    return ActorCritic(model, _frozen(trunk, other))
+
+
+def _frozen(policy: PreTrainedModel, reference: PreTrainedModel) -> PreTrainedModel:
+    if policy.config.vocab_size != reference.config.vocab_size:
+        raise models.ModelError(
+            f"policy and reference have vocabularies of {policy.config.vocab_size} and "
+            f"{reference.config.vocab_size} tokens; KL between them is undefined"
+        )
+    return reference.requires_grad_(False)
+
+
+def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The transformers model, with adapters inside when there are any."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def _vocabulary(head: nn.Module) -> int:
+    weight: Any = head.weight
+    return int(getattr(head, "out_features", weight.shape[0]))
+
+
+@torch.no_grad()
+def _check_head(model: PreTrainedModel) -> None:
+    """Some models scale or cap their logits after the LM head, which `_read` would not see."""
+    ids = torch.tensor([[1, 2, 3]], device=next(model.parameters()).device)
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    logits = model.get_output_embeddings()(hidden)
+    full = model(input_ids=ids, use_cache=False).logits
+    if not torch.allclose(logits, full, atol=1e-3, rtol=1e-3):
+        raise models.ModelError(
+            f"{type(model).__name__} changes its logits after the LM head; PPO does not support it"
+        )
