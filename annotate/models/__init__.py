@@ -8,8 +8,10 @@ from annotate.models.dataset import DatasetVersion
 from annotate.models.pair import Label, Pair
 from annotate.models.people import Installation, Invitation, Membership
 from annotate.models.project import Guideline, ModelNote, Project
+from annotate.models.tokens import ApiToken
 
 __all__ = [
+    "ApiToken",
     "Assignment",
     "Completion",
     "DatasetVersion",

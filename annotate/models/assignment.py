@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
 from annotate.models.pair import Pair
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from annotate.models.project import Project
 
 
 class Choice(models.TextChoices):
@@ -23,10 +29,42 @@ class Side(models.TextChoices):
     B = "b", "B on the left"
 
 
+class AssignmentQuerySet(models.QuerySet["Assignment"]):
+    def of_member(self, user: User) -> AssignmentQuerySet:
+        """A person's own places, in projects that still count them as a member."""
+        return self.filter(
+            annotator=user,
+            pair__project__memberships__user=user,
+            pair__project__memberships__active=True,
+        )
+
+    def in_project(self, project: Project) -> AssignmentQuerySet:
+        return self.filter(pair__project=project)
+
+    def leased(self) -> AssignmentQuerySet:
+        return self.filter(state=Assignment.State.RESERVED)
+
+    def standing(self) -> AssignmentQuerySet:
+        """Votes that count: cast, not taken back, not surplus."""
+        return self.filter(state=Assignment.State.VOTED, surplus=False)
+
+    def last_act(self) -> Assignment | None:
+        """The vote or skip that undo takes back."""
+        acts = (Assignment.State.VOTED, Assignment.State.SKIPPED)
+        return self.filter(state__in=acts).order_by("-acted_at", "-pk").first()
+
+    def for_display(self) -> AssignmentQuerySet:
+        return self.select_related(
+            "pair", "pair__prompt", "pair__completion_a", "pair__completion_b"
+        )
+
+
 class Assignment(models.Model):
     """One annotator's place on one pair.
 
     reserved -> voted or skipped by the person; reserved -> released when the lease expires.
+    Its token and its sides never change, so a request that was repeated or came late still means
+    what its author saw.
     The choice is about the completions (a, b), never about the side of the screen.
     """
 
@@ -56,19 +94,25 @@ class Assignment(models.Model):
     comment = models.TextField(blank=True)
     skip_reason = models.CharField(max_length=40, blank=True)
     voted_at = models.DateTimeField(null=True)
+    acted_at = models.DateTimeField(
+        null=True, help_text="When the person last voted or skipped here; orders undo."
+    )
     seq = models.PositiveIntegerField(
         null=True, help_text="Order in which the pair's votes were cast, from 1."
     )
     active_ms = models.PositiveIntegerField(null=True)
     guideline_version = models.PositiveIntegerField(default=1)
     surplus = models.BooleanField(
-        default=False, help_text="Came after the lease expired and the pair had filled."
+        default=False,
+        help_text="Holds none of the pair's places: the lease expired and the pair filled.",
     )
     simulated = models.BooleanField(default=False)
     revision = models.PositiveSmallIntegerField(default=1)
     frozen_from = models.PositiveIntegerField(
         null=True, help_text="First dataset version that holds this standing vote."
     )
+
+    objects = AssignmentQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -88,7 +132,10 @@ class Assignment(models.Model):
         ]
         indexes = [
             models.Index(fields=["expires_at"], condition=Q(state="reserved"), name="lease_expiry"),
-            models.Index(fields=["annotator", "-voted_at"], name="votes_of_a_person"),
+            models.Index(
+                fields=["annotator"], condition=Q(state="reserved"), name="leases_of_a_person"
+            ),
+            models.Index(fields=["annotator", "-acted_at"], name="acts_of_a_person"),
             models.Index(fields=["pair", "seq"], condition=Q(state="voted"), name="votes_in_order"),
         ]
 

@@ -11,6 +11,7 @@ from django.db import models
 from annotate.models.project import Project
 
 Messages = list[dict[str, str]]
+HELD_OUT_SHARE = 0.2
 
 
 def messages_sha256(messages: Messages) -> str:
@@ -22,6 +23,20 @@ def messages_sha256(messages: Messages) -> str:
 
 def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def share_of(text: str) -> float:
+    """A number in [0, 1) that is fixed by the text: a draw that can be repeated."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def is_held_out(sha256: str, share: float = HELD_OUT_SHARE) -> bool:
+    """Whether the prompt with this hash is held out of training.
+
+    Depends on the prompt alone, so a project's split never changes; training computes the same.
+    """
+    digest = hashlib.sha256(sha256.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
 class Prompt(models.Model):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 
-from annotate.models.content import Completion, Prompt
+from annotate.models.content import Completion, Prompt, share_of
 from annotate.models.project import Project
 
 
 class Pair(models.Model):
     """Two completions of one prompt, and how many votes they still want.
 
-    `open_slots` is the number of places nobody holds; with its CHECK it makes collecting more
-    votes than asked for impossible. The counts are of standing, non-surplus votes.
+    Of the `asked` places, `open_slots` are held by nobody, one each by the standing votes
+    (n_a + n_b + n_tie, surplus ones left out), the rest by leases. The CHECKs make collecting
+    more votes than asked for impossible, whatever the code does.
     """
 
     class Kind(models.TextChoices):
@@ -51,6 +54,13 @@ class Pair(models.Model):
     # Uniform order of the random stream, drawn once.
     shuffle = models.FloatField(default=0.0)
     open_slots = models.PositiveSmallIntegerField(default=2)
+    asked = models.PositiveSmallIntegerField(default=2, help_text="Places there are just now.")
+    # Indexed, because started pairs are completed before new ones of equal priority.
+    started = models.GeneratedField(
+        expression=models.Q(open_slots__lt=models.F("asked")),
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
     wanted = models.PositiveSmallIntegerField(default=2, help_text="Votes asked for at first.")
     limit = models.PositiveSmallIntegerField(default=3, help_text="Votes asked for at most.")
     agree = models.PositiveSmallIntegerField(default=2, help_text="Equal votes that resolve it.")
@@ -58,6 +68,11 @@ class Pair(models.Model):
     n_b = models.PositiveSmallIntegerField(default=0)
     n_tie = models.PositiveSmallIntegerField(default=0)
     cast = models.PositiveIntegerField(default=0, help_text="Votes ever cast; numbers them.")
+    left_balance = models.SmallIntegerField(
+        default=0,
+        help_text="Of the places held: A on the left minus B on the left. A retest starts at "
+        "what its original showed, so that it shows the opposite.",
+    )
     retest_of = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="+")
     only_for = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+"
@@ -72,18 +87,31 @@ class Pair(models.Model):
                 condition=models.Q(open_slots__gte=0), name="pair_never_over_collects"
             ),
             models.CheckConstraint(
+                condition=models.Q(state="open") | models.Q(open_slots=0),
+                name="only_open_pairs_have_places",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(
+                    asked__gte=models.F("open_slots")
+                    + models.F("n_a")
+                    + models.F("n_b")
+                    + models.F("n_tie")
+                ),
+                name="pair_places_are_within_asked",
+            ),
+            models.CheckConstraint(
                 condition=~models.Q(completion_a=models.F("completion_b")),
                 name="pair_compares_two_completions",
             ),
         ]
         indexes = [
             models.Index(
-                fields=["project", "-priority", "id"],
+                fields=["project", "stream", "-priority", "-started", "id"],
                 condition=models.Q(open_slots__gt=0),
                 name="pair_active_queue",
             ),
             models.Index(
-                fields=["project", "shuffle", "id"],
+                fields=["project", "stream", "shuffle", "id"],
                 condition=models.Q(open_slots__gt=0),
                 name="pair_random_queue",
             ),
@@ -92,6 +120,31 @@ class Pair(models.Model):
 
     def __str__(self) -> str:
         return f"pair {self.pk}"
+
+    @staticmethod
+    def quota(project: Project, kind: str, *, key: str) -> dict[str, Any]:
+        """Columns of a new pair that say how many votes it wants, by the project's preset."""
+        if kind == Pair.Kind.EVALUATION:
+            wanted, limit, agree = 3, 5, 3
+        elif kind == Pair.Kind.RETEST:
+            wanted, limit, agree = 1, 1, 1
+        elif project.votes == Project.Votes.CONSENSUS:
+            wanted, limit, agree = 2, 3, 2
+        elif kind == Pair.Kind.NORMAL and share_of(f"overlap:{key}") < project.overlap_share:
+            kind, wanted, limit, agree = Pair.Kind.OVERLAP, 2, 3, 2
+        elif kind == Pair.Kind.OVERLAP:
+            wanted, limit, agree = 2, 3, 2
+        else:
+            wanted, limit, agree = 1, 1, 1
+        return {
+            "kind": kind,
+            "wanted": wanted,
+            "limit": limit,
+            "agree": agree,
+            "open_slots": wanted,
+            "asked": wanted,
+            "shuffle": share_of(f"order:{key}"),
+        }
 
     @property
     def votes(self) -> int:

@@ -73,6 +73,9 @@ class Project(models.Model):
     archived = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    # The role of the person looking, once annotate.permissions has checked it.
+    role: str = ""
+
     objects = ProjectQuerySet.as_manager()
 
     class Meta:

@@ -1,0 +1,25 @@
+"""What can be wrong with a vote. The messages are shown to annotators."""
+
+from __future__ import annotations
+
+
+class QueueError(Exception):
+    """The request contradicts what is stored."""
+
+
+class UnknownAssignment(QueueError):
+    """There is no such assignment, or it is somebody else's."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such assignment of yours.")
+
+
+class ChoiceConflict(QueueError):
+    """The pair already has another vote of this person."""
+
+    def __init__(self) -> None:
+        super().__init__("You already voted differently on this pair. Undo that vote first.")
+
+
+class Gone(QueueError):
+    """The assignment is no longer in a state that allows this."""

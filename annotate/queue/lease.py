@@ -1,0 +1,169 @@
+"""Leasing: the best pair this person has not had, reserved for a while."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+
+from annotate.models import Assignment, Membership, Pair, Project
+from annotate.models.people import Role
+from annotate.queue import places, statements
+from annotate.queue.transaction import write
+
+# Expired leases are looked for at most once a second per project, and when nothing is open.
+RELEASE_EVERY = timedelta(seconds=1)
+_released_at: dict[int, datetime] = {}
+_chance = random.SystemRandom()
+
+
+def next_pair(
+    project: Project,
+    user: User,
+    *,
+    after: UUID | None = None,
+    now: datetime | None = None,
+    rng: random.Random = _chance,
+) -> Assignment | None:
+    """Lease a pair to the user and return the assignment with its texts loaded.
+
+    A lease the user already has is returned again with its expiry renewed. With `after`, the
+    token of a lease, one more is returned, so that a page can prefetch; nobody has more than
+    two. None when there is nothing for this user just now.
+    """
+    now = now or timezone.now()
+    if project.archived:
+        return None
+    with write():
+        member = _lock_membership(project, user)
+        if member is None:
+            return None
+        found = _renew(project, user, after=after, now=now)
+        if found is None:
+            found = _claim(project, user, member=member, now=now, rng=rng)
+    return Assignment.objects.for_display().get(pk=found) if found else None
+
+
+def shown(assignment: Assignment) -> dict[str, Any]:
+    """What the screen shows: the prompt's messages and the two texts by side."""
+    pair = assignment.pair
+    left, right = pair.completion_a.text, pair.completion_b.text
+    if assignment.left == "b":
+        left, right = right, left
+    return {"prompt": pair.prompt.messages, "left": left, "right": right}
+
+
+def release_expired(project: Project | None = None, *, now: datetime | None = None) -> int:
+    """Give the places of expired leases back; return how many leases ended.
+
+    Pairs that somebody is busy with are left for the next time, so this never waits.
+    """
+    now = now or timezone.now()
+    expired = Assignment.objects.leased().filter(expires_at__lt=now)
+    if project is not None:
+        expired = expired.in_project(project)
+    if not expired.exists():
+        return 0
+    with write():
+        pairs = Pair.objects.filter(pk__in=expired.values("pair_id")).order_by("pk")
+        if connection.features.has_select_for_update_skip_locked:
+            pairs = pairs.select_for_update(skip_locked=True, no_key=True)
+        held = list(pairs.values_list("pk", flat=True))
+        leases = list(expired.filter(pair__in=held).order_by("pair_id", "pk"))
+        for lease in leases:
+            release(lease)
+    return len(leases)
+
+
+def release(lease: Assignment) -> None:
+    """End a lease whose pair is locked by this transaction."""
+    Assignment.objects.filter(pk=lease.pk).update(
+        state=Assignment.State.RELEASED, surplus=False, expires_at=None
+    )
+    if not lease.surplus:
+        places.give_back(lease.pair_id, left=lease.left)
+
+
+def _lock_membership(project: Project, user: User) -> Membership | None:
+    """One lease at a time per person: two tabs that ask at once must not get three pairs."""
+    if user.is_superuser:
+        Membership.objects.get_or_create(project=project, user=user, defaults={"role": Role.ADMIN})
+    members = Membership.objects.filter(project=project, user=user, active=True)
+    if connection.features.has_select_for_update:
+        members = members.select_for_update(no_key=True)
+    return members.first()
+
+
+def _renew(project: Project, user: User, *, after: UUID | None, now: datetime) -> int | None:
+    own = Assignment.objects.leased().in_project(project).filter(annotator=user)
+    if after is not None:
+        own = own.exclude(token=after)
+    if connection.features.has_select_for_update_skip_locked:
+        # A lease that is being voted on in another tab is as good as gone.
+        own = own.select_for_update(skip_locked=True, of=("self",))
+    found = own.order_by("leased_at", "pk").values_list("pk", flat=True).first()
+    if found is not None:
+        Assignment.objects.filter(pk=found).update(
+            expires_at=_expiry(project, now), guideline_version=project.guideline_version
+        )
+    return found
+
+
+def _claim(
+    project: Project, user: User, *, member: Membership, now: datetime, rng: random.Random
+) -> int | None:
+    _release_sometimes(project, now)
+    arms = _draw_arms(project, rng)
+    side = _draw_side(member, rng)
+    for attempt in range(2):
+        for arm, propensity in arms:
+            claim = {
+                "project": project.pk,
+                "user": user.pk,
+                "membership": member.pk,
+                "stream": arm,
+                "other": "active" if arm == "random" else "random",
+                "propensity": propensity,
+                "side": side,
+                "token": uuid4(),
+                "now": now,
+                "expires": _expiry(project, now),
+                "guideline_version": project.guideline_version,
+            }
+            found = statements.claim(claim)
+            if found is not None:
+                return found
+        if attempt == 0 and not release_expired(project, now=now):
+            return None
+    return None
+
+
+def _draw_arms(project: Project, rng: random.Random) -> list[tuple[str, float]]:
+    """The drawn arm with the probability it had, then the other to fall back on."""
+    share = project.random_share
+    if rng.random() < share:
+        return [("random", share), ("active", 1.0)]
+    return [("active", 1.0 - share), ("random", 1.0)]
+
+
+def _draw_side(member: Membership, rng: random.Random) -> str:
+    """The side for this person where the pair itself does not ask for one."""
+    if member.left_balance:
+        return "b" if member.left_balance > 0 else "a"
+    return "a" if rng.random() < 0.5 else "b"
+
+
+def _release_sometimes(project: Project, now: datetime) -> None:
+    last = _released_at.get(project.pk)
+    if last is None or abs(now - last) >= RELEASE_EVERY:
+        _released_at[project.pk] = now
+        release_expired(project, now=now)
+
+
+def _expiry(project: Project, now: datetime) -> datetime:
+    return now + timedelta(seconds=project.lease_seconds)

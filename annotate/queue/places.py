@@ -1,0 +1,130 @@
+"""A pair's places: what is asked for follows from the counts on its row, and from nothing else.
+
+Lock order, which every module of the queue keeps: pair rows (several: in the order of their
+ids), then membership, then assignments. All changes of an assignment's state happen while its
+pair's row is locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import F
+from django.utils import timezone
+
+from annotate import labels
+from annotate.models import Label, Pair
+
+COLUMNS = (
+    "id",
+    "state",
+    "n_a",
+    "n_b",
+    "n_tie",
+    "cast",
+    "wanted",
+    "limit",
+    "agree",
+    "asked",
+    "open_slots",
+)
+_RETURNED = ", ".join(f'"{name}"' for name in COLUMNS)
+COUNT_OF = {"a": "n_a", "b": "n_b", "tie": "n_tie", "both_bad": "n_tie"}
+"""Agreement knows three classes: both_bad counts as a tie."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The columns of a pair that decide what happens to it."""
+
+    id: int
+    state: str
+    n_a: int
+    n_b: int
+    n_tie: int
+    cast: int
+    wanted: int
+    limit: int
+    agree: int
+    asked: int
+    open_slots: int
+
+
+def change(pair_id: int, assignments: str, *, where: str = "TRUE") -> Places | None:
+    """Update one pair's columns and return them as they are now, its row locked.
+
+    None when `where` did not hold. Both SQL fragments are constants of this package.
+    """
+    sql = f"UPDATE annotate_pair SET {assignments} WHERE id = %s AND {where} RETURNING {_RETURNED}"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [pair_id])
+        row = cursor.fetchone()
+    return Places(*row) if row else None
+
+
+def take(pair_id: int, *, left: str) -> Places | None:
+    """Hold one more place of the pair; None when there is none."""
+    sign = "+" if left == "a" else "-"
+    return change(
+        pair_id,
+        f"open_slots = open_slots - 1, left_balance = left_balance {sign} 1",
+        where="open_slots > 0",
+    )
+
+
+def give_back(pair_id: int, *, left: str) -> None:
+    """Stop holding a place. It opens again, unless nobody needs it any more."""
+    sign = "-" if left == "a" else "+"
+    places = change(
+        pair_id,
+        "open_slots = open_slots + CASE WHEN state = 'open' THEN 1 ELSE 0 END, "
+        "asked = asked - CASE WHEN state = 'open' THEN 0 ELSE 1 END, "
+        f"left_balance = left_balance {sign} 1",
+    )
+    assert places, "pairs with assignments are never deleted on their own"
+    settle(places, voted=False)
+
+
+def lock(pair_ids: Iterable[int]) -> None:
+    """Hold the rows of these pairs until the transaction ends (SQLite holds everything)."""
+    if connection.features.has_select_for_update:
+        rows = Pair.objects.select_for_update(no_key=True).filter(pk__in=pair_ids)
+        list(rows.order_by("pk").values_list("pk"))
+
+
+def settled(places: Places) -> tuple[str, int]:
+    """The state a pair's counts amount to, and how many votes it should be asking for."""
+    votes = places.n_a + places.n_b + places.n_tie
+    if places.state == Pair.State.RETIRED:
+        return Pair.State.RETIRED, votes
+    if votes >= places.wanted and max(places.n_a, places.n_b, places.n_tie) >= places.agree:
+        return Pair.State.RESOLVED, votes
+    if votes >= places.limit:
+        return Pair.State.ADJUDICATE, votes
+    return Pair.State.OPEN, max(places.wanted, min(votes + 1, places.limit))
+
+
+def settle(places: Places, *, voted: bool, now: datetime | None = None) -> None:
+    """Open or withdraw places so that the pair asks for what its counts call for.
+
+    A place that somebody holds is never taken away. `voted` says that the votes themselves
+    changed, so a label that stands has to be computed again.
+    """
+    state, wanted = settled(places)
+    excess = min(places.asked - wanted, places.open_slots)
+    changed: dict[str, Any] = {}
+    if excess:
+        changed = {"asked": F("asked") - excess, "open_slots": F("open_slots") - excess}
+    if state != places.state:
+        done = state != Pair.State.OPEN
+        changed |= {"state": state, "resolved_at": (now or timezone.now()) if done else None}
+    if changed:
+        Pair.objects.filter(pk=places.id).update(**changed)
+    if state != Pair.State.OPEN and voted:
+        labels.refresh(Pair(pk=places.id))
+    elif state == Pair.State.OPEN and places.state != Pair.State.OPEN:
+        Label.objects.filter(pair=places.id).delete()

@@ -1,0 +1,144 @@
+"""The cast: the same people and the same project in every test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from annotate.models import ApiToken, Completion, Membership, Pair, Project, Prompt
+from annotate.models.content import is_held_out, messages_sha256, text_sha256
+from annotate.models.people import Role
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Threads need a test database that they can share: on SQLite a file, not memory."""
+    if connection.vendor == "sqlite":
+        path = tmp_path_factory.mktemp("database") / "test.sqlite3"
+        connection.settings_dict["TEST"]["NAME"] = str(path)
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    """Two votes per pair, a third when they disagree."""
+    return Project.objects.create(slug="desk", name="Support desk", guidelines="Be *kind*.")
+
+
+def person(name: str, *, project: Project | None = None, role: str = "") -> User:
+    user = User.objects.create_user(name, password=PASSWORD)
+    if project is not None:
+        Membership.objects.create(project=project, user=user, role=role, pseudonym=f"ann-{name}")
+    return user
+
+
+@pytest.fixture
+def ann(project: Project) -> User:
+    return person("ann", project=project, role=Role.ANNOTATOR)
+
+
+@pytest.fixture
+def ben(project: Project) -> User:
+    return person("ben", project=project, role=Role.ANNOTATOR)
+
+
+@pytest.fixture
+def cleo(project: Project) -> User:
+    return person("cleo", project=project, role=Role.ANNOTATOR)
+
+
+@pytest.fixture
+def olga(project: Project) -> User:
+    """Reviews."""
+    return person("olga", project=project, role=Role.REVIEWER)
+
+
+@pytest.fixture
+def zed(project: Project) -> User:
+    """Administers the project."""
+    return person("zed", project=project, role=Role.ADMIN)
+
+
+@pytest.fixture
+def eve(db: None) -> User:
+    """A stranger: has an account and no project."""
+    return person("eve")
+
+
+@pytest.fixture
+def root(db: None) -> User:
+    return User.objects.create_superuser("root", password=PASSWORD)
+
+
+@pytest.fixture
+def make_pairs(project: Project) -> Callable[..., list[Pair]]:
+    """make_pairs(n, **columns): n pairs of `project` (or of project=...), each its own prompt."""
+    default = project
+
+    def make(n: int = 1, *, project: Project = default, **columns: object) -> list[Pair]:
+        start = project.pairs.count()
+        return [make_pair(project, start + i, **columns) for i in range(n)]
+
+    return make
+
+
+def make_pair(project: Project, i: int, **columns: object) -> Pair:
+    messages = [{"role": "user", "content": f"Where is my order {i}?"}]
+    sha = messages_sha256(messages)
+    prompt = Prompt.objects.create(
+        project=project, messages=messages, sha256=sha, held_out=is_held_out(sha)
+    )
+    a, b = (
+        Completion.objects.create(
+            prompt=prompt, text=text, sha256=text_sha256(text), source="starter", policy="starter"
+        )
+        for text in (f"Order {i} is on its way.", f"Order {i}? No idea.")
+    )
+    kind = str(columns.pop("kind", Pair.Kind.NORMAL))
+    quota = Pair.quota(project, kind, key=f"pair-{i}")
+    return Pair.objects.create(
+        project=project,
+        prompt=prompt,
+        completion_a=a,
+        completion_b=b,
+        key=f"pair-{i}",
+        **{**quota, **columns},
+    )
+
+
+@pytest.fixture
+def client_for() -> Callable[[User], Client]:
+    """client_for(user): a browser in which the user is signed in."""
+
+    def make(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def api_for() -> Callable[[User], APIClient]:
+    """api_for(user): a script that has the user's token."""
+
+    def make(user: User) -> APIClient:
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Token {ApiToken.issue(user)[1]}")
+        return client
+
+    return make
