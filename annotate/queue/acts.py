@@ -78,6 +78,8 @@ def _take_back(user: User, last: Assignment, *, now: datetime) -> Assignment:
         for lease in _spare_leases(user, last):
             if lease in spare:
                 release(lease)
+        if assignment.frozen_from is not None:
+            _keep_revision(assignment)
         if assignment.state == State.VOTED and not assignment.surplus:
             _uncount(assignment, now=now)
         else:
@@ -97,8 +99,6 @@ def _uncount(assignment: Assignment, *, now: datetime) -> None:
     count = places.COUNT_OF[assignment.choice]
     after = places.change(assignment.pair_id, f"{count} = {count} - 1")
     assert after, "pairs with assignments are never deleted on their own"
-    if assignment.frozen_from is not None:
-        _keep_revision(assignment)
     assignment.state = State.RESERVED
     Assignment.objects.filter(pk=assignment.pk).update(
         state=State.RESERVED, expires_at=now
@@ -121,6 +121,11 @@ def _keep_revision(assignment: Assignment) -> None:
         "active_ms",
         "guideline_version",
         "surplus",
+        "simulated",
+        # A later lease of the same place overwrites these.
+        "stream",
+        "propensity",
+        "leased_at",
         "frozen_from",
     )
     VoteRevision.objects.create(

@@ -109,7 +109,9 @@ def locked(user: User, token: UUID) -> Assignment:
     """The user's assignment, read while its pair is locked."""
     own = Assignment.objects.of_member(user).filter(token=token)
     places.lock(own.values("pair_id"))
-    assignment = own.select_related("pair__project").first()
+    # Its own row too: a dataset version that is freezing this vote comes before or after.
+    held = own.select_for_update(no_key=True, of=("self",))
+    assignment = held.select_related("pair__project").first()
     if assignment is None:
         raise UnknownAssignment
     return assignment
