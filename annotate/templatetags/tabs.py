@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 from django import template
 from django.template import RequestContext
 from django.urls import NoReverseMatch, reverse
 
-from annotate.models import Membership, Project
+from annotate.models import Project
 from annotate.models.people import Role
+from annotate.permissions import role_of
 
 register = template.Library()
 
@@ -33,20 +35,11 @@ class Tab(NamedTuple):
 @register.simple_tag(takes_context=True)
 def project_tabs(context: RequestContext, project: Project) -> list[Tab]:
     """Tabs of pages that exist in this installation and are open to this person."""
-    role = role_in(project, context["request"].user)
+    role = getattr(project, "role", None) or role_of(context["request"].user, project)
     tabs = []
     for name, title, needed in TABS:
         if role not in Role.at_least(needed):
             continue
-        try:
+        with contextlib.suppress(NoReverseMatch):
             tabs.append(Tab(name, title, reverse(name, args=[project.slug])))
-        except NoReverseMatch:
-            continue
     return tabs
-
-
-def role_in(project: Project, user: object) -> str:
-    if getattr(user, "is_superuser", False):
-        return str(Role.ADMIN)
-    roles = Membership.objects.filter(project=project, user=user, active=True)
-    return roles.values_list("role", flat=True).first() or ""

@@ -1,0 +1,117 @@
+"""Signing in and out, the one-time link, and one's own password."""
+
+from __future__ import annotations
+
+import time
+
+from django.contrib import messages
+from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.contrib.auth.models import User
+from django.core import signing
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
+
+from annotate.views import attempts
+
+LINK_SALT = "annotate.sign-in-link"
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+BLOCKED = "Too many failed attempts. Wait five minutes, then try again."
+
+
+@login_not_required
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    if request.htmx:
+        # A fragment was asked for after the session had ended: the whole page has to go.
+        page = request.htmx.current_url_abs_path or ""
+        return HttpResponseClientRedirect(f"{reverse('login')}?{urlencode({'next': page})}")
+    target = _safe_target(request)
+    if request.user.is_authenticated:
+        return redirect(target)
+    username = request.POST.get("username", "")
+    if request.method == "POST" and attempts.blocked(request, username):
+        form = AuthenticationForm(request)
+        context = {"form": form, "next": target, "blocked": BLOCKED}
+        return render(request, "annotate/sign_in.html", context, status=429)
+    form = AuthenticationForm(request, data=request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        attempts.succeeded(request, username)
+        login(request, form.get_user())
+        return redirect(target)
+    if request.method == "POST":
+        attempts.failed(request, username)
+    context = {"form": form, "next": target}
+    return render(request, "annotate/sign_in.html", context)
+
+
+@login_not_required
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    messages.success(request, "You are signed out.")
+    return redirect("login")
+
+
+@login_not_required
+@require_GET
+def enter(request: HttpRequest, token: str) -> HttpResponse:
+    """Sign in by a link that was printed on this very machine."""
+    user = _link_user(token) if attempts.from_this_machine(request) else None
+    # The conditional update makes the link work once, even for two clicks at one instant.
+    once = user and User.objects.filter(pk=user.pk, last_login=user.last_login).update(
+        last_login=timezone.now()
+    )
+    if not user or not once:
+        return render(request, "annotate/link_expired.html", status=404)
+    login(request, user, backend=MODEL_BACKEND)
+    return redirect("home")
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def password(request: HttpRequest) -> HttpResponse:
+    form = PasswordChangeForm(request.user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        update_session_auth_hash(request, form.save())
+        messages.success(request, "Your password is changed. Other devices are signed out.")
+        return redirect("projects")
+    return render(request, "annotate/password.html", {"form": form})
+
+
+def sign_in_link(user: User, *, minutes: int = 15) -> str:
+    """Path of a link that signs `user` in once, from this machine, within `minutes`."""
+    payload = {"user": user.pk, "seen": _last_seen(user), "until": int(time.time()) + minutes * 60}
+    return reverse("enter", args=[signing.dumps(payload, salt=LINK_SALT)])
+
+
+def _link_user(token: str) -> User | None:
+    try:
+        payload = signing.loads(token, salt=LINK_SALT)
+    except signing.BadSignature:
+        return None
+    user = get_user_model().objects.filter(pk=payload["user"], is_active=True).first()
+    if user is None or time.time() > payload["until"] or payload["seen"] != _last_seen(user):
+        return None
+    return user
+
+
+def _last_seen(user: User) -> str:
+    return user.last_login.isoformat() if user.last_login else ""
+
+
+def _safe_target(request: HttpRequest) -> str:
+    """Where to go after signing in: `next` when it is a page of ours."""
+    target = request.POST.get("next") or request.GET.get("next") or ""
+    hosts = {request.get_host()}
+    if url_has_allowed_host_and_scheme(target, hosts, require_https=request.is_secure()):
+        return target
+    return resolve_url("home")

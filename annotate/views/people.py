@@ -1,0 +1,131 @@
+"""Who is in a project: roles, places taken away and given back, passwords, links to join."""
+
+from __future__ import annotations
+
+import secrets
+
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from annotate import people as membership
+from annotate.forms import InvitationForm, NewAccountForm
+from annotate.models import Invitation, Membership, Project
+from annotate.models.people import Role
+from annotate.permissions import project_or_404
+from annotate.views.accounts import MODEL_BACKEND
+
+
+@require_safe
+def people(request: HttpRequest, slug: str) -> HttpResponse:
+    project = project_or_404(request, slug, "admin")
+    return _page(request, project)
+
+
+@require_POST
+def invite(request: HttpRequest, slug: str) -> HttpResponse:
+    project = project_or_404(request, slug, "admin")
+    form = InvitationForm(request.POST)
+    if not form.is_valid():
+        return _page(request, project, form=form, status=400)
+    token = membership.invite(project, form.save(commit=False), by=request.user)
+    # Shown in this answer and never again: only the token's hash is stored.
+    link = request.build_absolute_uri(reverse("invitation", args=[token]))
+    return _page(request, project, link=link)
+
+
+@require_POST
+def revoke(request: HttpRequest, slug: str, invitation_id: int) -> HttpResponse:
+    project = project_or_404(request, slug, "admin")
+    project.invitations.open().filter(pk=invitation_id).update(expires_at=timezone.now())
+    messages.success(request, "The link no longer works.")
+    return redirect("people", slug)
+
+
+@require_POST
+def member(request: HttpRequest, slug: str, member_id: int) -> HttpResponse:
+    """Change one member; the button's name says what."""
+    project = project_or_404(request, slug, "admin")
+    found = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
+    if found.user == request.user and not request.user.is_superuser:
+        raise PermissionDenied("Another admin has to change your own place.")
+    if "reset" in request.POST:
+        return _reset(request, project, found)
+    if "active" in request.POST:
+        found.active = request.POST["active"] == "yes"
+    elif request.POST.get("role") in Role.values:
+        found.role = request.POST["role"]
+    else:
+        return HttpResponseBadRequest("There is no such role.")
+    found.save(update_fields=["active", "role"])
+    messages.success(request, f"{found.user.username} is saved.")
+    return redirect("people", slug)
+
+
+@login_not_required
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    found = Invitation.objects.for_token(token).select_related("project").first()
+    if found is None:
+        return render(request, "annotate/link_expired.html", status=404)
+    signed_in = request.user.is_authenticated
+    form = None if signed_in else NewAccountForm(request.POST or None)
+    if request.method == "POST" and (form is None or form.is_valid()):
+        with transaction.atomic():
+            user = form.save() if form else request.user
+            joined = membership.accept(found, user)
+            if not joined:
+                transaction.set_rollback(True)
+        if not joined:
+            return render(request, "annotate/link_expired.html", status=404)
+        if not signed_in:
+            login(request, user, backend=MODEL_BACKEND)
+        messages.success(request, f"Welcome to {found.project.name}.")
+        return redirect(found.project)
+    context = {"invitation": found, "form": form}
+    return render(request, "annotate/invitation.html", context)
+
+
+def _reset(request: HttpRequest, project: Project, found: Membership) -> HttpResponse:
+    if not membership.may_reset(request.user, found.user):
+        raise PermissionDenied(
+            "This account has rights elsewhere; only a superuser may reset its password."
+        )
+    password = secrets.token_urlsafe(12)
+    found.user.set_password(password)
+    found.user.save(update_fields=["password"])
+    return _page(request, project, password=password, whose=found.user)
+
+
+def _page(
+    request: HttpRequest,
+    project: Project,
+    *,
+    form: InvitationForm | None = None,
+    link: str = "",
+    password: str = "",
+    whose: User | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    context = {
+        "project": project,
+        "tab": "people",
+        "members": membership.members(project),
+        "invitations": project.invitations.open().order_by("expires_at"),
+        "roles": Role.choices,
+        "form": form or InvitationForm(),
+        "link": link,
+        "password": password,
+        "whose": whose,
+    }
+    return render(request, "annotate/people.html", context, status=status)

@@ -1,0 +1,89 @@
+"""The list of projects, a new one, and what an admin may change."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from annotate import guidelines as versions
+from annotate.forms import ProjectForm, SettingsForm
+from annotate.models import Guideline, Membership, Project
+from annotate.models.people import Role
+from annotate.permissions import project_or_404
+from annotate.progress import projects_of
+
+
+@require_safe
+def projects(request: HttpRequest) -> HttpResponse:
+    found = list(projects_of(request.user))
+    context = {
+        "projects": [project for project in found if not project.archived],
+        "archived": [project for project in found if project.archived],
+    }
+    return render(request, "annotate/projects.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def new(request: HttpRequest) -> HttpResponse:
+    if not request.user.is_superuser:
+        raise PermissionDenied("Only a superuser can create projects.")
+    form = ProjectForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        with transaction.atomic():
+            project = form.save()
+            Guideline.objects.create(
+                project=project, version=1, text=project.guidelines, author=request.user
+            )
+            Membership.objects.create(project=project, user=request.user, role=Role.ADMIN)
+        messages.success(request, f"{project.name} is ready. Next: import pairs, invite people.")
+        return redirect("project-settings", project.slug)
+    return render(request, "annotate/project_new.html", {"form": form})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def settings(request: HttpRequest, slug: str) -> HttpResponse:
+    project = project_or_404(request, slug, "admin")
+    form = SettingsForm(request.POST or None, instance=project)
+    if request.method == "POST" and form.is_valid():
+        _save(form, project, request)
+        messages.success(request, "Saved.")
+        return redirect("project-settings", slug)
+    if form.errors:
+        # The header shows the project as it is stored, not as it was typed.
+        role, project = project.role, Project.objects.get(pk=project.pk)
+        project.role = role
+    context = {"project": project, "tab": "project-settings", "form": form}
+    return render(request, "annotate/settings.html", context)
+
+
+@require_POST
+def archive(request: HttpRequest, slug: str) -> HttpResponse:
+    project = project_or_404(request, slug, "admin")
+    project.archived = request.POST.get("archived") == "yes"
+    project.save(update_fields=["archived"])
+    messages.success(
+        request, "Archived. No more pairs are handed out." if project.archived else "Active again."
+    )
+    return redirect("project-settings", slug)
+
+
+@require_safe
+def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
+    project = project_or_404(request, slug)
+    context = {"project": project, "tab": "label"}
+    template = "annotate/guidelines.html" + ("#text" if request.htmx else "")
+    return render(request, template, context)
+
+
+def _save(form: SettingsForm, project: Project, request: HttpRequest) -> None:
+    """Write only what this person changed, so that two admins do not undo each other."""
+    changed = [name for name in form.changed_data if name not in ("guidelines", "based_on")]
+    with transaction.atomic():
+        if changed:
+            project.save(update_fields=changed)
+        if "guidelines" in form.changed_data:
+            versions.revise(project, form.cleaned_data["guidelines"], author=request.user)

@@ -1,0 +1,53 @@
+// Keys press the buttons that carry them in data-key, so mouse, keys and screen readers are one path.
+const QUIET_MS = 150;
+const TYPING = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]";
+const SWITCH = "pairloop.keys";
+let changedAt = -Infinity;
+
+// A key that was meant for the pair before must not vote on the one that just came.
+export function screenChanged() {
+  changedAt = performance.now();
+}
+
+function nameOf(event) {
+  // AZERTY types digits with shift: there the place of the key counts, not its sign.
+  const digit = /^Digit([1-8])$/.exec(event.code);
+  if (digit && !event.shiftKey) return digit[1];
+  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
+}
+
+function ignored(event) {
+  if (event.defaultPrevented || event.repeat || event.isComposing) return true;
+  if (event.ctrlKey || event.altKey || event.metaKey) return true;
+  return event.target.closest?.(TYPING) || performance.now() - changedAt < QUIET_MS;
+}
+
+function scrolls(event) {
+  const box = event.target;
+  return event.key === "ArrowDown" && box.scrollHeight > box.clientHeight + 1
+    && getComputedStyle(box).overflowY === "auto";
+}
+
+function press(event) {
+  const open = document.querySelector("dialog[open]");
+  const name = nameOf(event);
+  if (ignored(event) || scrolls(event)) return;
+  const selector = `[data-key~="${CSS.escape(name)}"]`;
+  const button = document.querySelector(selector);
+  if (!button || button.hidden) return;
+  if (open && button.dataset.opens !== open.id) return;
+  if (!enabled() && name !== "?") return;
+  event.preventDefault();
+  button.click();
+}
+
+function enabled() {
+  return localStorage.getItem(SWITCH) !== "off";
+}
+
+export function listen() {
+  document.addEventListener("keydown", press);
+  const box = document.querySelector("[data-use-keys]");
+  box.checked = enabled();
+  box.addEventListener("change", () => localStorage.setItem(SWITCH, box.checked ? "on" : "off"));
+}

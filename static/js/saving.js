@@ -1,0 +1,105 @@
+// One vote, one request. What could not be sent is kept and sent again with the same token;
+// the server stores a token's vote once, however often it arrives.
+import { activeMs } from "./activity.js";
+
+const KEPT = "pairloop.unsaved";
+const DELAYS = [1000, 2000, 4000, 8000, 15000];
+let tries = 0;
+let timer = 0;
+
+function tell(bar, text) {
+  const state = bar.querySelector("#state");
+  state.className = "state state-unsaved";
+  state.textContent = text;
+  bar.dataset.unsaved = "";
+  document.getElementById("announcer").textContent = text;
+}
+
+function begin(event) {
+  const { target: bar, submitter } = event;
+  if (bar.id !== "bar") return;
+  if ("busy" in bar.dataset && !("again" in bar.dataset)) {
+    // A second click or another key while the first choice is on its way.
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    return;
+  }
+  const clock = bar.elements.active_ms;
+  if (clock && !("again" in bar.dataset)) clock.value = activeMs();
+  delete bar.dataset.again;
+  bar.dataset.busy = "";
+  submitter.dataset.chosen = "";
+  // Undo without the token of what it takes back could, sent twice, take back two votes.
+  bar.dataset.repeatable = submitter.dataset.key !== "u" || bar.elements.last.value !== "" ? "yes" : "";
+  if (!bar.dataset.repeatable) return;
+  const url = submitter.formAction;
+  const body = String(new URLSearchParams(new FormData(bar, submitter)));
+  localStorage.setItem(KEPT, JSON.stringify({ url, body, key: submitter.dataset.key }));
+}
+
+function again(bar) {
+  clearTimeout(timer);
+  if (!bar.isConnected) return;
+  bar.dataset.again = "";
+  bar.requestSubmit(bar.querySelector("[data-chosen]"));
+}
+
+function end(event) {
+  const bar = event.detail.elt;
+  if (bar.id !== "bar") return;
+  const { xhr } = event.detail;
+  const status = xhr.status;
+  // Signed out meanwhile: htmx goes to the sign-in page, and the vote is sent after that.
+  if (xhr.getResponseHeader("HX-Redirect")) return;
+  const failed = status === 0 || status === 429 || status >= 500;
+  if (failed && !bar.dataset.repeatable) {
+    tell(bar, "Not undone: the server did not answer. Reload this page.");
+    return;
+  }
+  if (failed) {
+    const delay = DELAYS[Math.min(tries++, DELAYS.length - 1)];
+    const caption = bar.querySelector("[data-chosen]").dataset.caption;
+    tell(bar, `Not saved yet: ${caption}. Trying again …`);
+    timer = setTimeout(again, delay, bar);
+    return;
+  }
+  tries = 0;
+  if (status === 403) {
+    tell(bar, "Not saved yet: you were signed in again elsewhere. Reload this page.");
+    return;
+  }
+  localStorage.removeItem(KEPT);
+  if (status >= 400 && status !== 409) tell(bar, "This pair is no longer yours. Reload this page.");
+}
+
+// After a reload or a sign-in: send what the last page could not.
+function resume() {
+  const kept = JSON.parse(localStorage.getItem(KEPT) ?? "null");
+  const bar = document.getElementById("bar");
+  if (!kept) return;
+  const same = [...bar.querySelectorAll("button")].find(
+    (button) => button.dataset.key === kept.key && button.formAction === kept.url,
+  );
+  if (same && kept.url.includes(document.getElementById("screen").dataset.token)) {
+    same.click();
+    return;
+  }
+  const body = new URLSearchParams(kept.body);
+  body.set("csrfmiddlewaretoken", bar.elements.csrfmiddlewaretoken.value);
+  fetch(kept.url, { method: "POST", body, redirect: "manual" })
+    .then((answer) => answer.status < 500 && localStorage.removeItem(KEPT))
+    .catch(() => setTimeout(resume, DELAYS.at(-1)));
+}
+
+export function listen() {
+  document.addEventListener("submit", begin, { capture: true });
+  document.addEventListener("htmx:afterRequest", end);
+  window.addEventListener("online", () => {
+    const bar = document.querySelector("#bar[data-unsaved]");
+    if (bar) again(bar);
+  });
+  window.addEventListener("beforeunload", (event) => {
+    if (document.querySelector("#bar[data-unsaved]")) event.preventDefault();
+  });
+  resume();
+}
