@@ -241,7 +241,7 @@ def load(
         result = _load_lora(str(policy), str(reference), config.lora, config.dtype, device)
     result.load_value_head(Path(policy))
     if config.gradient_checkpointing:
-        result.model.gradient_checkpointing_enable({"use_reentrant": False})
+        base_model(result.model).activation_checkpointing_enable({"use_reentrant": False})
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,7 @@ class Collector:
         """Everything about one batch of replies of the policy as it is now.
 
         Raises:
-            Diverged: a score is not finite.
+            Diverged: a score or a probability is not finite.
         """
         cfg, rows = self.config, self._draw(update)
         prompts = [self.prompts[row] for row in rows]
@@ -94,6 +95,8 @@ class Collector:
                 stop_ids=self.stop_ids,
                 batch_size=cfg.batch_size,
             )
+        if not all(math.isfinite(value) for reply in replies for value in reply.logprobs):
+            raise Diverged("the policy's probabilities are no longer finite")
         device = self.actor.device
         batch = Sequences.build(prompts, [reply.ids for reply in replies], device)
         scores = self._score(rows, replies).to(device)

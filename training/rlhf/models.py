@@ -89,7 +89,8 @@ def load_causal(
     base = adapter_base(path)
     if base is not None:
         trunk = load_causal(base, dtype=dtype, device=device)
-        return attach_adapter(trunk, path).merge_and_unload().eval()
+        merged = attach_adapter(trunk, path).merge_and_unload()
+        return merged.requires_grad_(True).eval()  # PEFT leaves the trunk frozen
     _check_folder(path)
     model = AutoModelForCausalLM.from_pretrained(
         str(path),

@@ -200,6 +200,12 @@ class PPO:
             "explained_variance": float(objectives.explained_variance(old.values, returns, mask)),
         }
 
+    def check_weights(self) -> None:
+        """Raise Diverged when a weight is not finite: such a policy is neither kept nor resumed."""
+        for name, tensor in self.tensors().items():
+            if not bool(tensor.isfinite().all()):
+                raise Diverged(f"{name} is no longer finite: lower ppo.learning_rate")
+
     # Resuming
 
     def tensors(self) -> dict[str, Tensor]:
@@ -297,7 +303,8 @@ class Journal:
         self.folder, self.learner, self.fingerprint = folder, learner, fingerprint
 
     def save(self, history: list[dict[str, float]]) -> None:
-        """Write the state after the last update in `history`."""
+        """Write the state after the last update in `history`; Diverged when it is not finite."""
+        self.learner.check_weights()
         state = self.learner.state() | {"history": history, "fingerprint": self.fingerprint}
         disk.save(self.folder, len(history), self.learner.tensors(), state)
 
@@ -333,6 +340,7 @@ def _fingerprint(cfg: PPOConfig, seed: int, prompts: list[list[int]]) -> str:
 
 
 def _write(learner: PPO, history: list[dict[str, float]], out: Path) -> None:
+    learner.check_weights()
     models.save_model(learner.actor.model, learner.collector.tokenizer, out)
     learner.actor.save_value_head(out)
     stopped = "kl" if learner.beyond(history[-1]) else ""

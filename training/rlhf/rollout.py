@@ -122,6 +122,7 @@ def choose(
     # A product that rounds up to the total would land past the last token.
     target = torch.minimum(draws * total, total.nextafter(torch.zeros_like(total)))
     tokens = torch.searchsorted(cumulative, target[:, None], right=True)
+    tokens = tokens.clamp(max=probs.shape[-1] - 1)  # only NaN lies past the end; callers see it
     return tokens[:, 0], probs.gather(-1, tokens)[:, 0].log()
 
 

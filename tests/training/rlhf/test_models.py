@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+
+from tests.training.rlhf import tiny
+from training.rlhf import models
+from training.rlhf.config import LoraConfig
+
+FOLDERS = {"llama": tiny.llama, "gpt2": tiny.gpt2, "smollm2": tiny.smollm2}
+IDS = torch.tensor([[5, 6, 7, 8]])
+
+
+def stirred_adapter(folder: Path, base: Path) -> torch.Tensor:
+    """Save an adapter that changes its base; return its logits."""
+    model = models.new_adapter(models.load_causal(base), LoraConfig(r=2), base=base)
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.2)
+    models.save_model(model, models.load_tokenizer(base), folder)
+    with torch.no_grad():
+        logits: torch.Tensor = model(IDS).logits
+    return logits
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_saved_model_loads_to_the_same_logits(tmp_path, kind):
+    folder = FOLDERS[kind](tmp_path / "model")
+    model = models.load_causal(folder)
+    models.save_model(model, models.load_tokenizer(folder), tmp_path / "copy")
+    with torch.no_grad():
+        assert torch.equal(model(IDS).logits, models.load_causal(tmp_path / "copy")(IDS).logits)
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_an_adapter_folder_loads_merged_into_its_base(tmp_path, kind):
+    base = FOLDERS[kind](tmp_path / "base")
+    expected = stirred_adapter(tmp_path / "adapter", base)
+    with torch.no_grad():
+        merged = models.load_causal(tmp_path / "adapter")
+        assert not isinstance(merged, PeftModel)
+        torch.testing.assert_close(merged(IDS).logits, expected, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(merged(IDS).logits, models.load_causal(base)(IDS).logits)
+
+
+def test_an_adapter_on_an_adapter_loads_from_the_bottom_up(tmp_path):
+    base = tiny.llama(tmp_path / "base")
+    stirred_adapter(tmp_path / "first", base)
+    expected = stirred_adapter(tmp_path / "second", tmp_path / "first")
+    with torch.no_grad():
+        logits = models.load_causal(tmp_path / "second")(IDS).logits
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_an_adapter_records_its_base_so_that_any_folder_can_find_it(tmp_path, monkeypatch):
+    tiny.llama(tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    stirred_adapter(tmp_path / "adapter", Path("base"))
+    recorded = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert recorded["base_model_name_or_path"] == str(tmp_path / "base")
+
+
+def test_a_base_beside_its_adapter_is_found_after_both_moved(tmp_path):
+    base = tiny.llama(tmp_path / "here" / "base")
+    stirred_adapter(tmp_path / "here" / "adapter", base)
+    config = tmp_path / "here" / "adapter" / "adapter_config.json"
+    config.write_text(
+        json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": "../base"})
+    )
+    (tmp_path / "here").rename(tmp_path / "there")
+    models.load_causal(tmp_path / "there" / "adapter")
+
+
+def test_an_unusable_folder_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(models.ModelError, match=r"empty.*config\.json"):
+        models.load_causal(tmp_path / "empty")
+    with pytest.raises(models.ModelError, match="nowhere"):
+        models.load_causal(tmp_path / "nowhere")
+    (tmp_path / "empty" / "adapter_config.json").write_text("{}")
+    with pytest.raises(models.ModelError, match=r"adapter_model\.safetensors"):
+        models.load_causal(tmp_path / "empty")
+
+
+def test_pickled_weights_are_refused(tmp_path):
+    folder = tiny.llama(tmp_path / "model")
+    torch.save(models.load_causal(folder).state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(OSError, match="safetensors"):
+        models.load_causal(folder)
+
+
+def test_a_missing_pad_token_prefers_an_unused_token_to_eos(tmp_path):
+    words = models.load_tokenizer(tiny.gpt2(tmp_path / "gpt2"))
+    assert (words.pad_token, words.eos_token) == (tiny.PAD, tiny.END)
+    assert words.padding_side == "left"
+
+
+def test_a_pad_token_that_is_there_stays_even_when_it_is_eos(tmp_path):
+    words = models.load_tokenizer(tiny.smollm2(tmp_path / "smollm2"))
+    assert words.pad_token == words.eos_token == tiny.END
+
+
+def test_replies_stop_on_every_eos_of_the_generation_config_and_on_the_turn_end():
+    model, words = tiny.llama_model(), tiny.tokenizer()
+    model.generation_config.eos_token_id = [7, 9]
+    words.eos_token = tiny.PAD
+    assert models.stop_token_ids(model, words) == [0, 2, 7, 9]
+
+
+def test_dropout_is_off_in_training_mode_too():
+    model = tiny.gpt2_model()
+    models.without_dropout(model)
+    with torch.no_grad():
+        assert torch.equal(model.train()(IDS).logits, model.eval()(IDS).logits)
+
+
+def test_a_gpu_that_is_not_there_is_an_error_and_auto_takes_what_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert models.resolve_device("auto").type == "cpu"
+    assert models.resolve_device("cpu").type == "cpu"
+    with pytest.raises(models.ModelError, match="no usable GPU"):
+        models.resolve_device("cuda")

@@ -1,0 +1,471 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.rlhf import tiny
+from training.rlhf import actor_critic, checkpoints, experience, models, ppo
+from training.rlhf.config import LoraConfig, PPOConfig
+from training.rlhf.rundir import Fenced, Stopped
+
+LORA = LoraConfig(r=4)
+TOY: dict[str, Any] = {
+    "updates": 4,
+    "batch_size": 8,
+    "minibatch_size": 4,
+    "epochs": 2,
+    "max_new_tokens": 6,
+    "learning_rate": 3e-3,
+    "checkpoint_every": 2,
+    "target_update_kl": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    models.fix_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Path:
+    return tiny.llama(tmp_path / "starter")
+
+
+def likes_e(chats: list[Any], replies: list[str]) -> list[float]:
+    return [float(reply.count("e")) for reply in replies]
+
+
+def train(
+    starter: Path,
+    work: Path,
+    *,
+    score: ppo.Score = likes_e,
+    stop_at: int | None = None,
+    stop_with: type[Exception] = Stopped,
+    prompts: list[dict[str, Any]] | None = None,
+    policy: Path | None = None,
+    **changes: Any,
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Run PPO in `work`; return its summary and every update's metrics.
+
+    `stop_at` ends it at the edge of that update.
+    """
+    seen: list[dict[str, float]] = []
+
+    def guard() -> None:
+        if stop_at is not None and len(seen) >= stop_at:
+            raise stop_with
+
+    summary = ppo.train(
+        policy or starter,
+        starter,
+        prompts or tiny.prompts(10),
+        score,
+        PPOConfig(**(TOY | changes)),
+        work / "model",
+        seed=3,
+        device="cpu",
+        checkpoints=work / "checkpoints",
+        report=lambda step, total, metrics: seen.append(metrics),
+        guard=guard,
+    )
+    return summary, seen
+
+
+def learner(starter: Path, **changes: Any) -> ppo.PPO:
+    config = PPOConfig(**(TOY | changes))
+    actor = actor_critic.load(starter, starter, config, device=torch.device("cpu"), seed=0)
+    return ppo.PPO(
+        actor,
+        models.load_tokenizer(starter),
+        tiny.prompts(10),
+        score=likes_e,
+        config=config,
+        seed=3,
+    )
+
+
+def weights(work: Path) -> dict[str, torch.Tensor]:
+    found = {}
+    for file in sorted((work / "model").glob("*.safetensors")):
+        found |= {f"{file.name}:{name}": value for name, value in load_file(str(file)).items()}
+    return found
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    one, two = weights(first), weights(second)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+# Learning
+
+
+@pytest.mark.parametrize(("lora", "rate"), [(None, 1e-2), (LORA, 3e-2)], ids=["full", "lora"])
+def test_the_reward_goes_up_on_a_toy_task(starter, tmp_path, lora, rate):
+    summary, _ = train(
+        starter,
+        tmp_path / "run",
+        updates=16,
+        batch_size=32,
+        minibatch_size=16,
+        epochs=3,
+        learning_rate=rate,
+        kl_coef=0.01,
+        missing_eos_penalty=0.0,
+        checkpoint_every=99,
+        lora=lora,
+    )
+    assert summary["reward_last"] > 2 * summary["reward_first"] + 0.5
+    assert summary["kl"] > 0.5
+
+
+def test_a_penalty_for_not_ending_teaches_the_policy_to_end(starter, tmp_path):
+    _, seen = train(
+        starter,
+        tmp_path / "run",
+        score=lambda chats, replies: [0.0] * len(replies),
+        updates=16,
+        batch_size=32,
+        minibatch_size=16,
+        epochs=3,
+        learning_rate=1e-2,
+        kl_coef=0.0,
+        missing_eos_penalty=2.0,
+        checkpoint_every=99,
+    )
+    assert seen[-1]["eos_rate"] > seen[0]["eos_rate"] + 0.3
+    assert seen[-1]["length"] < seen[0]["length"]
+
+
+def test_the_result_is_a_model_folder_that_loads_and_differs_from_the_starter(starter, tmp_path):
+    summary, seen = train(starter, tmp_path / "run", updates=2)
+    assert summary["updates"] == len(seen) == 2
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        trained = models.load_causal(tmp_path / "run" / "model")(ids).logits
+        assert not torch.allclose(trained, models.load_causal(starter)(ids).logits)
+    assert (tmp_path / "run" / "model" / "value_head.safetensors").exists()
+    assert models.load_tokenizer(tmp_path / "run" / "model").chat_template
+
+
+def test_the_result_of_lora_is_an_adapter_that_the_next_round_goes_on_from(starter, tmp_path):
+    train(starter, tmp_path / "one", lora=LORA)
+    promoted = tmp_path / "one" / "model"
+    assert models.adapter_base(promoted) == str(starter)
+    _, seen = train(starter, tmp_path / "two", lora=LORA, policy=promoted, updates=1)
+    assert seen[0]["kl"] != 0
+    assert models.adapter_base(tmp_path / "two" / "model") == str(starter)
+
+
+# What the first update looks like
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "smollm2"])
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_the_first_update_of_the_first_round_has_no_kl(tmp_path, kind, lora):
+    starter = getattr(tiny, kind)(tmp_path / "starter")
+    _, seen = train(starter, tmp_path / "run", updates=1, lora=lora)
+    assert seen[0]["kl"] == 0
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_the_ratio_is_exactly_one_at_the_first_minibatch(starter, lora):
+    subject = learner(starter, gradient_accumulation=2, lora=lora)
+    seen = subject.collector.collect(0)
+    first = next(experience.minibatches(subject.config, seed=3, update=0, epoch=0))
+    for rows in first:
+        part = seen.batch.select(rows)
+        reading = subject.actor.read(part, temperature=subject.config.temperature)
+        old = seen.old.logprobs[rows, : reading.logprobs.shape[1]]
+        assert torch.equal(reading.logprobs, old)
+
+
+def test_the_policy_is_read_at_the_temperature_it_sampled_with(starter):
+    subject = learner(starter, temperature=0.6)
+    seen = subject.collector.collect(0)
+    row = int(seen.batch.lengths.argmax())
+    start, n = int(seen.batch.starts[row]), int(seen.batch.lengths[row])
+    with torch.no_grad():
+        logits = subject.actor.model(seen.batch.ids[row : row + 1]).logits[0]
+    expected = (logits[start - 1 : start + n - 1] / 0.6).log_softmax(-1)
+    chosen = expected.gather(-1, seen.batch.ids[row, start : start + n, None])[:, 0]
+    torch.testing.assert_close(seen.old.logprobs[row, :n], chosen, atol=1e-5, rtol=1e-5)
+
+
+def test_a_pad_token_that_equals_eos_changes_nothing(tmp_path):
+    same = tiny.smollm2(tmp_path / "same")
+    apart = tiny.smollm2(tmp_path / "apart")
+    tiny.tokenizer().save_pretrained(str(apart))
+    assert models.load_tokenizer(same).pad_token != models.load_tokenizer(apart).pad_token
+    _, first = train(same, tmp_path / "one", updates=2)
+    _, second = train(apart, tmp_path / "two", updates=2)
+    assert first == second
+    assert first[0]["length"] > 1
+
+
+# Optimiser steps
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_there_is_one_optimiser_step_per_minibatch(starter, accumulation):
+    subject = learner(starter, epochs=3, gradient_accumulation=accumulation)
+    metrics = subject.step(0)
+    assert metrics["optimiser_steps"] == 3 * 8 / 4
+    counts = {int(state["step"]) for state in subject.optimizer.state.values()}
+    assert counts == {6}
+
+
+def test_gradient_accumulation_changes_nothing_but_memory(starter):
+    whole, split = (learner(starter, gradient_accumulation=n) for n in (1, 4))
+    expected, metrics = whole.step(0), split.step(0)
+    assert metrics == pytest.approx(expected, abs=1e-4)
+    for name, value in split.tensors().items():
+        torch.testing.assert_close(value, whole.tensors()[name], atol=2e-4, rtol=1e-3)
+
+
+def test_gradients_of_policy_and_critic_are_clipped(starter):
+    subject = learner(starter, max_grad_norm=1e-3)
+    assert subject.step(0)["grad_norm"] > 1e-3
+    for group in subject.optimizer.param_groups:
+        grads = [p.grad.norm() for p in group["params"] if p.grad is not None]
+        assert 0 < torch.stack(grads).norm().item() <= 1e-3 * 1.001
+
+
+def test_an_update_that_moves_too_far_leaves_its_remaining_epochs(starter):
+    calm = learner(starter, epochs=6, learning_rate=3e-2, target_update_kl=1e-4).step(0)
+    assert calm["optimiser_steps"] == 2
+    assert calm["approx_kl"] > 1e-4
+
+
+def test_a_learning_rate_that_decays_reaches_its_last_step_small(starter):
+    subject = learner(starter, learning_rate_decay="linear", critic_learning_rate=1e-4)
+    subject.step(3)
+    rates = [group["lr"] for group in subject.optimizer.param_groups]
+    assert rates == pytest.approx([3e-3 / 4, 1e-4 / 4])
+
+
+# KL
+
+
+def test_adaptive_kl_moves_within_a_short_round(starter, tmp_path):
+    _, seen = train(starter, tmp_path / "run", updates=6, kl_coef=0.1, kl_target=50.0)
+    assert seen[-1]["kl_coef"] < 0.8 * seen[0]["kl_coef"]
+    _, fixed = train(starter, tmp_path / "fixed", updates=3, kl_coef=0.1)
+    assert {metrics["kl_coef"] for metrics in fixed} == {0.1}
+
+
+def test_a_round_ends_when_the_policy_has_drifted_too_far(starter, tmp_path):
+    summary, seen = train(
+        starter, tmp_path / "run", updates=30, learning_rate=3e-2, kl_coef=0.0, stop_kl=3.0
+    )
+    assert seen[-1]["kl"] > 3.0
+    assert all(metrics["kl"] <= 3.0 for metrics in seen[:-1])
+    assert summary["stopped_early"] == 1.0
+    again, more = train(
+        starter, tmp_path / "run", updates=30, learning_rate=3e-2, kl_coef=0.0, stop_kl=3.0
+    )
+    assert (again, more) == (summary, [])
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k3"])
+def test_a_heavy_kl_coefficient_holds_the_policy_to_the_reference(starter, tmp_path, estimator):
+    changes = {"updates": 8, "learning_rate": 1e-2, "kl_estimator": estimator}
+    free, _ = train(starter, tmp_path / "free", kl_coef=0.0, **changes)
+    held, _ = train(starter, tmp_path / "held", kl_coef=2.0, **changes)
+    assert held["kl"] < free["kl"] / 2
+
+
+# Scores
+
+
+def test_scores_come_from_chats_and_clean_text_and_never_from_held_out_prompts(starter, tmp_path):
+    prompts = tiny.prompts(10)
+    for prompt in prompts[::2]:
+        prompt["held_out"] = True
+    allowed = [prompt["messages"] for prompt in prompts[1::2]]
+
+    def score(chats: list[Any], replies: list[str]) -> list[float]:
+        assert all(chat in allowed for chat in chats)
+        assert not any(token in reply for reply in replies for token in (tiny.END, tiny.START))
+        return [0.0] * len(replies)
+
+    train(starter, tmp_path / "run", score=score, prompts=prompts)
+
+
+def test_every_prompt_is_used_once_before_any_is_used_again(starter, tmp_path):
+    used: list[str] = []
+
+    def score(chats: list[Any], replies: list[str]) -> list[float]:
+        used.extend(chat[0]["content"] for chat in chats)
+        return [0.0] * len(replies)
+
+    prompts = [
+        {"messages": [{"role": "user", "content": f"Tell me about {n}."}]} for n in range(12)
+    ]
+    train(starter, tmp_path / "run", score=score, prompts=prompts, updates=3)
+    assert len(set(used[:12])) == 12
+    assert sorted(used[:12]) == sorted(used[12:])
+    assert used[:12] != used[12:]
+
+
+def test_a_round_without_training_prompts_is_refused(starter, tmp_path):
+    with pytest.raises(ValueError, match="no prompt"):
+        train(starter, tmp_path / "run", prompts=[tiny.prompts(1)[0] | {"held_out": True}])
+
+
+# Divergence
+
+
+def failing_after(updates: int, value: float) -> ppo.Score:
+    calls = [0]
+
+    def score(chats: list[Any], replies: list[str]) -> list[float]:
+        calls[0] += 1
+        return [1.0] * (len(replies) - 1) + [value if calls[0] > updates else 1.0]
+
+    return score
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_score_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(
+    starter, tmp_path, value
+):
+    with pytest.raises(ppo.Diverged, match=r"score of a reply is (nan|inf)"):
+        train(starter, tmp_path / "run", score=failing_after(3, value))
+    saved = checkpoints.latest(tmp_path / "run" / "checkpoints")
+    assert saved is not None
+    assert saved.step == 2
+    assert not (tmp_path / "run" / "model").exists()
+    _, seen = train(starter, tmp_path / "run")
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_weights_that_explode_end_the_run_with_a_clear_error(starter, tmp_path, epochs):
+    with pytest.raises(ppo.Diverged, match="finite"):
+        train(starter, tmp_path / "run", learning_rate=1e38, epochs=epochs, checkpoint_every=1)
+    assert checkpoints.latest(tmp_path / "run" / "checkpoints") is None
+
+
+def test_one_gradient_that_is_not_finite_is_skipped(starter):
+    subject = learner(starter, epochs=1)
+    parameter = next(iter(subject.actor.parameters().values()))
+    calls = [0]
+
+    def poison(gradient: torch.Tensor) -> torch.Tensor:
+        calls[0] += 1
+        return gradient * math.nan if calls[0] == 1 else gradient
+
+    parameter.register_hook(poison)
+    metrics = subject.step(0)
+    assert metrics["skipped"] == 0.5  # the first of two steps
+    assert all(bool(tensor.isfinite().all()) for tensor in subject.tensors().values())
+
+
+# Stopping and resuming
+
+
+RESUMABLE: list[tuple[str, dict[str, Any]]] = [
+    ("full", {}),
+    ("lora", {"lora": LORA}),
+    (
+        "everything",
+        {
+            "gradient_accumulation": 2,
+            "kl_target": 1.0,
+            "kl_estimator": "k3",
+            "normalise_scores": True,
+            "learning_rate_decay": "linear",
+            "entropy_coef": 0.01,
+            "whiten_rewards": True,
+            "length_penalty": 0.1,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("changes", [c for _, c in RESUMABLE], ids=[name for name, _ in RESUMABLE])
+def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(starter, tmp_path, changes):
+    changes = changes | {"updates": 5}
+    whole_summary, whole = train(starter, tmp_path / "whole", **changes)
+    with pytest.raises(Stopped):
+        train(starter, tmp_path / "parts", stop_at=3, **changes)
+    saved = checkpoints.latest(tmp_path / "parts" / "checkpoints")
+    assert saved is not None
+    assert saved.step == 3  # at the edge, not at checkpoint_every
+    torch.manual_seed(99)  # a new process knows nothing of the old one's generators
+    summary, rest = train(starter, tmp_path / "parts", **changes)
+    assert rest == whole[3:]
+    assert summary == whole_summary
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_a_run_killed_between_checkpoints_repeats_the_lost_updates_exactly(starter, tmp_path, lora):
+    _, whole = train(starter, tmp_path / "whole", lora=lora)
+    with pytest.raises(KeyboardInterrupt):
+        train(starter, tmp_path / "parts", stop_at=3, stop_with=KeyboardInterrupt, lora=lora)
+    _, rest = train(starter, tmp_path / "parts", lora=lora)
+    assert rest == whole[2:]
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(starter, tmp_path):
+    _, whole = train(starter, tmp_path / "whole", checkpoint_every=1)
+    with pytest.raises(Stopped):
+        train(starter, tmp_path / "parts", stop_at=3, checkpoint_every=1)
+    newest = tmp_path / "parts" / "checkpoints" / "step-00000003" / "state.pt"
+    newest.write_bytes(newest.read_bytes()[:100])
+    _, rest = train(starter, tmp_path / "parts", checkpoint_every=1)
+    assert rest == whole[2:]
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_score_that_draws_from_torch_resumes_too(starter, tmp_path):
+    def noisy() -> Callable[[list[Any], list[str]], list[float]]:
+        return lambda chats, replies: torch.rand(len(replies)).tolist()
+
+    _, whole = train(starter, tmp_path / "whole", score=noisy())
+    with pytest.raises(Stopped):
+        train(starter, tmp_path / "parts", score=noisy(), stop_at=2)
+    _, rest = train(starter, tmp_path / "parts", score=noisy())
+    assert rest == whole[2:]
+
+
+def test_a_process_that_lost_its_run_writes_nothing_more(starter, tmp_path):
+    with pytest.raises(Fenced):
+        train(starter, tmp_path / "run", stop_at=2, stop_with=Fenced)
+    assert checkpoints.latest(tmp_path / "run" / "checkpoints") is None
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_finished_run_started_again_trains_nothing_and_writes_the_same(starter, tmp_path):
+    first, _ = train(starter, tmp_path / "run")
+    before = weights(tmp_path / "run")
+    second, seen = train(starter, tmp_path / "run")
+    assert (second, seen) == (first, [])
+    assert all(
+        torch.equal(before[name], value) for name, value in weights(tmp_path / "run").items()
+    )
+
+
+def test_checkpoints_of_other_settings_are_refused(starter, tmp_path):
+    train(starter, tmp_path / "run", updates=2)
+    with pytest.raises(ppo.OtherSettings, match="remove the folder"):
+        train(starter, tmp_path / "run", updates=2, kl_coef=0.5)
+
+
+def test_a_stop_before_the_first_update_trains_nothing(starter, tmp_path):
+    with pytest.raises(Stopped):
+        train(starter, tmp_path / "run", stop_at=0)
+    assert not (tmp_path / "run").exists()
