@@ -25,6 +25,11 @@ def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def completion_key(prompt_sha256: str, text: str) -> str:
+    """Natural key of a completion in files; training computes the same."""
+    return hashlib.sha256(f"{prompt_sha256}\n{text}".encode()).hexdigest()
+
+
 def share_of(text: str) -> float:
     """A number in [0, 1) that is fixed by the text: a draw that can be repeated."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

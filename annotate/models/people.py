@@ -37,7 +37,7 @@ class Membership(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
     )
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.ANNOTATOR)
-    pseudonym = models.CharField(max_length=20, default=new_pseudonym)
+    pseudonym = models.CharField(max_length=80, default=new_pseudonym)
     active = models.BooleanField(default=True)
     weight = models.FloatField(default=1.0)
     simulated = models.BooleanField(default=False)

@@ -17,6 +17,24 @@ from annotate.queue.lease import release
 from annotate.queue.transaction import write
 
 State = Assignment.State
+# What a dataset version says of a vote and a later lease or vote would overwrite.
+FROZEN = (
+    "revision",
+    "choice",
+    "strength",
+    "reasons",
+    "comment",
+    "voted_at",
+    "seq",
+    "active_ms",
+    "guideline_version",
+    "surplus",
+    "simulated",
+    "stream",
+    "propensity",
+    "leased_at",
+    "frozen_from",
+)
 
 
 def skip(user: User, token: UUID, *, reason: str = "", now: datetime | None = None) -> Assignment:
@@ -78,8 +96,7 @@ def _take_back(user: User, last: Assignment, *, now: datetime) -> Assignment:
         for lease in _spare_leases(user, last):
             if lease in spare:
                 release(lease)
-        if assignment.frozen_from is not None:
-            _keep_revision(assignment)
+        _keep_revision(assignment)
         if assignment.state == State.VOTED and not assignment.surplus:
             _uncount(assignment, now=now)
         else:
@@ -99,39 +116,22 @@ def _uncount(assignment: Assignment, *, now: datetime) -> None:
     count = places.COUNT_OF[assignment.choice]
     after = places.change(assignment.pair_id, f"{count} = {count} - 1")
     assert after, "pairs with assignments are never deleted on their own"
-    assignment.state = State.RESERVED
-    Assignment.objects.filter(pk=assignment.pk).update(
-        state=State.RESERVED, expires_at=now
-    )  # before the label is computed from the votes that still stand
+    # First, because the label is computed from the votes that still stand.
+    Assignment.objects.filter(pk=assignment.pk).update(state=State.RESERVED, expires_at=now)
     places.settle(after, voted=True, now=now)
 
 
 def _keep_revision(assignment: Assignment) -> None:
-    """Keep a frozen vote as the dataset versions hold it; the next vote is a new revision."""
+    """Keep a vote as the dataset versions hold it, if one does; the next is a new revision."""
+    if assignment.frozen_from is None:
+        return
+    # The lock that freezing takes: a version is either counted here or does not hold this vote.
     project = Project.objects.select_for_update().get(pk=assignment.pair.project_id)
     newest = DatasetVersion.objects.filter(project=project).aggregate(n=Max("number"))["n"]
-    copied = (
-        "revision",
-        "choice",
-        "strength",
-        "reasons",
-        "comment",
-        "voted_at",
-        "seq",
-        "active_ms",
-        "guideline_version",
-        "surplus",
-        "simulated",
-        # A later lease of the same place overwrites these.
-        "stream",
-        "propensity",
-        "leased_at",
-        "frozen_from",
-    )
     VoteRevision.objects.create(
         assignment=assignment,
         frozen_until=newest,
-        **{name: getattr(assignment, name) for name in copied},
+        **{name: getattr(assignment, name) for name in FROZEN},
     )
     assignment.revision += 1
     assignment.frozen_from = None

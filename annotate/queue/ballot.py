@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from django.contrib.auth.models import User
@@ -90,7 +90,7 @@ def vote(
         return _store(assignment, ballot, now=now or timezone.now())
 
 
-def vote_side(user: User, token: UUID, *, side: str, strength: int = 2, **rest: object) -> Cast:
+def vote_side(user: User, token: UUID, side: str, *, strength: int = 2, **rest: Any) -> Cast:
     """Like `vote`, with a choice as the screen words it: left, right, tie or both_bad."""
     if side in ("left", "right"):
         left = Assignment.objects.filter(annotator=user, token=token).values_list("left", flat=True)
@@ -98,7 +98,7 @@ def vote_side(user: User, token: UUID, *, side: str, strength: int = 2, **rest: 
         if on_left is None:
             raise UnknownAssignment
         side = on_left if side == "left" else other(on_left)
-    return vote(user, token, choice=side, strength=strength, **rest)  # type: ignore[arg-type]
+    return vote(user, token, choice=side, strength=strength, **rest)
 
 
 def other(completion: str) -> str:

@@ -1,0 +1,61 @@
+"""The only door between labelling and training.
+
+Training asks here for votes, prompts and progress, hands back completions and pairs, and pushes
+what the labelling side shows about its models.
+"""
+
+from __future__ import annotations
+
+from annotate.datasets import freeze
+from annotate.exchange.incoming import (
+    add_completions,
+    add_pairs,
+    add_prompts,
+    publish_model_version,
+    retire_untouched,
+    set_priorities,
+)
+from annotate.exchange.outgoing import (
+    counts,
+    evaluation_results,
+    open_pair_keys,
+    preferences,
+    prompts,
+    queue_depth,
+    resolved_since,
+    votes_on,
+)
+from annotate.exchange.projects import (
+    UnknownProject,
+    installation_id,
+    looping_projects,
+    project,
+)
+from annotate.exchange.sample import ask_colleagues, create_sample_project, sample_corpus
+from annotate.permissions import project_or_404
+
+__all__ = [
+    "UnknownProject",
+    "add_completions",
+    "add_pairs",
+    "add_prompts",
+    "ask_colleagues",
+    "counts",
+    "create_sample_project",
+    "evaluation_results",
+    "freeze",
+    "installation_id",
+    "looping_projects",
+    "open_pair_keys",
+    "preferences",
+    "project",
+    "project_or_404",
+    "prompts",
+    "publish_model_version",
+    "queue_depth",
+    "resolved_since",
+    "retire_untouched",
+    "sample_corpus",
+    "set_priorities",
+    "votes_on",
+]

@@ -1,0 +1,207 @@
+"""What training hands back: prompts, completions, pairs, priorities and notes on its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Min
+
+from annotate.exchange.batches import batched
+from annotate.models import Completion, ModelNote, Pair, Project, Prompt
+from annotate.models.content import (
+    completion_key,
+    is_held_out,
+    messages_sha256,
+    text_sha256,
+)
+from annotate.queue import write
+
+Row = Mapping[str, Any]
+
+
+class UnknownRow(LookupError):
+    """A row names a prompt or a completion that the project does not have."""
+
+
+def add_prompts(project: Project, rows: Iterable[Row]) -> int:
+    """Add rows of `messages` (and `tags`, `reference`); return how many were new."""
+    return sum(_add_prompts(project, batch) for batch in batched(rows))
+
+
+def _add_prompts(project: Project, rows: tuple[Row, ...]) -> int:
+    found: dict[str, Prompt] = {}
+    for row in rows:
+        sha = messages_sha256(row["messages"])
+        found[sha] = Prompt(
+            project=project,
+            messages=row["messages"],
+            sha256=sha,
+            tags=list(row.get("tags", [])),
+            reference=row.get("reference", ""),
+            held_out=is_held_out(sha),
+        )
+    with write():
+        known = project.prompts.filter(sha256__in=found).values_list("sha256", flat=True)
+        new = [found[sha] for sha in found.keys() - set(known)]
+        # Insertion order is the order of the rows, so that ids are the same on every machine.
+        new.sort(key=list(found.values()).index)
+        Prompt.objects.bulk_create(new, ignore_conflicts=True)
+    return len(new)
+
+
+def add_completions(project: Project, rows: Iterable[Row], *, source: str, policy: str) -> int:
+    """Add rows of completions.jsonl; return how many were new.
+
+    A row's own policy "starter" stands; "new" becomes `policy`, the name of the model version.
+    Raises UnknownRow when a prompt is missing; the batches before it stay.
+    """
+    return sum(
+        _add_completions(project, batch, source=source, policy=policy) for batch in batched(rows)
+    )
+
+
+def _add_completions(project: Project, rows: tuple[Row, ...], *, source: str, policy: str) -> int:
+    wanted = {row["prompt_id"] for row in rows}
+    prompts = dict(project.prompts.filter(sha256__in=wanted).values_list("sha256", "pk"))
+    _none_missing("prompt", wanted - prompts.keys())
+    found: dict[tuple[int, str], Completion] = {}
+    for row in rows:
+        prompt, sha = prompts[row["prompt_id"]], text_sha256(row["text"])
+        found.setdefault(
+            (prompt, sha),
+            Completion(
+                prompt_id=prompt,
+                text=row["text"],
+                sha256=sha,
+                source=source,
+                policy="starter" if row.get("policy") == "starter" else policy,
+                sampling={name: row[name] for name in SAMPLING if name in row},
+            ),
+        )
+    with write():
+        there = Completion.objects.filter(prompt__in=prompts.values())
+        known = set(there.values_list("prompt_id", "sha256"))
+        new = [completion for key, completion in found.items() if key not in known]
+        Completion.objects.bulk_create(new, ignore_conflicts=True)
+    return len(new)
+
+
+SAMPLING = ("seed", "temperature", "top_p", "n_tokens", "finish_reason")
+
+
+def add_pairs(project: Project, rows: Iterable[Row], *, source: str) -> int:
+    """Add rows of candidates.jsonl to the queue; return how many were new.
+
+    Idempotent by the rows' keys. Two texts that read the same are no pair and left out.
+    Raises UnknownRow when a prompt or completion is missing; the batches before it stay.
+    """
+    return sum(_add_pairs(project, batch, source=source) for batch in batched(rows))
+
+
+def _add_pairs(project: Project, rows: tuple[Row, ...], *, source: str) -> int:
+    completions = _by_key(project, {row["prompt_id"] for row in rows})
+    sides = [row[side] for row in rows for side in ("completion_a", "completion_b")]
+    _none_missing("completion", set(sides) - completions.keys())
+    found: dict[str, Pair] = {}
+    for row in rows:
+        a, b = completions[row["completion_a"]], completions[row["completion_b"]]
+        if _reads(a) != _reads(b):
+            found.setdefault(row["key"], _pair(project, row, a, b, source=source))
+    with write():
+        known = set(project.pairs.filter(key__in=found).values_list("key", flat=True))
+        new = [pair for key, pair in found.items() if key not in known]
+        Pair.objects.bulk_create(new, ignore_conflicts=True)
+    return len(new)
+
+
+def _by_key(project: Project, prompt_ids: set[str]) -> dict[str, Completion]:
+    completions = Completion.objects.filter(
+        prompt__project=project, prompt__sha256__in=prompt_ids
+    ).annotate(prompt_sha256=F("prompt__sha256"))
+    return {completion_key(one.prompt_sha256, one.text): one for one in completions}
+
+
+def _pair(project: Project, row: Row, a: Completion, b: Completion, *, source: str) -> Pair:
+    quota = Pair.quota(project, row.get("kind", Pair.Kind.NORMAL), key=row["key"])
+    return Pair(
+        project=project,
+        prompt_id=a.prompt_id,
+        completion_a=a,
+        completion_b=b,
+        key=row["key"],
+        stream=row.get("stream", Pair.Stream.RANDOM),
+        priority=row.get("score", 0.0),
+        source=source,
+        **quota,
+    )
+
+
+def _reads(completion: Completion) -> list[str]:
+    return completion.text.split()
+
+
+def _none_missing(what: str, missing: set[str]) -> None:
+    if missing:
+        raise UnknownRow(f"The project has no {what} {min(missing)} ({len(missing)} missing).")
+
+
+def set_priorities(project: Project, priorities: Mapping[str, float]) -> int:
+    """Rank open pairs by key; return how many there were. Pairs in use are not waited for."""
+    changed = 0
+    for batch in batched(sorted(priorities)):
+        with write():
+            pairs = project.pairs.filter(key__in=batch, state=Pair.State.OPEN).order_by("pk")
+            if connection.features.has_select_for_update_skip_locked:
+                pairs = pairs.select_for_update(skip_locked=True, no_key=True)
+            keys = dict(pairs.values_list("pk", "key"))
+            updates = [(priorities[key], pk) for pk, key in keys.items()]
+            with connection.cursor() as cursor:
+                cursor.executemany("UPDATE annotate_pair SET priority = %s WHERE id = %s", updates)
+            changed += len(updates)
+    return changed
+
+
+def retire_untouched(project: Project, *, before_source: str) -> int:
+    """Retire pairs nobody was offered that training added before the pairs of `before_source`.
+
+    Imported pairs and pairs that are not for training stay.
+    """
+    first = project.pairs.filter(source=before_source).aggregate(first=Min("pk"))["first"]
+    if first is None:
+        return 0
+    stale = project.pairs.filter(
+        pk__lt=first,
+        state=Pair.State.OPEN,
+        started=False,
+        kind__in=(Pair.Kind.NORMAL, Pair.Kind.OVERLAP),
+        assignments=None,
+    ).exclude(source="import")
+    with write():
+        pks = list(stale.values_list("pk", flat=True))
+        # The condition again, because a claim may have taken a place in between.
+        untouched = Pair.objects.filter(pk__in=pks, started=False, state=Pair.State.OPEN)
+        return untouched.update(state=Pair.State.RETIRED, open_slots=0, asked=0)
+
+
+def publish_model_version(
+    project: Project,
+    *,
+    name: str,
+    kind: str,
+    state: str,
+    dataset_version: int | None,
+    metrics: Mapping[str, Any],
+) -> None:
+    """Show a model version's state and numbers on the labelling side."""
+    ModelNote.objects.update_or_create(
+        project=project,
+        name=name,
+        defaults={
+            "kind": kind,
+            "state": state,
+            "dataset_version": dataset_version,
+            "metrics": dict(metrics),
+        },
+    )

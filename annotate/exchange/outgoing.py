@@ -1,0 +1,161 @@
+"""What training reads: votes, prompts and how far the labelling is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from django.db.models import Count, Exists, F, OuterRef, Q
+
+from annotate import datasets
+from annotate.exchange.batches import batched
+from annotate.models import Assignment, DatasetVersion, Membership, Pair, Project
+
+TEACHING = (Pair.Kind.NORMAL, Pair.Kind.OVERLAP)
+"""Kinds whose votes may enter training. Evaluation pairs measure policies, gold and retest
+pairs measure annotators; training on them would spoil the measurement."""
+VALUE = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
+
+
+def preferences(
+    project: Project, version: DatasetVersion | int, *, include_simulated: bool
+) -> Iterator[dict[str, Any]]:
+    """Rows of preferences.jsonl: every pair the version holds votes on, in the order of pairs.
+
+    All standing votes, not their majority; surplus votes and pairs that do not teach are left
+    out, pairs of held-out prompts are marked. Constant memory.
+    """
+    if isinstance(version, int):
+        version = project.dataset_versions.get(number=version)
+    people = _people(project)
+    columns = ("pair_id", "seq", "annotator_id", "choice", "strength", "surplus")
+    votes = datasets.votes_in(version, include_simulated=include_simulated, columns=columns)
+    counted = (row for row in votes.iterator() if not row[5])
+    by_pair = ((key, list(group)) for key, group in groupby(counted, key=itemgetter(0)))
+    for batch in batched(by_pair):
+        pairs = Pair.objects.filter(kind__in=TEACHING).select_related(
+            "prompt", "completion_a", "completion_b"
+        )
+        found = pairs.in_bulk([key for key, _ in batch])
+        for key, cast in batch:
+            if key in found:
+                yield _preference(found[key], cast, people)
+
+
+def _people(project: Project) -> dict[int, tuple[str, float]]:
+    members = Membership.objects.filter(project=project)
+    return {
+        user: (pseudonym, weight)
+        for user, pseudonym, weight in members.values_list("user_id", "pseudonym", "weight")
+    }
+
+
+def _preference(
+    pair: Pair, cast: list[tuple[Any, ...]], people: dict[int, tuple[str, float]]
+) -> dict[str, Any]:
+    votes = []
+    for _, _, annotator, choice, strength, _ in cast:
+        pseudonym, weight = people[annotator]
+        vote = {"annotator": pseudonym, "choice": choice, "strength": strength or 2}
+        votes.append(vote | {"weight": weight})
+    return {
+        "pair_id": pair.key,
+        "prompt_id": pair.prompt.sha256,
+        "messages": pair.prompt.messages,
+        "completion_a": pair.completion_a.text,
+        "completion_b": pair.completion_b.text,
+        "stream": pair.stream,
+        "held_out": pair.prompt.held_out,
+        "kind": pair.kind,
+        "votes": votes,
+    }
+
+
+def prompts(project: Project) -> Iterator[dict[str, Any]]:
+    """Rows of prompts.jsonl, in the order the prompts came."""
+    rows = project.prompts.order_by("pk").values_list("sha256", "messages", "held_out", "tags")
+    for sha, messages, held_out, tags in rows.iterator():
+        yield {"prompt_id": sha, "messages": messages, "held_out": held_out, "tags": tags}
+
+
+def counts(project: Project) -> dict[str, int]:
+    """pairs_open, pairs_resolved and votes (simulated and surplus ones included)."""
+    State = Pair.State
+    pairs = Pair.objects.filter(project=project).aggregate(
+        pairs_open=Count("pk", filter=Q(state=State.OPEN)),
+        pairs_resolved=Count("pk", filter=Q(state=State.RESOLVED)),
+    )
+    votes = Assignment.objects.in_project(project).filter(state=Assignment.State.VOTED)
+    return {**pairs, "votes": votes.count()}
+
+
+def resolved_since(project: Project, version: int | None) -> int:
+    """Resolved pairs that would teach something `version` does not hold (None: anything)."""
+    fresh = _training_votes(project).filter(pair=OuterRef("pk"))
+    if version is not None:
+        fresh = fresh.filter(Q(frozen_from=None) | Q(frozen_from__gt=version))
+    pairs = Pair.objects.filter(
+        project=project, state=Pair.State.RESOLVED, kind__in=TEACHING, prompt__held_out=False
+    )
+    return pairs.filter(Exists(fresh)).count()
+
+
+def _training_votes(project: Project) -> Any:
+    votes = Assignment.objects.in_project(project).standing()
+    return votes if project.train_on_simulated else votes.filter(simulated=False)
+
+
+def open_pair_keys(project: Project) -> list[str]:
+    """Keys of the pairs that still want votes and may be ranked, best first."""
+    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=TEACHING)
+    return list(pairs.order_by("-priority", "pk").values_list("key", flat=True))
+
+
+def queue_depth(project: Project) -> int:
+    """Pairs that have a place for somebody."""
+    return Pair.objects.filter(project=project, open_slots__gt=0).count()
+
+
+def votes_on(
+    project: Project, keys: Iterable[str], *, include_simulated: bool
+) -> dict[str, tuple[float, int]]:
+    """(share of votes for A with ties as half, number of votes) of those pairs that have any."""
+    votes = Assignment.objects.in_project(project).standing()
+    if not include_simulated:
+        votes = votes.filter(simulated=False)
+    sums: dict[str, tuple[float, int]] = {}
+    for batch in batched(keys):
+        rows = votes.filter(pair__key__in=batch).values_list("pair__key", "choice")
+        for key, choice in rows:
+            total, n = sums.get(key, (0.0, 0))
+            sums[key] = (total + VALUE[choice], n + 1)
+    return {key: (total / n, n) for key, (total, n) in sums.items()}
+
+
+def evaluation_results(project: Project, *, policy: str) -> dict[str, int]:
+    """wins, losses and ties of a policy on decided evaluation pairs against other policies.
+
+    A pair is won by more than half of its votes going one way; anything else is a tie.
+    """
+    results = {"wins": 0, "losses": 0, "ties": 0}
+    decided = Q(pair__state=Pair.State.RESOLVED) | Q(pair__state=Pair.State.ADJUDICATE)
+    a, b = Q(pair__completion_a__policy=policy), Q(pair__completion_b__policy=policy)
+    votes = _training_votes(project).filter(decided, (a & ~b) | (b & ~a))
+    rows = votes.filter(pair__kind=Pair.Kind.EVALUATION).values_list(
+        "pair_id", "choice", F("pair__completion_a__policy")
+    )
+    by_pair = groupby(rows.order_by("pair_id", "seq"), key=itemgetter(0))
+    for _, group in by_pair:
+        cast = list(group)
+        own = "a" if cast[0][2] == policy else "b"
+        won = sum(choice == own for _, choice, _ in cast)
+        lost = sum(choice in ("a", "b") and choice != own for _, choice, _ in cast)
+        if won * 2 > len(cast):
+            results["wins"] += 1
+        elif lost * 2 > len(cast):
+            results["losses"] += 1
+        else:
+            results["ties"] += 1
+    return results
