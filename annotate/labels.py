@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from annotate.models import Assignment, Label, Pair
 
@@ -56,13 +56,15 @@ def refresh(pair: Pair) -> None:
     if found is None:
         Label.objects.filter(pair=pair).delete()
         return
-    Label.objects.update_or_create(
-        pair=pair,
-        defaults={
-            "outcome": found.outcome,
-            "vote_fraction": found.fraction_a,
-            "margin": found.margin,
-            "n_votes": found.n_votes,
-            "method": "majority",
-        },
-    )
+    Label.objects.update_or_create(pair=pair, defaults=columns(found))
+
+
+def columns(found: Verdict) -> dict[str, Any]:
+    """The label row's columns."""
+    return {
+        "outcome": found.outcome,
+        "vote_fraction": found.fraction_a,
+        "margin": found.margin,
+        "n_votes": found.n_votes,
+        "method": "majority",
+    }

@@ -1,0 +1,78 @@
+"""Imports: every row is checked before the first is written, and all are written or none.
+
+A row that is refused is reported with its line, field and reason; the valid rows are imported
+unless `strict`. The same file again adds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import IO, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from annotate.importing.lines import rows as json_rows
+from annotate.importing.problems import Problem, Refused, Unreadable
+from annotate.importing.report import Report
+from annotate.importing.rows import Row, read
+from annotate.importing.store import BATCH, Writer
+from annotate.models import Project
+
+__all__ = ["Problem", "Refused", "Report", "Unreadable", "import_rows"]
+
+
+def import_rows(
+    project: Project,
+    file: IO[bytes],
+    *,
+    dry_run: bool = False,
+    strict: bool = False,
+    max_bytes: int | None = None,
+) -> Report:
+    """Import a seekable JSONL file (plain or gzip) into the project.
+
+    `strict` writes nothing when any row is refused; `dry_run` writes nothing at all and reports
+    what would be added. `max_bytes` bounds the decompressed size. Raises Unreadable when the
+    file as a whole is not JSON lines.
+    """
+    report = Report()
+    for _ in _accepted(file, max_bytes, report):
+        pass
+    if report.accepted and not (strict and report.n_refused):
+        _write(project, _accepted(file, max_bytes, Report()), report, dry_run=dry_run)
+    return report
+
+
+def _accepted(file: IO[bytes], max_bytes: int | None, report: Report) -> Iterator[Row]:
+    """The rows that can be imported; the others go into the report."""
+    for number, raw in json_rows(file, max_bytes=max_bytes):
+        report.rows += 1
+        try:
+            row = read(_not_refused(raw))
+        except Refused as refused:
+            report.refuse(number, refused.field, refused.reason)
+            continue
+        report.accepted += 1
+        for field, reason in row.warnings:
+            report.warn(number, field, reason)
+        yield row
+
+
+def _not_refused(raw: Any) -> dict[str, Any]:
+    if isinstance(raw, Refused):
+        raise raw
+    return raw  # type: ignore[no-any-return]
+
+
+def _write(project: Project, rows: Iterator[Row], report: Report, *, dry_run: bool) -> None:
+    with transaction.atomic():
+        # One import at a time per project, or two could number the same content alike.
+        Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+        writer = Writer(project, now=timezone.now())
+        while batch := list(islice(rows, BATCH)):
+            writer.add(batch)
+        transaction.set_rollback(dry_run)
+    report.added = writer.added
+    report.written = not dry_run

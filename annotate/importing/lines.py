@@ -1,0 +1,141 @@
+"""Lines of a JSONL file, plain or gzip, without ever holding a hostile one in memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+from annotate.importing.problems import Refused, Unreadable
+
+MAX_LINE = 1_000_000
+MAX_DEPTH = 32
+CHUNK = 64 * 1024
+GZIP = b"\x1f\x8b"
+BOM = b"\xef\xbb\xbf"
+LFS = b"version https://git-lfs"
+SIGNATURES = {
+    LFS: "This is a git-LFS pointer, not the data: fetch the file with `git lfs pull`.",
+    b"\xff\xfe": "This file is UTF-16. Save it as UTF-8.",
+    b"\xfe\xff": "This file is UTF-16. Save it as UTF-8.",
+    b"PK\x03\x04": "This is a ZIP archive. Unpack it first.",
+    b"PAR1": "This is a Parquet file; JSON lines are expected.",
+    b"\x28\xb5\x2f\xfd": "This file is compressed with zstd. Unpack it first.",
+}
+
+
+def opened(file: IO[bytes]) -> IO[bytes]:
+    """The file from its start, decompressed if need be; files of another kind are refused."""
+    file.seek(0)
+    stream: IO[bytes] = file
+    if file.read(2) == GZIP:
+        file.seek(0)
+        stream = gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[assignment]
+    try:
+        stream.seek(0)
+        head = stream.read(64)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unreadable(f"The file is not a readable gzip archive: {error}.") from error
+    for signature, message in SIGNATURES.items():
+        if head.startswith(signature):
+            raise Unreadable(message)
+    if head.removeprefix(BOM).lstrip().startswith(b"["):
+        raise Unreadable("This is a JSON array; JSON lines are expected, one object per line.")
+    stream.seek(0)
+    return stream
+
+
+def rows(file: IO[bytes], *, max_bytes: int | None = None) -> Iterator[tuple[int, Any]]:
+    """(line number, JSON object or Refused) of every line that is not blank.
+
+    `max_bytes` bounds the decompressed size, so that a small archive cannot expand for ever.
+    """
+    stream = opened(file)
+    read = number = 0
+    try:
+        while line := stream.readline(MAX_LINE + 1):
+            number += 1
+            read += len(line)
+            if max_bytes is not None and read > max_bytes:
+                raise Unreadable(f"The file holds more than {max_bytes:,} bytes (line {number}).")
+            if len(line) > MAX_LINE:
+                read += _skip_line(stream, line)
+                yield number, Refused("", f"the line is longer than {MAX_LINE:,} bytes")
+            elif text := (line.removeprefix(BOM) if number == 1 else line).strip():
+                yield number, _decoded(text)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unreadable(f"The archive is damaged after line {number}: {error}.") from error
+
+
+def _skip_line(stream: IO[bytes], line: bytes) -> int:
+    """Read on to the end of an overlong line; the number of bytes skipped."""
+    skipped = 0
+    while line and not line.endswith(b"\n"):
+        line = stream.readline(CHUNK)
+        skipped += len(line)
+    return skipped
+
+
+def _decoded(line: bytes) -> Any:
+    try:
+        return parse(line.decode())
+    except UnicodeDecodeError as error:
+        byte = line[error.start]
+        return Refused("", f"not UTF-8: byte 0x{byte:02x} at position {error.start + 1}")
+    except Refused as error:
+        return error
+
+
+def parse(text: str) -> dict[str, Any]:
+    """A JSON object, strictly: json.loads alone accepts what no database can store."""
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except Refused:
+        raise
+    except RecursionError:
+        raise Refused("", f"nested deeper than {MAX_DEPTH}") from None
+    except ValueError as error:
+        raise Refused("", f"not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Refused("", "not a JSON object")
+    # Walking every value is slow; few lines hold enough brackets or an escape that calls for it.
+    if text.count("[") + text.count("{") > MAX_DEPTH or "\\u" in text or "\x00" in text:
+        _check(value)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refused(twice[:40], "the key occurs twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise Refused("", f"{name} is not JSON")
+
+
+def _check(value: Any) -> None:
+    """Refuse deep nesting, and characters that no UTF-8 text or no PostgreSQL text can hold."""
+    stack = [(value, 1)]
+    while stack:
+        item, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise Refused("", f"nested deeper than {MAX_DEPTH}")
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, dict):
+            stack += [(x, depth + 1) for pair in item.items() for x in pair]
+        elif isinstance(item, list):
+            stack += [(x, depth + 1) for x in item]
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise Refused("", "a text holds a NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise Refused("", "a text holds half a surrogate pair")

@@ -1,0 +1,56 @@
+"""manage.py export_data --project SLUG --format FORMAT --out FILE [--version V]"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from annotate import datasets
+from annotate.exporting import FORMATS, UnknownFormat, files, format_named
+from annotate.models import DatasetVersion, Project
+
+
+class Command(BaseCommand):
+    help = (
+        "Export a dataset version. Without --version the votes that stand now are frozen; an "
+        "unchanged state reuses its version."
+    )
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        # Django's own --version would hide ours, which the public surface names.
+        return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--project", required=True, metavar="SLUG")
+        parser.add_argument("--format", required=True, help=", ".join(sorted(FORMATS)))
+        parser.add_argument("--out", required=True, type=Path, metavar="FILE")
+        parser.add_argument("--version", type=int, metavar="V", dest="number")
+        parser.add_argument("--include-simulated", action="store_true")
+
+    def handle(self, *, project: str, format: str, out: Path, **options: Any) -> None:
+        simulated = options["include_simulated"]
+        try:
+            module = format_named(format)
+            version = self._version(project, options["number"])
+            paths = files.write(version, format, out, include_simulated=simulated)
+        except UnknownFormat as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"Cannot write {out}: {error.strerror}.") from error
+        self.stdout.write(f"{version} sha256 {version.sha256}")
+        for name, count in module.counts(version, include_simulated=simulated).items():
+            self.stdout.write(f"{name:<22}{count:>10,}")
+        for path in paths.values():
+            self.stdout.write(str(path))
+
+    def _version(self, slug: str, number: int | None) -> DatasetVersion:
+        project = Project.objects.filter(slug=slug).first()
+        if project is None:
+            raise CommandError(f"There is no project {slug!r}.")
+        try:
+            return datasets.version_or_live(project, number)
+        except DatasetVersion.DoesNotExist:
+            raise CommandError(f"The project {slug!r} has no dataset version {number}.") from None
