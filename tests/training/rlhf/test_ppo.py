@@ -110,10 +110,10 @@ def assert_same_weights(first: Path, second: Path) -> None:
 # Learning
 
 
-@pytest.mark.parametrize(("lora", "rate"), [(None, 1e-2), (LORA, 3e-2)], ids=["full", "lora"])
-def test_the_reward_goes_up_on_a_toy_task(starter, tmp_path, lora, rate):
+@pytest.mark.parametrize(("lora", "rate"), [(None, 1e-2), (LORA, 3e-3)], ids=["full", "lora"])
+def test_the_reward_goes_up_on_a_toy_task(tmp_path, lora, rate):
     summary, _ = train(
-        starter,
+        tiny.llama(tmp_path / "starter", sharpness=4.0),
         tmp_path / "run",
         updates=16,
         batch_size=32,
@@ -125,7 +125,7 @@ def test_the_reward_goes_up_on_a_toy_task(starter, tmp_path, lora, rate):
         checkpoint_every=99,
         lora=lora,
     )
-    assert summary["reward_last"] > 2 * summary["reward_first"] + 0.5
+    assert summary["reward_last"] > summary["reward_first"] + 2
     assert summary["kl"] > 0.5
 
 

@@ -71,7 +71,10 @@ def tokenizer(*, pad: str | None = PAD, template: str | None = CHATML) -> PreTra
     return result
 
 
-def llama_model(*, vocab: int | None = None, seed: int = 0, hidden: int = 32) -> LlamaForCausalLM:
+def llama_model(
+    *, vocab: int | None = None, seed: int = 0, hidden: int = 32, sharpness: float = 1.0
+) -> LlamaForCausalLM:
+    """`sharpness` scales the logits; at 4 a frozen LM head leaves adapters something to choose."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=vocab or len(tokenizer()),
@@ -85,7 +88,10 @@ def llama_model(*, vocab: int | None = None, seed: int = 0, hidden: int = 32) ->
         eos_token_id=2,
         initializer_range=0.1,  # the default leaves a tiny model almost uniform
     )
-    return LlamaForCausalLM(config).eval()
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        model.lm_head.weight.mul_(sharpness)
+    return model
 
 
 def gpt2_model(*, seed: int = 0) -> GPT2LMHeadModel:
@@ -130,9 +136,10 @@ def _write(folder: Path, model: PreTrainedModel, words: PreTrainedTokenizerFast)
     return folder
 
 
-def llama(folder: Path, *, seed: int = 0, hidden: int = 32) -> Path:
+def llama(folder: Path, *, seed: int = 0, hidden: int = 32, sharpness: float = 1.0) -> Path:
     """Write a tiny Llama with separate pad and eos tokens; return its folder."""
-    return _write(folder, llama_model(seed=seed, hidden=hidden), tokenizer())
+    model = llama_model(seed=seed, hidden=hidden, sharpness=sharpness)
+    return _write(folder, model, tokenizer())
 
 
 def gpt2(folder: Path, *, seed: int = 0) -> Path:
