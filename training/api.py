@@ -1,0 +1,154 @@
+"""REST: the loop's state, starting a round, and model versions with their lineage."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers, status
+from rest_framework.decorators import api_view
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from annotate import exchange
+from training import loop, progress
+from training.models import ModelVersion, Round
+from training.rounds import RoundRefused, RoundRunning, start_round
+
+
+class StageSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    state = serializers.ChoiceField(["waiting", "running", "done", "failed", "cancelled"])
+    step = serializers.IntegerField()
+    total = serializers.IntegerField()
+    seconds = serializers.FloatField(allow_null=True)
+    metrics = serializers.DictField(child=serializers.FloatField(allow_null=True))
+
+
+class RoundSerializer(serializers.Serializer[Any]):
+    number = serializers.IntegerField()
+    state = serializers.ChoiceField(Round.State.choices)
+    trigger = serializers.CharField()
+    dataset_version = serializers.IntegerField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    stages = StageSerializer(many=True)
+    models = serializers.ListField(child=serializers.CharField())
+    outcome = serializers.CharField()
+    error = serializers.CharField()
+
+
+class LoopSerializer(serializers.Serializer[Any]):
+    votes = serializers.IntegerField()
+    pairs_open = serializers.IntegerField()
+    pairs_resolved = serializers.IntegerField()
+    resolved_since = serializers.IntegerField(help_text="Pairs resolved since the last round.")
+    round_after = serializers.IntegerField(help_text="Pairs that start a round; 0 is never.")
+    policy = serializers.CharField(help_text="The promoted policy; empty before the first.")
+    blocked = serializers.CharField(help_text="Why no round can start now; empty if one can.")
+    rounds = RoundSerializer(many=True)
+
+
+class StartSerializer(serializers.Serializer[Any]):
+    seed = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=2**31 - 1, default=None
+    )
+
+
+class GateSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    value = serializers.FloatField(allow_null=True)
+    bound = serializers.CharField()
+    passed = serializers.BooleanField()
+    text = serializers.CharField()
+
+
+class ModelSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    kind = serializers.ChoiceField(["policy", "reward"])
+    state = serializers.ChoiceField(ModelVersion.State.choices)
+    parent = serializers.CharField(allow_null=True, help_text="The version it was trained from.")
+    round = serializers.IntegerField(allow_null=True)
+    run = serializers.UUIDField(allow_null=True)
+    dataset_version = serializers.IntegerField(allow_null=True)
+    path = serializers.CharField(help_text="Relative to PAIRLOOP_HOME, or a hub id.")
+    metrics = serializers.DictField()
+    gates = GateSerializer(many=True)
+    note = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    promoted_at = serializers.DateTimeField(allow_null=True)
+
+
+@extend_schema(methods=["GET"], operation_id="rounds", responses=LoopSerializer)
+@extend_schema(
+    methods=["POST"],
+    operation_id="start_round",
+    request=StartSerializer,
+    responses={
+        201: RoundSerializer,
+        400: OpenApiResponse(description="A bad value, or not enough votes."),
+        409: OpenApiResponse(description="A round of the project is live already."),
+    },
+)
+@api_view(["GET", "POST"])
+def rounds(request: Request, slug: str) -> Response:
+    """The loop's state and its rounds, the latest first. POST starts a round (admins)."""
+    if request.method == "POST":
+        return _start(request, slug)
+    project = exchange.project_or_404(request, slug, "reviewer")
+    state = loop.state(project)
+    data = {field: getattr(state, field) for field in LoopSerializer().fields if field != "rounds"}
+    return Response(data | {"rounds": [_round(round) for round in loop.history(project)]})
+
+
+def _start(request: Request, slug: str) -> Response:
+    project = exchange.project_or_404(request, slug, "admin")
+    given = StartSerializer(data=request.data)
+    given.is_valid(raise_exception=True)
+    seed = given.validated_data["seed"]
+    try:
+        round = start_round(project, by=request.user, trigger="admin", seed=seed)
+    except RoundRunning as error:
+        return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
+    except RoundRefused as error:
+        return Response({"detail": str(error)}, status=status.HTTP_400_BAD_REQUEST)
+    return Response(_round(round), status=status.HTTP_201_CREATED)
+
+
+def _round(round: Round) -> dict[str, Any]:
+    run = progress.last_run(round)
+    lines = [asdict(line) for line in progress.stage_lines(run)]
+    data = {
+        "number": round.number,
+        "state": round.state,
+        "trigger": round.trigger,
+        "dataset_version": round.dataset_version,
+        "created_at": round.created_at,
+        "finished_at": round.finished_at,
+        "stages": lines,
+        "models": [version.name for version in run.models.all()] if run else [],
+        "outcome": progress.headline(run).verdict,
+        "error": run.error if run else "",
+    }
+    return dict(RoundSerializer(data).data)
+
+
+@extend_schema(operation_id="models", responses=ModelSerializer(many=True))
+@api_view(["GET"])
+def models(request: Request, slug: str) -> Response:
+    """Model versions with their lineage, the latest first."""
+    project = exchange.project_or_404(request, slug, "reviewer")
+    versions = ModelVersion.objects.filter(project=project).select_related("parent", "run__round")
+    return Response([_model(version) for version in versions.order_by("-number", "kind")])
+
+
+def _model(version: ModelVersion) -> dict[str, Any]:
+    run = version.run
+    fields = ("name", "kind", "state", "dataset_version", "path", "metrics", "gates", "note")
+    data = {field: getattr(version, field) for field in (*fields, "created_at", "promoted_at")}
+    data["parent"] = version.parent.name if version.parent else None
+    data["run"] = run.uuid if run else None
+    data["round"] = run.round.number if run and run.round else None
+    return dict(ModelSerializer(data).data)

@@ -1,0 +1,159 @@
+"""How far a run is, and what came of it: read-only views of the rows a supervisor writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from django.utils import timezone
+
+from training.models import ModelVersion, Round, Run, StageResult
+from training.rlhf.round import STAGES
+
+ENDED = {Run.State.FAILED: "failed", Run.State.CANCELLED: "cancelled"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageLine:
+    """One stage of a round; `state` is waiting, running, done, failed or cancelled."""
+
+    name: str
+    title: str
+    description: str
+    state: str
+    step: int = 0
+    total: int = 0
+    message: str = ""
+    seconds: float | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The few figures by which a round is remembered; None where nothing was measured."""
+
+    accuracy: float | None
+    win_rate: float | None
+    win_rate_low: float | None
+    win_rate_high: float | None
+    verdict: str
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None for whatever else a metrics file may hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def with_results(rounds: QuerySet[Round]) -> QuerySet[Round]:
+    """Fetch what lists of rounds show: runs from the latest on, their stages and models."""
+    newest = Run.objects.order_by("-id").prefetch_related("stages", "models")
+    return rounds.prefetch_related(Prefetch("runs", newest))
+
+
+def last_run(round: Round) -> Run | None:
+    """The round's latest run."""
+    return max(round.runs.all(), key=lambda run: run.pk, default=None)
+
+
+def stage_lines(run: Run | None, now: datetime | None = None) -> list[StageLine]:
+    """Every stage of the round in order, also those that have not begun."""
+    finished = {result.stage: result for result in run.stages.all()} if run else {}
+    ahead = [stage.name for stage in STAGES if stage.name not in finished]
+    since = run.started_at if run else None
+    lines = []
+    for stage in STAGES:
+        about = {"name": stage.name, "title": stage.title, "description": stage.description}
+        if result := finished.get(stage.name):
+            seconds = _seconds(since, result.finished_at)
+            lines.append(StageLine(**about, state="done", seconds=seconds, metrics=result.metrics))
+            since = result.finished_at
+        elif run and stage.name == ahead[0] and run.state != Run.State.QUEUED:
+            lines.append(_current(about, run, since, now or timezone.now()))
+        else:
+            lines.append(StageLine(**about, state="waiting"))
+    return lines
+
+
+def _current(about: dict[str, str], run: Run, since: datetime | None, now: datetime) -> StageLine:
+    """The stage that runs, or at which the run came to its end."""
+    # Between the end of one stage and the next progress line the row still names the former.
+    here = run.stage == about["name"]
+    return StageLine(
+        **about,
+        state=ENDED.get(Run.State(run.state), "running"),
+        step=run.step if here else 0,
+        total=run.total if here else 0,
+        message=run.message if here else "",
+        seconds=_seconds(since, run.finished_at or now),
+    )
+
+
+def _seconds(start: datetime | None, end: datetime) -> float | None:
+    return None if start is None else max(0.0, (end - start).total_seconds())
+
+
+def metrics(run: Run | None) -> dict[str, dict[str, float | None]]:
+    """Numbers of the finished stages, in the order of the stages."""
+    return {line.name: dict(line.metrics) for line in stage_lines(run) if line.state == "done"}
+
+
+def policy_of(run: Run | None) -> ModelVersion | None:
+    """The policy that the run made."""
+    made = run.models.all() if run else ()
+    return next((version for version in made if version.kind == "policy"), None)
+
+
+def headline(run: Run | None) -> Headline:
+    """What a list of rounds says about one of them."""
+    found = metrics(run)
+    reward, result = found.get("train_reward", {}), found.get("evaluate", {})
+    version = policy_of(run)
+    return Headline(
+        accuracy=number(reward.get("accuracy")),
+        win_rate=number(result.get("win_rate")),
+        win_rate_low=number(result.get("win_rate_low")),
+        win_rate_high=number(result.get("win_rate_high")),
+        verdict="" if version is None else verdict(version),
+    )
+
+
+def verdict(version: ModelVersion) -> str:
+    """Whether a version is in use, or why not."""
+    if version.state == ModelVersion.State.PROMOTED:
+        return "Promoted"
+    if version.promoted_at is not None:
+        return f"No longer in use. {version.note}".strip()
+    if version.note:
+        return version.note
+    failed = [str(gate.get("text", gate.get("name"))) for gate in failed_gates(version.gates)]
+    return "Not promoted: " + "; ".join(failed) if failed else "Not judged yet"
+
+
+def failed_gates(gates: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The gates that a version did not pass."""
+    return [gate for gate in gates if not gate.get("passed")]
+
+
+def gate_rows(version: ModelVersion) -> list[dict[str, Any]]:
+    """The version's gates for a table: title, value, bound, passed."""
+    return [
+        # `text` is one sentence, "title: value, verdict (bound)"; the table has its own columns.
+        {"title": str(gate.get("text", gate.get("name", ""))).partition(":")[0], **gate}
+        for gate in version.gates
+    ]
+
+
+def results_of(project: Any, *, up_to: int | None = None) -> list[StageResult]:
+    """Results of the measuring stages over the project's rounds, oldest first."""
+    found = StageResult.objects.filter(
+        run__round__project=project, stage__in=["train_reward", "evaluate"]
+    )
+    if up_to is not None:
+        found = found.filter(run__round__number__lte=up_to)
+    return list(found.select_related("run__round").order_by("run__round__number", "id"))

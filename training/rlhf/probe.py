@@ -1,0 +1,70 @@
+"""Is the training stack here, and does a model generate and stop? One JSON line as the answer.
+
+    python -m training.rlhf.probe            the libraries and the GPU
+    python -m training.rlhf.probe MODEL      replies of a model folder, adapter folder or hub id
+
+A process of its own, so that whoever asks needs no torch and survives a broken installation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+REPLIES = 8
+MAX_NEW_TOKENS = 128
+MESSAGES = [{"role": "user", "content": "My order has not arrived yet. What can I do?"}]
+
+
+def stack() -> dict[str, Any]:
+    """Version of torch, and name and memory (GiB) of every GPU."""
+    import torch
+
+    gpus = [
+        {"name": card.name, "memory": round(card.total_memory / 2**30, 1)}
+        for card in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    ]
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "gpus": gpus}
+
+
+def model(path: str) -> dict[str, Any]:
+    """Sample a few replies: how many ended by themselves, how many hold text, mean tokens."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from training.rlhf import chat, models, rollout
+
+    tokenizer = models.load_tokenizer(path)
+    policy = models.load_causal(path, device=models.resolve_device("auto"))
+    room = int(getattr(policy.config, "max_position_embeddings", 2 * MAX_NEW_TOKENS))
+    replies = rollout.generate(
+        policy,
+        tokenizer,
+        [chat.prompt_ids(tokenizer, MESSAGES)] * REPLIES,
+        max_new_tokens=min(MAX_NEW_TOKENS, room // 2),
+        temperature=0.7,
+        stop_ids=models.stop_token_ids(policy, tokenizer),
+    )
+    texts = [chat.response_text(tokenizer, reply.ids) for reply in replies]
+    return {
+        "replies": len(replies),
+        "stopped": sum(reply.finished for reply in replies),
+        "with_text": sum(bool(text) for text in texts),
+        "tokens": sum(len(reply.ids) for reply in replies) / len(replies),
+        "example": texts[0][:200],
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Print the answer; an error is one too, with exit code 1."""
+    try:
+        answer = model(arguments[0]) if arguments else stack()
+    except Exception as error:  # noqa: BLE001 - what a broken model raises is the finding
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+        return 1
+    print(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

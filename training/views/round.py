@@ -1,0 +1,142 @@
+"""One round: its stages, curves, gates, sample replies and lineage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate import exchange
+from training import curves as charts
+from training import loop, reading, rounds
+from training.models import ModelVersion, Round
+from training.progress import (
+    gate_rows,
+    headline,
+    last_run,
+    policy_of,
+    results_of,
+    stage_lines,
+    verdict,
+)
+from training.views.polling import ended, stamp, unchanged
+
+LIVE = (Round.State.QUEUED, Round.State.RUNNING)
+
+
+@require_safe
+def round(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    project = exchange.project_or_404(request, slug, "reviewer")
+    found = _round(project, number)
+    context = _progress_context(project, found) | _curves_context(project, found)
+    return render(request, "training/round.html", context | _result_context(found))
+
+
+@require_safe
+def progress(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """The stages, asked for every 2 s while the round is live."""
+    project = exchange.project_or_404(request, slug, "reviewer")
+    found = _round(project, number)
+    live = found.state in LIVE
+    if live and unchanged(request, stamp(found, last_run(found))):
+        return HttpResponse(status=204)
+    response = render(request, "training/round.html#progress", _progress_context(project, found))
+    return response if live else ended(response)
+
+
+@require_safe
+def curves(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """The charts, asked for every 5 s while the round is live."""
+    project = exchange.project_or_404(request, slug, "reviewer")
+    found = _round(project, number)
+    live = found.state in LIVE
+    if live and unchanged(request, _curves_stamp(found)):
+        return HttpResponse(status=204)
+    context = _progress_context(project, found) | _curves_context(project, found)
+    response = render(request, "training/round.html#curves", context)
+    # No reload here: the stages beside it are the part that announces the end.
+    response.status_code = 200 if live else 286
+    return response
+
+
+@require_POST
+def cancel(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    project = exchange.project_or_404(request, slug, "admin")
+    found = _round(project, number)
+    if found.state in LIVE:
+        rounds.cancel(found)
+        messages.info(request, f"Round {number} stops at the end of its current step.")
+    else:
+        messages.warning(request, f"Round {number} has ended already.")
+    return redirect("round", project.slug, number)
+
+
+@require_POST
+def retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    project = exchange.project_or_404(request, slug, "admin")
+    found = _round(project, number)
+    if found.state not in (Round.State.FAILED, Round.State.CANCELLED):
+        messages.warning(request, f"Round {number} has nothing to try again.")
+        return redirect("round", project.slug, number)
+    try:
+        rounds.retry(found)
+    except rounds.RoundRunning as error:
+        messages.warning(request, str(error))
+    else:
+        messages.success(request, f"Round {number} goes on from its last checkpoint.")
+    return redirect("round", project.slug, number)
+
+
+def _round(project: Any, number: int) -> Round:
+    return get_object_or_404(loop.history(project), number=number)
+
+
+def _progress_context(project: Any, round: Round) -> dict[str, Any]:
+    run = last_run(round)
+    live = round.state in LIVE
+    return {
+        "project": project,
+        "tab": "rounds",
+        "is_admin": project.role == "admin",
+        "round": round,
+        "run": run,
+        "live": live,
+        "can_retry": round.state in (Round.State.FAILED, Round.State.CANCELLED),
+        "stages": stage_lines(run),
+        "stamp": stamp(round, run),
+        "no_worker": loop.silent_worker() if live else "",
+    }
+
+
+def _curves_context(project: Any, round: Round) -> dict[str, Any]:
+    history = [r for r in results_of(project, up_to=round.number) if r.stage == "train_reward"]
+    drawn = [*charts.policy_charts(last_run(round)), charts.accuracy_chart(history)]
+    return {
+        "charts": [chart for chart in drawn if chart is not None],
+        "curves_stamp": _curves_stamp(round),
+    }
+
+
+def _curves_stamp(round: Round) -> str:
+    run = last_run(round)
+    return f"{run.metrics.count()}-{len(run.stages.all())}" if run else ""
+
+
+def _result_context(round: Round) -> dict[str, Any]:
+    run = last_run(round)
+    policy = policy_of(run)
+    lines = stage_lines(run)
+    models = ModelVersion.objects.filter(run=run).select_related("parent").order_by("kind")
+    return {
+        "headline": headline(run),
+        "policy": policy,
+        "verdict": verdict(policy) if policy else "",
+        "gates": gate_rows(policy) if policy else [],
+        "samples": reading.samples(run) if run else [],
+        "models": list(models) if run else [],
+        "stage_metrics": [line for line in lines if line.metrics],
+        "config": list(reading.flat(round.config)),
+    }

@@ -1,0 +1,119 @@
+"""The loop's page: where it stands, starting a round, asking simulated colleagues."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate import exchange
+from training import curves, loop
+from training.forms import AskForm
+from training.models import Round, StageResult
+from training.progress import headline, last_run, policy_of, results_of, stage_lines
+from training.rounds import RoundRefused, start_round
+from training.views.polling import ended, stamp, unchanged
+
+PER_PAGE = 25
+
+
+@require_safe
+def rounds(request: HttpRequest, slug: str) -> HttpResponse:
+    project = exchange.project_or_404(request, slug, "reviewer")
+    return _page(request, project, _ask_form(project))
+
+
+@require_safe
+def progress(request: HttpRequest, slug: str) -> HttpResponse:
+    """The part of the page that changes while a round runs."""
+    project = exchange.project_or_404(request, slug, "reviewer")
+    live = loop.history(project).live().first()
+    if live is not None and unchanged(request, stamp(live, last_run(live))):
+        return HttpResponse(status=204)
+    response = render(
+        request, "training/rounds.html#loop", _loop_context(request, project, _ask_form(project))
+    )
+    return response if live is not None else ended(response)
+
+
+@require_POST
+def start(request: HttpRequest, slug: str) -> HttpResponse:
+    project = exchange.project_or_404(request, slug, "admin")
+    try:
+        round = start_round(project, by=request.user, trigger="admin")
+    except RoundRefused as error:
+        messages.warning(request, str(error))
+        return redirect("rounds", project.slug)
+    messages.success(request, f"Round {round.number} starts as soon as a training worker is free.")
+    return redirect("rounds", project.slug)
+
+
+@require_POST
+def ask_colleagues(request: HttpRequest, slug: str) -> HttpResponse:
+    project = exchange.project_or_404(request, slug, "admin")
+    if not project.train_on_simulated:
+        raise Http404("Only a sample project has simulated colleagues.")
+    form = AskForm(request.POST)
+    if not form.is_valid():
+        return _page(request, project, form, status=400)
+    cast = exchange.ask_colleagues(project, **form.cleaned_data, seed=secrets.randbelow(2**31))
+    if cast:
+        messages.success(request, f"Simulated colleagues cast {cast} votes.")
+    else:
+        messages.warning(request, "No pair is waiting for votes, so the colleagues cast none.")
+    return redirect("rounds", project.slug)
+
+
+def _page(
+    request: HttpRequest, project: Any, form: AskForm | None, *, status: int = 200
+) -> HttpResponse:
+    results = results_of(project)
+    charts = [
+        curves.accuracy_chart(_of(results, "train_reward")),
+        curves.win_rate_chart(_of(results, "evaluate")),
+    ]
+    context = _loop_context(request, project, form)
+    context |= {"charts": [chart for chart in charts if chart is not None]}
+    return render(request, "training/rounds.html", context, status=status)
+
+
+def _of(results: list[StageResult], stage: str) -> list[StageResult]:
+    return [result for result in results if result.stage == stage]
+
+
+def _ask_form(project: Any) -> AskForm | None:
+    initial = {"annotators": 12, "votes": 300}
+    return AskForm(initial=initial) if project.train_on_simulated else None
+
+
+def _loop_context(request: HttpRequest, project: Any, form: AskForm | None) -> dict[str, Any]:
+    state = loop.state(project)
+    page = Paginator(loop.history(project), PER_PAGE).get_page(request.GET.get("page"))
+    live = next((round for round in page if round == state.live), state.live)
+    run = last_run(live) if live else None
+    return {
+        "project": project,
+        "tab": "rounds",
+        "is_admin": project.role == "admin",
+        "ask_form": form,
+        "state": state,
+        "live": live,
+        "run": run,
+        "stages": stage_lines(run),
+        "stamp": stamp(live, run) if live else "",
+        "no_worker": loop.silent_worker() if live else "",
+        "page": page,
+        "rounds": [_entry(round) for round in page],
+    }
+
+
+def _entry(round: Round) -> dict[str, Any]:
+    run = last_run(round)
+    found = headline(run)
+    outcome = found.verdict or (run.error if run and round.state == Round.State.FAILED else "")
+    return {"round": round, "headline": found, "outcome": outcome, "policy": policy_of(run)}
