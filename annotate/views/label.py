@@ -21,30 +21,34 @@ from annotate.progress import progress
 
 
 class Point(NamedTuple):
-    """One button of the scale: its key, other keys that press it, and its caption."""
+    """One button of the scale: its key, all keys that press it, and its caption in parts.
+
+    A narrow screen shows `side` and `how` alone.
+    """
 
     key: str
     keys: str
     side: str
     how: str
-    rest: str
+    rest: str = ""
+    before: str = ""
 
     @property
     def caption(self) -> str:
-        return " ".join(part for part in (self.side, self.how, self.rest) if part)
+        return " ".join(part for part in (self.side, self.before, self.how, self.rest) if part)
 
 
 # Laid out as the hand lies on the keys: left is A, right is B.
 POINTS = [
     Point("1", "1", "A", "much", "better"),
-    Point("2", "2 ArrowLeft", "A", "better", ""),
+    Point("2", "2 ArrowLeft", "A", "better"),
     Point("3", "3", "A", "slightly", "better"),
-    Point("4", "4 ArrowDown", "", "Same", ""),
+    Point("4", "4 ArrowDown", "", "same", before="About the"),
     Point("5", "5", "B", "slightly", "better"),
-    Point("6", "6 ArrowRight", "B", "better", ""),
+    Point("6", "6 ArrowRight", "B", "better"),
     Point("7", "7", "B", "much", "better"),
 ]
-CAPTIONS = {point.key: point.caption for point in POINTS} | {"4": "About the same", "8": "Both bad"}
+CAPTIONS = {point.key: point.caption for point in POINTS} | {"8": "Both bad"}
 ROLES = {"system": "Instructions", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 

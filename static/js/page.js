@@ -3,8 +3,8 @@ const THEMES = { "": "Auto", light: "Light", dark: "Dark" };
 
 function showTheme(button, theme) {
   document.documentElement.dataset.theme = theme;
-  button.textContent = THEMES[theme];
   button.setAttribute("aria-label", `Colours: ${THEMES[theme]}. Switch`);
+  button.title = button.getAttribute("aria-label");
 }
 
 function themeSwitch(button) {

@@ -15,15 +15,23 @@ function tell(bar, text) {
   document.getElementById("announcer").textContent = text;
 }
 
+// A second click or another key while the first choice is on its way. Stopped before htmx sees
+// it, which would remember the button and send its value with the next try.
+function guard(event) {
+  const bar = event.target.closest?.("#bar[data-busy]");
+  if (!bar || "again" in bar.dataset) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}
+
+// button.formAction would name the page itself where the attribute is missing.
+function target(button) {
+  return button.getAttribute("formaction") ?? button.form.getAttribute("action");
+}
+
 function begin(event) {
   const { target: bar, submitter } = event;
   if (bar.id !== "bar") return;
-  if ("busy" in bar.dataset && !("again" in bar.dataset)) {
-    // A second click or another key while the first choice is on its way.
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    return;
-  }
   const clock = bar.elements.active_ms;
   if (clock && !("again" in bar.dataset)) clock.value = activeMs();
   delete bar.dataset.again;
@@ -32,7 +40,7 @@ function begin(event) {
   // Undo without the token of what it takes back could, sent twice, take back two votes.
   bar.dataset.repeatable = submitter.dataset.key !== "u" || bar.elements.last.value !== "" ? "yes" : "";
   if (!bar.dataset.repeatable) return;
-  const url = submitter.formAction;
+  const url = target(submitter);
   const body = String(new URLSearchParams(new FormData(bar, submitter)));
   localStorage.setItem(KEPT, JSON.stringify({ url, body, key: submitter.dataset.key }));
 }
@@ -41,7 +49,7 @@ function again(bar) {
   clearTimeout(timer);
   if (!bar.isConnected) return;
   bar.dataset.again = "";
-  bar.requestSubmit(bar.querySelector("[data-chosen]"));
+  bar.querySelector("[data-chosen]").click();
 }
 
 function end(event) {
@@ -77,10 +85,11 @@ function resume() {
   const kept = JSON.parse(localStorage.getItem(KEPT) ?? "null");
   const bar = document.getElementById("bar");
   if (!kept) return;
+  // The token is part of the address: the same address is the same pair.
   const same = [...bar.querySelectorAll("button")].find(
-    (button) => button.dataset.key === kept.key && button.formAction === kept.url,
+    (button) => button.dataset.key === kept.key && target(button) === kept.url,
   );
-  if (same && kept.url.includes(document.getElementById("screen").dataset.token)) {
+  if (same && kept.key !== "u") {
     same.click();
     return;
   }
@@ -92,6 +101,7 @@ function resume() {
 }
 
 export function listen() {
+  document.addEventListener("click", guard, { capture: true });
   document.addEventListener("submit", begin, { capture: true });
   document.addEventListener("htmx:afterRequest", end);
   window.addEventListener("online", () => {

@@ -1,0 +1,82 @@
+"""A real browser against a live server. Whatever it writes to the console is a failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        missing = f"{CHROMIUM} is missing: the browser tests need it"
+        if os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    # Playwright's loop runs in this thread; Django would refuse the tests' own queries.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def console() -> Iterator[list[str]]:
+    """What pages wrote to their consoles; a test that provokes a line takes it out."""
+    lines: list[str] = []
+    yield lines
+    assert lines == []
+
+
+@pytest.fixture
+def browse(
+    chromium: Browser, live_server: LiveServer, console: list[str]
+) -> Iterator[Callable[..., Page]]:
+    """browse(user=None, **context options): a page in a browser of its own, signed in as user."""
+    contexts: list[BrowserContext] = []
+
+    def make(user: User | None = None, **options: Any) -> Page:
+        options.setdefault("viewport", {"width": 1280, "height": 800})
+        context = chromium.new_context(base_url=live_server.url, **options)
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        if user is not None:
+            client = Client()
+            client.force_login(user)
+            cookie = client.cookies["sessionid"].value
+            context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
+        page = context.new_page()
+        page.on("pageerror", lambda error: console.append(str(error)))
+        page.on("console", lambda line: _note(console, line.type, line.text))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+def _note(console: list[str], kind: str, text: str) -> None:
+    if kind in ("error", "warning"):
+        console.append(text)

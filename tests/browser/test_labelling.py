@@ -1,0 +1,310 @@
+"""The labelling screen as a person uses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, Route, expect
+
+from annotate.models import Assignment, Pair, Project
+from tests.conftest import PASSWORD
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Browse = Callable[..., Page]
+MakePairs = Callable[..., list[Pair]]
+LABEL = "/projects/desk/label/"
+QUIET_MS = 200
+
+
+def press(page: Page, key: str) -> None:
+    """A key pressed by a person: not within the instant in which the screen changed."""
+    page.wait_for_timeout(QUIET_MS)
+    page.keyboard.press(key)
+
+
+def vote(page: Page, key: str) -> None:
+    before = page.locator("#screen").get_attribute("data-token")
+    press(page, key)
+    expect(page.locator("#screen")).not_to_have_attribute("data-token", before or "")
+
+
+def votes_of(user: User) -> list[tuple[str, int]]:
+    """What the person's votes say about the left and right reply, in order."""
+    rows = Assignment.objects.filter(annotator=user, state="voted").order_by("acted_at")
+    return [(_side(row), row.strength) for row in rows]
+
+
+def _side(row: Assignment) -> str:
+    if row.choice in ("a", "b"):
+        return "left" if row.choice == row.left else "right"
+    return row.choice
+
+
+def test_a_person_signs_in_and_votes_with_keys_only(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(11)
+    page = browse()
+    page.goto("/")
+    page.keyboard.press("Tab")
+    page.get_by_label("Username").focus()
+    page.keyboard.type("ann")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(LABEL))
+    for key in ("1", "2", "3", "4", "5", "6", "7", "8", "ArrowLeft", "ArrowDown", "ArrowRight"):
+        vote(page, key)
+    assert votes_of(ann) == [
+        *(("left", 3), ("left", 2), ("left", 1), ("tie", 0)),
+        *(("right", 1), ("right", 2), ("right", 3), ("both_bad", 0)),
+        *(("left", 2), ("tie", 0), ("right", 2)),
+    ]
+    assert all(row.active_ms for row in Assignment.objects.filter(annotator=ann, state="voted"))
+
+
+def test_the_answer_to_a_vote_is_the_next_pair(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(3)
+    page = browse(ann)
+    page.goto(LABEL)
+    requests: list[str] = []
+    sizes: list[int] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("response", lambda answer: sizes.append(len(answer.body())))
+    vote(page, "2")
+    expect(page.locator("#state")).to_contain_text("A better")
+    expect(page.locator("#prompt-title")).to_be_focused()
+    expect(page.locator("#announcer")).to_contain_text("Next pair")
+    assert len(requests) == 1
+    assert sizes[0] < 10_000
+
+
+def test_a_vote_is_taken_back_with_one_key(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(3)
+    page = browse(ann)
+    page.goto(LABEL)
+    first = page.locator(".prompt .prose").inner_text()
+    vote(page, "1")
+    expect(page.locator(".prompt .prose")).not_to_have_text(first)
+    vote(page, "u")
+    expect(page.locator(".prompt .prose")).to_have_text(first)
+    expect(page.locator("#state")).to_have_text("Taken back")
+    assert votes_of(ann) == []
+    vote(page, "7")
+    assert votes_of(ann) == [("right", 3)]
+
+
+def test_a_skipped_pair_does_not_come_back(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(2)
+    page = browse(ann)
+    page.goto(LABEL)
+    vote(page, "s")
+    vote(page, "s")
+    expect(page.locator("#empty-title")).to_be_visible()
+    assert Assignment.objects.filter(annotator=ann, state="skipped").count() == 2
+
+
+def test_keys_and_guidelines_open_and_close_with_their_keys(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(1)
+    page = browse(ann)
+    page.goto(LABEL)
+    press(page, "?")
+    expect(page.locator("#help")).to_be_visible()
+    press(page, "1")
+    press(page, "?")
+    expect(page.locator("#help")).not_to_be_visible()
+    press(page, "g")
+    expect(page.locator("#guidelines-text em")).to_have_text("kind")
+    press(page, "g")
+    expect(page.locator("#guidelines")).not_to_be_visible()
+    assert votes_of(ann) == []
+
+
+def test_single_keys_can_be_switched_off(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
+    make_pairs(1)
+    page = browse(ann)
+    page.goto(LABEL)
+    press(page, "?")
+    page.get_by_label("Vote with single keys").uncheck()
+    page.keyboard.press("Escape")
+    press(page, "1")
+    page.wait_for_timeout(QUIET_MS)
+    assert votes_of(ann) == []
+    page.get_by_role("button", name="A much better").click()
+    expect(page.locator("#empty-title")).to_be_visible()
+    assert votes_of(ann) == [("left", 3)]
+
+
+def test_work_goes_on_by_itself_when_new_pairs_arrive(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(1)
+    page = browse(ann)
+    page.goto(LABEL)
+    vote(page, "4")
+    expect(page.locator("#empty-title")).to_have_text("Nothing to compare just now")
+    make_pairs(1)
+    expect(page.locator(".reply")).to_have_count(2, timeout=15_000)
+    expect(page.locator("#announcer")).to_contain_text("A new pair has arrived")
+    vote(page, "4")
+    assert len(votes_of(ann)) == 2
+
+
+def test_a_double_click_votes_once(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
+    make_pairs(3)
+    page = browse(ann)
+    page.goto(LABEL)
+    page.route("**/vote/", lambda route: _late(page, route))
+    page.get_by_role("button", name="A much better").dblclick()
+    expect(page.locator("#state")).to_contain_text("A much better")
+    assert votes_of(ann) == [("left", 3)]
+
+
+def test_a_held_key_votes_once(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
+    make_pairs(5)
+    page = browse(ann)
+    page.goto(LABEL)
+    page.wait_for_timeout(QUIET_MS)
+    for _ in range(4):
+        # Without an up in between, the browser marks these as repeats.
+        page.keyboard.down("1")
+        page.wait_for_timeout(QUIET_MS)
+    page.keyboard.up("1")
+    assert votes_of(ann) == [("left", 3)]
+
+
+def test_a_key_meant_for_the_pair_before_is_ignored(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(5)
+    page = browse(ann)
+    page.goto(LABEL)
+    page.evaluate(
+        """() => document.addEventListener("htmx:afterSettle", () => document.body.dispatchEvent(
+             new KeyboardEvent("keydown", {key: "7", code: "Digit7", bubbles: true})))"""
+    )
+    vote(page, "1")
+    page.wait_for_timeout(QUIET_MS)
+    assert votes_of(ann) == [("left", 3)]
+
+
+def test_a_vote_without_a_connection_is_kept_and_sent_later(
+    browse: Browse, ann: User, make_pairs: MakePairs, console: list[str]
+) -> None:
+    make_pairs(2)
+    page = browse(ann)
+    page.goto(LABEL)
+    page.route("**/vote/", lambda route: route.abort())
+    press(page, "6")
+    expect(page.locator("#state")).to_contain_text("Not saved yet: B better")
+    press(page, "1")
+    assert votes_of(ann) == []
+    page.unroute("**/vote/")
+    expect(page.locator("#state")).to_contain_text("✓", timeout=15_000)
+    assert votes_of(ann) == [("right", 2)]
+    console.clear()
+
+
+def test_a_vote_survives_a_reload_before_it_was_saved(
+    browse: Browse, ann: User, make_pairs: MakePairs, console: list[str]
+) -> None:
+    make_pairs(2)
+    page = browse(ann)
+    page.goto(LABEL)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.route("**/vote/", lambda route: route.abort())
+    press(page, "3")
+    expect(page.locator("#state")).to_contain_text("Not saved yet")
+    page.unroute("**/vote/")
+    page.reload()
+    expect(page.locator("#state")).to_contain_text("A slightly better")
+    assert votes_of(ann) == [("left", 1)]
+    console.clear()
+
+
+def test_a_vote_after_the_session_ended_is_sent_after_signing_in(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(2)
+    page = browse(ann)
+    page.goto(LABEL)
+    page.context.clear_cookies(name="sessionid")
+    press(page, "5")
+    expect(page).to_have_url(re.compile("/accounts/login/"))
+    page.get_by_label("Username").fill("ann")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#state")).to_contain_text("B slightly better")
+    assert votes_of(ann) == [("right", 1)]
+
+
+def test_nothing_moves_from_pair_to_pair(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(3)
+    page = browse(ann)
+    page.goto(LABEL)
+    parts = (".prompt", ".reply >> nth=0", ".reply >> nth=1", ".bar", ".scale")
+    before = [page.locator(part).bounding_box() for part in parts]
+    vote(page, "2")
+    assert [page.locator(part).bounding_box() for part in parts] == before
+
+
+def test_it_works_without_javascript(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
+    make_pairs(2)
+    page = browse(ann, java_script_enabled=False)
+    page.goto(LABEL)
+    first = page.locator(".prompt .prose").inner_text()
+    page.get_by_role("button", name="B much better").click()
+    expect(page.locator("#state")).to_contain_text("B much better")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".prompt .prose")).to_have_text(first)
+    page.get_by_role("button", name="Skip").click()
+    page.get_by_role("link", name="Guidelines").click()
+    expect(page.get_by_role("heading", name="Guidelines")).to_be_visible()
+    page.get_by_role("link", name="Back to the pair").click()
+    page.get_by_role("button", name="Both bad").click()
+    expect(page.locator("#empty-title")).to_be_visible()
+    assert votes_of(ann) == [("both_bad", 0)]
+
+
+def test_the_first_page_weighs_less_than_100_kb(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(1)
+    page = browse(ann)
+    sizes: list[int] = []
+    page.on("response", lambda answer: sizes.append(len(answer.body())))
+    page.goto(LABEL)
+    page.wait_for_load_state("networkidle")
+    assert 0 < sum(sizes) < 100_000
+
+
+def test_buttons_keep_their_size_on_a_phone(
+    browse: Browse, ann: User, make_pairs: MakePairs, project: Project
+) -> None:
+    make_pairs(1)
+    page = browse(ann, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page.goto(LABEL)
+    boxes = [button.bounding_box() for button in page.locator(".bar button").all()]
+    assert all(box and box["width"] >= 44 and box["height"] >= 44 for box in boxes)
+    assert all(box and box["y"] + box["height"] <= 740 for box in boxes)
+    page.get_by_role("button", name="B better").tap()
+    expect(page.locator("#empty-title")).to_be_visible()
+    assert votes_of(ann) == [("right", 2)]
+
+
+def _late(page: Page, route: Route) -> None:
+    page.wait_for_timeout(QUIET_MS)
+    route.continue_()
