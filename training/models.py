@@ -76,6 +76,15 @@ class Round(models.Model):
     def __str__(self) -> str:
         return f"round {self.number}"
 
+    @property
+    def name(self) -> str:
+        """Source of what the round adds to the queue, for example round-7."""
+        return f"round-{self.number}"
+
+
+class Lost(Exception):
+    """The run has another holder, or none: its former one must not write any more."""
+
 
 class RunQuerySet(models.QuerySet["Run"]):
     def claimable(self, now: datetime) -> RunQuerySet:
@@ -111,6 +120,15 @@ class RunQuerySet(models.QuerySet["Run"]):
         """The row, as long as `run` (owner and fence) is still its holder."""
         return self.filter(pk=run.pk, owner=run.owner, fence=run.fence, state=Run.State.RUNNING)
 
+    def write(self, run: Run, **fields: Any) -> None:
+        """Update the row as its holder.
+
+        Raises:
+            Lost: it is not the holder any more; nothing was written.
+        """
+        if not self.held(run).update(**fields):
+            raise Lost(f"{run} has another holder")
+
     def beat(self, run: Run) -> bool:
         """Renew the lease; False when it was lost or the run shall be cancelled."""
         now = timezone.now()
@@ -140,7 +158,9 @@ class Run(models.Model):
     LEASE = timedelta(seconds=60)
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    kind = models.CharField(max_length=20, default="round", help_text="round, starter or sample")
+    kind = models.CharField(
+        max_length=20, default="round", help_text="round, starter or first_pairs"
+    )
     round = models.ForeignKey(Round, on_delete=models.CASCADE, null=True, related_name="runs")
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="runs")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)

@@ -1,0 +1,109 @@
+"""What the tests of the loop share: a run with a fake training program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+from pytest_django import Settings
+
+from annotate.models import Assignment, Pair, Project
+from training import rounds, supervisor
+from training.models import Plan, Round, Run
+from training.supervisor import Pace
+
+FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
+QUICK = Pace(beat=0.2, poll=0.02, cancel_grace=5.0, stop_grace=5.0, pause=0.0)
+
+
+def fake_program(run: Run) -> list[str]:
+    return [sys.executable, str(FAKE_ENGINE), "round", str(run.directory), str(run.fence)]
+
+
+@pytest.fixture
+def home(settings: Settings, tmp_path: Path) -> Path:
+    settings.HOME = tmp_path
+    settings.MIN_FREE_GB = 0.0
+    return tmp_path
+
+
+@pytest.fixture
+def voted(project: Project, make_pairs: Callable[..., Any], ann: User, ben: User) -> Project:
+    """The project with two equal votes on each of 50 pairs."""
+    with transaction.atomic():
+        vote_on(make_pairs(50), ann, ben)
+    return project
+
+
+def vote_on(pairs: list[Pair], *people: User) -> None:
+    """Give every pair a vote for A by each person, and resolve it."""
+    now = timezone.now()
+    Assignment.objects.bulk_create(
+        Assignment(
+            pair=pair,
+            annotator=person,
+            state=Assignment.State.VOTED,
+            left="a",
+            stream="random",
+            leased_at=now,
+            choice="a",
+            strength=2,
+            voted_at=now,
+            acted_at=now,
+            seq=seq,
+        )
+        for pair in pairs
+        for seq, person in enumerate(people, start=1)
+    )
+    Pair.objects.filter(pk__in=[pair.pk for pair in pairs]).update(
+        state=Pair.State.RESOLVED, open_slots=0, n_a=len(people), cast=len(people), resolved_at=now
+    )
+
+
+@pytest.fixture
+def a_round(voted: Project, home: Path, transactional_db: None) -> Round:
+    """A queued round of the project, with a starter; nobody was told about it."""
+    (home / "starter").mkdir()
+    rounds.adopt_starter(voted, "starter")
+    Plan.objects.create(project=voted)
+    return rounds.start_round(voted, enqueue=False)
+
+
+@pytest.fixture
+def run(a_round: Round) -> Run:
+    return Run.objects.get(round=a_round)
+
+
+@pytest.fixture
+def behave(run: Run) -> Callable[..., None]:
+    """behave(pause=..., kill=...): how the fake program of `run` acts."""
+
+    def write(**how: Any) -> None:
+        run.directory.mkdir(parents=True, exist_ok=True)
+        (run.directory / "behaviour.json").write_text(json.dumps(how))
+
+    return write
+
+
+@pytest.fixture
+def supervise() -> Callable[..., Run]:
+    """supervise(run): see it through here with the fake program, and return the row."""
+
+    def see_through(run: Run, *, pace: Pace = QUICK) -> Run:
+        supervisor.supervise(run, program=fake_program, pace=pace)
+        run.refresh_from_db()
+        return run
+
+    return see_through
+
+
+@pytest.fixture(autouse=True)
+def not_stopping() -> None:
+    supervisor.stopping.clear()

@@ -1,0 +1,176 @@
+"""The kinds of runs: what each writes before, which program it starts, what it leaves.
+
+round    RUN_DIR by the contract of training.rlhf.rundir: the stages of training.rlhf.round
+starter  supervised fine-tuning of a project's first policy
+first_pairs  the starter's completions, from which the first pairs are made
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
+
+from annotate import exchange
+from training.journal import LOG
+from training.models import Run
+from training.rlhf import round as engine
+from training.rlhf import rows
+
+Program = Callable[[Run], list[str]]
+CONFIG = "config.json"
+PRIVATE = ("SECRET_KEY", "DATABASE_URL")
+"""Settings a training process has no use for."""
+
+
+class CannotPrepare(Exception):
+    """The inputs of a run cannot be written; the message says why."""
+
+
+def stages(run: Run) -> tuple[str, ...]:
+    """Names of the stages of a run, in order."""
+    if run.kind == "round":
+        return tuple(stage.name for stage in engine.STAGES)
+    return (run.kind,)
+
+
+def is_finished(run: Run, stage: str) -> bool:
+    """Whether the stage's results were published."""
+    return (run.directory / stage / "meta.json").is_file()
+
+
+def program(run: Run) -> list[str]:
+    """Command line of the run's process."""
+    engine_program = [*shlex.split(settings.LAUNCHER), sys.executable, "-m", "training.rlhf"]
+    directory = run.directory
+    if run.kind == "round":
+        return [*engine_program, "round", str(directory), "--fence", str(run.fence)]
+    command = {"starter": "sft", "first_pairs": "sample"}[run.kind]
+    config, out = str(directory / CONFIG), str(directory / run.kind)
+    return [*engine_program, command, "--config", config, "--out", out]
+
+
+def signal_on_death() -> signal.Signals:
+    """What the process gets when its supervisor is killed.
+
+    SIGKILL leaves nothing behind and checkpoints survive it; a launcher has to hear of it to end
+    the processes it started itself.
+    """
+    return signal.SIGTERM if settings.LAUNCHER else signal.SIGKILL
+
+
+def environment(run: Run) -> dict[str, str]:
+    """Environment of the process: ours, without what it has no use for."""
+    variables = {key: value for key, value in os.environ.items() if key not in PRIVATE}
+    variables |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+    if settings.TRAINING_THREADS:
+        variables["OMP_NUM_THREADS"] = str(settings.TRAINING_THREADS)
+    return variables
+
+
+def take_over(run: Run) -> bool:
+    """Write owner.json; False when a later fence is in it already.
+
+    A supervisor may sleep between its claim and this call, so the file is compared and replaced
+    under a lock: fences only ever rise.
+    """
+    path = run.directory / "owner.json"
+    with _locked(run.directory / "owner.lock"):
+        try:
+            current = int(json.loads(path.read_text())["fence"])
+        except (OSError, ValueError, KeyError, TypeError):
+            current = -1
+        if current > run.fence:
+            return False
+        write_text(path, json.dumps({"fence": run.fence, "owner": run.owner}))
+        return True
+
+
+def explain(run: Run, code: int) -> str:
+    """Say in words how a process ended."""
+    found = engine.RunDirectory(run.directory).error()
+    if code == engine.FAILED and found:
+        titles = {stage.name: stage.title for stage in engine.STAGES}
+        stage = found.get("stage", "")
+        return f"{titles.get(stage, stage or 'Start')}: {found.get('error', 'failed')}"
+    if code == engine.DONE:
+        return "The process ended without finishing its stages."
+    if code in ENDINGS:
+        return ENDINGS[code]
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        hint = " (often: out of memory)" if name == "SIGKILL" else ""
+        return f"The process was ended by {name}{hint}."
+    return f"The process ended with exit code {code}: {_last_line(run.directory / LOG)}"
+
+
+ENDINGS = {
+    engine.FENCED: "The run directory has another owner.",
+    engine.STOPPED: "The process was asked to stop by somebody else.",
+    engine.LOCKED: "Another process works in the run directory.",
+}
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text("utf-8", "replace").strip().splitlines() if path.is_file() else []
+    return lines[-1][:500] if lines else "no output"
+
+
+# Inputs
+
+
+def prepare(run: Run) -> None:
+    """Write the inputs of a run unless an earlier attempt did; the config comes last.
+
+    Raises:
+        CannotPrepare: what the run needs is gone or unusable.
+    """
+    if (run.directory / CONFIG).is_file():
+        return
+    {"round": _prepare_round, "starter": _prepare_starter, "first_pairs": _prepare_first_pairs}[
+        run.kind
+    ](run)
+
+
+def _prepare_round(run: Run) -> None:
+    assert run.round is not None, "a run of kind round belongs to a round"
+    project, version = run.project, run.round.dataset_version
+    rows.write(run.directory / "prompts.jsonl", exchange.prompts(project))
+    preferences = exchange.preferences(
+        project, version, include_simulated=project.train_on_simulated
+    )
+    rows.write(run.directory / "preferences.jsonl", preferences)
+    write_text(run.directory / CONFIG, json.dumps(run.round.config, indent=2))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small file: a reader, and a crash, see the old one or the new one."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _prepare_starter(run: Run) -> None:
+    raise NotImplementedError
+
+
+def _prepare_first_pairs(run: Run) -> None:
+    raise NotImplementedError

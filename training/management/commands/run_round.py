@@ -1,0 +1,67 @@
+"""Run one whole round in the foreground."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from annotate import exchange
+from training import foreground, rounds
+from training.models import Round, Run
+
+
+class Command(BaseCommand):
+    help = "Run one round of a project here, with a progress display; resumes a live one."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--project", required=True, metavar="SLUG")
+        parser.add_argument("--seed", type=int, help="of everything random; default: its number")
+        parser.add_argument(
+            "--model",
+            metavar="FOLDER_OR_HUB_ID",
+            help="the project's first policy, when it has none yet",
+        )
+
+    def handle(self, *args: Any, project: str, **options: Any) -> None:
+        try:
+            found = exchange.project(project)
+        except exchange.UnknownProject as error:
+            raise CommandError(str(error)) from error
+        if options["model"]:
+            rounds.adopt_starter(found, options["model"])
+        run = self.live_or_new(found, options["seed"])
+        state = foreground.follow(run, out=self.stdout)
+        self.report(run)
+        if state is None:
+            self.stdout.write("Stopped. Run the command again, or start a worker, to go on.")
+            sys.exit(130)
+        if state != Run.State.DONE:
+            sys.exit(1)
+
+    def live_or_new(self, project: Any, seed: int | None) -> Run:
+        """The run of the project's live round, or of a new one."""
+        live = project.rounds.live().first()
+        try:
+            round_ = live or rounds.start_round(
+                project, trigger="command", seed=seed, enqueue=False
+            )
+        except rounds.RoundRefused as refusal:
+            raise CommandError(str(refusal)) from refusal
+        if live is not None:
+            self.stdout.write(f"Round {live.number} is {live.state} already; following it.")
+        return Run.objects.filter(round=round_).latest("id")
+
+    def report(self, run: Run) -> None:
+        """Print what the round did."""
+        round_ = Round.objects.get(runs=run)
+        self.stdout.write(f"Round {round_.number}: {round_.state}")
+        for result in run.stages.order_by("id"):
+            numbers = "  ".join(f"{k} {v:.4g}" for k, v in sorted(result.metrics.items()))
+            self.stdout.write(f"  {result.stage}: {numbers}")
+        for version in run.models.order_by("kind"):
+            self.stdout.write(f"  {version.name}: {version.state}. {version.note}".rstrip(". "))
+        run.refresh_from_db(fields=["error"])
+        if run.error:
+            self.stderr.write(f"  {run.error}")

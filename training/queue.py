@@ -1,0 +1,61 @@
+"""The task queue. It only triggers work: the record of every run is its row.
+
+Every storage hands a task out at most once and forgets it before it ran, so nothing may depend
+on a task arriving. Built when first used, because the queue's name holds the installation's id,
+which is in the database: installations can share a home or a database server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+from django.conf import settings
+from django.db import connection
+from huey import Huey, PostgresHuey, SqliteHuey
+from huey.serializer import SignedSerializer
+from psycopg.errors import DuplicateTable, UniqueViolation
+
+from annotate import exchange
+
+Kind = Literal["short", "gpu"]
+
+
+def huey(kind: Kind) -> Huey:
+    """Queue of short jobs, or of training runs."""
+    return _build(kind, str(exchange.installation_id()), connection.settings_dict["NAME"])
+
+
+@functools.cache
+def _build(kind: Kind, installation: str, database: str) -> Huey:
+    name = f"pairloop-{kind}-{installation}"
+    options: dict[str, Any] = {
+        "results": False,
+        "immediate": False,
+        # Tasks are unpickled: what was not signed with our key must never get that far.
+        "serializer": SignedSerializer(settings.SECRET_KEY, salt="pairloop.queue"),
+    }
+    if connection.vendor == "sqlite":
+        # A file of its own: in the database's file it would slow every vote down.
+        path = Path(settings.HOME) / "huey.sqlite3"
+        return SqliteHuey(name, filename=str(path), timeout=20, **options)
+    # Two processes that create the tables at once collide in the catalogue.
+    with contextlib.suppress(UniqueViolation, DuplicateTable):
+        return PostgresHuey(name, **_server(database), **options)
+    return PostgresHuey(name, **_server(database), **options)
+
+
+def _server(database: str) -> dict[str, Any]:
+    """psycopg's connection parameters of the default database."""
+    config = connection.settings_dict
+    given = {
+        "dbname": database,
+        "user": config["USER"],
+        "password": config["PASSWORD"],
+        "host": config["HOST"],
+        "port": config["PORT"],
+    }
+    kept = {k: v for k, v in config["OPTIONS"].items() if k.startswith("ssl")}
+    return {key: value for key, value in (given | kept).items() if value}

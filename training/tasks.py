@@ -1,0 +1,71 @@
+"""Tasks: ids in, a call of the function that does the work, nothing else."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from django.db import close_old_connections, connections
+from huey import Huey, crontab
+
+from training import queue
+from training.queue import Kind
+
+
+def start_run(run_id: int) -> None:
+    """Ask a training worker to supervise a run."""
+    triggers("gpu")["supervise"](run_id)
+
+
+def refresh_order(project_id: int) -> None:
+    """Ask the short worker to rank a project's open pairs anew."""
+    triggers("short")["rerank"](project_id)
+
+
+def triggers(kind: Kind) -> dict[str, Any]:
+    """Huey's wrappers by task name; calling one puts the task into the queue."""
+    return _registered(queue.huey(kind), kind)
+
+
+@functools.cache
+def _registered(huey: Huey, kind: Kind) -> dict[str, Any]:
+    if kind == "gpu":
+        return {"supervise": huey.task(name="supervise")(_with_connections(_supervise))}
+    tick = huey.periodic_task(crontab(), name="tick", expires=55)
+    return {
+        "rerank": huey.task(name="rerank")(_with_connections(_rerank)),
+        "tick": tick(_with_connections(_tick)),
+    }
+
+
+def _supervise(run_id: int) -> None:
+    from training import supervisor
+
+    supervisor.supervise_id(run_id)
+
+
+def _rerank(project_id: int) -> None:
+    from training import rerank
+
+    rerank.rerank(project_id)
+
+
+def _tick() -> None:
+    from training import scheduler
+
+    scheduler.tick()
+
+
+def _with_connections(function: Callable[..., None]) -> Callable[..., None]:
+    """Drop broken database connections before a task, and give them back after it."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any) -> None:
+        close_old_connections()
+        try:
+            function(*args)
+        finally:
+            connections.close_all()
+
+    return wrapped
