@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from django.urls import include, path
 
+from annotate import health
+
 urlpatterns = [
+    path("livez", health.livez, name="livez"),
+    path("readyz", health.readyz, name="readyz"),
     path("", include("annotate.views.urls")),
     path("", include("annotate.api.urls")),
 ]

@@ -1,5 +1,19 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from importlib.util import find_spec
 
-urlpatterns: list[URLPattern] = []
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from annotate.api import annotation, docs
+
+urlpatterns = [
+    path("api/v1/schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/v1/docs/", docs.docs, name="api-docs"),
+    path("api/v1/projects/<slug:slug>/next/", annotation.next_pair, name="api-next"),
+    path("api/v1/assignments/<uuid:token>/vote/", annotation.vote, name="api-vote"),
+    path("api/v1/assignments/<uuid:token>/skip/", annotation.skip, name="api-skip"),
+    path("api/v1/assignments/<uuid:token>/undo/", annotation.undo, name="api-undo"),
+]
+if find_spec("annotate.api.data"):
+    urlpatterns.append(path("", include("annotate.api.data")))

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from django.db import connection, transaction
 
+from annotate.queue.errors import QueueError
+
 # SQLite has one writer. Threads that queue here wake in turn; in SQLite's busy handler they
 # would sleep in steps, which makes the slowest of 32 annotators wait seconds.
 _one_writer = threading.Lock()
@@ -17,12 +19,25 @@ _one_writer = threading.Lock()
 def write() -> Iterator[None]:
     """A transaction that may write; inside another one, a part of it.
 
-    On SQLite it begins IMMEDIATE (set in the settings). Inside a transaction the lock is not
-    taken: its holder could be waiting for that very transaction.
+    A QueueError does not roll back: it is always raised before anything is written, and the
+    transaction around it may go on. On SQLite the transaction begins IMMEDIATE (set in the
+    settings).
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block:
-        with transaction.atomic():
-            yield
+        # Inside a transaction the lock is not taken: its holder could be waiting for us.
+        yield from _transaction()
         return
-    with _one_writer, transaction.atomic():
-        yield
+    with _one_writer:
+        yield from _transaction()
+
+
+def _transaction() -> Iterator[None]:
+    refusal: QueueError | None = None
+    # Without savepoints: they would double the statements of a vote.
+    with transaction.atomic(savepoint=False):
+        try:
+            yield
+        except QueueError as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal

@@ -1,0 +1,112 @@
+"""The API's reference page, rendered from the OpenAPI schema without a line of JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+
+Schema = dict[str, Any]
+
+
+@login_not_required
+@require_safe
+def docs(request: HttpRequest) -> HttpResponse:
+    return render(request, "api/docs.html", {"groups": _groups()})
+
+
+@cache
+def _groups() -> list[dict[str, Any]]:
+    """Operations by what they are about; the schema never changes at run time."""
+    schema = SchemaGenerator().get_schema(public=True)
+    operations = [
+        _operation(schema, path, method, details)
+        for path, methods in schema["paths"].items()
+        for method, details in methods.items()
+    ]
+    groups: dict[str, list[Schema]] = {}
+    for operation in operations:
+        groups.setdefault(operation["group"], []).append(operation)
+    return [{"name": name, "operations": found} for name, found in sorted(groups.items())]
+
+
+def _operation(schema: Schema, path: str, method: str, details: Schema) -> dict[str, Any]:
+    body = details.get("requestBody", {}).get("content", {})
+    return {
+        "group": (details.get("tags") or ["other"])[0],
+        "id": details["operationId"],
+        "method": method.upper(),
+        "path": path,
+        "description": details.get("description", ""),
+        "parameters": [_parameter(one) for one in details.get("parameters", [])],
+        "body": list(_fields(schema, _schema_of(body))),
+        "responses": [
+            _response(schema, code, one) for code, one in sorted(details["responses"].items())
+        ],
+    }
+
+
+def _parameter(one: Schema) -> dict[str, Any]:
+    return {
+        "name": one["name"],
+        "where": one["in"],
+        "required": one.get("required", False),
+        "type": _type(one.get("schema", {})),
+        "description": one.get("description", ""),
+    }
+
+
+def _response(schema: Schema, code: str, one: Schema) -> dict[str, Any]:
+    fields = list(_fields(schema, _schema_of(one.get("content", {}))))
+    return {"code": code, "description": one.get("description", ""), "fields": fields}
+
+
+def _schema_of(content: Schema) -> Schema:
+    return next(iter(content.values())).get("schema", {}) if content else {}
+
+
+def _fields(schema: Schema, found: Schema, prefix: str = "") -> Iterator[dict[str, Any]]:
+    """One row per field, nested objects and list items in place with a dotted name."""
+    found = _resolved(schema, found)
+    if found.get("type") == "array":
+        yield from _fields(schema, found["items"], prefix or "[].")
+        return
+    required = found.get("required", [])
+    for name, field in found.get("properties", {}).items():
+        inner = _resolved(schema, field)
+        yield {
+            "name": prefix + name,
+            "type": _type(inner),
+            "required": name in required,
+            "description": field.get("description", inner.get("description", "")),
+        }
+        many = inner.get("type") == "array"
+        nested = _resolved(schema, inner["items"]) if many else inner
+        if nested.get("properties"):
+            yield from _fields(schema, nested, f"{prefix}{name}{'[]' if many else ''}.")
+
+
+def _resolved(schema: Schema, found: Schema) -> Schema:
+    for part in (found, *found.get("allOf", []), *found.get("oneOf", [])):
+        if "$ref" in part:
+            name = part["$ref"].rsplit("/", 1)[-1]
+            rest = {key: value for key, value in found.items() if key != "$ref"}
+            return {**schema["components"]["schemas"][name], **rest}
+    return found
+
+
+def _type(found: Schema) -> str:
+    if "enum" in found:
+        return ", ".join(str(value) for value in found["enum"])
+    kind = found.get("type", "object")
+    if isinstance(kind, list):
+        kind = " or ".join(kind)
+    if kind == "array":
+        return f"list of {_type(found.get('items', {}))}"
+    return f"{kind} ({found['format']})" if "format" in found else str(kind)

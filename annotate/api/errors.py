@@ -1,0 +1,49 @@
+"""Errors of the REST API: a JSON object whose `detail` says what to do."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from psycopg_pool import PoolTimeout
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from annotate.queue import ChoiceConflict, Gone, UnknownAssignment
+
+log = logging.getLogger(__name__)
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class DatabaseAway(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The database is not available just now. Nothing was lost; please try again."
+
+
+class Unknown(APIException):
+    status_code = status.HTTP_404_NOT_FOUND
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's handler, after the queue's refusals and an absent database are given their codes."""
+    if isinstance(error, UnknownAssignment):
+        error = Unknown(str(error))
+    elif isinstance(error, ChoiceConflict | Gone):
+        error = Conflict(str(error))
+    elif isinstance(error, RequestDataTooBig):
+        error = ParseError("The body is too long.")
+    elif isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+        log.warning("database unavailable: %s", error)
+        error = DatabaseAway()
+    response = exception_handler(error, context)
+    if response is not None and isinstance(error, DatabaseAway):
+        response["Retry-After"] = "2"
+    return response

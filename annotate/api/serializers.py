@@ -1,0 +1,121 @@
+"""The bodies of the annotation calls, checked on the way in and described on the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from annotate import queue
+from annotate.models import Assignment
+
+SIDES = ("left", "right", "tie", "both_bad")
+
+
+class StrictCharField(serializers.CharField):
+    """Text only: DRF would turn numbers and booleans into text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Must be text.")
+        return super().to_internal_value(data)
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """Whole numbers only: DRF would read "2" and true as numbers."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            raise serializers.ValidationError("Must be a whole number.")
+        return super().to_internal_value(data)
+
+
+class KnownFieldsOnly(serializers.Serializer[Any]):
+    """A misspelt field is an error, not a silent default."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = sorted(set(data) - set(self.fields))
+        if unknown:
+            names = {name[:40]: ["There is no such field."] for name in unknown[:10]}
+            raise serializers.ValidationError(names)
+        return super().to_internal_value(data)
+
+
+class NextRequest(KnownFieldsOnly):
+    after = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        help_text="Token of a lease you hold: lease one more, to prefetch it.",
+    )
+
+
+class VoteRequest(KnownFieldsOnly):
+    choice = serializers.ChoiceField(choices=SIDES)
+    strength = StrictIntegerField(
+        min_value=1,
+        max_value=3,
+        default=2,
+        help_text="1 slightly, 2 clearly, 3 much. Ignored for tie and both_bad.",
+    )
+    reasons = serializers.ListField(
+        child=StrictCharField(max_length=80), max_length=20, default=list
+    )
+    comment = StrictCharField(allow_blank=True, max_length=4000, default="")
+    active_ms = StrictIntegerField(
+        required=False,
+        allow_null=True,
+        min_value=0,
+        max_value=2**31 - 1,
+        help_text="How long the pair was looked at.",
+    )
+
+
+class SkipRequest(KnownFieldsOnly):
+    reason = StrictCharField(allow_blank=True, max_length=40, default="")
+
+
+class MessageBody(serializers.Serializer[Any]):
+    role = serializers.CharField()
+    content = serializers.CharField()
+
+
+class TextBody(serializers.Serializer[Any]):
+    text = serializers.CharField()
+
+
+class PairBody(serializers.Serializer[Any]):
+    """One leased pair. Never a model, a score or a completion's id."""
+
+    assignment = serializers.UUIDField(help_text="The token to vote with.")
+    expires_at = serializers.DateTimeField()
+    pair = serializers.IntegerField()
+    prompt = MessageBody(many=True)
+    left = TextBody()
+    right = TextBody()
+
+
+class VoteBody(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=("stored", "replayed", "surplus"))
+    next = PairBody(allow_null=True)
+
+
+class SkipBody(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=("skipped",))
+    next = PairBody(allow_null=True)
+
+
+class ErrorBody(serializers.Serializer[Any]):
+    detail = serializers.CharField()
+
+
+def pair_body(assignment: Assignment) -> dict[str, Any]:
+    """What `PairBody` describes."""
+    screen = queue.shown(assignment)
+    return {
+        "assignment": str(assignment.token),
+        "expires_at": assignment.expires_at,
+        "pair": assignment.pair_id,
+        "prompt": screen["prompt"],
+        "left": {"text": screen["left"]},
+        "right": {"text": screen["right"]},
+    }

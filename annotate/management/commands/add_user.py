@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from annotate.models import ApiToken, Membership, Project
+from annotate.models.people import Role
+
+
+class Command(BaseCommand):
+    help = (
+        "Give a person a role in a project. A new account's password, or with --token a new API "
+        "token, is printed once, as the last word."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name")
+        parser.add_argument("--role", choices=Role.values, required=True)
+        parser.add_argument("--project", required=True, metavar="SLUG")
+        parser.add_argument("--token", action="store_true", help="Print a new API token.")
+
+    def handle(
+        self, *args: Any, name: str, role: str, project: str, token: bool, **options: Any
+    ) -> None:
+        with transaction.atomic():
+            found = Project.objects.filter(slug=project).first()
+            if found is None:
+                raise CommandError(f"There is no project {project!r}.")
+            password = "" if token else secrets.token_urlsafe(12)
+            user, created = self._account(name, password)
+            Membership.objects.update_or_create(
+                project=found, user=user, defaults={"role": role, "active": True}
+            )
+            secret = ApiToken.issue(user, name="add_user")[1] if token else ""
+        joined = f"{name} is {Role(role).label.lower()} in {project}."
+        if secret:
+            self.stdout.write(f"{joined} API token: {secret}")
+        elif created:
+            self.stdout.write(f"{joined} Password: {password}")
+        else:
+            self.stdout.write(f"{joined} The account was there before; its password stays.")
+
+    def _account(self, name: str, password: str) -> tuple[User, bool]:
+        known = User.objects.filter(username=name).first()
+        if known is not None:
+            return known, False
+        user = User(username=name)
+        try:
+            user.set_password(password or None)
+            user.full_clean()
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        user.save()
+        return user, True
