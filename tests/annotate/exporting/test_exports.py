@@ -14,8 +14,38 @@ from annotate.exporting.files import replace
 from annotate.importing.rows import read as read_row
 from annotate.models import Assignment, Pair, Project, Prompt
 
-VOTE_COLUMNS = ["vote_id", "pair_id", "prompt_id", "annotator", "choice", "strength", "left", "reasons", "comment", "leased_at", "voted_at", "active_ms", "guideline_version", "stream", "propensity", "surplus", "simulated"]
-TRL_COLUMNS = ["prompt", "chosen", "rejected", "margin", "vote_fraction", "n_votes", "split", "pair_id", "prompt_id", "chosen_id", "rejected_id"]
+VOTE_COLUMNS = [
+    "vote_id",
+    "pair_id",
+    "prompt_id",
+    "annotator",
+    "choice",
+    "strength",
+    "left",
+    "reasons",
+    "comment",
+    "leased_at",
+    "voted_at",
+    "active_ms",
+    "guideline_version",
+    "stream",
+    "propensity",
+    "surplus",
+    "simulated",
+]
+TRL_COLUMNS = [
+    "prompt",
+    "chosen",
+    "rejected",
+    "margin",
+    "vote_fraction",
+    "n_votes",
+    "split",
+    "pair_id",
+    "prompt_id",
+    "chosen_id",
+    "rejected_id",
+]
 
 
 def judge(project, pairs, *ballots, **columns):
@@ -191,7 +221,7 @@ def test_a_wrong_format_project_version_or_folder_is_named(project, tmp_path):
             *more,
         )
 
-    with pytest.raises(CommandError, match="'csvx'. Known formats: trl, votes"):
+    with pytest.raises(CommandError, match=r"'csvx'\. Known formats: trl, votes"):
         run(format="csvx")
     with pytest.raises(CommandError, match="no project 'nowhere'"):
         run(slug="nowhere")
