@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -58,7 +58,7 @@ class _Display:
             console=self.console,
         )
 
-    def __enter__(self) -> _Display:
+    def __enter__(self) -> Self:
         if self.console.is_terminal:
             self.progress.start()
         return self

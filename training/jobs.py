@@ -174,3 +174,10 @@ def _prepare_starter(run: Run) -> None:
 
 def _prepare_first_pairs(run: Run) -> None:
     raise NotImplementedError
+
+
+PREPARATIONS = {
+    "round": _prepare_round,
+    "starter": _prepare_starter,
+    "first_pairs": _prepare_first_pairs,
+}

@@ -159,7 +159,7 @@ class Run(models.Model):
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     kind = models.CharField(
-        max_length=20, default="round", help_text="round, starter or first_pairs"
+        max_length=20, default="round", help_text="See training.jobs."
     )
     round = models.ForeignKey(Round, on_delete=models.CASCADE, null=True, related_name="runs")
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="runs")

@@ -130,7 +130,7 @@ def retry(round_: Round) -> bool:
 
 
 def reopen(run: Run, *, enqueue: bool = True) -> bool:
-    """Make a failed or cancelled run claimable again, with all its attempts. Needs a transaction."""
+    """Make a failed or cancelled run claimable again. Needs a transaction."""
     closed = Run.objects.filter(pk=run.pk, state__in=[Run.State.FAILED, Run.State.CANCELLED])
     fields: dict[str, Any] = {"attempts": 0, "cancel_requested": False, "error": ""}
     if not supervisor.set_state(run, Run.State.QUEUED, rows=closed, **fields):

@@ -10,6 +10,7 @@ from django.db import close_old_connections, connections
 from huey import Huey, crontab
 
 from training import queue
+from training.models import Run
 from training.queue import Kind
 
 
@@ -42,7 +43,9 @@ def _registered(huey: Huey, kind: Kind) -> dict[str, Any]:
 def _supervise(run_id: int) -> None:
     from training import supervisor
 
-    supervisor.supervise_id(run_id)
+    # A trigger may outlive its run, and may come twice.
+    for run in Run.objects.filter(pk=run_id):
+        supervisor.supervise(run)
 
 
 def _rerank(project_id: int) -> None:

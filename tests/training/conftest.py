@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -107,3 +112,65 @@ def supervise() -> Callable[..., Run]:
 @pytest.fixture(autouse=True)
 def not_stopping() -> None:
     supervisor.stopping.clear()
+
+
+@pytest.fixture
+def spawn(home: Path, transactional_db: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """spawn("worker", "--gpu"): a real manage.py process on the test's database and home.
+
+    Its training program is the fake one. Whatever is left at the end of the test is killed.
+    """
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=django_settings.BASE_DIR,
+            env={**os.environ, **environment(home)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        print(process.communicate()[0])
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Settings of another process that shares the test's database and home."""
+    config = connection.settings_dict
+    url = f"sqlite:///{config['NAME']}"
+    if connection.vendor == "postgresql":
+        who = f"{config['USER']}:{config['PASSWORD']}@" if config["USER"] else ""
+        url = f"postgres://{who}{config['HOST']}:{config['PORT'] or 5432}/{config['NAME']}"
+    return {
+        "DATABASE_URL": url,
+        "PAIRLOOP_HOME": str(home),
+        "PAIRLOOP_LAUNCHER": f"{sys.executable} {FAKE_ENGINE}",
+        "PAIRLOOP_MIN_FREE_GB": "0",
+        "SECRET_KEY": django_settings.SECRET_KEY,
+    }
+
+
+def trace(run: Run) -> list[list[str]]:
+    """[pid, stage, step] of every step that was worked on."""
+    path = run.directory / "trace.txt"
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def never_two_writers(run: Run) -> bool:
+    """Whether no process worked again after another one had begun."""
+    pids = [pid for pid, _, _ in trace(run)]
+    changes = sum(one != other for one, other in itertools.pairwise(pids))
+    return changes == len(set(pids)) - 1
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,24 +14,13 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Pair
+from tests.training.conftest import never_two_writers, trace, wait_for
 from training import processes, rounds, scheduler, supervisor
 from training.models import Lost, ModelVersion, Round, Run
 from training.rlhf.round import STAGES
 
 Supervise = Callable[..., Run]
 Behave = Callable[..., None]
-
-
-def trace(run: Run) -> list[list[str]]:
-    """[pid, stage, step] of every step that was worked on."""
-    return [line.split() for line in (run.directory / "trace.txt").read_text().splitlines()]
-
-
-def never_two_writers(run: Run) -> bool:
-    """Whether no process worked again after another one had begun."""
-    pids = [pid for pid, _, _ in trace(run)]
-    changes = sum(one != other for one, other in zip(pids, pids[1:], strict=False))
-    return changes == len(set(pids)) - 1
 
 
 def in_background(run: Run, supervise: Supervise, **options: Any) -> threading.Thread:
@@ -47,13 +35,6 @@ def in_background(run: Run, supervise: Supervise, **options: Any) -> threading.T
     thread = threading.Thread(target=work)
     thread.start()
     return thread
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 def test_it_sees_a_run_through_and_applies_every_stage(run: Run, supervise: Supervise) -> None:
