@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
@@ -14,6 +12,5 @@ urlpatterns = [
     path("api/v1/assignments/<uuid:token>/vote/", annotation.vote, name="api-vote"),
     path("api/v1/assignments/<uuid:token>/skip/", annotation.skip, name="api-skip"),
     path("api/v1/assignments/<uuid:token>/undo/", annotation.undo, name="api-undo"),
+    path("", include("annotate.api.data")),
 ]
-if find_spec("annotate.api.data"):
-    urlpatterns.append(path("", include("annotate.api.data")))

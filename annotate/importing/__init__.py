@@ -40,6 +40,8 @@ def import_rows(
     report = Report()
     for _ in _accepted(file, max_bytes, report):
         pass
+    if not report.rows:
+        raise Unreadable("The file holds no rows.")
     if report.accepted and not (strict and report.n_refused):
         _write(project, _accepted(file, max_bytes, Report()), report, dry_run=dry_run)
     return report

@@ -47,35 +47,42 @@ def opened(file: IO[bytes]) -> IO[bytes]:
     return stream
 
 
+class Bounded:
+    """Reads lines up to a number of bytes in all, so that no archive expands for ever."""
+
+    def __init__(self, stream: IO[bytes], most: int | None) -> None:
+        self._stream, self._most, self._read = stream, most, 0
+
+    def line(self, size: int) -> bytes:
+        line = self._stream.readline(size)
+        self._read += len(line)
+        if self._most is not None and self._read > self._most:
+            raise Unreadable(f"The file holds more than {self._most:,} bytes.")
+        return line
+
+    def skip_line(self) -> None:
+        while (line := self.line(CHUNK)) and not line.endswith(b"\n"):
+            pass
+
+
 def rows(file: IO[bytes], *, max_bytes: int | None = None) -> Iterator[tuple[int, Any]]:
     """(line number, JSON object or Refused) of every line that is not blank.
 
-    `max_bytes` bounds the decompressed size, so that a small archive cannot expand for ever.
+    `max_bytes` bounds the decompressed size.
     """
-    stream = opened(file)
-    read = number = 0
+    stream = Bounded(opened(file), max_bytes)
+    number = 0
     try:
-        while line := stream.readline(MAX_LINE + 1):
+        while line := stream.line(MAX_LINE + 1):
             number += 1
-            read += len(line)
-            if max_bytes is not None and read > max_bytes:
-                raise Unreadable(f"The file holds more than {max_bytes:,} bytes (line {number}).")
             if len(line) > MAX_LINE:
-                read += _skip_line(stream, line)
+                if not line.endswith(b"\n"):
+                    stream.skip_line()
                 yield number, Refused("", f"the line is longer than {MAX_LINE:,} bytes")
             elif text := (line.removeprefix(BOM) if number == 1 else line).strip():
                 yield number, _decoded(text)
     except (OSError, EOFError, zlib.error) as error:
         raise Unreadable(f"The archive is damaged after line {number}: {error}.") from error
-
-
-def _skip_line(stream: IO[bytes], line: bytes) -> int:
-    """Read on to the end of an overlong line; the number of bytes skipped."""
-    skipped = 0
-    while line and not line.endswith(b"\n"):
-        line = stream.readline(CHUNK)
-        skipped += len(line)
-    return skipped
 
 
 def _decoded(line: bytes) -> Any:
