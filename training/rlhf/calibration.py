@@ -1,0 +1,88 @@
+"""How good a reward model's pairwise predictions are: accuracy, AUC, calibration.
+
+Numpy only. Everywhere `logits` are r_a - r_b, (n,), and `labels` are 1 where a is better, (n,).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.rlhf.acquire import Floats, sigmoid
+
+BINS = 10
+NAN = float("nan")
+
+
+def accuracy(logits: Floats, labels: Floats) -> float:
+    """Share of pairs with the better side ahead; an exact draw counts half. NaN without pairs."""
+    if not len(logits):
+        return NAN
+    right = np.where(logits == 0, 0.5, (logits > 0) == (labels > 0.5))
+    return float(right.mean())
+
+
+def auc(logits: Floats, labels: Floats) -> float:
+    """Area under the ROC curve by ranks (Mann-Whitney), ties half. NaN with one class only."""
+    positive = labels > 0.5
+    n, m = int(positive.sum()), int((~positive).sum())
+    if not n or not m:
+        return NAN
+    _, inverse, counts = np.unique(logits, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def ece(logits: Floats, labels: Floats) -> float:
+    """Expected calibration error of sigmoid(logit) in ten bins of equal width (Guo et al. 2017,
+    arXiv 1706.04599): the mean of |predicted - observed| per bin, weighted by its pairs."""
+    if not len(logits):
+        return NAN
+    p = sigmoid(logits)
+    place = np.minimum((p * BINS).astype(int), BINS - 1)
+    gaps = [
+        abs(float((p[place == k] - labels[place == k]).sum()))
+        for k in range(BINS)
+        if (place == k).any()
+    ]
+    return float(sum(gaps) / len(logits))
+
+
+def temperature(logits: Floats, labels: Floats) -> float:
+    """T that minimises the log loss of sigmoid(logits / T), within [1/20, 20]; 1 without pairs."""
+    if not len(logits):
+        return 1.0
+
+    def loss(log_t: float) -> float:
+        z = logits / np.exp(log_t)
+        return float(np.mean(np.logaddexp(0.0, z) - labels * z))
+
+    # Golden section: the loss has one minimum in 1/T.
+    low, high = -np.log(20.0), np.log(20.0)
+    ratio = (np.sqrt(5.0) - 1) / 2
+    for _ in range(60):
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        if loss(a) < loss(b):
+            high = b
+        else:
+            low = a
+    return float(np.exp((low + high) / 2))
+
+
+def cross_fitted_ece(logits: Floats, labels: Floats) -> float:
+    """ECE after temperature scaling, each half scaled by the temperature of the other half."""
+    if len(logits) < 4:
+        return NAN
+    even = np.arange(len(logits)) % 2 == 0
+    scaled = np.array(logits, dtype=np.float64)
+    for half in (even, ~even):
+        scaled[half] = logits[half] / temperature(logits[~half], labels[~half])
+    return ece(scaled, labels)
+
+
+def wilson(rate: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927); NaN without observations."""
+    if not n:
+        return NAN, NAN
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
