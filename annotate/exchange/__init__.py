@@ -33,6 +33,7 @@ from annotate.exchange.projects import (
 )
 from annotate.exchange.sample import ask_colleagues, create_sample_project, sample_corpus
 from annotate.permissions import project_or_404
+from annotate.queue import release_expired
 
 __all__ = [
     "UnknownProject",
@@ -53,6 +54,7 @@ __all__ = [
     "prompts",
     "publish_model_version",
     "queue_depth",
+    "release_expired",
     "resolved_since",
     "retire_untouched",
     "sample_corpus",
