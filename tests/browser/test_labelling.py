@@ -249,9 +249,7 @@ def test_a_vote_after_the_session_ended_is_sent_after_signing_in(
     assert votes_of(ann) == [("right", 1)]
 
 
-def test_nothing_moves_from_pair_to_pair(
-    browse: Browse, ann: User, make_pairs: MakePairs
-) -> None:
+def test_nothing_moves_from_pair_to_pair(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
     make_pairs(3)
     page = browse(ann)
     page.goto(LABEL)

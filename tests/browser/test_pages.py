@@ -1,0 +1,158 @@
+"""Every page of the labelling side: accessible in both schemes, and no wider than a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from playwright.sync_api import Page, expect
+
+from annotate.models import Invitation, Pair, Project
+from annotate.people import invite
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Browse = Callable[..., Page]
+MakePairs = Callable[..., list[Pair]]
+
+PAGES = [
+    "/projects/",
+    "/projects/new/",
+    "/projects/desk/label/",
+    "/projects/desk/label/?raw=1",
+    "/projects/empty/label/",
+    "/projects/desk/guidelines/",
+    "/projects/desk/settings/",
+    "/projects/desk/people/",
+    "/accounts/password/",
+]
+TEXT = "# Title\n\n```python\nx = 1  # one\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[link](https://a.example)"
+
+
+@pytest.fixture
+def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, root: User) -> Project:
+    """A project in which every part of every page has something to show."""
+    pair = make_pairs(2)[0]
+    for completion, mark in ((pair.completion_a, "1"), (pair.completion_b, "2")):
+        completion.text = f"{TEXT}\n\n{mark}" + "A long answer. " * 200
+        completion.save()
+    Pair.objects.exclude(pk=pair.pk).update(open_slots=0, state="resolved")
+    pair.prompt.messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello " * 200},
+        {"role": "user", "content": "Where is my order? " * 40},
+    ]
+    pair.prompt.save()
+    project.train_on_simulated = True
+    project.save()
+    Project.objects.create(slug="empty", name="Empty")
+    Project.objects.create(slug="old", name="Old", archived=True)
+    invite(project, Invitation(role="reviewer", note="Olga"), by=zed)
+    return project
+
+
+def violations(page: Page) -> list[str]:
+    found: dict[str, Any] = Axe().run(page).response
+    return [
+        f"{rule['id']}: {node['html'][:120]}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_passes_axe(browse: Browse, root: User, furnished: Project, scheme: str) -> None:
+    page = browse(root, color_scheme=scheme, reduced_motion="reduce")
+    problems: dict[str, list[str]] = {}
+    for address in PAGES:
+        page.goto(address)
+        problems[address] = violations(page)
+    assert {address: found for address, found in problems.items() if found} == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_without_an_account_pass_axe(
+    browse: Browse, zed: User, project: Project, scheme: str, console: list[str]
+) -> None:
+    token = invite(project, Invitation(role="annotator"), by=zed)
+    page = browse(color_scheme=scheme)
+    for address in ("/accounts/login/", reverse("invitation", args=[token]), "/invitations/x/"):
+        page.goto(address)
+        assert violations(page) == [], address
+    console.clear()  # the browser notes the 404 of the last one
+
+
+def test_states_of_the_labelling_screen_pass_axe(
+    browse: Browse, root: User, furnished: Project
+) -> None:
+    page = browse(root, reduced_motion="reduce")
+    page.goto("/projects/desk/label/")
+    page.get_by_text("2 earlier turns").click()
+    assert violations(page) == []
+    for opener, dialog in (("Guidelines", "#guidelines"), ("Keys", "#help")):
+        page.locator(".screen-tools").get_by_text(opener).click()
+        expect(page.locator(dialog)).to_be_visible()
+        assert violations(page) == []
+        page.keyboard.press("Escape")
+    page.get_by_role("button", name="Both bad").click()
+    expect(page.locator("#state")).to_contain_text("Both bad")
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("width", [320, 360, 1280])
+def test_no_page_scrolls_sideways(
+    browse: Browse, root: User, furnished: Project, width: int
+) -> None:
+    page = browse(root, viewport={"width": width, "height": 720})
+    for address in PAGES:
+        page.goto(address)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, address
+
+
+def test_forms_with_errors_say_so_beside_the_field(
+    browse: Browse, root: User, furnished: Project
+) -> None:
+    page = browse(root)
+    page.goto("/projects/desk/settings/")
+    page.get_by_label("Schedule").fill("at night")
+    page.get_by_role("button", name="Save settings").click()
+    described = page.get_by_label("Schedule").get_attribute("aria-describedby") or ""
+    error = page.locator(f"#{described.split()[-1]}")
+    expect(error).to_contain_text("Not a cron expression")
+    assert violations(page) == []
+
+
+def test_the_colour_switch_is_remembered(browse: Browse, root: User) -> None:
+    page = browse(root)
+    page.goto("/projects/")
+    page.get_by_role("button", name="Colours").click()
+    page.get_by_role("button", name="Colours").click()
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+
+
+def test_an_invited_person_comes_in_by_the_link_an_admin_made(
+    browse: Browse, zed: User, project: Project, live_server: Any
+) -> None:
+    admin = browse(zed)
+    admin.goto("/projects/desk/people/")
+    admin.get_by_label("Note").fill("Nora")
+    admin.get_by_role("button", name="Make a link").click()
+    link = admin.locator(".notice code").inner_text()
+    guest = browse()
+    guest.goto(link)
+    guest.get_by_label("Username").fill("nora")
+    guest.get_by_label("Password", exact=True).fill("a long enough sentence")
+    guest.get_by_label("Password confirmation").fill("a long enough sentence")
+    guest.get_by_role("button", name="Make an account and join").click()
+    expect(guest).to_have_url(f"{live_server.url}/projects/desk/label/")
+    assert (
+        Client().get(reverse("invitation", args=[link.rstrip("/").split("/")[-1]])).status_code
+        == 404
+    )
