@@ -55,7 +55,7 @@ def explain(messages: list[Message], text: str) -> dict[str, float]:
         "politeness": _politeness(text.lower()),
         "topic": _topic_points(topic, text.lower()),
         "next step": 2.0 if any(_is_step(sentence) for sentence in sentences) else 0.0,
-        "filler": -0.5 * min(sum(_is_filler(topic, sentence) for sentence in sentences), 3),
+        "filler": -1.0 * min(sum(_is_filler(topic, sentence) for sentence in sentences), 2),
         "repetition": _repetition(sentences),
         "length": _length(text),
         "form": _form(text, sentences),
@@ -109,9 +109,8 @@ def _politeness(text: str) -> float:
 
 
 def _topic_points(topic: _Topic, text: str) -> float:
-    named = 1.0 if topic.named(text) else 0.0
-    problem = 0.5 if topic.problem_named(text) else 0.0
-    return named + problem - (2.0 if topic.strays(text) else 0.0)
+    named = 1.5 if topic.named(text) or topic.problem_named(text) else 0.0
+    return named - (2.0 if topic.strays(text) else 0.0)
 
 
 def _is_step(sentence: str) -> bool:
