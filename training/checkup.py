@@ -6,10 +6,11 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -22,6 +23,7 @@ from training.models import ModelVersion, WorkerBeat
 
 ROOMY = 5
 """Times the free space that a round needs, below which it is worth a warning."""
+OTHER = "Promote another version on the models page, or restore the folder."
 
 
 class Level(StrEnum):
@@ -199,27 +201,29 @@ def policies() -> Findings:
     if not found:
         advice = "python manage.py quickstart makes the sample project with its starter policy."
         yield warn("models", "no policy is promoted yet", advice)
-    elif "error" in probes.stack():
-        yield warn("models", "not checked: no training stack here", "Run doctor where it trains.")
-    else:
-        for version in found:
-            yield _policy(version)
+    for version in found:
+        yield _policy(version)
 
 
 def _policy(version: ModelVersion) -> Finding:
     check = f"model {version.project.slug}/{version.name}"
-    other = "Promote another version on the models page, or restore the folder."
     if version.path.count("/") != 1 and not Path(version.location).is_dir():
-        return fail(check, f"there is no folder {Path(settings.HOME) / version.path}", other)
-    answer = probes.model(version.location)
+        return fail(check, f"there is no folder {Path(settings.HOME) / version.path}", OTHER)
+    if "error" in probes.stack():
+        return warn(check, "not tried: no training stack here", "Run doctor where it trains.")
+    return judge(check, probes.model(version.location))
+
+
+def judge(check: str, answer: Mapping[str, Any]) -> Finding:
+    """What a model's sample replies say about it."""
     if error := answer.get("error"):
-        return fail(check, str(error), other)
+        return fail(check, str(error), OTHER)
     text = (
         f"{answer['stopped']} of {answer['replies']} replies stopped by themselves, "
         f"{answer['tokens']:.0f} tokens on average"
     )
     if not answer["with_text"]:
-        return fail(check, f"writes only empty replies; {text}", other)
+        return fail(check, f"writes only empty replies; {text}", OTHER)
     if not answer["stopped"]:
         advice = "Replies run into the length limit: check its chat template and stop tokens."
         return warn(check, f"generates but never stops; {text}", advice)

@@ -76,12 +76,8 @@ def state(project: Any) -> Loop:
         schedule=project.round_schedule,
         policy=policy.name if policy else "",
         live=live,
-        blocked=_blocked(project, live),
+        blocked=rounds.refusal(project),
     )
-
-
-def _blocked(project: Any, live: Round | None) -> str:
-    return f"Round {live.number} has not ended." if live else rounds.refusal(project)
 
 
 def history(project: Any) -> Any:

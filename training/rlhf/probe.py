@@ -34,8 +34,9 @@ def model(path: str) -> dict[str, Any]:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from training.rlhf import chat, models, rollout
 
-    tokenizer = models.load_tokenizer(path)
+    # The model first: its loader says in words what a folder lacks.
     policy = models.load_causal(path, device=models.resolve_device("auto"))
+    tokenizer = models.load_tokenizer(path)
     room = int(getattr(policy.config, "max_position_embeddings", 2 * MAX_NEW_TOKENS))
     replies = rollout.generate(
         policy,

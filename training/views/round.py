@@ -113,9 +113,10 @@ def _progress_context(project: Any, round: Round) -> dict[str, Any]:
 
 def _curves_context(project: Any, round: Round) -> dict[str, Any]:
     history = [r for r in results_of(project, up_to=round.number) if r.stage == "train_reward"]
-    drawn = [*charts.policy_charts(last_run(round)), charts.accuracy_chart(history)]
+    updates, accuracy = charts.policy_charts(last_run(round)), charts.accuracy_chart(history)
     return {
-        "charts": [chart for chart in drawn if chart is not None],
+        "updates": bool(updates),
+        "charts": [*updates, accuracy] if accuracy else updates,
         "curves_stamp": _curves_stamp(round),
     }
 
