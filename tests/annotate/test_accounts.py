@@ -1,0 +1,211 @@
+"""Signing in and out, the one-time link, one's own password."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from annotate.models import Project
+from annotate.views import attempts
+from annotate.views.accounts import sign_in_link
+from tests.conftest import PASSWORD
+
+LOGIN = "/accounts/login/"
+LOGOUT = "/accounts/logout/"
+CHANGE = "/accounts/password/"
+ClientFor = Callable[[User], Client]
+
+
+@pytest.fixture(autouse=True)
+def no_failures_yet() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def sign_in(client: Client, password: str = PASSWORD, **extra: str) -> int:
+    response = client.post(LOGIN, {"username": "ann", "password": password}, **extra)
+    return response.status_code
+
+
+def signed_in(client: Client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+def test_a_member_signs_in_and_lands_in_the_only_project(client: Client, ann: User) -> None:
+    response = client.post(LOGIN, {"username": "ann", "password": PASSWORD}, follow=True)
+    assert response.redirect_chain[-1] == ("/projects/desk/label/", 302)
+
+
+def test_a_person_with_several_projects_lands_on_the_list(client: Client, root: User) -> None:
+    Project.objects.create(slug="one", name="One")
+    Project.objects.create(slug="two", name="Two")
+    client.force_login(root)
+    assert client.get("/").headers["Location"] == "/projects/"
+
+
+def test_a_wrong_password_says_so(client: Client, ann: User) -> None:
+    response = client.post(LOGIN, {"username": "ann", "password": "wrong"})
+    assert "correct username and password" in response.content.decode()
+    assert not signed_in(client)
+
+
+def test_a_deactivated_account_cannot_sign_in(client: Client, ann: User) -> None:
+    User.objects.update(is_active=False)
+    sign_in(client)
+    assert not signed_in(client)
+
+
+def test_after_five_failures_even_the_right_password_waits(client: Client, ann: User) -> None:
+    for _ in range(attempts.LIMIT):
+        assert sign_in(client, "wrong") == 200
+    assert sign_in(client) == 429
+    assert not signed_in(client)
+    assert sign_in(client, REMOTE_ADDR="10.0.0.9") == 302
+
+
+def test_one_persons_failures_do_not_keep_another_out(client: Client, ann: User, ben: User) -> None:
+    for _ in range(attempts.LIMIT):
+        sign_in(client, "wrong")
+    response = client.post(LOGIN, {"username": "ben", "password": PASSWORD})
+    assert response.status_code == 302
+
+
+def test_a_forged_proxy_header_does_not_reset_the_count(client: Client, ann: User) -> None:
+    for n in range(attempts.LIMIT):
+        sign_in(client, "wrong", HTTP_X_FORWARDED_FOR=f"10.0.0.{n}")
+    assert sign_in(client, HTTP_X_FORWARDED_FOR="10.0.0.99") == 429
+
+
+def test_behind_a_trusted_proxy_each_client_counts_alone(
+    client: Client, ann: User, settings: Settings
+) -> None:
+    settings.TRUST_PROXY = True
+    for _ in range(attempts.LIMIT):
+        sign_in(client, "wrong", HTTP_X_FORWARDED_FOR="6.6.6.6, 10.0.0.1")
+    assert sign_in(client, HTTP_X_FORWARDED_FOR="10.0.0.1") == 429
+    assert sign_in(client, HTTP_X_FORWARDED_FOR="10.0.0.1, 10.0.0.2") == 302
+
+
+def test_signing_in_clears_the_failures(client: Client, ann: User) -> None:
+    for _ in range(2):
+        for _ in range(attempts.LIMIT - 1):
+            sign_in(client, "wrong")
+        assert sign_in(client) == 302
+        client.logout()
+
+
+def test_signing_in_goes_to_pages_of_this_site_only(client: Client, ann: User) -> None:
+    data = {"username": "ann", "password": PASSWORD, "next": "https://evil.example/"}
+    assert client.post(LOGIN, data).headers["Location"] == "/"
+
+
+def test_a_signed_in_person_is_sent_on(client_for: ClientFor, ann: User) -> None:
+    response = client_for(ann).get(LOGIN, {"next": "/projects/"})
+    assert response.headers["Location"] == "/projects/"
+
+
+def test_a_fragment_asked_for_after_the_session_ended_moves_the_whole_page(client: Client) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/projects/desk/label/"}
+    response = client.get(LOGIN, headers=headers)
+    assert response.headers["HX-Redirect"] == f"{LOGIN}?next=%2Fprojects%2Fdesk%2Flabel%2F"
+
+
+def test_signing_out_has_to_be_posted(client_for: ClientFor, ann: User) -> None:
+    client = client_for(ann)
+    assert client.get(LOGOUT).status_code == 405
+    assert signed_in(client)
+    client.post(LOGOUT)
+    assert not signed_in(client)
+    assert client.post(LOGOUT).status_code == 302
+
+
+def test_the_one_time_link_signs_in_once(client: Client, root: User) -> None:
+    link = sign_in_link(root)
+    assert client.get(link).headers["Location"] == "/"
+    assert signed_in(client)
+    second = Client()
+    assert second.get(link).status_code == 404
+    assert not signed_in(second)
+
+
+def test_the_one_time_link_expires(client: Client, root: User) -> None:
+    assert client.get(sign_in_link(root, minutes=-1)).status_code == 404
+
+
+def test_the_one_time_link_ends_with_any_other_sign_in(client: Client, root: User) -> None:
+    link = sign_in_link(root)
+    User.objects.update(last_login=timezone.now() - timedelta(seconds=1))
+    assert client.get(link).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"REMOTE_ADDR": "192.0.2.7"},
+        {"HTTP_X_FORWARDED_FOR": "192.0.2.7"},
+        {"HTTP_FORWARDED": "for=192.0.2.7"},
+        {"REMOTE_ADDR": ""},
+    ],
+)
+def test_the_one_time_link_works_on_this_machine_only(
+    client: Client, root: User, extra: dict[str, str]
+) -> None:
+    link = sign_in_link(root)
+    assert client.get(link, **extra).status_code == 404
+    assert client.get(link, REMOTE_ADDR="::1").status_code == 302
+
+
+@pytest.mark.parametrize("token", ["x", "a:b:c", "%00"])
+def test_a_made_up_link_is_not_found(client: Client, db: None, token: str) -> None:
+    assert client.get(f"/accounts/enter/{token}/").status_code == 404
+
+
+def test_the_one_time_link_cannot_be_posted(client: Client, root: User) -> None:
+    assert client.post(sign_in_link(root)).status_code == 405
+
+
+def test_a_deactivated_account_has_no_one_time_link(client: Client, root: User) -> None:
+    link = sign_in_link(root)
+    User.objects.update(is_active=False)
+    assert client.get(link).status_code == 404
+
+
+def change(client: Client, old: str, new: str) -> str:
+    data = {"old_password": old, "new_password1": new, "new_password2": new}
+    return client.post(CHANGE, data, follow=True).content.decode()
+
+
+def test_changing_the_password_ends_other_sessions(client_for: ClientFor, ann: User) -> None:
+    here, elsewhere = client_for(ann), client_for(ann)
+    assert "Your password is changed" in change(here, PASSWORD, "another long sentence")
+    assert here.get("/projects/").status_code == 200
+    assert elsewhere.get("/projects/").status_code == 302
+
+
+def test_a_weak_password_is_refused(client_for: ClientFor, ann: User) -> None:
+    html = change(client_for(ann), PASSWORD, "12345678")
+    assert "too common" in html
+    ann.refresh_from_db()
+    assert ann.check_password(PASSWORD)
+
+
+def test_the_old_password_is_asked_for(client_for: ClientFor, ann: User) -> None:
+    assert "entered incorrectly" in change(client_for(ann), "wrong", "another long sentence")
+
+
+def test_visitors_cannot_change_a_password(client: Client, db: None) -> None:
+    assert client.get(CHANGE).headers["Location"].startswith(LOGIN)
+    assert client.delete(CHANGE).status_code in (302, 405)
+
+
+def test_sign_up_is_off(client: Client, db: None) -> None:
+    for path in ("/accounts/signup/", "/accounts/register/"):
+        assert client.get(path).status_code in (302, 404)
