@@ -24,6 +24,9 @@ from pygments.util import ClassNotFound  # type: ignore[import-untyped]
 
 MAX_BYTES = 100_000
 CACHED_CHARACTERS = 20_000
+MAX_BRACKETS = 4_000
+"""Beyond this many, the search for links takes seconds; such a text is shown as it is."""
+LINK = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
 
 TAGS = {
     *("p", "br", "hr", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "li"),
@@ -68,8 +71,10 @@ def capped(text: str) -> tuple[str, bool]:
 
 def _render(text: str) -> SafeString:
     text, cut = capped(text)
+    text = reveal(text)
+    plain = text.count("[") > MAX_BRACKETS
     html = nh3.clean(
-        MARKDOWN.render(reveal(text)),
+        f"<pre>{escape(text)}</pre>" if plain else MARKDOWN.render(text),
         tags=TAGS,
         attributes=ATTRIBUTES,
         allowed_classes={"span": CODE_CLASSES},
@@ -105,6 +110,8 @@ def _markdown() -> MarkdownIt:
     markdown.enable(["table", "strikethrough"])
     # Without the image rule ![alt](url) stays a link: no tracking pixel loads.
     markdown.disable("image")
+    # A relative link would lead into this very site.
+    markdown.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]
     markdown.add_render_rule("heading_open", _render_heading)
     markdown.add_render_rule("heading_close", _render_heading)
     return markdown

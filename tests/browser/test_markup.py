@@ -1,0 +1,30 @@
+"""The same hostile texts, parsed by the browser that would run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page
+
+from annotate.markup import ATTRIBUTES, TAGS, render
+from tests.annotate.hostile import documents
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FOREIGN = """([documents, tags, attributes]) => documents.flatMap((html) => {
+  const body = new DOMParser().parseFromString(html, "text/html").body;
+  return [...body.querySelectorAll("*")].filter((element) =>
+    !tags.includes(element.localName)
+    || [...element.attributes].some((attribute) => !attributes.includes(attribute.name))
+    || (element.href && !/^(https?|mailto):/.test(element.href))
+  ).map((element) => element.outerHTML.slice(0, 200));
+})"""
+
+
+def test_no_hostile_text_becomes_active_in_a_browser(browse: Callable[..., Page]) -> None:
+    page = browse()
+    page.goto("/accounts/login/")
+    attributes = {*set().union(*ATTRIBUTES.values()), "class", "target", "rel", "tabindex"}
+    rendered = [str(render(text)) for text in documents()]
+    assert page.evaluate(FOREIGN, [rendered, sorted(TAGS), sorted(attributes)]) == []
