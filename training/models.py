@@ -158,9 +158,7 @@ class Run(models.Model):
     LEASE = timedelta(seconds=60)
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    kind = models.CharField(
-        max_length=20, default="round", help_text="See training.jobs."
-    )
+    kind = models.CharField(max_length=20, default="round", help_text="See training.jobs.")
     round = models.ForeignKey(Round, on_delete=models.CASCADE, null=True, related_name="runs")
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="runs")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)

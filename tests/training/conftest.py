@@ -114,30 +114,44 @@ def not_stopping() -> None:
     supervisor.stopping.clear()
 
 
+class Spawned(subprocess.Popen[bytes]):
+    """A process whose output goes to a file."""
+
+    log: Path
+
+    def finish(self, seconds: float = 40.0) -> tuple[int, str]:
+        """Wait for its end: exit code and output."""
+        code = self.wait(timeout=seconds)
+        return code, self.log.read_text()
+
+
 @pytest.fixture
-def spawn(home: Path, transactional_db: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def spawn(home: Path, transactional_db: None) -> Iterator[Callable[..., Spawned]]:
     """spawn("worker", "--gpu"): a real manage.py process on the test's database and home.
 
     Its training program is the fake one. Whatever is left at the end of the test is killed.
     """
-    started: list[subprocess.Popen[str]] = []
+    started: list[Spawned] = []
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
-            cwd=django_settings.BASE_DIR,
-            env={**os.environ, **environment(home)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(*arguments: str) -> Spawned:
+        log = home / f"output-{len(started)}.txt"
+        with log.open("wb") as output:
+            process = Spawned(
+                [sys.executable, "manage.py", *arguments],
+                cwd=django_settings.BASE_DIR,
+                env={**os.environ, **environment(home)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        process.log = log
         started.append(process)
         return process
 
     yield start
     for process in started:
         process.kill()
-        print(process.communicate()[0])
+        process.wait()
+        print(process.log.read_text())
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 
 import pytest
 
-from tests.training.conftest import never_two_writers, trace, wait_for
+from tests.training.conftest import Spawned, never_two_writers, trace, wait_for
 from training import processes, tasks
 from training.models import ModelVersion, Run
 from training.rlhf.round import STAGES
 
-Spawn = Callable[..., subprocess.Popen[str]]
+Spawn = Callable[..., Spawned]
 Behave = Callable[..., None]
 
 
@@ -28,20 +27,20 @@ def steps(run: Run) -> list[tuple[str, str]]:
     return [(stage, step) for _, stage, step in trace(run)]
 
 
-def assert_everything_happened_once(run: Run) -> None:
+def assert_everything_happened_once(run: Run, *, steps_per_stage: int = 3) -> None:
     run.refresh_from_db()
     assert (run.state, run.error) == ("done", "")
     assert [result.stage for result in run.stages.order_by("id")] == [s.name for s in STAGES]
     assert ModelVersion.objects.filter(run=run).count() == 2
     # 50 prompts, each with one pair to learn from and one to evaluate the policy.
     assert run.project.pairs.filter(source="round-1").count() == 100
-    assert run.metrics.count() == 3 * len(STAGES)
+    assert run.metrics.count() == steps_per_stage * len(STAGES)
     assert never_two_writers(run)
 
 
-def stop(worker: subprocess.Popen[str]) -> None:
+def stop(worker: Spawned) -> None:
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=20) == 0
+    assert worker.finish()[0] == 0
 
 
 def test_a_round_survives_the_kill_of_its_worker(run: Run, spawn: Spawn, behave: Behave) -> None:
@@ -86,6 +85,8 @@ def random_kills(run: Run, spawn: Spawn, *, kills: int, seed: int) -> None:
     """Kill the worker, the training process or both, some steps on each time."""
     rng = random.Random(seed)
     for _ in range(kills):
+        if state(run) == "done":
+            return
         worker = spawn("worker", "--gpu")
         goal = len(steps(run)) + rng.randrange(1, 4)
         wait_for(lambda: len(steps(run)) >= goal or state(run) == "done", 30)  # noqa: B023
@@ -105,10 +106,12 @@ def random_kills(run: Run, spawn: Spawn, *, kills: int, seed: int) -> None:
 def test_no_kill_loses_or_doubles_anything(
     kills: int, run: Run, spawn: Spawn, behave: Behave
 ) -> None:
-    behave(pause=0.1)
+    # Enough work for every kill to meet some.
+    length = max(3, kills * 3 // len(STAGES))
+    behave(pause=0.1, steps=length)
     random_kills(run, spawn, kills=kills, seed=kills)
-    behave()
+    behave(steps=length)
     worker = spawn("worker", "--gpu")
     wait_for(lambda: state(run) == "done", 30)
     stop(worker)
-    assert_everything_happened_once(run)
+    assert_everything_happened_once(run, steps_per_stage=length)

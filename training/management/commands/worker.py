@@ -16,6 +16,8 @@ BEAT_SECONDS = 20.0
 
 
 class Command(BaseCommand):
+    # A worker serves no pages: checking every URL would only slow its start.
+    requires_system_checks = []
     help = "Run a worker until SIGINT or SIGTERM; exactly one without --gpu, one per GPU with it."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+
+from annotate.models import Completion, ModelNote, Pair, Project
+from tests.training.conftest import vote_on
+from training import promotion, rounds
+from training.models import ModelVersion, Run, StageResult
+from training.rlhf.config import RoundConfig, to_dict
+
+GOOD: dict[str, dict[str, float]] = {
+    "train_reward": {"accuracy": 0.8},
+    "evaluate": {
+        "win_rate_low": 0.55,
+        "kl": 3.0,
+        "length": 20.0,
+        "length_before": 20.0,
+        "distinct2": 0.5,
+        "distinct2_before": 0.5,
+        "repetition": 0.0,
+        "broken_rate": 0.0,
+    },
+}
+
+
+@pytest.fixture
+def starter(project: Project) -> ModelVersion:
+    return rounds.adopt_starter(project, "starter")
+
+
+@pytest.fixture
+def candidate(project: Project, starter: ModelVersion) -> Callable[..., ModelVersion]:
+    """candidate(number, parent=..., **metrics of evaluate): a policy that was just evaluated."""
+
+    def make(number: int, *, parent: ModelVersion = starter, **changed: float) -> ModelVersion:
+        run = Run.objects.create(project=project, round=None)
+        for stage, metrics in GOOD.items():
+            values = metrics | (changed if stage == "evaluate" else {})
+            StageResult.objects.create(run=run, stage=stage, metrics=values)
+        for kind in ("reward", "policy"):
+            version = ModelVersion.objects.create(
+                project=project,
+                kind=kind,
+                number=number,
+                run=run,
+                path=f"{kind}-{number}",
+                parent=parent if kind == "policy" else None,
+            )
+        return version
+
+    return make
+
+
+CONFIG = to_dict(RoundConfig())
+
+
+def test_a_policy_inside_every_gate_replaces_the_one_before(
+    starter: ModelVersion, candidate: Callable[..., ModelVersion]
+) -> None:
+    new = candidate(1)
+    promotion.judge(new, CONFIG)
+    starter.refresh_from_db()
+    assert (new.state, starter.state) == ("promoted", "retired")
+    assert new.promoted_at is not None
+    assert all(gate["passed"] for gate in new.gates)
+    assert ModelNote.objects.get(name="policy-1").state == "promoted"
+    assert ModelNote.objects.get(name="policy-0").state == "retired"
+    assert ModelVersion.objects.rewards().get(number=1).state == "promoted"
+
+
+def test_a_policy_outside_a_gate_is_kept_with_the_reason(
+    starter: ModelVersion, candidate: Callable[..., ModelVersion]
+) -> None:
+    new = candidate(1, kl=99.0, win_rate_low=0.4)
+    promotion.judge(new, CONFIG)
+    starter.refresh_from_db()
+    assert (new.state, starter.state) == ("candidate", "promoted")
+    assert "KL to the starter (nats): 99, outside (at most 40)" in new.note
+    assert [gate["name"] for gate in new.gates if not gate["passed"]] == ["kl", "win_rate"]
+
+
+def test_a_missing_measurement_never_promotes(
+    starter: ModelVersion, candidate: Callable[..., ModelVersion]
+) -> None:
+    new = candidate(1)
+    StageResult.objects.filter(run=new.run, stage="evaluate").delete()
+    promotion.judge(new, CONFIG)
+    assert new.state == "candidate"
+    assert "not measured" in new.note
+
+
+def test_where_people_promote_a_good_policy_waits(
+    project: Project, candidate: Callable[..., ModelVersion], root: User
+) -> None:
+    Project.objects.filter(pk=project.pk).update(promotion="human")
+    new = ModelVersion.objects.get(pk=candidate(1).pk)
+    promotion.judge(new, CONFIG)
+    assert (new.state, new.note) == ("candidate", "Passed every gate; an admin decides.")
+    promotion.promote(new, by=root)
+    assert (new.state, new.note) == ("promoted", "Promoted by root.")
+
+
+def test_an_admin_may_promote_what_failed_a_gate(
+    starter: ModelVersion, candidate: Callable[..., ModelVersion], root: User
+) -> None:
+    new = candidate(1, kl=99.0)
+    promotion.judge(new, CONFIG)
+    promotion.promote(new, by=root)
+    starter.refresh_from_db()
+    assert (new.state, starter.state) == ("promoted", "retired")
+    with pytest.raises(promotion.NotPromotable):
+        promotion.promote(new)
+    with pytest.raises(promotion.NotPromotable):
+        promotion.retire(new)
+
+
+def test_the_database_refuses_a_second_promoted_policy(
+    starter: ModelVersion, candidate: Callable[..., ModelVersion]
+) -> None:
+    new = candidate(1)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ModelVersion.objects.filter(pk=new.pk).update(state="promoted")
+
+
+def judged(project: Project, policy: str, *, n: int, won: int, people: list[User]) -> None:
+    """`n` evaluation pairs of `policy` (A) against the starter, of which people prefer `won`."""
+    from tests.conftest import make_pair
+
+    pairs = [make_pair(project, 1000 + i, kind=Pair.Kind.EVALUATION) for i in range(n)]
+    for pair in pairs:
+        Completion.objects.filter(pk=pair.completion_a_id).update(policy=policy)
+    vote_on(pairs, *people)
+    for pair in pairs[won:]:
+        pair.assignments.update(choice="b")
+
+
+def test_a_policy_that_people_like_less_is_demoted_and_the_one_before_restored(
+    project: Project,
+    starter: ModelVersion,
+    candidate: Callable[..., ModelVersion],
+    ann: User,
+    ben: User,
+    cleo: User,
+) -> None:
+    first = candidate(1)
+    promotion.promote(first)
+    second = candidate(2, parent=first)
+    promotion.promote(second)
+    judged(project, "policy-2", n=40, won=8, people=[ann, ben, cleo])
+    assert promotion.review(second)
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.state, second.state) == ("promoted", "retired")
+    assert "preferred it to the reference policy in 20% of 40 blind comparisons" in second.note
+    assert second.metrics["human"]["wins"] == 8
+    assert not promotion.review(second)
+
+
+@pytest.mark.parametrize(("n", "won"), [(40, 16), (15, 0)])
+def test_a_policy_stays_while_its_interval_reaches_one_half_or_votes_are_few(
+    n: int,
+    won: int,
+    project: Project,
+    starter: ModelVersion,
+    candidate: Callable[..., ModelVersion],
+    ann: User,
+    ben: User,
+    cleo: User,
+) -> None:
+    new = candidate(1)
+    promotion.promote(new)
+    judged(project, "policy-1", n=n, won=won, people=[ann, ben, cleo])
+    assert not promotion.review(new)
+    new.refresh_from_db()
+    assert (new.state, new.metrics["human"]["losses"]) == ("promoted", n - won)
+
+
+def test_the_starter_is_never_demoted(starter: ModelVersion) -> None:
+    assert promotion.demote(starter, reason="No.") is None
+    starter.refresh_from_db()
+    assert starter.state == "promoted"
+
+
+def test_wilsons_interval_matches_a_published_example() -> None:
+    # Newcombe 1998, Statistics in Medicine 17, table I: 81 of 263, and 0 of 20.
+    assert promotion.wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert promotion.wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)

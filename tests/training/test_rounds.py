@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+
+from annotate.models import Project
+from tests.training.conftest import vote_on
+from training import jobs, promotion, rounds
+from training.models import ModelVersion, Plan, Round, Run
+from training.queue import huey
+from training.rlhf import rows
+
+
+def test_a_round_freezes_the_votes_and_waits_for_a_worker(a_round: Round, run: Run) -> None:
+    assert (a_round.number, a_round.state, a_round.dataset_version) == (1, "queued", 1)
+    assert (run.kind, run.state) == ("round", "queued")
+    assert a_round.config["seed"] == 1
+    assert a_round.config["starter"].endswith("/starter")
+
+
+def test_its_inputs_are_written_from_the_frozen_version(
+    a_round: Round, run: Run, make_pairs: Callable[..., Any], ann: User
+) -> None:
+    vote_on(make_pairs(5), ann)
+    run.directory.mkdir(parents=True)
+    jobs.prepare(run)
+    preferences = list(rows.read(rows.Preference, run.directory / "preferences.jsonl"))
+    prompts = list(rows.read(rows.Prompt, run.directory / "prompts.jsonl"))
+    assert (len(preferences), len(prompts)) == (50, 55)
+    assert {len(row.votes) for row in preferences} == {2}
+    before = (run.directory / "prompts.jsonl").read_text()
+    make_pairs(1)
+    jobs.prepare(run)
+    assert (run.directory / "prompts.jsonl").read_text() == before
+
+
+def test_two_starts_at_once_give_one_round(
+    voted: Project, home: Path, transactional_db: None
+) -> None:
+    rounds.adopt_starter(voted, "starter")
+    barrier = threading.Barrier(2)
+    outcomes: list[str] = []
+
+    def start() -> None:
+        barrier.wait()
+        try:
+            rounds.start_round(Project.objects.get(pk=voted.pk))
+            outcomes.append("started")
+        except rounds.RoundRunning:
+            outcomes.append("refused")
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["refused", "started"]
+    assert voted.rounds.count() == 1
+
+
+def test_a_started_round_is_in_the_training_queue(
+    voted: Project, home: Path, transactional_db: None
+) -> None:
+    rounds.adopt_starter(voted, "starter")
+    rounds.start_round(voted)
+    assert huey("gpu").pending_count() == 1
+
+
+@pytest.mark.parametrize("pairs", [0, 12])
+def test_a_round_without_enough_votes_says_how_many_there_are(
+    pairs: int, project: Project, make_pairs: Callable[..., Any], ann: User, ben: User
+) -> None:
+    rounds.adopt_starter(project, "starter")
+    made = make_pairs(pairs)
+    vote_on(made, ann, ben)
+    found = sum(not pair.prompt.held_out for pair in made)
+    with pytest.raises(rounds.NotEnoughVotes, match=f"20 pairs .* {found} are resolved"):
+        rounds.start_round(project)
+    assert not project.dataset_versions.exists()
+
+
+def test_a_round_without_held_out_votes_is_refused(
+    project: Project, make_pairs: Callable[..., Any], ann: User, ben: User
+) -> None:
+    rounds.adopt_starter(project, "starter")
+    vote_on([pair for pair in make_pairs(40) if not pair.prompt.held_out], ann, ben)
+    with pytest.raises(rounds.NotEnoughVotes, match=r"there are \d+ and 0"):
+        rounds.start_round(project)
+    assert not project.rounds.exists()
+
+
+def test_a_project_without_a_policy_is_told_how_to_get_one(voted: Project) -> None:
+    with pytest.raises(rounds.NoStarter, match="run_round --project desk --model"):
+        rounds.start_round(voted)
+
+
+def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
+    voted: Project, home: Path
+) -> None:
+    for name in ("starter", "one", "two"):
+        (home / name).mkdir()
+    rounds.adopt_starter(voted, "starter")
+    for number, path in ((1, "one"), (2, "two")):
+        version = ModelVersion.objects.create(
+            project=voted, kind="policy", number=number, path=path
+        )
+        if number == 1:
+            promotion.promote(version)
+    config = rounds.start_round(voted, seed=7, enqueue=False).config
+    assert (config["starter"], config["policy"]) == (str(home / "starter"), str(home / "one"))
+    assert (config["number"], config["seed"]) == (1, 7)
+
+
+def test_a_projects_plan_overrides_the_defaults(voted: Project, home: Path) -> None:
+    rounds.adopt_starter(voted, "org/model")
+    Plan.objects.create(project=voted, config={"ppo": {"updates": 3}})
+    config = rounds.start_round(voted, enqueue=False).config
+    assert config["ppo"]["updates"] == 3
+    assert config["ppo"]["epochs"] == 4
+    assert config["starter"] == "org/model"
+
+
+def test_a_finished_round_is_neither_cancelled_nor_retried(a_round: Round, run: Run) -> None:
+    Run.objects.update(state="done")
+    Round.objects.update(state="done")
+    assert not rounds.cancel(a_round)
+    assert not rounds.retry(a_round)
+
+
+def test_a_retry_waits_for_the_live_round(a_round: Round, voted: Project) -> None:
+    assert rounds.cancel(a_round)
+    rounds.start_round(voted, enqueue=False)
+    with pytest.raises(rounds.RoundRunning):
+        rounds.retry(a_round)

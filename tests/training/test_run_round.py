@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from annotate.models import Project
+from tests.training.conftest import Spawned, trace, wait_for
+from training import rounds
+from training.models import Round, Run
+
+Spawn = Callable[..., Spawned]
+
+
+def test_it_runs_a_whole_round_and_says_what_came_of_it(
+    voted: Project, home: Path, spawn: Spawn
+) -> None:
+    rounds.adopt_starter(voted, "starter")
+    code, output = spawn("run_round", "--project", "desk", "--seed", "5").finish()
+    assert code == 0
+    round_ = voted.rounds.get()
+    assert (round_.state, round_.trigger, round_.config["seed"]) == ("done", "command", 5)
+    assert "Improve policy" in output
+    assert "policy-1: promoted" in output
+
+
+def test_a_failed_round_has_exit_code_1_and_its_error(
+    a_round: Round, run: Run, behave: Callable[..., None], spawn: Spawn
+) -> None:
+    behave(exit={"evaluate": 9})
+    code, output = spawn("run_round", "--project", "desk").finish()
+    assert code == 1
+    assert "Round 1 is queued already; following it." in output
+    assert "The process ended with exit code 9" in output
+
+
+def test_ctrl_c_stops_it_and_the_next_call_goes_on(
+    a_round: Round, run: Run, behave: Callable[..., None], spawn: Spawn
+) -> None:
+    behave(pause=0.15)
+    command = spawn("run_round", "--project", "desk")
+    wait_for(lambda: len(trace(run)) > 4, 30)
+    command.send_signal(signal.SIGINT)
+    assert command.finish()[0] == 130
+    run.refresh_from_db()
+    assert run.state == "queued"
+    behave()
+    assert spawn("run_round", "--project", "desk").finish()[0] == 0
+    steps = [tuple(step) for _, *step in trace(run)]
+    assert len(steps) == len(set(steps))
+
+
+def test_it_follows_a_round_that_a_worker_has(
+    a_round: Round, run: Run, behave: Callable[..., None], spawn: Spawn
+) -> None:
+    behave(pause=0.1)
+    spawn("worker", "--gpu")
+    wait_for(lambda: len(trace(run)) > 1, 30)
+    assert spawn("run_round", "--project", "desk").finish()[0] == 0
+    run.refresh_from_db()
+    assert (run.state, run.fence) == ("done", 1)
+
+
+def test_an_unknown_project_is_named(project: Project) -> None:
+    with pytest.raises(CommandError, match="nowhere"):
+        call_command("run_round", "--project", "nowhere", stdout=StringIO())
+
+
+def test_a_project_without_votes_says_so(project: Project) -> None:
+    with pytest.raises(CommandError, match="wants votes on at least 20 pairs"):
+        call_command("run_round", "--project", "desk", "--model", "org/tiny", stdout=StringIO())
