@@ -1,0 +1,188 @@
+"""The single commands of `python -m training.rlhf`: one stage each, without a web app.
+
+`--out DIR` is a stage folder like those of a round: it appears, whole, when the command is done;
+the folder around it holds lock, progress, metrics and resume state, as in a run directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from training.rlhf import rows
+from training.rlhf.config import (
+    ConfigError,
+    EvaluateJob,
+    Job,
+    PPOJob,
+    RewardJob,
+    SampleJob,
+    SFTJob,
+    load,
+    to_dict,
+)
+from training.rlhf.rows import Prompt
+from training.rlhf.rundir import RunDirectory
+
+Metrics = dict[str, float]
+
+
+def run(name: str, config_path: str, run_dir: RunDirectory, stage: str) -> Metrics:
+    """Run a command in a claimed run directory; its metrics.
+
+    Raises:
+        ConfigError: the file is wrong, or lacks a setting.
+    """
+    kind, command = COMMANDS[name]
+    config = load(kind, config_path)
+    run_dir.check()
+    partial = run_dir.partial(stage)
+    metrics, parents = command(config, run_dir, stage, partial)
+    run_dir.check()
+    run_dir.publish(stage, run_dir.meta(stage, to_dict(config), parents, metrics))
+    return metrics
+
+
+def _require(config: Job, *names: str) -> None:
+    missing = [name for name in names if not getattr(config, name)]
+    if missing:
+        raise ConfigError(f"the config file needs {', '.join(missing)}")
+
+
+def _parents(config: Job) -> dict[str, str]:
+    """Every file or folder that the config names."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {k: v for k, v in values.items() if isinstance(v, str) and v and k != "device"}
+
+
+def _work(config: Job, run_dir: RunDirectory, stage: str) -> Any:
+    from training.rlhf import stages
+
+    return stages.begin(
+        run_dir, stage, seed=config.seed, threads=config.threads, device=config.device
+    )
+
+
+def _prompts(path: str) -> Sequence[Prompt]:
+    return list(rows.read(Prompt, path))
+
+
+def sft(
+    config: SFTJob, run_dir: RunDirectory, stage: str, out: Path
+) -> tuple[Metrics, dict[str, str]]:
+    """Train a starter policy into `out`/model."""
+    _require(config.sft, "data")  # type: ignore[arg-type]
+    work = _work(config, run_dir, stage)
+    from training.rlhf import sft as training
+
+    metrics = training.train(
+        config.sft,
+        out / "model",
+        report=work.report,
+        guard=run_dir.check,
+        checkpoints=work.checkpoints,
+        device=config.device,
+    )
+    return metrics, {"data": config.sft.data, "model": config.sft.model.path}
+
+
+def reward(
+    config: RewardJob, run_dir: RunDirectory, stage: str, out: Path
+) -> tuple[Metrics, dict[str, str]]:
+    """Train `out`/model and `out`/judge."""
+    _require(config, "starter", "preferences")
+    preferences = list(rows.read(rows.Preference, config.preferences))
+    work = _work(config, run_dir, stage)
+    from training.rlhf import stages
+
+    metrics = stages.fit_rewards(work, config.starter, preferences, config.reward, out)
+    return metrics, _parents(config)
+
+
+def ppo(
+    config: PPOJob, run_dir: RunDirectory, stage: str, out: Path
+) -> tuple[Metrics, dict[str, str]]:
+    """Improve a policy into `out`/model."""
+    _require(config, "starter", "reward_model", "prompts")
+    prompts = _prompts(config.prompts)
+    work = _work(config, run_dir, stage)
+    from training.rlhf import stages
+
+    metrics, _ = stages.improve(
+        work,
+        config.policy or config.starter,
+        config.starter,
+        config.reward_model,
+        prompts,
+        config.ppo,
+        out / "model",
+    )
+    return metrics, _parents(config)
+
+
+def evaluate(
+    config: EvaluateJob, run_dir: RunDirectory, stage: str, out: Path
+) -> tuple[Metrics, dict[str, str]]:
+    """Compare two policies."""
+    _require(config, "starter", "policy", "reward_model", "judge", "prompts")
+    prompts = _prompts(config.prompts)
+    work = _work(config, run_dir, stage)
+    from training.rlhf import evaluate as evaluation
+
+    folders = evaluation.Models(
+        policy=config.policy,
+        before=config.before or config.starter,
+        starter=config.starter,
+        reward=config.reward_model,
+        judge=config.judge,
+    )
+    metrics = evaluation.run(
+        folders,
+        prompts,
+        config.evaluate,
+        out,
+        seed=config.seed,
+        device=work.device,
+        checkpoints=work.checkpoints,
+        report=work.report,
+        guard=run_dir.check,
+    )
+    return metrics, _parents(config)
+
+
+def sample(
+    config: SampleJob, run_dir: RunDirectory, stage: str, out: Path
+) -> tuple[Metrics, dict[str, str]]:
+    """Sample completions."""
+    _require(config, "policy", "prompts")
+    prompts = _prompts(config.prompts)
+    work = _work(config, run_dir, stage)
+    from training.rlhf import sample as sampling
+
+    metrics = sampling.run(
+        config.policy,
+        config.starter or None,
+        prompts,
+        config.sample,
+        out,
+        compared=config.sample.prompts,
+        seed=config.seed,
+        device=work.device,
+        checkpoints=work.checkpoints,
+        report=work.report,
+        guard=run_dir.check,
+    )
+    return metrics, _parents(config)
+
+
+Command = Callable[[Any, RunDirectory, str, Path], tuple[Metrics, dict[str, str]]]
+
+COMMANDS: dict[str, tuple[type[Job], Command]] = {
+    "sft": (SFTJob, sft),
+    "reward": (RewardJob, reward),
+    "ppo": (PPOJob, ppo),
+    "evaluate": (EvaluateJob, evaluate),
+    "sample": (SampleJob, sample),
+}

@@ -1,0 +1,257 @@
+"""The stages of a round: files of the run directory in, files of a stage out.
+
+Glue only; each stage is a thin call of the module that does the work. The commands of
+`python -m training.rlhf` call the same functions with folders of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.rlhf import (
+    evaluate as evaluation,
+)
+from training.rlhf import models, ppo, reward, reward_model, rows
+from training.rlhf import propose as proposal
+from training.rlhf import sample as sampling
+from training.rlhf.config import PPOConfig, RewardConfig, RoundConfig
+from training.rlhf.reward_model import RewardModel, Scale
+from training.rlhf.round import Result
+from training.rlhf.rows import Completion, Preference, Prompt
+from training.rlhf.rundir import RunDirectory
+
+SCALE_PROMPTS = 128
+"""Replies of the starter whose scores fix the scale that PPO sees."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One stage's share of a run: where to report, when to stop, what to compute on."""
+
+    run: RunDirectory
+    stage: str
+    seed: int
+    device: torch.device
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.run.checkpoints(self.stage)
+
+    def report(self, done: int, total: int, metrics: dict[str, float] | None = None) -> None:
+        """Progress, and metrics where there are any."""
+        if metrics:
+            self.run.record(self.stage, done, metrics)
+        self.run.report(self.stage, done, total, describe(metrics or {}))
+
+
+def describe(metrics: dict[str, float]) -> str:
+    """The one or two numbers worth a place on the progress line."""
+    shown = ("loss", "slice_loss", "judge_loss", "reward", "kl")
+    return ", ".join(f"{name} {metrics[name]:.3g}" for name in shown if name in metrics)
+
+
+def begin(run: RunDirectory, stage: str, *, seed: int, threads: int, device: str) -> Work:
+    """Fix threads and device."""
+    models.fix_threads(threads)
+    return Work(run, stage, seed, models.resolve_device(device))
+
+
+def _begin(run: RunDirectory, stage: str, config: RoundConfig) -> Work:
+    return begin(run, stage, seed=config.seed, threads=config.threads, device=config.device)
+
+
+def _prompts(run: RunDirectory) -> list[Prompt]:
+    return list(rows.read(Prompt, run.path / "prompts.jsonl"))
+
+
+def _preferences(run: RunDirectory) -> list[Preference]:
+    return list(rows.read(Preference, run.path / "preferences.jsonl"))
+
+
+# train_reward
+
+
+def train_reward(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
+    """Train the reward model and the judge on every vote outside the held-out prompts."""
+    warm = config.reward.warm_start and bool(config.last_reward)
+    base = config.last_reward if warm else config.starter
+    work = _begin(run, "train_reward", config)
+    metrics = fit_rewards(work, base, _preferences(run), config.reward, out)
+    return Result(metrics, {"last_reward" if warm else "starter": base})
+
+
+def fit_rewards(
+    work: Work, base: str, preferences: Sequence[Preference], config: RewardConfig, out: Path
+) -> dict[str, float]:
+    """Write `out`/model, `out`/judge and `out`/heldout.jsonl; the metrics of both models."""
+
+    def fit(name: str, *, first: bool) -> tuple[RewardModel, dict[str, float]]:
+        def report(done: int, total: int, metrics: dict[str, float]) -> None:
+            prefix = "" if first else "judge_"
+            named = {f"{prefix}{key}": value for key, value in metrics.items()}
+            work.report(done + (0 if first else total), 2 * total, named)
+
+        return reward.train(
+            base,
+            preferences,
+            config,
+            out / name,
+            seed=work.seed if first else work.seed + 1,
+            device=work.device,
+            checkpoints=work.checkpoints / name,
+            report=report,
+            guard=work.run.check,
+            resample=not first,
+        )
+
+    model, metrics = fit("model", first=True)
+    seen = reward.held_out(model, preferences)
+    judge, _ = fit("judge", first=False)
+    rows.write(
+        out / "heldout.jsonl",
+        (
+            {"pair_id": pair, "logit": float(logit)}
+            for pair, logit in zip(seen.pair_ids, seen.logits, strict=True)
+        ),
+    )
+    return (
+        metrics
+        | seen.metrics()
+        | {"judge_accuracy": reward.held_out(judge, preferences).metrics()["accuracy"]}
+    )
+
+
+# train_policy
+
+
+def train_policy(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
+    """Improve the last promoted policy against this round's reward model."""
+    work = _begin(run, "train_policy", config)
+    policy = config.policy or config.starter
+    scorer = run.folder("train_reward") / "model"
+    metrics, stopped = improve(
+        work, policy, config.starter, scorer, _prompts(run), config.ppo, out / "model"
+    )
+    parents = {"policy": policy, "starter": config.starter, "reward": str(scorer)}
+    return Result(metrics, parents, {"stopped": stopped})
+
+
+def improve(
+    work: Work,
+    policy: str,
+    starter: str,
+    scorer: str | Path,
+    prompts: Sequence[Prompt],
+    config: PPOConfig,
+    out: Path,
+) -> tuple[dict[str, float], str]:
+    """Run PPO; the metrics, and why it ended early ("" when it did not)."""
+    model = reward_model.load(scorer, device=work.device)
+    train = [prompt for prompt in prompts if not prompt.held_out]
+    scale = _scale(work, model, starter, train, config)
+    metrics = ppo.train(
+        policy,
+        starter,
+        [{"prompt_id": p.prompt_id, "messages": p.messages} for p in train],
+        scale.apply(model.score),
+        config,
+        out,
+        seed=work.seed,
+        device=work.device,
+        checkpoints=work.checkpoints,
+        report=work.report,
+        guard=work.run.check,
+    )
+    found = metrics | {"score_mean": scale.mean, "score_deviation": scale.deviation}
+    return found, "kl" if metrics["stopped_early"] else ""
+
+
+def _scale(
+    work: Work, model: RewardModel, starter: str, prompts: Sequence[Prompt], config: PPOConfig
+) -> Scale:
+    """Mean and spread of the scores of the starter's replies, computed once per run."""
+    file = work.checkpoints / "scale.json"
+    if not file.exists():
+        order = np.random.default_rng([work.seed, 7]).permutation(len(prompts))[:SCALE_PROMPTS]
+        chats = [prompts[i].messages for i in order]
+        settings = sampling.Settings(config.temperature, config.max_new_tokens, 64)
+        policy = sampling.Policy(starter, device=work.device)
+        replies = policy.reply(chats, settings, seed=work.seed)
+        scale = Scale.of(model.score(chats, [reply.text for reply in replies]))
+        work.run.check()
+        rows.write(file, [{"mean": scale.mean, "deviation": scale.deviation}])
+    return Scale(**json.loads(file.read_text("utf-8")))
+
+
+# evaluate, sample, propose
+
+
+def evaluate(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
+    """Compare the new policy with the one before it."""
+    work = _begin(run, "evaluate", config)
+    folders = evaluation.Models(
+        policy=str(run.folder("train_policy") / "model"),
+        before=config.policy or config.starter,
+        starter=config.starter,
+        reward=str(run.folder("train_reward") / "model"),
+        judge=str(run.folder("train_reward") / "judge"),
+    )
+    metrics = evaluation.run(
+        folders,
+        _prompts(run),
+        config.evaluate,
+        out,
+        seed=work.seed,
+        device=work.device,
+        checkpoints=work.checkpoints,
+        report=work.report,
+        guard=run.check,
+    )
+    return Result(metrics, dict(vars(folders)))
+
+
+def sample(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
+    """Sample the new policy, and the starter for blind comparisons."""
+    work = _begin(run, "sample", config)
+    policy = run.folder("train_policy") / "model"
+    metrics = sampling.run(
+        policy,
+        config.starter,
+        _prompts(run),
+        config.sample,
+        out,
+        compared=config.propose.evaluation_pairs,
+        # Each round draws other prompts, even where all rounds have one seed.
+        seed=config.seed + config.number,
+        device=work.device,
+        checkpoints=work.checkpoints,
+        report=work.report,
+        guard=run.check,
+    )
+    return Result(metrics, {"policy": str(policy), "starter": config.starter})
+
+
+def propose(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
+    """Pick the pairs to queue."""
+    work = _begin(run, "propose", config)
+    completions = run.folder("sample") / "completions.jsonl"
+    metrics = proposal.run(
+        config.starter,
+        _prompts(run),
+        list(rows.read(Completion, completions)),
+        _preferences(run),
+        config.propose,
+        out,
+        held_out_share=config.sample.held_out_share,
+        seed=config.seed + config.number,
+        device=work.device,
+        report=work.report,
+        guard=run.check,
+    )
+    return Result(metrics, {"completions": str(completions), "starter": config.starter})
