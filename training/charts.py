@@ -124,11 +124,12 @@ def label(value: float, step: float) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A measured value with three significant digits or more; a dash for a missing one."""
+    """A measured value with two or more significant digits; a dash for a missing one."""
     if value is None:
         return "\N{EN DASH}"
     whole = float(value).is_integer()
-    decimals = 0 if whole else min(9, max(1, 2 - math.floor(math.log10(abs(value)))))
+    size = 0 if whole else math.floor(math.log10(abs(value)))
+    decimals = 0 if whole else max(1, min(3, 2 - size)) if size >= -2 else min(9, 2 - size)
     return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 

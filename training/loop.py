@@ -40,7 +40,7 @@ class Loop:
     def title(self) -> str:
         if self.live is not None:
             return f"Round {self.live.number} is {self.live.get_state_display().lower()}"
-        return "Not enough votes yet" if self.blocked else "Ready for a round"
+        return "No round can start yet" if self.blocked else "Ready for a round"
 
     @property
     def advice(self) -> str:

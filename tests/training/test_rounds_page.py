@@ -51,7 +51,7 @@ def test_it_shows_where_the_loop_stands(ready: Project, zed: User, client_for: B
 def test_it_says_why_no_round_can_start(project: Project, zed: User, client_for: Browser) -> None:
     add_starter(project)
     text = client_for(zed).get(URL).content.decode()
-    assert "Not enough votes yet" in text and "at least 20 pairs" in text
+    assert "No round can start yet" in text and "at least 20 pairs" in text
     assert "disabled" in text
     assert "No round yet" in text
 

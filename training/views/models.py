@@ -16,7 +16,7 @@ from training import promotion
 from training.charts import figure
 from training.models import ModelVersion
 from training.progress import number
-from training.templatetags.figures import percent
+from training.templatetags.measures import percent
 
 PER_PAGE = 40
 FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (

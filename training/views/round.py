@@ -24,6 +24,11 @@ from training.progress import (
 )
 from training.views.polling import ended, stamp, unchanged
 
+STARTED = {
+    "votes": "Started by itself after enough pairs were resolved",
+    "schedule": "Started on schedule",
+    "command": "Started on the command line",
+}
 LIVE = (Round.State.QUEUED, Round.State.RUNNING)
 
 
@@ -139,5 +144,6 @@ def _result_context(round: Round) -> dict[str, Any]:
         "samples": reading.samples(run) if run else [],
         "models": list(models) if run else [],
         "stage_metrics": [line for line in lines if line.metrics],
+        "started": STARTED.get(round.trigger, f"Started by {round.started_by or 'an admin'}"),
         "config": list(reading.flat(round.config)),
     }

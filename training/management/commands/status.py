@@ -11,7 +11,7 @@ from annotate import exchange
 from training import loop
 from training.models import Round
 from training.progress import headline, last_run, metrics, stage_lines
-from training.templatetags.figures import percent
+from training.templatetags.measures import percent
 
 
 class Command(BaseCommand):

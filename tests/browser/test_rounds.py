@@ -1,0 +1,122 @@
+"""The pages that show training: live without reloading, accessible, no wider than a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+from pytest_django import Settings
+
+from annotate.models import Project
+from tests.training.history import (
+    SAMPLE,
+    add_curve,
+    add_policy,
+    add_starter,
+    make_round,
+    write_samples,
+)
+from training.models import Metric, Round, Run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Browse = Callable[..., Page]
+PAGES = [
+    "/projects/desk/rounds/",
+    "/projects/desk/rounds/1/",
+    "/projects/desk/rounds/2/",
+    "/projects/desk/rounds/3/",
+    "/projects/desk/models/",
+    "/projects/empty/rounds/",
+    "/projects/empty/models/",
+]
+
+
+@pytest.fixture
+def trained(project: Project, settings: Settings, tmp_path: Path) -> Project:
+    """A round that was not promoted, one that failed and one that runs."""
+    settings.HOME = tmp_path
+    project.train_on_simulated = True
+    project.save()
+    Project.objects.create(slug="empty", name="Empty")
+    add_starter(project)
+    done = make_round(project, 1)
+    add_policy(done, state="candidate", kl=52.4)
+    run = Run.objects.get(round=done)
+    add_curve(run, [0.1, None, 0.4, 0.8])
+    write_samples(run, SAMPLE | {"after": "wide" * 200})
+    log = "Traceback\n" + "a long line " * 40
+    make_round(project, 2, "failed", done=1, error="It broke. " * 60, log_tail=log)
+    live = make_round(project, 3, "running", done=1, stage="train_policy", step=2, total=24)
+    add_curve(Run.objects.get(round=live), [0.1, 0.2])
+    return project
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_passes_axe(browse: Browse, root: User, trained: Project, scheme: str) -> None:
+    page = browse(root, color_scheme=scheme, reduced_motion="reduce")
+    problems = {}
+    for address in PAGES:
+        page.goto(address)
+        page.evaluate("for (const d of document.querySelectorAll('main details')) d.open = true")
+        problems[address] = [
+            f"{rule['id']}: {node['html'][:120]}"
+            for rule in Axe().run(page).response["violations"]
+            for node in rule["nodes"]
+        ]
+    assert {address: found for address, found in problems.items() if found} == {}
+
+
+def test_no_page_is_wider_than_a_phone(browse: Browse, root: User, trained: Project) -> None:
+    page = browse(root, viewport={"width": 360, "height": 740})
+    for address in PAGES:
+        page.goto(address)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 360, address
+
+
+def test_a_running_round_moves_on_the_screen_and_ends(
+    browse: Browse, root: User, trained: Project
+) -> None:
+    page = browse(root)
+    page.goto("/projects/desk/rounds/3/")
+    expect(page.get_by_text("Step 2 of 24")).to_be_visible()
+    page.locator("#chart-reward-table summary").click()
+    run = Run.objects.get(round__number=3)
+    Metric.objects.create(run=run, stage="train_policy", step=3, values={"reward": 0.777})
+    Run.objects.filter(pk=run.pk).update(step=3)
+    expect(page.get_by_text("Step 3 of 24")).to_be_visible()
+    # The table the reader opened stays open when its chart is replaced.
+    expect(page.locator("#chart-reward-table td", has_text="0.777")).to_be_visible()
+    Run.objects.filter(pk=run.pk).update(state="done")
+    Round.objects.filter(number=3).update(state="done")
+    expect(page.get_by_role("heading", name="Result")).to_be_visible()
+    assert page.locator("[hx-trigger]").count() == 0
+
+
+def test_what_somebody_types_survives_the_polling(
+    browse: Browse, root: User, trained: Project
+) -> None:
+    page = browse(root)
+    page.goto("/projects/desk/rounds/")
+    votes = page.get_by_label("Votes", exact=True)
+    votes.fill("77")
+    Run.objects.filter(round__number=3).update(step=5)
+    expect(page.get_by_text("Step 5 of 24")).to_be_visible()
+    expect(votes).to_have_value("77")
+    Run.objects.filter(round__number=3).update(state="cancelled")
+    Round.objects.filter(number=3).update(state="cancelled")
+    expect(page.locator("#loop[hx-trigger]")).to_have_count(0)
+    assert page.get_by_role("row", name="Round 3").get_by_text("Cancelled").is_visible()
+
+
+def test_buttons_work_without_javascript(browse: Browse, root: User, trained: Project) -> None:
+    page = browse(root, java_script_enabled=False)
+    page.goto("/projects/desk/rounds/")
+    assert page.get_by_role("button", name="Start a round").is_disabled()
+    page.get_by_role("button", name="Cancel round").click()
+    expect(page.get_by_text("Round 3 stops at the end of its current step")).to_be_visible()
+    assert Run.objects.get(round__number=3).cancel_requested
