@@ -17,15 +17,13 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from training.rlhf import models, objectives
 from training.rlhf.config import LoraConfig, PPOConfig
+from training.rlhf.token_logprobs import token_logprobs
 
 VALUE_HEAD = "value_head.safetensors"
-LOGITS_AT_ONCE = 2**25
-"""Numbers; 128 MiB in float32. A vocabulary of 151,936 takes 220 tokens at a time."""
 
 
 @dataclass(frozen=True)
@@ -125,15 +123,15 @@ class ActorCritic:
         """The policy's trainable parameters by name."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
-    def read(self, batch: Sequences, *, temperature: float, with_entropy: bool = True) -> Reading:
+    def read(self, batch: Sequences, *, temperature: float) -> Reading:
         """Log-probabilities, values and entropies of the responses under the policy."""
-        return self._read(self.model, batch, temperature, with_entropy)
+        return self._read(self.model, batch, temperature)
 
     @torch.no_grad()
     def reference_logprobs(self, batch: Sequences, *, temperature: float) -> Tensor:
         """Log-probabilities (B, R) of the responses under the reference."""
         with self._as_reference() as model:
-            return self._read(model, batch, temperature, False).logprobs
+            return self._read(model, batch, temperature).logprobs
 
     @contextmanager
     def _as_reference(self) -> Iterator[PreTrainedModel | PeftModel]:
@@ -149,9 +147,7 @@ class ActorCritic:
             finally:
                 self.model.set_adapter("default")
 
-    def _read(
-        self, model: PreTrainedModel, batch: Sequences, temperature: float, with_entropy: bool
-    ) -> Reading:
+    def _read(self, model: PreTrainedModel, batch: Sequences, temperature: float) -> Reading:
         base, mask = base_model(model), batch.mask
         rows, places = mask.nonzero(as_tuple=True)
         before = batch.starts[rows] + places - 1  # the position that predicts each token
@@ -159,9 +155,8 @@ class ActorCritic:
             hidden = base.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
             hidden = hidden[rows, before]  # (N, H): no prompt, no padding reaches the LM head
             tokens = batch.ids[rows, before + 1]
-            logprobs, entropy = token_logprobs(
-                base.get_output_embeddings(), hidden, tokens, temperature, with_entropy
-            )
+            head = base.get_output_embeddings()
+            logprobs, entropy = token_logprobs(head, hidden, tokens, temperature=temperature)
         values = self.value_head(hidden)
 
         def spread(flat: Tensor) -> Tensor:
@@ -186,36 +181,6 @@ class ActorCritic:
             mine = self.value_head.state_dict()
             if all(saved[name].shape == mine[name].shape for name in mine):
                 self.value_head.load_state_dict(saved)
-
-
-def token_logprobs(
-    head: nn.Module, hidden: Tensor, tokens: Tensor, temperature: float, with_entropy: bool
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies (N,) of tokens (N,) from hidden states (N, H).
-
-    Goes through the vocabulary a slice of tokens at a time and computes each slice's logits again
-    in the backward pass, so that memory holds one slice of (n, V), not all of (N, V).
-    """
-
-    def one(part: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        logits = head(part).float() / temperature
-        total = logits.logsumexp(-1)
-        entropy = torch.zeros_like(total)
-        if with_entropy:
-            probs = (logits - total[:, None]).exp()
-            entropy = total - torch.linalg.vecdot(probs, logits)
-        return logits.gather(-1, chosen[:, None])[:, 0] - total, entropy
-
-    size = max(1, LOGITS_AT_ONCE // _vocabulary(head))
-    if len(tokens) <= size:
-        return one(hidden, tokens)
-    parts = [
-        checkpoint(one, part, chosen, use_reentrant=False)
-        if torch.is_grad_enabled()
-        else one(part, chosen)
-        for part, chosen in zip(torch.split(hidden, size), torch.split(tokens, size), strict=True)
-    ]
-    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
 
 def load(
@@ -280,19 +245,16 @@ def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-def _vocabulary(head: nn.Module) -> int:
-    weight: Any = head.weight
-    return int(getattr(head, "out_features", weight.shape[0]))
-
-
 @torch.no_grad()
 def _check_head(model: PreTrainedModel) -> None:
     """Some models scale or cap their logits after the LM head, which `_read` would not see."""
+    head = model.get_output_embeddings()
     ids = torch.tensor([[1, 2, 3]], device=next(model.parameters()).device)
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    logits = model.get_output_embeddings()(hidden)
+    logits = head(hidden)
     full = model(input_ids=ids, use_cache=False).logits
-    if not torch.allclose(logits, full, atol=1e-3, rtol=1e-3):
+    same = torch.allclose(logits, full, atol=1e-3, rtol=1e-3)
+    if not (same and isinstance(head, nn.Linear)):
         raise models.ModelError(
             f"{type(model).__name__} changes its logits after the LM head; PPO does not support it"
         )

@@ -148,7 +148,7 @@ class PPO:
         """Sums over a micro-batch: the two losses, entropy, clipped tokens and KL(old, new)."""
         cfg, part = self.config, seen.batch.select(rows)
         mask = part.mask
-        new = self.actor.read(part, temperature=cfg.temperature, with_entropy=cfg.entropy_coef != 0)
+        new = self.actor.read(part, temperature=cfg.temperature)
 
         def pick(whole: Tensor) -> Tensor:
             return whole[rows, : mask.shape[1]]

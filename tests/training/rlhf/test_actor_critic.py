@@ -80,24 +80,6 @@ def test_padding_and_neighbours_change_nothing(tmp_path, kind):
                 )
 
 
-def test_a_slice_of_the_vocabulary_at_a_time_gives_the_same_numbers_and_gradients(
-    tmp_path, monkeypatch
-):
-    folder = tiny.smollm2(tmp_path / "m")
-
-    def gradients() -> list[torch.Tensor]:
-        actor = load(folder, folder)
-        reading = actor.read(batch(), temperature=0.7)
-        (reading.logprobs.square().sum() + reading.entropy.sum()).backward()
-        grads = [p.grad for p in actor.parameters().values()]
-        return [reading.logprobs.detach(), *(g for g in grads if g is not None)]
-
-    whole = gradients()
-    monkeypatch.setattr(actor_critic, "LOGITS_AT_ONCE", 700)  # two tokens at a time
-    for expected, sliced in zip(whole, gradients(), strict=True):
-        torch.testing.assert_close(sliced, expected, atol=1e-4, rtol=1e-4)
-
-
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_kl_is_zero_before_the_first_update(tmp_path, kind, lora):
