@@ -10,12 +10,13 @@ from training.progress import number
 from training.promotion import wilson
 
 PER_UPDATE = (
-    ("reward", "Reward", "Mean score of a reply"),
+    ("reward", "Reward", "Score (starter = 0, sd 1)"),
     ("kl", "KL to the starter", "KL (nats per reply)"),
     ("entropy", "Entropy", "Entropy (nats per token)"),
     ("length", "Length", "Tokens per reply"),
 )
-"""Metric, title and y axis of the curves over PPO updates."""
+"""Metric, title and y axis of the curves over PPO updates. PPO sees scores standardised by those
+of the starter's replies, so that rounds with different reward models can be compared."""
 
 
 def policy_charts(run: Run | None) -> list[Chart]:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from annotate import exchange
 from training import rounds
-from training.models import ModelVersion, Round, WorkerBeat
+from training.models import ModelVersion, Round, Run, WorkerBeat
 from training.progress import with_results
 
 SILENT_AFTER = timedelta(seconds=90)
@@ -85,8 +85,10 @@ def history(project: Any) -> Any:
     return with_results(Round.objects.filter(project=project))
 
 
-def silent_worker() -> str:
-    """What to do when no training worker reports; empty while one does."""
+def silent_worker(run: Run | None) -> str:
+    """What to do when nobody works on a live round and no training worker reports."""
+    if run is not None and run.lease_until is not None and run.lease_until > timezone.now():
+        return ""  # perhaps on a command line, which is no worker
     beat = WorkerBeat.objects.filter(kind="gpu").first()
     if beat is None:
         return "No training worker has ever reported. Start one with: make worker-gpu"

@@ -51,7 +51,8 @@ def make_round(
     round_ = Round.objects.create(
         project=project, number=number, state=state, dataset_version=number, config=config
     )
-    held = {"owner": "host:1", "lease_until": timezone.now()} if state == "running" else {}
+    lease = timezone.now() + timedelta(minutes=1)
+    held = {"owner": "host:1", "lease_until": lease} if state == "running" else {}
     started = {} if state == "queued" else {"started_at": start, "attempts": 1, "host": "gpu-1"}
     columns = {"state": state, **held, **started, **run_columns}
     run = Run.objects.create(round=round_, project=project, **columns)

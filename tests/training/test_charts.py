@@ -98,7 +98,14 @@ def test_a_label_has_the_decimals_of_its_step(value: float, step: float, text: s
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.73456, "0.735"), (3.0, "3"), (15.724, "15.7"), (0.04, "0.040"), (0.00123, "0.00123"), (1234.56, "1,234.6")],
+    [
+        (0.73456, "0.735"),
+        (3.0, "3"),
+        (15.724, "15.7"),
+        (0.04, "0.040"),
+        (0.00123, "0.00123"),
+        (1234.56, "1,234.6"),
+    ],
 )
 def test_a_figure_has_the_digits_that_matter(value: float, text: str) -> None:
     assert charts.figure(value) == text

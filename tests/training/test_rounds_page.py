@@ -182,6 +182,16 @@ def test_a_waiting_round_says_that_no_worker_is_there(
     assert b"has reported for 10 min" in client.get(PROGRESS).content
 
 
+def test_a_round_that_somebody_works_on_needs_no_worker(
+    project: Project, zed: User, client_for: Browser
+) -> None:
+    round_ = make_round(project, 1, "running", done=1)
+    client = client_for(zed)
+    assert b"No training worker" not in client.get(PROGRESS).content
+    Run.objects.filter(round=round_).update(lease_until=timezone.now() - timedelta(minutes=5))
+    assert b"No training worker" in client.get(PROGRESS).content
+
+
 # Start
 
 

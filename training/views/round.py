@@ -112,7 +112,7 @@ def _progress_context(project: Any, round: Round) -> dict[str, Any]:
         "can_retry": round.state in (Round.State.FAILED, Round.State.CANCELLED),
         "stages": stage_lines(run),
         "stamp": stamp(round, run),
-        "no_worker": loop.silent_worker() if live else "",
+        "no_worker": loop.silent_worker(run) if live else "",
     }
 
 

@@ -106,7 +106,7 @@ def _loop_context(request: HttpRequest, project: Any, form: AskForm | None) -> d
         "run": run,
         "stages": stage_lines(run),
         "stamp": stamp(live, run) if live else "",
-        "no_worker": loop.silent_worker() if live else "",
+        "no_worker": loop.silent_worker(run) if live else "",
         "page": page,
         "rounds": [_entry(round) for round in page],
     }
