@@ -76,12 +76,17 @@ def vote(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     side, strength = form.cleaned_data["vote"]
     active_ms = form.cleaned_data["active_ms"]
     try:
-        queue.vote_side(request.user, token, side=side, strength=strength, active_ms=active_ms)
+        cast = queue.vote_side(
+            request.user, token, side=side, strength=strength, active_ms=active_ms
+        )
     except queue.UnknownAssignment as error:
         raise Http404(str(error)) from error
     except (queue.ChoiceConflict, queue.Gone) as problem:
         return _answer(request, project, Note(str(problem), "error"), status=409)
-    return _answer(request, project, Note(CAPTIONS[request.POST["vote"]], last=token))
+    said = CAPTIONS[request.POST["vote"]]
+    if cast.status == "surplus":
+        said += " (kept as an extra vote: others filled the pair meanwhile)"
+    return _answer(request, project, Note(said, last=token))
 
 
 @require_POST

@@ -9,6 +9,10 @@ export function screenChanged() {
   changedAt = performance.now();
 }
 
+export function sinceChange() {
+  return performance.now() - changedAt;
+}
+
 function nameOf(event) {
   // AZERTY types digits with shift: there the place of the key counts, not its sign.
   const digit = /^Digit([1-8])$/.exec(event.code);
@@ -19,7 +23,7 @@ function nameOf(event) {
 function ignored(event) {
   if (event.defaultPrevented || event.repeat || event.isComposing) return true;
   if (event.ctrlKey || event.altKey || event.metaKey) return true;
-  return event.target.closest?.(TYPING) || performance.now() - changedAt < QUIET_MS;
+  return event.target.closest?.(TYPING) || sinceChange() < QUIET_MS;
 }
 
 function scrolls(event) {

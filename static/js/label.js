@@ -28,6 +28,10 @@ function arrived() {
   announce(note ? `${note}. ${now}` : now);
 }
 
+// From the swap on, not from the settling 20 ms later: a click in between would be a second vote.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.target.id === "screen") keys.screenChanged();
+});
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.elt.id === "screen" || event.target.id === "screen") arrived();
 });

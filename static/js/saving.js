@@ -1,9 +1,11 @@
 // One vote, one request. What could not be sent is kept and sent again with the same token;
 // the server stores a token's vote once, however often it arrives.
 import { activeMs } from "./activity.js";
+import { sinceChange } from "./keys.js";
 
 const KEPT = "pairloop.unsaved";
 const DELAYS = [1000, 2000, 4000, 8000, 15000];
+const DOUBLE_CLICK_MS = 350;
 let tries = 0;
 let timer = 0;
 
@@ -15,11 +17,14 @@ function tell(bar, text) {
   document.getElementById("announcer").textContent = text;
 }
 
-// A second click or another key while the first choice is on its way. Stopped before htmx sees
-// it, which would remember the button and send its value with the next try.
+// A second click or another key while the first choice is on its way, or the second half of a
+// double click that would fall on the next pair. Stopped before htmx sees it, which would
+// remember the button and send its value with the next try.
 function guard(event) {
-  const bar = event.target.closest?.("#bar[data-busy]");
+  const bar = event.target.closest?.("#bar");
   if (!bar || "again" in bar.dataset) return;
+  const late = event.isTrusted && event.detail > 0 && sinceChange() < DOUBLE_CLICK_MS;
+  if (!late && !("busy" in bar.dataset)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
 }

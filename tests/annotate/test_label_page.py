@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from annotate import queue
 from annotate.models import Assignment, Membership, Pair, Project
@@ -394,3 +396,17 @@ def test_pages_hold_no_inline_script_or_style(
     for page in ("label/", "guidelines/", "settings/", "people/"):
         html = client.get(f"/projects/desk/{page}").content.decode()
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html), page
+
+
+def test_a_vote_that_came_too_late_is_kept_and_says_so(
+    client_for: ClientFor, ann: User, ben: User, cleo: User, project: Project, make_pairs: MakePairs
+) -> None:
+    make_pairs(1)
+    late = lease(project, ann)
+    Assignment.objects.filter(pk=late.pk).update(expires_at=timezone.now() - timedelta(hours=1))
+    for other in (ben, cleo):
+        queue.vote(other, lease(project, other).token, choice="a")
+    response = client_for(ann).post(address(late), {"vote": "1"}, headers=HTMX)
+    assert "extra vote" in response.content.decode()
+    late.refresh_from_db()
+    assert (late.state, late.surplus) == ("voted", True)

@@ -171,6 +171,24 @@ def test_a_double_click_votes_once(browse: Browse, ann: User, make_pairs: MakePa
     assert votes_of(ann) == [("left", 3)]
 
 
+def test_the_second_half_of_a_double_click_does_not_vote_on_the_next_pair(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(3)
+    page = browse(ann)
+    page.goto(LABEL)
+    first = page.locator("#screen").get_attribute("data-token")
+    page.get_by_role("button", name="A much better").click()
+    expect(page.locator("#screen")).not_to_have_attribute("data-token", first or "")
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_timeout(QUIET_MS * 2)
+    assert votes_of(ann) == [("left", 3)]
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator(".tally")).to_contain_text("2 today")
+
+
 def test_a_held_key_votes_once(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
     make_pairs(5)
     page = browse(ann)
