@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import accounts, home, label, people, projects
+from annotate.views import accounts, data, home, label, people, projects, quality
 
 PROJECT = "projects/<slug:slug>/"
 
@@ -20,6 +20,10 @@ urlpatterns = [
     path(PROJECT + "label/<uuid:token>/vote/", label.vote, name="vote"),
     path(PROJECT + "label/<uuid:token>/skip/", label.skip, name="skip"),
     path(PROJECT + "guidelines/", projects.guidelines, name="guidelines"),
+    path(PROJECT + "quality/", quality.quality, name="quality"),
+    path(PROJECT + "data/", data.data, name="data"),
+    path(PROJECT + "data/import/", data.import_file, name="import"),
+    path(PROJECT + "export/", data.export, name="export"),
     path(PROJECT + "settings/", projects.settings, name="project-settings"),
     path(PROJECT + "settings/archive/", projects.archive, name="project-archive"),
     path(PROJECT + "people/", people.people, name="people"),

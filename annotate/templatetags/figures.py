@@ -1,0 +1,19 @@
+"""Numbers as they are written on the pages."""
+
+from __future__ import annotations
+
+from django import template
+
+register = template.Library()
+
+
+@register.filter
+def percent(value: float | None) -> str:
+    """0.726 -> 72.6 %; a dash where there is nothing."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+@register.filter
+def coefficient(value: float | None) -> str:
+    """Two decimals with a true minus sign; a dash where there is nothing."""
+    return "–" if value is None else f"{value:.2f}".replace("-", "−")
