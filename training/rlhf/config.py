@@ -349,6 +349,42 @@ class SampleJob(Job):
     sample: SampleConfig = field(default_factory=SampleConfig)
 
 
+def sample_sft_config(*, data: str, seed: int = 0) -> SFTConfig:
+    """The starter of the sample project: a two-layer Llama, about 40 CPU seconds.
+
+    Small batches because copying the customer's product into the reply is learnt by the number
+    of steps, not of chats; two layers because that is what copying needs.
+    """
+    return SFTConfig(
+        model=ModelConfig(tiny=TinyModelConfig(vocab_size=1024, layers=2)),
+        data=data,
+        epochs=2.0,
+        batch_size=8,
+        learning_rate=3e-3,
+        adam_beta2=0.98,
+        seed=seed,
+        checkpoint_every=250,
+    )
+
+
+def sample_round_config(
+    *, starter: str, policy: str = "", number: int = 1, seed: int = 0
+) -> RoundConfig:
+    """A round of the sample project: a few hundred votes, two CPU cores, under three minutes.
+
+    One thread: the tensors are so small that a second one mostly waits, and on a busy machine
+    waiting costs several times the work.
+    """
+    return RoundConfig(
+        starter=starter,
+        policy=policy,
+        number=number,
+        seed=seed,
+        threads=1,
+        device="cpu",
+    )
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config as plain JSON-ready data."""
     return json.loads(json.dumps(dataclasses.asdict(config)))  # type: ignore[no-any-return]
