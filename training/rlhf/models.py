@@ -195,7 +195,9 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
         # Without this PEFT asks the hub whether the base's vocabulary has grown.
-        model.save_pretrained(str(folder), save_embedding_layers=False)
+        model.save_pretrained(
+            str(folder), save_embedding_layers=False, selected_adapters=["default"]
+        )
     else:
         model.generation_config.eos_token_id = stop_token_ids(model, tokenizer)
         model.generation_config.pad_token_id = tokenizer.pad_token_id

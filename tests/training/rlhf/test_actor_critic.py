@@ -109,6 +109,9 @@ def test_reading_the_reference_leaves_the_policy_trainable(tmp_path):
     gap(actor)
     assert set(actor.parameters()) == before
     assert all(".default." in name for name in before)
+    again = save(actor, tmp_path / "again", base)
+    assert not (again / "reference").exists()
+    assert models.adapter_base(again) == str(base)
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
