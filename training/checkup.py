@@ -162,7 +162,9 @@ def migrations() -> Findings:
 def queue_storage() -> Findings:
     """Both queues can be read."""
     for kind in ("short", "gpu"):
-        waiting = queue.huey(kind).pending_count()
+        tasks = queue.huey(kind)
+        waiting = tasks.pending_count()
+        tasks.storage.close()
         yield ok(f"queue {kind}", f"readable, {waiting} tasks waiting")
 
 

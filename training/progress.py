@@ -82,8 +82,9 @@ def stage_lines(run: Run | None, now: datetime | None = None) -> list[StageLine]
 
 def _current(about: dict[str, str], run: Run, since: datetime | None, now: datetime) -> StageLine:
     """The stage that runs, or at which the run came to its end."""
-    # Between the end of one stage and the next progress line the row still names the former.
-    here = run.stage == about["name"]
+    # Between the end of one stage and the next progress line the row still names the former;
+    # the first line of a stage, before it knows its steps, says 0 of 1.
+    here = run.stage == about["name"] and run.total > 1
     return StageLine(
         **about,
         state=ENDED.get(Run.State(run.state), "running"),

@@ -47,6 +47,12 @@ def test_progress_of_the_former_stage_is_not_shown_for_the_next(project: Project
     assert (line.state, line.step, line.total) == ("running", 0, 0)
 
 
+def test_a_stage_that_does_not_know_its_steps_yet_is_starting(project: Project) -> None:
+    round_ = make_round(project, 1, "running", done=1, stage="train_policy", step=0, total=1)
+    line = stage_lines(last_run(round_))[1]
+    assert (line.state, line.total, line.message) == ("running", 0, "")
+
+
 def test_the_latest_run_of_a_round_counts(project: Project) -> None:
     round_ = make_round(project, 1, "failed", done=1)
     newer = Run.objects.create(round=round_, project=project)
