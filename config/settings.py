@@ -123,11 +123,11 @@ def database() -> dict[str, object]:
 DATABASES = {"default": database()}
 
 STATIC_URL = "static/"
-STATIC_ROOT = HOME / "static"
+STATIC_ROOT = home.prepare(HOME / "static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Finders serve a clone without a collectstatic step; the manifest is used once it exists.
 WHITENOISE_USE_FINDERS = True
-WHITENOISE_MAX_AGE = 3600
+WHITENOISE_MAX_AGE = 300
 
 LANGUAGE_CODE = "en"
 USE_I18N = False
