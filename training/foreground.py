@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self, TextIO
 
+from django.core.management.base import OutputWrapper
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -21,6 +22,9 @@ TITLES = {stage.name: stage.title for stage in STAGES} | {
     "starter": "Train the starter policy",
     "first_pairs": "Write the first completions",
 }
+
+PLAIN_EVERY = 5.0
+"""Seconds between two progress lines where there is no terminal."""
 
 
 def follow(run: Run, *, out: TextIO, program: jobs.Program | None = None) -> str | None:
@@ -46,9 +50,11 @@ class _Display:
     """Progress bars on a terminal, one line per stage elsewhere."""
 
     def __init__(self, out: Any) -> None:
-        self.console = Console(file=getattr(out, "_out", out))
+        while isinstance(out, OutputWrapper):  # it would break lines that are drawn over
+            out = out._out
+        self.console = Console(file=out)
         self.tasks: dict[str, TaskID] = {}
-        self.begun = time.monotonic()
+        self.begun = self.printed = time.monotonic()
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -67,6 +73,12 @@ class _Display:
         if self.console.is_terminal:
             self.progress.stop()
 
+    def plain(self, text: str) -> None:
+        """Print a line where bars cannot be drawn."""
+        self.printed = time.monotonic()
+        if not self.console.is_terminal:
+            self.console.print(f"{self.printed - self.begun:6.1f} s  {text}", highlight=False)
+
     def show(self, line: dict[str, Any]) -> None:
         """Show one progress line."""
         name = line["stage"]
@@ -76,8 +88,9 @@ class _Display:
         if name not in self.tasks:
             title = TITLES.get(name, name)
             self.tasks[name] = self.progress.add_task(title, total=1, message=message)
-            if not self.console.is_terminal:
-                self.console.print(f"{time.monotonic() - self.begun:6.1f} s  {title}")
+            self.plain(title)
+        elif time.monotonic() - self.printed > PLAIN_EVERY:
+            self.plain(f"{TITLES.get(name, name)} {line.get('step')}/{line.get('total')}")
         self.progress.update(
             self.tasks[name],
             completed=line.get("step") or 0,

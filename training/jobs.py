@@ -24,6 +24,14 @@ from training.journal import LOG
 from training.models import Run
 from training.rlhf import round as engine
 from training.rlhf import rows
+from training.rlhf.config import (
+    Job,
+    SampleConfig,
+    SampleJob,
+    SFTJob,
+    sample_sft_config,
+    to_dict,
+)
 
 Program = Callable[[Run], list[str]]
 CONFIG = "config.json"
@@ -169,12 +177,37 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _prepare_starter(run: Run) -> None:
-    raise NotImplementedError
+    """Chats of the sample project's own grammar, and how to train on them."""
+    seed, corpus = int(run.options["seed"]), run.directory / "corpus.jsonl"
+    rows.write(corpus, exchange.sample_corpus(CHATS, seed=seed + CORPUS_SEED))
+    sft = sample_sft_config(data=str(corpus), seed=seed)
+    _write_job(run, SFTJob(sft=sft, seed=seed, threads=settings.TRAINING_THREADS or 1))
 
 
 def _prepare_first_pairs(run: Run) -> None:
-    raise NotImplementedError
+    """Two completions by the starter for each of some prompts, a part of them held out."""
+    starter = run.project.model_versions.policies().get(number=0)
+    prompts = run.directory / "prompts.jsonl"
+    rows.write(prompts, exchange.prompts(run.project))
+    job = SampleJob(
+        policy=starter.location,
+        prompts=str(prompts),
+        seed=int(run.options["seed"]),
+        threads=settings.TRAINING_THREADS or int(run.options.get("threads", 0)),
+        sample=SampleConfig(prompts=FIRST_PROMPTS, per_prompt=2),
+    )
+    _write_job(run, job)
 
+
+def _write_job(run: Run, job: Job) -> None:
+    write_text(run.directory / CONFIG, json.dumps(to_dict(job), indent=2))
+
+
+CHATS = 4000
+"""Chats that the sample project's starter is trained on."""
+CORPUS_SEED = 100
+"""Keeps those chats apart from the project's prompts of the same seed."""
+FIRST_PROMPTS = 400
 
 PREPARATIONS = {
     "round": _prepare_round,

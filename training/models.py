@@ -161,6 +161,9 @@ class Run(models.Model):
     kind = models.CharField(max_length=20, default="round", help_text="See training.jobs.")
     round = models.ForeignKey(Round, on_delete=models.CASCADE, null=True, related_name="runs")
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="runs")
+    options: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="Inputs of a run without a round: seed and threads."
+    )
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     owner = models.CharField(max_length=200, blank=True)
     fence = models.PositiveIntegerField(default=0)
@@ -191,6 +194,11 @@ class Run(models.Model):
             models.CheckConstraint(
                 condition=~Q(state="running") | (~Q(owner="") & Q(lease_until__isnull=False)),
                 name="a_running_run_is_held",
+            ),
+            models.UniqueConstraint(
+                fields=["project", "kind"],
+                condition=Q(kind__in=["starter", "first_pairs"]),
+                name="one_run_of_each_kind_before_the_first_round",
             ),
         ]
 
