@@ -17,7 +17,7 @@ from annotate.forms import UndoForm, VoteForm
 from annotate.markup import capped, reveal
 from annotate.models import Assignment, Project
 from annotate.permissions import project_or_404
-from annotate.progress import progress
+from annotate.progress import Progress, progress
 
 
 class Point(NamedTuple):
@@ -148,21 +148,21 @@ def _screen(
     status: int = 200,
 ) -> HttpResponse:
     done = progress(project, request.user)
-    stamp = f"{done.total}-{done.open_pairs}-{done.all_pairs}-{project.archived}"
-    if assignment is None and request.htmx and request.GET.get("seen") == stamp:
-        return HttpResponse(status=204)
-    context = {
+    context: dict[str, Any] = {
         "project": project,
         "tab": "label",
         "assignment": assignment,
         "progress": done,
-        "stamp": stamp,
         "note": note or _message(request),
         "raw": _raw(request),
         "points": POINTS,
     }
     if assignment is not None:
         context |= _texts(assignment, raw=_raw(request))
+    else:
+        context |= _waiting(project, done)
+        if request.htmx and request.GET.get("seen") == context["stamp"]:
+            return HttpResponse(status=204)
     template = "annotate/label.html" + ("#screen" if request.htmx else "")
     return render(request, template, context, status=status)
 
@@ -178,6 +178,13 @@ def _texts(assignment: Assignment, *, raw: bool) -> dict[str, Any]:
     if raw:
         replies = {letter: capped(reveal(text))[0] for letter, text in replies.items()}
     return texts | {"replies": replies}
+
+
+def _waiting(project: Project, done: Progress) -> dict[str, Any]:
+    """What the empty screen says; the stamp tells a poll whether that has changed."""
+    all_pairs = project.pairs.count()
+    stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}"
+    return {"all_pairs": all_pairs, "stamp": stamp}
 
 
 def _message(request: HttpRequest) -> Note | None:

@@ -85,7 +85,7 @@ def test_the_label_page_asks_few_questions(
         connection,
     ) as queries:
         client.get(LABEL)
-    assert len(queries) <= 14, "\n".join(query["sql"] for query in queries)
+    assert len(queries) <= 13, "\n".join(query["sql"] for query in queries)
 
 
 @pytest.mark.parametrize(
