@@ -194,6 +194,7 @@ def kl_to(
     return text_metrics.mean(ratios)
 
 
+@torch.no_grad()
 def reply_logprobs(
     policy: Policy, prompts: Sequence[list[int]], replies: Sequence[list[int]], temperature: float
 ) -> list[float]:

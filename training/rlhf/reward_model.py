@@ -32,6 +32,14 @@ from training.rlhf.models import (
 Score = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[float]]
 
 
+CARD = """# Reward model
+
+Scores a chat with a reply; the difference of two scores is the logit of preferring the first.
+Load it with `training.rlhf.reward_model.load`. A plain `AutoModelForSequenceClassification`
+reads the same weights but pools the last token; this model was trained with pooling `{pooling}`.
+"""
+
+
 @dataclass(frozen=True)
 class Text:
     """A chat with a reply as tokens; the last `reply` of them are the reply and its end."""
@@ -152,6 +160,7 @@ class RewardModel(nn.Module):
         self.classifier.config.pad_token_id = self.tokenizer.pad_token_id
         self.classifier.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
+        (Path(folder) / "README.md").write_text(CARD.format(pooling=self.pooling), "utf-8")
 
 
 def new(base: str | Path, *, pooling: str, max_length: int, device: torch.device) -> RewardModel:
@@ -196,6 +205,9 @@ def _merged(base: str | Path) -> PreTrainedModel:
 
 
 def _classifier(path: str | Path, **kwargs: int) -> PreTrainedModel:
+    # A path that does not exist would be looked for on the hub.
+    if (Path(path).is_absolute() or str(path).startswith(".")) and not Path(path).is_dir():
+        raise ModelError(f"there is no model folder {path}")
     try:
         return AutoModelForSequenceClassification.from_pretrained(
             str(path),

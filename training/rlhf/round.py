@@ -155,7 +155,6 @@ def run_stage(run: RunDirectory, stage: Stage, config: RoundConfig) -> None:
     run.report(stage.name, 0, 1, stage.title)
     result = stage.load()(run, config, run.partial(stage.name))
     run.check()
-    run.report(stage.name, 1, 1, "done")
     meta = run.meta(stage.name, to_dict(config), result.parents, result.metrics)
     run.publish(stage.name, meta | (result.notes or {}))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from training.rlhf import (
     evaluate as evaluation,
@@ -57,7 +58,9 @@ def describe(metrics: dict[str, float]) -> str:
 
 
 def begin(run: RunDirectory, stage: str, *, seed: int, threads: int, device: str) -> Work:
-    """Fix threads and device."""
+    """Fix threads and device, and leave the terminal to our own progress."""
+    disable_progress_bar()
+    set_verbosity_error()
     models.fix_threads(threads)
     return Work(run, stage, seed, models.resolve_device(device))
 

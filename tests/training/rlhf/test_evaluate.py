@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.rlhf import tiny, world
+from training.rlhf import evaluate, reward_model, rows, sample
+from training.rlhf.config import ConfigError, EvaluateConfig, SampleConfig
+from training.rlhf.rows import Completion
+from training.rlhf.rundir import Stopped
+from training.rlhf.sample import Policy, Settings
+
+CPU = torch.device("cpu")
+SETTINGS = Settings(temperature=0.8, max_new_tokens=10, batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Models:
+    """A starter, another policy, and two untrained but different reward models."""
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("models")
+    starter = world.starter(root / "starter")
+    other = tiny.llama(root / "other", seed=5)
+    for seed, name in enumerate(("reward", "judge")):
+        model = reward_model.new(starter, pooling="mean", max_length=128, device=CPU)
+        torch.manual_seed(seed)
+        assert isinstance(model.head, torch.nn.Linear)
+        torch.nn.init.normal_(model.head.weight)
+        model.save(root / name)
+    return evaluate.Models(
+        policy=str(other),
+        before=str(starter),
+        starter=str(starter),
+        reward=str(root / "reward"),
+        judge=str(root / "judge"),
+    )
+
+
+def run(folders: evaluate.Models, out: Path, *, stop_at: int | None = None) -> dict[str, float]:
+    calls: list[int] = []
+
+    def guard() -> None:
+        calls.append(1)
+        if len(calls) == stop_at:
+            raise Stopped
+
+    out.mkdir(exist_ok=True)
+    return evaluate.run(
+        folders,
+        world.prompts(64),
+        EvaluateConfig(prompts=12, max_new_tokens=8, batch_size=2, samples=3),
+        out,
+        seed=1,
+        device=CPU,
+        checkpoints=out / "checkpoints",
+        report=lambda done, total: None,
+        guard=guard,
+    )
+
+
+def test_a_policy_against_itself_draws(folders: evaluate.Models, tmp_path: Path) -> None:
+    same = evaluate.Models(**(vars(folders) | {"policy": folders.before}))
+    metrics = run(same, tmp_path / "out")
+    assert metrics["win_rate"] == metrics["reward_win_rate"] == 0.5
+    assert metrics["kl"] == pytest.approx(0.0, abs=1e-3)
+    assert metrics["length"] == metrics["length_before"]
+
+
+def test_two_policies_differ_and_the_interval_holds_the_rate(
+    folders: evaluate.Models, tmp_path: Path
+) -> None:
+    metrics = run(folders, tmp_path / "out")
+    assert metrics["kl"] > 0.5
+    assert metrics["win_rate_low"] < metrics["win_rate"] < metrics["win_rate_high"]
+    assert metrics["prompts"] == 12
+    lines = (tmp_path / "out" / "samples.jsonl").read_text().splitlines()
+    assert len(lines) == 3
+    held_out = {p.prompt_id for p in world.prompts(64) if p.held_out}
+    assert all(json.loads(line)["prompt_id"] in held_out for line in lines)
+
+
+def test_it_goes_on_from_the_replies_it_has(folders: evaluate.Models, tmp_path: Path) -> None:
+    straight = run(folders, tmp_path / "a")
+    with pytest.raises(Stopped):
+        run(folders, tmp_path / "b", stop_at=3)
+    assert run(folders, tmp_path / "b") == straight
+
+
+def test_only_held_out_prompts_are_evaluated() -> None:
+    prompts = world.prompts()
+    chosen = evaluate.choose(prompts, 100, seed=0)
+    assert {p.prompt_id for p in chosen} == {p.prompt_id for p in prompts if p.held_out}
+    with pytest.raises(ConfigError, match="no held-out prompt"):
+        evaluate.choose([p for p in prompts if not p.held_out], 100, seed=0)
+
+
+def test_equal_texts_and_equal_scores_count_half() -> None:
+    texts = {"after": ["a", "b", "c", "d"], "before": ["a", "x", "y", "z"]}
+    assert evaluate.win_rate([1.0, 2.0, 3.0, 0.0], [0.0, 1.0, 3.0, 5.0], texts) == 0.5
+
+
+def test_the_kl_is_that_of_the_tempered_distributions(folders: evaluate.Models) -> None:
+    """Log-probabilities of given replies equal those of the sampler that wrote them."""
+    policy = Policy(folders.policy, device=CPU)
+    chats = [p.messages for p in world.prompts(6)]
+    replies = policy.reply(chats, SETTINGS, seed=3)
+    prompts = [policy.prompt(chat, SETTINGS) for chat in chats]
+    found = evaluate.reply_logprobs(policy, prompts, [r.ids for r in replies], 0.8)
+    assert found == pytest.approx([sum(r.logprobs) for r in replies], abs=1e-4)
+
+
+# Sampling
+
+
+def draw(folders: evaluate.Models, out: Path, **changes: int) -> list[Completion]:
+    out.mkdir()
+    config = SampleConfig(
+        **({"prompts": 12, "per_prompt": 3, "max_new_tokens": 8, "batch_size": 4} | changes)
+    )
+    sample.run(
+        folders.policy,
+        folders.starter,
+        world.prompts(),
+        config,
+        out,
+        compared=3,
+        seed=1,
+        device=CPU,
+        checkpoints=out / "checkpoints",
+        report=lambda done, total: None,
+        guard=lambda: None,
+    )
+    return list(rows.read(Completion, out / "completions.jsonl"))
+
+
+def test_every_completion_can_be_written_again(folders: evaluate.Models, tmp_path: Path) -> None:
+    first, second = draw(folders, tmp_path / "a"), draw(folders, tmp_path / "b")
+    assert first == second
+    assert all(c.key == rows.completion_key(c.prompt_id, c.text) for c in first)
+    assert len({c.key for c in first}) == len(first)
+    assert all(c.text.strip() and c.n_tokens <= 8 for c in first)
+    assert {c.temperature for c in first} == {SampleConfig().temperature}
+
+
+def test_the_starter_answers_only_held_out_prompts(
+    folders: evaluate.Models, tmp_path: Path
+) -> None:
+    found = draw(folders, tmp_path / "a")
+    held_out = {p.prompt_id for p in world.prompts() if p.held_out}
+    starter = {c.prompt_id for c in found if c.policy == "starter"}
+    assert len(starter) == 3 and starter <= held_out
+    assert starter <= {c.prompt_id for c in found if c.policy == "new"}
+
+
+def test_the_wanted_share_of_prompts_is_held_out() -> None:
+    chosen = sample.plan(
+        world.prompts(200), SampleConfig(prompts=40, held_out_share=0.25), compared=0, seed=0
+    )
+    assert len(chosen.many) == 40
+    assert sum(p.held_out for p in chosen.many) == 10
+
+
+def test_a_small_project_is_sampled_whole() -> None:
+    chosen = sample.plan(world.prompts(8), SampleConfig(prompts=40), compared=5, seed=0)
+    assert len({p.prompt_id for p in chosen.many}) == len(chosen.many) <= 8
+    assert len(chosen.compared) == 2

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import roc_auc_score
+from transformers import AutoModelForSequenceClassification, DistilBertConfig, DistilBertModel
+
+from tests.training.rlhf import tiny, world
+from training.rlhf import calibration, reward, reward_model, rows
+from training.rlhf.config import ConfigError, LoraConfig, RewardConfig
+from training.rlhf.reward_model import Scale
+from training.rlhf.rows import Preference, Vote
+from training.rlhf.rundir import Stopped
+
+CPU = torch.device("cpu")
+QUICK = RewardConfig(epochs=1.0, batch_size=8, max_length=128, checkpoint_every=2)
+
+
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return world.starter(tmp_path_factory.mktemp("starter"))
+
+
+def train(
+    starter: Path,
+    out: Path,
+    preferences: list[Preference],
+    config: RewardConfig = QUICK,
+    *,
+    stop_after: int | None = None,
+    **options: Any,
+) -> tuple[reward_model.RewardModel, dict[str, float], list[tuple[int, dict[str, float]]]]:
+    """Train; `stop_after` asks for a stop at the edge of that step."""
+    seen: list[tuple[int, dict[str, float]]] = []
+
+    def guard() -> None:
+        if seen and seen[-1][0] == stop_after:
+            raise Stopped
+
+    model, metrics = reward.train(
+        starter,
+        preferences,
+        config,
+        out / "model",
+        device=CPU,
+        checkpoints=out / "checkpoints",
+        report=lambda done, _, numbers: seen.append((done, numbers)),
+        guard=guard,
+        **({"seed": 1} | options),
+    )
+    return model, metrics, seen
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_it_learns_a_planted_rule(starter: Path, tmp_path: Path, pooling: Any) -> None:
+    votes = world.preferences(120)
+    config = RewardConfig(
+        epochs=4.0, batch_size=16, max_length=128, pooling=pooling, learning_rate=2e-3
+    )
+    model, metrics, _ = train(starter, tmp_path, votes, config)
+    fresh = world.preferences(200, seed=9)
+    held_out = [p for p in fresh if p.held_out]
+    assert reward.held_out(model, held_out).metrics()["accuracy"] > 0.9
+    assert metrics["pairs_train"] == sum(not p.held_out for p in votes)
+    assert metrics["votes_train"] == 2 * metrics["pairs_train"]
+
+
+def test_no_held_out_or_evaluation_pair_and_none_without_votes_is_trained_on(starter: Path) -> None:
+    model = reward_model.new(starter, pooling="mean", max_length=128, device=CPU)
+    votes = world.preferences(12)
+    kept = [p for p in votes if not p.held_out]
+    changed = [
+        Preference(**(vars(kept[0]) | {"kind": "evaluation"})),
+        Preference(**(vars(kept[1]) | {"votes": ()})),
+        Preference(**(vars(kept[2]) | {"votes": (Vote(annotator="a", choice="a", weight=0.0),)})),
+    ]
+    found = reward.examples([p for p in votes if p.held_out] + changed + kept[3:], model.read)
+    assert [example.prompt_id for example in found] == [p.prompt_id for p in kept[3:]]
+
+
+def test_early_stopping_never_looks_at_a_prompt_it_trains_on(starter: Path) -> None:
+    model = reward_model.new(starter, pooling="mean", max_length=128, device=CPU)
+    many = [
+        Preference(**(vars(p) | {"prompt_id": str(i // 2), "held_out": False}))
+        for i, p in enumerate(world.preferences(200))
+    ]
+    trainer = reward.Trainer(model, reward.examples(many, model.read), QUICK, seed=0)
+    inside, outside = ({e.prompt_id for e in part} for part in (trainer.train, trainer.slice))
+    assert outside and not inside & outside
+
+
+def test_training_and_scoring_see_the_same_tokens(starter: Path) -> None:
+    model = reward_model.new(starter, pooling="mean", max_length=128, device=CPU)
+    row = world.preferences(1)[0]
+    (example,) = reward.examples([row], model.read)
+    seen: list[list[int]] = []
+    forward = model.forward
+    model.forward = lambda texts: (seen.extend(t.ids for t in texts), forward(texts))[1]  # type: ignore[method-assign]
+    model.score([row.messages, row.messages], [row.completion_a, row.completion_b])
+    assert sorted(seen) == sorted([example.first.ids, example.second.ids])
+    assert example.first.ids[-example.first.reply - 1 :] != example.second.ids
+
+
+def test_a_long_pair_is_cut_and_counted_but_never_dropped(starter: Path, tmp_path: Path) -> None:
+    votes = world.preferences(12)
+    long = Preference(
+        **(vars(votes[0]) | {"messages": [{"role": "user", "content": "the parcel " * 200}]})
+    )
+    _, metrics, _ = train(starter, tmp_path, [long, *votes[1:]])
+    assert metrics["truncated"] == 1
+    assert metrics["pairs_train"] == sum(not p.held_out for p in votes)
+
+
+def test_a_saved_model_scores_as_the_trained_one(starter: Path, tmp_path: Path) -> None:
+    votes = world.preferences(12)
+    model, _, _ = train(starter, tmp_path, votes)
+    chats, texts = [p.messages for p in votes], [p.completion_a for p in votes]
+    again = reward_model.load(tmp_path / "model")
+    assert again.score(chats, texts) == model.score(chats, texts)
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
+    assert plain.config.num_labels == 1 and plain.config.reward_pooling == "mean"
+
+
+def test_a_score_does_not_depend_on_the_batch_around_it(starter: Path, tmp_path: Path) -> None:
+    votes = world.preferences(12)
+    model, _, _ = train(starter, tmp_path, votes)
+    chats, texts = [p.messages for p in votes], [p.completion_a for p in votes]
+    alone = [model.score([c], [t])[0] for c, t in zip(chats, texts, strict=True)]
+    assert model.score(chats, texts) == pytest.approx(alone, abs=1e-5)
+    assert model.score(chats, texts, batch_size=5) == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_pad_token_that_is_the_end_token_changes_nothing(tmp_path: Path) -> None:
+    base = tiny.smollm2(tmp_path / "smol")
+    model, _, _ = train(base, tmp_path, world.preferences(12))
+    row = world.preferences(1)[0]
+    text = model.read(row.messages, row.completion_a)
+    assert text.ids[-1] == model.tokenizer.pad_token_id
+    both = model.score([row.messages] * 2, [row.completion_a, row.completion_a + " today" * 9])
+    assert both[0] == pytest.approx(model.score([row.messages], [row.completion_a])[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4])
+def test_a_resumed_run_equals_an_undisturbed_one(
+    starter: Path, tmp_path: Path, stop_after: int
+) -> None:
+    votes = [Preference(**(vars(p) | {"held_out": False})) for p in world.preferences(40)]
+    config = RewardConfig(
+        epochs=2.0, batch_size=8, max_length=128, slice_share=0.4, checkpoint_every=2
+    )
+    _, straight, first = train(starter, tmp_path / "a", votes, config)
+    with pytest.raises(Stopped):
+        train(starter, tmp_path / "b", votes, config, stop_after=stop_after)
+    _, resumed, second = train(starter, tmp_path / "b", votes, config)
+    assert straight == pytest.approx(resumed, abs=0, nan_ok=True)
+    assert first[stop_after:] == second
+    weights = [load_file(tmp_path / run / "model" / "model.safetensors") for run in "ab"]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_checkpoints_of_other_votes_are_refused(starter: Path, tmp_path: Path) -> None:
+    votes = world.preferences(24)
+    with pytest.raises(Stopped):
+        train(starter, tmp_path, votes, stop_after=1)
+    with pytest.raises(ConfigError, match="other settings, votes or seed"):
+        train(starter, tmp_path, votes[1:])
+
+
+def test_the_judge_is_another_model_of_other_prompts(starter: Path, tmp_path: Path) -> None:
+    model = reward_model.new(starter, pooling="mean", max_length=128, device=CPU)
+    found = reward.examples(world.preferences(60), model.read)
+    drawn = reward.bootstrap(found, seed=2)
+    assert {e.prompt_id for e in drawn} < {e.prompt_id for e in found}
+    assert max(e.weight for e in drawn) > max(e.weight for e in found)
+    first, _, _ = train(starter, tmp_path / "a", world.preferences(24))
+    judge, _, _ = train(starter, tmp_path / "b", world.preferences(24), seed=2, resample=True)
+    chat, text = world.prompts()[0].messages, "good parcel"
+    assert first.score([chat], [text]) != judge.score([chat], [text])
+
+
+def test_ties_pull_scores_together(starter: Path, tmp_path: Path) -> None:
+    votes = world.preferences(40)
+    tie = (Vote(annotator="a", choice="tie"), Vote(annotator="b", choice="both_bad"))
+    tied = [Preference(**(vars(p) | {"votes": tie})) for p in votes]
+
+    def spread(preferences: list[Preference], out: Path) -> float:
+        model, _, _ = train(starter, out, preferences)
+        return float(np.abs(reward.held_out(model, votes).logits).mean())
+
+    assert spread(tied, tmp_path / "tied") < 0.1 * spread(votes, tmp_path / "decided")
+
+
+def test_an_adapter_is_trained_and_merged(starter: Path, tmp_path: Path) -> None:
+    config = RewardConfig(
+        epochs=2.0, batch_size=8, max_length=128, lora=LoraConfig(r=4), learning_rate=5e-3
+    )
+    model, _, seen = train(starter, tmp_path, world.preferences(40), config)
+    assert not (tmp_path / "model" / "adapter_config.json").exists()
+    again = reward_model.load(tmp_path / "model")
+    chat = world.prompts()[0].messages
+    assert again.score([chat], ["good day"]) == model.score([chat], ["good day"])
+    losses = [numbers["loss"] for _, numbers in seen]
+    assert losses[-1] < losses[0]
+    before = reward_model.new(starter, pooling="mean", max_length=128, device=CPU)
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(
+        before.classifier.state_dict()[name], again.classifier.state_dict()[name]
+    )
+
+
+def test_an_encoder_with_its_own_head_can_be_a_reward_model(tmp_path: Path) -> None:
+    words = tiny.tokenizer()
+    torch.manual_seed(0)
+    DistilBertModel(
+        DistilBertConfig(
+            vocab_size=len(words), dim=32, n_layers=1, n_heads=2, hidden_dim=64, pad_token_id=0
+        )
+    ).save_pretrained(tmp_path / "encoder")
+    words.save_pretrained(tmp_path / "encoder")
+    config = RewardConfig(epochs=12.0, batch_size=16, max_length=128, learning_rate=3e-3)
+    model, _, _ = train(tmp_path / "encoder", tmp_path, world.preferences(120), config)
+    assert model.pooling == "own"
+    fresh = [p for p in world.preferences(200, seed=9) if p.held_out]
+    assert reward.held_out(model, fresh).metrics()["accuracy"] > 0.8
+
+
+def test_held_out_figures_use_the_majority_and_count_draws(starter: Path, tmp_path: Path) -> None:
+    votes = world.preferences(24)
+    model, _, _ = train(starter, tmp_path, votes)
+    draw = (Vote(annotator="a", choice="a"), Vote(annotator="b", choice="b"))
+    inside = [p for p in votes if p.held_out]
+    drawn = Preference(**(vars(inside[0]) | {"votes": draw}))
+    seen = reward.held_out(model, [drawn, *inside[1:], *(p for p in votes if not p.held_out)])
+    assert seen.pair_ids == [p.pair_id for p in inside]
+    assert seen.metrics()["ties_held_out"] == 1
+    assert seen.metrics()["pairs_held_out"] == len(inside) - 1
+
+
+def test_scores_reach_ppo_on_the_scale_of_the_starters_replies() -> None:
+    scale = Scale.of([1.0, 3.0, 5.0])
+    scored = scale.apply(lambda chats, texts: [float(len(text)) for text in texts])
+    assert scored([[], []], ["abc", "abcde"]) == pytest.approx([0.0, 2 / math.sqrt(8 / 3)])
+    assert Scale.of([2.0, 2.0]).deviation > 0
+
+
+def predictions(n: int = 500) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=n) * 2
+    logits[:50] = logits[50:100]  # ties
+    return logits, (rng.random(n) < calibration.sigmoid(logits / 3)).astype(float)
+
+
+def test_auc_and_ece_equal_scikit_learn() -> None:
+    logits, labels = predictions()
+    assert calibration.auc(logits, labels) == pytest.approx(roc_auc_score(labels, logits))
+    p = calibration.sigmoid(logits)
+    observed, predicted = calibration_curve(labels, p, n_bins=10)
+    sizes = np.bincount(np.minimum((p * 10).astype(int), 9), minlength=10)
+    sizes = sizes[sizes > 0]
+    expected = (np.abs(observed - predicted) * sizes).sum() / sizes.sum()
+    assert calibration.ece(logits, labels) == pytest.approx(expected)
+
+
+def test_temperature_scaling_finds_the_overconfidence() -> None:
+    logits, labels = predictions(4000)
+    assert calibration.temperature(logits, labels) == pytest.approx(3.0, rel=0.15)
+    assert calibration.cross_fitted_ece(logits, labels) < calibration.ece(logits, labels)
+
+
+def test_accuracy_counts_a_draw_of_the_model_half_and_nothing_is_nan() -> None:
+    assert calibration.accuracy(np.array([1.0, -1.0, 0.0]), np.array([1.0, 1.0, 0.0])) == 0.5
+    assert math.isnan(calibration.accuracy(np.zeros(0), np.zeros(0)))
+    assert math.isnan(calibration.auc(np.ones(3), np.ones(3)))
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    assert calibration.wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert calibration.wilson(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    assert all(math.isnan(end) for end in calibration.wilson(0.5, 0))
+
+
+def test_votes_on_a_row_read_from_disk_train_the_same(starter: Path, tmp_path: Path) -> None:
+    votes = world.preferences(12)
+    rows.write(tmp_path / "votes.jsonl", votes)
+    read = list(rows.read(Preference, tmp_path / "votes.jsonl"))
+    assert train(starter, tmp_path / "a", votes)[1] == pytest.approx(
+        train(starter, tmp_path / "b", read)[1], abs=0, nan_ok=True
+    )
