@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Q, QuerySet
 
 from annotate.models import Assignment, DatasetVersion, Project, VoteRevision
@@ -40,6 +40,7 @@ ON_ASSIGNMENT = ("pair_id", "annotator_id", "token", "left")
 def freeze(project: Project, *, by: User | None = None) -> DatasetVersion:
     """Number the votes that stand now; an unchanged state gets its old version again."""
     with transaction.atomic():
+        _take_time()
         # One freeze at a time: the second waits here and then finds nothing new.
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         latest = project.dataset_versions.first()
@@ -50,6 +51,13 @@ def freeze(project: Project, *, by: User | None = None) -> DatasetVersion:
         # version holds is fixed by now. A crash in between is made good by the next call.
         _seal(latest)
     return latest
+
+
+def _take_time() -> None:
+    """Lift the timeouts meant for web requests: the first version numbers every vote there is."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
 
 
 def version_or_live(project: Project, number: int | None = None) -> DatasetVersion:
@@ -73,8 +81,12 @@ def _changed_since(version: DatasetVersion) -> bool:
 
 
 def _next_version(project: Project, number: int, by: User | None) -> DatasetVersion:
-    _standing(project).filter(frozen_from=None).update(frozen_from=number)
-    held = _standing(project).aggregate(
+    # Every condition is on the row itself: PostgreSQL checks those again after it waited for an
+    # undo, but not those inside a subquery, which a join would become in an UPDATE.
+    Assignment.objects.filter(
+        pair_id__in=project.pairs.values("id"), state=Assignment.State.VOTED, frozen_from=None
+    ).update(frozen_from=number)
+    held = _standing(project).exclude(frozen_from=None).aggregate(
         n_pairs=Count("pair_id", distinct=True),
         n_votes=Count("id"),
         n_simulated=Count("id", filter=Q(simulated=True)),
