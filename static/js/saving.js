@@ -1,9 +1,9 @@
 // One vote, one request. What could not be sent is kept and sent again with the same token;
 // the server stores a token's vote once, however often it arrives.
 import { activeMs } from "./activity.js";
+import { forget, keep, resume } from "./kept.js";
 import { sinceChange } from "./keys.js";
 
-const KEPT = "pairloop.unsaved";
 const DELAYS = [1000, 2000, 4000, 8000, 15000];
 const DOUBLE_CLICK_MS = 350;
 let tries = 0;
@@ -29,11 +29,6 @@ function guard(event) {
   event.stopImmediatePropagation();
 }
 
-// button.formAction would name the page itself where the attribute is missing.
-function target(button) {
-  return button.getAttribute("formaction") ?? button.form.getAttribute("action");
-}
-
 function begin(event) {
   const { target: bar, submitter } = event;
   if (bar.id !== "bar") return;
@@ -44,10 +39,7 @@ function begin(event) {
   submitter.dataset.chosen = "";
   // Undo without the token of what it takes back could, sent twice, take back two votes.
   bar.dataset.repeatable = submitter.dataset.key !== "u" || bar.elements.last.value !== "" ? "yes" : "";
-  if (!bar.dataset.repeatable) return;
-  const url = target(submitter);
-  const body = String(new URLSearchParams(new FormData(bar, submitter)));
-  localStorage.setItem(KEPT, JSON.stringify({ url, body, key: submitter.dataset.key }));
+  if (bar.dataset.repeatable) keep(bar, submitter);
 }
 
 function again(bar) {
@@ -81,28 +73,8 @@ function end(event) {
     tell(bar, "Not saved yet: you were signed in again elsewhere. Reload this page.");
     return;
   }
-  localStorage.removeItem(KEPT);
+  forget();
   if (status >= 400 && status !== 409) tell(bar, "This pair is no longer yours. Reload this page.");
-}
-
-// After a reload or a sign-in: send what the last page could not.
-function resume() {
-  const kept = JSON.parse(localStorage.getItem(KEPT) ?? "null");
-  const bar = document.getElementById("bar");
-  if (!kept) return;
-  // The token is part of the address: the same address is the same pair.
-  const same = [...bar.querySelectorAll("button")].find(
-    (button) => button.dataset.key === kept.key && target(button) === kept.url,
-  );
-  if (same && kept.key !== "u") {
-    same.click();
-    return;
-  }
-  const body = new URLSearchParams(kept.body);
-  body.set("csrfmiddlewaretoken", bar.elements.csrfmiddlewaretoken.value);
-  fetch(kept.url, { method: "POST", body, redirect: "manual" })
-    .then((answer) => answer.status < 500 && localStorage.removeItem(KEPT))
-    .catch(() => setTimeout(resume, DELAYS.at(-1)));
 }
 
 export function listen() {
@@ -116,5 +88,6 @@ export function listen() {
   window.addEventListener("beforeunload", (event) => {
     if (document.querySelector("#bar[data-unsaved]")) event.preventDefault();
   });
-  resume();
+  // Not before htmx has found the form.
+  document.addEventListener("DOMContentLoaded", resume);
 }
