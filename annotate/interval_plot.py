@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, EDGE, ROW, AXIS = 480, 10, 44, 34
+WIDTH, EDGE, ROW, AXIS = 400, 10, 44, 34
 STEP = 0.1
 
 

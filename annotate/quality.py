@@ -196,7 +196,7 @@ def _annotator_row(row: dict[str, Any], name: str, n: int, agreeing: float) -> A
     )
 
 
-def hardest(project: Project, *, n: int = 20) -> QuerySet[Pair]:
+def hardest(project: Project, *, n: int = 10) -> QuerySet[Pair]:
     """Pairs whose standing votes disagree most; those to adjudicate first among equals."""
     votes = F("n_a") + F("n_b") + F("n_tie")
     squares = F("n_a") * F("n_a") + F("n_b") * F("n_b") + F("n_tie") * F("n_tie")

@@ -236,8 +236,7 @@ def _report(report: Report, *, dry_run: bool) -> Response:
     body = report.as_dict()
     if report.written or (dry_run and report.accepted):
         return Response(body)
-    first = f" First: {report.refused[0]}." if report.refused else ""
-    detail = f"{report.n_refused:,} rows were refused; nothing was imported.{first}"
+    detail = f"{report.verdict} First: {report.refused[0]}."
     return Response({"detail": detail, **body}, status=status.HTTP_400_BAD_REQUEST)
 
 

@@ -34,6 +34,15 @@ class Report:
         if len(self.warnings) < KEPT:
             self.warnings.append(Problem(line, field_name, reason))
 
+    @property
+    def verdict(self) -> str:
+        """What became of the file when rows were refused; empty when none were."""
+        if not self.n_refused:
+            return ""
+        rows = "1 row was" if self.n_refused == 1 else f"{self.n_refused:,} rows were"
+        others = "the others are imported" if self.written else "nothing was imported"
+        return f"{rows} refused; {others}."
+
     def figures(self) -> list[tuple[str, int]]:
         """The rows of the table: what was read, what came of it."""
         verb = "added" if self.written else "to add"

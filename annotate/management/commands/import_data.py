@@ -45,7 +45,5 @@ class Command(BaseCommand):
 
     def _complain(self, report: Report) -> None:
         """Exit code 1 when rows were refused, so that scripts notice."""
-        if report.n_refused and report.written:
-            raise CommandError(f"{report.n_refused:,} rows were refused; the others are imported.")
-        if report.n_refused:
-            raise CommandError(f"{report.n_refused:,} rows were refused; nothing was imported.")
+        if report.verdict:
+            raise CommandError(report.verdict)

@@ -139,7 +139,7 @@ def test_refused_rows_are_reported_with_line_and_field_and_the_others_imported(r
 
 def test_strict_imports_nothing_when_a_row_is_refused(run, project):
     output = run([pair(1), {"q": 1}], "--strict")
-    assert "ERROR 1 rows were refused; nothing was imported." in output
+    assert "ERROR 1 row was refused; nothing was imported." in output
     assert not Prompt.objects.exists()
 
 
