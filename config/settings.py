@@ -123,11 +123,11 @@ def database() -> dict[str, object]:
 DATABASES = {"default": database()}
 
 STATIC_URL = "static/"
-STATIC_ROOT = home.prepare(HOME / "static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Finders serve a clone without a collectstatic step; the manifest is used once it exists.
+# Served as they lie in the clone, without a collectstatic step. Age 0 makes browsers ask whether a
+# file is still the same, so that an upgrade never meets an old script.
 WHITENOISE_USE_FINDERS = True
-WHITENOISE_MAX_AGE = 300
+WHITENOISE_MAX_AGE = 0
 
 LANGUAGE_CODE = "en"
 USE_I18N = False
@@ -201,4 +201,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    # Huey reports every periodic task; the record of what ran is in the database.
+    "loggers": {"huey": {"level": "WARNING"}},
 }
