@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+from annotate import datasets, queue
 from annotate.models import Invitation, Pair, Project
 from annotate.people import invite
 
@@ -28,6 +29,10 @@ PAGES = [
     "/projects/desk/guidelines/",
     "/projects/desk/settings/",
     "/projects/desk/people/",
+    "/projects/desk/quality/",
+    "/projects/desk/data/",
+    "/projects/empty/data/",
+    "/projects/desk/export/",
     "/accounts/password/",
 ]
 TEXT = "# Title\n\n```python\nx = 1  # one\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[link](https://a.example)"
@@ -52,6 +57,15 @@ def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, roo
     Project.objects.create(slug="empty", name="Empty")
     Project.objects.create(slug="old", name="Old", archived=True)
     invite(project, Invitation(role="reviewer", note="Olga"), by=zed)
+    judged = make_pairs(3)
+    for user, choices in ((ann, "aab"), (zed, "aba")):
+        for one, choice in zip(judged, choices, strict=True):
+            Pair.objects.filter(pk=one.pk).update(shuffle=-one.pk)
+            lease = queue.next_pair(project, user)
+            assert lease is not None
+            queue.vote(user, lease.token, choice=choice)
+    Pair.objects.filter(pk__in=[one.pk for one in judged]).update(open_slots=0)
+    datasets.freeze(project)
     return project
 
 
