@@ -26,6 +26,10 @@ def django_db_modify_db_settings(
     if connection.vendor == "sqlite":
         path = tmp_path_factory.mktemp("database") / "test.sqlite3"
         connection.settings_dict["TEST"]["NAME"] = str(path)
+    else:
+        # The test client keeps a thread's connection between requests.
+        pool = connection.settings_dict["OPTIONS"]["pool"]
+        connection.settings_dict["OPTIONS"]["pool"] = {**pool, "max_size": 50}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,231 @@
+"""The annotation calls as scripts see them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from annotate import queue
+from annotate.models import Assignment, Pair, Project
+
+MakePairs = Callable[..., list[Pair]]
+ApiFor = Callable[[User], APIClient]
+NEXT = "/api/v1/projects/desk/next/"
+
+
+@pytest.fixture
+def api(ann: User, api_for: ApiFor) -> APIClient:
+    return api_for(ann)
+
+
+def url(body: dict[str, str] | str, call: str) -> str:
+    token = body if isinstance(body, str) else body["assignment"]
+    return f"/api/v1/assignments/{token}/{call}/"
+
+
+def post(api: APIClient, address: str, body: object = None) -> tuple[int, dict]:
+    response = api.post(address, body or {}, format="json")
+    return response.status_code, response.json() if response.content else {}
+
+
+def test_next_answers_a_pair_and_nothing_that_tells_where_it_came_from(
+    api: APIClient, make_pairs: MakePairs
+) -> None:
+    (pair,) = make_pairs(1)
+    status, body = post(api, NEXT)
+    assert status == 200
+    assert set(body) == {"assignment", "expires_at", "pair", "prompt", "left", "right"}
+    assert body["prompt"] == pair.prompt.messages and body["pair"] == pair.pk
+    texts = {pair.completion_a.text, pair.completion_b.text}
+    assert {body["left"]["text"], body["right"]["text"]} == texts
+    assert set(body["left"]) == set(body["right"]) == {"text"}
+    assert "starter" not in json.dumps(body)
+
+
+def test_next_answers_204_with_retry_after_when_there_is_nothing(api: APIClient) -> None:
+    response = api.post(NEXT)
+    assert response.status_code == 204 and int(response["Retry-After"]) > 0
+
+
+def test_next_after_a_lease_gives_one_more(api: APIClient, make_pairs: MakePairs) -> None:
+    make_pairs(3)
+    _, first = post(api, NEXT)
+    _, second = post(api, NEXT, {"after": first["assignment"]})
+    assert first["assignment"] != second["assignment"]
+    assert post(api, NEXT)[1]["assignment"] == first["assignment"]
+
+
+def test_a_vote_is_stored_and_replayed_and_another_choice_is_a_conflict(
+    api: APIClient, make_pairs: MakePairs
+) -> None:
+    make_pairs(1)
+    _, body = post(api, NEXT)
+    ballot = {"choice": "left", "strength": 3, "reasons": ["polite"], "comment": "ok"}
+    assert post(api, url(body, "vote"), ballot) == (200, {"status": "stored", "next": None})
+    assert post(api, url(body, "vote"), ballot)[1]["status"] == "replayed"
+    status, said = post(api, url(body, "vote"), {"choice": "right"})
+    assert status == 409 and "Undo" in said["detail"]
+    stored = Assignment.objects.get(token=body["assignment"])
+    assert stored.choice == stored.left and stored.strength == 3
+
+
+def test_a_vote_can_fetch_the_next_pair(api: APIClient, make_pairs: MakePairs) -> None:
+    make_pairs(2)
+    _, first = post(api, NEXT)
+    _, answer = post(api, url(first, "vote") + "?next=1", {"choice": "tie"})
+    assert answer["next"]["assignment"] == post(api, NEXT)[1]["assignment"]
+    _, last = post(api, url(answer["next"], "vote") + "?next=1", {"choice": "tie"})
+    assert last == {"status": "stored", "next": None}
+
+
+def test_a_vote_after_the_lease_expired_and_the_pair_filled_is_surplus(
+    project: Project,
+    ben: User,
+    cleo: User,
+    api: APIClient,
+    api_for: ApiFor,
+    make_pairs: MakePairs,
+) -> None:
+    make_pairs(1)
+    _, late = post(api, NEXT)
+    queue.release_expired(now=timezone.now() + timedelta(hours=1))
+    for user in (ben, cleo):
+        client = api_for(user)
+        post(client, url(post(client, NEXT)[1], "vote"), {"choice": "tie"})
+    assert post(api, url(late, "vote"), {"choice": "left"})[1]["status"] == "surplus"
+    assert Pair.objects.get().votes == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"choice": "a"},
+        {"choice": None},
+        {"choice": ["left"]},
+        {"choice": "left", "strength": 0},
+        {"choice": "left", "strength": 4},
+        {"choice": "left", "strength": "2"},
+        {"choice": "left", "strength": True},
+        {"choice": "left", "strength": 1.5},
+        {"choice": "left", "reasons": "rude"},
+        {"choice": "left", "reasons": [1]},
+        {"choice": "left", "comment": 7},
+        {"choice": "left", "comment": "x" * 4001},
+        {"choice": "left", "active_ms": -1},
+        {"choice": "left", "strenght": 2},
+    ],
+)
+def test_a_bad_vote_is_400_names_the_field_and_stores_nothing(
+    api: APIClient, make_pairs: MakePairs, body: dict[str, object]
+) -> None:
+    make_pairs(1)
+    _, lease = post(api, NEXT)
+    status, said = post(api, url(lease, "vote"), body)
+    assert status == 400 and set(said) <= {*body, "choice"}
+    assert not Assignment.objects.filter(state="voted").exists()
+
+
+@pytest.mark.parametrize("call", ["vote", "skip", "undo"])
+def test_unknown_and_foreign_tokens_are_404(
+    project: Project, api: APIClient, ben: User, make_pairs: MakePairs, call: str
+) -> None:
+    make_pairs(1)
+    foreign = queue.next_pair(project, ben)
+    assert foreign is not None
+    for token in (str(uuid.uuid4()), str(foreign.token), "not-a-token"):
+        body = {"choice": "left"} if call == "vote" else {}
+        assert api.post(url(token, call), body, format="json").status_code == 404
+
+
+def test_skip_and_undo(api: APIClient, make_pairs: MakePairs) -> None:
+    make_pairs(2)
+    _, first = post(api, NEXT)
+    status, said = post(api, url(first, "skip") + "?next=1", {"reason": "unclear"})
+    assert (status, said["status"]) == (200, "skipped")
+    assert said["next"]["assignment"] != first["assignment"]
+    assert post(api, url(first, "vote"), {"choice": "left"})[0] == 409
+    status, back = post(api, url(first, "undo"))
+    assert (status, back["assignment"]) == (200, first["assignment"])
+    assert post(api, url(first, "vote"), {"choice": "left"})[1]["status"] == "stored"
+    assert post(api, url(first, "skip"))[0] == 409
+
+
+def test_an_older_vote_cannot_be_undone_past_a_newer_one(
+    api: APIClient, make_pairs: MakePairs
+) -> None:
+    make_pairs(2)
+    tokens = []
+    for _ in range(2):
+        _, body = post(api, NEXT)
+        post(api, url(body, "vote"), {"choice": "left"})
+        tokens.append(body["assignment"])
+    assert post(api, url(tokens[0], "undo"))[0] == 409
+    assert post(api, url(tokens[1], "undo"))[0] == 200
+    assert post(api, url(tokens[0], "undo"))[0] == 200
+
+
+@pytest.mark.parametrize("call", ["vote", "skip", "undo"])
+def test_only_post_is_allowed(api: APIClient, call: str) -> None:
+    assert api.get(NEXT).status_code == 405
+    assert api.get(url(str(uuid.uuid4()), call)).status_code == 405
+
+
+def test_a_session_needs_the_csrf_token(ann: User, make_pairs: MakePairs) -> None:
+    make_pairs(1)
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(ann)
+    assert browser.post(NEXT, {}, content_type="application/json").status_code == 403
+
+
+def test_a_form_body_is_not_understood(api: APIClient, make_pairs: MakePairs) -> None:
+    make_pairs(1)
+    _, lease = post(api, NEXT)
+    assert api.post(url(lease, "vote"), {"choice": "left"}, format="multipart").status_code == 415
+
+
+def test_a_vote_on_the_api_asks_the_database_a_bounded_number_of_times(
+    api: APIClient, make_pairs: MakePairs, django_assert_max_num_queries: Callable[..., object]
+) -> None:
+    make_pairs(3)
+    _, lease = post(api, NEXT)
+    with django_assert_max_num_queries(16):
+        post(api, url(lease, "vote") + "?next=1", {"choice": "left"})
+
+
+def test_votes_can_be_throttled(
+    api: APIClient, make_pairs: MakePairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from annotate.api.annotation import VoteThrottle
+
+    monkeypatch.setattr(VoteThrottle, "rate", "1/hour", raising=False)
+    make_pairs(2)
+    _, lease = post(api, NEXT)
+    assert post(api, url(lease, "vote"), {"choice": "left"})[0] == 200
+    assert api.post(url(lease, "vote"), {"choice": "left"}, format="json").status_code == 429
+
+
+def test_the_schema_is_valid_and_complete(db: None) -> None:
+    out = StringIO()
+    call_command("spectacular", "--fail-on-warn", "--validate", stdout=out)
+    for call in ("{slug}/next/", "{token}/vote/", "{token}/skip/", "{token}/undo/"):
+        assert call in out.getvalue()
+
+
+def test_the_reference_page_shows_every_operation_without_scripts(client: Client, db: None) -> None:
+    page = client.get("/api/v1/docs/").content.decode()
+    schema = client.get("/api/v1/schema/", headers={"accept": "application/json"}).json()
+    for path, methods in schema["paths"].items():
+        assert path in page and all(f">{method.upper()}<" in page for method in methods)
+    assert "both_bad" in page and "<style" not in page and "style=" not in page
+    assert all("src=" in script for script in page.split("<script")[1:])

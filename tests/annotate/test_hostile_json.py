@@ -1,0 +1,154 @@
+"""Bodies that json.loads lets through and databases choke on, sent to every writing endpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.exceptions import ParseError
+from rest_framework.test import APIClient
+
+from annotate import queue
+from annotate.api.parsers import parse
+from annotate.models import Assignment, Pair, Project
+
+MakePairs = Callable[..., list[Pair]]
+
+BROKEN = {
+    "an open brace": b"{",
+    "an open list": b"[",
+    "a lone comma": b",",
+    "a trailing comma": b'{"choice": "left",}',
+    "single quotes": b"{'choice': 'left'}",
+    "a comment": b'{"choice": "left"} // left',
+    "two objects": b'{"choice": "left"} {"choice": "left"}',
+    "a bare word": b"left",
+    "a list": b'["left"]',
+    "a text": b'"left"',
+    "a number": b"7",
+    "null": b"null",
+    "true": b"true",
+    "NaN": b'{"strength": NaN}',
+    "Infinity": b'{"strength": Infinity}',
+    "minus Infinity": b'{"strength": -Infinity}',
+    "a float too large": b'{"strength": 1e999}',
+    "an int of 19 digits": b'{"strength": 9999999999999999999}',
+    "an int of 5000 digits": b'{"strength": ' + b"9" * 5000 + b"}",
+    "a duplicate key": b'{"choice": "left", "choice": "right"}',
+    "a duplicate key inside": b'{"reasons": [{"a": 1, "a": 2}]}',
+    "NUL in a text": b'{"comment": "a\\u0000b"}',
+    "NUL in a key": b'{"\\u0000": 1}',
+    "a raw NUL": b'{"comment": "a\x00b"}',
+    "a lone high surrogate": b'{"comment": "\\ud800"}',
+    "a lone low surrogate": b'{"comment": "\\udfff"}',
+    "a surrogate in a key": b'{"\\ud800": 1}',
+    "swapped surrogates": b'{"comment": "\\udc00\\ud800"}',
+    "a surrogate in UTF-8": b'{"comment": "\xed\xa0\x80"}',
+    "Latin-1": '{"comment": "é"}'.encode("latin-1"),
+    "UTF-16": '{"choice": "left"}'.encode("utf-16"),
+    "overlong UTF-8": b'{"comment": "\xc0\xaf"}',
+    "a byte order mark": b'\xef\xbb\xbf{"choice": "left"}',
+    "a raw newline in a text": b'{"comment": "a\nb"}',
+    "a broken escape": b'{"comment": "\\x41"}',
+    "50,000 open lists": b"[" * 50_000,
+    "50,000 open objects": b'{"a":' * 50_000,
+    "33 closed lists": b'{"reasons": ' + b"[" * 33 + b"]" * 33 + b"}",
+    "3 MB": b'{"comment": "' + b"x" * 3_000_000 + b'"}',
+    "20,000 keys": json.dumps({f"k{i}": i for i in range(20_000)}).encode(),
+}
+VALUES = (None, True, 0, -1, 2**53, 1.5, "", "x", "\u202e", "😀" * 3000, "'; DROP TABLE", [], [[]],
+          [None], {}, {"a": {}}, ["x"] * 500, {"$ne": 1})  # fmt: skip
+FIELDS = ("choice", "strength", "reasons", "comment", "active_ms", "reason", "after", "seed",
+          "__proto__", "annotator")  # fmt: skip
+
+
+def writing_endpoints() -> list[str]:
+    """Paths that take a JSON body, or none; uploads have tests of their own."""
+    paths = SchemaGenerator().get_schema(public=True)["paths"]
+    posts = {path: methods["post"] for path, methods in paths.items() if "post" in methods}
+    json_body = {"content": {"application/json": {}}}
+    return sorted(
+        path
+        for path, post in posts.items()
+        if "application/json" in post.get("requestBody", json_body)["content"]
+    )
+
+
+@pytest.fixture
+def send(
+    project: Project, zed: User, make_pairs: MakePairs, api_for: Callable[[User], APIClient]
+) -> Callable[[str, bytes], int]:
+    """send(path, body): post the raw body as an admin who leases a pair; return the status."""
+    make_pairs(1)
+    lease = queue.next_pair(project, zed)
+    assert lease is not None
+    client = api_for(zed)
+    client.raise_request_exception = False
+
+    def post(path: str, body: bytes) -> int:
+        address = path.replace("{slug}", "desk").replace("{token}", str(lease.token))
+        response = client.post(address, body, content_type="application/json")
+        if response.status_code >= 400:
+            assert response.json(), "errors say what is wrong"
+        return response.status_code
+
+    return post
+
+
+def test_every_writing_endpoint_is_covered() -> None:
+    found = writing_endpoints()
+    assert {path.split("/")[-2] for path in found} >= {"next", "vote", "skip", "undo"}
+
+
+@pytest.mark.parametrize("path", writing_endpoints())
+def test_a_broken_body_is_a_bad_request_and_changes_nothing(
+    send: Callable[[str, bytes], int], path: str
+) -> None:
+    statuses = {name: send(path, body) for name, body in BROKEN.items()}
+    assert {name: status for name, status in statuses.items() if status != 400} == {}
+    assert not Assignment.objects.exclude(state="reserved").exists()
+
+
+@pytest.mark.parametrize("path", writing_endpoints())
+def test_a_strange_value_in_any_field_never_breaks_the_server(
+    send: Callable[[str, bytes], int], path: str
+) -> None:
+    for field in FIELDS:
+        for value in VALUES:
+            body = {"choice": "left", field: value} if "/vote/" in path else {field: value}
+            status = send(path, json.dumps(body).encode())
+            assert status < 500, (path, field, value)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b'{"a": "\\u0000"}', "NUL"),
+        (b'{"a": "\\ud800"}', "surrogate"),
+        (b"[" * 40, "32 levels"),
+        (b'{"a": ' + b"1" * 40 + b"}", "digits"),
+        (b"\xff", "UTF-8 at byte 0"),
+        (b"[1]", "object"),
+        (b"{]", "not JSON"),
+    ],
+)
+def test_the_message_says_what_is_wrong(body: bytes, said: str) -> None:
+    with pytest.raises(ParseError, match=said):
+        parse(body)
+
+
+def test_ordinary_json_is_read_as_json() -> None:
+    value = {
+        "text": 'a "quoted [ { text\\',
+        "😀": [1, -2, 0.5, True, None],
+        "deep": [[[{"a": "b"}]]],
+    }
+    assert parse(json.dumps(value).encode()) == value
+    assert parse(json.dumps(value, ensure_ascii=False).encode()) == value
+    assert parse(b'{"pair": "\\ud83d\\ude00"}') == {"pair": "😀"}
+    assert parse(b"") == parse(b"  ") == {}
