@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, DistilBertModel
 
 from tests.training.rlhf import tiny, world
-from training.rlhf import calibration, reward, reward_model, rows
+from training.rlhf import calibration, reward, reward_data, reward_model, rows
 from training.rlhf.config import ConfigError, LoraConfig, RewardConfig
 from training.rlhf.reward_model import Scale
 from training.rlhf.rows import Preference, Vote
@@ -82,7 +82,7 @@ def test_no_held_out_or_evaluation_pair_and_none_without_votes_is_trained_on(sta
         Preference(**(vars(kept[1]) | {"votes": ()})),
         Preference(**(vars(kept[2]) | {"votes": (Vote(annotator="a", choice="a", weight=0.0),)})),
     ]
-    found = reward.examples([p for p in votes if p.held_out] + changed + kept[3:], model.read)
+    found = reward_data.examples([p for p in votes if p.held_out] + changed + kept[3:], model.read)
     assert [example.prompt_id for example in found] == [p.prompt_id for p in kept[3:]]
 
 
@@ -92,7 +92,7 @@ def test_early_stopping_never_looks_at_a_prompt_it_trains_on(starter: Path) -> N
         Preference(**(vars(p) | {"prompt_id": str(i // 2), "held_out": False}))
         for i, p in enumerate(world.preferences(200))
     ]
-    trainer = reward.Trainer(model, reward.examples(many, model.read), QUICK, seed=0)
+    trainer = reward.Trainer(model, reward_data.examples(many, model.read), QUICK, seed=0)
     inside, outside = ({e.prompt_id for e in part} for part in (trainer.train, trainer.slice))
     assert outside and not inside & outside
 
@@ -100,7 +100,7 @@ def test_early_stopping_never_looks_at_a_prompt_it_trains_on(starter: Path) -> N
 def test_training_and_scoring_see_the_same_tokens(starter: Path) -> None:
     model = reward_model.new(starter, pooling="mean", max_length=128, device=CPU)
     row = world.preferences(1)[0]
-    (example,) = reward.examples([row], model.read)
+    (example,) = reward_data.examples([row], model.read)
     seen: list[list[int]] = []
     forward = model.forward
     model.forward = lambda texts: (seen.extend(t.ids for t in texts), forward(texts))[1]  # type: ignore[method-assign]
@@ -176,8 +176,8 @@ def test_checkpoints_of_other_votes_are_refused(starter: Path, tmp_path: Path) -
 
 def test_the_judge_is_another_model_of_other_prompts(starter: Path, tmp_path: Path) -> None:
     model = reward_model.new(starter, pooling="mean", max_length=128, device=CPU)
-    found = reward.examples(world.preferences(60), model.read)
-    drawn = reward.bootstrap(found, seed=2)
+    found = reward_data.examples(world.preferences(60), model.read)
+    drawn = reward_data.bootstrap(found, seed=2)
     assert {e.prompt_id for e in drawn} < {e.prompt_id for e in found}
     assert max(e.weight for e in drawn) > max(e.weight for e in found)
     first, _, _ = train(starter, tmp_path / "a", world.preferences(24))
