@@ -93,9 +93,9 @@ class SFTConfig:
 class RewardConfig:
     """Bradley-Terry reward model on vote fractions (soft labels)."""
 
-    epochs: float = 4.0
+    epochs: float = 2.0
     batch_size: int = 16
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     weight_decay: float = 0.01
     warmup_ratio: float = 0.1
     max_length: int = 512

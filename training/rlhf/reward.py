@@ -57,7 +57,7 @@ class Trainer:
         self.mass = sum(example.weight for example in self.train) / len(self.train)
         self.per_epoch = math.ceil(len(self.train) / config.batch_size)
         self.steps = max(1, math.ceil(config.epochs * self.per_epoch))
-        self.centre = self._start_head() if config.probe else 0.0
+        self.centre = self._fit_head(self.train) if config.probe else 0.0
         if config.lora is not None:
             model.classifier = _with_adapter(model.classifier, config.lora)
         # Fused: one kernel per step, and no per-tensor Python on a machine without a GPU.
@@ -78,23 +78,23 @@ class Trainer:
         """What is trained, by name."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
-    def _start_head(self) -> float:
-        """Set the score head to the posterior mean of a Bayesian fit on the untrained trunk.
+    def _fit_head(self, found: Sequence[Example]) -> float:
+        """Set the score head to the posterior mean of a Bayesian fit on the trunk as it is.
 
-        Returns the mean score of the training texts, which the centring term then keeps.
+        Returns the mean score of the texts, which the centring term then keeps.
         """
         if not isinstance(self.model.head, nn.Linear):
             return 0.0
-        texts = [text for example in self.train for text in (example.first, example.second)]
+        texts = [text for example in found for text in (example.first, example.second)]
         read = self.model.in_batches(texts, self.model.features, batch_size=64)
         features = read.double().numpy()
         spread = np.maximum(features.std(axis=0), 1e-6)
         x = (features[0::2] - features[1::2]) / spread
         fit = acquire.fit(
             x,
-            np.array([example.value for example in self.train]),
+            np.array([example.value for example in found]),
             precision=acquire.prior_precision(x),
-            weights=np.array([example.weight for example in self.train]) / self.mass,
+            weights=np.array([example.weight for example in found]) / self.mass,
         )
         weights = fit.mean / spread
         with torch.no_grad():
@@ -176,10 +176,16 @@ class Trainer:
 
     @torch.no_grad()
     def keep_best(self) -> None:
-        """Go back to the weights that were best on the slice."""
+        """Go back to the weights that were best on the slice.
+
+        When no step improved on the fitted head, the head is fitted once more with the slice.
+        """
+        if self.best is None:
+            return
         for name, parameter in self.parameters().items():
-            if self.best is not None:
-                parameter.copy_(self.best[name])
+            parameter.copy_(self.best[name])
+        if self.best_step == 0 and self.config.probe:
+            self._fit_head([*self.train, *self.slice])
 
     # Resuming
 
