@@ -35,9 +35,8 @@ def apply(run: Run, stage: str) -> bool:
     """
     folder = run.directory / stage
     with transaction.atomic():
-        # First the row: of two supervisors only the holder gets past it. Progress was made, so
-        # a process that dies in the next stage has all its attempts again.
-        Run.objects.write(run, attempts=1)
+        # First the row: of two supervisors only the holder gets past it.
+        Run.objects.write(run, fence=run.fence)
         meta = _meta(folder)
         metrics = {k: v for k, v in meta["metrics"].items() if isinstance(v, int | float)}
         _, created = StageResult.objects.get_or_create(
@@ -45,6 +44,8 @@ def apply(run: Run, stage: str) -> bool:
         )
         if created:
             EFFECTS[stage](run, folder, metrics)
+            # Progress was made: a process that dies in the next stage has all its attempts.
+            Run.objects.write(run, attempts=1)
         return created
 
 

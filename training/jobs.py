@@ -102,6 +102,15 @@ def take_over(run: Run) -> bool:
         return True
 
 
+def was_interrupted(run: Run, code: int) -> bool:
+    """Whether the process ended from outside and not by an error of its own."""
+    if code in ENDINGS or code < 0:
+        return True
+    # A launcher turns every ending into an exit code of its own; an error leaves error.json.
+    hidden = bool(settings.LAUNCHER) and run.kind == "round" and code != engine.DONE
+    return hidden and engine.RunDirectory(run.directory).error() is None
+
+
 def explain(run: Run, code: int) -> str:
     """Say in words how a process ended."""
     found = engine.RunDirectory(run.directory).error()

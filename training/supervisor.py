@@ -34,7 +34,7 @@ from django.utils import timezone
 from training import ingest, jobs, processes
 from training.journal import LOG, Journal, progress_fields, store_metrics
 from training.models import Lost, Round, Run
-from training.rlhf.round import DONE, FENCED, LOCKED, STOPPED
+from training.rlhf.round import DONE
 
 log = logging.getLogger(__name__)
 
@@ -302,7 +302,7 @@ class Supervision:
             return self.finish(Run.State.FAILED, error, code=code)
         if verdict is Verdict.STOPPING:
             return self.give_back("", code=code, attempts=F("attempts") - 1)
-        if code in (FENCED, STOPPED, LOCKED) or code < 0:
+        if jobs.was_interrupted(self.run, code):
             return self.give_back(jobs.explain(self.run, code), code=code)
         return self.finish(Run.State.FAILED, jobs.explain(self.run, code), code=code)
 

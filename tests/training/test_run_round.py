@@ -31,11 +31,11 @@ def test_it_runs_a_whole_round_and_says_what_came_of_it(
 def test_a_failed_round_has_exit_code_1_and_its_error(
     a_round: Round, run: Run, behave: Callable[..., None], spawn: Spawn
 ) -> None:
-    behave(exit={"evaluate": 9})
+    behave(exit={"evaluate": 1})
     code, output = spawn("run_round", "--project", "desk").finish()
     assert code == 1
     assert "Round 1 is queued already; following it." in output
-    assert "The process ended with exit code 9" in output
+    assert "CUDA out of memory" in output
 
 
 def test_ctrl_c_stops_it_and_the_next_call_goes_on(

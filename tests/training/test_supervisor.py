@@ -132,6 +132,17 @@ def test_a_failure_says_what_happened(
     assert (run.state, run.error, run.exit_code) == ("failed", error, code)
 
 
+def test_an_ending_that_a_launcher_hides_is_tried_again(
+    run: Run, supervise: Supervise, behave: Behave, settings: Settings
+) -> None:
+    settings.LAUNCHER = "accelerate launch --no_python"
+    Run.objects.filter(pk=run.pk).update(max_attempts=2)
+    behave(exit={"evaluate": 9})
+    supervise(run)
+    assert (run.state, run.fence) == ("failed", 2)
+    assert run.error.startswith("Gave up after 2 attempts.")
+
+
 def test_a_retry_goes_on_after_the_last_finished_stage(
     run: Run, supervise: Supervise, behave: Behave
 ) -> None:
