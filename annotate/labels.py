@@ -56,7 +56,14 @@ def refresh(pair: Pair) -> None:
     if found is None:
         Label.objects.filter(pair=pair).delete()
         return
-    Label.objects.update_or_create(pair=pair, defaults=columns(found))
+    label = columns(found)
+    # One statement, because this is on the path of every vote that resolves a pair.
+    Label.objects.bulk_create(
+        [Label(pair=pair, **label)],
+        update_conflicts=True,
+        unique_fields=["pair"],
+        update_fields=[*label, "updated_at"],
+    )
 
 
 def columns(found: Verdict) -> dict[str, Any]:

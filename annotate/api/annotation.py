@@ -123,6 +123,6 @@ def _wants_next(request: Request) -> bool:
 
 
 def _next(request: Request, assignment: Assignment) -> dict[str, Any] | None:
-    project: Project = assignment.pair.project
+    project = Project.objects.get(pairs=assignment.pair_id)
     following = queue.next_pair(project, request.user)
     return pair_body(following) if following else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from annotate.models import Assignment
 from annotate.models.assignment import Choice
-from annotate.queue import places
+from annotate.queue import places, statements
 from annotate.queue.errors import ChoiceConflict, Gone, UnknownAssignment
 from annotate.queue.transaction import write
 
@@ -39,6 +39,12 @@ class Ballot:
     comment: str = ""
     active_ms: int | None = None
     simulated: bool = False
+
+    @classmethod
+    def of(cls, choice: str, *, strength: int, **rest: Any) -> Ballot:
+        """Strength means nothing where neither completion was preferred."""
+        decided = choice in (Choice.A, Choice.B)
+        return cls(choice=choice, strength=strength if decided else 0, **rest)
 
     def __post_init__(self) -> None:
         if self.choice not in Choice.values:
@@ -70,17 +76,40 @@ def vote(
 
     Raises UnknownAssignment, ChoiceConflict (another vote stands) or Gone (skipped).
     """
-    decided = choice in (Choice.A, Choice.B)
-    ballot = Ballot(
-        choice=choice,
-        strength=strength if decided else 0,
+    return _cast(
+        user,
+        token,
+        choice=lambda left: choice,
+        strength=strength,
         reasons=reasons,
         comment=comment,
         active_ms=active_ms,
         simulated=simulated,
+        now=now,
     )
+
+
+def vote_side(user: User, token: UUID, side: str, *, strength: int = 2, **rest: Any) -> Cast:
+    """Like `vote`, with a choice as the screen words it: left, right, tie or both_bad."""
+
+    def choice(left: str) -> str:
+        return {"left": left, "right": "b" if left == "a" else "a"}.get(side, side)
+
+    return _cast(user, token, choice=choice, strength=strength, **rest)
+
+
+def _cast(
+    user: User,
+    token: UUID,
+    *,
+    choice: Callable[[str], str],
+    now: datetime | None = None,
+    **rest: Any,
+) -> Cast:
+    """`choice` is asked with the completion on the left of the person's screen."""
     with write():
         assignment = locked(user, token)
+        ballot = Ballot.of(choice(assignment.left), **rest)
         if assignment.state == State.SKIPPED:
             raise Gone("You skipped this pair. Undo the skip to vote on it.")
         if assignment.state == State.VOTED:
@@ -90,31 +119,13 @@ def vote(
         return _store(assignment, ballot, now=now or timezone.now())
 
 
-def vote_side(user: User, token: UUID, side: str, *, strength: int = 2, **rest: Any) -> Cast:
-    """Like `vote`, with a choice as the screen words it: left, right, tie or both_bad."""
-    if side in ("left", "right"):
-        left = Assignment.objects.filter(annotator=user, token=token).values_list("left", flat=True)
-        on_left = left.first()
-        if on_left is None:
-            raise UnknownAssignment
-        side = on_left if side == "left" else other(on_left)
-    return vote(user, token, choice=side, strength=strength, **rest)
-
-
-def other(completion: str) -> str:
-    return "b" if completion == "a" else "a"
-
-
 def locked(user: User, token: UUID) -> Assignment:
-    """The user's assignment, read while its pair is locked."""
-    own = Assignment.objects.of_member(user).filter(token=token)
-    places.lock(own.values("pair_id"))
-    # Its own row too: a dataset version that is freezing this vote comes before or after.
-    held = own.select_for_update(no_key=True, of=("self",))
-    assignment = held.select_related("pair__project").first()
-    if assignment is None:
+    """The user's assignment, read while its pair is locked. Raises UnknownAssignment."""
+    found = statements.lock(user=user.pk, token=token)
+    if found is None:
         raise UnknownAssignment
-    return assignment
+    # Its own row too: a dataset version that is freezing this vote comes before or after.
+    return Assignment.objects.select_for_update(no_key=True).get(pk=found)
 
 
 def _store(assignment: Assignment, ballot: Ballot, *, now: datetime) -> Cast:

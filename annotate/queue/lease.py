@@ -43,7 +43,13 @@ def next_pair(
         member = _lock_membership(project, user)
         if member is None:
             return None
-        found = _renew(project, user, after=after, now=now)
+        found = statements.renew(
+            project=project.pk,
+            user=user.pk,
+            after=after,
+            expires=_expiry(project, now),
+            version=project.guideline_version,
+        )
         if found is None:
             found = _claim(project, user, member=member, now=now, rng=rng)
     return Assignment.objects.for_display().get(pk=found) if found else None
@@ -89,43 +95,29 @@ def release(lease: Assignment) -> None:
         places.give_back(lease.pair_id, left=lease.left)
 
 
-def _lock_membership(project: Project, user: User) -> Membership | None:
+def _lock_membership(project: Project, user: User) -> tuple[int, int] | None:
     """One lease at a time per person: two tabs that ask at once must not get three pairs."""
-    if user.is_superuser:
-        Membership.objects.get_or_create(project=project, user=user, defaults={"role": Role.ADMIN})
-    members = Membership.objects.filter(project=project, user=user, active=True)
-    if connection.features.has_select_for_update:
-        members = members.select_for_update(no_key=True)
-    return members.first()
-
-
-def _renew(project: Project, user: User, *, after: UUID | None, now: datetime) -> int | None:
-    own = Assignment.objects.leased().in_project(project).filter(annotator=user)
-    if after is not None:
-        own = own.exclude(token=after)
-    if connection.features.has_select_for_update_skip_locked:
-        # A lease that is being voted on in another tab is as good as gone.
-        own = own.select_for_update(skip_locked=True, of=("self",))
-    found = own.order_by("leased_at", "pk").values_list("pk", flat=True).first()
-    if found is not None:
-        Assignment.objects.filter(pk=found).update(
-            expires_at=_expiry(project, now), guideline_version=project.guideline_version
+    found = statements.lock_member(project=project.pk, user=user.pk)
+    if found is None and user.is_superuser:
+        Membership.objects.update_or_create(
+            project=project, user=user, defaults={"role": Role.ADMIN, "active": True}
         )
+        found = statements.lock_member(project=project.pk, user=user.pk)
     return found
 
 
 def _claim(
-    project: Project, user: User, *, member: Membership, now: datetime, rng: random.Random
+    project: Project, user: User, *, member: tuple[int, int], now: datetime, rng: random.Random
 ) -> int | None:
     _release_sometimes(project, now)
     arms = _draw_arms(project, rng)
-    side = _draw_side(member, rng)
+    side = _draw_side(member[1], rng)
     for attempt in range(2):
         for arm, propensity in arms:
             claim = {
                 "project": project.pk,
                 "user": user.pk,
-                "membership": member.pk,
+                "membership": member[0],
                 "stream": arm,
                 "other": "active" if arm == "random" else "random",
                 "propensity": propensity,
@@ -151,10 +143,10 @@ def _draw_arms(project: Project, rng: random.Random) -> list[tuple[str, float]]:
     return [("active", 1.0 - share), ("random", 1.0)]
 
 
-def _draw_side(member: Membership, rng: random.Random) -> str:
+def _draw_side(left_balance: int, rng: random.Random) -> str:
     """The side for this person where the pair itself does not ask for one."""
-    if member.left_balance:
-        return "b" if member.left_balance > 0 else "a"
+    if left_balance:
+        return "b" if left_balance > 0 else "a"
     return "a" if rng.random() < 0.5 else "b"
 
 
