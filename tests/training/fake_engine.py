@@ -1,6 +1,7 @@
 """A training program that keeps the run directory's contract and computes nothing.
 
     fake_engine.py [anything] round RUN_DIR --fence N
+    fake_engine.py [anything] {sft,sample} --config FILE --out RUN_DIR/STAGE
 
 Works through the real stages in small steps with checkpoints, as fast as RUN_DIR/behaviour.json
 says: {"pause": seconds per step, "steps": per stage, "exit": {stage: code}, "kill": {stage: step},
@@ -14,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,17 @@ from training.rlhf.round import STAGES, Fenced, Locked, RunDirectory, Stopped, s
 
 
 def main(arguments: list[str]) -> int:
-    directory, fence = Path(arguments[arguments.index("round") + 1]), int(arguments[-1])
+    fence: int | None = None
+    if "round" in arguments:
+        directory, fence = Path(arguments[arguments.index("round") + 1]), int(arguments[-1])
+        stages = [stage.name for stage in STAGES]
+    else:
+        directory, stages = Path(arguments[-1]).parent, [Path(arguments[-1]).name]
     run = RunDirectory(directory)
     try:
         with run.claim(fence), stop_on_signals(run):
-            print(f"fake engine, fence {fence}", flush=True)
-            work(run, behaviour(directory))
+            print(f"fake engine, fence {run.fence}", flush=True)
+            work(run, behaviour(directory), stages)
     except Fenced:
         return 3
     except Stopped:
@@ -45,15 +52,17 @@ def main(arguments: list[str]) -> int:
 def behaviour(directory: Path) -> dict[str, Any]:
     defaults = {"pause": 0.0, "steps": 3, "exit": {}, "kill": {}, "ignore_term": False}
     path = directory / "behaviour.json"
+    if not path.is_file():  # one for all runs of a home
+        path = directory.parent / "behaviour.json"
     return defaults | (json.loads(path.read_text()) if path.is_file() else {})
 
 
-def work(run: RunDirectory, how: dict[str, Any]) -> None:
+def work(run: RunDirectory, how: dict[str, Any], stages: list[str]) -> None:
     if how["ignore_term"]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    for stage in STAGES:
-        if not run.done(stage.name):
-            run_stage(run, stage.name, how)
+    for stage in stages:
+        if not run.done(stage):
+            run_stage(run, stage, how)
 
 
 def run_stage(run: RunDirectory, stage: str, how: dict[str, Any]) -> None:
@@ -104,16 +113,16 @@ METRICS = {
 
 def write(stage: str, run: RunDirectory, out: Path) -> None:
     """The files that the other side reads."""
-    if stage in ("train_reward", "train_policy"):
+    if stage in ("train_reward", "train_policy", "starter"):
         (out / "model").mkdir()
-    if stage == "sample":
+    if stage in ("sample", "first_pairs"):
         rows.write(out / "completions.jsonl", completions(run))
     if stage == "propose":
         rows.write(out / "candidates.jsonl", candidates(run))
 
 
 def completions(run: RunDirectory) -> list[dict[str, Any]]:
-    prompts = rows.read(rows.Prompt, run.path / "prompts.jsonl")
+    prompts = islice(rows.read(rows.Prompt, run.path / "prompts.jsonl"), 320)
     fence = run.path.name
     return [
         {
