@@ -84,7 +84,8 @@ def _fields(schema: Schema, found: Schema, prefix: str = "") -> Iterator[dict[st
             "name": prefix + name,
             "type": _type(inner),
             "required": name in required,
-            "description": field.get("description", inner.get("description", "")),
+            # The generator appends a list of the choices, which the type already names.
+            "description": inner.get("description", "").split("* `")[0].strip(),
         }
         many = inner.get("type") == "array"
         nested = _resolved(schema, inner["items"]) if many else inner
