@@ -32,7 +32,8 @@ def tick() -> None:
     seen("short")
     _guarded(recover)
     _guarded(exchange.release_expired)
-    for project in exchange.looping_projects():
+    # Also where rounds start by hand: people's votes order the queue and judge policies there too.
+    for project in exchange.live_projects():
         _guarded(start_if_due, project)
         _guarded(review, project)
         _guarded(tasks.refresh_order, project.pk)

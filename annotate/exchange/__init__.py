@@ -28,7 +28,7 @@ from annotate.exchange.outgoing import (
 from annotate.exchange.projects import (
     UnknownProject,
     installation_id,
-    looping_projects,
+    live_projects,
     project,
 )
 from annotate.exchange.sample import ask_colleagues, create_sample_project, sample_corpus
@@ -46,7 +46,7 @@ __all__ = [
     "evaluation_results",
     "freeze",
     "installation_id",
-    "looping_projects",
+    "live_projects",
     "open_pair_keys",
     "preferences",
     "project",

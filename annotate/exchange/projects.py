@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from annotate.models import Installation, Project
 
@@ -23,9 +23,9 @@ def project(slug: str) -> Project:
         raise UnknownProject(slug) from None
 
 
-def looping_projects() -> QuerySet[Project]:
-    """Projects whose rounds start by themselves."""
-    return Project.objects.filter(Q(round_after__gt=0) | ~Q(round_schedule=""), archived=False)
+def live_projects() -> QuerySet[Project]:
+    """Projects that are not archived, whether or not their rounds start by themselves."""
+    return Project.objects.filter(archived=False)
 
 
 def installation_id() -> str:

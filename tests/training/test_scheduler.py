@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from annotate.models import Project
 from tests.training.conftest import vote_on
-from training import rounds, scheduler, tasks
-from training.models import Round, Run, WorkerBeat
+from tests.training.test_promotion import judged
+from training import promotion, rounds, scheduler, tasks
+from training.models import ModelVersion, Round, Run, WorkerBeat
 from training.queue import huey
 
 Pairs = Callable[..., Any]
@@ -57,6 +58,20 @@ def test_a_project_that_does_not_loop_is_left_alone(looping: Project) -> None:
     Project.objects.filter(pk=looping.pk).update(round_after=0)
     scheduler.tick()
     assert not looping.rounds.exists()
+
+
+def test_votes_order_the_queue_and_judge_policies_also_where_rounds_start_by_hand(
+    looping: Project, ann: User, ben: User, cleo: User
+) -> None:
+    Project.objects.filter(pk=looping.pk).update(round_after=0)
+    starter = looping.model_versions.get()
+    policy = ModelVersion.objects.create(project=looping, kind="policy", number=1, parent=starter)
+    promotion.promote(policy)
+    judged(looping, "policy-1", n=40, won=8, people=[ann, ben, cleo])
+    scheduler.tick()
+    starter.refresh_from_db()
+    assert starter.state == "promoted"
+    assert "rerank" in {task.name for task in huey("short").pending()}
 
 
 def test_a_cron_line_starts_a_round_once_it_is_due(looping: Project) -> None:
