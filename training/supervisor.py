@@ -307,23 +307,28 @@ class Supervision:
         return self.finish(Run.State.FAILED, jobs.explain(self.run, code), code=code)
 
     def give_back(self, error: str, *, code: int, **fields: Any) -> bool:
-        """Make the run claimable at once; finished stages and checkpoints are kept."""
-        self._set_state(Run.State.QUEUED, error=error, exit_code=code, enqueued_at=None, **fields)
-        return True
+        """Make the run claimable at once; finished stages and checkpoints are kept.
+
+        A cancel that came while the process ended closes it instead: nobody would claim it.
+        """
+        fields |= {"error": error, "exit_code": code, "enqueued_at": None}
+        if self._set_state(Run.State.QUEUED, where={"cancel_requested": False}, **fields):
+            return True
+        return self.finish(Run.State.CANCELLED, "Cancelled.", code=code)
 
     def finish(self, state: str, error: str = "", *, code: int | None = None) -> bool:
         """Close the run."""
-        self._set_state(state, error=error, exit_code=code, pid=None)
+        if not self._set_state(state, error=error, exit_code=code, pid=None):
+            raise Lost
         return False
 
-    def _set_state(self, state: str, **fields: Any) -> None:
+    def _set_state(self, state: str, *, where: dict[str, Any] | None = None, **fields: Any) -> bool:
         def write() -> bool:
             with transaction.atomic():
-                rows = Run.objects.held(self.run)
+                rows = Run.objects.held(self.run).filter(**where or {})
                 return set_state(self.run, state, rows=rows, **fields)
 
-        if not self.patiently(write):
-            raise Lost
+        return self.patiently(write)
 
 
 def check_disk(directory: Path) -> None:

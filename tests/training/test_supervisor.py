@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -182,6 +183,21 @@ def test_a_cancelled_process_that_does_not_listen_is_killed(
     thread.join()
     run.refresh_from_db()
     assert (run.state, run.exit_code) == ("cancelled", -signal.SIGKILL)
+
+
+def test_a_cancel_while_the_worker_stops_closes_the_run(
+    run: Run, supervise: Supervise, behave: Behave
+) -> None:
+    behave(pause=0.5, steps=20)
+    thread = in_background(run, supervise)
+    wait_for((run.directory / "trace.txt").exists)
+    supervisor.stopping.set()  # the supervisor waits for the end of a step now
+    time.sleep(0.1)
+    assert rounds.cancel(Round.objects.get(pk=run.round_id))
+    thread.join()
+    run.refresh_from_db()
+    assert (run.state, run.error) == ("cancelled", "Cancelled.")
+    assert Round.objects.get(pk=run.round_id).state == "cancelled"
 
 
 def test_a_queued_round_is_cancelled_at_once(run: Run) -> None:
