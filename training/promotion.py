@@ -52,10 +52,24 @@ def judge(version: ModelVersion, config: dict[str, Any]) -> None:
         version.note = "Not promoted. " + "; ".join(failed) + "."
     elif version.project.promotion == "human":
         version.note = "Passed every gate; an admin decides."
+    elif (rival := _in_use_instead(version)) is not None:
+        version.note = (
+            f"Passed every gate against {version.parent or 'its parent'}, but {rival} is in use "
+            "now; an admin decides."
+        )
     version.save(update_fields=["gates", "note"])
     if not version.note:
         promote(version)
     _promote_reward_model(version, gates)
+
+
+def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
+    """A promoted policy that the candidate was not compared with.
+
+    An old round that was retried, or a change by hand while the round ran.
+    """
+    promoted = ModelVersion.objects.policies().promoted().filter(project=version.project_id)
+    return promoted.exclude(pk=version.parent_id).first()
 
 
 def _promote_reward_model(policy: ModelVersion, gates: list[engine.Gate]) -> None:
@@ -72,7 +86,7 @@ def promote(version: ModelVersion, *, by: User | None = None) -> None:
     Also by hand, for a policy that did not pass a gate.
 
     Raises:
-        NotPromotable: it was demoted by people's votes, or is current already.
+        NotPromotable: it is current already.
     """
     with transaction.atomic():
         current = _lock(version).promoted()

@@ -104,6 +104,20 @@ def test_where_people_promote_a_good_policy_waits(
     assert (new.state, new.note) == ("promoted", "Promoted by root.")
 
 
+def test_a_policy_that_was_not_compared_with_the_one_in_use_waits_for_an_admin(
+    candidate: Callable[..., ModelVersion], root: User
+) -> None:
+    """An old round that failed is retried after a later one brought a better policy."""
+    late, current = candidate(1), candidate(2)
+    promotion.judge(current, CONFIG)
+    promotion.judge(late, CONFIG)
+    current.refresh_from_db()
+    assert (late.state, current.state) == ("candidate", "promoted")
+    assert "against policy-0, but policy-2 is in use now; an admin decides" in late.note
+    promotion.promote(late, by=root)
+    assert late.state == "promoted"
+
+
 def test_an_admin_may_promote_what_failed_a_gate(
     starter: ModelVersion, candidate: Callable[..., ModelVersion], root: User
 ) -> None:
