@@ -67,7 +67,8 @@ def completion_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 def response_text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """Return sampled tokens as the text that people read and reward models score."""
     text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return str(text).strip()
+    # Byte-level vocabularies can spell NUL, which PostgreSQL stores in no text.
+    return str(text).replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
 
 
 def turn_end(tokenizer: Tokenizer) -> int:

@@ -44,6 +44,13 @@ def test_a_sampled_reply_and_its_text_are_scored_on_the_same_tokens():
     assert chat.full_ids(words, CHAT, text, max_length=200)[0] == prompt + sampled
 
 
+def test_a_sampled_nul_becomes_a_character_that_every_database_stores():
+    words = tiny.tokenizer()
+    sampled = words.encode("a\0b", add_special_tokens=False)
+    assert words.decode(sampled) == "a\0b"
+    assert chat.response_text(words, sampled) == "a\N{REPLACEMENT CHARACTER}b"
+
+
 def test_a_full_chat_equals_what_the_template_renders_up_to_its_last_newline():
     words = tiny.tokenizer()
     rendered = words.apply_chat_template(
