@@ -138,7 +138,7 @@ class Migration(migrations.Migration):
                 ('votes', models.CharField(choices=[('consensus', 'Two votes, a third when they disagree'), ('single', 'One vote per pair, a sample of pairs with two')], default='consensus', max_length=12)),
                 ('overlap_share', models.FloatField(default=0.15, help_text='With one vote per pair: the share of pairs that get two, to measure agreement.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
                 ('random_share', models.FloatField(default=0.3, help_text='Share of pairs offered in random order. Honest estimates come from these.', validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(1.0)])),
-                ('lease_seconds', models.PositiveIntegerField(default=600, help_text='How long a pair stays reserved for the person who looks at it.', validators=[django.core.validators.MinValueValidator(30)])),
+                ('lease_seconds', models.PositiveIntegerField(default=600, help_text='How long a pair stays reserved for the person who looks at it.', validators=[django.core.validators.MinValueValidator(30), django.core.validators.MaxValueValidator(604800)])),
                 ('round_after', models.PositiveIntegerField(default=100, help_text='Start a round when this many pairs were resolved since the last; 0 is never.')),
                 ('round_schedule', models.CharField(blank=True, help_text='Cron expression, for example 0 3 * * *.', max_length=60)),
                 ('promotion', models.CharField(choices=[('auto', 'Promote a policy that passes every gate'), ('human', 'An admin promotes by hand')], default='auto', max_length=8)),

@@ -12,6 +12,9 @@ from django.urls import reverse
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+LONGEST_LEASE = 7 * 24 * 3600
+"""Seconds. Longer ones keep pairs from everybody else, and end beyond the calendar."""
+
 
 class ProjectQuerySet(models.QuerySet["Project"]):
     def for_user(self, user: User, role: str = "annotator") -> ProjectQuerySet:
@@ -56,7 +59,7 @@ class Project(models.Model):
     )
     lease_seconds = models.PositiveIntegerField(
         default=600,
-        validators=[MinValueValidator(30)],
+        validators=[MinValueValidator(30), MaxValueValidator(LONGEST_LEASE)],
         help_text="How long a pair stays reserved for the person who looks at it.",
     )
     round_after = models.PositiveIntegerField(

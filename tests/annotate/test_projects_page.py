@@ -138,6 +138,7 @@ def test_an_admin_changes_settings(client_for: ClientFor, zed: User, project: Pr
         ("random_share", "1.5"),
         ("overlap_share", "-0.1"),
         ("lease_seconds", "5"),
+        ("lease_seconds", "1000000000000"),
         ("round_schedule", "at night"),
         ("promotion", "never"),
         ("name", ""),
