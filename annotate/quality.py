@@ -23,7 +23,6 @@ from annotate.models import Assignment, Pair, Project
 STREAMS = ("random", "all")
 ENOUGH_RANDOM = 200
 """Pairs the random stream must hold before it is the default."""
-OUTSIDE = (Pair.Kind.GOLD, Pair.Kind.RETEST)
 
 # Standing votes in the order they were cast, numbered within their pair.
 _VOTES = """
@@ -131,7 +130,7 @@ def summary(project: Project) -> Summary:
     """Counts of pairs and votes, from the pairs' own counters."""
     votes = F("n_a") + F("n_b") + F("n_tie")
     settled = Q(state__in=(Pair.State.RESOLVED, Pair.State.ADJUDICATE))
-    found = project.pairs.exclude(kind__in=OUTSIDE).aggregate(
+    found = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).aggregate(
         open=Count("id", filter=Q(state=Pair.State.OPEN)),
         resolved=Count("id", filter=Q(state=Pair.State.RESOLVED)),
         adjudicate=Count("id", filter=Q(state=Pair.State.ADJUDICATE)),
@@ -201,7 +200,7 @@ def hardest(project: Project, *, n: int = 10) -> QuerySet[Pair]:
     votes = F("n_a") + F("n_b") + F("n_tie")
     squares = F("n_a") * F("n_a") + F("n_b") * F("n_b") + F("n_tie") * F("n_tie")
     return (
-        project.pairs.exclude(kind__in=OUTSIDE)
+        project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS)
         .annotate(total=votes)
         .filter(total__gte=2)
         .annotate(

@@ -19,7 +19,6 @@ from annotate.models.content import Messages
 PARTS = ("trl", "ties")
 BATCH = 500
 VOTE = ("pair_id", "seq", "choice", "strength", "surplus")
-OUTSIDE_LABELS = (Pair.Kind.GOLD, Pair.Kind.RETEST)
 SPEAKERS = {"user": "Human", "assistant": "Assistant", "system": "System"}
 
 
@@ -60,7 +59,7 @@ def lines(
 def _judged(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]:
     """Every labelled pair of the version with its verdict, in pair order."""
     outside = set(
-        version.project.pairs.filter(kind__in=OUTSIDE_LABELS).values_list("id", flat=True)
+        version.project.pairs.filter(kind__in=Pair.OUTSIDE_LABELS).values_list("id", flat=True)
     )
     votes = votes_in(version, include_simulated=include_simulated, columns=VOTE)
     for pair_id, group in groupby(votes.iterator(chunk_size=2000), key=lambda vote: vote[0]):

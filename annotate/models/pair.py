@@ -26,6 +26,9 @@ class Pair(models.Model):
         GOLD = "gold", "Gold"
         RETEST = "retest", "Retest"
 
+    OUTSIDE_LABELS = (Kind.GOLD, Kind.RETEST)
+    """They measure annotators: no labels, no agreement, no preference rows."""
+
     class State(models.TextChoices):
         OPEN = "open", "Open"
         RESOLVED = "resolved", "Resolved"

@@ -21,6 +21,7 @@ from annotate.models import Label, Pair
 
 COLUMNS = (
     "id",
+    "kind",
     "state",
     "n_a",
     "n_b",
@@ -42,6 +43,7 @@ class Places:
     """The columns of a pair that decide what happens to it."""
 
     id: int
+    kind: str
     state: str
     n_a: int
     n_b: int
@@ -124,6 +126,8 @@ def settle(places: Places, *, voted: bool, now: datetime | None = None) -> None:
         changed |= {"state": state, "resolved_at": (now or timezone.now()) if done else None}
     if changed:
         Pair.objects.filter(pk=places.id).update(**changed)
+    if places.kind in Pair.OUTSIDE_LABELS:
+        return
     if state != Pair.State.OPEN and voted:
         labels.refresh(Pair(pk=places.id))
     elif state == Pair.State.OPEN and places.state != Pair.State.OPEN:

@@ -167,6 +167,27 @@ def test_evaluation_pairs_go_first_to_three_and_to_five_at_most(
     assert queue.next_pair(project, people[5]) is None
 
 
+@pytest.mark.parametrize("kind", ["gold", "retest"])
+def test_a_pair_that_measures_annotators_resolves_without_a_label(
+    project: Project, make_pairs: MakePairs, vote: Vote, kind: str
+) -> None:
+    (pair,) = make_pairs(1, kind=kind)
+    for user in crowd(project, pair.wanted):
+        vote(user, "a")
+    pair.refresh_from_db()
+    assert pair.state == "resolved"
+    assert not Label.objects.exists()
+
+
+def test_a_retest_is_offered_to_its_person_alone(
+    project: Project, make_pairs: MakePairs, ann: User, ben: User
+) -> None:
+    (pair,) = make_pairs(1, kind="retest", only_for=ann)
+    assert queue.next_pair(project, ben) is None
+    offered = queue.next_pair(project, ann)
+    assert offered is not None and offered.pair == pair
+
+
 def test_the_same_vote_again_is_replayed(make_pairs: MakePairs, vote: Vote, ann: User) -> None:
     (pair,) = make_pairs(1)
     first = vote(ann, "a", strength=3)
