@@ -7,7 +7,7 @@ from typing import Any
 from croniter import croniter
 from django import forms
 from django.contrib.auth import get_user_model
-from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.forms import UserCreationForm
 from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
@@ -150,7 +150,7 @@ class InvitationForm(forms.ModelForm):
         help_texts = {"note": "Whom the link is for. Only admins see it."}
 
 
-class NewAccountForm(BaseUserCreationForm):
+class NewAccountForm(UserCreationForm):
     """An account made by accepting an invitation."""
 
     class Meta:

@@ -47,7 +47,8 @@ def run(
 
 def join(project: Project, person: Colleague) -> Member:
     """Give the simulated person an account nobody can sign in to, and a place in the project."""
-    user, created = User.objects.get_or_create(username=f"simulated-{slugify(person.name)}")
+    # No person can take the name: the sign-up form refuses the slash.
+    user, created = User.objects.get_or_create(username=f"simulated/{slugify(person.name)}")
     if created:
         user.first_name, _, user.last_name = person.name.partition(" ")
         user.set_unusable_password()

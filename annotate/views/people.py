@@ -58,6 +58,8 @@ def member(request: HttpRequest, slug: str, member_id: int) -> HttpResponse:
     found = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
     if found.user == request.user and not request.user.is_superuser:
         raise PermissionDenied("Another admin has to change your own place.")
+    if found.simulated:
+        raise PermissionDenied("Simulated colleagues have no account to manage.")
     if "reset" in request.POST:
         return _reset(request, project, found)
     if "active" in request.POST:

@@ -13,6 +13,8 @@ from django.utils import timezone
 
 from annotate.models import Invitation, Membership, Project
 from annotate.people import invite
+from annotate.sample.colleagues import colleague as sample_colleague
+from annotate.simulate import join
 
 PEOPLE = "/projects/desk/people/"
 INVITE = f"{PEOPLE}invite/"
@@ -79,6 +81,26 @@ def test_nobody_changes_their_own_place(client_for: ClientFor, zed: User) -> Non
     for data in ({"role": "annotator"}, {"active": "no"}):
         assert client_for(zed).post(member(zed), data).status_code == 403
     assert (place(zed).role, place(zed).active) == ("admin", True)
+
+
+def test_a_simulated_colleague_gets_no_password_and_no_role(
+    client_for: ClientFor, zed: User, project: Project
+) -> None:
+    colleague = join(project, sample_colleague(0, seed=0)).user
+    for data in ({"reset": "yes"}, {"role": "admin"}, {"active": "no"}):
+        assert client_for(zed).post(member(colleague), data).status_code == 403
+    colleague.refresh_from_db()
+    assert not colleague.has_usable_password()
+    assert (place(colleague).role, place(colleague).active) == ("annotator", True)
+
+
+def test_nobody_can_take_a_simulated_colleagues_name(
+    client: Client, zed: User, project: Project
+) -> None:
+    name = join(project, sample_colleague(0, seed=0)).user.username
+    User.objects.filter(username=name).delete()
+    client.post(link_for(project, zed), ACCOUNT | {"username": name})
+    assert not User.objects.filter(username=name).exists()
 
 
 def test_members_of_other_projects_are_out_of_reach(
@@ -166,6 +188,7 @@ def test_a_link_works_for_one_person(client: Client, zed: User, project: Project
     ("changed", "message"),
     [
         ({"username": "zed"}, "already exists"),
+        ({"username": "Zed"}, "already exists"),
         ({"password1": "password", "password2": "password"}, "too common"),
         ({"password2": "something else"}, "match"),
     ],
