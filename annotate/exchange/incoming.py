@@ -43,10 +43,8 @@ def _add_prompts(project: Project, rows: tuple[Row, ...]) -> int:
             held_out=is_held_out(sha),
         )
     with write():
-        known = project.prompts.filter(sha256__in=found).values_list("sha256", flat=True)
-        new = [found[sha] for sha in found.keys() - set(known)]
-        # Insertion order is the order of the rows, so that ids are the same on every machine.
-        new.sort(key=list(found.values()).index)
+        known = set(project.prompts.filter(sha256__in=found).values_list("sha256", flat=True))
+        new = [prompt for sha, prompt in found.items() if sha not in known]
         Prompt.objects.bulk_create(new, ignore_conflicts=True)
     return len(new)
 

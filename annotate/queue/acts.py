@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import Max
 from django.utils import timezone
 
+from annotate.datasets import JUDGEMENT
 from annotate.models import Assignment, DatasetVersion, Project, VoteRevision
 from annotate.queue import places
 from annotate.queue.ballot import STORED, locked
@@ -18,23 +19,7 @@ from annotate.queue.transaction import write
 
 State = Assignment.State
 # What a dataset version says of a vote and a later lease or vote would overwrite.
-FROZEN = (
-    "revision",
-    "choice",
-    "strength",
-    "reasons",
-    "comment",
-    "voted_at",
-    "seq",
-    "active_ms",
-    "guideline_version",
-    "surplus",
-    "simulated",
-    "stream",
-    "propensity",
-    "leased_at",
-    "frozen_from",
-)
+FROZEN = (*JUDGEMENT, "stream", "propensity", "leased_at", "frozen_from")
 
 
 def skip(user: User, token: UUID, *, reason: str = "", now: datetime | None = None) -> Assignment:
