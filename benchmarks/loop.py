@@ -136,7 +136,6 @@ def stage_seconds(folder: Path) -> Row:
 def judged(folder: Path, home: Path, seed: int) -> Row:
     """The rubric's verdict on reward model and policy, on held-out prompts."""
     import torch
-
     from transformers.utils.logging import disable_progress_bar
 
     from annotate.sample import rubric
