@@ -8,14 +8,16 @@ first_pairs  the starter's completions, from which the first pairs are made
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -161,11 +163,21 @@ def _prepare_round(run: Run) -> None:
     assert run.round is not None, "a run of kind round belongs to a round"
     project, version = run.project, run.round.dataset_version
     rows.write(run.directory / "prompts.jsonl", exchange.prompts(project))
-    preferences = exchange.preferences(
-        project, version, include_simulated=project.train_on_simulated
-    )
-    rows.write(run.directory / "preferences.jsonl", preferences)
+    voted = exchange.preferences(project, version, include_simulated=project.train_on_simulated)
+    # Without the pairs that wait, votes that come on them later could not order the queue.
+    waiting = exchange.open_pairs(project, most=OPEN_PAIRS)
+    once = _once(itertools.chain(voted, waiting))
+    rows.write(run.directory / "preferences.jsonl", once)
     write_text(run.directory / CONFIG, json.dumps(run.round.config, indent=2))
+
+
+def _once(preferences: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each pair once: open ones may have votes already."""
+    seen: set[str] = set()
+    for row in preferences:
+        if row["pair_id"] not in seen:
+            seen.add(row["pair_id"])
+            yield row
 
 
 def write_text(path: Path, text: str) -> None:
@@ -212,6 +224,8 @@ def _write_job(run: Run, job: Job) -> None:
     write_text(run.directory / CONFIG, json.dumps(to_dict(job), indent=2))
 
 
+OPEN_PAIRS = 2000
+"""Pairs without votes that a round looks at: their features cost a forward pass each."""
 CHATS = 4000
 """Chats that the sample project's starter is trained on."""
 CORPUS_SEED = 100

@@ -44,6 +44,14 @@ def preferences(
                 yield _preference(found[key], cast, people)
 
 
+def open_pairs(project: Project, *, most: int) -> Iterator[dict[str, Any]]:
+    """Rows of preferences.jsonl without votes: pairs that still want some, the best `most`."""
+    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=TEACHING)
+    found = pairs.select_related("prompt", "completion_a", "completion_b")
+    for pair in found.order_by("-priority", "pk")[:most].iterator():
+        yield _preference(pair, [], {})
+
+
 def _people(project: Project) -> dict[int, tuple[str, float]]:
     members = Membership.objects.filter(project=project)
     return {

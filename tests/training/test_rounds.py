@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connections
 
-from annotate.models import Project
+from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
 from training import jobs, promotion, rounds
 from training.models import ModelVersion, Plan, Round, Run
@@ -38,6 +38,26 @@ def test_its_inputs_are_written_from_the_frozen_version(
     make_pairs(1)
     jobs.prepare(run)
     assert (run.directory / "prompts.jsonl").read_text() == before
+
+
+def test_its_inputs_hold_the_pairs_that_wait_for_votes(
+    a_round: Round, run: Run, make_pairs: Callable[..., Any], ann: User
+) -> None:
+    """Their features are what votes between this round and the next order the queue by."""
+    best, other, started = make_pairs(3)
+    Pair.objects.filter(pk=best.pk).update(priority=1.0)
+    (measured,) = make_pairs(1, kind="evaluation")
+    vote_on([started], ann)  # resolved by now, and not in the frozen version
+    voted = Pair.objects.get(pk=a_round.project.pairs.filter(state="resolved")[0].pk)
+    Pair.objects.filter(pk=voted.pk).update(state="open")
+    run.directory.mkdir(parents=True)
+    jobs.prepare(run)
+    preferences = list(rows.read(rows.Preference, run.directory / "preferences.jsonl"))
+    waiting = [row.pair_id for row in preferences if not row.votes]
+    assert waiting == [best.key, other.key]
+    assert len(preferences) == 52
+    assert len({row.pair_id for row in preferences}) == 52
+    assert measured.key not in {row.pair_id for row in preferences}
 
 
 def test_two_starts_at_once_give_one_round(
