@@ -9,4 +9,5 @@ urlpatterns = [
     path("", include("training.urls")),
 ]
 
+handler404 = "config.middleware.not_found"
 handler500 = "config.middleware.server_error"
