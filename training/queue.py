@@ -8,7 +8,6 @@ which is in the database: installations can share a home or a database server.
 from __future__ import annotations
 
 import contextlib
-import functools
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,10 +24,22 @@ Kind = Literal["short", "gpu"]
 
 def huey(kind: Kind) -> Huey:
     """Queue of short jobs, or of training runs."""
-    return _build(kind, str(exchange.installation_id()), connection.settings_dict["NAME"])
+    key = (kind, exchange.installation_id(), str(connection.settings_dict["NAME"]))
+    if key not in _built:
+        _built[key] = _build(*key)
+    return _built[key]
 
 
-@functools.cache
+_built: dict[tuple[Kind, str, str], Huey] = {}
+
+
+def close() -> None:
+    """Close this process's connections to its queues; the next use opens new ones."""
+    for queue in _built.values():
+        queue.storage.close()
+    _built.clear()
+
+
 def _build(kind: Kind, installation: str, database: str) -> Huey:
     name = f"pairloop-{kind}-{installation}"
     options: dict[str, Any] = {

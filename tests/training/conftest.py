@@ -20,7 +20,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Assignment, Pair, Project
-from training import rounds, supervisor
+from training import queue, rounds, supervisor
 from training.models import Plan, Round, Run
 from training.supervisor import Pace
 
@@ -110,8 +110,11 @@ def supervise() -> Callable[..., Run]:
 
 
 @pytest.fixture(autouse=True)
-def not_stopping() -> None:
+def as_in_a_new_process() -> Iterator[None]:
+    """Nobody asked to stop yet, and no connection to another test's queue is left."""
     supervisor.stopping.clear()
+    yield
+    queue.close()
 
 
 class Spawned(subprocess.Popen[bytes]):
