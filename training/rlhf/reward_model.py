@@ -1,14 +1,17 @@
 """A reward model: a sequence classifier with one output, and how it reads a chat.
 
 The folder is an ordinary `AutoModelForSequenceClassification` folder. What is ours is kept in its
-config: `reward_pooling` (`mean`: the score head is applied to the mean of the reply's hidden
-states; `last`: to the last one; `own`: the classifier's own head) and `reward_max_length`.
+config: `reward_pooling` (what the linear score head reads of the reply's hidden states: `root`,
+their sum / sqrt(their number); `sum`; `mean`; `last`; or `own`, the classifier's own head) and
+`reward_max_length`.
+
 Training and scoring both read chats through `Reader`, so they see the same tokens.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +34,9 @@ from training.rlhf.models import (
 
 Score = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[float]]
 
+
+SUM_TOKENS = 32
+"""Length at which all ways of pooling over the reply have the same scale."""
 
 CARD = """# Reward model
 
@@ -121,8 +127,8 @@ class RewardModel(nn.Module):
         for row, text in enumerate(texts):
             n = len(text.ids)
             ids[row, :n], mask[row, :n] = torch.tensor(text.ids), 1
-            first = n - text.reply if self.pooling == "mean" else n - 1
-            weight[row, first:n] = 1 / (n - first)
+            first = n - (1 if self.pooling == "last" else text.reply)
+            weight[row, first:n] = _share(self.pooling, n - first)
         return ids.to(self.device), mask.to(self.device), weight.to(self.device)
 
     @torch.no_grad()
@@ -161,6 +167,13 @@ class RewardModel(nn.Module):
         self.classifier.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
         (Path(folder) / "README.md").write_text(CARD.format(pooling=self.pooling), "utf-8")
+
+
+def _share(pooling: str, tokens: int) -> float:
+    """Weight of each of a reply's tokens."""
+    if pooling == "sum":
+        return 1 / SUM_TOKENS
+    return 1 / math.sqrt(SUM_TOKENS * tokens) if pooling == "root" else 1 / tokens
 
 
 def new(base: str | Path, *, pooling: str, max_length: int, device: torch.device) -> RewardModel:

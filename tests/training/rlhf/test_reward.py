@@ -59,7 +59,7 @@ def train(
     return model, metrics, seen
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize("pooling", ["root", "sum", "mean", "last"])
 def test_it_learns_a_planted_rule(starter: Path, tmp_path: Path, pooling: Any) -> None:
     votes = world.preferences(120)
     config = RewardConfig(
@@ -126,7 +126,7 @@ def test_a_saved_model_scores_as_the_trained_one(starter: Path, tmp_path: Path) 
     again = reward_model.load(tmp_path / "model")
     assert again.score(chats, texts) == model.score(chats, texts)
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
-    assert plain.config.num_labels == 1 and plain.config.reward_pooling == "mean"
+    assert plain.config.num_labels == 1 and plain.config.reward_pooling == "root"
 
 
 def test_a_score_does_not_depend_on_the_batch_around_it(starter: Path, tmp_path: Path) -> None:
@@ -242,6 +242,19 @@ def test_held_out_figures_use_the_majority_and_count_draws(starter: Path, tmp_pa
     assert seen.pair_ids == [p.pair_id for p in inside]
     assert seen.metrics()["ties_held_out"] == 1
     assert seen.metrics()["pairs_held_out"] == len(inside) - 1
+
+
+def test_pooling_over_the_reply_decides_what_a_longer_reply_is_worth(starter: Path) -> None:
+    """Beside the mean, the sum grows with the length and the root with its square root."""
+    found = {}
+    for pooling in ("sum", "root", "mean"):
+        model = reward_model.new(starter, pooling=pooling, max_length=128, device=CPU)
+        text = model.read(world.prompts()[0].messages, "good parcel, good manual")
+        with torch.no_grad():
+            found[pooling] = model.features([text])
+    n = text.reply
+    torch.testing.assert_close(found["sum"], found["mean"] * n / 32)
+    torch.testing.assert_close(found["root"], found["mean"] * math.sqrt(n / 32))
 
 
 def test_scores_reach_ppo_on_the_scale_of_the_starters_replies() -> None:
