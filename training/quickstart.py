@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 
 from annotate import exchange
 from training import foreground, jobs, rounds
-from training.models import Plan, Run
+from training.models import ModelVersion, Plan, Run, StageResult
 from training.rlhf.config import LoraConfig, RoundConfig, sample_round_config, to_dict
 
 DECIDED_LATER = ("starter", "policy", "last_reward", "number", "seed")
@@ -62,6 +62,47 @@ def is_ready(project: Any) -> bool:
     return Run.objects.filter(project=project, kind="first_pairs", state=Run.State.DONE).exists()
 
 
+def adopt_model(project: Any, model: str) -> None:
+    """Make a model folder or hub id the project's first policy; adapters are trained on it.
+
+    A model from which nothing was made yet, perhaps misspelt, is replaced.
+
+    Raises:
+        SetupFailed: there is no such folder, or the project has another first policy.
+    """
+    path = model_path(model)
+    starter = project.model_versions.policies().filter(number=0).first()
+    if starter is not None and starter.path == path:
+        return
+    if starter is not None:
+        if StageResult.objects.filter(run__project=project).exclude(stage="starter").exists():
+            raise SetupFailed(
+                f"The first policy of {project.slug} is {starter.location}, and everything since "
+                f"was made from it. For {model}, begin another project."
+            )
+        # Its inputs name the model before.
+        Run.objects.filter(project=project, kind="first_pairs").delete()
+        ModelVersion.objects.filter(pk=starter.pk).update(path=path, run=None)
+    rounds.adopt_starter(project, path)
+    plan, created = Plan.objects.get_or_create(project=project, defaults={"config": _plan(model)})
+    if starter is not None and not created:
+        Plan.objects.filter(pk=plan.pk).update(config=_plan(model))
+
+
+def model_path(model: str) -> str:
+    """The model as it is stored: an absolute folder, or a hub id.
+
+    Raises:
+        SetupFailed: it looks like a folder and is none.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder.resolve())
+    if model[0] in "./~" or model.count("/") > 1:
+        raise SetupFailed(f"There is no model folder {model}.")
+    return model
+
+
 def ensure_starter(
     project: Any, *, seed: int, model: str, out: TextIO, program: jobs.Program | None = None
 ) -> bool:
@@ -70,11 +111,10 @@ def ensure_starter(
     Raises:
         SetupFailed
     """
-    if project.model_versions.policies().filter(number=0).exists():
-        return True
     if model:
-        folder = Path(model).expanduser()
-        rounds.adopt_starter(project, str(folder.resolve()) if folder.is_dir() else model)
+        adopt_model(project, model)
+        return True
+    if project.model_versions.policies().filter(number=0).exists():
         return True
     return _finish(project, "starter", options={"seed": seed}, out=out, program=program)
 

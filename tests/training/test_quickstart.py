@@ -105,6 +105,25 @@ def test_a_model_folder_is_taken_as_it_is_and_a_superuser_is_kept(
     assert (job.policy, job.threads) == (str(model), 0)
 
 
+def test_another_model_is_taken_until_the_first_pairs_are_there(
+    spawn: Spawn,
+    home: Path,
+    behave_all: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    model = tmp_path_factory.mktemp("model")
+    behave_all(exit={"first_pairs": 9})
+    assert spawn("quickstart", "--model", "org/misspelt").finish()[0] == 1
+    behave_all()
+    assert spawn("quickstart", "--model", str(model)).finish()[0] == 0
+    job = load(SampleJob, Run.objects.get(kind="first_pairs").directory / "config.json")
+    assert job.policy == str(model)
+    code, output = spawn("quickstart", "--model", "org/other").finish()
+    assert code == 1
+    assert f"The first policy of support-desk is {model}" in output
+    assert spawn("quickstart", "--model", str(model)).finish()[0] == 0
+
+
 def test_a_model_folder_that_is_not_there_is_an_error(db: None) -> None:
     with pytest.raises(CommandError, match=r"There is no model folder \./nowhere"):
         call_command("quickstart", "--model", "./nowhere", stdout=StringIO())

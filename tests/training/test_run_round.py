@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from annotate.models import Project
 from tests.training.conftest import Spawned, trace, wait_for
 from training import rounds
-from training.models import Round, Run
+from training.models import Plan, Round, Run, StageResult
 
 Spawn = Callable[..., Spawned]
 
@@ -68,6 +68,36 @@ def test_it_follows_a_round_that_a_worker_has(
 def test_an_unknown_project_is_named(project: Project) -> None:
     with pytest.raises(CommandError, match="nowhere"):
         call_command("run_round", "--project", "nowhere", stdout=StringIO())
+
+
+def give(model: str) -> str:
+    """What run_round --model says on a project with too few votes for a round."""
+    with pytest.raises(CommandError) as caught:
+        call_command("run_round", "--project", "desk", "--model", model, stdout=StringIO())
+    return str(caught.value)
+
+
+def test_a_first_policy_is_a_folder_wherever_the_command_runs_and_trains_adapters(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "There is no model folder ./modle" in give("./modle")
+    assert not project.model_versions.exists()
+    give("./model")
+    assert project.model_versions.get().location == str(tmp_path / "model")
+    assert Plan.objects.get().config["reward"]["lora"]["r"] > 0
+
+
+def test_a_first_policy_is_replaced_until_something_was_made_from_it(project: Project) -> None:
+    give("org/misspelt")
+    give("org/right")
+    assert project.model_versions.get().path == "org/right"
+    run = Run.objects.create(project=project, kind="first_pairs")
+    StageResult.objects.create(run=run, stage="first_pairs")
+    assert "is org/right, and everything since was made from it" in give("org/other")
+    assert "wants votes on at least 20 pairs" in give("org/right")
+    assert project.model_versions.get().path == "org/right"
 
 
 def test_a_project_without_votes_says_so(project: Project) -> None:

@@ -30,8 +30,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, seed: int, model: str, **options: Any) -> None:
         begun = time.monotonic()
-        if model and model[0] in "./~" and not os.path.isdir(os.path.expanduser(model)):
-            raise CommandError(f"There is no model folder {model}.")
+        try:
+            self.set_up(begun, seed=seed, model=model)
+        except quickstart.SetupFailed as error:
+            raise CommandError(str(error)) from error
+
+    def set_up(self, begun: float, *, seed: int, model: str) -> None:
+        """All steps that are not done yet."""
+        if model:
+            quickstart.model_path(model)  # before anything is written
         call_command("migrate", interactive=False, verbosity=0)
         user, password = quickstart.ensure_superuser()
         if password:
@@ -42,15 +49,14 @@ class Command(BaseCommand):
         project = quickstart.ensure_project(user, seed=seed, model=model)
         if quickstart.is_ready(project):
             self.stdout.write(f"Already set up: {exchange.queue_depth(project)} pairs are waiting.")
+            if model:
+                quickstart.adopt_model(project, model)
             return
         self.stdout.write("Setting up the sample project; killing this loses nothing.")
         self.stdout.flush()
         given = {"seed": seed, "model": model, "out": self.stdout}
-        try:
-            done = quickstart.ensure_starter(project, **given)
-            done = done and quickstart.ensure_first_pairs(project, **given)
-        except quickstart.SetupFailed as error:
-            raise CommandError(str(error)) from error
+        done = quickstart.ensure_starter(project, **given)
+        done = done and quickstart.ensure_first_pairs(project, **given)
         if not done:
             self.stdout.write("Stopped. Run the command again to go on.")
             sys.exit(130)

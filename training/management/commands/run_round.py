@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
-from training import foreground, rounds
+from training import foreground, quickstart, rounds
 from training.models import Round, Run
 
 
@@ -30,7 +30,10 @@ class Command(BaseCommand):
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
         if options["model"]:
-            rounds.adopt_starter(found, options["model"])
+            try:
+                quickstart.adopt_model(found, options["model"])
+            except quickstart.SetupFailed as error:
+                raise CommandError(str(error)) from error
         run = self.live_or_new(found, options["seed"])
         state = foreground.follow(run, out=self.stdout)
         self.report(run)
