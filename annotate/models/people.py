@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F, Q
 from django.utils import timezone
 
 from annotate.models.project import Project
@@ -62,8 +63,20 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         return self.filter(accepted_at=None, expires_at__gt=timezone.now())
 
     def for_token(self, token: str) -> InvitationQuerySet:
-        """Open invitations matching a link's token (only its hash is stored)."""
-        return self.open().filter(token_hash=hashlib.sha256(token.encode()).hexdigest())
+        """Open invitations matching a link's token (only its hash is stored).
+
+        A link ends with its maker's rights: else an admin who was put out could come back by it.
+        """
+        admin = Q(
+            created_by__memberships__project=F("project"),
+            created_by__memberships__active=True,
+            created_by__memberships__role=Role.ADMIN,
+        )
+        return self.open().filter(
+            admin | Q(created_by__is_superuser=True),
+            created_by__is_active=True,
+            token_hash=hashlib.sha256(token.encode()).hexdigest(),
+        )
 
 
 class Invitation(models.Model):

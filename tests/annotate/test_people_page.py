@@ -228,6 +228,24 @@ def test_a_link_does_not_bring_a_deactivated_member_back(
     assert (place(ann).active, place(ann).role) == (False, "annotator")
 
 
+@pytest.mark.parametrize("change", [{"active": False}, {"role": "reviewer"}])
+def test_a_link_ends_with_the_rights_of_the_admin_who_made_it(
+    client: Client, zed: User, project: Project, change: dict[str, object]
+) -> None:
+    link = link_for(project, zed, "admin")
+    Membership.objects.filter(user=zed).update(**change)
+    assert client.get(link).status_code == 404
+    assert client.post(link, ACCOUNT).status_code == 404
+    assert not User.objects.filter(username="nora").exists()
+
+
+def test_a_superusers_link_needs_no_membership(
+    client: Client, root: User, project: Project
+) -> None:
+    link = link_for(project, root)
+    assert client.get(link).status_code == 200
+
+
 def test_expired_revoked_and_made_up_links_do_not_work(
     client: Client, client_for: ClientFor, zed: User, project: Project
 ) -> None:
