@@ -1,0 +1,101 @@
+"""Every address of the product, for everybody who must not come in. A new address fails here
+until somebody has said who may open it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import get_resolver, reverse
+
+from annotate.models import Project
+from annotate.models.people import Role
+
+PUBLIC = {
+    *("livez", "readyz", "login", "logout", "enter", "invitation"),
+    *("api-schema", "api-docs"),
+}
+SIGNED_IN = {
+    *("home", "password", "projects", "project-new"),
+    # A person's own places, in whatever project: tests/annotate/test_permissions.py.
+    *("api-vote", "api-skip", "api-undo"),
+}
+ANNOTATOR = {"label", "vote", "skip", "undo", "guidelines", "api-next"}
+REVIEWER = {
+    *("quality", "data", "rounds", "rounds-progress"),
+    *("round", "round-progress", "round-curves", "models"),
+    *("api-agreement", "api-rounds", "api-models"),
+}
+ADMIN = {
+    *("import", "export", "project-settings", "project-archive"),
+    *("people", "invite", "revoke", "member"),
+    *("round-start", "round-cancel", "round-retry", "ask-colleagues"),
+    *("model-promote", "model-retire", "api-export", "api-import"),
+}
+LOWEST = (
+    dict.fromkeys(ANNOTATOR, Role.ANNOTATOR)
+    | dict.fromkeys(REVIEWER, Role.REVIEWER)
+    | dict.fromkeys(ADMIN, Role.ADMIN)
+)
+VALUES: dict[str, object] = {"slug": "desk", "token": UUID(int=7)}
+TOO_LOW = [
+    (name, who)
+    for name, role in sorted(LOWEST.items())
+    for who, own in (("ann", Role.ANNOTATOR), ("olga", Role.REVIEWER))
+    if own not in Role.at_least(role)
+]
+
+
+def patterns() -> Iterator[tuple[str, list[str]]]:
+    """(name, names of the parameters) of every address."""
+    found = [get_resolver()]
+    while found:
+        for pattern in found.pop().url_patterns:
+            if hasattr(pattern, "url_patterns"):
+                found.append(pattern)
+            else:
+                yield pattern.name, list(pattern.pattern.converters)
+
+
+PARAMETERS = dict(patterns())
+
+
+def answers(client: Client, name: str) -> list[HttpResponse]:
+    path = reverse(name, kwargs={key: VALUES.get(key, 1) for key in PARAMETERS[name]})
+    return [client.get(path), client.post(path)]
+
+
+def codes(client: Client, name: str) -> set[int]:
+    return {answer.status_code for answer in answers(client, name)}
+
+
+def test_somebody_has_said_who_may_open_each_address() -> None:
+    assert set(PARAMETERS) == PUBLIC | SIGNED_IN | set(LOWEST)
+    assert {name for name, keys in PARAMETERS.items() if "slug" in keys} == set(LOWEST)
+
+
+@pytest.mark.parametrize("name", sorted(SIGNED_IN | set(LOWEST)))
+def test_a_visitor_gets_nowhere(client: Client, project: Project, name: str) -> None:
+    for answer in answers(client, name):
+        sent_to = answer.headers.get("Location", "")
+        assert answer.status_code == 401 or sent_to.startswith("/accounts/login/?next=")
+
+
+@pytest.mark.parametrize("name", sorted(LOWEST))
+def test_a_stranger_finds_nothing_in_a_project(
+    client_for: Callable[[User], Client], eve: User, project: Project, name: str
+) -> None:
+    found = codes(client_for(eve), name)
+    assert found <= {404, 405} and 404 in found
+
+
+@pytest.mark.parametrize(("name", "who"), TOO_LOW)
+def test_a_member_stays_below_their_role(
+    client_for: Callable[[User], Client], request: pytest.FixtureRequest, name: str, who: str
+) -> None:
+    found = codes(client_for(request.getfixturevalue(who)), name)
+    assert found <= {403, 405} and 403 in found
