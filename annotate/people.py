@@ -41,10 +41,11 @@ def invite(project: Project, invitation: Invitation, *, by: User) -> str:
 
 
 def accept(invitation: Invitation, user: User) -> bool:
-    """Let `user` in, once. False when somebody else used the link a moment ago.
+    """Let `user` in, once. False when they stay out; the caller then rolls back.
 
-    A member's role is raised, never lowered. Who was deactivated stays out: a link left over
-    from before must not undo an admin's decision.
+    That is when somebody else used the link a moment ago, and for who was deactivated: a link
+    left over from before must not undo an admin's decision. A member's role is raised, never
+    lowered.
     """
     used = Invitation.objects.open().filter(pk=invitation.pk)
     if not used.update(accepted_by=user, accepted_at=timezone.now()):
@@ -52,7 +53,9 @@ def accept(invitation: Invitation, user: User) -> bool:
     place, created = Membership.objects.get_or_create(
         project=invitation.project, user=user, defaults={"role": invitation.role}
     )
-    if not created and place.active and invitation.role in Role.at_least(place.role):
+    if not place.active:
+        return False
+    if not created and invitation.role in Role.at_least(place.role):
         place.role = invitation.role
         place.save(update_fields=["role"])
     return True

@@ -224,8 +224,10 @@ def test_a_link_does_not_bring_a_deactivated_member_back(
     client_for: ClientFor, ann: User, zed: User, project: Project
 ) -> None:
     Membership.objects.filter(user=ann).update(active=False)
-    client_for(ann).post(link_for(project, zed, "admin"))
+    response = client_for(ann).post(link_for(project, zed, "admin"))
+    assert response.status_code == 404
     assert (place(ann).active, place(ann).role) == (False, "annotator")
+    assert Invitation.objects.open().exists(), "somebody else can still use it"
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"role": "reviewer"}])
