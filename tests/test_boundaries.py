@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STACK = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "crowdkit")
-TORCH_FREE = ("config", "rows", "rundir", "round", "acquire")
+TORCH_FREE = ("config", "configfile", "rows", "rundir", "round", "acquire")
 # The engine's doors for the Django side; rundir is reached through round.
 DOORS = ("config", "rows", "round", "acquire")
 

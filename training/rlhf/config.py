@@ -1,31 +1,16 @@
 """Every setting of the engine, as frozen dataclasses that read and write JSON or YAML.
 
-Torch-free: the web side shows and edits these. Unknown keys and wrong types are errors,
-because a misspelt setting that is silently ignored costs a training run.
+Torch-free: the web side shows and edits these. How they are read is in `configfile`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import types
-import typing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import yaml
+from training.rlhf.configfile import ConfigError, dump, from_dict, load, require, to_dict
 
-T = TypeVar("T")
-
-
-class ConfigError(ValueError):
-    """A setting has an unknown name, a wrong type or an impossible value."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
+__all__ = ["ConfigError", "dump", "from_dict", "load", "to_dict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +23,7 @@ class LoraConfig:
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
 
     def __post_init__(self) -> None:
-        _require(self.r >= 1, "lora.r must be at least 1")
+        require(self.r >= 1, "lora.r must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +109,8 @@ class RewardConfig:
     checkpoint_every: int = 20
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 1, "reward.batch_size must be at least 1")
-        _require(0 < self.slice_share < 1, "reward.slice_share must lie in (0, 1)")
+        require(self.batch_size >= 1, "reward.batch_size must be at least 1")
+        require(0 < self.slice_share < 1, "reward.slice_share must lie in (0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,24 +165,24 @@ class PPOConfig:
     checkpoint_every: int = 4
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.batch_size % self.minibatch_size == 0,
             "ppo.batch_size must be a multiple of ppo.minibatch_size",
         )
-        _require(
+        require(
             self.minibatch_size % self.gradient_accumulation == 0,
             "ppo.minibatch_size must be a multiple of ppo.gradient_accumulation",
         )
-        _require(
+        require(
             0 < self.lam <= 1 and 0 < self.gamma <= 1, "ppo.gamma and ppo.lam must lie in (0, 1]"
         )
-        _require(self.temperature > 0, "ppo.temperature must be positive")
-        _require(
+        require(self.temperature > 0, "ppo.temperature must be positive")
+        require(
             min(self.updates, self.batch_size, self.gradient_accumulation, self.epochs) >= 1,
             "ppo.updates, batch_size, gradient_accumulation and epochs must be at least 1",
         )
-        _require(self.max_new_tokens >= 1, "ppo.max_new_tokens must be at least 1")
-        _require(
+        require(self.max_new_tokens >= 1, "ppo.max_new_tokens must be at least 1")
+        require(
             self.dtype != "float16" or self.lora is not None,
             "ppo.dtype float16 needs ppo.lora: full training in it loses small gradients",
         )
@@ -391,81 +376,3 @@ def sample_round_config(
         # that this reward model, which has seen so little, likes curt replies.
         ppo=PPOConfig(updates=32, kl_coef=0.3),
     )
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Return a config as plain JSON-ready data."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))  # type: ignore[no-any-return]
-
-
-def from_dict(cls: type[T], data: dict[str, Any], *, where: str = "") -> T:
-    """Build a config from plain data.
-
-    Raises:
-        ConfigError: an unknown key, a wrong type or an impossible value, named by its path.
-    """
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(data) - set(hints))
-    if unknown:
-        raise ConfigError(f"{where or cls.__name__}: unknown setting {', '.join(unknown)}")
-    values = {
-        key: _coerce(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in data.items()
-    }
-    return cls(**values)
-
-
-def _coerce(hint: Any, value: Any, where: str) -> Any:
-    """Check `value` against a type hint of one of the dataclasses above."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return _coerce_union(args, value, where)
-    if origin is Literal:
-        _require(value in args, f"{where} must be one of {', '.join(map(str, args))}")
-        return value
-    if origin is tuple:
-        _require(isinstance(value, list | tuple), f"{where} must be a list")
-        return tuple(_coerce(args[0], item, where) for item in value)
-    if dataclasses.is_dataclass(hint):
-        _require(isinstance(value, dict), f"{where} must be a mapping")
-        return from_dict(typing.cast("type[Any]", hint), value, where=where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
-        try:
-            return float(value)
-        except ValueError:
-            raise ConfigError(f"{where} must be a number, not {value!r}") from None
-    _require(type(value) is hint, f"{where} must be {hint.__name__}, not {type(value).__name__}")
-    return value
-
-
-def _coerce_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in args:
-        return None
-    options = [arg for arg in args if arg is not type(None)]
-    for option in options[:-1]:
-        try:
-            return _coerce(option, value, where)
-        except ConfigError:
-            continue
-    return _coerce(options[-1], value, where)
-
-
-def load(cls: type[T], path: str | Path) -> T:
-    """Read a config from a YAML or JSON file.
-
-    Raises:
-        ConfigError: the file cannot be read, or `from_dict` refuses its content.
-    """
-    try:
-        data = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings")
-    return from_dict(cls, data)
-
-
-def dump(config: Any, path: str | Path) -> None:
-    """Write a config as JSON."""
-    Path(path).write_text(json.dumps(to_dict(config), indent=2) + "\n", "utf-8")

@@ -1,0 +1,106 @@
+"""Plain data to frozen dataclasses and back, by their type hints.
+
+Unknown keys and wrong types are errors, because a misspelt setting that is silently ignored
+costs a training run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A setting has an unknown name, a wrong type or an impossible value."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ConfigError with this message unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a config as plain JSON-ready data."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))  # type: ignore[no-any-return]
+
+
+def from_dict(cls: type[T], data: dict[str, Any], *, where: str = "") -> T:
+    """Build a config from plain data.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or an impossible value, named by its path.
+    """
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise ConfigError(f"{where or cls.__name__}: unknown setting {', '.join(unknown)}")
+    values = {
+        key: _coerce(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in data.items()
+    }
+    return cls(**values)
+
+
+def _coerce(hint: Any, value: Any, where: str) -> Any:
+    """Check `value` against a type hint of one of the dataclasses above."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _coerce_union(args, value, where)
+    if origin is Literal:
+        require(value in args, f"{where} must be one of {', '.join(map(str, args))}")
+        return value
+    if origin is tuple:
+        require(isinstance(value, list | tuple), f"{where} must be a list")
+        return tuple(_coerce(args[0], item, where) for item in value)
+    if dataclasses.is_dataclass(hint):
+        require(isinstance(value, dict), f"{where} must be a mapping")
+        return from_dict(typing.cast("type[Any]", hint), value, where=where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+        try:
+            return float(value)
+        except ValueError:
+            raise ConfigError(f"{where} must be a number, not {value!r}") from None
+    require(type(value) is hint, f"{where} must be {hint.__name__}, not {type(value).__name__}")
+    return value
+
+
+def _coerce_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in args:
+        return None
+    options = [arg for arg in args if arg is not type(None)]
+    for option in options[:-1]:
+        try:
+            return _coerce(option, value, where)
+        except ConfigError:
+            continue
+    return _coerce(options[-1], value, where)
+
+
+def load(cls: type[T], path: str | Path) -> T:
+    """Read a config from a YAML or JSON file.
+
+    Raises:
+        ConfigError: the file cannot be read, or `from_dict` refuses its content.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text("utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings")
+    return from_dict(cls, data)
+
+
+def dump(config: Any, path: str | Path) -> None:
+    """Write a config as JSON."""
+    Path(path).write_text(json.dumps(to_dict(config), indent=2) + "\n", "utf-8")
