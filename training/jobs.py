@@ -116,7 +116,7 @@ def was_interrupted(run: Run, code: int) -> bool:
 def explain(run: Run, code: int) -> str:
     """Say in words how a process ended."""
     found = engine.RunDirectory(run.directory).error()
-    if code == engine.FAILED and found:
+    if code in (engine.FAILED, engine.USAGE) and found:
         titles = {stage.name: stage.title for stage in engine.STAGES}
         stage = found.get("stage", "")
         return f"{titles.get(stage, stage or 'Start')}: {found.get('error', 'failed')}"

@@ -139,7 +139,7 @@ def review(version: ModelVersion) -> bool:
         return False
     rate = (wins + ties / 2) / n
     low, high = wilson(rate, n)
-    human = {"wins": wins, "losses": losses, "ties": ties}
+    human: dict[str, float] = {"wins": wins, "losses": losses, "ties": ties}
     human |= {"win_rate": rate, "win_rate_low": low, "win_rate_high": high}
     if version.metrics.get("human") != human:
         version.metrics = version.metrics | {"human": human}

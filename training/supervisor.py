@@ -275,8 +275,9 @@ class Supervision:
             with transaction.atomic():
                 Run.objects.write(self.run, fence=self.run.fence, **fields)
                 store_metrics(self.run, metrics)
-        for line in lines if self.listener else []:
-            self.listener(line)
+        if self.listener is not None:
+            for line in lines:
+                self.listener(line)
 
     def patiently(self, action: Callable[[], T]) -> T:
         """Repeat `action` while the database does not answer and the lease lasts."""

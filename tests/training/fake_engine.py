@@ -43,9 +43,9 @@ def main(arguments: list[str]) -> int:
         return 4
     except Locked:
         return 75
-    except RuntimeError as error:
+    except (RuntimeError, LookupError) as error:
         run.fail("train_policy", error, "no traceback")
-        return 1
+        return 1 if isinstance(error, RuntimeError) else 2
     return 0
 
 
@@ -81,6 +81,8 @@ def run_stage(run: RunDirectory, stage: str, how: dict[str, Any]) -> None:
     if stage in how["exit"]:
         if how["exit"][stage] == 1:
             raise RuntimeError("CUDA out of memory")
+        if how["exit"][stage] == 2:
+            raise LookupError("there is no model")
         sys.exit(how["exit"][stage])
     write(stage, run, run.partial(stage))
     run.publish(stage, run.meta(stage, {}, {}, METRICS.get(stage, {})))

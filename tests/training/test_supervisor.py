@@ -121,6 +121,7 @@ def test_a_run_that_dies_every_time_fails_after_its_attempts(
     ("code", "error"),
     [
         (1, "Improve policy: RuntimeError: CUDA out of memory"),
+        (2, "Improve policy: LookupError: there is no model"),
         (0, "The process ended without finishing its stages."),
         (9, "The process ended with exit code 9: fake engine, fence 1"),
     ],
