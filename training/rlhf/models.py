@@ -84,7 +84,7 @@ def load_causal(
         revision: commit or tag of a hub id.
 
     Raises:
-        ModelError: a local folder without a model, or an adapter without its base.
+        ModelError: nothing to load there, or an adapter without its base.
     """
     base = adapter_base(path)
     if base is not None:
@@ -92,13 +92,17 @@ def load_causal(
         merged = attach_adapter(trunk, path).merge_and_unload()
         return merged.requires_grad_(True).eval()  # PEFT leaves the trunk frozen
     _check_folder(path)
-    model = AutoModelForCausalLM.from_pretrained(
-        str(path),
-        revision=revision,
-        dtype=getattr(torch, dtype),
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(path),
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())  # one line, because logs are read by their last
+        raise ModelError(f"{path} cannot be loaded as a policy: {reason}") from error
     return model.to(device).eval()
 
 
