@@ -94,11 +94,14 @@ def fit_rewards(
 ) -> dict[str, float]:
     """Write `out`/model, `out`/judge and `out`/heldout.jsonl; the metrics of both models."""
 
-    def fit(name: str, *, first: bool) -> tuple[RewardModel, dict[str, float]]:
+    def fit(name: str, *, before: int) -> tuple[RewardModel, dict[str, float]]:
+        first = not before
+
         def report(done: int, total: int, metrics: dict[str, float]) -> None:
             prefix = "" if first else "judge_"
             named = {f"{prefix}{key}": value for key, value in metrics.items()}
-            work.report(done + (0 if first else total), 2 * total, named)
+            # The judge, with fewer distinct pairs, may take fewer steps than the first model.
+            work.report(before + done, 2 * total if first else before + total, named)
 
         return reward.train(
             base,
@@ -113,9 +116,9 @@ def fit_rewards(
             resample=not first,
         )
 
-    model, metrics = fit("model", first=True)
+    model, metrics = fit("model", before=0)
     seen = reward.held_out(model, preferences)
-    judge, _ = fit("judge", first=False)
+    judge, _ = fit("judge", before=int(metrics["steps"]))
     rows.write(
         out / "heldout.jsonl",
         (

@@ -103,6 +103,16 @@ def survive(run: Path, points: list[tuple[str, int]]) -> None:
         assert (run / name / "meta.json").stat().st_mtime_ns == made
 
 
+def test_the_judges_steps_come_after_those_of_the_reward_model(undisturbed: Path) -> None:
+    """Its bootstrap has fewer distinct pairs, so it takes fewer steps."""
+    lines = [m for m in RunDirectory(undisturbed).metrics() if m["stage"] == "train_reward"]
+    own = [line["step"] for line in lines if "loss" in line]
+    judges = [line["step"] for line in lines if "judge_loss" in line]
+    meta = RunDirectory(undisturbed).stage_meta("train_reward") or {}
+    assert len(own) == meta["metrics"]["steps"] > len(judges)
+    assert own + judges == list(range(1, len(lines) + 1))
+
+
 def test_a_round_that_is_killed_and_resumed_equals_an_undisturbed_one(
     tmp_path: Path, starter: Path, undisturbed: Path
 ) -> None:
