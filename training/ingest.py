@@ -109,9 +109,11 @@ def _sample(run: Run, folder: Path, metrics: dict[str, float]) -> None:
 def _propose(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     """New pairs into the queue; those of former policies that nobody has seen leave it."""
     source = _round(run).name
-    added = exchange.add_pairs(run.project, read_rows(folder / "candidates.jsonl"), source=source)
+    policy = _policy_of(run)
+    candidates = read_rows(folder / "candidates.jsonl")
+    added = exchange.add_pairs(run.project, candidates, source=source, policy=policy.name)
     # A policy that failed its gates does not displace the pairs of the one still in use.
-    if added and _policy_of(run).state == ModelVersion.State.PROMOTED:
+    if added and policy.state == ModelVersion.State.PROMOTED:
         exchange.retire_untouched(run.project, before_source=source)
 
 

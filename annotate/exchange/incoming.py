@@ -89,16 +89,18 @@ def _add_completions(project: Project, rows: tuple[Row, ...], *, source: str, po
 SAMPLING = ("seed", "temperature", "top_p", "n_tokens", "finish_reason")
 
 
-def add_pairs(project: Project, rows: Iterable[Row], *, source: str) -> int:
+def add_pairs(project: Project, rows: Iterable[Row], *, source: str, policy: str = "") -> int:
     """Add rows of candidates.jsonl to the queue; return how many were new.
+
+    A side's policy "new" becomes `policy`, the name of the model version, as in add_completions.
 
     Idempotent by the rows' keys. Two texts that read the same are no pair and left out.
     Raises UnknownRow when a prompt or completion is missing; the batches before it stay.
     """
-    return sum(_add_pairs(project, batch, source=source) for batch in batched(rows))
+    return sum(_add_pairs(project, batch, source=source, policy=policy) for batch in batched(rows))
 
 
-def _add_pairs(project: Project, rows: tuple[Row, ...], *, source: str) -> int:
+def _add_pairs(project: Project, rows: tuple[Row, ...], *, source: str, policy: str) -> int:
     completions = _by_key(project, {row["prompt_id"] for row in rows})
     sides = [row[side] for row in rows for side in ("completion_a", "completion_b")]
     _none_missing("completion", set(sides) - completions.keys())
@@ -106,7 +108,7 @@ def _add_pairs(project: Project, rows: tuple[Row, ...], *, source: str) -> int:
     for row in rows:
         a, b = completions[row["completion_a"]], completions[row["completion_b"]]
         if _reads(a) != _reads(b):
-            found.setdefault(row["key"], _pair(project, row, a, b, source=source))
+            found.setdefault(row["key"], _pair(project, row, a, b, source=source, policy=policy))
     with write():
         known = set(project.pairs.filter(key__in=found).values_list("key", flat=True))
         new = [pair for key, pair in found.items() if key not in known]
@@ -121,8 +123,11 @@ def _by_key(project: Project, prompt_ids: set[str]) -> dict[str, Completion]:
     return {completion_key(one.prompt_sha256, one.text): one for one in completions}
 
 
-def _pair(project: Project, row: Row, a: Completion, b: Completion, *, source: str) -> Pair:
+def _pair(
+    project: Project, row: Row, a: Completion, b: Completion, *, source: str, policy: str
+) -> Pair:
     quota = Pair.quota(project, row.get("kind", Pair.Kind.NORMAL), key=row["key"])
+    names = {"new": policy, "starter": "starter"}
     return Pair(
         project=project,
         prompt_id=a.prompt_id,
@@ -132,6 +137,8 @@ def _pair(project: Project, row: Row, a: Completion, b: Completion, *, source: s
         stream=row.get("stream", Pair.Stream.RANDOM),
         priority=row.get("score", 0.0),
         source=source,
+        policy_a=names.get(row.get("policy_a", ""), ""),
+        policy_b=names.get(row.get("policy_b", ""), ""),
         **quota,
     )
 

@@ -7,7 +7,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, Value
+from django.db.models.functions import Coalesce, NullIf
 
 from annotate import datasets
 from annotate.exchange.batches import batched
@@ -142,6 +143,11 @@ def votes_on(
     return {key: (total / n, n) for key, (total, n) in sums.items()}
 
 
+def _wrote(side: str) -> Coalesce:
+    """Name of the policy that wrote a side of the pair; imported pairs know it by completion."""
+    return Coalesce(NullIf(f"pair__policy_{side}", Value("")), f"pair__completion_{side}__policy")
+
+
 def evaluation_results(project: Project, *, policy: str) -> dict[str, int]:
     """wins, losses and ties of a policy on decided evaluation pairs against other policies.
 
@@ -149,11 +155,10 @@ def evaluation_results(project: Project, *, policy: str) -> dict[str, int]:
     """
     results = {"wins": 0, "losses": 0, "ties": 0}
     decided = Q(pair__state=Pair.State.RESOLVED) | Q(pair__state=Pair.State.ADJUDICATE)
-    a, b = Q(pair__completion_a__policy=policy), Q(pair__completion_b__policy=policy)
-    votes = _training_votes(project).filter(decided, (a & ~b) | (b & ~a))
-    rows = votes.filter(pair__kind=Pair.Kind.EVALUATION).values_list(
-        "pair_id", "choice", F("pair__completion_a__policy")
-    )
+    a, b = Q(wrote_a=policy), Q(wrote_b=policy)
+    votes = _training_votes(project).annotate(wrote_a=_wrote("a"), wrote_b=_wrote("b"))
+    votes = votes.filter(decided, (a & ~b) | (b & ~a))
+    rows = votes.filter(pair__kind=Pair.Kind.EVALUATION).values_list("pair_id", "choice", "wrote_a")
     by_pair = groupby(rows.order_by("pair_id", "seq"), key=itemgetter(0))
     for _, group in by_pair:
         cast = list(group)

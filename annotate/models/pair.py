@@ -53,6 +53,10 @@ class Pair(models.Model):
         help_text="How the pair got into the queue: drawn at random, or chosen by acquisition.",
     )
     source = models.CharField(max_length=40, default="import")
+    # Who wrote the sides of an evaluation pair. The completions cannot tell: a text that several
+    # policies wrote is one completion, with the name of the first.
+    policy_a = models.CharField(max_length=80, blank=True)
+    policy_b = models.CharField(max_length=80, blank=True)
     priority = models.FloatField(default=0.0)
     # Uniform order of the random stream, drawn once.
     shuffle = models.FloatField(default=0.0)

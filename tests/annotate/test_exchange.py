@@ -290,6 +290,28 @@ def test_evaluation_results_count_decided_pairs_for_the_policy(
     assert sum(exchange.evaluation_results(project, policy="other").values()) == 0
 
 
+def test_a_reply_that_an_older_policy_wrote_first_still_counts_for_the_new_one(
+    project: Project, make_pairs: MakePairs, ann: User, ben: User, cleo: User
+) -> None:
+    texts = ("the same words", "other words")
+    chats = [{"messages": [{"role": "user", "content": "Hello"}]}]
+    exchange.add_prompts(project, chats)
+    (row,) = exchange.prompts(project)
+    written = [{"prompt_id": row["prompt_id"], "text": text} for text in texts]
+    exchange.add_completions(project, written, source="starter", policy="starter")
+    exchange.add_completions(project, written[:1], source="round-3", policy="policy-3")
+    keys = [completion_key(row["prompt_id"], text) for text in texts]
+    candidate = {"key": "k", "prompt_id": row["prompt_id"], "kind": "evaluation"}
+    candidate |= {"completion_a": keys[0], "completion_b": keys[1]}
+    candidate |= {"policy_a": "new", "policy_b": "starter"}
+    exchange.add_pairs(project, [candidate], source="round-3", policy="policy-3")
+    for user in (ann, ben, cleo):
+        place = lease(project, user)
+        queue.vote(user, place.token, choice="a")
+    found = exchange.evaluation_results(project, policy="policy-3")
+    assert found == {"wins": 1, "losses": 0, "ties": 0}
+
+
 def test_model_versions_are_shown_on_the_labelling_side(project: Project) -> None:
     for state in ("candidate", "promoted"):
         exchange.publish_model_version(

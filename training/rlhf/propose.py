@@ -92,6 +92,8 @@ def _candidate(a: Completion, b: Completion, *, kind: Literal["normal", "evaluat
         completion_a=a.key,
         completion_b=b.key,
         kind=kind,
+        policy_a=a.policy if kind == "evaluation" else "",
+        policy_b=b.policy if kind == "evaluation" else "",
     )
 
 

@@ -90,6 +90,9 @@ class Candidate:
     stream: Literal["random", "active"] = "random"
     score: float = 0.0
     """Expected information of one vote; higher is asked first."""
+    policy_a: str = ""
+    """Evaluation pairs: who wrote a, "new" or "starter"; a text may have several authors."""
+    policy_b: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

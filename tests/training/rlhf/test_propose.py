@@ -58,6 +58,7 @@ def test_starter_replies_are_compared_only_blind_and_on_held_out_prompts() -> No
     found = propose.evaluation_pairs(completions, {"p", "q"}, n=10, seed=0)
     assert [c.prompt_id for c in found] == ["p"]
     assert found[0].kind == "evaluation"
+    assert {found[0].policy_a, found[0].policy_b} == {"new", "starter"}
     sides = [completion("p", "new one").key, completion("p", "old one", policy="starter").key]
     drawn = {
         propose.evaluation_pairs(completions, {"p"}, n=1, seed=seed)[0].completion_a
