@@ -171,7 +171,8 @@ def set_priorities(project: Project, priorities: Mapping[str, float]) -> int:
 def retire_untouched(project: Project, *, before_source: str) -> int:
     """Retire pairs nobody was offered that training added before the pairs of `before_source`.
 
-    Imported pairs and pairs that are not for training stay.
+    Imported, gold and retest pairs stay. Evaluation pairs go as well: they ask about a policy that
+    is no longer in use.
     """
     first = project.pairs.filter(source=before_source).aggregate(first=Min("pk"))["first"]
     if first is None:
@@ -180,7 +181,7 @@ def retire_untouched(project: Project, *, before_source: str) -> int:
         pk__lt=first,
         state=Pair.State.OPEN,
         started=False,
-        kind__in=(Pair.Kind.NORMAL, Pair.Kind.OVERLAP),
+        kind__in=(Pair.Kind.NORMAL, Pair.Kind.OVERLAP, Pair.Kind.EVALUATION),
         assignments=None,
     ).exclude(source="import")
     with write():

@@ -344,3 +344,16 @@ def test_ten_thousand_pairs_take_few_statements(
         exchange.add_completions(project, rows, source="r1", policy="p1")
         assert exchange.add_pairs(project, candidates(rows), source="r1") == 800
     assert hashlib.sha256(b"").hexdigest() not in Pair.objects.values_list("key", flat=True)
+
+
+def test_evaluation_pairs_come_early_and_leave_with_their_policy(
+    project: Project, make_pairs: MakePairs
+) -> None:
+    normal = make_pairs(30, source="round-1")
+    asked = make_pairs(5, source="round-1", kind="evaluation")
+    assert all(pair.shuffle < 0.2 for pair in asked)
+    assert any(pair.shuffle > 0.2 for pair in normal)
+    make_pairs(1, source="round-2")
+    exchange.retire_untouched(project, before_source="round-2")
+    left = Pair.objects.filter(source="round-1", state="open")
+    assert not left.exists()
