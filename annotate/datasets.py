@@ -86,10 +86,14 @@ def _next_version(project: Project, number: int, by: User | None) -> DatasetVers
     Assignment.objects.filter(
         pair_id__in=project.pairs.values("id"), state=Assignment.State.VOTED, frozen_from=None
     ).update(frozen_from=number)
-    held = _standing(project).exclude(frozen_from=None).aggregate(
-        n_pairs=Count("pair_id", distinct=True),
-        n_votes=Count("id"),
-        n_simulated=Count("id", filter=Q(simulated=True)),
+    held = (
+        _standing(project)
+        .exclude(frozen_from=None)
+        .aggregate(
+            n_pairs=Count("pair_id", distinct=True),
+            n_votes=Count("id"),
+            n_simulated=Count("id", filter=Q(simulated=True)),
+        )
     )
     return DatasetVersion.objects.create(
         project=project, number=number, sha256="", created_by=by, **held

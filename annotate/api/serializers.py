@@ -69,6 +69,12 @@ class VoteRequest(KnownFieldsOnly):
         help_text="How long the pair was looked at.",
     )
 
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("choice") in ("tie", "both_bad"):
+            # Ignored means whatever it is: clients send 0 or null with a tie.
+            data = {name: value for name, value in data.items() if name != "strength"}
+        return super().to_internal_value(data)
+
 
 class SkipRequest(KnownFieldsOnly):
     reason = StrictCharField(allow_blank=True, max_length=40, default="")

@@ -106,6 +106,8 @@ def _reset(request: HttpRequest, project: Project, found: Membership) -> HttpRes
     password = secrets.token_urlsafe(12)
     found.user.set_password(password)
     found.user.save(update_fields=["password"])
+    # Whoever knew the old password may have made tokens with it.
+    found.user.api_tokens.all().delete()
     return _page(request, project, password=password, whose=found.user)
 
 

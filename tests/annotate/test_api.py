@@ -79,6 +79,17 @@ def test_a_vote_is_stored_and_replayed_and_another_choice_is_a_conflict(
     assert stored.choice == stored.left and stored.strength == 3
 
 
+@pytest.mark.parametrize("choice", ["tie", "both_bad"])
+@pytest.mark.parametrize("strength", [0, 9, None, "none"])
+def test_strength_is_ignored_where_nothing_is_stronger(
+    api: APIClient, make_pairs: MakePairs, choice: str, strength: object
+) -> None:
+    make_pairs(1)
+    _, body = post(api, NEXT)
+    ballot = {"choice": choice, "strength": strength}
+    assert post(api, url(body, "vote"), ballot)[0] == 200
+
+
 def test_a_vote_can_fetch_the_next_pair(api: APIClient, make_pairs: MakePairs) -> None:
     make_pairs(2)
     _, first = post(api, NEXT)

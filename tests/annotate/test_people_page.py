@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from annotate.models import Invitation, Membership, Project
+from annotate.models import ApiToken, Invitation, Membership, Project
 from annotate.people import invite
 from annotate.sample.colleagues import colleague as sample_colleague
 from annotate.simulate import join
@@ -126,12 +126,14 @@ def test_a_new_password_is_shown_once_and_works(
     client_for: ClientFor, zed: User, ann: User
 ) -> None:
     admin, annotator = client_for(zed), client_for(ann)
+    ApiToken.issue(ann)
     html = admin.post(member(ann), {"reset": "yes"}).content.decode()
     password = re.findall(r'<code class="mono">(.+?)</code>', html)[0]
     ann.refresh_from_db()
     assert ann.check_password(password)
     assert password not in admin.get(PEOPLE).content.decode()
     assert annotator.get("/projects/").status_code == 302, "old sessions have ended"
+    assert not ApiToken.objects.filter(user=ann).exists()
 
 
 def test_resetting_a_password_is_no_way_into_other_projects(
