@@ -372,7 +372,7 @@ def sample_round_config(
         device="cpu",
         # A few hundred votes are too few to spare a tenth of them for early stopping.
         reward=RewardConfig(early_stopping=False),
-        # Held near the starter: at a coefficient of 0.05 the policy finds out within 24 updates
-        # that this reward model, which has seen so little, likes curt replies.
+        # Held near the starter: a reward model that has seen a few hundred votes is worth
+        # following only so far, and PPO would soon find what it is wrong about.
         ppo=PPOConfig(updates=32, kl_coef=0.3),
     )
