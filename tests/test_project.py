@@ -17,7 +17,9 @@ SETTINGS = ("config/settings.py", "config/gunicorn.py")
 
 
 def manage(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if key != "SECRET_KEY"}
+    # The second one belongs to browser tests that share the process.
+    dropped = ("SECRET_KEY", "DJANGO_ALLOW_ASYNC_UNSAFE")
+    clean = {key: value for key, value in os.environ.items() if key not in dropped}
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
