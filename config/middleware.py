@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.views.defaults import page_not_found
 from psycopg_pool import PoolTimeout
 
@@ -19,6 +22,16 @@ CONTENT_SECURITY_POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 PERMISSIONS_POLICY = "camera=(), microphone=(), geolocation=()"
+
+
+class CompressedFiles(GZipMiddleware):
+    """Scripts and styles travel compressed. Pages do not: they hold secrets beside what a
+    stranger wrote, and the length of the two compressed together would tell of the first."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+        if response.status_code != 200 or not request.path.startswith("/static/"):
+            return response
+        return super().process_response(request, response)
 
 
 class SecurityHeaders:

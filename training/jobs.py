@@ -163,6 +163,8 @@ def _prepare_round(run: Run) -> None:
     assert run.round is not None, "a run of kind round belongs to a round"
     project, version = run.project, run.round.dataset_version
     rows.write(run.directory / "prompts.jsonl", exchange.prompts(project))
+    # Labels and annotators' weights as the votes of this snapshot have them.
+    exchange.refresh_labels(project)
     voted = exchange.preferences(project, version, include_simulated=project.train_on_simulated)
     # Without the pairs that wait, votes that come on them later could not order the queue.
     waiting = exchange.open_pairs(project, most=OPEN_PAIRS)

@@ -279,6 +279,7 @@ class ModelVersion(models.Model):
     gates: models.JSONField[list[dict[str, Any]]] = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)
     promoted_at = models.DateTimeField(null=True)
+    pruned_at = models.DateTimeField(null=True, help_text="When its weights were removed.")
     note = models.TextField(blank=True, help_text="Why it is not, or no longer, promoted.")
 
     objects = ModelVersionQuerySet.as_manager()

@@ -86,12 +86,14 @@ def promote(version: ModelVersion, *, by: User | None = None) -> None:
     Also by hand, for a policy that did not pass a gate.
 
     Raises:
-        NotPromotable: it is current already.
+        NotPromotable: it is current already, or its weights were removed.
     """
     with transaction.atomic():
         current = _lock(version).promoted()
         if version.state == PROMOTED:
             raise NotPromotable(f"{version.name} is promoted already.")
+        if version.pruned_at is not None:
+            raise NotPromotable(f"The weights of {version.name} were removed to save space.")
         for other in current:
             _set_state(other, RETIRED)
         note = f"Promoted by {by.get_username()}." if by is not None else ""
@@ -166,7 +168,7 @@ def _lock(version: ModelVersion) -> Any:
     """All versions of the project and kind, locked against another promotion."""
     same = ModelVersion.objects.filter(project_id=version.project_id, kind=version.kind)
     list(same.select_for_update().values_list("pk"))
-    version.refresh_from_db(fields=["state", "parent"])
+    version.refresh_from_db(fields=["state", "parent", "pruned_at"])
     return same
 
 

@@ -44,15 +44,25 @@ def rerank(project_id: int) -> int:
     total = sum(count for _, count in votes.values())
     if not _claim(run, total):
         return 0
-    priorities = rank(features, votes, set(exchange.open_pair_keys(run.project)), seed=total)
+    open_keys = set(exchange.open_pair_keys(run.project))
+    pending = exchange.leased_pair_keys(run.project)
+    priorities = rank(features, votes, open_keys, pending=pending, seed=total)
     exchange.set_priorities(run.project, priorities)
     return len(priorities)
 
 
 def rank(
-    features: Features, votes: dict[str, tuple[float, int]], open_keys: set[str], *, seed: int
+    features: Features,
+    votes: dict[str, tuple[float, int]],
+    open_keys: set[str],
+    *,
+    seed: int,
+    pending: frozenset[str] | set[str] = frozenset(),
 ) -> dict[str, float]:
-    """Score open pairs by the expected information of a vote; higher is asked first."""
+    """Score open pairs by the expected information of a vote; higher is asked first.
+
+    Pairs in `pending` are being judged now: they count as answered, and keep their place.
+    """
     voted = [row for row, key in enumerate(features.keys) if key in votes]
     pool = [row for row, key in enumerate(features.keys) if key in open_keys]
     if not pool:
@@ -65,6 +75,7 @@ def rank(
         np.ones(len(pool), dtype=bool),
         n=len(pool),
         seed=seed,
+        pending=np.array([features.keys[row] in pending for row in pool], dtype=bool),
         weights=np.array([count for _, count in answers], dtype=np.float64),
     )
     return {

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from django.contrib.auth.models import User
 
+from annotate import queue
 from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
 from training.models import Plan, Run, StageResult
@@ -81,3 +83,24 @@ def test_a_direction_with_many_votes_is_asked_less_than_an_unknown_one() -> None
     votes = {str(i): (0.5, 1) for i in range(200)}
     scores = rank(features, votes, {"200", "201"}, seed=0)
     assert scores["201"] > scores["200"]
+
+
+def test_a_direction_on_somebodys_screen_counts_as_asked() -> None:
+    x = np.array([[1.0, 0.0]] * 200 + [[1.0, 0.1], [0.1, 1.0], [0.11, 1.0]])
+    features = Features(keys=[str(i) for i in range(len(x))], x=x)
+    votes = {str(i): (0.5, 1) for i in range(200)}
+    pool = {"200", "201", "202"}
+    alone = rank(features, votes, pool, seed=0)
+    beside = rank(features, votes, pool, seed=0, pending={"201"})
+    assert "201" not in beside
+    assert beside["202"] - beside["200"] < alone["202"] - alone["200"]
+
+
+def test_a_leased_pair_keeps_its_priority(project: Project, scored: list[Pair], ann: User) -> None:
+    lease = queue.next_pair(project, ann)
+    assert lease is not None
+    before = lease.pair.priority
+    vote_on([pair for pair in scored if pair != lease.pair][:20], ann)
+    assert rerank(project.pk) == N - 20 - 1
+    lease.pair.refresh_from_db()
+    assert lease.pair.priority == before

@@ -102,6 +102,9 @@ class RewardConfig:
     """Keep the epoch with the lowest loss on a slice of the training prompts."""
     slice_share: float = 0.1
     """Share of the training prompts in that slice."""
+    soft_labels: bool = False
+    """Learn the aggregated probabilities instead of the votes' weighted share. Off, because they
+    are worse for the reward model wherever annotators are careful (docs/decisions.md)."""
     lora: LoraConfig | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     warm_start: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,8 @@ from training.rlhf.rows import Candidate, Completion, Preference, Prompt
 
 Report = Callable[[int, int], None]
 Guard = Callable[[], None]
+Score = Callable[[list[list[rows.Message]], list[str]], Sequence[float]]
+"""A reward model's scores of replies to chats, from which candidates get their margins."""
 FEATURES_BATCH = 64
 
 
@@ -148,7 +150,7 @@ def labelled_pairs(preferences: Sequence[Preference]) -> list[Labelled]:
     """Pairs with votes outside the held-out prompts."""
     found = []
     for row in preferences:
-        label = rows.soft_label(row.votes)
+        label = rows.label(row)
         if label is not None and not row.held_out and row.kind != "evaluation":
             keys = [
                 rows.completion_key(row.prompt_id, text)
@@ -171,6 +173,7 @@ def run(
     device: torch.device,
     report: Report,
     guard: Guard,
+    score: Score | None = None,
 ) -> dict[str, float]:
     """Write candidates.jsonl, and the features with which the queue is ranked between rounds:
     features.npy (n, d) with pool.jsonl, labelled.npy (m, d) with labelled.jsonl, float16.
@@ -182,8 +185,7 @@ def run(
         candidates, active, random, evaluation, held_out, pool, labelled and votes (their mass).
     """
     held_out_ids = {prompt.prompt_id for prompt in prompts if prompt.held_out}
-    known = frozenset(_key(row) for row in preferences)
-    found = pairs(completions, exclude=known)
+    found = pairs(completions, exclude=frozenset(_key(row) for row in preferences))
     train = [candidate for candidate in found if candidate.prompt_id not in held_out_ids]
     held_out = [candidate for candidate in found if candidate.prompt_id in held_out_ids]
     labelled = labelled_pairs(preferences)
@@ -199,7 +201,7 @@ def run(
     ranking = _rank(labelled, old, pool[: len(train)], config, seed=seed)
     picked = choose(train, held_out, ranking, config, held_out_share=held_out_share, seed=seed)
     compared = evaluation_pairs(completions, held_out_ids, n=config.evaluation_pairs, seed=seed)
-    rows.write(out / "candidates.jsonl", picked + compared)
+    rows.write(out / "candidates.jsonl", with_margins(picked + compared, texts, score))
     np.save(out / "features.npy", pool.astype(np.float16))
     np.save(out / "labelled.npy", old.astype(np.float16))
     keys = [c.key for c in train] + [row.pair_id for row in waiting]
@@ -218,6 +220,18 @@ def run(
         "labelled": float(len(labelled)),
         "votes": sum(pair.weight for pair in labelled),
     }
+
+
+def with_margins(
+    candidates: Sequence[Candidate], texts: Texts, score: Score | None
+) -> list[Candidate]:
+    """The candidates with the logit of a over b by the reward model; as they are without one."""
+    keys = sorted({key for c in candidates for key in (c.completion_a, c.completion_b)})
+    if score is None or not keys:
+        return list(candidates)
+    scores = score([texts[key][0] for key in keys], [texts[key][1] for key in keys])
+    of = {key: float(value) for key, value in zip(keys, scores, strict=True)}
+    return [replace(c, margin=of[c.completion_a] - of[c.completion_b]) for c in candidates]
 
 
 def _rank(

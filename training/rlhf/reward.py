@@ -1,7 +1,7 @@
 """Training a reward model on votes.
 
 The loss is the Bradley-Terry log-likelihood of all votes of a pair at once: cross-entropy between
-sigmoid(r_a - r_b) and the vote fraction, weighted by the votes' mass (see rows.soft_label).
+sigmoid(r_a - r_b) and the vote fraction, weighted by the votes' mass (see rows.label).
 
 The loop is our own. TRL's RewardTrainer (1.16) keeps only chosen, rejected and margin: no vote
 fractions, no weights, no ties, and it drops pairs longer than its limit without a word. What
@@ -256,7 +256,7 @@ def train(
     model = reward_model.new(
         base, pooling=config.pooling, max_length=config.max_length, device=device
     )
-    everything = examples(preferences, model.read)
+    everything = examples(preferences, model.read, soft=config.soft_labels)
     chosen = bootstrap(everything, seed=seed) if resample else everything
     trainer = Trainer(model, chosen, config, seed=seed)
     _run(trainer, checkpoints, _fingerprint(config, seed, chosen), report, guard)
@@ -358,5 +358,5 @@ def held_out(model: RewardModel, preferences: Iterable[Preference]) -> HeldOut:
     return HeldOut(
         pair_ids=[row.pair_id for row in found],
         logits=np.array(first, dtype=np.float64) - np.array(second, dtype=np.float64),
-        labels=[rows.majority(row.votes) for row in found],
+        labels=[rows.verdict(row) for row in found],
     )

@@ -29,11 +29,18 @@ class Example:
     weight: float
 
 
-def examples(preferences: Iterable[Preference], read: Reader) -> list[Example]:
-    """Pairs that may be trained on: with votes, and never held out."""
+def examples(
+    preferences: Iterable[Preference], read: Reader, *, soft: bool = False
+) -> list[Example]:
+    """Pairs that may be trained on: with votes, and never held out.
+
+    Value and weight are those of rows.label: the votes' share for the first, each vote counted
+    with its weight and strength; a reviewer's answer instead where there is one; with `soft` the
+    aggregated P(a) + P(tie) / 2 where known.
+    """
     found = []
     for row in preferences:
-        label = rows.soft_label(row.votes)
+        label = rows.label(row, soft=soft)
         if row.held_out or row.kind == "evaluation" or label is None:
             continue
         texts = [read(row.messages, text) for text in (row.completion_a, row.completion_b)]

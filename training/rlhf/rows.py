@@ -43,9 +43,9 @@ class Vote:
     annotator: str
     choice: Choice
     strength: int = 2
-    """1 slightly, 2 clearly, 3 much; ignored for ties."""
+    """0 negligibly, 1 slightly, 2 clearly, 3 much; ignored for ties."""
     weight: float = 1.0
-    """Trust in this vote, for instance the annotator's estimated reliability."""
+    """Trust in this vote: the admin's weight times the annotator's own, 1 on average."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,10 @@ class Preference:
     held_out: bool = False
     kind: str = "normal"
     votes: tuple[Vote, ...] = ()
+    soft: tuple[float, float, float] | None = None
+    """P(a), P(tie), P(b) as aggregated with the annotators' reliabilities, where that is known."""
+    decided: Literal["", "a", "b", "tie", "both_bad"] = ""
+    """A reviewer's answer, which overrules the votes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,8 @@ class Candidate:
     policy_a: str = ""
     """Evaluation pairs: who wrote a, "new" or "starter"; a text may have several authors."""
     policy_b: str = ""
+    margin: float | None = None
+    """Logit of a over b by the round's reward model, where that was at hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +113,8 @@ def soft_label(votes: Iterable[Vote]) -> SoftLabel | None:
     """Pool the votes of a pair into one vote fraction.
 
     With y = 1, 0 or 1/2 for a, b, and tie or both_bad, and the mass of a vote
-    m = weight * strength / 2 (strength counts as 2 for ties):
+    m = weight * strength / 2 (strength counts as 2 for ties, and a negligible preference as half
+    of a slight one):
 
         value = sum(m * y) / sum(m),    weight = sum(m)
 
@@ -118,10 +125,32 @@ def soft_label(votes: Iterable[Vote]) -> SoftLabel | None:
     mass = total = 0.0
     for vote in votes:
         strength = vote.strength if vote.choice in ("a", "b") else 2
-        share = vote.weight * strength / 2
+        share = vote.weight * (strength or 0.5) / 2
         mass += share
         total += share * VALUE[vote.choice]
     return SoftLabel(value=total / mass, weight=mass) if mass > 0 else None
+
+
+def label(row: Preference, *, soft: bool = False) -> SoftLabel | None:
+    """What a pair teaches: the pooled votes, unless a reviewer decided.
+
+    `decided` makes the value 1, 0 or 1/2, with the mass of the votes and at least that of one.
+    With `soft`, the value is P(a) + P(tie) / 2 where known, and the mass stays that of the votes.
+    """
+    pooled = soft_label(row.votes)
+    if row.decided:
+        mass = max(pooled.weight if pooled else 0.0, 1.0)
+        return SoftLabel(value=VALUE[row.decided], weight=mass)
+    if soft and pooled and row.soft:
+        return SoftLabel(value=row.soft[0] + row.soft[1] / 2, weight=pooled.weight)
+    return pooled
+
+
+def verdict(row: Preference) -> Literal["a", "b"] | None:
+    """The better side by the reviewer, or else by most votes; None for a tie."""
+    if row.decided:
+        return "a" if row.decided == "a" else "b" if row.decided == "b" else None
+    return majority(row.votes)
 
 
 def majority(votes: Iterable[Vote]) -> Literal["a", "b"] | None:
@@ -238,6 +267,8 @@ def _field(name: str, value: Any) -> Any:
         return messages(value)
     if name == "votes":
         return tuple(_vote(vote, f"votes[{i}]") for i, vote in enumerate(_list(name, value)))
+    if name == "soft":
+        return None if value is None else _probabilities(name, value)
     if name == "tags":
         return tuple(_text("tags", tag) for tag in _list(name, value))
     if name == "held_out":
@@ -246,6 +277,8 @@ def _field(name: str, value: Any) -> Any:
         return _one_of(name, value, CHOICES[name])
     if name in ("seed", "n_tokens"):
         return _typed(name, value, int, "a whole number")
+    if name == "margin":
+        return None if value is None else _number(name, value)
     if name in ("temperature", "top_p", "score"):
         return _number(name, value)
     return _text(name, value)
@@ -253,6 +286,7 @@ def _field(name: str, value: Any) -> Any:
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "stream": ("random", "active"),
+    "decided": ("", *VALUE),
     "policy": ("new", "starter"),
     "finish_reason": ("stop", "length"),
 }
@@ -276,8 +310,8 @@ def _vote(value: Any, where: str) -> Vote:
     if not isinstance(value, dict):
         raise TypeError(f"{where} must be an object")
     strength = value.get("strength", 2)
-    if strength not in (1, 2, 3) or isinstance(strength, bool):
-        raise ValueError(f"{where}.strength must be 1, 2 or 3")
+    if strength not in (0, 1, 2, 3) or isinstance(strength, bool):
+        raise ValueError(f"{where}.strength must be 0, 1, 2 or 3")
     weight = _number(f"{where}.weight", value.get("weight", 1.0))
     if weight < 0:
         raise ValueError(f"{where}.weight must not be negative")
@@ -288,6 +322,13 @@ def _vote(value: Any, where: str) -> Vote:
         strength=strength,
         weight=weight,
     )
+
+
+def _probabilities(name: str, value: Any) -> tuple[float, float, float]:
+    numbers = [_number(name, one) for one in _list(name, value)]
+    if len(numbers) != 3 or min(numbers) < 0 or abs(sum(numbers) - 1) > 0.01:
+        raise ValueError(f"{name} must be three probabilities that add up to 1, or null")
+    return numbers[0], numbers[1], numbers[2]
 
 
 def _list(name: str, value: Any) -> list[Any]:

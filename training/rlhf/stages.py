@@ -247,6 +247,9 @@ def propose(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
     """Pick the pairs to queue."""
     work = _begin(run, "propose", config)
     completions = run.folder("sample") / "completions.jsonl"
+    scorer = run.folder("train_reward") / "model"
+    # Pruned weights of an old round that goes on cost the margins, not the pairs.
+    model = reward_model.load(scorer, device=work.device) if scorer.is_dir() else None
     metrics = proposal.run(
         config.starter,
         _prompts(run),
@@ -259,5 +262,6 @@ def propose(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
         device=work.device,
         report=work.report,
         guard=run.check,
+        score=model.score if model else None,
     )
     return Result(metrics, {"completions": str(completions), "starter": config.starter})

@@ -57,7 +57,9 @@ def _entry(version: ModelVersion) -> dict[str, Any]:
             if (value := number(version.metrics.get(key))) is not None
         ],
         "human": version.metrics.get("human"),
-        "can_promote": policy and state != ModelVersion.State.PROMOTED,
+        "can_promote": policy
+        and state != ModelVersion.State.PROMOTED
+        and version.pruned_at is None,
         "can_retire": policy and state == ModelVersion.State.CANDIDATE,
         "can_demote": policy and state == ModelVersion.State.PROMOTED and version.parent,
     }

@@ -217,3 +217,19 @@ def test_votes_are_pooled_into_the_label() -> None:
     row = rows.Preference(**(vars(world.preferences(1)[0]) | {"votes": votes}))
     (pair,) = propose.labelled_pairs([row])
     assert (pair.value, pair.weight) == pytest.approx((1 / 1.5, 1.5))
+
+
+def test_the_margin_is_the_reward_models_logit_of_a_over_b() -> None:
+    (candidate,) = propose.pairs([completion("p", "short"), completion("p", "rather long")])
+    chat = [{"role": "user", "content": "Why?"}]
+    texts = {rows.completion_key("p", t): (chat, t) for t in ("short", "rather long")}
+
+    def score(chats: list[list[rows.Message]], replies: list[str]) -> list[float]:
+        assert chats == [chat, chat]
+        return [float(len(reply)) for reply in replies]
+
+    (found,) = propose.with_margins([candidate], texts, score)
+    a, b = texts[found.completion_a][1], texts[found.completion_b][1]
+    assert found.margin == len(a) - len(b)
+    assert propose.with_margins([candidate], texts, None) == [candidate]
+    assert propose.with_margins([], texts, score) == []

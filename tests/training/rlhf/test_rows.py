@@ -71,7 +71,10 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         (preference(messages=[]), "line 2: messages must not be empty"),
         (preference(messages=[{"role": "user"}]), r"messages\[0\]\.content must be text"),
         (preference(votes=[{"choice": "left"}]), r"votes\[0\]\.choice must be one of a, b, tie"),
-        (preference(votes=[{"choice": "a", "strength": 4}]), r"votes\[0\]\.strength must be 1, 2"),
+        (
+            preference(votes=[{"choice": "a", "strength": 4}]),
+            r"votes\[0\]\.strength must be 0, 1",
+        ),
         (preference(votes=[{"choice": "a", "weight": -1}]), "weight must not be negative"),
         (preference(votes=[{"choice": "a", "weight": float("nan")}]), "weight must be a number"),
         (preference(stream="other"), "stream must be one of random, active"),
@@ -107,6 +110,7 @@ def test_columns_of_other_tools_are_passed_over(tmp_path: Path) -> None:
         ([vote("a", 3), vote("b", 1)], 0.75, 2.0),  # masses 1.5 and 0.5
         ([vote("a"), vote("tie", 3)], 0.75, 2.0),  # strength says nothing about a tie
         ([vote("b"), vote("both_bad")], 0.25, 2.0),
+        ([vote("a", 0), vote("b", 1)], 1 / 3, 0.75),  # negligibly is half of slightly
         ([vote("a", weight=0.25), vote("b", weight=0.75)], 0.25, 1.0),
     ],
 )
@@ -158,3 +162,40 @@ def test_keys_depend_on_the_texts_and_not_on_the_order_of_a_pair() -> None:
     assert rows.completion_key("p", "x") != rows.completion_key("q", "x")
     assert rows.candidate_key("1", "2") == rows.candidate_key("2", "1")
     assert rows.candidate_key("1", "2") != rows.candidate_key("1", "3")
+
+
+def pair(**columns: Any) -> Preference:
+    return Preference(
+        pair_id="p", prompt_id="q", messages=[], completion_a="x", completion_b="y", **columns
+    )
+
+
+def test_a_reviewers_answer_overrules_the_votes_with_their_mass() -> None:
+    votes = (vote("a"), vote("a"), vote("b"))
+    decided = rows.label(pair(votes=votes, decided="b", soft=(0.9, 0.0, 0.1)), soft=True)
+    assert decided == rows.SoftLabel(value=0.0, weight=3.0)
+    assert rows.verdict(pair(votes=votes, decided="b")) == "b"
+    assert rows.verdict(pair(votes=votes, decided="both_bad")) is None
+    assert rows.verdict(pair(votes=votes)) == "a"
+    distrusted = pair(votes=(vote("a", weight=0.0),), decided="tie")
+    assert rows.label(distrusted) == rows.SoftLabel(value=0.5, weight=1.0)
+
+
+def test_aggregated_probabilities_count_only_when_asked_for_and_known() -> None:
+    votes = (vote("a"), vote("b", weight=0.5))
+    pooled = rows.soft_label(votes)
+    known = pair(votes=votes, soft=(0.6, 0.2, 0.2))
+    assert rows.label(known) == pooled
+    assert pooled is not None
+    assert rows.label(known, soft=True) == rows.SoftLabel(value=0.7, weight=pooled.weight)
+    assert rows.label(pair(votes=votes), soft=True) == pooled
+    assert rows.label(pair(soft=(0.6, 0.2, 0.2)), soft=True) is None
+
+
+@pytest.mark.parametrize(
+    "soft", [[0.5, 0.5], [0.5, 0.5, 0.5], [2, -1, 0], "abc"], ids=["two", "sum", "negative", "text"]
+)
+def test_probabilities_that_are_none_are_refused(tmp_path: Path, soft: Any) -> None:
+    file = write_lines(tmp_path / "in.jsonl", preference(soft=soft))
+    with pytest.raises(RowError, match="soft"):
+        list(rows.read(Preference, file))

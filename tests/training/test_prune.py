@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from annotate.models import Project
+from tests.training.history import make_round
+from training import promotion, retention, rounds
+from training.models import ModelVersion, Run
+
+State = ModelVersion.State
+Train = Callable[..., ModelVersion]
+
+
+@pytest.fixture(autouse=True)
+def home(settings: Settings, tmp_path: Path) -> Path:
+    settings.HOME = tmp_path
+    return tmp_path
+
+
+@pytest.fixture
+def train(project: Project) -> Train:
+    """train(number, state, parent=None): a policy with weights, of a finished round."""
+
+    def make(number: int, state: str, parent: ModelVersion | None = None) -> ModelVersion:
+        round_ = make_round(project, number, done=0)
+        run = round_.runs.get()
+        Run.objects.filter(pk=run.pk).update(state=Run.State.DONE)
+        folder = run.directory / "train_policy" / "model"
+        for path in (folder, run.directory / "checkpoints" / "train_policy"):
+            path.mkdir(parents=True)
+            (path / "weights").write_bytes(b"0" * 1000)
+        (run.directory / "metrics.jsonl").write_text("{}\n")
+        return ModelVersion.objects.create(
+            project=project,
+            kind="policy",
+            number=number,
+            state=state,
+            parent=parent,
+            run=run,
+            path=str(folder.relative_to(run.directory.parent.parent)),
+        )
+
+    return make
+
+
+def prune(*options: str) -> str:
+    out = StringIO()
+    call_command("prune", "--project", "desk", *options, stdout=out)
+    return out.getvalue()
+
+
+def has_weights(version: ModelVersion) -> bool:
+    return Path(version.location, "weights").is_file()
+
+
+def test_without_yes_nothing_is_removed(train: Train) -> None:
+    old, *_ = [train(number, State.RETIRED) for number in range(1, 6)]
+    said = prune()
+    assert "weights of policy-1" in said
+    assert "Remove with --yes" in said
+    assert has_weights(old)
+    assert ModelVersion.objects.filter(pruned_at=None).count() == 5
+
+
+def test_versions_in_use_their_fallbacks_candidates_and_the_newest_stay(train: Train) -> None:
+    base = train(1, State.RETIRED)
+    used = train(2, State.PROMOTED, base)
+    waiting = train(3, State.CANDIDATE, used)
+    dropped = train(4, State.RETIRED, used)
+    newest = train(5, State.RETIRED, used)
+    assert "Removed" in prune("--keep", "1", "--yes")
+    stay = [base, used, waiting, newest]
+    assert [has_weights(version) for version in stay] == [True] * 4
+    assert not Path(dropped.location).is_dir()
+    dropped.refresh_from_db()
+    assert dropped.pruned_at is not None
+
+
+def test_inputs_and_figures_of_a_run_outlive_its_checkpoints(train: Train) -> None:
+    version = train(1, State.PROMOTED)
+    assert version.run is not None
+    prune("--yes")
+    assert not (version.run.directory / "checkpoints").exists()
+    assert (version.run.directory / "metrics.jsonl").is_file()
+    assert prune("--yes") == "Nothing to remove.\n"
+
+
+def test_an_unfinished_run_keeps_its_checkpoints(train: Train) -> None:
+    run = train(1, State.CANDIDATE).run
+    assert run is not None
+    Run.objects.filter(pk=run.pk).update(state=Run.State.FAILED)
+    assert prune("--yes") == "Nothing to remove.\n"
+    assert (run.directory / "checkpoints").is_dir()
+
+
+def test_a_version_promoted_after_the_plan_keeps_its_weights(
+    train: Train, project: Project
+) -> None:
+    version = train(1, State.RETIRED)
+    removals = retention.plan(project, keep=0)
+    promotion.promote(version)
+    retention.apply(removals)
+    assert has_weights(version)
+
+
+def test_a_version_without_weights_cannot_be_promoted(train: Train) -> None:
+    version = train(1, State.RETIRED)
+    prune("--keep", "0", "--yes")
+    with pytest.raises(promotion.NotPromotable, match="removed"):
+        promotion.promote(version)
+
+
+def test_a_model_from_elsewhere_is_never_removed(project: Project, home: Path) -> None:
+    (home / "mine").mkdir()
+    starter = rounds.adopt_starter(project, "mine")
+    ModelVersion.objects.filter(pk=starter.pk).update(state=State.RETIRED, number=7)
+    assert prune("--keep", "0", "--yes") == "Nothing to remove.\n"
+    assert (home / "mine").is_dir()
+
+
+def test_bad_options_are_refused(project: Project) -> None:
+    with pytest.raises(CommandError, match="negative"):
+        prune("--keep", "-1")
+    with pytest.raises(CommandError, match="nowhere"):
+        call_command("prune", "--project", "nowhere")
