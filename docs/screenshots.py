@@ -16,6 +16,11 @@ PROJECT = "/projects/support-desk"
 PAGES = {
     "label": f"{PROJECT}/label/",
     "quality": f"{PROJECT}/quality/?simulated=1",
+    "annotators": f"{PROJECT}/annotators/?simulated=1",
+    "adjudicate": f"{PROJECT}/adjudicate/",
+    "votes": f"{PROJECT}/votes/",
+    "checks": f"{PROJECT}/checks/",
+    "me": f"{PROJECT}/me/",
     "rounds": f"{PROJECT}/rounds/",
     "round": f"{PROJECT}/rounds/1/",
 }
