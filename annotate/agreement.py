@@ -121,17 +121,30 @@ def agreement(
     """
     table = np.asarray(counts, dtype=np.int64).reshape(-1, 3)
     used = overlapping(table)
-    rows = sums(table[used])
     groups = None if prompts is None else np.asarray(prompts, dtype=np.int64)[used]
-    totals = rows.sum(axis=0)
+    clusters = _clusters(sums(table[used]), groups)
+    # Clusters with equal sums are interchangeable.
+    patterns, frequency = np.unique(np.round(clusters, 9), axis=0, return_counts=True)
+    return of_patterns(patterns, frequency, resamples=resamples, seed=seed)
+
+
+def of_patterns(
+    patterns: Sums, frequency: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Agreement:
+    """The same, from the distinct `sums` that prompts have and how many prompts have each."""
+    order = np.lexsort(patterns.T[::-1])  # so that the same votes always draw the same samples
+    patterns, frequency = patterns[order], frequency[order]
+    totals = frequency @ patterns
+    pairs = int(totals[0])
     values = {key: _defined(float(value)) for key, value in statistics(totals).items()}
-    clusters = _clusters(rows, groups)
-    intervals, explanations = _intervals(clusters, values, resamples=resamples, seed=seed)
-    missing = ONE_CLASS if len(rows) else NO_OVERLAP
+    intervals, explanations = _intervals(
+        patterns, frequency, values, resamples=resamples, seed=seed
+    )
+    missing = ONE_CLASS if pairs else NO_OVERLAP
     explanations |= {key: missing for key, value in values.items() if value is None}
     return Agreement(
-        pairs=len(rows),
-        votes=int(table[used].sum()),
+        pairs=pairs,
+        votes=round(float(totals[5:].sum())),
         values=values,
         intervals=intervals,
         explanations=explanations,
@@ -151,14 +164,20 @@ def _clusters(rows: Sums, groups: NDArray[np.int64] | None) -> Sums:
 
 
 def _intervals(
-    clusters: Sums, values: dict[str, float | None], *, resamples: int, seed: int
+    patterns: Sums,
+    frequency: NDArray[np.int64],
+    values: dict[str, float | None],
+    *,
+    resamples: int,
+    seed: int,
 ) -> tuple[dict[str, tuple[float, float] | None], dict[str, str]]:
     """Percentile intervals, and why some are missing."""
     intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(STATISTICS)
     explanations: dict[str, str] = {}
-    if len(clusters) < 2:
+    n = int(frequency.sum())
+    if n < 2:
         return intervals, dict.fromkeys(STATISTICS, ONE_CLUSTER)
-    for key, draws in statistics(_resample(clusters, resamples, seed=seed)).items():
+    for key, draws in statistics(_resample(patterns, frequency, resamples, seed=seed)).items():
         value = values[key]
         draws = draws[np.isfinite(draws)]
         if value is None or not len(draws):
@@ -168,20 +187,19 @@ def _intervals(
             intervals[key] = (low, high)
         elif key == "raw":
             # A share of 0 or 1 is not certain just because nothing contradicts it yet.
-            intervals[key] = wilson(value * len(clusters), len(clusters))
+            intervals[key] = wilson(value * n, n)
         else:
             explanations[key] = NO_SPREAD
     return intervals, explanations
 
 
-def _resample(clusters: Sums, resamples: int, *, seed: int) -> Sums:
+def _resample(patterns: Sums, frequency: NDArray[np.int64], resamples: int, *, seed: int) -> Sums:
     """Totals (resamples, 8) of bootstrap samples of the clusters.
 
-    Clusters with equal sums are interchangeable, so drawing n of them is one multinomial draw
-    over the distinct patterns: work grows with the patterns, not with the pairs.
+    Drawing n clusters is one multinomial draw over the distinct patterns: work grows with the
+    patterns, not with the pairs.
     """
-    patterns, frequency = np.unique(np.round(clusters, 9), axis=0, return_counts=True)
-    n = len(clusters)
+    n = int(frequency.sum())
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK // len(patterns))
     parts = [
@@ -189,6 +207,21 @@ def _resample(clusters: Sums, resamples: int, *, seed: int) -> Sums:
         for start in range(0, resamples, step)
     ]
     return np.concatenate(parts)
+
+
+def cohen_kappa(table: Sequence[Sequence[int]] | Counts) -> float | None:
+    """Kappa of two people from their joint answers, rows for one and columns for the other.
+
+    None without answers, and where both always gave the same single answer.
+    """
+    joint = np.asarray(table, dtype=np.float64)
+    n = joint.sum()
+    if n == 0:
+        return None
+    chance = float(joint.sum(axis=1) @ joint.sum(axis=0)) / float(n * n)
+    if 1 - chance < 1e-12:
+        return None
+    return (float(np.trace(joint) / n) - chance) / (1 - chance)
 
 
 def wilson(successes: float, n: int) -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 from django.db.models import Count, Q, QuerySet
 
-from annotate.models import Assignment, DatasetVersion, Project, VoteRevision
+from annotate.models import Adjudication, Assignment, DatasetVersion, Project, VoteRevision
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -25,9 +25,13 @@ JUDGEMENT = (
     "strength",
     "reasons",
     "comment",
+    "criteria",
     "voted_at",
     "seq",
     "active_ms",
+    "first_key_ms",
+    "wall_ms",
+    "input",
     "guideline_version",
     "surplus",
     "revision",
@@ -77,7 +81,18 @@ def _changed_since(version: DatasetVersion) -> bool:
     replaced = VoteRevision.objects.filter(
         assignment__pair__project=version.project, frozen_until=version.number
     )
-    return unfrozen.exists() or replaced.exists()
+    if unfrozen.exists() or replaced.exists():
+        return True
+    return _decisions(version.project) != version.decisions
+
+
+def _decisions(project: Project) -> dict[str, list[object]]:
+    """What reviewers decided, as a version keeps it: few pairs, so a copy is the simplest."""
+    rows = Adjudication.objects.filter(pair__project=project).order_by("pair_id")
+    return {
+        str(pair): [choice, strength]
+        for pair, choice, strength in rows.values_list("pair_id", "choice", "strength")
+    }
 
 
 def _next_version(project: Project, number: int, by: User | None) -> DatasetVersion:
@@ -96,7 +111,12 @@ def _next_version(project: Project, number: int, by: User | None) -> DatasetVers
         )
     )
     return DatasetVersion.objects.create(
-        project=project, number=number, sha256="", created_by=by, **held
+        project=project,
+        number=number,
+        sha256="",
+        created_by=by,
+        decisions=_decisions(project),
+        **held,
     )
 
 

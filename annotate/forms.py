@@ -11,35 +11,141 @@ from django.contrib.auth.forms import UserCreationForm
 from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
-from annotate.models import Invitation, Project
+from annotate.judgement import SKIP_REASONS, all_points, scale_choices
+from annotate.models import Adjudication, Invitation, Project
+from annotate.models.assignment import Choice
+from annotate.queue.ballot import INPUTS
 
-# Seven points from left to right, and "both bad": the key, the choice, its strength.
-SCALE: dict[str, tuple[str, int]] = {
-    "1": ("left", 3),
-    "2": ("left", 2),
-    "3": ("left", 1),
-    "4": ("tie", 2),
-    "5": ("right", 1),
-    "6": ("right", 2),
-    "7": ("right", 3),
-    "8": ("both_bad", 2),
-}
 MAX_ACTIVE_MS = 24 * 3600 * 1000
+MAX_WALL_MS = 2**31 - 1
+MAX_COMMENT = 4000
+MAX_REWRITE = 100_000
+COMPARISONS = [("", "Not said"), ("left", "A"), ("tie", "About the same"), ("right", "B")]
 MAX_GUIDELINES = 100_000
+MAX_EXPLANATION = 5_000
 
 
-class VoteForm(forms.Form):
-    """One press of the vote bar."""
+class RemarkForm(forms.Form):
+    """What may be said beside a vote: reasons, a comment, and each criterion's comparison."""
 
-    vote = forms.ChoiceField(choices=[(key, key) for key in SCALE])
+    reasons = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
+    comment = forms.CharField(
+        required=False, max_length=MAX_COMMENT, widget=forms.Textarea(attrs={"rows": 2})
+    )
+
+    def __init__(self, data: Any = None, *, project: Project, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        self.project = project
+        chosen = self.initial.get("reasons", [])
+        chips = dict.fromkeys([*project.reason_chips, *chosen])
+        reasons = self.fields["reasons"]
+        assert isinstance(reasons, forms.MultipleChoiceField)
+        reasons.choices = [(chip, chip) for chip in chips]
+        for number, name in enumerate(project.criteria):
+            self.fields[f"criterion-{number}"] = forms.ChoiceField(
+                label=name, choices=COMPARISONS, required=False
+            )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        answers = {
+            name: data.get(f"criterion-{number}", "")
+            for number, name in enumerate(self.project.criteria)
+        }
+        data["criteria"] = {name: side for name, side in answers.items() if side}
+        return data
+
+
+class VoteForm(RemarkForm):
+    """One press of the vote bar, on the scale of the project."""
+
+    vote = forms.ChoiceField()
     active_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
+    first_key_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
+    wall_ms = forms.IntegerField(min_value=0, max_value=MAX_WALL_MS, required=False)
+    input = forms.ChoiceField(choices=[(name, name) for name in INPUTS], required=False)
+
+    def __init__(self, data: Any = None, *, project: Project, **kwargs: Any) -> None:
+        super().__init__(data, project=project, **kwargs)
+        keys = self.fields["vote"]
+        assert isinstance(keys, forms.ChoiceField)
+        keys.choices = [(key, key) for key in scale_choices(project.scale)]
 
     def clean_vote(self) -> tuple[str, int]:
-        return SCALE[self.cleaned_data["vote"]]
+        return scale_choices(self.project.scale)[self.cleaned_data["vote"]]
+
+    @property
+    def ballot(self) -> dict[str, Any]:
+        """What `queue.vote_side` takes, by its names."""
+        data = self.cleaned_data
+        side, strength = data["vote"]
+        given = ("reasons", "comment", "criteria", "active_ms", "first_key_ms", "wall_ms", "input")
+        return {"side": side, "strength": strength} | {name: data[name] for name in given}
+
+
+class ReviseForm(RemarkForm):
+    """Another vote in the place of an earlier one; left open, the vote stays as it is."""
+
+    vote = forms.ChoiceField(required=False, label="Your vote")
+    field_order = ("vote", "reasons", "comment")
+
+    def __init__(self, data: Any = None, *, project: Project, **kwargs: Any) -> None:
+        super().__init__(data, project=project, **kwargs)
+        keys = self.fields["vote"]
+        assert isinstance(keys, forms.ChoiceField)
+        points = all_points(project.scale).values()
+        offered = [(point.key, point.caption) for point in points]
+        # A vote cast on another scale is none of these.
+        unknown = [] if "vote" in self.initial else [("", "As it is")]
+        keys.choices = unknown + offered
+
+    def clean_vote(self) -> tuple[str, int] | None:
+        return scale_choices(self.project.scale).get(self.cleaned_data["vote"])
+
+
+class RewriteForm(forms.Form):
+    """A better answer; it may be as long as one."""
+
+    side = forms.ChoiceField(choices=[("left", "A"), ("right", "B")], label="Made from")
+    text = forms.CharField(
+        max_length=MAX_REWRITE, label="A better answer", widget=forms.Textarea(attrs={"rows": 6})
+    )
+
+
+class SkipReasonForm(forms.Form):
+    reason = forms.CharField(
+        required=False,
+        max_length=40,
+        label="Why you skipped it",
+        widget=forms.Select(choices=[("", "Not said"), *SKIP_REASONS.items()]),
+    )
 
 
 class UndoForm(forms.Form):
     last = forms.UUIDField(required=False)
+
+
+class GoldForm(forms.Form):
+    """What the right answer to a pair is."""
+
+    expected = forms.ChoiceField(
+        choices=[("", "Choose"), *Choice.choices], label="The right answer"
+    )
+    explanation = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 3}),
+        max_length=MAX_EXPLANATION,
+        required=False,
+        label="Why",
+        help_text="For reviewers; annotators never see it.",
+    )
+
+
+class DecisionForm(forms.Form):
+    """A reviewer's decision. Without a category, the one that the decision suggests."""
+
+    vote = forms.ChoiceField(choices=[(key, key) for key in "12345678"])
+    category = forms.ChoiceField(choices=Adjudication.Category.choices, required=False)
+    rationale = forms.CharField(max_length=5000, required=False)
 
 
 class ProjectForm(forms.ModelForm):
@@ -81,10 +187,48 @@ class ProjectForm(forms.ModelForm):
         return data
 
 
+class LinesField(forms.CharField):
+    """A list of short texts, one per line."""
+
+    widget = forms.Textarea(attrs={"rows": 5})
+    MOST, LONGEST = 12, 40
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        lines = [" ".join(line.split()) for line in (value or "").splitlines()]
+        return list(dict.fromkeys(line for line in lines if line))
+
+    def validate(self, value: list[str]) -> None:
+        if len(value) > self.MOST:
+            raise ValidationError(f"At most {self.MOST} lines.")
+        long = [line for line in value if len(line) > self.LONGEST]
+        if long:
+            raise ValidationError(f"“{long[0]}” is longer than {self.LONGEST} characters.")
+
+    def run_validators(self, value: list[str]) -> None:
+        """Validators of a single text do not apply to a list."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return self.to_python(data) != (initial or [])
+
+
 class SettingsForm(forms.ModelForm):
     """Everything about a project that may change while people vote."""
 
     based_on = forms.IntegerField(widget=forms.HiddenInput)
+    reason_chips = LinesField(
+        required=False,
+        label="Reasons",
+        help_text="Offered after a vote, one per line; nobody has to choose one.",
+    )
+    criteria = LinesField(
+        required=False,
+        label="Criteria",
+        help_text="Compared one by one beside the overall vote, one per line, for example "
+        "“Helpful” and “Harmless”. Empty: the overall vote alone.",
+    )
 
     class Meta:
         model = Project
@@ -92,8 +236,16 @@ class SettingsForm(forms.ModelForm):
             "name",
             "description",
             "guidelines",
+            "scale",
+            "reason_chips",
+            "criteria",
+            "allow_rewrites",
             "votes",
             "overlap_share",
+            "gold_share",
+            "retest_share",
+            "check_threshold",
+            "auto_pause",
             "random_share",
             "lease_seconds",
             "round_after",
@@ -102,6 +254,12 @@ class SettingsForm(forms.ModelForm):
             "train_on_simulated",
         ]
         labels = {
+            "scale": "Scale",
+            "allow_rewrites": "Better answers",
+            "gold_share": "Gold share",
+            "retest_share": "Retest share",
+            "check_threshold": "Threshold on gold",
+            "auto_pause": "Pause automatically",
             "votes": "Votes per pair",
             "overlap_share": "Overlap",
             "random_share": "Random share",
@@ -114,8 +272,16 @@ class SettingsForm(forms.ModelForm):
         widgets = {
             "description": forms.Textarea(attrs={"rows": 2}),
             "guidelines": forms.Textarea(attrs={"rows": 12}),
-            "overlap_share": forms.NumberInput(attrs={"step": "0.01", "min": 0, "max": 1}),
-            "random_share": forms.NumberInput(attrs={"step": "0.01", "min": 0, "max": 1}),
+            **{
+                name: forms.NumberInput(attrs={"step": "any", "min": 0, "max": 1})
+                for name in (
+                    "overlap_share",
+                    "random_share",
+                    "gold_share",
+                    "retest_share",
+                    "check_threshold",
+                )
+            },
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -162,3 +328,28 @@ def _short_enough(text: str) -> str:
     if len(text.encode()) > MAX_GUIDELINES:
         raise ValidationError("Guidelines may have 100 kB at most.")
     return text
+
+
+class MessageForm(forms.Form):
+    text = forms.CharField(
+        label="Message",
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="Announced on every page of the project until they mark it as read.",
+    )
+
+
+class PauseForm(forms.Form):
+    because = forms.CharField(
+        label="Reason", max_length=200, help_text="They are shown it. Their votes stay."
+    )
+
+
+class WeightForm(forms.Form):
+    weight = forms.FloatField(
+        min_value=0,
+        max_value=1,
+        label="Weight in training",
+        help_text="1 counts in full; 0 leaves their votes out of training and deletes nothing.",
+        widget=forms.NumberInput(attrs={"step": "0.05"}),
+    )

@@ -9,6 +9,7 @@ from annotate.models import Assignment, Label, Pair
 
 # Agreement and labels know three classes; both_bad is a tie that says more.
 CLASS = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
+ADJUDICATED = "adjudicated"
 SIGN = {"a": 1, "b": -1, "tie": 0}
 
 
@@ -25,7 +26,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(votes: Iterable[tuple[str, int]]) -> Verdict | None:
-    """Aggregate votes of (choice, strength 1 to 3); None without votes."""
+    """Aggregate votes of (choice, strength 0 to 3); None without votes."""
     counts = {"a": 0, "tie": 0, "b": 0}
     signed = 0
     for choice, strength in votes:
@@ -50,13 +51,17 @@ def majority(counts: dict[str, int]) -> str:
 
 
 def refresh(pair: Pair) -> None:
-    """Write the pair's label from its standing votes; a pair without votes has none."""
+    """Write the pair's label from its standing votes; a pair without votes has none.
+
+    What a reviewer decided stays, whatever the votes say.
+    """
     votes = Assignment.objects.filter(pair=pair, state=Assignment.State.VOTED, surplus=False)
-    found = verdict(votes.values_list("choice", "strength"))
+    rows = list(votes.values_list("choice", "strength", "pair__adjudication__choice"))
+    found = verdict((choice, strength) for choice, strength, _ in rows)
     if found is None:
-        Label.objects.filter(pair=pair).delete()
+        Label.objects.filter(pair=pair).exclude(method=ADJUDICATED).delete()
         return
-    label = columns(found)
+    label = columns(found, decided=rows[0][2])
     # One statement, because this is on the path of every vote that resolves a pair.
     Label.objects.bulk_create(
         [Label(pair=pair, **label)],
@@ -66,12 +71,17 @@ def refresh(pair: Pair) -> None:
     )
 
 
-def columns(found: Verdict) -> dict[str, Any]:
-    """The label row's columns."""
+def columns(found: Verdict, *, decided: str | None = None) -> dict[str, Any]:
+    """The label row's columns.
+
+    The probabilities wait for the next refresh of reliabilities, unless a reviewer decided.
+    """
+    kind = CLASS[decided] if decided else None
     return {
-        "outcome": found.outcome,
+        "outcome": kind or found.outcome,
         "vote_fraction": found.fraction_a,
         "margin": found.margin,
         "n_votes": found.n_votes,
-        "method": "majority",
+        "method": ADJUDICATED if kind else "majority",
+        **{f"p_{name}": float(name == kind) if kind else None for name in ("a", "tie", "b")},
     }

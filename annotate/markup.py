@@ -2,7 +2,7 @@
 
 The text is hostile until proven otherwise. CommonMark with raw HTML switched off, then an
 allow-list sanitiser behind it, then the Content-Security-Policy: each alone would do.
-Nothing else in the product calls mark_safe.
+Nothing but this and the diff calls mark_safe.
 """
 
 from __future__ import annotations

@@ -29,14 +29,17 @@ def progress(project: Project, user: User) -> Progress:
     own = Assignment.objects.filter(VOTED, annotator=user, pair__project=project).aggregate(
         today=Count("pk", filter=Q(voted_at__gte=midnight)), total=Count("pk")
     )
-    # Counted along an index: this runs with every vote.
-    open_pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN).count()
-    return Progress(**own, open_pairs=open_pairs)
+    # Counted along two indexes: this runs with every vote. Open checks are gold pairs, which
+    # always have a place.
+    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN)
+    checks = Pair.objects.filter(project=project, stream=Pair.Stream.CHECK, open_slots__gt=0)
+    return Progress(**own, open_pairs=pairs.count() - checks.count())
 
 
 def projects_of(user: User) -> QuerySet[Project]:
     """The user's projects with their pairs, the user's own votes and role, in one query."""
     pairs = Pair.objects.filter(project=OuterRef("pk")).exclude(state=Pair.State.RETIRED)
+    pairs = pairs.exclude(kind__in=Pair.OUTSIDE_LABELS)
     own = Assignment.objects.filter(VOTED, annotator=user, pair__project=OuterRef("pk"))
     roles = Membership.objects.filter(project=OuterRef("pk"), user=user, active=True)
     return Project.objects.for_user(user).annotate(

@@ -8,15 +8,15 @@ asked for, since a person's vote after a simulated one was asked for the same re
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from django.db import connection
 from django.db.models import Count, ExpressionWrapper, F, FloatField, Q, QuerySet, Sum
-from numpy.typing import NDArray
 
-from annotate.agreement import Agreement, agreement, wilson
+from annotate.agreement import Agreement, agreement, of_patterns, sums, wilson
 from annotate.exporting.lines import pseudonyms
 from annotate.models import Assignment, Pair, Project
 
@@ -24,61 +24,53 @@ STREAMS = ("random", "all")
 ENOUGH_RANDOM = 200
 """Pairs the random stream must hold before it is the default."""
 
-# Standing votes in the order they were cast, numbered within their pair.
-_VOTES = """
-    SELECT a.pair_id, a.annotator_id, p.prompt_id, p.stream, a.simulated,
-        CASE a.choice WHEN 'a' THEN 'a' WHEN 'b' THEN 'b' ELSE 'tie' END AS class,
-        ROW_NUMBER() OVER (PARTITION BY a.pair_id ORDER BY a.seq) AS place
+# Pairs whose first two votes are of the kind asked for. Spelt as in the index that covers it.
+COUNTED = """
+    FROM annotate_pair WHERE project_id = %(project)s AND "second" > ''
+        AND kind NOT IN ('gold', 'retest') AND (%(simulated)s = 1 OR NOT firsts_simulated)
+        AND (%(stream)s = 'all' OR stream = %(stream)s)
+"""
+# The six ways in which two votes can fall, as rows of votes for A, tie and B.
+ANSWERS = [[2, 0, 0], [0, 2, 0], [0, 0, 2], [1, 1, 0], [0, 1, 1], [1, 0, 1]]
+_FALLS = (
+    """"first" = 'a' AND "second" = 'a'""",
+    """"first" = 'tie' AND "second" = 'tie'""",
+    """"first" = 'b' AND "second" = 'b'""",
+    """"first" <> "second" AND "first" <> 'b' AND "second" <> 'b'""",
+    """"first" <> "second" AND "first" <> 'a' AND "second" <> 'a'""",
+    """"first" <> "second" AND "first" <> 'tie' AND "second" <> 'tie'""",
+)
+_FELL = ", ".join(f"COUNT(CASE WHEN {fall} THEN 1 END) AS f{i}" for i, fall in enumerate(_FALLS))
+_NAMES = ", ".join(f"f{i}" for i in range(6))
+# How many prompts have the same answers on their pairs: a few rows, however many pairs.
+PATTERNS = f"""
+    SELECT COUNT(*), {_NAMES} FROM (
+        SELECT {_FELL} {COUNTED} GROUP BY prompt_id
+    ) per_prompt GROUP BY {_NAMES}
+"""
+DUOS = f"""
+    SELECT first_by_id, second_by_id, "first", "second", COUNT(*)
+    {COUNTED} AND first_by_id IS NOT NULL AND second_by_id IS NOT NULL
+    GROUP BY first_by_id, second_by_id, "first", "second"
+"""
+EVERY_VOTE = """
+    SELECT p.prompt_id, SUM(CASE WHEN a.choice = 'a' THEN 1 ELSE 0 END),
+        SUM(CASE WHEN a.choice IN ('tie', 'both_bad') THEN 1 ELSE 0 END),
+        SUM(CASE WHEN a.choice = 'b' THEN 1 ELSE 0 END)
     FROM annotate_assignment a JOIN annotate_pair p ON p.id = a.pair_id
     WHERE p.project_id = %(project)s AND p.kind NOT IN ('gold', 'retest')
         AND a.state = 'voted' AND NOT a.surplus
+        AND (%(simulated)s = 1 OR NOT a.simulated)
+        AND (%(stream)s = 'all' OR p.stream = %(stream)s)
+    GROUP BY a.pair_id, p.prompt_id HAVING COUNT(*) >= 2
+    ORDER BY a.pair_id
 """
-_COUNTED = f"""
-    SELECT * FROM ({_VOTES}) numbered
-    WHERE place <= %(places)s AND (%(simulated)s = 1 OR NOT simulated)
-"""
-PAIR_COUNTS = f"""
-    SELECT stream, prompt_id, SUM(CASE WHEN class = 'a' THEN 1 ELSE 0 END),
-        SUM(CASE WHEN class = 'tie' THEN 1 ELSE 0 END),
-        SUM(CASE WHEN class = 'b' THEN 1 ELSE 0 END)
-    FROM ({_COUNTED}) counted
-    GROUP BY pair_id, prompt_id, stream HAVING COUNT(*) >= 2
-    ORDER BY pair_id
-"""
-# Share of the others on the pair who gave the same answer, averaged over a person's votes.
-WITH_THE_REST = f"""
-    SELECT annotator_id, COUNT(*), SUM((same - 1.0) / (m - 1)) FROM (
-        SELECT annotator_id, COUNT(*) OVER (PARTITION BY pair_id) AS m,
-            COUNT(*) OVER (PARTITION BY pair_id, class) AS same
-        FROM ({_COUNTED}) counted
-    ) compared WHERE m >= 2 GROUP BY annotator_id
-"""
-EVERY = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class PairCounts:
-    """Votes for A, tie and B of every pair with at least two: rows (pairs, 3)."""
-
-    random: NDArray[np.bool_]
-    prompts: NDArray[np.int64]
-    counts: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Measured:
     stream: str
     agreement: Agreement
-
-
-def pair_counts(
-    project: Project, *, every: bool = False, include_simulated: bool = False
-) -> PairCounts:
-    """Votes per pair, the first two or every one of them, in one statement."""
-    rows = _rows(PAIR_COUNTS, project, every=every, include_simulated=include_simulated)
-    numbers = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 4)
-    random = np.array([row[0] == Pair.Stream.RANDOM for row in rows], dtype=bool)
-    return PairCounts(random, numbers[:, 0], numbers[:, 1:])
 
 
 def measure(
@@ -89,21 +81,30 @@ def measure(
     include_simulated: bool = False,
 ) -> Measured:
     """Agreement on a stream; by default the random one once it holds enough pairs."""
-    found = pair_counts(project, every=every, include_simulated=include_simulated)
+    read = _every_vote if every else _first_two
+    found = read(project, stream or "random", include_simulated)
     if stream is None:
-        stream = "random" if found.random.sum() >= ENOUGH_RANDOM else "all"
-    chosen = found.random if stream == "random" else np.ones(len(found.random), dtype=bool)
-    return Measured(stream, agreement(found.counts[chosen], found.prompts[chosen]))
+        stream = "random"
+        if found.pairs < ENOUGH_RANDOM:
+            stream, found = "all", read(project, "all", include_simulated)
+    return Measured(stream, found)
 
 
-def _rows(
-    sql: str, project: Project, *, every: bool, include_simulated: bool
-) -> list[tuple[Any, ...]]:
-    parameters = {
-        "project": project.pk,
-        "places": EVERY if every else 2,
-        "simulated": int(include_simulated),
-    }
+def _first_two(project: Project, stream: str, include_simulated: bool) -> Agreement:
+    found = rows(PATTERNS, project, stream, include_simulated)
+    numbers = np.array(found, dtype=np.int64).reshape(-1, 7)
+    return of_patterns(numbers[:, 1:] @ sums(np.array(ANSWERS)), numbers[:, 0])
+
+
+def _every_vote(project: Project, stream: str, include_simulated: bool) -> Agreement:
+    found = rows(EVERY_VOTE, project, stream, include_simulated)
+    numbers = np.array(found, dtype=np.int64).reshape(-1, 4)
+    return agreement(numbers[:, 1:], numbers[:, 0])
+
+
+def rows(sql: str, project: Project, stream: str, include_simulated: bool) -> list[tuple[Any, ...]]:
+    """What a statement of this module's kind finds; `stream` may be "all"."""
+    parameters = {"project": project.pk, "stream": stream, "simulated": int(include_simulated)}
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
@@ -158,11 +159,11 @@ def annotators(project: Project, *, include_simulated: bool = False) -> list[Ann
     """Everybody who voted, busiest first."""
     # Of imported votes the side is unknown; they carry no guideline version.
     sided = Q(state="voted", choice__in=("a", "b"), guideline_version__gt=0)
-    rows = Assignment.objects.filter(pair__project=project)
+    cast = Assignment.objects.filter(pair__project=project)
     if not include_simulated:
-        rows = rows.filter(simulated=False)
+        cast = cast.filter(simulated=False)
     found = (
-        rows.values("annotator_id")
+        cast.values("annotator_id")
         .annotate(
             votes=Count("id", filter=Q(state="voted")),
             skips=Count("id", filter=Q(state="skipped")),
@@ -173,21 +174,25 @@ def annotators(project: Project, *, include_simulated: bool = False) -> list[Ann
         .filter(votes__gt=0)
         .order_by("-votes", "annotator_id")
     )
-    rest = _rows(WITH_THE_REST, project, every=False, include_simulated=include_simulated)
-    agreeing = {annotator: (n, float(share)) for annotator, n, share in rest}
+    compared, same = Counter[int](), Counter[int]()
+    for one, other, first, second, n in rows(DUOS, project, "all", include_simulated):
+        for person in (one, other):
+            compared[person] += n
+            same[person] += n if first == second else 0
     name = pseudonyms(project)
     return [
-        _annotator_row(row, name(row["annotator_id"]), *agreeing.get(row["annotator_id"], (0, 0.0)))
+        _annotator_row(row, name(pk), compared[pk], same[pk])
         for row in found
+        for pk in (row["annotator_id"],)
     ]
 
 
-def _annotator_row(row: dict[str, Any], name: str, n: int, agreeing: float) -> AnnotatorRow:
+def _annotator_row(row: dict[str, Any], name: str, n: int, same: int) -> AnnotatorRow:
     return AnnotatorRow(
         pseudonym=name,
         simulated=row["simulated_votes"] > 0,
         votes=row["votes"],
-        agreement=agreeing / n if n else None,
+        agreement=same / n if n else None,
         compared=n,
         left_share=row["left"] / row["decided"] if row["decided"] else None,
         left_interval=wilson(row["left"], row["decided"]),

@@ -22,15 +22,21 @@ PUBLIC = {
 SIGNED_IN = {
     *("home", "password", "projects", "project-new"),
     # A person's own places, in whatever project: tests/annotate/test_permissions.py.
-    *("api-vote", "api-skip", "api-undo"),
+    *("api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
 }
-ANNOTATOR = {"label", "vote", "skip", "undo", "guidelines", "api-next"}
+ANNOTATOR = {"label", "vote", "skip", "renew", "undo", "guidelines", "api-next"}
+ANNOTATOR |= {"me", "message-read"}
+ANNOTATOR |= {"my-votes", "my-vote", "my-rewrite"}
+ANNOTATOR |= {"remark", "skip-reason", "flag"}
 REVIEWER = {
-    *("quality", "data", "rounds", "rounds-progress"),
+    *("checks", "check", "quality", "data", "rounds", "rounds-progress"),
+    *("annotators", "annotator"),
+    *("pair", "adjudicate", "decide", "decide-undo", "flags-settle"),
     *("round", "round-progress", "round-curves", "models"),
     *("api-agreement", "api-rounds", "api-models"),
 }
 ADMIN = {
+    "annotator-change",
     *("import", "export", "project-settings", "project-archive"),
     *("people", "invite", "revoke", "member"),
     *("round-start", "round-cancel", "round-retry", "ask-colleagues"),

@@ -1,4 +1,4 @@
-"""The annotation calls: next, vote, skip, undo."""
+"""The annotation calls: next, vote, skip, undo, remark, flag."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from rest_framework.throttling import UserRateThrottle
 from annotate import queue
 from annotate.api.serializers import (
     ErrorBody,
+    FlagBody,
+    FlagRequest,
     NextRequest,
     PairBody,
+    RemarkBody,
+    RemarkRequest,
     SkipBody,
     SkipRequest,
     VoteBody,
@@ -107,6 +111,29 @@ def undo(request: Request, token: UUID) -> Response:
     _read(SkipRequest, request)
     assignment = queue.undo_token(request.user, token)
     return Response(pair_body(Assignment.objects.for_display().get(pk=assignment.pk)))
+
+
+@extend_schema(
+    operation_id="remark",
+    request=RemarkRequest,
+    responses={200: RemarkBody, 400: BAD, 404: FOREIGN, 409: CONFLICT},
+)
+@api_view(["POST"])
+def remark(request: Request, token: UUID) -> Response:
+    """Add reasons, a comment or criteria to your vote. Repeating it is safe."""
+    queue.remark(request.user, token, **_read(RemarkRequest, request))
+    return Response({"status": "stored"})
+
+
+@extend_schema(
+    operation_id="flag",
+    request=FlagRequest,
+    responses={200: FlagBody, 400: BAD, 404: FOREIGN},
+)
+@api_view(["POST"])
+def flag(request: Request, token: UUID) -> Response:
+    """Warn of a pair you were given: unsafe, personal data, or broken."""
+    return Response({"new": queue.flag(request.user, token, _read(FlagRequest, request)["kind"])})
 
 
 def _read(serializer: Any, request: Request) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from annotate.queue import ChoiceConflict, Gone, UnknownAssignment
+from annotate.queue import ChoiceConflict, Gone, UnknownAssignment, UnknownCriterion
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         error = Unknown(str(error))
     elif isinstance(error, ChoiceConflict | Gone):
         error = Conflict(str(error))
+    elif isinstance(error, UnknownCriterion):
+        error = ValidationError({"criteria": [str(error)]})
     elif isinstance(error, RequestDataTooBig):
         error = ParseError("The body is too long.")
     elif isinstance(error, OperationalError | InterfaceError | PoolTimeout):

@@ -7,8 +7,10 @@ from typing import Any
 from rest_framework import serializers
 
 from annotate import queue
+from annotate.judgement import FLAGS
 from annotate.models import Assignment
 
+COMPARED = ("left", "right", "tie")
 SIDES = ("left", "right", "tie", "both_bad")
 
 
@@ -49,24 +51,40 @@ class NextRequest(KnownFieldsOnly):
     )
 
 
+def _milliseconds(help_text: str) -> StrictIntegerField:
+    return StrictIntegerField(
+        required=False, allow_null=True, min_value=0, max_value=2**31 - 1, help_text=help_text
+    )
+
+
+def _criteria(**options: Any) -> serializers.DictField:
+    return serializers.DictField(
+        child=serializers.ChoiceField(choices=COMPARED),
+        help_text="For each of the project's criteria: left, right or tie.",
+        **options,
+    )
+
+
+def _reasons(**options: Any) -> serializers.ListField:
+    return serializers.ListField(child=StrictCharField(max_length=80), max_length=20, **options)
+
+
 class VoteRequest(KnownFieldsOnly):
     choice = serializers.ChoiceField(choices=SIDES)
     strength = StrictIntegerField(
-        min_value=1,
+        min_value=0,
         max_value=3,
         default=2,
-        help_text="1 slightly, 2 clearly, 3 much. Ignored for tie and both_bad.",
+        help_text="0 negligibly, 1 slightly, 2 clearly, 3 much. Ignored for tie and both_bad.",
     )
-    reasons = serializers.ListField(
-        child=StrictCharField(max_length=80), max_length=20, default=list
-    )
+    reasons = _reasons(default=list)
     comment = StrictCharField(allow_blank=True, max_length=4000, default="")
-    active_ms = StrictIntegerField(
-        required=False,
-        allow_null=True,
-        min_value=0,
-        max_value=2**31 - 1,
-        help_text="How long the pair was looked at.",
+    criteria = _criteria(default=dict)
+    active_ms = _milliseconds("How long the pair was looked at.")
+    first_key_ms = _milliseconds("From the pair's appearance to the first key or touch.")
+    wall_ms = _milliseconds("From the pair's appearance to the vote, pauses included.")
+    input = serializers.ChoiceField(
+        choices=("", "key", "click", "touch"), default="", help_text="What the vote came by."
     )
 
     def to_internal_value(self, data: Any) -> Any:
@@ -77,7 +95,24 @@ class VoteRequest(KnownFieldsOnly):
 
 
 class SkipRequest(KnownFieldsOnly):
-    reason = StrictCharField(allow_blank=True, max_length=40, default="")
+    reason = StrictCharField(
+        allow_blank=True,
+        max_length=40,
+        default="",
+        help_text="hard, broken, identical, unsafe or other; any other text is kept as it is.",
+    )
+
+
+class RemarkRequest(KnownFieldsOnly):
+    """What is left out stays as it is."""
+
+    reasons = _reasons(required=False)
+    comment = StrictCharField(allow_blank=True, max_length=4000, required=False)
+    criteria = _criteria(required=False)
+
+
+class FlagRequest(KnownFieldsOnly):
+    kind = serializers.ChoiceField(choices=list(FLAGS.items()))
 
 
 class MessageBody(serializers.Serializer[Any]):
@@ -108,6 +143,14 @@ class VoteBody(serializers.Serializer[Any]):
 class SkipBody(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=("skipped",))
     next = PairBody(allow_null=True)
+
+
+class RemarkBody(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=("stored",))
+
+
+class FlagBody(serializers.Serializer[Any]):
+    new = serializers.BooleanField(help_text="False when you had given this warning before.")
 
 
 class ErrorBody(serializers.Serializer[Any]):

@@ -12,5 +12,7 @@ urlpatterns = [
     path("api/v1/assignments/<uuid:token>/vote/", annotation.vote, name="api-vote"),
     path("api/v1/assignments/<uuid:token>/skip/", annotation.skip, name="api-skip"),
     path("api/v1/assignments/<uuid:token>/undo/", annotation.undo, name="api-undo"),
+    path("api/v1/assignments/<uuid:token>/remark/", annotation.remark, name="api-remark"),
+    path("api/v1/assignments/<uuid:token>/flag/", annotation.flag, name="api-flag"),
     path("", include("annotate.api.data")),
 ]

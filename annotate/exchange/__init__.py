@@ -18,6 +18,7 @@ from annotate.exchange.incoming import (
 from annotate.exchange.outgoing import (
     counts,
     evaluation_results,
+    leased_pair_keys,
     open_pair_keys,
     open_pairs,
     preferences,
@@ -35,6 +36,8 @@ from annotate.exchange.projects import (
 from annotate.exchange.sample import ask_colleagues, create_sample_project, sample_corpus
 from annotate.permissions import project_or_404
 from annotate.queue import release_expired
+from annotate.reliability import refresh as refresh_labels
+from annotate.reliability import refresh_if_due as refresh_labels_if_due
 
 __all__ = [
     "UnknownProject",
@@ -47,6 +50,7 @@ __all__ = [
     "evaluation_results",
     "freeze",
     "installation_id",
+    "leased_pair_keys",
     "live_projects",
     "open_pair_keys",
     "open_pairs",
@@ -56,6 +60,8 @@ __all__ = [
     "prompts",
     "publish_model_version",
     "queue_depth",
+    "refresh_labels",
+    "refresh_labels_if_due",
     "release_expired",
     "resolved_since",
     "retire_untouched",

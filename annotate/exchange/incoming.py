@@ -94,6 +94,7 @@ def add_pairs(project: Project, rows: Iterable[Row], *, source: str, policy: str
 
     A side's policy "new" becomes `policy`, the name of the model version, as in add_completions.
 
+    A row's `margin` (the reward model's logit of A over B) may be missing.
     Idempotent by the rows' keys. Two texts that read the same are no pair and left out.
     Raises UnknownRow when a prompt or completion is missing; the batches before it stay.
     """
@@ -128,6 +129,7 @@ def _pair(
 ) -> Pair:
     quota = Pair.quota(project, row.get("kind", Pair.Kind.NORMAL), key=row["key"])
     names = {"new": policy, "starter": "starter"}
+    wrote = [names.get(row.get("policy_a", ""), ""), names.get(row.get("policy_b", ""), "")]
     return Pair(
         project=project,
         prompt_id=a.prompt_id,
@@ -137,10 +139,20 @@ def _pair(
         stream=row.get("stream", Pair.Stream.RANDOM),
         priority=row.get("score", 0.0),
         source=source,
-        policy_a=names.get(row.get("policy_a", ""), ""),
-        policy_b=names.get(row.get("policy_b", ""), ""),
+        policy_a=wrote[0],
+        policy_b=wrote[1],
+        policy=_newest(wrote[0] or a.policy, wrote[1] or b.policy, a.pk > b.pk, policy),
+        margin=row.get("margin"),
         **quota,
     )
+
+
+def _newest(first: str, second: str, first_is_newer: bool, current: str) -> str:
+    """The newest policy of a pair: the current one, else that of the completion written last."""
+    if current and current in (first, second):
+        return current
+    sides = [first, second] if first_is_newer else [second, first]
+    return next((one for one in sides if one not in ("", "starter")), first or second)
 
 
 def _reads(completion: Completion) -> list[str]:

@@ -17,6 +17,7 @@ from annotate.models import Assignment, DatasetVersion, Membership, Pair, Projec
 TEACHING = (Pair.Kind.NORMAL, Pair.Kind.OVERLAP)
 """Kinds whose votes may enter training. Evaluation pairs measure policies, gold and retest
 pairs measure annotators; training on them would spoil the measurement."""
+LEAST_TRUST = 0.05
 VALUE = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 
@@ -27,17 +28,22 @@ def preferences(
 
     All standing votes, not their majority; surplus votes and pairs that do not teach are left
     out, pairs of held-out prompts are marked. Constant memory.
+
+    A vote's weight is its author's `Membership.weight` times trust / (mean trust of the votes),
+    with trust = max(2 * reliability - 1, 0.05), 0 for a coin flip; who has no reliability yet
+    counts as average. `soft` is [P(a), P(tie), P(b)] where the label rests on the same votes, and
+    `decided` the answer of a reviewer.
     """
     if isinstance(version, int):
         version = project.dataset_versions.get(number=version)
-    people = _people(project)
+    people = _people(project, include_simulated=include_simulated)
     columns = ("pair_id", "seq", "annotator_id", "choice", "strength", "surplus")
     votes = datasets.votes_in(version, include_simulated=include_simulated, columns=columns)
     counted = (row for row in votes.iterator() if not row[5])
     by_pair = ((key, list(group)) for key, group in groupby(counted, key=itemgetter(0)))
     for batch in batched(by_pair):
         pairs = Pair.objects.filter(kind__in=TEACHING).select_related(
-            "prompt", "completion_a", "completion_b"
+            "prompt", "completion_a", "completion_b", "label", "adjudication"
         )
         found = pairs.in_bulk([key for key, _ in batch])
         for key, cast in batch:
@@ -48,16 +54,25 @@ def preferences(
 def open_pairs(project: Project, *, most: int) -> Iterator[dict[str, Any]]:
     """Rows of preferences.jsonl without votes: pairs that still want some, the best `most`."""
     pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=TEACHING)
-    found = pairs.select_related("prompt", "completion_a", "completion_b")
+    found = pairs.select_related("prompt", "completion_a", "completion_b", "label", "adjudication")
     for pair in found.order_by("-priority", "pk")[:most].iterator():
         yield _preference(pair, [], {})
 
 
-def _people(project: Project) -> dict[int, tuple[str, float]]:
+def _people(project: Project, *, include_simulated: bool) -> dict[int, tuple[str, float]]:
+    """Pseudonym and weight of everybody."""
     members = Membership.objects.filter(project=project)
+    rows = list(members.values_list("user_id", "pseudonym", "weight", "reliability"))
+    trust = {user: max(2 * r - 1, LEAST_TRUST) for user, _, _, r in rows if r is not None}
+    votes = Assignment.objects.in_project(project).standing().filter(annotator__in=trust)
+    if not include_simulated:
+        votes = votes.filter(simulated=False)
+    cast = dict(votes.order_by().values_list("annotator_id").annotate(n=Count("pk")))
+    total = sum(cast.values())
+    mean = sum(trust[user] * n for user, n in cast.items()) / total if total else 1.0
     return {
-        user: (pseudonym, weight)
-        for user, pseudonym, weight in members.values_list("user_id", "pseudonym", "weight")
+        user: (pseudonym, round(weight * trust.get(user, mean) / mean, 4))
+        for user, pseudonym, weight, _ in rows
     }
 
 
@@ -67,7 +82,9 @@ def _preference(
     votes = []
     for _, _, annotator, choice, strength, _ in cast:
         pseudonym, weight = people[annotator]
-        vote = {"annotator": pseudonym, "choice": choice, "strength": strength or 2}
+        # "Negligibly better" has strength 0; where neither is better it says nothing.
+        strength = strength if choice in ("a", "b") else 2
+        vote = {"annotator": pseudonym, "choice": choice, "strength": strength}
         votes.append(vote | {"weight": weight})
     return {
         "pair_id": pair.key,
@@ -79,7 +96,18 @@ def _preference(
         "held_out": pair.prompt.held_out,
         "kind": pair.kind,
         "votes": votes,
+        **_answer(pair, len(votes)),
     }
+
+
+def _answer(pair: Pair, votes: int) -> dict[str, Any]:
+    """The columns soft and decided."""
+    label = getattr(pair, "label", None)
+    decision = getattr(pair, "adjudication", None)
+    soft = None
+    if label is not None and label.n_votes == votes and label.p_a is not None:
+        soft = [round(p, 6) for p in (label.p_a, label.p_tie, label.p_b)]
+    return {"soft": soft, "decided": decision.choice if decision else ""}
 
 
 def prompts(project: Project) -> Iterator[dict[str, Any]]:
@@ -92,11 +120,13 @@ def prompts(project: Project) -> Iterator[dict[str, Any]]:
 def counts(project: Project) -> dict[str, int]:
     """pairs_open, pairs_resolved and votes (simulated and surplus ones included)."""
     State = Pair.State
-    pairs = Pair.objects.filter(project=project).aggregate(
+    asked = Pair.objects.filter(project=project).exclude(kind__in=Pair.OUTSIDE_LABELS)
+    pairs = asked.aggregate(
         pairs_open=Count("pk", filter=Q(state=State.OPEN)),
         pairs_resolved=Count("pk", filter=Q(state=State.RESOLVED)),
     )
     votes = Assignment.objects.in_project(project).filter(state=Assignment.State.VOTED)
+    votes = votes.exclude(pair__kind__in=Pair.OUTSIDE_LABELS)
     return {**pairs, "votes": votes.count()}
 
 
@@ -122,9 +152,16 @@ def open_pair_keys(project: Project) -> list[str]:
     return list(pairs.order_by("-priority", "pk").values_list("key", flat=True))
 
 
+def leased_pair_keys(project: Project) -> set[str]:
+    """Keys of the pairs that are on somebody's screen now."""
+    leases = Assignment.objects.in_project(project).leased()
+    return set(leases.values_list("pair__key", flat=True))
+
+
 def queue_depth(project: Project) -> int:
     """Pairs that have a place for somebody."""
-    return Pair.objects.filter(project=project, open_slots__gt=0).count()
+    places = Pair.objects.filter(project=project, open_slots__gt=0)
+    return places.exclude(stream=Pair.Stream.CHECK).count()
 
 
 def votes_on(

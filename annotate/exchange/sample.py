@@ -42,6 +42,7 @@ def create_sample_project(*, owner: User, seed: int) -> Project:
                 "description": "Which reply to a customer would you rather have sent?",
                 "guidelines": GUIDELINES,
                 "train_on_simulated": True,
+                "auto_pause": False,
             },
         )
         if created:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from annotate.exporting import trl, votes
+from annotate.exporting import sft, trl, votes
 
-FORMATS: dict[str, ModuleType] = {"trl": trl, "votes": votes}
+FORMATS: dict[str, ModuleType] = {"sft": sft, "trl": trl, "votes": votes}
 
 
 class UnknownFormat(ValueError):

@@ -1,7 +1,7 @@
 """Format `trl`: explicit prompt, chosen and rejected per pair, from the votes of a version.
 
-Pairs without a winner (ties, both bad, no majority) go to the part `ties`. Surplus votes, gold
-and retest pairs are outside labels.
+A reviewer's decision counts instead of the votes. Pairs without a winner (ties, both bad, no
+majority) go to the part `ties`. Surplus votes, gold and retest pairs are outside labels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from annotate.datasets import votes_in
 from annotate.exporting.lines import line
-from annotate.labels import Verdict, verdict
+from annotate.labels import CLASS, Verdict, verdict
 from annotate.models import DatasetVersion, Pair
 from annotate.models.content import Messages
 
@@ -26,10 +26,14 @@ class Judged(NamedTuple):
     pair_id: int
     verdict: Verdict
     n_both_bad: int
+    decision: str = ""
+    """What a reviewer decided, if one did."""
 
     @property
     def outcome(self) -> str:
         """The verdict, with ties that mostly say `both_bad` told apart."""
+        if self.decision:
+            return self.decision
         ties = self.verdict.outcome == "tie"
         mostly = self.n_both_bad * 2 > self.verdict.n_votes
         return "both_bad" if ties and mostly else self.verdict.outcome
@@ -38,8 +42,8 @@ class Judged(NamedTuple):
 def counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
     """Rows, and the pairs without a winner by kind."""
     found = {"trl": 0, "tie": 0, "both_bad": 0, "split": 0}
-    for judged in _judged(version, include_simulated):
-        found["trl" if judged.outcome in ("a", "b") else judged.outcome] += 1
+    for one in judged(version, include_simulated):
+        found["trl" if one.outcome in ("a", "b") else one.outcome] += 1
     return found
 
 
@@ -48,28 +52,39 @@ def lines(
 ) -> Iterator[bytes]:
     """JSON lines of the pairs with a winner, or (part `ties`) of those without."""
     wanted = ("a", "b") if part == "trl" else ("tie", "both_bad", "split")
-    row = _preference if part == "trl" else _undecided
-    judged = (j for j in _judged(version, include_simulated) if j.outcome in wanted)
-    while batch := list(islice(judged, BATCH)):
-        pairs = _texts([j.pair_id for j in batch])
+    row = preference if part == "trl" else _undecided
+    found = (j for j in judged(version, include_simulated) if j.outcome in wanted)
+    while batch := list(islice(found, BATCH)):
+        pairs = texts([j.pair_id for j in batch])
         for one in batch:
             yield line(row(one, pairs[one.pair_id]))
 
 
-def _judged(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]:
+def judged(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]:
     """Every labelled pair of the version with its verdict, in pair order."""
     outside = set(
         version.project.pairs.filter(kind__in=Pair.OUTSIDE_LABELS).values_list("id", flat=True)
     )
+    decided = version.decided
     votes = votes_in(version, include_simulated=include_simulated, columns=VOTE)
     for pair_id, group in groupby(votes.iterator(chunk_size=2000), key=lambda vote: vote[0]):
         choices = [(choice, strength) for _, _, choice, strength, surplus in group if not surplus]
         found = verdict(choices)
         if found is not None and pair_id not in outside:
-            yield Judged(pair_id, found, sum(choice == "both_bad" for choice, _ in choices))
+            n_both_bad = sum(choice == "both_bad" for choice, _ in choices)
+            judged = Judged(pair_id, found, n_both_bad)
+            yield _decided(judged, *decided[pair_id]) if pair_id in decided else judged
 
 
-def _texts(ids: list[int]) -> dict[int, dict[str, Any]]:
+def _decided(judged: Judged, choice: str, strength: int) -> Judged:
+    """The reviewer's answer over the votes, whose number and share stay what they were."""
+    outcome = CLASS[choice]
+    verdict = judged.verdict._replace(outcome=outcome, margin=strength / 3)
+    return judged._replace(verdict=verdict, decision=choice)
+
+
+def texts(ids: list[int]) -> dict[int, dict[str, Any]]:
+    """What the rows of these pairs say beside the verdict, by pair id."""
     rows = Pair.objects.filter(id__in=ids).values(
         "id",
         "key",
@@ -99,7 +114,8 @@ def split_of(pair: dict[str, Any]) -> str:
     return "test" if held_out else "train"
 
 
-def _preference(judged: Judged, pair: dict[str, Any]) -> dict[str, Any]:
+def preference(judged: Judged, pair: dict[str, Any]) -> dict[str, Any]:
+    """The row of a pair with a winner."""
     won = judged.verdict
     better, worse = ("a", "b") if won.outcome == "a" else ("b", "a")
     return {
@@ -109,6 +125,7 @@ def _preference(judged: Judged, pair: dict[str, Any]) -> dict[str, Any]:
         "margin": round(won.margin, 6),
         "vote_fraction": round(won.fraction_a if better == "a" else 1 - won.fraction_a, 6),
         "n_votes": won.n_votes,
+        "method": "adjudicated" if judged.decision else "majority",
         "split": split_of(pair),
         "pair_id": pair["key"],
         "prompt_id": pair["prompt__sha256"],
@@ -126,6 +143,7 @@ def _undecided(judged: Judged, pair: dict[str, Any]) -> dict[str, Any]:
         "vote_fraction_a": round(judged.verdict.fraction_a, 6),
         "n_votes": judged.verdict.n_votes,
         "n_both_bad": judged.n_both_bad,
+        "method": "adjudicated" if judged.decision else "majority",
         "split": split_of(pair),
         "pair_id": pair["key"],
         "prompt_id": pair["prompt__sha256"],

@@ -146,5 +146,6 @@ class Writer:
             source=SOURCE,
             **Pair.quota(self.project, Pair.Kind.NORMAL, key=one.key),
         )
-        count(pair, one.row.votes.values(), now=self.now)
+        votes = ((self.annotators.user_id(name), cast) for name, cast in one.row.votes.items())
+        count(pair, votes, now=self.now)
         return pair

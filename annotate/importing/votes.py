@@ -10,7 +10,7 @@ from annotate import labels
 from annotate.importing.people import Annotators
 from annotate.models import Assignment, Label, Pair
 from annotate.models.content import share_of
-from annotate.queue import places
+from annotate.queue import firsts, places
 
 # Tables do not say how strongly, nor on which guidelines, the annotator judged.
 STRENGTH = 2
@@ -24,9 +24,13 @@ class Cast(NamedTuple):
     seq: int = 0
 
 
-def count(pair: Pair, choices: Iterable[str], *, now: datetime) -> None:
+def count(pair: Pair, votes: Iterable[tuple[int, str]], *, now: datetime) -> None:
     """Set the columns of a pair that is not stored yet: nobody else can hold a place on it."""
-    for choice in choices:
+    for annotator, choice in votes:
+        if not pair.second:
+            place = "second" if pair.first else "first"
+            setattr(pair, place, firsts.CLASSES[choice])
+            setattr(pair, f"{place}_by_id", annotator)
         column = places.COUNT_OF[choice]
         setattr(pair, column, getattr(pair, column) + 1)
         pair.cast += 1
@@ -78,10 +82,7 @@ def _add_to_known(cast: list[Cast], *, now: datetime) -> int:
     for one in sorted(added, key=lambda one: one.pair.pk):
         left = _left(one)
         holds = places.take(one.pair.pk, left=left) is not None
-        column = places.COUNT_OF[one.choice]
-        counted = f"{column} = {column} + 1, " if holds else ""
-        after = places.change(one.pair.pk, f'{counted}"cast" = "cast" + 1')
-        assert after, "pairs are never deleted"
+        after = places.cast(one.pair.pk, one.choice, counts=holds, by=one.annotator)
         assignment = _assignment(one._replace(seq=after.cast), now=now)
         assignment.surplus = not holds
         assignment.save()

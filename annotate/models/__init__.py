@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from annotate.models.assignment import Assignment, VoteRevision
+from annotate.models.checks import Gold, QualificationAnswer
 from annotate.models.content import Completion, Prompt
 from annotate.models.dataset import DatasetVersion
 from annotate.models.pair import Label, Pair
 from annotate.models.people import Installation, Invitation, Membership
 from annotate.models.project import Guideline, ModelNote, Project
+from annotate.models.review import Adjudication, Flag, Message, Rewrite
 from annotate.models.tokens import ApiToken
 
 __all__ = [
+    "Adjudication",
     "ApiToken",
     "Assignment",
     "Completion",
     "DatasetVersion",
+    "Flag",
+    "Gold",
     "Guideline",
     "Installation",
     "Invitation",
     "Label",
     "Membership",
+    "Message",
     "ModelNote",
     "Pair",
     "Project",
     "Prompt",
+    "QualificationAnswer",
+    "Rewrite",
     "VoteRevision",
 ]

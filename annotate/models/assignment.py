@@ -92,6 +92,9 @@ class Assignment(models.Model):
     strength = models.PositiveSmallIntegerField(default=0)
     reasons: models.JSONField[list[str]] = models.JSONField(default=list)
     comment = models.TextField(blank=True)
+    criteria: models.JSONField[dict[str, str]] = models.JSONField(
+        default=dict, help_text="Per criterion of the project: a, b or tie."
+    )
     skip_reason = models.CharField(max_length=40, blank=True)
     voted_at = models.DateTimeField(null=True)
     acted_at = models.DateTimeField(
@@ -100,7 +103,16 @@ class Assignment(models.Model):
     seq = models.PositiveIntegerField(
         null=True, help_text="Order in which the pair's votes were cast, from 1."
     )
-    active_ms = models.PositiveIntegerField(null=True)
+    active_ms = models.PositiveIntegerField(
+        null=True, help_text="On the pair with the page in front; other windows do not count."
+    )
+    first_key_ms = models.PositiveIntegerField(
+        null=True, help_text="From the pair's appearance to the first key or touch."
+    )
+    wall_ms = models.PositiveIntegerField(
+        null=True, help_text="From the pair's appearance to the vote, pauses included."
+    )
+    input = models.CharField(max_length=8, blank=True, help_text="key, click or touch.")
     guideline_version = models.PositiveIntegerField(default=1)
     surplus = models.BooleanField(
         default=False,
@@ -156,9 +168,13 @@ class VoteRevision(models.Model):
     strength = models.PositiveSmallIntegerField()
     reasons: models.JSONField[list[str]] = models.JSONField(default=list)
     comment = models.TextField(blank=True)
+    criteria: models.JSONField[dict[str, str]] = models.JSONField(default=dict)
     voted_at = models.DateTimeField()
     seq = models.PositiveIntegerField()
     active_ms = models.PositiveIntegerField(null=True)
+    first_key_ms = models.PositiveIntegerField(null=True)
+    wall_ms = models.PositiveIntegerField(null=True)
+    input = models.CharField(max_length=8, blank=True)
     guideline_version = models.PositiveIntegerField()
     surplus = models.BooleanField()
     simulated = models.BooleanField(default=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 
@@ -17,6 +19,10 @@ class DatasetVersion(models.Model):
     n_pairs = models.PositiveIntegerField()
     n_votes = models.PositiveIntegerField()
     n_simulated = models.PositiveIntegerField(default=0)
+    decisions: models.JSONField[dict[str, list[Any]]] = models.JSONField(
+        default=dict,
+        help_text="Reviewers' decisions that stood: the pair's id, then choice and strength.",
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
@@ -27,6 +33,13 @@ class DatasetVersion(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "number"], name="dataset_version_once"),
         ]
+
+    @property
+    def decided(self) -> dict[int, tuple[str, int]]:
+        """Pair id -> (choice, strength) of the reviewers' decisions."""
+        return {
+            int(pair): (choice, strength) for pair, (choice, strength) in self.decisions.items()
+        }
 
     def __str__(self) -> str:
         return f"{self.project.slug} v{self.number}"

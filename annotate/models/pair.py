@@ -29,6 +29,9 @@ class Pair(models.Model):
     OUTSIDE_LABELS = (Kind.GOLD, Kind.RETEST)
     """They measure annotators: no labels, no agreement, no preference rows."""
 
+    UNLIMITED = 30_000
+    """Places of a gold pair: everybody may be asked, and a column of two bytes holds it."""
+
     class State(models.TextChoices):
         OPEN = "open", "Open"
         RESOLVED = "resolved", "Resolved"
@@ -38,6 +41,7 @@ class Pair(models.Model):
     class Stream(models.TextChoices):
         RANDOM = "random", "Random"
         ACTIVE = "active", "Active"
+        CHECK = "check", "Check"
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="pairs")
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="pairs")
@@ -50,13 +54,20 @@ class Pair(models.Model):
         max_length=8,
         choices=Stream.choices,
         default=Stream.RANDOM,
-        help_text="How the pair got into the queue: drawn at random, or chosen by acquisition.",
+        help_text="How the pair got into the queue: drawn at random, chosen by acquisition, or to "
+        "check an annotator (gold and retest pairs).",
     )
     source = models.CharField(max_length=40, default="import")
     # Who wrote the sides of an evaluation pair. The completions cannot tell: a text that several
     # policies wrote is one completion, with the name of the first.
     policy_a = models.CharField(max_length=80, blank=True)
     policy_b = models.CharField(max_length=80, blank=True)
+    policy = models.CharField(
+        max_length=80, blank=True, help_text="The newest policy that wrote a side."
+    )
+    margin = models.FloatField(
+        null=True, help_text="Logit of A over B by the newest reward model when it was queued."
+    )
     priority = models.FloatField(default=0.0)
     # Uniform order of the random stream, drawn once.
     shuffle = models.FloatField(default=0.0)
@@ -74,6 +85,17 @@ class Pair(models.Model):
     n_a = models.PositiveSmallIntegerField(default=0)
     n_b = models.PositiveSmallIntegerField(default=0)
     n_tie = models.PositiveSmallIntegerField(default=0)
+    # The first two standing votes, which agreement is measured on: their classes in the order
+    # they were cast, who cast them, and whether one of them was simulated.
+    first = models.CharField(max_length=3, blank=True)
+    second = models.CharField(max_length=3, blank=True)
+    first_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", db_index=False
+    )
+    second_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", db_index=False
+    )
+    firsts_simulated = models.BooleanField(default=False)
     cast = models.PositiveIntegerField(default=0, help_text="Votes ever cast; numbers them.")
     left_balance = models.SmallIntegerField(
         default=0,
@@ -123,6 +145,20 @@ class Pair(models.Model):
                 name="pair_random_queue",
             ),
             models.Index(fields=["project", "state"], name="pair_by_state"),
+            # Agreement is read from this index alone; a pair enters it with its second vote.
+            models.Index(
+                fields=[
+                    "project",
+                    "prompt",
+                    "stream",
+                    "kind",
+                    "first",
+                    "second",
+                    "firsts_simulated",
+                ],
+                condition=models.Q(second__gt=""),
+                name="pair_first_two_votes",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -133,8 +169,12 @@ class Pair(models.Model):
         """Columns of a new pair that say how many votes it wants, by the project's preset."""
         if kind == Pair.Kind.EVALUATION:
             wanted, limit, agree = 3, 5, 3
+        elif kind == Pair.Kind.GOLD:
+            wanted = limit = agree = Pair.UNLIMITED
         elif kind == Pair.Kind.RETEST:
             wanted, limit, agree = 1, 1, 1
+        elif project.votes == Project.Votes.EVALUATION:
+            wanted, limit, agree = 3, 5, 3
         elif project.votes == Project.Votes.CONSENSUS:
             wanted, limit, agree = 2, 3, 2
         elif kind == Pair.Kind.NORMAL and share_of(f"overlap:{key}") < project.overlap_share:
@@ -174,5 +214,11 @@ class Label(models.Model):
     vote_fraction = models.FloatField(help_text="Share of votes for A, ties counting half.")
     margin = models.FloatField(help_text="|mean signed strength| / 3, in 0 to 1.")
     n_votes = models.PositiveSmallIntegerField()
-    method = models.CharField(max_length=20, default="majority")
+    method = models.CharField(
+        max_length=20, default="majority", help_text="majority, or adjudicated by a reviewer."
+    )
+    # What the votes say once the annotators' reliabilities are known; filled in by a job.
+    p_a = models.FloatField(null=True)
+    p_tie = models.FloatField(null=True)
+    p_b = models.FloatField(null=True)
     updated_at = models.DateTimeField(auto_now=True)

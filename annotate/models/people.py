@@ -40,7 +40,23 @@ class Membership(models.Model):
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.ANNOTATOR)
     pseudonym = models.CharField(max_length=80, default=new_pseudonym)
     active = models.BooleanField(default=True)
-    weight = models.FloatField(default=1.0)
+    weight = models.FloatField(
+        default=1.0, help_text="Of this person's votes in training; 0 leaves them out."
+    )
+    reliability = models.FloatField(
+        null=True, help_text="Probability of the right answer, estimated from agreement; 0 to 1."
+    )
+    reliability_at = models.DateTimeField(null=True)
+    pace_ms = models.PositiveIntegerField(
+        null=True, help_text="Running median of the active time per vote."
+    )
+    guidelines_read = models.PositiveIntegerField(
+        default=0, help_text="Newest version of the guidelines this person confirmed."
+    )
+    qualified_at = models.DateTimeField(null=True)
+    warned_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True, help_text="Paused people are offered no pairs.")
+    paused_because = models.CharField(max_length=200, blank=True)
     simulated = models.BooleanField(default=False)
     left_balance = models.IntegerField(
         default=0, help_text="Times A was left minus times B was left, to balance the sides."

@@ -16,6 +16,10 @@ LONGEST_LEASE = 7 * 24 * 3600
 """Seconds. Longer ones keep pairs from everybody else, and end beyond the calendar."""
 
 
+def default_reasons() -> list[str]:
+    return ["Accuracy", "Follows the request", "Clarity", "Safety", "Style"]
+
+
 class ProjectQuerySet(models.QuerySet["Project"]):
     def for_user(self, user: User, role: str = "annotator") -> ProjectQuerySet:
         """Projects in which `user` has at least `role`; superusers have every role."""
@@ -34,8 +38,15 @@ class Project(models.Model):
     """A question put to annotators about the completions of one policy."""
 
     class Votes(models.TextChoices):
-        CONSENSUS = "consensus", "Two votes, a third when they disagree"
-        SINGLE = "single", "One vote per pair, a sample of pairs with two"
+        CONSENSUS = "consensus", "Consensus: two votes, a third when they disagree"
+        SINGLE = "single", "Throughput: one vote, a sample of pairs with two"
+        EVALUATION = "evaluation", "Evaluation: first to three equal votes, five at most"
+
+    class Scale(models.TextChoices):
+        BINARY = "binary", "A or B"
+        THREE = "three", "A, about the same, or B"
+        FOUR = "four", "Four strengths for A and for B, no tie"
+        SEVEN = "seven", "Seven points from A much better to B much better"
 
     class Promotion(models.TextChoices):
         AUTO = "auto", "Promote a policy that passes every gate"
@@ -47,6 +58,58 @@ class Project(models.Model):
     guidelines = models.TextField(blank=True, help_text="Markdown, shown with the key g.")
     guideline_version = models.PositiveIntegerField(default=1)
     votes = models.CharField(max_length=12, choices=Votes.choices, default=Votes.CONSENSUS)
+    scale = models.CharField(max_length=6, choices=Scale.choices, default=Scale.SEVEN)
+    reason_chips: models.JSONField[list[str]] = models.JSONField(
+        default=default_reasons,
+        blank=True,
+        help_text="Offered after a vote, one per line; nobody has to choose one.",
+    )
+    criteria: models.JSONField[list[str]] = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Compared one by one beside the overall vote, one per line: helpful, harmless.",
+    )
+    allow_rewrites = models.BooleanField(
+        default=False, help_text="Annotators may write a better answer after a vote."
+    )
+    stop_when_certain = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.6), MaxValueValidator(0.999)],
+        help_text="Resolve a pair as soon as its label is this probable, given how reliable its "
+        "annotators are. Empty: by counting votes alone.",
+    )
+    gold_share = models.FloatField(
+        default=0.05,
+        validators=[MinValueValidator(0.0), MaxValueValidator(0.5)],
+        help_text="Share of the pairs offered that are gold pairs, once there are any.",
+    )
+    retest_share = models.FloatField(
+        default=0.0,
+        validators=[MinValueValidator(0.0), MaxValueValidator(0.5)],
+        help_text="Share of the pairs offered that a person had before, with the sides swapped.",
+    )
+    check_threshold = models.FloatField(
+        default=0.6,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Share of gold pairs to get right. Below it people are warned.",
+    )
+    auto_pause = models.BooleanField(
+        default=True,
+        help_text="Pause people whose share of right gold answers is certainly below the "
+        "threshold (upper end of the 95 % interval, after 20 gold pairs).",
+    )
+    read_guidelines = models.BooleanField(
+        default=False, help_text="People confirm each version of the guidelines before they vote."
+    )
+    qualification = models.BooleanField(
+        default=False, help_text="People pass the qualification before they vote."
+    )
+    qualification_share = models.FloatField(
+        default=0.7,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Share of right answers that passes the qualification.",
+    )
     overlap_share = models.FloatField(
         default=0.15,
         validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],

@@ -6,26 +6,25 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db.models import Max
 from django.utils import timezone
 
-from annotate.datasets import JUDGEMENT
-from annotate.models import Assignment, DatasetVersion, Project, VoteRevision
-from annotate.queue import places
+from annotate.models import Assignment, Project
+from annotate.queue import firsts, pace, places, statements
 from annotate.queue.ballot import STORED, locked
 from annotate.queue.errors import Gone, UnknownAssignment
 from annotate.queue.lease import release
+from annotate.queue.objections import object_to, withdraw
+from annotate.queue.revising import keep_revision, refuse_decided
 from annotate.queue.transaction import write
 
 State = Assignment.State
-# What a dataset version says of a vote and a later lease or vote would overwrite.
-FROZEN = (*JUDGEMENT, "stream", "propensity", "leased_at", "frozen_from")
 
 
 def skip(user: User, token: UUID, *, reason: str = "", now: datetime | None = None) -> Assignment:
     """Give the pair up for good; it is never offered to this person again.
 
-    Raises UnknownAssignment, or Gone when the person voted on it.
+    `reason` is one of judgement.SKIP_REASONS, or any short text; what follows from it is said
+    there. Raises UnknownAssignment, or Gone when the person voted on it.
     """
     with write():
         assignment = locked(user, token)
@@ -42,6 +41,7 @@ def skip(user: User, token: UUID, *, reason: str = "", now: datetime | None = No
         assignment.save(update_fields=("state", "skip_reason", "surplus", "acted_at", "expires_at"))
         if held:
             places.give_back(assignment.pair_id, left=assignment.left)
+        object_to(assignment)
         return assignment
 
 
@@ -70,6 +70,28 @@ def undo_token(user: User, token: UUID, *, now: datetime | None = None) -> Assig
     return _take_back(user, assignment, now=now or timezone.now())
 
 
+def renew(user: User, token: UUID, *, now: datetime | None = None) -> datetime | None:
+    """Hold a lease for longer, because its owner still looks at the pair; until when.
+
+    None when the lease has ended. Raises UnknownAssignment.
+    """
+    now = now or timezone.now()
+    with write():
+        assignment = locked(user, token)
+        if assignment.state != State.RESERVED:
+            return None
+        assignment.expires_at = now + _lasts(assignment)
+        assignment.save(update_fields=["expires_at"])
+        return assignment.expires_at
+
+
+def _lasts(assignment: Assignment) -> timedelta:
+    """How long a lease of this person lasts."""
+    project = assignment.pair.project
+    member = statements.member(project=project.pk, user=assignment.annotator_id)
+    return pace.lasts(project, member.pace_ms if member else None)
+
+
 def _take_back(user: User, last: Assignment, *, now: datetime) -> Assignment:
     with write():
         spare = _spare_leases(user, last)
@@ -78,13 +100,17 @@ def _take_back(user: User, last: Assignment, *, now: datetime) -> Assignment:
         if assignment.state not in (State.VOTED, State.SKIPPED):
             # Another request of the same person took it back at this moment.
             return assignment
+        if assignment.state == State.VOTED:
+            refuse_decided(assignment)
         for lease in _spare_leases(user, last):
             if lease in spare:
                 release(lease)
-        _keep_revision(assignment)
+        keep_revision(assignment)
         if assignment.state == State.VOTED and not assignment.surplus:
             _uncount(assignment, now=now)
         else:
+            if assignment.state == State.SKIPPED:
+                withdraw(assignment)
             taken = places.take(assignment.pair_id, left=assignment.left)
             assignment.surplus = taken is None
         _reserve_again(assignment, now=now)
@@ -98,28 +124,11 @@ def _spare_leases(user: User, last: Assignment) -> list[Assignment]:
 
 
 def _uncount(assignment: Assignment, *, now: datetime) -> None:
-    count = places.COUNT_OF[assignment.choice]
-    after = places.change(assignment.pair_id, f"{count} = {count} - 1")
-    assert after, "pairs with assignments are never deleted on their own"
+    after = places.uncount(assignment.pair_id, assignment.choice)
     # First, because the label is computed from the votes that still stand.
     Assignment.objects.filter(pk=assignment.pk).update(state=State.RESERVED, expires_at=now)
+    firsts.recount(assignment.pair_id)
     places.settle(after, voted=True, now=now)
-
-
-def _keep_revision(assignment: Assignment) -> None:
-    """Keep a vote as the dataset versions hold it, if one does; the next is a new revision."""
-    if assignment.frozen_from is None:
-        return
-    # The lock that freezing takes: a version is either counted here or does not hold this vote.
-    project = Project.objects.select_for_update().get(pk=assignment.pair.project_id)
-    newest = DatasetVersion.objects.filter(project=project).aggregate(n=Max("number"))["n"]
-    VoteRevision.objects.create(
-        assignment=assignment,
-        frozen_until=newest,
-        **{name: getattr(assignment, name) for name in FROZEN},
-    )
-    assignment.revision += 1
-    assignment.frozen_from = None
 
 
 def _reserve_again(assignment: Assignment, *, now: datetime) -> None:
@@ -128,10 +137,11 @@ def _reserve_again(assignment: Assignment, *, now: datetime) -> None:
     assignment.strength = 0
     assignment.reasons = []
     assignment.comment = ""
-    assignment.active_ms = None
+    assignment.criteria = {}
+    assignment.active_ms = assignment.first_key_ms = assignment.wall_ms = None
+    assignment.input = ""
     assignment.seq = None
     assignment.voted_at = assignment.acted_at = None
-    lease = timedelta(seconds=assignment.pair.project.lease_seconds)
-    assignment.expires_at = now + lease
+    assignment.expires_at = now + _lasts(assignment)
     assignment.skip_reason = ""
     assignment.save(update_fields=(*STORED, "skip_reason", "revision", "frozen_from"))

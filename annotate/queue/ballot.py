@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -11,14 +11,19 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from annotate.models import Assignment
+from annotate import standing
+from annotate.models import Assignment, Pair
 from annotate.models.assignment import Choice
-from annotate.queue import places, statements
-from annotate.queue.errors import ChoiceConflict, Gone, UnknownAssignment
+from annotate.queue import pace, places, statements
+from annotate.queue.errors import ChoiceConflict, Gone, UnknownAssignment, UnknownCriterion
 from annotate.queue.transaction import write
 
 Status = Literal["stored", "replayed", "surplus"]
 State = Assignment.State
+
+
+DECIDED = (Choice.A, Choice.B)
+INPUTS = ("", "key", "click", "touch")
 
 
 @dataclass(frozen=True)
@@ -37,79 +42,97 @@ class Ballot:
     strength: int
     reasons: Sequence[str] = ()
     comment: str = ""
+    criteria: Mapping[str, str] = field(default_factory=dict)
     active_ms: int | None = None
+    first_key_ms: int | None = None
+    wall_ms: int | None = None
+    input: str = ""
     simulated: bool = False
 
     @classmethod
-    def of(cls, choice: str, *, strength: int, **rest: Any) -> Ballot:
+    def of(
+        cls,
+        assignment: Assignment,
+        side: str,
+        *,
+        strength: int,
+        criteria: Mapping[str, str] | None = None,
+        **rest: Any,
+    ) -> Ballot:
         """Strength means nothing where neither completion was preferred."""
-        decided = choice in (Choice.A, Choice.B)
-        return cls(choice=choice, strength=strength if decided else 0, **rest)
+        choice = completion(side, assignment.left)
+        return cls(
+            choice=choice,
+            strength=strength if choice in DECIDED else 0,
+            criteria=compared(assignment, criteria or {}),
+            **rest,
+        )
 
     def __post_init__(self) -> None:
         if self.choice not in Choice.values:
             raise ValueError(f"choice must be one of {', '.join(Choice.values)}")
         if self.strength not in (0, 1, 2, 3):
-            raise ValueError("strength must be 1, 2 or 3")
+            raise ValueError("strength must be 0, 1, 2 or 3")
+        if self.input not in INPUTS:
+            raise ValueError(f"input must be one of {', '.join(INPUTS[1:])}")
 
     def repeats(self, stored: Assignment) -> bool:
         return (self.choice, self.strength) == (stored.choice, stored.strength)
 
 
-def vote(
-    user: User,
-    token: UUID,
-    *,
-    choice: str,
-    strength: int = 2,
-    reasons: Sequence[str] = (),
-    comment: str = "",
-    active_ms: int | None = None,
-    simulated: bool = False,
-    now: datetime | None = None,
-) -> Cast:
+def completion(side: str, left: str) -> str:
+    """What a side of the screen stands for: left and right become a or b, the rest stays."""
+    return {"left": left, "right": "b" if left == "a" else "a"}.get(side, side)
+
+
+def compared(assignment: Assignment, criteria: Mapping[str, str]) -> dict[str, str]:
+    """Comparisons by criterion (left, right or tie) relative to the completions.
+
+    Raises UnknownCriterion for one that the project does not have.
+    """
+    if not criteria:
+        return {}
+    known = assignment.pair.project.criteria
+    unknown = [name for name in criteria if name not in known]
+    if unknown:
+        raise UnknownCriterion(f"The project has no criterion “{unknown[0][:40]}”.")
+    found = {name: completion(side, assignment.left) for name, side in criteria.items()}
+    if not set(found.values()) <= {*DECIDED, Choice.TIE}:
+        raise UnknownCriterion("A criterion is compared as left, right or tie.")
+    return found
+
+
+def vote(user: User, token: UUID, *, choice: str, strength: int = 2, **rest: Any) -> Cast:
     """Store the user's vote on the assignment with this token.
 
-    `choice` is about the completions: a, b, tie or both_bad. `strength` is 1 to 3 and means
-    nothing for tie and both_bad. The same vote again is "replayed". A vote that comes after its
-    lease ended takes a place if one is free, else it is kept as "surplus".
+    `choice` is about the completions: a, b, tie or both_bad. `strength` is 0 (negligibly) to 3
+    and means nothing for tie and both_bad; `rest` is what `Ballot` has besides, and `now`. The
+    same vote again is "replayed". A vote that comes after its lease ended takes a place if one
+    is free, else it is kept as "surplus".
 
     Raises UnknownAssignment, ChoiceConflict (another vote stands) or Gone (skipped).
     """
-    return _cast(
-        user,
-        token,
-        choice=lambda left: choice,
-        strength=strength,
-        reasons=reasons,
-        comment=comment,
-        active_ms=active_ms,
-        simulated=simulated,
-        now=now,
-    )
+    if choice not in Choice.values:
+        raise ValueError(f"choice must be one of {', '.join(Choice.values)}")
+    return vote_side(user, token, choice, strength=strength, **rest)
 
 
-def vote_side(user: User, token: UUID, side: str, *, strength: int = 2, **rest: Any) -> Cast:
-    """Like `vote`, with a choice as the screen words it: left, right, tie or both_bad."""
-
-    def choice(left: str) -> str:
-        return {"left": left, "right": "b" if left == "a" else "a"}.get(side, side)
-
-    return _cast(user, token, choice=choice, strength=strength, **rest)
-
-
-def _cast(
+def vote_side(
     user: User,
     token: UUID,
+    side: str,
     *,
-    choice: Callable[[str], str],
+    strength: int = 2,
     now: datetime | None = None,
     **rest: Any,
 ) -> Cast:
-    """`choice` is asked with the completion on the left of the person's screen."""
+    """Like `vote`, with a choice as the screen words it: left, right, tie or both_bad.
+
+    `criteria` compares the sides as well: {"Helpful": "left"}.
+    """
     with write():
         assignment = locked(user, token)
-        ballot = Ballot.of(choice(assignment.left), **rest)
+        ballot = Ballot.of(assignment, side, strength=strength, **rest)
         if assignment.state == State.SKIPPED:
             raise Gone("You skipped this pair. Undo the skip to vote on it.")
         if assignment.state == State.VOTED:
@@ -131,17 +154,18 @@ def locked(user: User, token: UUID) -> Assignment:
 def _store(assignment: Assignment, ballot: Ballot, *, now: datetime) -> Cast:
     holds = assignment.state == State.RESERVED and not assignment.surplus
     holds = holds or places.take(assignment.pair_id, left=assignment.left) is not None
-    count = places.COUNT_OF[ballot.choice]
-    counted = f"{count} = {count} + 1, " if holds else ""
-    after = places.change(assignment.pair_id, f'{counted}"cast" = "cast" + 1')
-    assert after, "pairs with assignments are never deleted on their own"
+    after = places.cast(
+        assignment.pair_id,
+        ballot.choice,
+        counts=holds,
+        by=assignment.annotator_id,
+        simulated=ballot.simulated,
+    )
     assignment.state = State.VOTED
-    assignment.choice = ballot.choice
-    assignment.strength = ballot.strength
     assignment.reasons = list(ballot.reasons)
-    assignment.comment = ballot.comment
-    assignment.active_ms = ballot.active_ms
-    assignment.simulated = ballot.simulated
+    assignment.criteria = dict(ballot.criteria)
+    for name in AS_HANDED_IN:
+        setattr(assignment, name, getattr(ballot, name))
     assignment.surplus = not holds
     assignment.seq = after.cast
     assignment.voted_at = assignment.acted_at = now
@@ -149,17 +173,27 @@ def _store(assignment: Assignment, ballot: Ballot, *, now: datetime) -> Cast:
     assignment.save(update_fields=STORED)
     if holds:
         places.settle(after, voted=True, now=now)
+    if after.kind == Pair.Kind.GOLD:
+        standing.review_vote(assignment)
+    pace.remember(assignment)
     return Cast("stored" if holds else "surplus", assignment)
 
 
-STORED = (
-    "state",
+AS_HANDED_IN = (
     "choice",
     "strength",
-    "reasons",
     "comment",
     "active_ms",
+    "first_key_ms",
+    "wall_ms",
+    "input",
     "simulated",
+)
+STORED = (
+    *AS_HANDED_IN,
+    "state",
+    "reasons",
+    "criteria",
     "surplus",
     "seq",
     "voted_at",

@@ -23,3 +23,7 @@ class ChoiceConflict(QueueError):
 
 class Gone(QueueError):
     """The assignment is no longer in a state that allows this."""
+
+
+class UnknownCriterion(QueueError, ValueError):
+    """A criterion that the project does not have, or a comparison that is none."""

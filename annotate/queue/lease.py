@@ -13,13 +13,15 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Pair, Project
 from annotate.models.people import Role
-from annotate.queue import places, statements
+from annotate.queue import pace, places, retests, statements
 from annotate.queue.transaction import write
 
 # Expired leases are looked for at most once a second per project, and when nothing is open.
 RELEASE_EVERY = timedelta(seconds=1)
 _released_at: dict[int, datetime] = {}
 _chance = random.SystemRandom()
+# Against which an arm's probability was drawn. A check has its own, whatever the arms hold.
+OTHER = {"random": "active", "active": "random", "check": "check"}
 
 
 def next_pair(
@@ -34,25 +36,36 @@ def next_pair(
 
     A lease the user already has is returned again with its expiry renewed. With `after`, the
     token of a lease, one more is returned, so that a page can prefetch; nobody has more than
-    two. None when there is nothing for this user just now.
+    two. None when there is nothing for this user just now, or when something holds this user up.
     """
     now = now or timezone.now()
     if project.archived:
         return None
     with write():
         member = _lock_membership(project, user)
-        if member is None:
+        if member is None or barred(project, member):
             return None
         found = statements.renew(
             project=project.pk,
             user=user.pk,
             after=after,
-            expires=_expiry(project, now),
+            expires=now + pace.lasts(project, member.pace_ms),
             version=project.guideline_version,
         )
         if found is None:
             found = _claim(project, user, member=member, now=now, rng=rng)
     return Assignment.objects.for_display().get(pk=found) if found else None
+
+
+def held_up(project: Project, user: User) -> str:
+    """What keeps this person from voting: "paused", or "" for nothing."""
+    member = statements.member(project=project.pk, user=user.pk)
+    return barred(project, member) if member else ""
+
+
+def barred(project: Project, member: statements.Member) -> str:
+    """Like `held_up`, for a membership that was read already."""
+    return "paused" if member.paused_at is not None else ""
 
 
 def shown(assignment: Assignment) -> dict[str, Any]:
@@ -95,36 +108,46 @@ def release(lease: Assignment) -> None:
         places.give_back(lease.pair_id, left=lease.left)
 
 
-def _lock_membership(project: Project, user: User) -> tuple[int, int] | None:
+def _lock_membership(project: Project, user: User) -> statements.Member | None:
     """One lease at a time per person: two tabs that ask at once must not get three pairs."""
-    found = statements.lock_member(project=project.pk, user=user.pk)
+    found = statements.member(project=project.pk, user=user.pk, lock=True)
     if found is None and user.is_superuser:
         Membership.objects.update_or_create(
             project=project, user=user, defaults={"role": Role.ADMIN, "active": True}
         )
-        found = statements.lock_member(project=project.pk, user=user.pk)
+        found = statements.member(project=project.pk, user=user.pk, lock=True)
     return found
 
 
 def _claim(
-    project: Project, user: User, *, member: tuple[int, int], now: datetime, rng: random.Random
+    project: Project,
+    user: User,
+    *,
+    member: statements.Member,
+    now: datetime,
+    rng: random.Random,
 ) -> int | None:
     _release_sometimes(project, now)
     arms = _draw_arms(project, rng)
-    side = _draw_side(member[1], rng)
+    side = _draw_side(member.left_balance, rng)
+    expires = now + pace.lasts(project, member.pace_ms)
+    if project.retest_share and rng.random() < project.retest_share:
+        found = retests.lease(project, user, now=now, expires=expires, rng=rng)
+        if found is not None:
+            return found
     for attempt in range(2):
         for arm, propensity in arms:
             claim = {
                 "project": project.pk,
                 "user": user.pk,
-                "membership": member[0],
+                "membership": member.id,
                 "stream": arm,
-                "other": "active" if arm == "random" else "random",
+                "other": OTHER[arm],
                 "propensity": propensity,
                 "side": side,
                 "token": uuid4(),
                 "now": now,
-                "expires": _expiry(project, now),
+                "expires": expires,
                 "guideline_version": project.guideline_version,
             }
             found = statements.claim(claim)
@@ -136,11 +159,16 @@ def _claim(
 
 
 def _draw_arms(project: Project, rng: random.Random) -> list[tuple[str, float]]:
-    """The drawn arm with the probability it had, then the other to fall back on."""
-    share = project.random_share
+    """The drawn arm with the probability it had, then what to fall back on.
+
+    A check is drawn first. The probabilities of the arms are those among the pairs that are
+    no checks: checks tell nothing about the arms.
+    """
+    share, checks = project.random_share, project.gold_share
+    check = [("check", checks)] if rng.random() < checks else []
     if rng.random() < share:
-        return [("random", share), ("active", 1.0)]
-    return [("active", 1.0 - share), ("random", 1.0)]
+        return [*check, ("random", share), ("active", 1.0)]
+    return [*check, ("active", 1.0 - share), ("random", 1.0)]
 
 
 def _draw_side(left_balance: int, rng: random.Random) -> str:
@@ -155,7 +183,3 @@ def _release_sometimes(project: Project, now: datetime) -> None:
     if last is None or abs(now - last) >= RELEASE_EVERY:
         _released_at[project.pk] = now
         release_expired(project, now=now)
-
-
-def _expiry(project: Project, now: datetime) -> datetime:
-    return now + timedelta(seconds=project.lease_seconds)

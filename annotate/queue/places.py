@@ -17,7 +17,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from annotate import labels
-from annotate.models import Label, Pair
+from annotate.models import Adjudication, Label, Pair
+from annotate.queue import firsts
 
 COLUMNS = (
     "id",
@@ -34,8 +35,7 @@ COLUMNS = (
     "open_slots",
 )
 _RETURNED = ", ".join(f'"{name}"' for name in COLUMNS)
-COUNT_OF = {"a": "n_a", "b": "n_b", "tie": "n_tie", "both_bad": "n_tie"}
-"""Agreement knows three classes: both_bad counts as a tie."""
+COUNT_OF = {choice: f"n_{name}" for choice, name in firsts.CLASSES.items()}
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,41 @@ class Places:
     open_slots: int
 
 
-def change(pair_id: int, assignments: str, *, where: str = "TRUE") -> Places | None:
+def change(
+    pair_id: int, assignments: str, *, where: str = "TRUE", **parameters: object
+) -> Places | None:
     """Update one pair's columns and return them as they are now, its row locked.
 
     None when `where` did not hold. Both SQL fragments are constants of this package.
     """
-    sql = f"UPDATE annotate_pair SET {assignments} WHERE id = %s AND {where} RETURNING {_RETURNED}"
+    sql = (
+        f"UPDATE annotate_pair SET {assignments} WHERE id = %(pair)s AND {where} "
+        f"RETURNING {_RETURNED}"
+    )
     with connection.cursor() as cursor:
-        cursor.execute(sql, [pair_id])
+        cursor.execute(sql, {"pair": pair_id, **parameters})
         row = cursor.fetchone()
     return Places(*row) if row else None
+
+
+def cast(pair_id: int, choice: str, *, counts: bool, by: int, simulated: bool = False) -> Places:
+    """Number one more vote of the pair and, unless it is surplus, count it."""
+    column = COUNT_OF[choice]
+    after = change(
+        pair_id,
+        '"cast" = "cast" + 1' + (f", {column} = {column} + 1, {firsts.ADD}" if counts else ""),
+        **{"class": firsts.CLASSES[choice], "by": by, "simulated": int(simulated)},
+    )
+    assert after, "pairs with assignments are never deleted on their own"
+    return after
+
+
+def uncount(pair_id: int, choice: str) -> Places:
+    """Stop counting a vote. `firsts.recount` follows once the vote no longer stands."""
+    column = COUNT_OF[choice]
+    after = change(pair_id, f"{column} = {column} - 1")
+    assert after, "pairs with assignments are never deleted on their own"
+    return after
 
 
 def take(pair_id: int, *, left: str) -> Places | None:
@@ -91,6 +116,24 @@ def give_back(pair_id: int, *, left: str) -> None:
     settle(places, voted=False)
 
 
+def retire(pair_id: int) -> None:
+    """Withdraw an open pair's free places for good. Places that somebody holds stay theirs."""
+    change(
+        pair_id,
+        "state = 'retired', asked = asked - open_slots, open_slots = 0",
+        where="state = 'open'",
+    )
+
+
+def reopen(pair_id: int) -> None:
+    """Open as many places of a retired pair as it is meant to have at most."""
+    change(
+        pair_id,
+        'state = \'open\', open_slots = "limit" - asked, asked = "limit", resolved_at = NULL',
+        where="state = 'retired'",
+    )
+
+
 def lock(pair_ids: Iterable[int]) -> None:
     """Hold the rows of these pairs until the transaction ends (SQLite holds everything)."""
     if connection.features.has_select_for_update:
@@ -110,12 +153,19 @@ def settled(places: Places) -> tuple[str, int]:
     return Pair.State.OPEN, max(places.wanted, min(votes + 1, places.limit))
 
 
+def is_adjudicated(pair_id: int) -> bool:
+    """Whether a reviewer decided the pair: it stays resolved, whatever becomes of its votes."""
+    return Adjudication.objects.filter(pair=pair_id).exists()
+
+
 def settle(places: Places, *, voted: bool, now: datetime | None = None) -> None:
     """Open or withdraw places so that the pair asks for what its counts call for.
 
     A place that somebody holds is never taken away. `voted` says that the votes themselves
     changed, so a label that stands has to be computed again.
     """
+    if places.state == Pair.State.RESOLVED and is_adjudicated(places.id):
+        return
     state, wanted = settled(places)
     excess = min(places.asked - wanted, places.open_slots)
     changed: dict[str, Any] = {}

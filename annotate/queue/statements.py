@@ -2,13 +2,13 @@
 
 The claim of a place is one statement on Postgres, four short ones on SQLite. Its parameters:
 project, user, membership, stream (the arm), other (the other arm), propensity, side, token, now,
-expires, guideline_version.
+expires, guideline_version. Checks are an arm of their own, drawn before the other two.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -17,6 +17,7 @@ ORDER = {
     "random": "p.shuffle, p.id",
     # Started pairs are completed before new ones of equal priority.
     "active": "p.priority DESC, p.started DESC, p.id",
+    "check": "p.shuffle, p.id",
 }
 
 # `open_slots > 0` is spelt as in the partial indexes, so that both databases use them.
@@ -29,9 +30,23 @@ AVAILABLE = """
     )
 """
 
+# A check hides among pairs that are offered anyway: were it all there is, it would show. Nor may
+# it be the second time that the person sees these two texts.
+SOMETHING_OPEN = f"""
+    SELECT 1 FROM annotate_pair p WHERE {AVAILABLE} AND p.stream IN ('random', 'active') LIMIT 1
+"""
+HIDDEN = f"""
+    AND EXISTS ({SOMETHING_OPEN})
+    AND NOT EXISTS (
+        SELECT 1 FROM annotate_pair twin JOIN annotate_assignment seen ON seen.pair_id = twin.id
+        WHERE twin.completion_a_id = p.completion_a_id
+            AND twin.completion_b_id = p.completion_b_id AND twin.id <> p.id
+            AND seen.annotator_id = %(user)s AND seen.state <> 'released'
+    )
+"""
 PICK = f"""
     SELECT p.id, p.left_balance FROM annotate_pair p
-    WHERE {AVAILABLE} AND p.stream = %(stream)s
+    WHERE {AVAILABLE} AND p.stream = %(stream)s {{hidden}}
     ORDER BY {{order}} LIMIT 1
 """
 
@@ -41,7 +56,7 @@ PLACE = f"""
     INSERT INTO annotate_assignment (
         pair_id, annotator_id, token, state, "left", stream, propensity,
         leased_at, expires_at, guideline_version, choice, strength, reasons, comment,
-        skip_reason, surplus, simulated, revision
+        criteria, skip_reason, input, surplus, simulated, revision
     )
     SELECT pick.id, %(user)s, %(token)s, 'reserved',
         CASE WHEN pick.left_balance > 0 THEN 'b' WHEN pick.left_balance < 0 THEN 'a'
@@ -50,7 +65,8 @@ PLACE = f"""
         CASE WHEN %(propensity)s < 1 AND EXISTS (
             SELECT 1 FROM annotate_pair p WHERE {AVAILABLE} AND p.stream = %(other)s
         ) THEN %(propensity)s ELSE 1 END,
-        %(now)s, %(expires)s, %(guideline_version)s, '', 0, '[]', '', '', FALSE, FALSE, 1
+        %(now)s, %(expires)s, %(guideline_version)s, '', 0, '[]', '', '{{{{}}}}', '', '',
+        FALSE, FALSE, 1
     FROM {{pick}}
     ON CONFLICT (annotator_id, pair_id) DO UPDATE SET
         state = 'reserved', surplus = FALSE, stream = excluded.stream,
@@ -60,10 +76,15 @@ PLACE = f"""
     RETURNING id, pair_id, CASE WHEN "left" = 'a' THEN 1 ELSE -1 END AS sign
 """
 
+
+def _pick(arm: str) -> str:
+    return PICK.format(order=ORDER[arm], hidden=HIDDEN if arm == "check" else "")
+
+
 # Both updates follow the insert: if that is suppressed, no place leaks.
 ON_POSTGRES = {
     arm: f"""
-    WITH pick AS ({PICK.format(order=order)} FOR NO KEY UPDATE OF p SKIP LOCKED),
+    WITH pick AS ({_pick(arm)} FOR NO KEY UPDATE OF p SKIP LOCKED),
     place AS ({PLACE.format(pick="pick")}),
     pair AS (
         UPDATE annotate_pair SET open_slots = open_slots - 1, left_balance = left_balance + sign
@@ -75,12 +96,9 @@ ON_POSTGRES = {
     )
     SELECT id FROM place
     """
-    for arm, order in ORDER.items()
+    for arm in ORDER
 }
-ON_SQLITE = {
-    arm: PLACE.format(pick=f"({PICK.format(order=order)}) AS pick WHERE TRUE")
-    for arm, order in ORDER.items()
-}
+ON_SQLITE = {arm: PLACE.format(pick=f"({_pick(arm)}) AS pick WHERE TRUE") for arm in ORDER}
 
 
 LOCK = """
@@ -90,7 +108,8 @@ LOCK = """
     WHERE a.token = %(token)s AND a.annotator_id = %(user)s AND m.active
 """
 MEMBER = """
-    SELECT id, left_balance FROM annotate_membership
+    SELECT id, left_balance, pace_ms, simulated, guidelines_read, qualified_at, paused_at
+    FROM annotate_membership
     WHERE project_id = %(project)s AND user_id = %(user)s AND active
 """
 LEASE = """
@@ -111,9 +130,29 @@ def lock(*, user: int, token: UUID) -> int | None:
     return _first(LOCK + _locking(" FOR NO KEY UPDATE OF p"), token=token, user=user)
 
 
-def lock_member(*, project: int, user: int) -> tuple[int, int] | None:
-    """Lock an active membership; return its id and left_balance."""
-    return _row(MEMBER + _locking(" FOR NO KEY UPDATE"), project=project, user=user)
+class Member(NamedTuple):
+    """What a membership says about the next lease. Times are as the database returns them."""
+
+    id: int
+    left_balance: int
+    pace_ms: int | None
+    simulated: bool
+    guidelines_read: int
+    qualified_at: Any
+    paused_at: Any
+
+
+def member(*, project: int, user: int, lock: bool = False) -> Member | None:
+    """An active membership, on request locked."""
+    row = _row(
+        MEMBER + (_locking(" FOR NO KEY UPDATE") if lock else ""), project=project, user=user
+    )
+    return Member(*row) if row else None
+
+
+def something_open(*, project: int, user: int) -> bool:
+    """Whether an ordinary pair has a place for the person."""
+    return _row(SOMETHING_OPEN, project=project, user=user) is not None
 
 
 def renew(

@@ -17,3 +17,15 @@ def percent(value: float | None) -> str:
 def coefficient(value: float | None) -> str:
     """Two decimals with a true minus sign; a dash where there is nothing."""
     return "–" if value is None else f"{value:.2f}".replace("-", "−")
+
+
+@register.filter
+def decimal(value: float | None) -> str:
+    """One decimal; a dash where there is nothing."""
+    return "–" if value is None else f"{value:.1f}"
+
+
+@register.filter
+def interval(bounds: tuple[float, float] | None) -> str:
+    """A 95 % interval of a share; nothing where there is none."""
+    return "" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"

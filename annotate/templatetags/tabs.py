@@ -9,7 +9,7 @@ from django import template
 from django.template import RequestContext
 from django.urls import NoReverseMatch, reverse
 
-from annotate.models import Project
+from annotate.models import Message, Project
 from annotate.models.people import Role
 from annotate.permissions import role_of
 
@@ -17,7 +17,12 @@ register = template.Library()
 
 TABS = [
     ("label", "Label", Role.ANNOTATOR),
+    ("me", "My work", Role.ANNOTATOR),
+    ("my-votes", "My votes", Role.ANNOTATOR),
     ("quality", "Quality", Role.REVIEWER),
+    ("checks", "Checks", Role.REVIEWER),
+    ("annotators", "Annotators", Role.REVIEWER),
+    ("adjudicate", "Adjudicate", Role.REVIEWER),
     ("data", "Data", Role.REVIEWER),
     ("rounds", "Rounds", Role.REVIEWER),
     ("people", "People", Role.ADMIN),
@@ -43,3 +48,10 @@ def project_tabs(context: RequestContext, project: Project) -> list[Tab]:
         with contextlib.suppress(NoReverseMatch):
             tabs.append(Tab(name, title, reverse(name, args=[project.slug])))
     return tabs
+
+
+@register.simple_tag(takes_context=True)
+def unread_messages(context: RequestContext, project: Project) -> int:
+    """Messages from the reviewers that the person at the screen has not marked as read."""
+    user = context["request"].user
+    return Message.objects.filter(member__project=project, member__user=user, read_at=None).count()

@@ -3,52 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import queue
+from annotate import judgement, queue
+from annotate.diff import word_diff
 from annotate.forms import UndoForm, VoteForm
-from annotate.markup import capped, reveal
-from annotate.models import Assignment, Project
+from annotate.models import Assignment, Pair, Project
 from annotate.permissions import project_or_404
 from annotate.progress import Progress, progress
+from annotate.views.remarks import offered
 
-
-class Point(NamedTuple):
-    """One button of the scale: its key, all keys that press it, and its caption in parts.
-
-    A narrow screen shows `side` and `how` alone.
-    """
-
-    key: str
-    keys: str
-    side: str
-    how: str
-    rest: str = ""
-    before: str = ""
-
-    @property
-    def caption(self) -> str:
-        return " ".join(part for part in (self.side, self.before, self.how, self.rest) if part)
-
-
-# Laid out as the hand lies on the keys: left is A, right is B.
-POINTS = [
-    Point("1", "1", "A", "much", "better"),
-    Point("2", "2 ArrowLeft", "A", "better"),
-    Point("3", "3", "A", "slightly", "better"),
-    Point("4", "4 ArrowDown", "", "same", before="About the"),
-    Point("5", "5", "B", "slightly", "better"),
-    Point("6", "6 ArrowRight", "B", "better"),
-    Point("7", "7", "B", "much", "better"),
-]
-CAPTIONS = {point.key: point.caption for point in POINTS} | {"8": "Both bad"}
 ROLES = {"system": "Instructions", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
@@ -63,42 +34,48 @@ class Note:
 
 @require_safe
 def label(request: HttpRequest, slug: str) -> HttpResponse:
+    """The pair on this person's screen; with `after`, its token, the one that comes then."""
     project = project_or_404(request, slug)
-    return _screen(request, project, queue.next_pair(project, request.user))
+    after = _after(request)
+    assignment = queue.next_pair(project, request.user, after=after)
+    if after and assignment is None:
+        return HttpResponse(status=204)
+    return _screen(request, project, assignment)
 
 
 @require_POST
 def vote(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     project = project_or_404(request, slug)
-    form = VoteForm(request.POST)
+    form = VoteForm(request.POST, project=project)
     if not form.is_valid():
         return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
-    side, strength = form.cleaned_data["vote"]
-    active_ms = form.cleaned_data["active_ms"]
     try:
-        cast = queue.vote_side(
-            request.user, token, side=side, strength=strength, active_ms=active_ms
-        )
+        # The vote and the lease of the pair that follows are one commit.
+        with queue.write():
+            cast = queue.vote_side(request.user, token, **form.ballot)
+            following = _following(request, project)
     except queue.UnknownAssignment as error:
         raise Http404(str(error)) from error
     except (queue.ChoiceConflict, queue.Gone) as problem:
-        return _answer(request, project, Note(str(problem), "error"), status=409)
-    said = CAPTIONS[request.POST["vote"]]
+        return _refused(request, project, problem)
+    said = judgement.all_points(project.scale)[request.POST["vote"]].caption
     if cast.status == "surplus":
         said += " (kept as an extra vote: others filled the pair meanwhile)"
-    return _answer(request, project, Note(said, last=token))
+    return _answer(request, project, Note(said, last=token), following)
 
 
 @require_POST
 def skip(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     project = project_or_404(request, slug)
     try:
-        queue.skip(request.user, token)
+        with queue.write():
+            queue.skip(request.user, token)
+            following = _following(request, project)
     except queue.UnknownAssignment as error:
         raise Http404(str(error)) from error
     except queue.Gone as problem:
-        return _answer(request, project, Note(str(problem), "error"), status=409)
-    return _answer(request, project, Note("Skipped", last=token))
+        return _refused(request, project, problem)
+    return _answer(request, project, Note("Skipped", last=token), following)
 
 
 @require_POST
@@ -117,26 +94,50 @@ def undo(request: HttpRequest, slug: str) -> HttpResponse:
     except queue.UnknownAssignment as error:
         raise Http404(str(error)) from error
     except queue.Gone as problem:
-        return _answer(request, project, Note(str(problem), "error"), status=409)
+        return _refused(request, project, problem)
     if taken_back is None:
-        return _answer(request, project, Note("Nothing to take back", "info"))
-    return _answer(request, project, Note("Taken back", "info"), assignment=taken_back)
+        following = _following(request, project)
+        return _answer(request, project, Note("Nothing to take back", "info"), following)
+    return _answer(request, project, Note("Taken back", "info"), taken_back)
+
+
+def _following(request: HttpRequest, project: Project) -> Assignment | None:
+    """What the answer to an act shows: the next pair, or the one after that which the page says
+    it shows already. A redirect shows nothing."""
+    if not request.htmx:
+        return None
+    return queue.next_pair(project, request.user, after=_after(request))
+
+
+@require_POST
+def renew(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+    """The heartbeat of a page on which somebody reads: 204, or 410 when the lease has ended."""
+    project_or_404(request, slug)
+    try:
+        until = queue.renew(request.user, token)
+    except queue.UnknownAssignment as error:
+        raise Http404(str(error)) from error
+    return HttpResponse(status=204 if until else 410)
 
 
 def _answer(
     request: HttpRequest,
     project: Project,
     note: Note,
+    assignment: Assignment | None,
     *,
-    assignment: Assignment | None = None,
     status: int = 200,
 ) -> HttpResponse:
     """The next pair in this very answer; without JavaScript, a redirect to it."""
     if not request.htmx:
         getattr(messages, note.level)(request, note.text)
         return redirect(_address(request, project))
-    assignment = assignment or queue.next_pair(project, request.user)
     return _screen(request, project, assignment, note=note, status=status)
+
+
+def _refused(request: HttpRequest, project: Project, problem: Exception) -> HttpResponse:
+    note = Note(str(problem), "error")
+    return _answer(request, project, note, _following(request, project), status=409)
 
 
 def _screen(
@@ -154,37 +155,40 @@ def _screen(
         "assignment": assignment,
         "progress": done,
         "note": note or _message(request),
-        "raw": _raw(request),
-        "points": POINTS,
-    }
+        "view": _view(request),
+        "points": judgement.points(project.scale),
+        "both_bad": judgement.both_bad(project.scale),
+    } | offered(project.reason_chips)
     if assignment is not None:
-        context |= _texts(assignment, raw=_raw(request))
+        context |= _texts(assignment)
     else:
-        context |= _waiting(project, done)
+        context |= _waiting(project, done, queue.held_up(project, request.user))
         if request.htmx and request.GET.get("seen") == context["stamp"]:
             return HttpResponse(status=204)
     template = "annotate/label.html" + ("#screen" if request.htmx else "")
     return render(request, template, context, status=status)
 
 
-def _texts(assignment: Assignment, *, raw: bool) -> dict[str, Any]:
+def _texts(assignment: Assignment) -> dict[str, Any]:
     shown = queue.shown(assignment)
     turns = [
         {"role": ROLES.get(turn["role"], turn["role"]), "text": turn["content"]}
         for turn in shown["prompt"]
     ]
-    texts = {"earlier": turns[:-1], "turn": turns[-1]}
-    replies = {"A": shown["left"], "B": shown["right"]}
-    if raw:
-        replies = {letter: capped(reveal(text))[0] for letter, text in replies.items()}
-    return texts | {"replies": replies}
+    left, right = shown["left"], shown["right"]
+    sources = word_diff(left, right)
+    replies = [
+        {"letter": letter, "text": text, "source": source}
+        for letter, text, source in zip("AB", (left, right), sources, strict=True)
+    ]
+    return {"earlier": turns[:-1], "turn": turns[-1], "replies": replies}
 
 
-def _waiting(project: Project, done: Progress) -> dict[str, Any]:
+def _waiting(project: Project, done: Progress, held_up: str) -> dict[str, Any]:
     """What the empty screen says; the stamp tells a poll whether that has changed."""
-    all_pairs = project.pairs.count()
-    stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}"
-    return {"all_pairs": all_pairs, "stamp": stamp}
+    all_pairs = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).count()
+    stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}-{held_up}"
+    return {"all_pairs": all_pairs, "stamp": stamp, "held_up": held_up}
 
 
 def _message(request: HttpRequest) -> Note | None:
@@ -193,9 +197,24 @@ def _message(request: HttpRequest) -> Note | None:
     return Note(str(stored[-1]), stored[-1].level_tag) if stored else None
 
 
-def _raw(request: HttpRequest) -> bool:
-    return (request.POST if request.method == "POST" else request.GET).get("raw") == "1"
+def _sent(request: HttpRequest) -> QueryDict:
+    return request.POST if request.method == "POST" else request.GET
+
+
+def _view(request: HttpRequest) -> str:
+    """How replies are first shown; a script then follows what the person last chose."""
+    view = "raw" if _sent(request).get("raw") == "1" else _sent(request).get("view", "")
+    return view if view in ("raw", "diff") else ""
+
+
+def _after(request: HttpRequest) -> UUID | None:
+    """The token of the pair that the page shows meanwhile."""
+    try:
+        return UUID(_sent(request).get("after", ""))
+    except ValueError:
+        return None
 
 
 def _address(request: HttpRequest, project: Project) -> str:
-    return reverse("label", args=[project.slug]) + ("?raw=1" if _raw(request) else "")
+    view = _view(request)
+    return reverse("label", args=[project.slug]) + (f"?view={view}" if view else "")

@@ -2,7 +2,22 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import accounts, data, home, label, people, projects, quality
+from annotate.views import (
+    accounts,
+    adjudicate,
+    annotators,
+    checks,
+    data,
+    home,
+    label,
+    me,
+    pair,
+    people,
+    projects,
+    quality,
+    remarks,
+    votes,
+)
 
 PROJECT = "projects/<slug:slug>/"
 
@@ -19,8 +34,29 @@ urlpatterns = [
     path(PROJECT + "label/undo/", label.undo, name="undo"),
     path(PROJECT + "label/<uuid:token>/vote/", label.vote, name="vote"),
     path(PROJECT + "label/<uuid:token>/skip/", label.skip, name="skip"),
+    path(PROJECT + "votes/", votes.my_votes, name="my-votes"),
+    path(PROJECT + "votes/<uuid:token>/", votes.my_vote, name="my-vote"),
+    path(PROJECT + "votes/<uuid:token>/rewrite/", votes.my_rewrite, name="my-rewrite"),
+    path(PROJECT + "label/<uuid:token>/remark/", remarks.remark, name="remark"),
+    path(PROJECT + "label/<uuid:token>/skip-reason/", remarks.skip_reason, name="skip-reason"),
+    path(PROJECT + "label/<uuid:token>/flag/", remarks.flag, name="flag"),
+    path(PROJECT + "label/<uuid:token>/renew/", label.renew, name="renew"),
     path(PROJECT + "guidelines/", projects.guidelines, name="guidelines"),
+    path(PROJECT + "checks/", checks.checks, name="checks"),
+    path(PROJECT + "checks/<int:gold_id>/", checks.switch, name="check"),
     path(PROJECT + "quality/", quality.quality, name="quality"),
+    path(PROJECT + "annotators/", annotators.annotators, name="annotators"),
+    path(PROJECT + "annotators/<int:member_id>/", annotators.annotator, name="annotator"),
+    path(
+        PROJECT + "annotators/<int:member_id>/change/", annotators.change, name="annotator-change"
+    ),
+    path(PROJECT + "me/", me.me, name="me"),
+    path(PROJECT + "me/messages/<int:message_id>/", me.read, name="message-read"),
+    path(PROJECT + "adjudicate/", adjudicate.adjudicate, name="adjudicate"),
+    path(PROJECT + "adjudicate/<int:pair_id>/", adjudicate.decide, name="decide"),
+    path(PROJECT + "adjudicate/<int:pair_id>/undo/", adjudicate.take_back, name="decide-undo"),
+    path(PROJECT + "adjudicate/<int:pair_id>/flags/", adjudicate.settle, name="flags-settle"),
+    path(PROJECT + "pairs/<int:pair_id>/", pair.pair, name="pair"),
     path(PROJECT + "data/", data.data, name="data"),
     path(PROJECT + "data/import/", data.import_file, name="import"),
     path(PROJECT + "export/", data.export, name="export"),

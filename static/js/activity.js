@@ -1,6 +1,10 @@
-// How long a person really looked at a pair: time in another tab or window does not count.
+// How long a person really looked at a pair, when the first key fell, and what it was pressed
+// with. Time in another tab or window does not count as looked.
 let total = 0;
 let since = null;
+let arrived = 0;
+let first = null;
+let input = "key";
 
 function watching() {
   return document.visibilityState === "visible" && document.hasFocus();
@@ -12,14 +16,31 @@ function update() {
   since = watching() ? now : null;
 }
 
-export function restart() {
-  total = 0;
-  since = watching() ? performance.now() : null;
+function touched() {
+  first ??= performance.now();
 }
 
-export function activeMs() {
+export function restart() {
+  total = 0;
+  first = null;
+  arrived = performance.now();
+  since = watching() ? arrived : null;
+}
+
+// A button pressed by a key carries no count of clicks.
+export function pressed(event) {
+  input = event.detail === 0 ? "key" : event.pointerType === "touch" ? "touch" : "click";
+}
+
+export function measured() {
   update();
-  return Math.round(total);
+  const wall = performance.now() - arrived;
+  return {
+    active_ms: Math.round(total),
+    first_key_ms: Math.round((first ?? performance.now()) - arrived),
+    wall_ms: Math.round(wall),
+    input,
+  };
 }
 
 export function listen() {
@@ -27,4 +48,6 @@ export function listen() {
   window.addEventListener("focus", update);
   window.addEventListener("blur", update);
   document.addEventListener("visibilitychange", update);
+  document.addEventListener("keydown", touched, { capture: true });
+  document.addEventListener("pointerdown", touched, { capture: true });
 }

@@ -15,7 +15,7 @@ export function sinceChange() {
 
 function nameOf(event) {
   // AZERTY types digits with shift: there the place of the key counts, not its sign.
-  const digit = /^Digit([1-8])$/.exec(event.code);
+  const digit = /^Digit([1-9])$/.exec(event.code);
   if (digit && !event.shiftKey) return digit[1];
   return event.key.length === 1 ? event.key.toLowerCase() : event.key;
 }
@@ -32,14 +32,19 @@ function scrolls(event) {
     && getComputedStyle(box).overflowY === "auto";
 }
 
+// With a dialog open, what is in it and what closes it; else whatever is shown.
+function reachable(button, open) {
+  if (open) return open.contains(button) || button.dataset.opens === open.id;
+  return !button.closest("[hidden], dialog");
+}
+
 function press(event) {
   const open = document.querySelector("dialog[open]");
   const name = nameOf(event);
   if (ignored(event) || scrolls(event)) return;
   const selector = `[data-key~="${CSS.escape(name)}"]`;
-  const button = document.querySelector(selector);
-  if (!button || button.hidden) return;
-  if (open && button.dataset.opens !== open.id) return;
+  const button = [...document.querySelectorAll(selector)].find((each) => reachable(each, open));
+  if (!button) return;
   if (!enabled() && name !== "?") return;
   event.preventDefault();
   button.click();

@@ -1,42 +1,145 @@
-// The labelling screen: what happens when a pair comes.
+// The labelling screen: a key shows the next pair at once, and what it said is saved behind it.
 import * as activity from "./activity.js";
+import * as ahead from "./ahead.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./keys.js";
 import * as saving from "./saving.js";
+import * as screen from "./screen.js";
+import * as server from "./server.js";
+import * as toast from "./toast.js";
+import * as unsent from "./unsent.js";
 
-const screen = () => document.getElementById("screen");
-let token = screen().dataset.token;
+const DOUBLE_CLICK_MS = 350;
 
-function announce(text) {
-  document.getElementById("announcer").textContent = text;
+// A second choice while the first one waits for its pair, or the second half of a double click
+// that would fall on the next pair.
+function guard(event) {
+  const bar = event.target.closest?.("#bar");
+  if (!bar) return;
+  const late = event.isTrusted && event.detail > 0 && keys.sinceChange() < DOUBLE_CLICK_MS;
+  activity.pressed(event);
+  if (!late && !("busy" in bar.dataset)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
 }
 
-function arrived() {
-  const before = token;
-  token = screen().dataset.token;
-  dialogs.showButtons();
-  const note = document.getElementById("state").textContent.trim();
-  if (token === before) {
-    if (note) announce(note);
+function fields(bar, button, undoes) {
+  const data = new URLSearchParams(new FormData(bar, button));
+  data.delete("csrfmiddlewaretoken");
+  if (undoes !== undefined) data.set("last", undoes);
+  else for (const [name, value] of Object.entries(activity.measured())) data.set(name, value);
+  return String(data);
+}
+
+// button.formAction would name the page itself where the attribute is missing.
+function describe(bar, button) {
+  const kind = button.dataset.key === "u" ? "undo" : "act";
+  const undoes = kind === "undo" ? (unsent.acts().at(-1) ?? "") : undefined;
+  return {
+    id: `${Date.now()}-${Math.random()}`,
+    kind,
+    token: undoes ?? screen.current().dataset.token,
+    url: button.getAttribute("formaction") ?? bar.getAttribute("action"),
+    body: fields(bar, button, undoes),
+    caption: button.dataset.caption,
+    // Undo without the token of what it takes back could, sent twice, take back two votes.
+    repeatable: undoes !== "",
+  };
+}
+
+function press(event) {
+  const { target: bar, submitter: button } = event;
+  if (bar.id !== "bar") return;
+  event.preventDefault();
+  const act = describe(bar, button);
+  const next = act.kind === "undo" ? null : ahead.take();
+  if (act.kind === "undo") {
+    toast.hide();
+    screen.wait("undo", button);
+    screen.say("Taking back …");
+  } else {
+    unsent.setActs([...unsent.acts(), act.token]);
+    ahead.judged(act.token);
+    if (next) screen.show(next);
+    else screen.wait("pair", button);
+    screen.say("Saving …");
+    if (next) screen.announce(`${act.caption}. Next pair.`);
+    toast.offer(act.token, act.caption === "Skip" ? "skip" : "vote");
+  }
+  saving.add(act);
+}
+
+// A screen from the server: shown where one is waited for, kept for the next key elsewhere.
+function use(page) {
+  if (screen.waitsFor() === "pair" && ahead.fresh(page)) screen.replace(page);
+  else ahead.offer(page);
+}
+
+function answered(act, { status, screen: page }) {
+  if (act.kind === "undo") {
+    undone(act, status, page);
     return;
   }
-  keys.screenChanged();
-  activity.restart();
-  window.scrollTo(0, 0);
-  document.querySelector("#prompt-title, #empty-title").focus({ preventScroll: true });
-  const now = token ? (before ? "Next pair." : "A new pair has arrived.") : "Nothing to compare just now.";
-  announce(note ? `${note}. ${now}` : now);
+  if (act.kind === "remark") {
+    toast.answered(act, status);
+    return;
+  }
+  if (!page) {
+    screen.say("One act was not saved: its pair is no longer yours.", "error");
+    return;
+  }
+  if (screen.waitsFor() === "pair" && (ahead.fresh(page) || !unsent.all().length)) {
+    screen.replace(page);
+    return;
+  }
+  if (screen.waitsFor() !== "undo") screen.report(page);
+  ahead.offer(page);
+}
+
+function undone(act, status, page) {
+  unsent.setActs(status === 200 ? unsent.acts().filter((token) => token !== act.token) : []);
+  ahead.drop();
+  if (!page) return;
+  ahead.takenBack(page.dataset.token);
+  screen.replace(page);
+}
+
+// Another tab may have sent what this one waits for; then the server says what comes now.
+async function drained() {
+  if (document.querySelector("#bar[data-unsaved]")) screen.say("✓ Saved", "success");
+  if (screen.waitsFor()) {
+    const { screen: page } = await server.get().catch(() => ({}));
+    if (page && screen.waitsFor()) screen.replace(page);
+  }
+  ahead.look(use);
+}
+
+function resume() {
+  if (unsent.has(screen.current().dataset.token)) screen.wait("pair");
+  if (unsent.all().length) saving.drain();
+  else ahead.look(use);
 }
 
 // From the swap on, not from the settling 20 ms later: a click in between would be a second vote.
 document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.target.id === "screen") keys.screenChanged();
+  if (event.detail.target.id !== "screen") return;
+  keys.screenChanged();
+  toast.hide();
+  document.body.append(document.getElementById("toast"));
 });
 document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.detail.elt.id === "screen" || event.target.id === "screen") arrived();
+  if (event.detail.elt.id !== "screen" && event.target.id !== "screen") return;
+  screen.arrived();
+  ahead.drop();
+  ahead.look(use);
 });
-dialogs.showButtons();
+document.addEventListener("click", guard, { capture: true });
+document.addEventListener("submit", press);
+screen.begin();
 dialogs.listen();
 activity.listen();
 keys.listen();
-saving.listen();
+toast.listen();
+saving.listen(answered, drained);
+// Not before htmx is there, which makes the parts of a new screen live.
+document.addEventListener("DOMContentLoaded", resume);

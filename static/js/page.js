@@ -30,3 +30,7 @@ function closeMenus(event) {
 document.querySelectorAll("[data-theme-switch]").forEach(themeSwitch);
 document.addEventListener("click", closeMenus);
 document.addEventListener("keydown", closeMenus);
+// How replies are shown is chosen for one visit.
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("[data-signs-out]")) sessionStorage.removeItem("pairloop.view");
+});

@@ -1,93 +1,114 @@
-// One vote, one request. What could not be sent is kept and sent again with the same token;
-// the server stores a token's vote once, however often it arrives.
-import { activeMs } from "./activity.js";
-import { forget, keep, resume } from "./kept.js";
-import { sinceChange } from "./keys.js";
+// One act, one request, in the order of the keys. What could not be sent is sent again with the
+// same token; the server stores a token's vote once, however often it arrives.
+import * as server from "./server.js";
+import * as screen from "./screen.js";
+import * as unsent from "./unsent.js";
 
 const DELAYS = [1000, 2000, 4000, 8000, 15000];
-const DOUBLE_CLICK_MS = 350;
+const RENEWED = "Not saved yet: you were signed in again elsewhere. Reload this page.";
 let tries = 0;
 let timer = 0;
+let sending = false;
+let leaving = false;
+let answered = () => {};
+let drained = () => {};
 
-function tell(bar, text) {
-  const state = bar.querySelector("#state");
-  state.className = "state state-unsaved";
-  state.textContent = text;
-  bar.dataset.unsaved = "";
-  document.getElementById("announcer").textContent = text;
+function unsaved(text) {
+  screen.say(text, "unsaved");
+  screen.announce(text);
 }
 
-// A second click or another key while the first choice is on its way, or the second half of a
-// double click that would fall on the next pair. Stopped before htmx sees it, which would
-// remember the button and send its value with the next try.
-function guard(event) {
-  const bar = event.target.closest?.("#bar");
-  if (!bar || "again" in bar.dataset) return;
-  const late = event.isTrusted && event.detail > 0 && sinceChange() < DOUBLE_CLICK_MS;
-  if (!late && !("busy" in bar.dataset)) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
+// Acts of another project's page are sent from here too; only the answer means nothing here.
+function own(act) {
+  return act.url.startsWith(screen.current().dataset.page);
 }
 
-function begin(event) {
-  const { target: bar, submitter } = event;
-  if (bar.id !== "bar") return;
-  const clock = bar.elements.active_ms;
-  if (clock && !("again" in bar.dataset)) clock.value = activeMs();
-  delete bar.dataset.again;
-  bar.dataset.busy = "";
-  submitter.dataset.chosen = "";
-  // Undo without the token of what it takes back could, sent twice, take back two votes.
-  bar.dataset.repeatable = submitter.dataset.key !== "u" || bar.elements.last.value !== "" ? "yes" : "";
-  if (bar.dataset.repeatable) keep(bar, submitter);
-}
-
-function again(bar) {
-  clearTimeout(timer);
-  if (!bar.isConnected) return;
-  bar.dataset.again = "";
-  bar.querySelector("[data-chosen]").click();
-}
-
-function end(event) {
-  const bar = event.detail.elt;
-  if (bar.id !== "bar") return;
-  const { xhr } = event.detail;
-  const status = xhr.status;
-  // Signed out meanwhile: htmx goes to the sign-in page, and the vote is sent after that.
-  if (xhr.getResponseHeader("HX-Redirect")) return;
-  const failed = status === 0 || status === 429 || status >= 500;
-  if (failed && !bar.dataset.repeatable) {
-    tell(bar, "Not undone: the server did not answer. Reload this page.");
+function failed(act) {
+  if (!act.repeatable) {
+    unsent.remove(act);
+    unsaved("Not undone: the server did not answer. Reload this page.");
     return;
   }
-  if (failed) {
-    const delay = DELAYS[Math.min(tries++, DELAYS.length - 1)];
-    const caption = bar.querySelector("[data-chosen]").dataset.caption;
-    tell(bar, `Not saved yet: ${caption}. Trying again …`);
-    timer = setTimeout(again, delay, bar);
-    return;
+  const waiting = unsent.all();
+  const what = waiting.length > 1 ? `${waiting.length} acts, the last ${waiting.at(-1).caption}` : act.caption;
+  unsaved(`Not saved yet: ${what}. Trying again …`);
+  timer = setTimeout(drain, DELAYS[Math.min(tries++, DELAYS.length - 1)]);
+}
+
+function body(act) {
+  const data = new URLSearchParams(act.body);
+  if (own(act)) data.set("after", screen.current().dataset.token);
+  return data;
+}
+
+// Signed in again in another tab: this page's form token has ended, and a new one is a look away.
+async function renewed() {
+  const { screen: page } = await server.get();
+  const fields = [page, screen.current()].map((part) => part?.querySelector("[name=csrfmiddlewaretoken]"));
+  if (fields[0]) fields[1].value = fields[0].value;
+}
+
+async function request(act) {
+  const answer = await server.post(act.url, body(act));
+  if (answer.status !== 403) return answer;
+  await renewed();
+  return server.post(act.url, body(act));
+}
+
+// True when the list may go on with the next act.
+async function send(act) {
+  let answer;
+  try {
+    answer = await request(act);
+  } catch {
+    answer = { status: 0 };
+  }
+  if (answer.leave) {
+    // Signed out meanwhile: the list is sent after signing in.
+    leaving = true;
+    location.assign(answer.leave);
+    return false;
+  }
+  if (answer.status === 0 || answer.status === 429 || answer.status >= 500) {
+    failed(act);
+    return false;
+  }
+  if (answer.status === 403) {
+    unsaved(RENEWED);
+    return false;
   }
   tries = 0;
-  if (status === 403) {
-    tell(bar, "Not saved yet: you were signed in again elsewhere. Reload this page.");
-    return;
-  }
-  forget();
-  if (status >= 400 && status !== 409) tell(bar, "This pair is no longer yours. Reload this page.");
+  unsent.remove(act);
+  if (own(act)) answered(act, answer);
+  return true;
 }
 
-export function listen() {
-  document.addEventListener("click", guard, { capture: true });
-  document.addEventListener("submit", begin, { capture: true });
-  document.addEventListener("htmx:afterRequest", end);
-  window.addEventListener("online", () => {
-    const bar = document.querySelector("#bar[data-unsaved]");
-    if (bar) again(bar);
+export async function drain() {
+  if (sending || leaving) return;
+  clearTimeout(timer);
+  sending = true;
+  try {
+    for (let act; (act = unsent.all()[0]); ) if (!(await send(act))) return;
+  } finally {
+    sending = false;
+  }
+  drained();
+}
+
+export function add(act) {
+  unsent.add(act);
+  drain();
+}
+
+export function listen(onAnswer, onDrained) {
+  answered = onAnswer;
+  drained = onDrained;
+  window.addEventListener("online", drain);
+  window.addEventListener("storage", (event) => {
+    // Another tab has sent what this one was trying to.
+    if (event.key === unsent.list() && !unsent.all().length && timer) drain();
   });
   window.addEventListener("beforeunload", (event) => {
-    if (document.querySelector("#bar[data-unsaved]")) event.preventDefault();
+    if (!leaving && document.querySelector("#bar[data-unsaved]")) event.preventDefault();
   });
-  // Not before htmx has found the form.
-  document.addEventListener("DOMContentLoaded", resume);
 }

@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics
 
-from annotate.agreement import STATISTICS, agreement, statistics, sums, wilson
+from annotate.agreement import (
+    STATISTICS,
+    agreement,
+    cohen_kappa,
+    of_patterns,
+    statistics,
+    sums,
+    wilson,
+)
 
 count_rows = st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=30)
 vote_tables = st.lists(
@@ -147,3 +156,40 @@ def test_wilson_equals_the_published_example():
     # 15 of 20: Newcombe (1998) gives 0.531 to 0.888.
     assert wilson(15, 20) == pytest.approx((0.5313, 0.8881), abs=1e-3)
     assert wilson(0, 0) is None
+
+
+@given(count_rows, st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_counting_equal_prompts_together_gives_the_same_values_and_intervals(rows, seed):
+    clusters = sums(np.array(rows)[np.array(rows).sum(axis=1) >= 2])
+    patterns, frequency = np.unique(np.round(clusters, 9), axis=0, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(patterns))
+    whole = agreement(rows, resamples=20)
+    assert of_patterns(patterns[order], frequency[order], resamples=20) == whole
+
+
+joint_answers = st.lists(
+    st.tuples(st.sampled_from("atb"), st.sampled_from("atb")), min_size=1, max_size=40
+)
+
+
+def joint(answers):
+    return [[answers.count((x, y)) for y in "atb"] for x in "atb"]
+
+
+@given(joint_answers)
+@settings(max_examples=60, deadline=None)
+def test_cohens_kappa_equals_scikit_learn_and_does_not_depend_on_who_is_first(answers):
+    found = cohen_kappa(joint(answers))
+    assert close(found, cohen_kappa(np.transpose(joint(answers))))
+    swapped = {"a": "b", "t": "t", "b": "a"}
+    assert close(found, cohen_kappa(joint([(swapped[x], swapped[y]) for x, y in answers])))
+    if found is None:
+        assert len({answer for both in answers for answer in both}) == 1
+    else:
+        one, other = zip(*answers, strict=True)
+        assert found == pytest.approx(metrics.cohen_kappa_score(one, other), abs=1e-9)
+
+
+def test_cohens_kappa_of_no_answers_is_not_defined():
+    assert cohen_kappa([[0, 0, 0]] * 3) is None

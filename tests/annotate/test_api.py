@@ -124,7 +124,7 @@ def test_a_vote_after_the_lease_expired_and_the_pair_filled_is_surplus(
         {"choice": "a"},
         {"choice": None},
         {"choice": ["left"]},
-        {"choice": "left", "strength": 0},
+        {"choice": "left", "strength": -1},
         {"choice": "left", "strength": 4},
         {"choice": "left", "strength": "2"},
         {"choice": "left", "strength": True},
@@ -134,6 +134,10 @@ def test_a_vote_after_the_lease_expired_and_the_pair_filled_is_surplus(
         {"choice": "left", "comment": 7},
         {"choice": "left", "comment": "x" * 4001},
         {"choice": "left", "active_ms": -1},
+        {"choice": "left", "wall_ms": "long"},
+        {"choice": "left", "input": "mind"},
+        {"choice": "left", "criteria": {"Helpful": "both_bad"}},
+        {"choice": "left", "criteria": {"Unheard of": "left"}},
         {"choice": "left", "strenght": 2},
     ],
 )
@@ -240,3 +244,44 @@ def test_the_reference_page_shows_every_operation_without_scripts(client: Client
         assert path in page and all(f">{method.upper()}<" in page for method in methods)
     assert "both_bad" in page and "<style" not in page and "style=" not in page
     assert all("src=" in script for script in page.split("<script")[1:])
+
+
+def test_a_vote_keeps_the_criteria_and_how_it_came_about(
+    api: APIClient, project: Project, make_pairs: MakePairs
+) -> None:
+    project.criteria = ["Helpful", "Harmless"]
+    project.save()
+    make_pairs(1)
+    _, body = post(api, NEXT)
+    measured = {"active_ms": 900, "first_key_ms": 800, "wall_ms": 1200, "input": "touch"}
+    ballot = {"choice": "left", "strength": 0, "criteria": {"Helpful": "right"}, **measured}
+    assert post(api, url(body, "vote"), ballot)[0] == 200
+    stored = Assignment.objects.get(token=body["assignment"])
+    assert stored.criteria == {"Helpful": {"a": "b", "b": "a"}[stored.left]}
+    assert {name: getattr(stored, name) for name in measured} == measured
+    assert stored.strength == 0
+
+
+def test_reasons_and_criteria_can_follow_the_vote(
+    api: APIClient, project: Project, make_pairs: MakePairs
+) -> None:
+    project.criteria = ["Helpful", "Harmless"]
+    project.save()
+    make_pairs(1)
+    _, body = post(api, NEXT)
+    assert post(api, url(body, "remark"), {"comment": "early"})[0] == 409
+    post(api, url(body, "vote"), {"choice": "tie"})
+    for said in ({"reasons": ["Style"]}, {"criteria": {"Helpful": "tie"}}, {"comment": "Both."}):
+        assert post(api, url(body, "remark"), said) == (200, {"status": "stored"})
+    assert post(api, url(body, "remark"), {"criteria": {"Charming": "tie"}})[0] == 400
+    stored = Assignment.objects.get(token=body["assignment"])
+    assert (stored.reasons, stored.comment) == (["Style"], "Both.")
+    assert stored.criteria == {"Helpful": "tie"}
+
+
+def test_a_flag_is_filed_once(api: APIClient, make_pairs: MakePairs) -> None:
+    make_pairs(1)
+    _, body = post(api, NEXT)
+    assert post(api, url(body, "flag"), {"kind": "pii"}) == (200, {"new": True})
+    assert post(api, url(body, "flag"), {"kind": "pii"}) == (200, {"new": False})
+    assert post(api, url(body, "flag"), {"kind": "boring"})[0] == 400

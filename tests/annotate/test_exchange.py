@@ -357,3 +357,23 @@ def test_evaluation_pairs_come_early_and_leave_with_their_policy(
     exchange.retire_untouched(project, before_source="round-2")
     left = Pair.objects.filter(source="round-1", state="open")
     assert not left.exists()
+
+
+def test_pairs_know_their_newest_policy_and_the_reward_models_margin(filled: Project) -> None:
+    newer = completions(filled, "Soon.")
+    exchange.add_completions(filled, newer, source="r2", policy="p2")
+    of_starter = [{**row, "policy": "starter"} for row in completions(filled, "Hello.")]
+    exchange.add_completions(filled, of_starter, source="r2", policy="p2")
+    old = completions(filled, "Yes.")
+
+    def added(first: list[dict[str, Any]], second: list[dict[str, Any]], **columns: Any) -> Pair:
+        (row,) = candidates([first[0], second[0]], **columns)
+        exchange.add_pairs(filled, [row], source="r2", policy="p2")
+        return Pair.objects.get(key=row["key"])
+
+    mixed = added(old, newer, margin=-1.25)
+    assert (mixed.policy, mixed.margin) == ("p2", -1.25)
+    former = added(old, completions(filled, "No."))
+    assert (former.policy, former.margin) == ("p1", None)
+    # The completion's own name is that of whoever wrote the text first.
+    assert added(old, of_starter, policy_a="new", policy_b="starter").policy == "p2"

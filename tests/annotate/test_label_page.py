@@ -332,7 +332,32 @@ def test_raw_text_stays_raw_from_vote_to_vote(
     assert answer.content.decode().count('<pre class="raw"') == 2
     client.post(UNDO)
     response = client.post(address(assignment), {"vote": "1", "raw": "1"})
-    assert response.headers["Location"] == f"{LABEL}?raw=1"
+    assert response.headers["Location"] == f"{LABEL}?view=raw"
+
+
+def test_the_diff_marks_in_each_reply_what_the_other_has_not(
+    client_for: ClientFor, ann: User, project: Project, make_pairs: MakePairs
+) -> None:
+    pair = make_pairs(1)[0]
+    for completion, animal in ((pair.completion_a, "<cat>"), (pair.completion_b, "<dog>")):
+        completion.text = f"I have a {animal}."
+        completion.save()
+    html = client_for(ann).get(f"{LABEL}?view=diff").content.decode()
+    assert html.count('<pre class="raw diff" dir="auto" data-view="source">') == 2
+    words = {
+        mark: re.search(f"&lt;<{mark}>(cat|dog)</{mark}>&gt;", html) for mark in ("del", "ins")
+    }
+    assert all(words.values())
+    assert html.index("<del>") < html.index("<ins>")
+
+
+def test_an_unknown_view_shows_the_formatted_replies(
+    client_for: ClientFor, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(1)
+    html = client_for(ann).get(f"{LABEL}?view=%3Cscript%3E").content.decode()
+    assert html.count('data-view="formatted">') == 2
+    assert html.count('data-view="source" hidden>') == 2
 
 
 def test_simulated_votes_are_announced_where_they_are_used(
@@ -412,3 +437,41 @@ def test_a_vote_that_came_too_late_is_kept_and_says_so(
     assert "extra vote" in response.content.decode()
     late.refresh_from_db()
     assert (late.state, late.surplus) == ("voted", True)
+
+
+def tokens(html: str) -> list[str]:
+    return re.findall('data-token="(.*?)"', html)
+
+
+def test_a_page_can_fetch_the_pair_that_comes_after_its_own(
+    client_for: ClientFor, ann: User, project: Project, make_pairs: MakePairs
+) -> None:
+    make_pairs(2)
+    client = client_for(ann)
+    shown = str(lease(project, ann).token)
+    ahead = tokens(client.get(LABEL, {"after": shown}, headers=HTMX).content.decode())
+    assert ahead not in ([shown], [])
+    assert tokens(client.get(LABEL, {"after": shown}, headers=HTMX).content.decode()) == ahead
+    assert tokens(client.get(LABEL, {"after": "x"}, headers=HTMX).content.decode()) == [shown]
+
+
+def test_with_nothing_after_the_pair_the_answer_is_empty(
+    client_for: ClientFor, ann: User, project: Project, make_pairs: MakePairs
+) -> None:
+    make_pairs(1)
+    shown = str(lease(project, ann).token)
+    assert client_for(ann).get(LABEL, {"after": shown}, headers=HTMX).status_code == 204
+
+
+@pytest.mark.parametrize("act", ["vote", "skip"])
+def test_the_answer_to_an_act_goes_beyond_the_pair_that_is_shown_already(
+    client_for: ClientFor, ann: User, project: Project, make_pairs: MakePairs, act: str
+) -> None:
+    make_pairs(3)
+    first = lease(project, ann)
+    second = queue.next_pair(project, ann, after=first.token)
+    assert second
+    data = {"vote": "1", "after": str(second.token)}
+    html = client_for(ann).post(address(first, act), data, headers=HTMX).content.decode()
+    third = Assignment.objects.exclude(pk__in=[first.pk, second.pk]).get()
+    assert tokens(html) == [str(third.token)]

@@ -11,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from annotate import queue
+from annotate.forms import SettingsForm
 from annotate.models import Guideline, Membership, Pair, Project
 
 LIST = "/projects/"
@@ -24,12 +25,11 @@ MakePairs = Callable[..., list[Pair]]
 
 def settings_of(project: Project, **changed: object) -> dict[str, object]:
     """The settings form as the page would send it."""
-    fields = (
-        *("name", "description", "guidelines", "votes", "overlap_share", "random_share"),
-        *("lease_seconds", "round_after", "round_schedule", "promotion"),
-    )
-    data: dict[str, object] = {name: getattr(project, name) for name in fields}
-    return {**data, "based_on": project.guideline_version, **changed}
+    shown = {field.html_name: field.value() for field in SettingsForm(instance=project)}
+    data = {
+        name: value for name, value in shown.items() if value is not None and value is not False
+    }
+    return {**data, **changed}
 
 
 def test_the_list_shows_own_projects_with_progress(

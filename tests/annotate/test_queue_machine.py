@@ -194,6 +194,23 @@ class QueueMachine(RuleBasedStateMachine):
             with pytest.raises(queue.ChoiceConflict):
                 queue.vote(user, place.token, choice=choice)
 
+    @rule(who=st.integers(0, PEOPLE - 1), pick=st.integers(0, 9), choice=st.sampled_from(CHOICES))
+    def revise(self, who: int, pick: int, choice: str) -> None:
+        """Any vote of one's own, not only the last; nothing else can be revised."""
+        found = list(self.own(who, "reserved", "released", "voted", "skipped"))
+        if not found:
+            return
+        board, place = found[pick % len(found)]
+        if place.state != "voted":
+            with pytest.raises(queue.Gone):
+                queue.revise(self.people[who], place.token, side=choice)
+            return
+        status = queue.revise(self.people[who], place.token, side=choice, now=self.tick()).status
+        same = "surplus" if place.surplus else "stored"
+        assert status == ("replayed" if place.choice == choice else same)
+        place.choice = choice
+        board.settle()
+
     @rule(who=st.integers(0, PEOPLE - 1), pick=st.integers(0, 9))
     def skip(self, who: int, pick: int) -> None:
         found = list(self.own(who, "reserved", "released", "voted", "skipped"))

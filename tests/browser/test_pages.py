@@ -13,7 +13,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from annotate import datasets, queue
-from annotate.models import Invitation, Pair, Project
+from annotate.models import Invitation, Membership, Pair, Project
 from annotate.people import invite
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,6 +30,13 @@ PAGES = [
     "/projects/desk/settings/",
     "/projects/desk/people/",
     "/projects/desk/quality/",
+    "/projects/desk/annotators/",
+    "/projects/desk/annotators/{ann}/",
+    "/projects/desk/me/",
+    "/projects/desk/votes/",
+    "/projects/desk/checks/",
+    "/projects/desk/adjudicate/",
+    "/projects/desk/pairs/{pair}/",
     "/projects/desk/data/",
     "/projects/empty/data/",
     "/projects/desk/export/",
@@ -69,6 +76,12 @@ def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, roo
     return project
 
 
+def addresses() -> list[str]:
+    ann = Membership.objects.get(user__username="ann", project__slug="desk").pk
+    pair = Pair.objects.filter(project__slug="desk").latest("pk").pk
+    return [address.format(ann=ann, pair=pair) for address in PAGES]
+
+
 def violations(page: Page) -> list[str]:
     found: dict[str, Any] = Axe().run(page).response
     return [
@@ -82,7 +95,7 @@ def violations(page: Page) -> list[str]:
 def test_every_page_passes_axe(browse: Browse, root: User, furnished: Project, scheme: str) -> None:
     page = browse(root, color_scheme=scheme, reduced_motion="reduce")
     problems: dict[str, list[str]] = {}
-    for address in PAGES:
+    for address in addresses():
         page.goto(address)
         problems[address] = violations(page)
     assert {address: found for address, found in problems.items() if found} == {}
@@ -122,7 +135,7 @@ def test_no_page_scrolls_sideways(
     browse: Browse, root: User, furnished: Project, width: int
 ) -> None:
     page = browse(root, viewport={"width": width, "height": 720})
-    for address in PAGES:
+    for address in addresses():
         page.goto(address)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, address

@@ -24,9 +24,13 @@ VOTE_COLUMNS = [
     "left",
     "reasons",
     "comment",
+    "criteria",
     "leased_at",
     "voted_at",
     "active_ms",
+    "first_key_ms",
+    "wall_ms",
+    "input",
     "guideline_version",
     "stream",
     "propensity",
@@ -40,6 +44,7 @@ TRL_COLUMNS = [
     "margin",
     "vote_fraction",
     "n_votes",
+    "method",
     "split",
     "pair_id",
     "prompt_id",
@@ -107,6 +112,7 @@ def test_trl_rows_hold_the_winner_its_margin_and_its_share(
         "margin": round((3 - 1 + 2) / 3 / 3, 6),
         "vote_fraction": round(2 / 3, 6),
         "n_votes": 3,
+        "method": "majority",
         "split": "test" if pair.prompt.held_out else "train",
         "pair_id": "pair-0",
         "prompt_id": pair.prompt.sha256,
@@ -221,7 +227,7 @@ def test_a_wrong_format_project_version_or_folder_is_named(project, tmp_path):
             *more,
         )
 
-    with pytest.raises(CommandError, match=r"'csvx'\. Known formats: trl, votes"):
+    with pytest.raises(CommandError, match=r"'csvx'\. Known formats: sft, trl, votes"):
         run(format="csvx")
     with pytest.raises(CommandError, match="no project 'nowhere'"):
         run(slug="nowhere")

@@ -1,0 +1,141 @@
+"""Checks on annotators: gold pairs, whose right answer is known, hidden among the others.
+
+A gold pair is a row of its own with the texts of another pair. Votes on it measure the person and
+nothing else: no label, no agreement, no row to train on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Cast, Concat
+
+from annotate.models import Assignment, Gold, Pair, Project
+from annotate.models.assignment import Choice
+from annotate.queue import places
+from annotate.queue.transaction import write
+
+NEVER_GOLD = (*Pair.OUTSIDE_LABELS, Pair.Kind.EVALUATION)
+"""Evaluation pairs decide about a policy, so nobody may withdraw one."""
+TIES = (Choice.TIE, Choice.BOTH_BAD)
+COPIED = ("prompt_id", "completion_a_id", "completion_b_id", "policy_a", "policy_b")
+# Both say that neither side won, which is the class that agreement knows too.
+RIGHT = Q(choice=F("pair__gold__expected")) | Q(choice__in=TIES, pair__gold__expected__in=TIES)
+
+
+class NoGold(ValueError):
+    """This pair cannot become a gold pair. The message is shown to reviewers."""
+
+
+def make_gold(
+    pair: Pair, expected: str, explanation: str = "", qualification: bool = False
+) -> Gold:
+    """A gold pair with the texts of `pair`; made again, it gets the new answer.
+
+    Whoever had `pair` is not offered the gold one, and if `pair` is still open, nobody new is
+    asked about it: the same texts twice would tell. Raises NoGold.
+    """
+    if expected not in Choice.values:
+        raise NoGold("Say what the right answer is.")
+    if pair.kind in NEVER_GOLD:
+        raise NoGold("Only pairs that are labelled can become gold pairs.")
+    with write():
+        gold_pair = _gold_pair(pair)
+        gold, _ = Gold.objects.update_or_create(
+            pair=gold_pair,
+            defaults={
+                "expected": expected,
+                "explanation": explanation,
+                "qualification": qualification,
+                "active": True,
+            },
+        )
+        offer(gold)
+        places.retire(pair.pk)
+    return gold
+
+
+def switch(gold: Gold, *, on: bool) -> None:
+    """Use a gold pair again, or no longer; one that is off does not count for anybody."""
+    with write():
+        gold.active = on
+        gold.save(update_fields=["active"])
+        offer(gold)
+
+
+def offer(gold: Gold) -> None:
+    """Open the pair's places exactly if it is to be asked among the others."""
+    if gold.active and not gold.qualification:
+        places.reopen(gold.pair_id)
+    else:
+        places.retire(gold.pair_id)
+
+
+def gold_pairs(project: Project) -> QuerySet[Gold]:
+    """The project's gold pairs, newest first, with `n` people who answered and `n_right`."""
+    answers = Q(pair__assignments__state=Assignment.State.VOTED, pair__assignments__surplus=False)
+    answers &= Q(pair__assignments__simulated=False)
+    right = Q(pair__assignments__choice=F("expected"))
+    right |= Q(pair__assignments__choice__in=TIES, expected__in=TIES)
+    found = Gold.objects.filter(pair__project=project).order_by("-pk")
+    return found.select_related(
+        "pair", "pair__prompt", "pair__completion_a", "pair__completion_b"
+    ).annotate(
+        n=Count("pair__assignments", filter=answers),
+        n_right=Count("pair__assignments", filter=answers & right),
+    )
+
+
+def gold_results(
+    project: Project, *, include_simulated: bool = False
+) -> QuerySet[Assignment, dict[str, Any]]:
+    """Per person the hidden gold pairs they answered and got right: annotator_id, right, n."""
+    votes = Assignment.objects.in_project(project).standing()
+    votes = votes.filter(
+        pair__kind=Pair.Kind.GOLD, pair__gold__active=True, pair__gold__qualification=False
+    )
+    if not include_simulated:
+        votes = votes.filter(simulated=False)
+    rows = votes.order_by().values("annotator_id")
+    return rows.annotate(right=Count("pk", filter=RIGHT), n=Count("pk"))
+
+
+def retest_results(
+    project: Project, *, include_simulated: bool = False
+) -> QuerySet[Assignment, dict[str, Any]]:
+    """Per person the retests they answered, and as the first time: annotator_id, same, n."""
+    first = Assignment.objects.standing().filter(
+        pair=OuterRef("pair__retest_of"), annotator=OuterRef("annotator")
+    )
+    votes = Assignment.objects.in_project(project).standing().filter(pair__kind=Pair.Kind.RETEST)
+    if not include_simulated:
+        votes = votes.filter(simulated=False)
+    # An original that was taken back says nothing.
+    votes = votes.annotate(before=Subquery(first.values("choice")[:1])).exclude(before=None)
+    same = Q(choice=F("before")) | Q(choice__in=TIES, before__in=TIES)
+    rows = votes.order_by().values("annotator_id")
+    return rows.annotate(same=Count("pk", filter=same), n=Count("pk"))
+
+
+def candidates(project: Project) -> QuerySet[Pair]:
+    """Pairs on which at least two people agreed and nobody disagreed, and that are no gold pair
+    yet; newest first."""
+    unanimous = Q(n_a__gte=2, n_b=0, n_tie=0) | Q(n_b__gte=2, n_a=0, n_tie=0)
+    unanimous |= Q(n_tie__gte=2, n_a=0, n_b=0)
+    found = project.pairs.filter(unanimous, state=Pair.State.RESOLVED)
+    key = Concat(Value("gold:"), Cast(OuterRef("pk"), CharField()))
+    taken = Pair.objects.filter(project=project, key=key)
+    found = found.exclude(kind__in=NEVER_GOLD).filter(~Exists(taken))
+    return found.select_related("prompt", "completion_a", "completion_b").order_by("-pk")
+
+
+def _gold_pair(pair: Pair) -> Pair:
+    key = f"gold:{pair.pk}"
+    quota = Pair.quota(pair.project, Pair.Kind.GOLD, key=key)
+    copied = {name: getattr(pair, name) for name in COPIED}
+    return Pair.objects.get_or_create(
+        project=pair.project,
+        key=key,
+        defaults={**copied, **quota, "stream": Pair.Stream.CHECK, "source": "gold"},
+    )[0]

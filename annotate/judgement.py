@@ -1,0 +1,132 @@
+"""The vocabulary of a judgement: scales, reasons to skip, warnings about a pair."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from annotate.models import Flag
+from annotate.models.project import Project
+
+Scale = Project.Scale
+
+
+class Point(NamedTuple):
+    """One button of a scale: its key, all keys that press it, its caption in parts, and the vote.
+
+    A narrow screen shows `side` and `how` alone. `choice` is the side of the screen: left, right,
+    tie or both_bad.
+    """
+
+    key: str
+    keys: str
+    side: str
+    how: str
+    rest: str = ""
+    before: str = ""
+    choice: str = "tie"
+    strength: int = 0
+
+    @property
+    def caption(self) -> str:
+        return " ".join(part for part in (self.side, self.before, self.how, self.rest) if part)
+
+
+def _left(key: str, how: str, strength: int, *, keys: str = "", rest: str = "better") -> Point:
+    return Point(key, f"{key} {keys}".strip(), "A", how, rest, choice="left", strength=strength)
+
+
+def _right(key: str, how: str, strength: int, *, keys: str = "", rest: str = "better") -> Point:
+    return Point(key, f"{key} {keys}".strip(), "B", how, rest, choice="right", strength=strength)
+
+
+# Laid out as the hand lies on the keys: left is A, right is B.
+_POINTS: dict[str, list[Point]] = {
+    Scale.BINARY: [
+        _left("1", "better", 2, keys="ArrowLeft", rest=""),
+        _right("2", "better", 2, keys="ArrowRight", rest=""),
+    ],
+    Scale.THREE: [
+        _left("1", "better", 2, keys="ArrowLeft", rest=""),
+        Point("2", "2 ArrowDown", "", "same", before="About the"),
+        _right("3", "better", 2, keys="ArrowRight", rest=""),
+    ],
+    Scale.FOUR: [
+        _left("1", "significantly", 3),
+        _left("2", "clearly", 2, keys="ArrowLeft"),
+        _left("3", "slightly", 1),
+        _left("4", "negligibly", 0),
+        _right("5", "negligibly", 0),
+        _right("6", "slightly", 1),
+        _right("7", "clearly", 2, keys="ArrowRight"),
+        _right("8", "significantly", 3),
+    ],
+    Scale.SEVEN: [
+        _left("1", "much", 3),
+        _left("2", "better", 2, keys="ArrowLeft", rest=""),
+        _left("3", "slightly", 1),
+        Point("4", "4 ArrowDown", "", "same", before="About the"),
+        _right("5", "slightly", 1),
+        _right("6", "better", 2, keys="ArrowRight", rest=""),
+        _right("7", "much", 3),
+    ],
+}
+
+
+def points(scale: str) -> list[Point]:
+    """The buttons of a scale from left to right; "both bad" stands apart from them."""
+    return _POINTS[scale]
+
+
+def both_bad(scale: str) -> Point:
+    """The button that every scale has, on the key after its last."""
+    key = str(len(_POINTS[scale]) + 1)
+    return Point(key, key, "", "Both bad", choice="both_bad")
+
+
+def all_points(scale: str) -> dict[str, Point]:
+    """Every button of the vote bar by its key."""
+    return {point.key: point for point in (*points(scale), both_bad(scale))}
+
+
+def scale_choices(scale: str) -> dict[str, tuple[str, int]]:
+    """What each key votes: the side of the screen and the strength."""
+    return {key: (point.choice, point.strength) for key, point in all_points(scale).items()}
+
+
+def said(scale: str, side: str, strength: int) -> str:
+    """The caption of a vote, also of one that was cast on another scale of the project."""
+    other = [one for one in _POINTS if one != scale]
+    for each in (scale, Scale.SEVEN, *other):
+        for point in all_points(each).values():
+            if point.choice == side and (
+                side not in ("left", "right") or point.strength == strength
+            ):
+                return point.caption
+    raise ValueError(f"{side!r} is no vote")
+
+
+class SkipReason(NamedTuple):
+    """Why somebody gave a pair up, and what follows beyond their not seeing it again."""
+
+    name: str
+    title: str
+    key: str
+    retires: bool = False
+    """Two people who say so take the pair out of the queue; otherwise others are asked."""
+    flag: str = ""
+    """The warning it files."""
+
+
+SKIPS = [
+    SkipReason("hard", "Too hard or not my field", "t"),
+    SkipReason("broken", "Unreadable or broken", "b", retires=True),
+    SkipReason("identical", "Both are the same", "i", retires=True),
+    SkipReason("unsafe", "Unsafe content", "x", flag=Flag.Kind.UNSAFE),
+    SkipReason("other", "Other", "o"),
+]
+SKIP_REASONS: dict[str, str] = {reason.name: reason.title for reason in SKIPS}
+FLAGS: dict[str, str] = {kind.value: str(kind.label) for kind in Flag.Kind}
+RETIRING_SKIPS = tuple(reason.name for reason in SKIPS if reason.retires)
+RETIRING_FLAG = Flag.Kind.UNSAFE.value
+ENOUGH = 2
+"""People who have to object before a pair leaves the queue: one may be mistaken."""

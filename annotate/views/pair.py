@@ -1,0 +1,26 @@
+"""One pair: its texts, who wrote them, its label and its history."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from annotate import history
+from annotate.permissions import project_or_404
+
+
+@require_safe
+def pair(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+    project = project_or_404(request, slug, "reviewer")
+    texts = ("prompt", "completion_a", "completion_b", "project")
+    pairs = project.pairs.select_related(*texts, "label", "adjudication__reviewer")
+    found = get_object_or_404(pairs, pk=pair_id)
+    context = {
+        "project": project,
+        "tab": "data",
+        "pair": found,
+        "sides": {"A": found.completion_a, "B": found.completion_b},
+        "events": history.events(found),
+    }
+    return render(request, "annotate/pair.html", context)

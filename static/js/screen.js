@@ -1,0 +1,75 @@
+// The pair on the screen: putting another in its place, and saying what became of the last act.
+import * as activity from "./activity.js";
+import * as dialogs from "./dialogs.js";
+import * as keys from "./keys.js";
+
+let token = "";
+// "pair" while the act stands and the next pair is not here, "undo" while one is taken back.
+let awaited = "";
+
+export const current = () => document.getElementById("screen");
+export const waitsFor = () => awaited;
+
+export function announce(text) {
+  document.getElementById("announcer").textContent = text;
+}
+
+export function say(text, level = "idle") {
+  const state = document.getElementById("state");
+  state.className = `state state-${level}`;
+  state.textContent = text;
+  document.getElementById("bar").toggleAttribute("data-unsaved", level === "unsaved");
+}
+
+// The note and the counts of an answer, on a screen that has gone on already.
+export function report(answer) {
+  for (const part of ["#state", ".tally"]) current().querySelector(part).replaceWith(answer.querySelector(part).cloneNode(true));
+  document.getElementById("bar").removeAttribute("data-unsaved");
+}
+
+export function wait(what, button) {
+  awaited = what;
+  const bar = document.getElementById("bar");
+  bar.dataset.busy = "";
+  if (button) button.dataset.chosen = "";
+}
+
+// In place of the pair on the screen, within the very frame of the key.
+export function show(next) {
+  next.querySelector(".tally").replaceWith(current().querySelector(".tally").cloneNode(true));
+  replace(next);
+}
+
+export function replace(next) {
+  keys.screenChanged();
+  // Whatever of the page stands within the old screen is moved, not lost.
+  const toast = document.getElementById("toast");
+  next.querySelector(".dock").prepend(toast);
+  current().replaceWith(next);
+  window.htmx.process(next);
+  document.dispatchEvent(new CustomEvent("pairloop:arrived"));
+  arrived();
+}
+
+export function arrived() {
+  const before = token;
+  token = current().dataset.token;
+  awaited = "";
+  dialogs.showButtons();
+  const note = document.getElementById("state").textContent.trim();
+  if (token === before) {
+    if (note) announce(note);
+    return;
+  }
+  keys.screenChanged();
+  activity.restart();
+  window.scrollTo(0, 0);
+  document.querySelector("#prompt-title, #empty-title").focus({ preventScroll: true });
+  const now = token ? (before ? "Next pair." : "A new pair has arrived.") : "Nothing to compare just now.";
+  announce(note ? `${note}. ${now}` : now);
+}
+
+export function begin() {
+  token = current().dataset.token;
+  dialogs.showButtons();
+}

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from annotate import adjudication, datasets, exchange, exporting, queue
+from annotate.models import Adjudication, Assignment, Flag, Label, Pair
+
+URL = "/projects/desk/adjudicate/"
+
+
+def vote_all(project, people, choices, **how):
+    for user, choice in zip(people, choices, strict=True):
+        queue.vote(user, queue.next_pair(project, user).token, choice=choice, **how)
+
+
+@pytest.fixture
+def split(project, make_pairs, ann, ben, cleo):
+    """A pair with three votes and three answers."""
+    (pair,) = make_pairs(1)
+    vote_all(project, (ann, ben, cleo), ("a", "b", "tie"))
+    return pair
+
+
+@pytest.fixture
+def against(project, make_pairs, ann, ben):
+    """A pair on which people say B and the reward model was sure of A."""
+    (pair,) = make_pairs(1, margin=3.0)
+    vote_all(project, (ann, ben), "bb")
+    return pair
+
+
+def waiting(project):
+    return list(adjudication.queue_for(project).values_list("pk", "why"))
+
+
+def rows(version, part="trl"):
+    lines = exporting.trl.lines(version, part=part, include_simulated=False)
+    return [json.loads(line) for line in lines]
+
+
+def test_splits_come_first_then_conflicts_most_certain_first_then_flags(
+    project, split, make_pairs, ann, ben, cleo
+):
+    unsure, sure, surer, agreed, flagged = make_pairs(5)
+    for pair, margin in ((unsure, 2.1), (sure, 2.3), (surer, 4.0), (agreed, -4.0)):
+        Pair.objects.filter(pk=pair.pk).update(margin=margin)
+    for _ in range(5):
+        vote_all(project, (ann, ben), "bb")
+    Flag.objects.create(pair=flagged, annotator=ann, kind="pii")
+    assert waiting(project) == [
+        (split.pk, "split"),
+        (surer.pk, "conflict"),
+        (sure.pk, "conflict"),
+        (flagged.pk, "flag"),
+    ]
+
+
+def test_a_more_divided_pair_comes_before_one_that_leans(project, make_pairs, ann):
+    leans, even = make_pairs(2, state="adjudicate", open_slots=0, asked=5)
+    Pair.objects.filter(pk=leans.pk).update(n_a=2, n_b=2, n_tie=1)
+    Pair.objects.filter(pk=even.pk).update(n_a=1, n_b=1, n_tie=1)
+    assert [pk for pk, _ in waiting(project)] == [even.pk, leans.pk]
+
+
+def test_a_decision_is_the_label_and_settles_the_pair(project, split, olga):
+    adjudication.decide(olga, split, choice="b", strength=3, category="guideline_gap")
+    split.refresh_from_db()
+    label = split.label
+    assert (split.state, label.outcome, label.method) == ("resolved", "b", "adjudicated")
+    assert (label.margin, label.n_votes, label.p_b, label.p_a) == (1.0, 3, 1.0, 0.0)
+    assert waiting(project) == []
+
+
+def test_votes_are_closed_once_a_decision_stands(project, split, olga, cleo):
+    adjudication.decide(olga, split, choice="b", strength=1)
+    with pytest.raises(queue.Gone):
+        queue.undo(cleo, project)
+    adjudication.take_back(split)
+    queue.undo(cleo, project)
+    split.refresh_from_db()
+    assert (split.state, split.votes) == ("open", 2)
+
+
+def test_a_vote_in_progress_still_counts_after_the_decision(project, make_pairs, olga, ann, ben):
+    (pair,) = make_pairs(1)
+    lease = queue.next_pair(project, ann)
+    adjudication.decide(olga, pair, choice="a", strength=2)
+    assert queue.next_pair(project, ben) is None
+    assert queue.vote(ann, lease.token, choice="b").status == "stored"
+    pair.refresh_from_db()
+    assert (pair.state, pair.n_b, pair.label.outcome) == ("resolved", 1, "a")
+
+
+def test_a_decision_can_be_changed_and_taken_back(project, split, olga):
+    adjudication.decide(olga, split, choice="b", strength=3)
+    adjudication.decide(olga, split, choice="both_bad", strength=3, rationale="Both invent it.")
+    decision = Adjudication.objects.get()
+    assert (decision.choice, decision.strength, decision.category) == ("both_bad", 0, "both_bad")
+    assert adjudication.take_back(split) and not adjudication.take_back(split)
+    split.refresh_from_db()
+    assert (split.state, split.label.outcome, split.label.method) == (
+        "adjudicate",
+        "split",
+        "majority",
+    )
+
+
+def test_taking_back_a_decision_on_an_open_pair_opens_its_places_again(
+    project, make_pairs, olga, ann
+):
+    (pair,) = make_pairs(1)
+    vote_all(project, (ann,), "a")
+    adjudication.decide(olga, pair, choice="b", strength=1)
+    adjudication.take_back(pair)
+    pair.refresh_from_db()
+    assert (pair.state, pair.asked, pair.open_slots, pair.n_a) == ("open", 2, 1, 1)
+    assert not Label.objects.filter(pair=pair).exists()
+
+
+def test_a_decision_settles_the_flags_it_saw_and_taking_it_back_opens_them(
+    project, make_pairs, olga, ann, ben
+):
+    (pair,) = make_pairs(1)
+    Flag.objects.create(pair=pair, annotator=ann, kind="broken")
+    adjudication.decide(olga, pair, choice="a", strength=1)
+    assert waiting(project) == []
+    Flag.objects.create(pair=pair, annotator=ben, kind="pii")
+    assert waiting(project) == [(pair.pk, "flag")]
+    adjudication.take_back(pair)
+    assert Flag.objects.filter(settled_at=None).count() == 2
+    assert adjudication.settle_flags(pair) == 2 and waiting(project) == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "category"),
+    [
+        ("b", "model_error"),
+        ("a", "annotator_error"),
+        ("tie", "ambiguous"),
+        ("both_bad", "both_bad"),
+    ],
+)
+def test_the_decision_suggests_who_was_wrong(against, olga, choice, category):
+    assert adjudication.decide(olga, against, choice=choice, strength=1).category == category
+
+
+def test_pairs_without_a_label_cannot_be_decided(project, make_pairs, olga):
+    (gold,) = make_pairs(1, kind="gold")
+    (retired,) = make_pairs(1, state="retired", open_slots=0)
+    for pair in (gold, retired):
+        with pytest.raises(adjudication.Undecidable):
+            adjudication.decide(olga, pair, choice="a", strength=1)
+    assert not Adjudication.objects.exists()
+
+
+def test_exports_and_training_rows_carry_the_decision(project, split, olga):
+    adjudication.decide(olga, split, choice="b", strength=3)
+    version = datasets.freeze(project)
+    (row,) = rows(version)
+    assert row["chosen"] == split.completion_b.text
+    assert (row["margin"], row["n_votes"], row["method"]) == (1.0, 3, "adjudicated")
+    (taught,) = exchange.outgoing.preferences(project, version, include_simulated=False)
+    assert taught["decided"] == "b"
+
+
+def test_a_version_keeps_the_decisions_that_stood_when_it_was_made(project, split, olga):
+    before = datasets.freeze(project)
+    adjudication.decide(olga, split, choice="b", strength=3)
+    decided = datasets.freeze(project)
+    adjudication.decide(olga, split, choice="both_bad")
+    changed = datasets.freeze(project)
+    adjudication.take_back(split)
+    assert [v.number for v in (before, decided, changed, datasets.freeze(project))] == [1, 2, 3, 4]
+    assert rows(before) == rows(changed) == [] and len(rows(decided)) == 1
+    assert [row["outcome"] for row in rows(before, "ties")] == ["split"]
+    assert [row["outcome"] for row in rows(changed, "ties")] == ["both_bad"]
+
+
+def test_the_page_shows_anonymous_votes_and_hides_policies(client_for, project, split, olga):
+    Assignment.objects.filter(pair=split, seq=2).update(
+        active_ms=1400, reasons=["Clarity"], comment="B guesses <b>", strength=2
+    )
+    page = client_for(olga).get(URL).text
+    assert "The votes have no majority." in page and "1 without a majority" in page
+    assert "Annotator 2" in page and "B is clearly better" in page
+    assert "1.4 s" in page and page.count("under 2 seconds") == 1
+    assert "Clarity" in page and "B guesses &lt;b&gt;" in page
+    assert "starter" not in page and not {"ann-ben", ">ben<"} & set(page.split())
+
+
+def test_one_post_decides_goes_on_and_can_be_undone(client_for, project, split, make_pairs, olga):
+    client = client_for(olga)
+    answer = client.post(f"{URL}{split.pk}/", {"vote": "7", "category": ""}, follow=True)
+    assert "Decided: B much better (ambiguous)." in answer.text
+    assert "Nothing to adjudicate" in answer.text and "Undo the last decision" in answer.text
+    answer = client.post(f"{URL}{split.pk}/undo/", follow=True)
+    assert "taken back" in answer.text and "The votes have no majority." in answer.text
+    assert client.post(f"{URL}{split.pk}/", {"vote": "9"}).status_code == 400
+    assert client.post(f"{URL}{split.pk}/", {"vote": "1", "category": "bad"}).status_code == 400
+
+
+def test_a_conflict_names_both_sides_and_a_decided_pair_can_be_opened_again(
+    client_for, against, olga
+):
+    client = client_for(olga)
+    page = client.get(URL).text
+    assert "People prefer <b>B</b>" in page and "probability of 95.3 %" in page
+    client.post(f"{URL}{against.pk}/", {"vote": "5", "category": "guideline_gap"})
+    page = client.get(URL, {"pair": against.pk}).text
+    assert "Decided by olga" in page and "guideline gap" in page
+
+
+def test_later_goes_on_to_the_next_pair_and_round_again(client_for, project, make_pairs, olga, ann):
+    one, two = make_pairs(2)
+    for pair in (one, two):
+        Flag.objects.create(pair=pair, annotator=ann, kind="unsafe")
+    client = client_for(olga)
+    assert "Order 0 is" in client.get(URL).text
+    assert "Order 1 is" in client.get(URL, {"after": one.pk}).text
+    assert "Order 0 is" in client.get(URL, {"after": two.pk}).text
+    client.post(f"{URL}{one.pk}/flags/")
+    assert waiting(project) == [(two.pk, "flag")]
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "9" * 30, "٣", "12345"])
+def test_a_pair_that_is_not_there_does_no_harm(client_for, split, olga, number):
+    client = client_for(olga)
+    assert client.get(URL, {"pair": number}).status_code in (200, 404)
+    assert client.get(URL, {"after": number}).status_code == 200

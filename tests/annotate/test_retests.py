@@ -1,0 +1,159 @@
+"""Retests and leases: the same pair again with its sides swapped; leases that fit the person."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from annotate import checks, datasets, exchange, queue
+from annotate.models import Assignment, Membership, Pair, Project
+from annotate.progress import progress
+
+MakePairs = Callable[..., list[Pair]]
+
+
+@pytest.fixture
+def asking(project: Project) -> Project:
+    """Half of what is offered is a retest, once there is something to ask again."""
+    project.retest_share, project.gold_share = 0.5, 0.0
+    project.save()
+    return project
+
+
+def label(project: Project, user: User, n: int, *, choice: str = "a") -> list[Assignment]:
+    rng, seen = random.Random(0), []
+    for _ in range(n):
+        assignment = queue.next_pair(project, user, rng=rng)
+        if assignment is None:
+            break
+        queue.vote(user, assignment.token, choice=choice)
+        seen.append(assignment)
+    return seen
+
+
+def test_a_retest_comes_after_twenty_acts_with_the_sides_swapped(
+    asking: Project, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(60)
+    seen = label(asking, ann, 50)
+    retests = [i for i, one in enumerate(seen) if one.pair.kind == "retest"]
+    assert retests and retests[0] > 20
+    place = {one.pair_id: i for i, one in enumerate(seen)}
+    for i in retests:
+        again, first = seen[i], seen[place[seen[i].pair.retest_of_id]]
+        assert i - place[first.pair_id] > 20
+        assert {again.left, first.left} == {"a", "b"}
+        assert queue.shown(again)["left"] == queue.shown(first)["right"]
+    originals = [seen[i].pair.retest_of_id for i in retests]
+    assert len(set(originals)) == len(originals)
+
+
+def test_a_retest_is_for_one_person_and_outside_every_count(
+    asking: Project, ann: User, ben: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(40)
+    before = exchange.counts(asking)["pairs_open"]
+    seen = label(asking, ann, 30)
+    retests = {one.pair_id for one in seen if one.pair.kind == "retest"}
+    assert retests
+    assert not retests & {one.pair_id for one in label(asking, ben, 10)}
+    counted = Assignment.objects.filter(state="voted").exclude(pair__in=retests).count()
+    assert exchange.counts(asking)["votes"] == counted
+    taught = exchange.preferences(asking, datasets.freeze(asking), include_simulated=False)
+    assert not {row["pair_id"] for row in taught} & set(
+        Pair.objects.filter(pk__in=retests).values_list("key", flat=True)
+    )
+    open_now = Pair.objects.filter(state="open").count()
+    assert progress(asking, ann).open_pairs == open_now <= before
+    assert not Pair.objects.filter(pk__in=retests, label__isnull=False).exists()
+
+
+def test_results_compare_with_the_first_answer_by_class(
+    asking: Project, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(60)
+    label(asking, ann, 21, choice="tie")
+    seen = label(asking, ann, 8, choice="both_bad") + label(asking, ann, 8, choice="b")
+    answered = [one for one in seen if one.pair.kind == "retest"]
+    ties = sum(one in seen[:8] for one in answered)
+    assert 0 < ties < len(answered)
+    rows = list(checks.retest_results(asking))
+    assert rows == [{"annotator_id": ann.pk, "same": ties, "n": len(answered)}]
+
+
+def test_no_retest_comes_when_there_is_nothing_else(
+    asking: Project, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(25)
+    label(asking, ann, 100)
+    rng = random.Random(3)
+    assert all(queue.next_pair(asking, ann, rng=rng) is None for _ in range(20))
+
+
+def test_an_undone_retest_counts_by_its_second_answer(
+    asking: Project, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(60)
+    label(asking, ann, 21)
+    rng = random.Random(1)
+    while (one := queue.next_pair(asking, ann, rng=rng)) and one.pair.kind != "retest":
+        queue.vote(ann, one.token, choice="a")
+    assert one is not None
+    queue.vote(ann, one.token, choice="a")
+    queue.undo(ann, asking)
+    assert queue.vote(ann, one.token, choice="b").status == "stored"
+    assert list(checks.retest_results(asking)) == [{"annotator_id": ann.pk, "same": 0, "n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("pace_ms", "seconds"),
+    [(None, 600), (5_000, 300), (200_000, 600), (3_000_000, 1800)],
+)
+def test_a_lease_lasts_three_votes_of_this_person(
+    project: Project, ann: User, make_pairs: MakePairs, pace_ms: int | None, seconds: int
+) -> None:
+    make_pairs(1)
+    Membership.objects.filter(user=ann).update(pace_ms=pace_ms)
+    now = timezone.now()
+    lease = queue.next_pair(project, ann, now=now)
+    assert lease is not None and lease.expires_at == now + timedelta(seconds=seconds)
+    later = now + timedelta(seconds=100)
+    assert queue.renew(ann, lease.token, now=later) == later + timedelta(seconds=seconds)
+
+
+def test_the_pace_is_the_median_of_the_active_time(
+    project: Project, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(30)
+    for i in range(30):
+        assignment = queue.next_pair(project, ann)
+        assert assignment is not None
+        queue.vote(ann, assignment.token, choice="a", active_ms=900_000 if i % 3 == 0 else 8_000)
+    assert Membership.objects.get(user=ann).pace_ms == 8_000
+
+
+def test_the_heartbeat_keeps_a_lease_and_tells_when_it_has_ended(
+    project: Project,
+    ann: User,
+    ben: User,
+    make_pairs: MakePairs,
+    client_for: Callable[[User], Client],
+) -> None:
+    make_pairs(1)
+    lease = queue.next_pair(project, ann, now=timezone.now() - timedelta(seconds=590))
+    assert lease is not None
+    address = f"/projects/desk/label/{lease.token}/renew/"
+    assert client_for(ann).post(address).status_code == 204
+    assert queue.release_expired(project, now=timezone.now() + timedelta(seconds=60)) == 0
+    assert client_for(ben).post(address).status_code == 404
+    queue.skip(ann, lease.token)
+    assert client_for(ann).post(address).status_code == 410
+    unknown = f"/projects/desk/label/{uuid4()}/renew/"
+    assert client_for(ann).post(unknown).status_code == 404

@@ -1,0 +1,102 @@
+"""Prompts and replies as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from annotate.models import Pair
+from tests.browser.test_labelling import press, vote
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Browse = Callable[..., Page]
+MakePairs = Callable[..., list[Pair]]
+LABEL = "/projects/desk/label/"
+
+
+def write(pair: Pair, left: str, right: str) -> None:
+    for completion, text in ((pair.completion_a, left), (pair.completion_b, right)):
+        completion.text = text
+        completion.save()
+
+
+@pytest.fixture
+def near(make_pairs: MakePairs) -> list[Pair]:
+    """Three pairs of replies that differ in one word."""
+    pairs = make_pairs(3)
+    for pair in pairs:
+        write(pair, f"**Order** {pair.pk}: it is a cat.", f"**Order** {pair.pk}: it is a dog.")
+    return pairs
+
+
+def test_keys_switch_between_formatted_raw_and_diff_without_a_request(
+    browse: Browse, ann: User, near: list[Pair]
+) -> None:
+    page = browse(ann)
+    page.goto(LABEL)
+    page.wait_for_load_state("networkidle")
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    source = page.locator(".raw").first
+    formatted = page.locator(".reply .prose").first
+    expect(source).to_be_hidden()
+    press(page, "r")
+    expect(source).to_contain_text("**Order**")
+    expect(formatted).to_be_hidden()
+    mark = page.locator(".raw :is(ins, del)").first
+    line = "element => getComputedStyle(element).textDecorationLine"
+    assert mark.evaluate(line) == "none"
+    press(page, "d")
+    assert mark.evaluate(line) in ("line-through", "underline")
+    expect(page.get_by_role("button", name="Diff")).to_have_attribute("aria-pressed", "true")
+    press(page, "d")
+    expect(source).to_be_hidden()
+    expect(formatted).to_be_visible()
+    assert requests == []
+
+
+def test_the_chosen_view_stays_from_pair_to_pair_until_the_person_signs_out(
+    browse: Browse, ann: User, near: list[Pair]
+) -> None:
+    page = browse(ann)
+    page.goto(LABEL)
+    press(page, "d")
+    vote(page, "1")
+    expect(page.locator(".raw.diff")).to_have_count(2)
+    expect(page.locator(".reply .prose").first).to_be_hidden()
+    page.reload()
+    expect(page.locator(".raw.diff").first).to_be_visible()
+    page.get_by_text("ann", exact=True).click()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/accounts/login/**")
+    assert page.evaluate("sessionStorage.getItem('pairloop.view')") is None
+
+
+def test_without_scripts_the_buttons_lead_to_the_views(
+    browse: Browse, ann: User, near: list[Pair]
+) -> None:
+    page = browse(ann, java_script_enabled=False)
+    page.goto(LABEL)
+    page.locator("button[data-key=d]").click()
+    expect(page.locator(".raw.diff").first).to_be_visible()
+    page.locator("button[value='1']").click()
+    expect(page.locator(".raw.diff").first).to_be_visible()
+    page.locator("button[data-key=d]").click()
+    expect(page.locator(".raw").first).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_each_view_is_accessible_and_fits(
+    browse: Browse, ann: User, near: list[Pair], scheme: str, width: int
+) -> None:
+    page = browse(ann, color_scheme=scheme, viewport={"width": width, "height": 800})
+    write(near[0], "a  cat\n" + "x" * 500, "a dog\n\n" + "y" * 500)
+    for view in ("raw", "diff"):
+        page.goto(f"{LABEL}?view={view}")
+        assert [rule["id"] for rule in Axe().run(page).response["violations"]] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
