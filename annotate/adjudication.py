@@ -7,7 +7,7 @@ annotators' figures are measured on them.
 from __future__ import annotations
 
 from math import exp, log
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import (
     Case,
@@ -24,10 +24,10 @@ from django.db.models import (
 from django.db.models.functions import Abs
 from django.utils import timezone
 
-from annotate import labels, queue
-from annotate.models import Adjudication, Assignment, Flag, Label, Pair, Project
+from annotate import flags, labels, queue
+from annotate.models import Adjudication, Flag, Label, Pair, Project
 from annotate.models.assignment import Choice
-from annotate.queue import places
+from annotate.queue import objections, places
 from annotate.queue.errors import QueueError
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ SURE = log(9)
 FAST_MS = 2000
 """A vote that took less was hardly read."""
 Category = Adjudication.Category
-METHOD = "adjudicated"
 
 
 class Undecidable(QueueError):
@@ -138,6 +137,10 @@ def decide(
         if problem := undecidable(pair):
             raise Undecidable(problem)
         category = category or suggested(pair, choice)
+        # What an earlier decision settled is settled by the one that replaces it.
+        before = Adjudication.objects.filter(pair=pair).values("decided_at")
+        settles = pair.flags.filter(Q(settled_at=None) | Q(settled_at__in=before))
+        flagged = list(settles.values_list("pk", flat=True))
         decision, _ = Adjudication.objects.update_or_create(
             pair=pair,
             defaults={
@@ -154,8 +157,8 @@ def decide(
             open_slots=0,
             resolved_at=timezone.now(),
         )
-        _label(pair, choice, strength)
-        pair.flags.filter(settled_at=None).update(settled_at=decision.decided_at)
+        labels.decide(pair, choice, strength)
+        pair.flags.filter(pk__in=flagged).update(settled_at=decision.decided_at)
     return decision
 
 
@@ -182,7 +185,10 @@ def suggested(pair: Pair, choice: str) -> str:
 
 
 def take_back(pair: Pair) -> bool:
-    """Undo the decision: the votes speak again. False when there was none."""
+    """Undo the decision: the votes speak again, and so do the people who objected to the pair.
+
+    False when there was no decision.
+    """
     with queue.write():
         places.lock([pair.pk])
         decision = Adjudication.objects.filter(pair=pair).first()
@@ -195,26 +201,11 @@ def take_back(pair: Pair) -> bool:
         counts = places.change(pair.pk, "state = 'open', resolved_at = NULL")
         assert counts, "pairs are never deleted"
         places.settle(counts, voted=True)
+        if flags.condemned(pair.pk):
+            objections.retire(pair.pk)
     return True
 
 
 def settle_flags(pair: Pair) -> int:
     """Note that a reviewer looked at the pair's flags; how many there were."""
     return pair.flags.filter(settled_at=None).update(settled_at=timezone.now())
-
-
-def _label(pair: Pair, choice: str, strength: int) -> None:
-    votes = Assignment.objects.filter(pair=pair).standing()
-    found = labels.verdict(votes.values_list("choice", "strength"))
-    outcome = labels.CLASS[choice]
-    certain = {f"p_{side}": float(side == outcome) for side in ("a", "tie", "b")}
-    columns: dict[str, Any] = {
-        "outcome": outcome,
-        # What people voted is still worth knowing beside the decision.
-        "vote_fraction": found.fraction_a if found else 0.5,
-        "margin": strength / 3,
-        "n_votes": found.n_votes if found else 0,
-        "method": METHOD,
-        **certain,
-    }
-    Label.objects.update_or_create(pair=pair, defaults=columns)

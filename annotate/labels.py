@@ -25,6 +25,10 @@ class Verdict(NamedTuple):
     n_votes: int
 
 
+UNKNOWN = Verdict(outcome="split", fraction_a=0.5, margin=0.0, n_votes=0)
+"""Of a pair without votes."""
+
+
 def verdict(votes: Iterable[tuple[str, int]]) -> Verdict | None:
     """Aggregate votes of (choice, strength 0 to 3); None without votes."""
     counts = {"a": 0, "tie": 0, "b": 0}
@@ -55,13 +59,25 @@ def refresh(pair: Pair) -> None:
 
     What a reviewer decided stays, whatever the votes say.
     """
-    votes = Assignment.objects.filter(pair=pair, state=Assignment.State.VOTED, surplus=False)
-    rows = list(votes.values_list("choice", "strength", "pair__adjudication__choice"))
-    found = verdict((choice, strength) for choice, strength, _ in rows)
+    votes = Assignment.objects.filter(pair=pair).standing()
+    decision = ("pair__adjudication__choice", "pair__adjudication__strength")
+    rows = list(votes.values_list("choice", "strength", *decision))
+    found = verdict((choice, strength) for choice, strength, *_ in rows)
     if found is None:
         Label.objects.filter(pair=pair).exclude(method=ADJUDICATED).delete()
         return
-    label = columns(found, decided=rows[0][2])
+    _, _, choice, strength = rows[0]
+    _store(pair, decided(found, choice, strength) if choice else columns(found))
+
+
+def decide(pair: Pair, choice: str, strength: int) -> None:
+    """Make a reviewer's answer the pair's label."""
+    votes = Assignment.objects.filter(pair=pair).standing()
+    found = verdict(votes.values_list("choice", "strength"))
+    _store(pair, decided(found or UNKNOWN, choice, strength))
+
+
+def _store(pair: Pair, label: dict[str, Any]) -> None:
     # One statement, because this is on the path of every vote that resolves a pair.
     Label.objects.bulk_create(
         [Label(pair=pair, **label)],
@@ -71,17 +87,24 @@ def refresh(pair: Pair) -> None:
     )
 
 
-def columns(found: Verdict, *, decided: str | None = None) -> dict[str, Any]:
-    """The label row's columns.
-
-    The probabilities wait for the next refresh of reliabilities, unless a reviewer decided.
-    """
-    kind = CLASS[decided] if decided else None
+def columns(found: Verdict) -> dict[str, Any]:
+    """The label row's columns; the probabilities wait for the next refresh of reliabilities."""
     return {
-        "outcome": kind or found.outcome,
+        "outcome": found.outcome,
         "vote_fraction": found.fraction_a,
         "margin": found.margin,
         "n_votes": found.n_votes,
-        "method": ADJUDICATED if kind else "majority",
-        **{f"p_{name}": float(name == kind) if kind else None for name in ("a", "tie", "b")},
+        "method": "majority",
+        **dict.fromkeys(("p_a", "p_tie", "p_b")),
+    }
+
+
+def decided(found: Verdict, choice: str, strength: int) -> dict[str, Any]:
+    """The columns under a reviewer's decision, beside which the votes are still worth knowing."""
+    kind = CLASS[choice]
+    return columns(found) | {
+        "outcome": kind,
+        "margin": strength / 3,
+        "method": ADJUDICATED,
+        **{f"p_{name}": float(name == kind) for name in ("a", "tie", "b")},
     }

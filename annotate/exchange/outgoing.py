@@ -12,12 +12,15 @@ from django.db.models.functions import Coalesce, NullIf
 
 from annotate import datasets
 from annotate.exchange.batches import batched
+from annotate.labels import ADJUDICATED, CLASS
 from annotate.models import Assignment, DatasetVersion, Membership, Pair, Project
 
 TEACHING = (Pair.Kind.NORMAL, Pair.Kind.OVERLAP)
 """Kinds whose votes may enter training. Evaluation pairs measure policies, gold and retest
 pairs measure annotators; training on them would spoil the measurement."""
+SHOWN = ("prompt", "completion_a", "completion_b", "label")
 LEAST_TRUST = 0.05
+SIDES = ("a", "tie", "b")
 VALUE = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 
@@ -32,30 +35,29 @@ def preferences(
     A vote's weight is its author's `Membership.weight` times trust / (mean trust of the votes),
     with trust = max(2 * reliability - 1, 0.05), 0 for a coin flip; who has no reliability yet
     counts as average. `soft` is [P(a), P(tie), P(b)] where the label rests on the same votes, and
-    `decided` the answer of a reviewer.
+    `decided` the answer of the reviewer whose decision the version holds.
     """
     if isinstance(version, int):
         version = project.dataset_versions.get(number=version)
     people = _people(project, include_simulated=include_simulated)
+    decided = version.decided
     columns = ("pair_id", "seq", "annotator_id", "choice", "strength", "surplus")
     votes = datasets.votes_in(version, include_simulated=include_simulated, columns=columns)
     counted = (row for row in votes.iterator() if not row[5])
     by_pair = ((key, list(group)) for key, group in groupby(counted, key=itemgetter(0)))
     for batch in batched(by_pair):
-        pairs = Pair.objects.filter(kind__in=TEACHING).select_related(
-            "prompt", "completion_a", "completion_b", "label", "adjudication"
-        )
+        pairs = Pair.objects.filter(kind__in=TEACHING).select_related(*SHOWN)
         found = pairs.in_bulk([key for key, _ in batch])
         for key, cast in batch:
             if key in found:
-                yield _preference(found[key], cast, people)
+                choice, _ = decided.get(key, ("", 0))
+                yield _preference(found[key], cast, people, decided=choice)
 
 
 def open_pairs(project: Project, *, most: int) -> Iterator[dict[str, Any]]:
     """Rows of preferences.jsonl without votes: pairs that still want some, the best `most`."""
     pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=TEACHING)
-    found = pairs.select_related("prompt", "completion_a", "completion_b", "label", "adjudication")
-    for pair in found.order_by("-priority", "pk")[:most].iterator():
+    for pair in pairs.select_related(*SHOWN).order_by("-priority", "pk")[:most].iterator():
         yield _preference(pair, [], {})
 
 
@@ -77,7 +79,11 @@ def _people(project: Project, *, include_simulated: bool) -> dict[int, tuple[str
 
 
 def _preference(
-    pair: Pair, cast: list[tuple[Any, ...]], people: dict[int, tuple[str, float]]
+    pair: Pair,
+    cast: list[tuple[Any, ...]],
+    people: dict[int, tuple[str, float]],
+    *,
+    decided: str = "",
 ) -> dict[str, Any]:
     votes = []
     for _, _, annotator, choice, strength, _ in cast:
@@ -96,18 +102,20 @@ def _preference(
         "held_out": pair.prompt.held_out,
         "kind": pair.kind,
         "votes": votes,
-        **_answer(pair, len(votes)),
+        "soft": _soft(pair, len(votes), decided),
+        "decided": decided,
     }
 
 
-def _answer(pair: Pair, votes: int) -> dict[str, Any]:
-    """The columns soft and decided."""
+def _soft(pair: Pair, votes: int, decided: str) -> list[float] | None:
+    """Probabilities of A, tie and B; None where the label rests on something else."""
+    if decided:
+        return [float(CLASS[decided] == side) for side in SIDES]
     label = getattr(pair, "label", None)
-    decision = getattr(pair, "adjudication", None)
-    soft = None
-    if label is not None and label.n_votes == votes and label.p_a is not None:
-        soft = [round(p, 6) for p in (label.p_a, label.p_tie, label.p_b)]
-    return {"soft": soft, "decided": decision.choice if decision else ""}
+    # The certainty of a decision made since the version is none that its votes gave.
+    if label is None or label.method == ADJUDICATED or label.n_votes != votes or label.p_a is None:
+        return None
+    return [round(p, 6) for p in (label.p_a, label.p_tie, label.p_b)]
 
 
 def prompts(project: Project) -> Iterator[dict[str, Any]]:

@@ -46,14 +46,14 @@ def flag(user: User, token: UUID, kind: str) -> bool:
         assignment = locked(user, token)
         new = flags.file(assignment, kind)
         if new and flags.condemned(assignment.pair_id):
-            _retire(assignment.pair_id)
+            retire(assignment.pair_id)
         return new
 
 
 def object_to(skipped: Assignment) -> None:
     """What follows from the reason of a skip, the pair's row locked."""
     if skipped.skip_reason and flags.objected(skipped):
-        _retire(skipped.pair_id)
+        retire(skipped.pair_id)
 
 
 def withdraw(skipped: Assignment) -> None:
@@ -67,8 +67,8 @@ def withdraw(skipped: Assignment) -> None:
         _reopen(skipped.pair_id)
 
 
-def _retire(pair_id: int) -> None:
-    """Nobody gets the pair any more; a resolved one stays what it is."""
+def retire(pair_id: int) -> None:
+    """Nobody gets the pair any more; a resolved one stays what it is. The pair's row is locked."""
     undecided = "state IN ('open', 'adjudicate')"
     columns = "state = 'retired', asked = asked - open_slots, open_slots = 0"
     if places.change(pair_id, columns, where=undecided):

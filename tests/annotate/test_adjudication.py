@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from annotate import adjudication, datasets, exchange, exporting, queue
+from annotate import adjudication, datasets, exchange, exporting, queue, reliability
 from annotate.models import Adjudication, Assignment, Flag, Label, Pair
 
 URL = "/projects/desk/adjudicate/"
@@ -133,6 +133,37 @@ def test_a_decision_settles_the_flags_it_saw_and_taking_it_back_opens_them(
     assert adjudication.settle_flags(pair) == 2 and waiting(project) == []
 
 
+def test_a_changed_decision_still_settles_what_the_first_one_did(project, make_pairs, olga, ann):
+    (pair,) = make_pairs(1)
+    Flag.objects.create(pair=pair, annotator=ann, kind="pii")
+    adjudication.decide(olga, pair, choice="a", strength=1)
+    adjudication.decide(olga, pair, choice="b", strength=1)
+    assert waiting(project) == []
+    adjudication.take_back(pair)
+    assert waiting(project) == [(pair.pk, "flag")]
+
+
+@pytest.mark.parametrize("votes", [("a",), ("a", "b", "tie")])
+def test_a_pair_that_two_people_call_unsafe_is_retired_once_its_decision_is_taken_back(
+    project, make_pairs, olga, ann, ben, cleo, votes
+):
+    (pair,) = make_pairs(1)
+    people = (ann, ben, cleo)[: len(votes)]
+    vote_all(project, people, votes)
+    last = queue.next_pair(project, ben) if len(votes) == 1 else None
+    adjudication.decide(olga, pair, choice="a", strength=2)
+    warns = {ann: Assignment.objects.get(annotator=ann).token}
+    warns[ben] = last.token if last else Assignment.objects.get(annotator=ben).token
+    for user, token in warns.items():
+        queue.flag(user, token, "unsafe")
+    pair.refresh_from_db()
+    assert pair.state == "resolved"
+    adjudication.take_back(pair)
+    pair.refresh_from_db()
+    assert (pair.state, pair.open_slots) == ("retired", 0)
+    assert queue.next_pair(project, cleo) is None
+
+
 @pytest.mark.parametrize(
     ("choice", "category"),
     [
@@ -176,6 +207,32 @@ def test_a_version_keeps_the_decisions_that_stood_when_it_was_made(project, spli
     assert rows(before) == rows(changed) == [] and len(rows(decided)) == 1
     assert [row["outcome"] for row in rows(before, "ties")] == ["split"]
     assert [row["outcome"] for row in rows(changed, "ties")] == ["both_bad"]
+
+
+def test_training_rows_of_a_version_know_nothing_of_later_decisions(
+    project, make_pairs, ann, ben, cleo, olga
+):
+    (decided, undecided) = make_pairs(2)
+    for people, choices in (((ann, ben, cleo), ("a", "b", "tie")), ((ann, ben), "aa")):
+        vote_all(project, people, choices)
+    adjudication.decide(olga, decided, choice="b", strength=3)
+    version = datasets.freeze(project)
+    reliability.refresh(project)
+    before = taught(project, version)
+    adjudication.decide(olga, undecided, choice="b", strength=3)
+    adjudication.decide(olga, decided, choice="both_bad")
+    after = taught(project, version)
+    assert [row["decided"] for row in after] == ["b", ""]
+    assert after[0]["soft"] == before[0]["soft"] == [0.0, 0.0, 1.0]
+    assert before[1]["soft"] is not None and after[1]["soft"] is None
+    adjudication.take_back(decided)
+    assert taught(project, version)[0] == before[0]
+    newer = datasets.freeze(project)
+    assert [row["decided"] for row in taught(project, newer)] == ["", "b"]
+
+
+def taught(project, version):
+    return list(exchange.outgoing.preferences(project, version, include_simulated=False))
 
 
 def test_the_page_shows_anonymous_votes_and_hides_policies(client_for, project, split, olga):
