@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from croniter import croniter
@@ -125,6 +126,15 @@ class UndoForm(forms.Form):
     last = forms.UUIDField(required=False)
 
 
+class ReadForm(forms.Form):
+    """Which version of the guidelines somebody has read."""
+
+    def __init__(self, data: Any, *, project: Project) -> None:
+        super().__init__(data)
+        newest = project.guideline_version
+        self.fields["version"] = forms.IntegerField(min_value=1, max_value=newest)
+
+
 class GoldForm(forms.Form):
     """What the right answer to a pair is."""
 
@@ -214,6 +224,16 @@ class LinesField(forms.CharField):
         return self.to_python(data) != (initial or [])
 
 
+SETTINGS = {
+    "About": ("name", "description", "guidelines", "read_guidelines"),
+    "Voting": ("scale", "reason_chips", "criteria", "allow_rewrites"),
+    "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause"),
+    "Queue": ("votes", "overlap_share", "random_share", "lease_seconds"),
+    "Rounds": ("round_after", "round_schedule", "promotion", "train_on_simulated"),
+}
+"""The fields of the settings page by its sections."""
+
+
 class SettingsForm(forms.ModelForm):
     """Everything about a project that may change while people vote."""
 
@@ -232,28 +252,13 @@ class SettingsForm(forms.ModelForm):
 
     class Meta:
         model = Project
-        fields = [
-            "name",
-            "description",
-            "guidelines",
-            "scale",
-            "reason_chips",
-            "criteria",
-            "allow_rewrites",
-            "votes",
-            "overlap_share",
-            "gold_share",
-            "retest_share",
-            "check_threshold",
-            "auto_pause",
-            "random_share",
-            "lease_seconds",
-            "round_after",
-            "round_schedule",
-            "promotion",
-            "train_on_simulated",
-        ]
+        fields = list(chain.from_iterable(SETTINGS.values()))
+        help_texts = {
+            "read_guidelines": "Everybody confirms each version of the guidelines before they are "
+            "offered more pairs, and is shown what changed since the version they know.",
+        }
         labels = {
+            "read_guidelines": "Ask people to read the guidelines",
             "scale": "Scale",
             "allow_rewrites": "Better answers",
             "gold_share": "Gold share",
@@ -286,7 +291,15 @@ class SettingsForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial["based_on"] = self.instance.guideline_version
+        version = self.initial["based_on"] = self.instance.guideline_version
+        self.fields["guidelines"].help_text = (
+            f"Markdown, shown with the key g. This is version {version}. Saving other guidelines "
+            "makes a new version; every vote remembers the one its author saw."
+        )
+
+    def sections(self) -> dict[str, list[forms.BoundField]]:
+        """The fields as the page groups them, by the heading above them."""
+        return {title: [self[name] for name in names] for title, names in SETTINGS.items()}
 
     def clean_guidelines(self) -> str:
         return _short_enough(self.cleaned_data["guidelines"])

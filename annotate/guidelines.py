@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import F
+from django.utils.safestring import SafeString
 
-from annotate.models import Guideline, Project
+from annotate.diff import word_diff
+from annotate.models import Guideline, Membership, Project
 
 
 def revise(project: Project, text: str, *, author: User) -> int:
@@ -24,3 +27,20 @@ def revise(project: Project, text: str, *, author: User) -> int:
         history.create(project=project, version=locked.guideline_version, text=text, author=author)
     project.guidelines, project.guideline_version = text, locked.guideline_version
     return locked.guideline_version
+
+
+def confirm(project: Project, user: User, *, version: int) -> None:
+    """Remember that a member has read this version. An older one than before changes nothing."""
+    place = Membership.objects.filter(project=project, user=user, guidelines_read__lt=version)
+    place.update(guidelines_read=version)
+
+
+def changes(project: Project, user: User) -> SafeString | None:
+    """The guidelines as HTML source, with the words marked that are new since the version that the
+    member confirmed; None for who never confirmed one."""
+    confirmed = Guideline.objects.filter(
+        project=project,
+        project__memberships__user=user,
+        version=F("project__memberships__guidelines_read"),
+    ).first()
+    return word_diff(confirmed.text, project.guidelines)[1] if confirmed else None

@@ -13,10 +13,12 @@ from rest_framework.response import Response
 from rest_framework.throttling import UserRateThrottle
 
 from annotate import queue
+from annotate.api.errors import HeldUp
 from annotate.api.serializers import (
     ErrorBody,
     FlagBody,
     FlagRequest,
+    HeldUpBody,
     NextRequest,
     PairBody,
     RemarkBody,
@@ -50,6 +52,7 @@ class VoteThrottle(UserRateThrottle):
         200: PairBody,
         204: OpenApiResponse(description="Nothing now; ask again after Retry-After seconds."),
         400: BAD,
+        403: OpenApiResponse(HeldUpBody, description="You are held up; `code` says by what."),
         404: FOREIGN,
     },
 )
@@ -60,6 +63,8 @@ def next_pair(request: Request, slug: str) -> Response:
     asked = _read(NextRequest, request)
     assignment = queue.next_pair(project, request.user, after=asked.get("after"))
     if assignment is None:
+        if reason := queue.held_up(project, request.user):
+            raise HeldUp(reason)
         return Response(status=204, headers={"Retry-After": RETRY_AFTER})
     return Response(pair_body(assignment))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
@@ -30,6 +30,19 @@ class DatabaseAway(APIException):
 
 class Unknown(APIException):
     status_code = status.HTTP_404_NOT_FOUND
+
+
+class HeldUp(APIException):
+    """Something keeps new pairs from this person; `code` is what `queue.held_up` answers."""
+
+    status_code = status.HTTP_403_FORBIDDEN
+    WHY: ClassVar = {
+        "paused": "Your labelling is paused: a reviewer looks at some of your votes first.",
+        "guidelines": "Read and confirm the guidelines first, on the labelling page.",
+    }
+
+    def __init__(self, reason: str) -> None:
+        super().__init__({"detail": self.WHY[reason], "code": reason})
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:

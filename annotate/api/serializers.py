@@ -157,6 +157,10 @@ class ErrorBody(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class HeldUpBody(ErrorBody):
+    code = serializers.ChoiceField(choices=("paused", "guidelines"))
+
+
 def pair_body(assignment: Assignment) -> dict[str, Any]:
     """What `PairBody` describes."""
     screen = queue.shown(assignment)

@@ -58,14 +58,25 @@ def next_pair(
 
 
 def held_up(project: Project, user: User) -> str:
-    """What keeps this person from voting: "paused", or "" for nothing."""
+    """What keeps new pairs from this person: "paused", "guidelines" (to be read and confirmed), or
+    "" for nothing. Pairs they hold already can still be voted on, so that no vote is lost. (An
+    archived project offers nobody anything.)"""
+    if project.archived:
+        return ""
     member = statements.member(project=project.pk, user=user.pk)
     return barred(project, member) if member else ""
 
 
 def barred(project: Project, member: statements.Member) -> str:
     """Like `held_up`, for a membership that was read already."""
-    return "paused" if member.paused_at is not None else ""
+    if member.paused_at is not None:
+        return "paused"
+    if member.simulated:
+        return ""
+    unread = member.guidelines_read < project.guideline_version
+    if project.read_guidelines and project.guidelines and unread:
+        return "guidelines"
+    return ""
 
 
 def shown(assignment: Assignment) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import judgement, queue
+from annotate import guidelines, judgement, queue
 from annotate.diff import word_diff
 from annotate.forms import UndoForm, VoteForm
 from annotate.models import Assignment, Pair, Project
@@ -162,7 +162,10 @@ def _screen(
     if assignment is not None:
         context |= _texts(assignment)
     else:
-        context |= _waiting(project, done, queue.held_up(project, request.user))
+        held_up = queue.held_up(project, request.user)
+        context |= _waiting(project, done, held_up)
+        if held_up == "guidelines":
+            context["changes"] = guidelines.changes(project, request.user)
         if request.htmx and request.GET.get("seen") == context["stamp"]:
             return HttpResponse(status=204)
     template = "annotate/label.html" + ("#screen" if request.htmx else "")
@@ -188,6 +191,8 @@ def _waiting(project: Project, done: Progress, held_up: str) -> dict[str, Any]:
     """What the empty screen says; the stamp tells a poll whether that has changed."""
     all_pairs = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).count()
     stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}-{held_up}"
+    if held_up == "guidelines":
+        stamp += f"-{project.guideline_version}"
     return {"all_pairs": all_pairs, "stamp": stamp, "held_up": held_up}
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import guidelines as versions
-from annotate.forms import ProjectForm, SettingsForm
+from annotate.forms import ProjectForm, ReadForm, SettingsForm
 from annotate.models import Guideline, Membership, Project
 from annotate.models.people import Role
 from annotate.permissions import project_or_404
@@ -77,6 +77,16 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
     context = {"project": project, "tab": "label"}
     template = "annotate/guidelines.html" + ("#text" if request.htmx else "")
     return render(request, template, context)
+
+
+@require_POST
+def guidelines_read(request: HttpRequest, slug: str) -> HttpResponse:
+    project = project_or_404(request, slug)
+    form = ReadForm(request.POST, project=project)
+    if not form.is_valid():
+        return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
+    versions.confirm(project, request.user, version=form.cleaned_data["version"])
+    return redirect("label", slug)
 
 
 def _save(form: SettingsForm, project: Project, request: HttpRequest) -> None:

@@ -42,6 +42,7 @@ urlpatterns = [
     path(PROJECT + "label/<uuid:token>/flag/", remarks.flag, name="flag"),
     path(PROJECT + "label/<uuid:token>/renew/", label.renew, name="renew"),
     path(PROJECT + "guidelines/", projects.guidelines, name="guidelines"),
+    path(PROJECT + "guidelines/read/", projects.guidelines_read, name="guidelines-read"),
     path(PROJECT + "checks/", checks.checks, name="checks"),
     path(PROJECT + "checks/<int:gold_id>/", checks.switch, name="check"),
     path(PROJECT + "quality/", quality.quality, name="quality"),
