@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import guidelines, judgement, queue
@@ -184,7 +186,13 @@ def _texts(assignment: Assignment) -> dict[str, Any]:
         {"letter": letter, "text": text, "source": source}
         for letter, text, source in zip("AB", (left, right), sources, strict=True)
     ]
-    return {"earlier": turns[:-1], "turn": turns[-1], "replies": replies}
+    lease = assignment.expires_at - timezone.now() if assignment.expires_at else timedelta()
+    return {
+        "lease_seconds": round(lease.total_seconds()),
+        "earlier": turns[:-1],
+        "turn": turns[-1],
+        "replies": replies,
+    }
 
 
 def _waiting(project: Project, done: Progress, held_up: str) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 // How long a person really looked at a pair, when the first key fell, and what it was pressed
 // with. Time in another tab or window does not count as looked.
+const SIGNS = ["keydown", "pointerdown", "pointermove", "wheel", "scroll"];
 let total = 0;
 let since = null;
 let arrived = 0;
 let first = null;
 let input = "key";
+let signedAt = performance.now();
 
 function watching() {
   return document.visibilityState === "visible" && document.hasFocus();
@@ -32,6 +34,15 @@ export function pressed(event) {
   input = event.detail === 0 ? "key" : event.pointerType === "touch" ? "touch" : "click";
 }
 
+// Milliseconds since the last sign of somebody at the page.
+export function idle() {
+  return performance.now() - signedAt;
+}
+
+export function onSign(react) {
+  for (const name of SIGNS) document.addEventListener(name, react, { capture: true, passive: true });
+}
+
 export function measured() {
   update();
   const wall = performance.now() - arrived;
@@ -45,6 +56,7 @@ export function measured() {
 
 export function listen() {
   restart();
+  onSign(() => { signedAt = performance.now(); });
   window.addEventListener("focus", update);
   window.addEventListener("blur", update);
   document.addEventListener("visibilitychange", update);

@@ -19,6 +19,10 @@ export function drop() {
   dry = "";
 }
 
+export function token() {
+  return kept?.dataset.token;
+}
+
 export function judged(token) {
   acted.add(token);
 }

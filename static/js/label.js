@@ -3,6 +3,7 @@ import * as activity from "./activity.js";
 import * as ahead from "./ahead.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./keys.js";
+import * as lease from "./lease.js";
 import * as saving from "./saving.js";
 import * as screen from "./screen.js";
 import * as server from "./server.js";
@@ -10,6 +11,7 @@ import * as toast from "./toast.js";
 import * as unsent from "./unsent.js";
 
 const DOUBLE_CLICK_MS = 350;
+const LOST = "The pair before is no longer yours; this is another.";
 
 // A second choice while the first one waits for its pair, or the second half of a double click
 // that would fall on the next pair.
@@ -114,6 +116,19 @@ async function drained() {
   ahead.look(use);
 }
 
+// The lease of the pair shown, or of the one fetched ahead, has ended.
+async function lost(token) {
+  if (token === ahead.token()) ahead.drop();
+  if (token === screen.current().dataset.token && !screen.waitsFor()) {
+    const { screen: page } = await server.get().catch(() => ({}));
+    // Judged meanwhile, or leased again because nobody else had come for it.
+    if (!page || token !== screen.current().dataset.token || token === page.dataset.token) return;
+    ahead.drop();
+    screen.replace(page, LOST);
+  }
+  ahead.look(use);
+}
+
 function resume() {
   if (unsent.has(screen.current().dataset.token)) screen.wait("pair");
   if (unsent.all().length) saving.drain();
@@ -141,5 +156,6 @@ activity.listen();
 keys.listen();
 toast.listen();
 saving.listen(answered, drained);
+lease.listen(lost);
 // Not before htmx is there, which makes the parts of a new screen live.
 document.addEventListener("DOMContentLoaded", resume);

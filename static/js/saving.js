@@ -41,25 +41,11 @@ function body(act) {
   return data;
 }
 
-// Signed in again in another tab: this page's form token has ended, and a new one is a look away.
-async function renewed() {
-  const { screen: page } = await server.get();
-  const fields = [page, screen.current()].map((part) => part?.querySelector("[name=csrfmiddlewaretoken]"));
-  if (fields[0]) fields[1].value = fields[0].value;
-}
-
-async function request(act) {
-  const answer = await server.post(act.url, body(act));
-  if (answer.status !== 403) return answer;
-  await renewed();
-  return server.post(act.url, body(act));
-}
-
 // True when the list may go on with the next act.
 async function send(act) {
   let answer;
   try {
-    answer = await request(act);
+    answer = await server.post(act.url, body(act));
   } catch {
     answer = { status: 0 };
   }

@@ -40,12 +40,13 @@ export function show(next) {
   replace(next);
 }
 
-export function replace(next) {
+export function replace(next, note) {
   keys.screenChanged();
   // Whatever of the page stands within the old screen is moved, not lost.
   const toast = document.getElementById("toast");
   next.querySelector(".dock").prepend(toast);
   current().replaceWith(next);
+  if (note) say(note);
   window.htmx.process(next);
   document.dispatchEvent(new CustomEvent("pairloop:arrived"));
   arrived();

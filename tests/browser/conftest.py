@@ -61,6 +61,8 @@ def browse(
         options.setdefault("viewport", {"width": 1280, "height": 800})
         context = chromium.new_context(base_url=live_server.url, **options)
         context.set_default_timeout(10_000)
+        # Time runs as ever, and a test can turn it forward instead of waiting.
+        context.clock.install()
         contexts.append(context)
         if user is not None:
             client = Client()

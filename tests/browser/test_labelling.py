@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import expect
 
-from annotate.models import Assignment, Pair, Project
+from annotate.models import Assignment, Project
+from tests.browser.labelling import (
+    LABEL,
+    PHONE,
+    Browse,
+    MakePairs,
+    held,
+    let_go,
+    opened,
+    press,
+    sign_in,
+    stop_the_clock,
+    vote,
+    votes_of,
+    wait,
+)
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Browse = Callable[..., Page]
-MakePairs = Callable[..., list[Pair]]
-LABEL = "/projects/desk/label/"
-QUIET_MS = 200
-
-
-def press(page: Page, key: str) -> None:
-    """A key pressed by a person: not within the instant in which the screen changed."""
-    page.wait_for_timeout(QUIET_MS)
-    page.keyboard.press(key)
-
-
-def vote(page: Page, key: str) -> None:
-    before = page.locator("#screen").get_attribute("data-token")
-    press(page, key)
-    expect(page.locator("#screen")).not_to_have_attribute("data-token", before or "")
-    # The next pair comes at once; what was pressed is saved behind it.
-    expect(page.locator("#state")).not_to_have_text(re.compile("^(Saving|Taking back|$)"))
-
-
-def votes_of(user: User) -> list[tuple[str, int]]:
-    """What the person's votes say about the left and right reply, in order."""
-    rows = Assignment.objects.filter(annotator=user, state="voted").order_by("acted_at")
-    return [(_side(row), row.strength) for row in rows]
-
-
-def _side(row: Assignment) -> str:
-    if row.choice in ("a", "b"):
-        return "left" if row.choice == row.left else "right"
-    return row.choice
 
 
 def test_a_person_signs_in_and_votes_with_keys_only(
@@ -74,9 +58,7 @@ def test_the_answer_to_a_vote_is_the_next_pair(
     browse: Browse, ann: User, make_pairs: MakePairs
 ) -> None:
     make_pairs(3)
-    page = browse(ann)
-    page.goto(LABEL)
-    page.wait_for_load_state("networkidle")
+    page = opened(browse(ann))
     requests: list[str] = []
     sizes: list[int] = []
     page.on("request", lambda request: requests.append(request.url))
@@ -93,8 +75,7 @@ def test_a_vote_is_taken_back_with_one_key(
     browse: Browse, ann: User, make_pairs: MakePairs
 ) -> None:
     make_pairs(3)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     first = page.locator(".prompt .prose").inner_text()
     vote(page, "1")
     expect(page.locator(".prompt .prose")).not_to_have_text(first)
@@ -110,8 +91,7 @@ def test_a_skipped_pair_does_not_come_back(
     browse: Browse, ann: User, make_pairs: MakePairs
 ) -> None:
     make_pairs(2)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     vote(page, "s")
     vote(page, "s")
     expect(page.locator("#empty-title")).to_be_visible()
@@ -122,8 +102,7 @@ def test_keys_and_guidelines_open_and_close_with_their_keys(
     browse: Browse, ann: User, make_pairs: MakePairs
 ) -> None:
     make_pairs(1)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     press(page, "?")
     expect(page.locator("#help")).to_be_visible()
     press(page, "1")
@@ -138,13 +117,11 @@ def test_keys_and_guidelines_open_and_close_with_their_keys(
 
 def test_single_keys_can_be_switched_off(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
     make_pairs(1)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     press(page, "?")
     page.get_by_label("Vote with single keys").uncheck()
     page.keyboard.press("Escape")
     press(page, "1")
-    page.wait_for_timeout(QUIET_MS)
     assert votes_of(ann) == []
     page.get_by_role("button", name="A much better").click()
     expect(page.locator("#empty-title")).to_be_visible()
@@ -155,8 +132,7 @@ def test_work_goes_on_by_itself_when_new_pairs_arrive(
     browse: Browse, ann: User, make_pairs: MakePairs
 ) -> None:
     make_pairs(1)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     vote(page, "4")
     expect(page.locator("#empty-title")).to_have_text("Nothing to compare just now")
     make_pairs(1)
@@ -168,10 +144,11 @@ def test_work_goes_on_by_itself_when_new_pairs_arrive(
 
 def test_a_double_click_votes_once(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
     make_pairs(3)
-    page = browse(ann)
-    page.goto(LABEL)
-    page.route("**/vote/", lambda route: _late(page, route))
+    page = opened(browse(ann))
+    routes = held(page, "**/vote/")
+    stop_the_clock(page)
     page.get_by_role("button", name="A much better").dblclick()
+    let_go(page, "**/vote/", routes)
     expect(page.locator("#state")).to_contain_text("A much better")
     assert votes_of(ann) == [("left", 3)]
 
@@ -180,14 +157,14 @@ def test_the_second_half_of_a_double_click_does_not_vote_on_the_next_pair(
     browse: Browse, ann: User, make_pairs: MakePairs
 ) -> None:
     make_pairs(3)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     first = page.locator("#screen").get_attribute("data-token")
+    stop_the_clock(page)
     page.get_by_role("button", name="A much better").click()
     expect(page.locator("#screen")).not_to_have_attribute("data-token", first or "")
     page.mouse.down()
     page.mouse.up()
-    page.wait_for_timeout(QUIET_MS * 2)
+    wait(page)
     assert votes_of(ann) == [("left", 3)]
     page.mouse.down()
     page.mouse.up()
@@ -196,30 +173,27 @@ def test_the_second_half_of_a_double_click_does_not_vote_on_the_next_pair(
 
 def test_a_held_key_votes_once(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
     make_pairs(5)
-    page = browse(ann)
-    page.goto(LABEL)
-    page.wait_for_timeout(QUIET_MS)
+    page = opened(browse(ann))
     for _ in range(4):
+        wait(page)
         # Without an up in between, the browser marks these as repeats.
         page.keyboard.down("1")
-        page.wait_for_timeout(QUIET_MS)
     page.keyboard.up("1")
-    assert votes_of(ann) == [("left", 3)]
+    vote(page, "7")
+    assert votes_of(ann) == [("left", 3), ("right", 3)]
 
 
 def test_a_key_meant_for_the_pair_before_is_ignored(
     browse: Browse, ann: User, make_pairs: MakePairs
 ) -> None:
     make_pairs(5)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     page.evaluate(
         """() => ["htmx:afterSettle", "pairloop:arrived"].forEach((name) =>
              document.addEventListener(name, () => document.body.dispatchEvent(
                new KeyboardEvent("keydown", {key: "7", code: "Digit7", bubbles: true}))))"""
     )
     vote(page, "1")
-    page.wait_for_timeout(QUIET_MS)
     assert votes_of(ann) == [("left", 3)]
 
 
@@ -227,8 +201,7 @@ def test_a_vote_without_a_connection_is_kept_and_sent_later(
     browse: Browse, ann: User, make_pairs: MakePairs, console: list[str]
 ) -> None:
     make_pairs(2)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     page.route("**/vote/", lambda route: route.abort())
     press(page, "6")
     expect(page.locator("#state")).to_contain_text("Not saved yet: B better")
@@ -245,8 +218,7 @@ def test_a_vote_survives_a_reload_before_it_was_saved(
     browse: Browse, ann: User, make_pairs: MakePairs, console: list[str]
 ) -> None:
     make_pairs(2)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     page.on("dialog", lambda dialog: dialog.accept())
     page.route("**/vote/", lambda route: route.abort())
     press(page, "3")
@@ -262,22 +234,18 @@ def test_a_vote_after_the_session_ended_is_sent_after_signing_in(
     browse: Browse, ann: User, make_pairs: MakePairs
 ) -> None:
     make_pairs(2)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     page.context.clear_cookies(name="sessionid")
     press(page, "5")
     expect(page).to_have_url(re.compile("/accounts/login/"))
-    page.get_by_label("Username").fill("ann")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page)
     expect(page.locator("#state")).to_contain_text("B slightly better")
     assert votes_of(ann) == [("right", 1)]
 
 
 def test_nothing_moves_from_pair_to_pair(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
     make_pairs(3)
-    page = browse(ann)
-    page.goto(LABEL)
+    page = opened(browse(ann))
     parts = (".prompt", ".reply >> nth=0", ".reply >> nth=1", ".bar", ".scale")
     before = [page.locator(part).bounding_box() for part in parts]
     vote(page, "2")
@@ -325,16 +293,10 @@ def test_buttons_keep_their_size_on_a_phone(
     browse: Browse, ann: User, make_pairs: MakePairs, project: Project
 ) -> None:
     make_pairs(1)
-    page = browse(ann, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-    page.goto(LABEL)
+    page = opened(browse(ann, **PHONE))
     boxes = [button.bounding_box() for button in page.locator(".bar button").all()]
     assert all(box and box["width"] >= 44 and box["height"] >= 44 for box in boxes)
     assert all(box and box["y"] + box["height"] <= 740 for box in boxes)
     page.get_by_role("button", name="B better").tap()
     expect(page.locator("#empty-title")).to_be_visible()
     assert votes_of(ann) == [("right", 2)]
-
-
-def _late(page: Page, route: Route) -> None:
-    page.wait_for_timeout(QUIET_MS)
-    route.continue_()

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
-from annotate.models import Assignment, Pair
-from tests.browser.test_labelling import LABEL, QUIET_MS, press, vote, votes_of
-from tests.conftest import PASSWORD
+from annotate.models import Assignment
+from tests.browser.labelling import (
+    Browse,
+    MakePairs,
+    held,
+    let_go,
+    opened,
+    press,
+    prompt,
+    sign_in,
+    vote,
+    votes_of,
+    wait,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Browse = Callable[..., Page]
-MakePairs = Callable[..., list[Pair]]
-
-
-def opened(page: Page) -> Page:
-    """The labelling screen, the next pair fetched."""
-    page.goto(LABEL)
-    page.wait_for_load_state("networkidle")
-    return page
-
-
-def prompt(page: Page) -> str:
-    return page.locator(".prompt .prose").last.inner_text()
-
-
-def held(page: Page, pattern: str) -> list[Route]:
-    """Requests are caught here until the test lets them go."""
-    routes: list[Route] = []
-    page.route(pattern, lambda route: routes.append(route))
-    return routes
-
-
-def let_go(page: Page, pattern: str, routes: list[Route]) -> None:
-    for route in routes:
-        route.continue_()
-    page.unroute(pattern)
 
 
 def test_the_next_pair_is_shown_before_the_vote_is_saved(
@@ -187,9 +171,7 @@ def test_what_was_pressed_after_the_session_ended_is_saved_after_signing_in(
     page.context.clear_cookies(name="sessionid")
     press(page, "7")
     expect(page).to_have_url(re.compile("/accounts/login/"))
-    page.get_by_label("Username").fill("ann")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page)
     expect(page.locator("#state")).to_have_text(re.compile("✓.*B much better"))
-    page.wait_for_timeout(QUIET_MS)
+    wait(page)
     assert votes_of(ann) == [("left", 3), ("right", 3)]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from annotate.models import Assignment, Flag, Pair, Project
-from tests.browser.test_labelling import LABEL, press, vote
+from annotate.models import Assignment, Flag, Project
+from tests.browser.labelling import PHONE, Browse, MakePairs, opened, press, vote
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Browse = Callable[..., Page]
-MakePairs = Callable[..., list[Pair]]
 
 
 @pytest.fixture
@@ -26,16 +22,10 @@ def asking(project: Project, make_pairs: MakePairs) -> Project:
     return project
 
 
-def labelling(page: Page) -> Page:
-    page.goto(LABEL)
-    page.wait_for_load_state("networkidle")
-    return page
-
-
 def test_reasons_and_a_comment_follow_a_vote_by_key(
     browse: Browse, ann: User, asking: Project
 ) -> None:
-    page = labelling(browse(ann))
+    page = opened(browse(ann))
     expect(page.locator("#toast")).not_to_be_visible()
     vote(page, "1")
     press(page, "a")
@@ -55,7 +45,7 @@ def test_reasons_and_a_comment_follow_a_vote_by_key(
 
 
 def test_escape_leaves_the_comment_unsaid(browse: Browse, ann: User, asking: Project) -> None:
-    page = labelling(browse(ann))
+    page = opened(browse(ann))
     vote(page, "1")
     press(page, "n")
     expect(page.locator("#toast-comment")).to_be_focused()
@@ -67,7 +57,7 @@ def test_escape_leaves_the_comment_unsaid(browse: Browse, ann: User, asking: Pro
 
 
 def test_a_skip_is_asked_why_and_not_held_up(browse: Browse, ann: User, asking: Project) -> None:
-    page = labelling(browse(ann))
+    page = opened(browse(ann))
     vote(page, "s")
     press(page, "t")
     expect(page.locator(".toast-said")).to_have_text("noted ✓")
@@ -75,7 +65,7 @@ def test_a_skip_is_asked_why_and_not_held_up(browse: Browse, ann: User, asking: 
 
 
 def test_undo_takes_the_question_away(browse: Browse, ann: User, asking: Project) -> None:
-    page = labelling(browse(ann))
+    page = opened(browse(ann))
     vote(page, "1")
     expect(page.locator("#toast")).to_be_visible()
     vote(page, "u")
@@ -83,7 +73,7 @@ def test_undo_takes_the_question_away(browse: Browse, ann: User, asking: Project
 
 
 def test_a_pair_is_warned_of_with_two_keys(browse: Browse, ann: User, asking: Project) -> None:
-    page = labelling(browse(ann))
+    page = opened(browse(ann))
     press(page, "f")
     press(page, "p")
     expect(page.locator("#flags")).not_to_be_visible()
@@ -95,9 +85,7 @@ def test_a_pair_is_warned_of_with_two_keys(browse: Browse, ann: User, asking: Pr
 def test_everything_is_in_reach_on_a_phone(browse: Browse, ann: User, asking: Project) -> None:
     asking.scale = Project.Scale.FOUR
     asking.save()
-    page = labelling(
-        browse(ann, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-    )
+    page = opened(browse(ann, **PHONE))
     page.locator(".point").first.tap()
     expect(page.locator("#toast")).to_be_visible()
     page.get_by_role("button", name="tone").tap()

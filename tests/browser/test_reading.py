@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from annotate.models import Pair
-from tests.browser.test_labelling import press, vote
+from tests.browser.labelling import press, vote
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Browse = Callable[..., Page]
