@@ -24,6 +24,7 @@ MAX_REWRITE = 100_000
 COMPARISONS = [("", "Not said"), ("left", "A"), ("tie", "About the same"), ("right", "B")]
 MAX_GUIDELINES = 100_000
 MAX_EXPLANATION = 5_000
+DATE = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
 
 
 class RemarkForm(forms.Form):
@@ -366,3 +367,10 @@ class WeightForm(forms.Form):
         help_text="1 counts in full; 0 leaves their votes out of training and deletes nothing.",
         widget=forms.NumberInput(attrs={"step": "0.05"}),
     )
+
+
+class PaymentForm(forms.Form):
+    """Which days of work a payment is for."""
+
+    since = forms.DateField(required=False, label="First day", widget=DATE)
+    until = forms.DateField(required=False, label="Last day", widget=DATE)

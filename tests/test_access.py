@@ -36,7 +36,7 @@ REVIEWER = {
     *("api-agreement", "api-rounds", "api-models"),
 }
 ADMIN = {
-    "annotator-change",
+    *("annotator-change", "payment"),
     *("import", "export", "project-settings", "project-archive"),
     *("people", "invite", "revoke", "member"),
     *("round-start", "round-cancel", "round-retry", "ask-colleagues"),

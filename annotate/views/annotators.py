@@ -5,13 +5,19 @@ from __future__ import annotations
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    StreamingHttpResponse,
+)
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import annotators as figures
-from annotate.forms import MessageForm, PauseForm, WeightForm
+from annotate import payment as work
+from annotate.forms import MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.models import Membership, Message, Project
 from annotate.models.people import Role
 from annotate.permissions import project_or_404
@@ -63,7 +69,8 @@ def annotators(request: HttpRequest, slug: str) -> HttpResponse:
         "simulated": simulated,
         "rows": [(row, flags(row)) for row in _sorted(rows, sort)],
         "columns": [_column(key, title, sort) for key, (title, _) in COLUMNS.items()],
-        "may_name": project.role == Role.ADMIN,
+        "is_admin": project.role == Role.ADMIN,
+        "payment": PaymentForm(),
     }
     return render(request, "annotate/annotators.html", context)
 
@@ -73,6 +80,22 @@ def annotator(request: HttpRequest, slug: str, member_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     member = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
     return _page(request, project, member)
+
+
+@require_safe
+def payment(request: HttpRequest, slug: str) -> HttpResponse | StreamingHttpResponse:
+    """The CSV that annotators are paid by."""
+    project = project_or_404(request, slug, "admin")
+    form = PaymentForm(request.GET)
+    if not form.is_valid():
+        return HttpResponseBadRequest("since and until must be days like 2026-01-31.")
+    days = {name: day for name, day in form.cleaned_data.items() if day}
+    file = "-".join(["annotators", project.slug, *(day.isoformat() for day in days.values())])
+    response = StreamingHttpResponse(
+        work.lines(project, **days), content_type="text/csv; charset=utf-8"
+    )
+    response["Content-Disposition"] = f'attachment; filename="{file}.csv"'
+    return response
 
 
 @require_POST

@@ -47,6 +47,7 @@ urlpatterns = [
     path(PROJECT + "checks/<int:gold_id>/", checks.switch, name="check"),
     path(PROJECT + "quality/", quality.quality, name="quality"),
     path(PROJECT + "annotators/", annotators.annotators, name="annotators"),
+    path(PROJECT + "annotators/export.csv", annotators.payment, name="payment"),
     path(PROJECT + "annotators/<int:member_id>/", annotators.annotator, name="annotator"),
     path(
         PROJECT + "annotators/<int:member_id>/change/", annotators.change, name="annotator-change"
