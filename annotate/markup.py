@@ -1,7 +1,8 @@
 """Turn a model's text into HTML that is safe to show.
 
 The text is hostile until proven otherwise. CommonMark with raw HTML switched off, then an
-allow-list sanitiser behind it, then the Content-Security-Policy: each alone would do.
+allow-list sanitiser behind it, then the Content-Security-Policy: each alone would do. Formulas
+are put in behind the sanitiser and pass through another one (mathml.py).
 Nothing but this and the diff calls mark_safe.
 """
 
@@ -21,6 +22,8 @@ from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
 from pygments.token import STANDARD_TYPES  # type: ignore[import-untyped]
 from pygments.util import ClassNotFound  # type: ignore[import-untyped]
+
+from annotate import formulas
 
 MAX_BYTES = 100_000
 CACHED_CHARACTERS = 20_000
@@ -77,15 +80,18 @@ def _render(text: str) -> SafeString:
         f"<pre>{escape(text)}</pre>" if plain else MARKDOWN.render(text),
         tags=TAGS,
         attributes=ATTRIBUTES,
-        allowed_classes={"span": CODE_CLASSES},
+        allowed_classes={"span": CODE_CLASSES | {formulas.CLASS}},
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow noopener noreferrer ugc",
         # A scrolling table must be reachable by keyboard; a link must not lose the lease.
         set_tag_attribute_values={"a": {"target": "_blank"}, "table": {"tabindex": "0"}},
         strip_comments=True,
     )
+    # Markdown has made characters of entities, which can be invisible ones as well.
+    html = formulas.typeset(reveal(html))
     if cut:
         html += f"<p><em>Cut here: the text is longer than {MAX_BYTES // 1000} kB.</em></p>"
+    # Sanitised above, the formulas by an allow-list of their own; what is added is ours.
     return mark_safe(html)
 
 
@@ -108,6 +114,7 @@ def _markdown() -> MarkdownIt:
     options = {"html": False, "breaks": True, "maxNesting": 30, "highlight": _highlight}
     markdown = MarkdownIt("commonmark", options)
     markdown.enable(["table", "strikethrough"])
+    markdown.use(formulas.plug_in)
     # Without the image rule ![alt](url) stays a link: no tracking pixel loads.
     markdown.disable("image")
     # A relative link would lead into this very site.

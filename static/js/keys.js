@@ -26,10 +26,13 @@ function ignored(event) {
   return event.target.closest?.(TYPING) || sinceChange() < QUIET_MS;
 }
 
+// An arrow in a box that it scrolls: a long prompt, a wide table or formula.
 function scrolls(event) {
   const box = event.target;
-  return event.key === "ArrowDown" && box.scrollHeight > box.clientHeight + 1
-    && getComputedStyle(box).overflowY === "auto";
+  const style = getComputedStyle(box);
+  if (event.key === "ArrowDown") return style.overflowY === "auto" && box.scrollHeight > box.clientHeight + 1;
+  const sideways = event.key === "ArrowLeft" || event.key === "ArrowRight";
+  return sideways && style.overflowX === "auto" && box.scrollWidth > box.clientWidth + 1;
 }
 
 // With a dialog open, what is in it and what closes it; else whatever is shown.

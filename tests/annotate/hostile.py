@@ -151,6 +151,10 @@ CONTEXTS = [
     "<b>{}</b>",
     "\\{}",
     "~~{}~~\n\n---\n\n1. {}",
+    "${}$",
+    "\\({}\\)",
+    "$\\text{{}}$ $\\href{{}}{x}$ $\\class{{}}{x}$ $\\style{{}}{x}$ $\\color{{}}x$",
+    "$$\n\\mbox{{}} \\verb|{}| \\colorbox{{}}{{}} \\hspace{{}} \\operatorname{{}}\n$$",
 ]
 
 

@@ -7,8 +7,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from annotate import mathml
 from annotate.markup import ATTRIBUTES, CODE_CLASSES, MAX_BYTES, TAGS, capped, render, reveal
 from tests.annotate.hostile import PAYLOADS, documents
+
+CLASSES = {
+    "span": CODE_CLASSES | {"latex", "formula", "formula-displayed"},
+    "mrow": mathml.ENCLOSURES,
+}
 
 
 class Reader(HTMLParser):
@@ -19,7 +25,7 @@ class Reader(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in TAGS:
+        if tag not in TAGS | mathml.TAGS:
             self.found.append(f"<{tag}>")
         for name, value in attrs:
             if not harmless(tag, name, value or ""):
@@ -37,15 +43,21 @@ class Reader(HTMLParser):
 def harmless(tag: str, name: str, value: str) -> bool:
     if (tag, name) == ("a", "href"):
         return urlsplit(value).scheme in ("http", "https", "mailto")
-    if (tag, name) == ("span", "class"):
-        return set(value.split()) <= CODE_CLASSES
+    if name == "class":
+        return set(value.split()) <= CLASSES.get(tag, set())
     fixed = {
+        ("span", "tabindex"): "0",
+        ("span", "role"): "group",
+        ("span", "aria-label"): "Formula",
         ("a", "target"): "_blank",
         ("a", "rel"): "nofollow noopener noreferrer ugc",
         ("table", "tabindex"): "0",
     }
     if (tag, name) in fixed:
         return value == fixed[tag, name]
+    if tag in mathml.TAGS:
+        sizes = len(value) < 20 and "%" not in value
+        return name in mathml.ATTRIBUTES[tag] and (sizes or name == "alttext")
     return name in ATTRIBUTES.get(tag, set())
 
 
@@ -161,6 +173,11 @@ def test_a_long_text_is_cut_and_says_so() -> None:
 )
 def test_pathological_texts_are_rendered(text: str) -> None:
     assert active(render(text)) == []
+
+
+@pytest.mark.parametrize("entity", ["&#x202e;", "&#8203;", "&zwj;", "&ZeroWidthSpace;"])
+def test_invisible_characters_written_as_entities_are_written_out(entity: str) -> None:
+    assert "pay⟦U+20" in render(f"pay{entity}pal")
 
 
 def test_empty_text_is_fine() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page
 
+from annotate import mathml
 from annotate.markup import ATTRIBUTES, TAGS, render
 from tests.annotate.hostile import documents
 
@@ -25,6 +26,8 @@ FOREIGN = """([documents, tags, attributes]) => documents.flatMap((html) => {
 def test_no_hostile_text_becomes_active_in_a_browser(browse: Callable[..., Page]) -> None:
     page = browse()
     page.goto("/accounts/login/")
-    attributes = {*set().union(*ATTRIBUTES.values()), "class", "target", "rel", "tabindex"}
+    attributes = {*set().union(*ATTRIBUTES.values(), *mathml.ATTRIBUTES.values())}
+    attributes |= {"class", "target", "rel", "tabindex", "role", "aria-label"}
     rendered = [str(render(text)) for text in documents()]
-    assert page.evaluate(FOREIGN, [rendered, sorted(TAGS), sorted(attributes)]) == []
+    tags = TAGS | mathml.TAGS
+    assert page.evaluate(FOREIGN, [rendered, sorted(tags), sorted(attributes)]) == []

@@ -92,11 +92,55 @@ def test_without_scripts_the_buttons_lead_to_the_views(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_each_view_is_accessible_and_fits(
-    browse: Browse, ann: User, near: list[Pair], scheme: str, width: int
+    browse: Browse, ann: User, make_pairs: MakePairs, scheme: str, width: int
 ) -> None:
     page = browse(ann, color_scheme=scheme, viewport={"width": width, "height": 800})
-    write(near[0], "a  cat\n" + "x" * 500, "a dog\n\n" + "y" * 500)
+    write(make_pairs(1)[0], "a  cat\n" + "x" * 500, "a dog\n\n" + "y" * 500)
     for view in ("raw", "diff"):
         page.goto(f"{LABEL}?view={view}")
         assert [rule["id"] for rule in Axe().run(page).response["violations"]] == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+FORMULAS = (
+    r"""The roots of $ax^2 + bx + c$ are
+$$x = \frac{-b \pm \sqrt{b^2 - 4ac}}{2a}$$
+and $$\begin{bmatrix} 1 & 2 \\ 3 & 4 \end{bmatrix}^T = """
+    + " + ".join(f"a_{{{n}}}" for n in range(60))
+    + r"""$$ Not $\text{<img src=//evil.example/x.png onerror=alert(1)>}$, nor
+$\href{javascript:alert(1)}{x}$, for $5 or $6."""
+)
+
+
+def test_formulas_are_laid_out_and_nothing_is_fetched_or_run(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    write(make_pairs(1)[0], FORMULAS, FORMULAS)
+    page = browse(ann)
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    page.goto(LABEL)
+    page.wait_for_load_state("networkidle")
+    above, below = (page.locator(f"mfrac > :nth-child({n})").first.bounding_box() for n in (1, 2))
+    assert above and below and above["y"] + above["height"] <= below["y"]
+    expect(page.locator(".reply .prose").first).to_contain_text("<img src=//evil.example/x.png")
+    expect(page.locator(".reply code").first).to_have_text(r"$\href{javascript:alert(1)}{x}$")
+    assert page.locator(".reply img, .reply a").count() == 0
+    assert len(hosts) == 1
+    press(page, "r")
+    expect(page.locator(".raw").first).to_contain_text(r"\frac{-b \pm \sqrt{b^2 - 4ac}}{2a}")
+
+
+def test_arrow_keys_scroll_a_focused_formula_instead_of_voting(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    write(make_pairs(1)[0], FORMULAS, FORMULAS)
+    page = browse(ann)
+    page.goto(LABEL)
+    wide = page.locator(".formula-displayed[tabindex]").last
+    wide.focus()
+    press(page, "ArrowRight")
+    expect(page.locator("#state")).to_have_text("")
+    expect(wide).to_be_visible()
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
