@@ -37,12 +37,12 @@ function scrolls(event) {
 
 // With a dialog open, what is in it and what closes it; else whatever is shown.
 function reachable(button, open) {
-  if (open) return open.contains(button) || button.dataset.opens === open.id;
-  return !button.closest("[hidden], dialog");
+  if (!open) return !button.closest("[hidden], dialog, [popover]");
+  return open.contains(button) || button.dataset.opens === open.id || button.popoverTargetElement === open;
 }
 
 function press(event) {
-  const open = document.querySelector("dialog[open]");
+  const open = document.querySelector("dialog[open], :popover-open");
   const name = nameOf(event);
   if (ignored(event) || scrolls(event)) return;
   const selector = `[data-key~="${CSS.escape(name)}"]`;

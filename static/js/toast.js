@@ -102,7 +102,7 @@ function typed(event) {
 function clicked(event) {
   const flag = event.target.closest?.("[data-flag]");
   if (flag) {
-    flag.closest("dialog").close();
+    flag.closest("[popover]").hidePopover();
     send(screen.current().dataset.token, "flag", { kind: flag.dataset.flag }, "Warning");
     return;
   }
