@@ -11,6 +11,7 @@ import * as toast from "./toast.js";
 import * as unsent from "./unsent.js";
 
 const DOUBLE_CLICK_MS = 350;
+const OTHERS = "Somebody else’s votes wait in this browser until they sign in again.";
 const LOST = "The pair before is no longer yours; this is another.";
 
 // A second choice while the first one waits for its pair, or the second half of a double click
@@ -38,7 +39,6 @@ function describe(bar, button) {
   const kind = button.dataset.key === "u" ? "undo" : "act";
   const undoes = kind === "undo" ? (unsent.acts().at(-1) ?? "") : undefined;
   return {
-    id: `${Date.now()}-${Math.random()}`,
     kind,
     token: undoes ?? screen.current().dataset.token,
     url: button.getAttribute("formaction") ?? bar.getAttribute("action"),
@@ -130,6 +130,7 @@ async function lost(token) {
 }
 
 function resume() {
+  if (unsent.areOthers()) screen.say(OTHERS);
   if (unsent.has(screen.current().dataset.token)) screen.wait("pair");
   if (unsent.all().length) saving.drain();
   else ahead.look(use);

@@ -5,6 +5,7 @@ import * as screen from "./screen.js";
 import * as unsent from "./unsent.js";
 
 const DELAYS = [1000, 2000, 4000, 8000, 15000];
+const OFFLINE = "Offline. What you press is kept in this browser and sent later.";
 const RENEWED = "Not saved yet: you were signed in again elsewhere. Reload this page.";
 let tries = 0;
 let timer = 0;
@@ -31,7 +32,8 @@ function failed(act) {
   }
   const waiting = unsent.all();
   const what = waiting.length > 1 ? `${waiting.length} acts, the last ${waiting.at(-1).caption}` : act.caption;
-  unsaved(`Not saved yet: ${what}. Trying again …`);
+  if (navigator.onLine) unsaved(`Not saved yet: ${what}. Trying again …`);
+  else unsaved(`Offline. Not saved yet: ${what}. Sent as soon as you are online.`);
   timer = setTimeout(drain, DELAYS[Math.min(tries++, DELAYS.length - 1)]);
 }
 
@@ -89,10 +91,14 @@ export function add(act) {
 export function listen(onAnswer, onDrained) {
   answered = onAnswer;
   drained = onDrained;
-  window.addEventListener("online", drain);
+  window.addEventListener("offline", () => screen.say(OFFLINE, unsent.all().length ? "unsaved" : "error"));
+  window.addEventListener("online", () => {
+    screen.say("Online again.");
+    drain();
+  });
   window.addEventListener("storage", (event) => {
     // Another tab has sent what this one was trying to.
-    if (event.key === unsent.list() && !unsent.all().length && timer) drain();
+    if (event.key && unsent.isOwn(event.key) && !unsent.all().length && timer) drain();
   });
   window.addEventListener("beforeunload", (event) => {
     if (!leaving && document.querySelector("#bar[data-unsaved]")) event.preventDefault();

@@ -51,7 +51,6 @@ export function offer(token, kind) {
 function send(token, what, fields, caption) {
   said.textContent = "";
   saving.add({
-    id: `${Date.now()}-${Math.random()}`,
     kind: "remark",
     token,
     url: `${toast.dataset.page}${token}/${what}/`,
