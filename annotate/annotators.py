@@ -51,7 +51,6 @@ GOLD = f"""
         JOIN annotate_assignment a ON a.pair_id = p.id
     WHERE p.project_id = %(project)s AND g.active AND NOT g.qualification
         AND a.state = 'voted' AND {_OURS}
-        AND (%(only)s = 0 OR a.annotator_id = %(only)s)
     GROUP BY a.annotator_id
 """
 RETESTS = f"""
@@ -141,8 +140,8 @@ def rows(project: Project, *, include_simulated: bool = False) -> list[Row]:
     met = meetings(project, include_simulated=include_simulated)
     doubted = doubts(met)
     measured = {
-        "gold": shares(GOLD, project, include_simulated=include_simulated),
-        "retest": shares(RETESTS, project, include_simulated=include_simulated),
+        "gold": _shares(GOLD, project, include_simulated=include_simulated),
+        "retest": _shares(RETESTS, project, include_simulated=include_simulated),
         "agreement": _agreement(met),
     }
     medians = dict(_fetch(MEDIANS, project, include_simulated=include_simulated))
@@ -186,22 +185,14 @@ def _agreement(met: list[Meetings]) -> dict[int, Share]:
     return {who: Share(same, n) for who, (same, n) in counts.items()}
 
 
-def shares(
-    sql: str, project: Project, *, include_simulated: bool = False, only: int | None = None
-) -> dict[int, Share]:
+def _shares(sql: str, project: Project, *, include_simulated: bool) -> dict[int, Share]:
     """Person -> share, by a statement that gives people, their counts and their hits."""
-    found = _fetch(sql, project, include_simulated=include_simulated, only=only)
+    found = _fetch(sql, project, include_simulated=include_simulated)
     return {who: Share(hits, n) for who, n, hits in found}
 
 
-def _fetch(
-    sql: str, project: Project, *, include_simulated: bool, only: int | None = None
-) -> list[tuple[Any, ...]]:
-    parameters = {
-        "project": project.pk,
-        "simulated": int(include_simulated),
-        "only": only or 0,
-    }
+def _fetch(sql: str, project: Project, *, include_simulated: bool) -> list[tuple[Any, ...]]:
+    parameters = {"project": project.pk, "simulated": int(include_simulated)}
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())

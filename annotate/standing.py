@@ -6,11 +6,11 @@ so it needs certainty: the whole 95 % interval below the threshold, after twenty
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from annotate.agreement import wilson
-from annotate.annotators import GOLD, Row, Share, shares
+from annotate.annotators import TIES, Row, Share
 from annotate.doubt import DOUBTFUL, beta_binomial
 from annotate.models import Assignment, Membership, Message
 
@@ -31,7 +31,7 @@ def flags(row: Row) -> list[str]:
     """What stands out about a person, in words; nothing for about 19 of 20 honest ones."""
     found = {
         "agrees too little": row.doubt is not None and row.doubt < DOUBTFUL,
-        "one side": row.left.n >= SIDED_AFTER and _leaning(row.left) < ONE_SIDED,
+        "one side": one_sided(row.left),
         "gold pairs wrong": row.member is not None
         and _certainly_below(row.gold, row.member.project.check_threshold, after=WARN_AFTER),
         "inconsistent": _certainly_below(row.retest, CONSISTENT, after=WARN_AFTER),
@@ -39,6 +39,11 @@ def flags(row: Row) -> list[str]:
         and (row.too_fast.interval or (0.0, 1.0))[0] > 0.5,
     }
     return [flag for flag, stands in found.items() if stands]
+
+
+def one_sided(left: Share) -> bool:
+    """Whether the side of the screen decides this person's votes, not the replies."""
+    return left.n >= SIDED_AFTER and _leaning(left) < ONE_SIDED
 
 
 def _leaning(left: Share) -> float:
@@ -54,39 +59,66 @@ def _certainly_below(share: Share, threshold: float, *, after: int) -> bool:
     return interval is not None and share.n >= after and interval[1] < threshold
 
 
-def review(member: Membership) -> None:
-    """After a vote on a gold pair: warn the member, or pause them, where the rules say so.
+def warned_by(gold: Share, threshold: float) -> bool:
+    return gold.n >= WARN_AFTER and gold.hits < gold.n * threshold
 
-    Each happens at most once: when an admin lets a paused person go on, a person has decided.
+
+def paused_by(gold: Share, threshold: float) -> bool:
+    return _certainly_below(gold, threshold, after=PAUSE_AFTER)
+
+
+def review(vote: Assignment) -> None:
+    """After a vote on a gold pair: warn its author, or pause them, where the rules say so.
+
+    An admin who lifts a pause has dealt with what was there: the rules then begin anew, on the
+    gold pairs answered since.
     """
-    if member.simulated or member.paused_at is not None:
+    member = _locked(vote)
+    if member is None or member.simulated or member.paused_at is not None:
         return
-    project = member.project
-    gold = shares(GOLD, project, only=member.user_id).get(member.user_id, Share())
-    if project.auto_pause and not project.train_on_simulated and _pausable(member, gold):
-        with transaction.atomic():
-            _once(member, PAUSED, paused_at=timezone.now(), paused_because=PAUSED)
-    elif (
-        member.warned_at is None
-        and gold.n >= WARN_AFTER
-        and gold.hits < gold.n * project.check_threshold
-    ):
-        with transaction.atomic():
-            _once(member, WARNING, warned_at=timezone.now())
+    project, gold = member.project, _gold_answers(member)
+    pausing = project.auto_pause and not project.train_on_simulated
+    if pausing and paused_by(gold, project.check_threshold):
+        _tell(member, PAUSED, paused_at=timezone.now(), paused_because=PAUSED)
+    elif member.warned_at is None and warned_by(gold, project.check_threshold):
+        _tell(member, WARNING, warned_at=timezone.now())
 
 
-def review_vote(vote: Assignment) -> None:
-    """Review the member who cast this vote on a gold pair."""
-    place = Membership.objects.filter(project=vote.pair.project_id, user=vote.annotator_id)
-    if member := place.select_related("project").first():
-        review(member)
+def resume(member: Membership) -> None:
+    """Lift a pause."""
+    Membership.objects.filter(pk=member.pk).update(
+        paused_at=None, paused_because="", warned_at=None, resumed_at=timezone.now()
+    )
 
 
-def _pausable(member: Membership, gold: Share) -> bool:
-    certain = _certainly_below(gold, member.project.check_threshold, after=PAUSE_AFTER)
-    return certain and not member.messages.filter(author=None, text=PAUSED).exists()
+def _locked(vote: Assignment) -> Membership | None:
+    """The author's place, locked so that votes from two tabs do not warn twice.
+
+    The vote holds its pair's row and its own by now, so the order is pair, assignment,
+    membership, as in annotate.queue.pace. The claim of a next pair begins with the membership,
+    but takes pairs and other people's leases by SKIP LOCKED: who holds a membership never waits
+    for who waits for it.
+    """
+    places = Membership.objects.select_for_update(no_key=True, of=("self",))
+    places = places.filter(project=vote.pair.project_id, user=vote.annotator_id)
+    return places.select_related("project").first()
 
 
-def _once(member: Membership, text: str, **columns: object) -> None:
+def _gold_answers(member: Membership) -> Share:
+    """The hidden gold pairs that the member answered since a pause was lifted."""
+    votes = Assignment.objects.in_project(member.project).filter(
+        annotator=member.user_id,
+        state=Assignment.State.VOTED,
+        pair__gold__active=True,
+        pair__gold__qualification=False,
+    )
+    if member.resumed_at is not None:
+        votes = votes.filter(voted_at__gt=member.resumed_at)
+    right = Q(choice=F("pair__gold__expected"))
+    right |= Q(choice__in=TIES, pair__gold__expected__in=TIES)
+    return Share(**votes.aggregate(hits=Count("pk", filter=right), n=Count("pk")))
+
+
+def _tell(member: Membership, text: str, **columns: object) -> None:
     Membership.objects.filter(pk=member.pk).update(**columns)
     Message.objects.create(member=member, text=text)

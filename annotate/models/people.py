@@ -57,6 +57,9 @@ class Membership(models.Model):
     warned_at = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True, help_text="Paused people are offered no pairs.")
     paused_because = models.CharField(max_length=200, blank=True)
+    resumed_at = models.DateTimeField(
+        null=True, help_text="When a pause was last lifted; gold pairs before that are settled."
+    )
     simulated = models.BooleanField(default=False)
     left_balance = models.IntegerField(
         default=0, help_text="Times A was left minus times B was left, to balance the sides."

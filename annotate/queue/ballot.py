@@ -174,7 +174,7 @@ def _store(assignment: Assignment, ballot: Ballot, *, now: datetime) -> Cast:
     if holds:
         places.settle(after, voted=True, now=now)
     if after.kind == Pair.Kind.GOLD:
-        standing.review_vote(assignment)
+        standing.review(assignment)
     pace.remember(assignment)
     return Cast("stored" if holds else "surplus", assignment)
 

@@ -21,7 +21,7 @@ from annotate.forms import MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.models import Membership, Message, Project
 from annotate.models.people import Role
 from annotate.permissions import project_or_404
-from annotate.standing import flags
+from annotate.standing import flags, resume
 
 COLUMNS = {
     "votes": ("Votes", lambda row: row.votes),
@@ -126,7 +126,7 @@ def _pause(request: HttpRequest, member: Membership, said: dict[str, str]) -> No
 
 
 def _resume(request: HttpRequest, member: Membership, said: dict[str, str]) -> None:
-    _set(member, paused_at=None, paused_because="")
+    resume(member)
 
 
 def _weigh(request: HttpRequest, member: Membership, said: dict[str, float]) -> None:

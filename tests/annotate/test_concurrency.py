@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -18,7 +19,7 @@ from django.db.models import Count, F, Sum
 from rest_framework.test import APIClient
 
 from annotate import queue
-from annotate.models import Assignment, Label, Membership, Pair, Project
+from annotate.models import Assignment, Gold, Label, Membership, Message, Pair, Project
 from tests.conftest import person
 
 MakePairs = Callable[..., list[Pair]]
@@ -247,3 +248,32 @@ def every_pair_has_what_it_asked_for(n: int) -> None:
     twice = Assignment.objects.values("pair", "annotator").annotate(n=Count("pk")).filter(n__gt=1)
     assert not twice.exists()
     assert Membership.objects.count() >= 32
+
+
+def test_two_tabs_that_answer_gold_pairs_at_once_get_one_warning_and_no_deadlock(
+    project: Project, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(10)
+    for _ in range(4):
+        queue.vote(ann, gold_lease(project, ann).token, choice="b")
+    first = gold_lease(project, ann)
+    second = gold_lease(project, ann, after=first.token)
+
+    def answer(tab: Assignment) -> str:
+        # As the page does it: the vote and the claim of the next pair are one transaction.
+        with queue.write():
+            cast = queue.vote(ann, tab.token, choice="b")
+            queue.next_pair(project, ann)
+        return cast.status
+
+    assert at_once(lambda: answer(first), lambda: answer(second)) == ["stored", "stored"]
+    assert Message.objects.count() == 1
+
+
+def gold_lease(project: Project, user: User, after: UUID | None = None) -> Assignment:
+    """A lease on an ordinary pair that becomes a gold pair under the person's eyes."""
+    found = queue.next_pair(project, user, after=after)
+    assert found is not None
+    Pair.objects.filter(pk=found.pair_id).update(kind="gold", stream="check")
+    Gold.objects.create(pair_id=found.pair_id, expected="a")
+    return found
