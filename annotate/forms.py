@@ -15,6 +15,7 @@ from django.utils.text import slugify
 from annotate.judgement import SKIP_REASONS, all_points, scale_choices
 from annotate.models import Adjudication, Invitation, Project
 from annotate.models.assignment import Choice
+from annotate.qualification import questions
 from annotate.queue.ballot import INPUTS
 
 MAX_ACTIVE_MS = 24 * 3600 * 1000
@@ -147,7 +148,13 @@ class GoldForm(forms.Form):
         max_length=MAX_EXPLANATION,
         required=False,
         label="Why",
-        help_text="For reviewers; annotators never see it.",
+        help_text="Feedback in the qualification; nobody but reviewers sees it otherwise. Describe "
+        "the replies instead of naming A or B: others may see them the other way round.",
+    )
+    qualification = forms.BooleanField(
+        required=False,
+        label="Ask it in the qualification",
+        help_text="Instead of hiding it among the pairs to label.",
     )
 
 
@@ -228,6 +235,7 @@ class LinesField(forms.CharField):
 SETTINGS = {
     "About": ("name", "description", "guidelines", "read_guidelines"),
     "Voting": ("scale", "reason_chips", "criteria", "allow_rewrites"),
+    "Qualification": ("qualification", "qualification_share"),
     "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause"),
     "Queue": ("votes", "overlap_share", "random_share", "lease_seconds"),
     "Rounds": ("round_after", "round_schedule", "promotion", "train_on_simulated"),
@@ -257,9 +265,16 @@ class SettingsForm(forms.ModelForm):
         help_texts = {
             "read_guidelines": "Everybody confirms each version of the guidelines before they are "
             "offered more pairs, and is shown what changed since the version they know.",
+            "qualification": "Nobody is offered a pair before they passed, even if they voted "
+            "before. The questions are the gold pairs that Checks marks for it, with feedback "
+            "after each answer.",
+            "qualification_share": "Share of right answers that passes, from 0 to 1. Who fails "
+            "needs an admin, who may allow another attempt on the person’s page.",
         }
         labels = {
             "read_guidelines": "Ask people to read the guidelines",
+            "qualification": "Ask people to qualify",
+            "qualification_share": "Share to get right",
             "scale": "Scale",
             "allow_rewrites": "Better answers",
             "gold_share": "Gold share",
@@ -286,6 +301,7 @@ class SettingsForm(forms.ModelForm):
                     "gold_share",
                     "retest_share",
                     "check_threshold",
+                    "qualification_share",
                 )
             },
         }
@@ -304,6 +320,13 @@ class SettingsForm(forms.ModelForm):
 
     def clean_guidelines(self) -> str:
         return _short_enough(self.cleaned_data["guidelines"])
+
+    def clean_qualification(self) -> bool:
+        wanted: bool = self.cleaned_data["qualification"]
+        new = "qualification" in self.changed_data
+        if wanted and new and not questions(self.instance).exists():
+            raise ValidationError("There are no questions yet: first mark gold pairs on Checks.")
+        return wanted
 
     def clean_round_schedule(self) -> str:
         schedule: str = self.cleaned_data["round_schedule"].strip()

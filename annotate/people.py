@@ -29,6 +29,11 @@ def members(project: Project) -> QuerySet[Membership]:
     )
 
 
+def place_of(project: Project, user: User) -> Membership:
+    """The user's place in the project; a superuser, who needs none to come in, is given one."""
+    return project.memberships.get_or_create(user=user, defaults={"role": Role.ADMIN})[0]
+
+
 def invite(project: Project, invitation: Invitation, *, by: User) -> str:
     """Store the invitation and return the token of its link, which is kept nowhere."""
     token = secrets.token_urlsafe(32)

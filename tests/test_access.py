@@ -25,7 +25,7 @@ SIGNED_IN = {
     *("api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
 }
 ANNOTATOR = {"label", "vote", "skip", "renew", "undo", "guidelines", "api-next"}
-ANNOTATOR |= {"guidelines-read", "me", "message-read"}
+ANNOTATOR |= {"guidelines-read", "qualification", "qualification-question", "me", "message-read"}
 ANNOTATOR |= {"my-votes", "my-vote", "my-rewrite"}
 ANNOTATOR |= {"remark", "skip-reason", "flag"}
 REVIEWER = {

@@ -39,6 +39,7 @@ class HeldUp(APIException):
     WHY: ClassVar = {
         "paused": "Your labelling is paused: a reviewer looks at some of your votes first.",
         "guidelines": "Read and confirm the guidelines first, on the labelling page.",
+        "qualification": "Pass the qualification first; the labelling page leads to it.",
     }
 
     def __init__(self, reason: str) -> None:

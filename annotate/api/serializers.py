@@ -158,7 +158,7 @@ class ErrorBody(serializers.Serializer[Any]):
 
 
 class HeldUpBody(ErrorBody):
-    code = serializers.ChoiceField(choices=("paused", "guidelines"))
+    code = serializers.ChoiceField(choices=("paused", "guidelines", "qualification"))
 
 
 def pair_body(assignment: Assignment) -> dict[str, Any]:

@@ -54,6 +54,9 @@ class Membership(models.Model):
         default=0, help_text="Newest version of the guidelines this person confirmed."
     )
     qualified_at = models.DateTimeField(null=True)
+    qualification_attempt = models.PositiveSmallIntegerField(
+        default=1, help_text="The attempt that is open; an admin may allow another one."
+    )
     warned_at = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True, help_text="Paused people are offered no pairs.")
     paused_because = models.CharField(max_length=200, blank=True)

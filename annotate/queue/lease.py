@@ -58,9 +58,12 @@ def next_pair(
 
 
 def held_up(project: Project, user: User) -> str:
-    """What keeps new pairs from this person: "paused", "guidelines" (to be read and confirmed), or
-    "" for nothing. Pairs they hold already can still be voted on, so that no vote is lost. (An
-    archived project offers nobody anything.)"""
+    """What keeps new pairs from this person: "paused", "guidelines" (to be read and confirmed),
+    "qualification" (to be passed), or "" for nothing.
+
+    Pairs they hold already can still be voted on, so that no vote is lost. An archived project
+    holds nobody up: it has nothing to offer.
+    """
     if project.archived:
         return ""
     member = statements.member(project=project.pk, user=user.pk)
@@ -76,6 +79,8 @@ def barred(project: Project, member: statements.Member) -> str:
     unread = member.guidelines_read < project.guideline_version
     if project.read_guidelines and project.guidelines and unread:
         return "guidelines"
+    if project.qualification and member.qualified_at is None:
+        return "qualification"
     return ""
 
 

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import annotators as figures
 from annotate import payment as work
+from annotate import qualification
 from annotate.forms import MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.models import Membership, Message, Project
 from annotate.models.people import Role
@@ -133,6 +134,14 @@ def _weigh(request: HttpRequest, member: Membership, said: dict[str, float]) -> 
     _set(member, weight=said["weight"])
 
 
+def _retry(request: HttpRequest, member: Membership, said: dict[str, str]) -> None:
+    qualification.allow_another(member)
+
+
+def _qualify(request: HttpRequest, member: Membership, said: dict[str, str]) -> None:
+    qualification.qualify(member)
+
+
 def _set(member: Membership, **columns: object) -> None:
     Membership.objects.filter(pk=member.pk).update(**columns)
 
@@ -141,6 +150,8 @@ ACTS = {
     "send": (MessageForm, _send, "The message is sent."),
     "pause": (PauseForm, _pause, "They are paused: they are offered no pairs."),
     "resume": (Form, _resume, "They are offered pairs again."),
+    "retry": (Form, _retry, "They may try the qualification again."),
+    "qualify": (Form, _qualify, "They may vote without passing the qualification."),
     "weigh": (WeightForm, _weigh, "The weight is saved; the next round uses it."),
 }
 
@@ -165,6 +176,8 @@ def _page(
         "figures": _figures(one) if one else [],
         "days": days,
         "most": max((day.votes for day in days), default=0),
+        "attempts": qualification.results(member),
+        "may_try_again": qualification.may_try_again(member),
         "recent": figures.recent(project, member),
         "may_change": project.role == Role.ADMIN,
         "sent": member.messages.select_related("author").order_by("-created_at")[:10],

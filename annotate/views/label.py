@@ -157,12 +157,12 @@ def _screen(
         "assignment": assignment,
         "progress": done,
         "note": note or _message(request),
-        "view": _view(request),
+        "view": chosen_view(request),
         "points": judgement.points(project.scale),
         "both_bad": judgement.both_bad(project.scale),
     } | offered(project.reason_chips)
     if assignment is not None:
-        context |= _texts(assignment)
+        context |= texts(assignment)
     else:
         held_up = queue.held_up(project, request.user)
         context |= _waiting(project, done, held_up)
@@ -174,7 +174,7 @@ def _screen(
     return render(request, template, context, status=status)
 
 
-def _texts(assignment: Assignment) -> dict[str, Any]:
+def texts(assignment: Assignment) -> dict[str, Any]:
     shown = queue.shown(assignment)
     turns = [
         {"role": ROLES.get(turn["role"], turn["role"]), "text": turn["content"]}
@@ -214,7 +214,7 @@ def _sent(request: HttpRequest) -> QueryDict:
     return request.POST if request.method == "POST" else request.GET
 
 
-def _view(request: HttpRequest) -> str:
+def chosen_view(request: HttpRequest) -> str:
     """How replies are first shown; a script then follows what the person last chose."""
     view = "raw" if _sent(request).get("raw") == "1" else _sent(request).get("view", "")
     return view if view in ("raw", "diff") else ""
@@ -229,5 +229,5 @@ def _after(request: HttpRequest) -> UUID | None:
 
 
 def _address(request: HttpRequest, project: Project) -> str:
-    view = _view(request)
+    view = chosen_view(request)
     return reverse("label", args=[project.slug]) + (f"?view={view}" if view else "")

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from annotate import qualification
 from annotate.annotators import votes_per_day
 from annotate.models import Message, Project
 from annotate.permissions import project_or_404
@@ -29,6 +30,7 @@ def me(request: HttpRequest, slug: str) -> HttpResponse:
         "member": member,
         "progress": progress(project, request.user),
         "days": days,
+        "attempts": qualification.results(member) if member else [],
         "most": max((day.votes for day in days), default=0),
         "unread": _messages(request, project).filter(read_at=None).order_by("created_at"),
         "read": _messages(request, project).exclude(read_at=None).order_by("-created_at")[:10],

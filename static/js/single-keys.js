@@ -1,4 +1,4 @@
-// Adjudication: digits decide, s leaves the pair for later, u takes the last decision back.
+// Pages that are worked through like the labelling screen, one page per answer: their keys.
 import * as keys from "./keys.js";
 
 for (const part of document.querySelectorAll("[data-needs-js]")) part.hidden = false;
