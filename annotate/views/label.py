@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import guidelines, judgement, queue
 from annotate.diff import word_diff
+from annotate.effect import effect
 from annotate.forms import UndoForm, VoteForm
 from annotate.models import Assignment, Pair, Project
 from annotate.permissions import project_or_404
@@ -170,6 +171,7 @@ def _screen(
             context["changes"] = guidelines.changes(project, request.user)
         if request.htmx and request.GET.get("seen") == context["stamp"]:
             return HttpResponse(status=204)
+        context["effect"] = effect(project, request.user)
     template = "annotate/label.html" + ("#screen" if request.htmx else "")
     return render(request, template, context, status=status)
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import qualification
 from annotate.annotators import votes_per_day
+from annotate.effect import effect
 from annotate.models import Message, Project
 from annotate.permissions import project_or_404
 from annotate.progress import progress
@@ -29,6 +30,7 @@ def me(request: HttpRequest, slug: str) -> HttpResponse:
         "tab": "me",
         "member": member,
         "progress": progress(project, request.user),
+        "effect": effect(project, request.user),
         "days": days,
         "attempts": qualification.results(member) if member else [],
         "most": max((day.votes for day in days), default=0),

@@ -1,0 +1,90 @@
+"""What became of a person's votes: the newest reward model that rests on them.
+
+Training pushes its models (ModelNote) with the dataset version they learnt from; which votes that
+version holds stands in the votes. Votes on held-out prompts teach nothing: they measure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+from django.db.models import Count, Q, QuerySet
+
+from annotate.exchange.outgoing import TEACHING
+from annotate.models import Assignment, ModelNote, Project, VoteRevision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """A person's votes in the newest reward model, and those that the next one will have."""
+
+    model: str = ""
+    """Such as "reward model 7"; empty when none has had their votes."""
+    taught: int = 0
+    measured: int = 0
+    before: float | None = None
+    """Accuracy of the reward model before, on the held-out votes of its time."""
+    after: float | None = None
+    waiting: int
+
+    @property
+    def votes(self) -> int:
+        return self.taught + self.measured
+
+
+def effect(project: Project, user: User) -> Effect | None:
+    """None when there is nothing to say: no votes, or an admin leaves them out of training."""
+    if project.memberships.filter(user=user, weight=0).exists():
+        return None
+    notes = ModelNote.objects.filter(project=project, kind="reward", dataset_version__gt=0)
+    newest = list(notes.order_by("-created_at", "-pk")[:2])
+    number = (newest[0].dataset_version or 0) if newest else 0
+    later = Q(frozen_from=None) | Q(frozen_from__gt=number)
+    waiting = _standing(project, user).filter(later).count()
+    taught, measured = _held(project, user, number)
+    if not taught + measured:
+        return Effect(waiting=waiting) if waiting else None
+    after, before = [*map(_accuracy, newest), None][:2]
+    return Effect(
+        model=newest[0].name.replace("-", " model "),
+        taught=taught,
+        measured=measured,
+        before=before,
+        after=after,
+        waiting=waiting,
+    )
+
+
+def _standing(project: Project, user: User) -> QuerySet[Assignment]:
+    votes = Assignment.objects.in_project(project).standing()
+    return votes.filter(annotator=user, simulated=False, pair__kind__in=TEACHING)
+
+
+def _held(project: Project, user: User, number: int) -> tuple[int, int]:
+    """The person's votes that the dataset version holds: those that teach, those that measure."""
+    standing = _standing(project, user).filter(frozen_from__lte=number)
+    revised = VoteRevision.objects.filter(
+        assignment__annotator=user,
+        assignment__pair__project=project,
+        assignment__pair__kind__in=TEACHING,
+        simulated=False,
+        surplus=False,
+        frozen_from__lte=number,
+        frozen_until__gte=number,
+    )
+    found = [_split(standing, "pair"), _split(revised, "assignment__pair")]
+    return sum(n["taught"] for n in found), sum(n["measured"] for n in found)
+
+
+def _split(votes: QuerySet[Assignment] | QuerySet[VoteRevision], pair: str) -> dict[str, int]:
+    held_out = Q(**{f"{pair}__prompt__held_out": True})
+    return votes.aggregate(
+        taught=Count("pk", filter=~held_out), measured=Count("pk", filter=held_out)
+    )
+
+
+def _accuracy(note: ModelNote) -> float | None:
+    value = note.metrics.get("accuracy")
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
