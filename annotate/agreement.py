@@ -1,7 +1,7 @@
 """Agreement between annotators, from the votes each pair got for A, tie and B.
 
 Everything here is a function of sums over pairs, so pairs can be counted in batches, in any
-order, and resampled as counts of the few distinct vote patterns. Undefined values are None and
+order, and resampled as counts of their distinct vote patterns. Undefined values are None and
 carry a sentence that says why; they are never NaN.
 
 References: Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011); Fleiss (1971) for
@@ -24,7 +24,10 @@ STATISTICS = ("raw", "alpha_nominal", "alpha_ordinal", "fleiss_kappa")
 # A-tie, tie-B and A-B (each over m - 1), votes for A, tie and B.
 N_SUMS = 8
 RESAMPLES = 1000
-CHUNK = 2_000_000  # cells of one multinomial draw, to bound memory
+MANY = 500
+"""Distinct prompts beyond which the totals of a resample are drawn as normal, which they nearly
+are by then, instead of prompt by prompt."""
+NO_WIDTH = 1e-9  # what rounding leaves of an interval without width
 NORMAL_95 = 1.959963984540054
 
 NO_OVERLAP = "Not defined: no pair has two votes yet."
@@ -111,6 +114,8 @@ def agreement(
     counts: Sequence[Sequence[int]] | Counts,
     prompts: Sequence[int] | NDArray[np.int64] | None = None,
     *,
+    totals: Sums | None = None,
+    share: float = 1.0,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Agreement:
@@ -118,32 +123,29 @@ def agreement(
 
     `counts` has one row (A, tie, B) per pair. `prompts` names each pair's prompt: pairs of one
     prompt are alike, so the bootstrap then draws whole prompts; without it, single pairs.
+
+    Of a project too large to read, `counts` holds the pairs of a random `share` of the prompts
+    and `totals` the added `sums` of all pairs: the values are exact, the intervals as wide as
+    the sample lets expect.
     """
     table = np.asarray(counts, dtype=np.int64).reshape(-1, 3)
     used = overlapping(table)
     groups = None if prompts is None else np.asarray(prompts, dtype=np.int64)[used]
-    clusters = _clusters(sums(table[used]), groups)
-    # Clusters with equal sums are interchangeable.
-    patterns, frequency = np.unique(np.round(clusters, 9), axis=0, return_counts=True)
-    return of_patterns(patterns, frequency, resamples=resamples, seed=seed)
-
-
-def of_patterns(
-    patterns: Sums, frequency: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0
-) -> Agreement:
-    """The same, from the distinct `sums` that prompts have and how many prompts have each."""
-    order = np.lexsort(patterns.T[::-1])  # so that the same votes always draw the same samples
-    patterns, frequency = patterns[order], frequency[order]
-    totals = frequency @ patterns
-    pairs = int(totals[0])
+    # Prompts with equal sums are interchangeable. Sorted, so that the same votes always draw the
+    # same samples.
+    clusters = np.round(_clusters(sums(table[used]), groups), 9)
+    patterns, frequency = np.unique(clusters, axis=0, return_counts=True)
+    if totals is None:
+        totals = frequency @ patterns
     values = {key: _defined(float(value)) for key, value in statistics(totals).items()}
-    intervals, explanations = _intervals(
-        patterns, frequency, values, resamples=resamples, seed=seed
+    draws = _resample(
+        patterns, frequency, totals=totals, share=share, resamples=resamples, seed=seed
     )
-    missing = ONE_CLASS if pairs else NO_OVERLAP
+    intervals, explanations = _intervals(statistics(draws), values, int(frequency.sum() / share))
+    missing = ONE_CLASS if totals[0] else NO_OVERLAP
     explanations |= {key: missing for key, value in values.items() if value is None}
     return Agreement(
-        pairs=pairs,
+        pairs=int(totals[0]),
         votes=round(float(totals[5:].sum())),
         values=values,
         intervals=intervals,
@@ -164,49 +166,56 @@ def _clusters(rows: Sums, groups: NDArray[np.int64] | None) -> Sums:
 
 
 def _intervals(
-    patterns: Sums,
-    frequency: NDArray[np.int64],
-    values: dict[str, float | None],
-    *,
-    resamples: int,
-    seed: int,
+    resampled: dict[str, NDArray[np.float64]], values: dict[str, float | None], prompts: int
 ) -> tuple[dict[str, tuple[float, float] | None], dict[str, str]]:
     """Percentile intervals, and why some are missing."""
     intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(STATISTICS)
     explanations: dict[str, str] = {}
-    n = int(frequency.sum())
-    if n < 2:
+    if prompts < 2:
         return intervals, dict.fromkeys(STATISTICS, ONE_CLUSTER)
-    for key, draws in statistics(_resample(patterns, frequency, resamples, seed=seed)).items():
+    for key, draws in resampled.items():
         value = values[key]
         draws = draws[np.isfinite(draws)]
         if value is None or not len(draws):
             continue
         low, high = (float(q) for q in np.quantile(draws, [0.025, 0.975]))
-        if high - low > 1e-12:
-            intervals[key] = (low, high)
+        if high - low > NO_WIDTH:
+            intervals[key] = (max(low, -1.0), min(high, 1.0))
         elif key == "raw":
             # A share of 0 or 1 is not certain just because nothing contradicts it yet.
-            intervals[key] = wilson(value * n, n)
+            intervals[key] = wilson(value * prompts, prompts)
         else:
             explanations[key] = NO_SPREAD
     return intervals, explanations
 
 
-def _resample(patterns: Sums, frequency: NDArray[np.int64], resamples: int, *, seed: int) -> Sums:
-    """Totals (resamples, 8) of bootstrap samples of the clusters.
+def _resample(
+    patterns: Sums,
+    frequency: NDArray[np.int64],
+    *,
+    totals: Sums,
+    share: float,
+    resamples: int,
+    seed: int,
+) -> Sums:
+    """Totals (resamples, 8) of bootstrap samples of the prompts.
 
-    Drawing n clusters is one multinomial draw over the distinct patterns: work grows with the
-    patterns, not with the pairs.
+    Drawing n prompts is one multinomial draw over the distinct patterns. Beyond `MANY` of them
+    the totals come from the normal distribution that the draw tends to: equal mean, equal
+    covariance, and no work per pattern.
     """
     n = int(frequency.sum())
+    if n < 2:
+        return totals[None]
     rng = np.random.default_rng(seed)
-    step = max(1, CHUNK // len(patterns))
-    parts = [
-        rng.multinomial(n, frequency / n, size=min(step, resamples - start)) @ patterns
-        for start in range(0, resamples, step)
-    ]
-    return np.concatenate(parts)
+    if share == 1 and len(patterns) <= MANY:
+        return rng.multinomial(n, frequency / n, size=resamples) @ patterns
+    away = patterns - frequency @ patterns / n
+    covariance = (away.T * frequency) @ away / share
+    # Its rank is lower than 8 (votes are twice the pairs), which only "eigh" takes calmly.
+    return rng.multivariate_normal(
+        totals, covariance, size=resamples, method="eigh", check_valid="ignore"
+    )
 
 
 def cohen_kappa(table: Sequence[Sequence[int]] | Counts) -> float | None:

@@ -20,14 +20,14 @@ MOST_DUOS = 100
 BY_POLICY = f"""
     SELECT CASE WHEN policy <> '' THEN policy ELSE (
             SELECT c.policy FROM annotate_completion c WHERE c.id = completion_b_id
-        ) END AS written_by, COUNT(*), COUNT(CASE WHEN "first" = "second" THEN 1 END)
+        ) END AS written_by, COUNT(*), COUNT(CASE WHEN fell < 3 THEN 1 END)
     {COUNTED} GROUP BY 1 ORDER BY MAX(id) DESC
 """
 # Logits of the reward model; 0.5 is a probability of 62 %, 1 of 73 %, 2 of 88 %.
 BY_MARGIN = f"""
     SELECT CASE WHEN margin IS NULL THEN 4 WHEN ABS(margin) < 0.5 THEN 0
             WHEN ABS(margin) < 1 THEN 1 WHEN ABS(margin) < 2 THEN 2 ELSE 3 END AS bucket,
-        COUNT(*), COUNT(CASE WHEN "first" = "second" THEN 1 END)
+        COUNT(*), COUNT(CASE WHEN fell < 3 THEN 1 END)
     {COUNTED} GROUP BY 1 ORDER BY 1
 """
 BUCKETS = (

@@ -4,11 +4,14 @@ Agreement counts the first two votes of each pair in the order they were cast: l
 asked *because* of a disagreement, and counting them makes 0.73 look like 0.82. Surplus votes,
 gold and retest pairs are outside. A pair counts only if both of its first votes are of the kind
 asked for, since a person's vote after a simulated one was asked for the same reason.
+Pairs that were chosen because their votes teach most are harder than pairs drawn at random, so
+each stream is measured by itself beside all pairs together.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,38 +19,41 @@ import numpy as np
 from django.db import connection
 from django.db.models import Count, ExpressionWrapper, F, FloatField, Q, QuerySet, Sum
 
-from annotate.agreement import Agreement, agreement, of_patterns, sums, wilson
+from annotate.agreement import Agreement, agreement, sums, wilson
 from annotate.exporting.lines import pseudonyms
 from annotate.models import Assignment, Pair, Project
+from annotate.models.pair import FALLS
 
+State = Pair.State
 STREAMS = ("random", "all")
+"""What scripts may ask for; the page shows the active stream as well."""
 ENOUGH_RANDOM = 200
 """Pairs the random stream must hold before it is the default."""
+SAMPLE = 10_000
+"""Prompts that the intervals are taken from at most: their width is then known within 1 %."""
+BINS = 1009
 
 # Pairs whose first two votes are of the kind asked for. Spelt as in the index that covers it.
 COUNTED = """
-    FROM annotate_pair WHERE project_id = %(project)s AND "second" > ''
+    FROM annotate_pair WHERE project_id = %(project)s AND fell IS NOT NULL
         AND kind NOT IN ('gold', 'retest') AND (%(simulated)s = 1 OR NOT firsts_simulated)
         AND (%(stream)s = 'all' OR stream = %(stream)s)
 """
-# The six ways in which two votes can fall, as rows of votes for A, tie and B.
-ANSWERS = [[2, 0, 0], [0, 2, 0], [0, 0, 2], [1, 1, 0], [0, 1, 1], [1, 0, 1]]
-_FALLS = (
-    """"first" = 'a' AND "second" = 'a'""",
-    """"first" = 'tie' AND "second" = 'tie'""",
-    """"first" = 'b' AND "second" = 'b'""",
-    """"first" <> "second" AND "first" <> 'b' AND "second" <> 'b'""",
-    """"first" <> "second" AND "first" <> 'a' AND "second" <> 'a'""",
-    """"first" <> "second" AND "first" <> 'tie' AND "second" <> 'tie'""",
+# One pass without sorting: first the active stream by how the votes fell, then the random one.
+TOTALS = "SELECT {} {}".format(
+    ", ".join(
+        f"COUNT(*) FILTER (WHERE fell = {fell} AND stream {is_random} 'random')"
+        for is_random in ("<>", "=")
+        for fell in range(len(FALLS))
+    ),
+    COUNTED,
 )
-_FELL = ", ".join(f"COUNT(CASE WHEN {fall} THEN 1 END) AS f{i}" for i, fall in enumerate(_FALLS))
-_NAMES = ", ".join(f"f{i}" for i in range(6))
-# How many prompts have the same answers on their pairs: a few rows, however many pairs.
-PATTERNS = f"""
-    SELECT COUNT(*), {_NAMES} FROM (
-        SELECT {_FELL} {COUNTED} GROUP BY prompt_id
-    ) per_prompt GROUP BY {_NAMES}
+# A part of the prompts that has nothing to do with the order in which they came.
+SAMPLED = f"""
+    SELECT prompt_id, fell, CASE stream WHEN 'random' THEN 1 ELSE 0 END {COUNTED}
+        AND prompt_id * 7919 %% {BINS} < %(bins)s
 """
+STREAM_CODES = {"random": (1,), "active": (0,), "all": (0, 1)}
 DUOS = f"""
     SELECT first_by_id, second_by_id, "first", "second", COUNT(*)
     {COUNTED} AND first_by_id IS NOT NULL AND second_by_id IS NOT NULL
@@ -81,19 +87,47 @@ def measure(
     include_simulated: bool = False,
 ) -> Measured:
     """Agreement on a stream; by default the random one once it holds enough pairs."""
-    read = _every_vote if every else _first_two
-    found = read(project, stream or "random", include_simulated)
-    if stream is None:
-        stream = "random"
-        if found.pairs < ENOUGH_RANDOM:
-            stream, found = "all", read(project, "all", include_simulated)
-    return Measured(stream, found)
+    if every:
+        return _measure_every(project, stream, include_simulated)
+    found = by_stream(project, include_simulated=include_simulated)
+    stream = stream or default_stream(found)
+    return Measured(stream, found[stream])
 
 
-def _first_two(project: Project, stream: str, include_simulated: bool) -> Agreement:
-    found = rows(PATTERNS, project, stream, include_simulated)
-    numbers = np.array(found, dtype=np.int64).reshape(-1, 7)
-    return of_patterns(numbers[:, 1:] @ sums(np.array(ANSWERS)), numbers[:, 0])
+def default_stream(found: Mapping[str, Agreement]) -> str:
+    """The stream to judge a project by."""
+    return "random" if found["random"].pairs >= ENOUGH_RANDOM else "all"
+
+
+def by_stream(project: Project, *, include_simulated: bool = False) -> dict[str, Agreement]:
+    """Agreement of the random stream, of the actively chosen pairs, and of all.
+
+    Values count every pair; intervals come from all prompts, or from `SAMPLE` of them.
+    """
+    counted = np.array(rows(TOTALS, project, "all", include_simulated)).reshape(2, len(FALLS))
+    bins = BINS
+    if counted.sum() > SAMPLE:
+        bins = min(BINS, -(-BINS * SAMPLE // project.prompts.count()))
+    sampled = rows(SAMPLED, project, "all", include_simulated, bins=bins)
+    prompt, fell, code = np.array(sampled, dtype=np.int64).reshape(-1, 3).T
+    answers = np.array(FALLS)
+    found = {}
+    for stream, codes in STREAM_CODES.items():
+        chosen = np.isin(code, codes)
+        found[stream] = agreement(
+            answers[fell[chosen]],
+            prompt[chosen],
+            totals=counted[list(codes)].sum(axis=0) @ sums(answers),
+            share=bins / BINS,
+        )
+    return found
+
+
+def _measure_every(project: Project, stream: str | None, include_simulated: bool) -> Measured:
+    found = _every_vote(project, stream or "random", include_simulated)
+    if stream is None and found.pairs < ENOUGH_RANDOM:
+        return Measured("all", _every_vote(project, "all", include_simulated))
+    return Measured(stream or "random", found)
 
 
 def _every_vote(project: Project, stream: str, include_simulated: bool) -> Agreement:
@@ -102,9 +136,16 @@ def _every_vote(project: Project, stream: str, include_simulated: bool) -> Agree
     return agreement(numbers[:, 1:], numbers[:, 0])
 
 
-def rows(sql: str, project: Project, stream: str, include_simulated: bool) -> list[tuple[Any, ...]]:
+def rows(
+    sql: str, project: Project, stream: str, include_simulated: bool, **more: object
+) -> list[tuple[Any, ...]]:
     """What a statement of this module's kind finds; `stream` may be "all"."""
-    parameters = {"project": project.pk, "stream": stream, "simulated": int(include_simulated)}
+    parameters = {
+        "project": project.pk,
+        "stream": stream,
+        "simulated": int(include_simulated),
+        **more,
+    }
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())
@@ -129,16 +170,22 @@ class Summary:
 
 def summary(project: Project) -> Summary:
     """Counts of pairs and votes, from the pairs' own counters."""
-    votes = F("n_a") + F("n_b") + F("n_tie")
-    settled = Q(state__in=(Pair.State.RESOLVED, Pair.State.ADJUDICATE))
-    found = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).aggregate(
-        open=Count("id", filter=Q(state=Pair.State.OPEN)),
-        resolved=Count("id", filter=Q(state=Pair.State.RESOLVED)),
-        adjudicate=Count("id", filter=Q(state=Pair.State.ADJUDICATE)),
-        votes=Sum(votes, default=0),
-        settled_votes=Sum(votes, filter=settled, default=0),
+    states = (
+        project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS)
+        .values_list("state")
+        .annotate(n=Count("*"), cast=Sum(F("n_a") + F("n_b") + F("n_tie")))
+        .order_by()
     )
-    return Summary(**found)
+    pairs, votes = Counter[str](), Counter[str]()
+    for state, n, cast in states:
+        pairs[state], votes[state] = n, cast
+    return Summary(
+        open=pairs[State.OPEN],
+        resolved=pairs[State.RESOLVED],
+        adjudicate=pairs[State.ADJUDICATE],
+        votes=votes.total(),
+        settled_votes=votes[State.RESOLVED] + votes[State.ADJUDICATE],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

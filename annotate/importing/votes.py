@@ -31,9 +31,11 @@ def count(pair: Pair, votes: Iterable[tuple[int, str]], *, now: datetime) -> Non
             place = "second" if pair.first else "first"
             setattr(pair, place, firsts.CLASSES[choice])
             setattr(pair, f"{place}_by_id", annotator)
+            pair.second_at = now if pair.second else None
         column = places.COUNT_OF[choice]
         setattr(pair, column, getattr(pair, column) + 1)
         pair.cast += 1
+        pair.last_vote_at = now
     if not pair.cast:
         return
     pair.state, pair.asked = places.settled(_places(pair))
@@ -82,7 +84,7 @@ def _add_to_known(cast: list[Cast], *, now: datetime) -> int:
     for one in sorted(added, key=lambda one: one.pair.pk):
         left = _left(one)
         holds = places.take(one.pair.pk, left=left) is not None
-        after = places.cast(one.pair.pk, one.choice, counts=holds, by=one.annotator)
+        after = places.cast(one.pair.pk, one.choice, counts=holds, by=one.annotator, now=now)
         assignment = _assignment(one._replace(seq=after.cast), now=now)
         assignment.surplus = not holds
         assignment.save()

@@ -10,6 +10,19 @@ from django.db import models
 from annotate.models.content import Completion, Prompt, share_of
 from annotate.models.project import Project
 
+# The votes for A, tie and B that two people cast, by the value of `Pair.fell`.
+FALLS = ((2, 0, 0), (0, 2, 0), (0, 0, 2), (1, 1, 0), (0, 1, 1), (1, 0, 1))
+_SAME = models.Q(first=models.F("second"))
+FELL = models.Case(
+    models.When(second="", then=None),
+    models.When(_SAME & models.Q(first="a"), then=0),
+    models.When(_SAME & models.Q(first="tie"), then=1),
+    models.When(_SAME, then=2),
+    models.When(~models.Q(first="b") & ~models.Q(second="b"), then=3),
+    models.When(~models.Q(first="a") & ~models.Q(second="a"), then=4),
+    default=5,
+)
+
 
 class Pair(models.Model):
     """Two completions of one prompt, and how many votes they still want.
@@ -96,6 +109,12 @@ class Pair(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+", db_index=False
     )
     firsts_simulated = models.BooleanField(default=False)
+    # Agreement counts pairs by how these two votes fell: one small number instead of two words.
+    fell = models.GeneratedField(
+        expression=FELL, output_field=models.PositiveSmallIntegerField(null=True), db_persist=True
+    )
+    second_at = models.DateTimeField(null=True, help_text="When the second of them was cast.")
+    last_vote_at = models.DateTimeField(null=True, help_text="When its newest vote was cast.")
     cast = models.PositiveIntegerField(default=0, help_text="Votes ever cast; numbers them.")
     left_balance = models.SmallIntegerField(
         default=0,
@@ -144,19 +163,27 @@ class Pair(models.Model):
                 condition=models.Q(open_slots__gt=0),
                 name="pair_random_queue",
             ),
-            models.Index(fields=["project", "state"], name="pair_by_state"),
-            # Agreement is read from this index alone; a pair enters it with its second vote.
+            # How far the project is: counted from this index alone.
+            models.Index(
+                fields=["project", "state", "kind", "n_a", "n_b", "n_tie"], name="pair_by_state"
+            ),
+            # The quality page is read from this index alone; a pair enters it with its second vote.
             models.Index(
                 fields=[
                     "project",
                     "prompt",
                     "stream",
                     "kind",
-                    "first",
-                    "second",
+                    "fell",
                     "firsts_simulated",
+                    "margin",
+                    "second_at",
+                    "n_a",
+                    "n_tie",
+                    "n_b",
+                    "last_vote_at",
                 ],
-                condition=models.Q(second__gt=""),
+                condition=models.Q(fell__isnull=False),
                 name="pair_first_two_votes",
             ),
         ]

@@ -159,6 +159,7 @@ def _store(assignment: Assignment, ballot: Ballot, *, now: datetime) -> Cast:
         ballot.choice,
         counts=holds,
         by=assignment.annotator_id,
+        now=now,
         simulated=ballot.simulated,
     )
     assignment.state = State.VOTED

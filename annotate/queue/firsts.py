@@ -1,4 +1,4 @@
-"""The first two standing votes of a pair, on the pair's own row.
+"""The first two standing votes of a pair, and when it got its last, on the pair's own row.
 
 Agreement is measured on them (see annotate.quality). A vote adds itself in the UPDATE that counts
 it, because no vote that stands was cast after it; whatever takes a vote away or changes it counts
@@ -16,6 +16,8 @@ CLASSES = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
 ADD = """
     "second" = CASE WHEN "first" <> '' AND "second" = '' THEN %(class)s ELSE "second" END,
     second_by_id = CASE WHEN "first" <> '' AND "second" = '' THEN %(by)s ELSE second_by_id END,
+    second_at = CASE WHEN "first" <> '' AND "second" = '' THEN %(at)s ELSE second_at END,
+    last_vote_at = %(at)s,
     firsts_simulated = CASE WHEN "second" = '' AND %(simulated)s = 1 THEN TRUE
         ELSE firsts_simulated END,
     first_by_id = CASE WHEN "first" = '' THEN %(by)s ELSE first_by_id END,
@@ -24,16 +26,19 @@ ADD = """
 
 RECOUNT = """
     UPDATE annotate_pair SET "first" = v.one, first_by_id = v.one_by, "second" = v.two,
-        second_by_id = v.two_by, firsts_simulated = v.simulated > 0
+        second_by_id = v.two_by, second_at = v.two_at, last_vote_at = v.last_at,
+        firsts_simulated = v.simulated > 0
     FROM (
         SELECT p.id,
             COALESCE(MAX(CASE WHEN n.place = 1 THEN n.class END), '') AS one,
             MAX(CASE WHEN n.place = 1 THEN n.annotator_id END) AS one_by,
             COALESCE(MAX(CASE WHEN n.place = 2 THEN n.class END), '') AS two,
             MAX(CASE WHEN n.place = 2 THEN n.annotator_id END) AS two_by,
+            MAX(CASE WHEN n.place = 2 THEN n.voted_at END) AS two_at,
+            MAX(n.voted_at) AS last_at,
             SUM(CASE WHEN n.place <= 2 AND n.simulated THEN 1 ELSE 0 END) AS simulated
         FROM annotate_pair p LEFT JOIN (
-            SELECT pair_id, annotator_id, simulated,
+            SELECT pair_id, annotator_id, simulated, voted_at,
                 CASE choice WHEN 'a' THEN 'a' WHEN 'b' THEN 'b' ELSE 'tie' END AS class,
                 ROW_NUMBER() OVER (PARTITION BY pair_id ORDER BY seq, id) AS place
             FROM annotate_assignment

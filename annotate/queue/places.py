@@ -73,13 +73,16 @@ def change(
     return Places(*row) if row else None
 
 
-def cast(pair_id: int, choice: str, *, counts: bool, by: int, simulated: bool = False) -> Places:
+def cast(
+    pair_id: int, choice: str, *, counts: bool, by: int, now: datetime, simulated: bool = False
+) -> Places:
     """Number one more vote of the pair and, unless it is surplus, count it."""
     column = COUNT_OF[choice]
     after = change(
         pair_id,
         '"cast" = "cast" + 1' + (f", {column} = {column} + 1, {firsts.ADD}" if counts else ""),
         **{"class": firsts.CLASSES[choice], "by": by, "simulated": int(simulated)},
+        at=connection.ops.adapt_datetimefield_value(now),
     )
     assert after, "pairs with assignments are never deleted on their own"
     return after

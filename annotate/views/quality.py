@@ -20,6 +20,12 @@ STATISTICS = (
     ("fleiss_kappa", "Fleiss’ κ", "for comparison with papers that report it"),
 )
 
+STREAMS = {
+    "random": "Random stream",
+    "active": "Chosen to teach",
+    "all": "All pairs",
+}
+
 # Sections that read every pair or vote, and their templates.
 SECTIONS = {
     "annotators": "people",
@@ -35,8 +41,8 @@ AT_ONCE = 50_000
 def quality(request: HttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     stream = request.GET.get("stream") or None
-    if stream not in (None, *measures.STREAMS):
-        return HttpResponseBadRequest("stream must be random or all.")
+    if stream not in (None, *STREAMS):
+        return HttpResponseBadRequest("stream must be random, active or all.")
     # Simulated votes exist for trying the product out; elsewhere there is nothing to switch.
     simulated = project.train_on_simulated and request.GET.get("simulated") == "1"
     section = request.GET.get("section", "")
@@ -44,25 +50,30 @@ def quality(request: HttpRequest, slug: str) -> HttpResponse:
         # One section of a page that is there already.
         context = {"project": project, section: _section(section, project, stream, simulated)}
         return render(request, f"annotate/quality_{SECTIONS[section]}.html", context)
-    measured = measures.measure(project, stream=stream, include_simulated=simulated)
+    found = measures.by_stream(project, include_simulated=simulated)
+    judged = measures.default_stream(found)
+    stream = stream or judged
     summary = measures.summary(project)
     small = summary.votes <= AT_ONCE
     context = {
         "project": project,
         "tab": "quality",
-        "stream": measured.stream,
+        "stream": stream,
+        "streams": STREAMS,
         "simulated": simulated,
         "summary": summary,
         "later": [name for name in SECTIONS if not small and name != section],
-        "agreement": measured.agreement,
-        "reading": published.reading(measured.agreement),
-        "statistics": _statistics(measured.agreement),
-        "shares": (shares := _shares(measured.agreement)),
+        "agreement": [(title, found[name]) for name, title in STREAMS.items()],
+        "judged": STREAMS[judged].lower(),
+        "enough": measures.ENOUGH_RANDOM,
+        "reading": published.reading(found[judged]),
+        "statistics": _statistics(list(found.values())),
+        "shares": (shares := _shares(found)),
         "plot": plot(shares),
     }
     for name in SECTIONS:
         if small or name == section:
-            context[name] = _section(name, project, measured.stream, simulated)
+            context[name] = _section(name, project, stream, simulated)
     return render(request, "annotate/quality.html", context)
 
 
@@ -81,29 +92,37 @@ def _section(name: str, project: Project, stream: str | None, simulated: bool) -
     )
 
 
-def _statistics(found: Agreement) -> list[dict[str, object]]:
-    """One row per statistic for the table; shares in per cent, coefficients as they are."""
+def _statistics(found: list[Agreement]) -> list[dict[str, object]]:
+    """One row per statistic, one cell per stream."""
     return [
         {
             "title": title,
             "meaning": meaning,
             "percent": key == "raw",
-            "value": found.values[key],
-            "interval": found.intervals[key],
-            "explanation": found.explanations.get(key, ""),
+            "cells": [
+                {
+                    "stream": stream,
+                    "value": one.values[key],
+                    "interval": one.intervals[key],
+                    "explanation": one.explanations.get(key, ""),
+                }
+                for stream, one in zip(STREAMS.values(), found, strict=True)
+            ],
         }
         for key, title, meaning in STATISTICS
     ]
 
 
-def _shares(found: Agreement) -> list[Share]:
-    """This project's raw agreement, when it has an interval, above the published ones."""
-    raw, interval = found.values["raw"], found.intervals["raw"]
+def _shares(found: dict[str, Agreement]) -> list[Share]:
+    """This project's raw agreement, where it has an interval, above the published ones."""
+    ours = [
+        Share(name=STREAMS[name], value=one.values["raw"], low=low, high=high, ours=True)
+        for name, one in found.items()
+        if one.values["raw"] is not None and one.intervals["raw"] is not None
+        for low, high in (one.intervals["raw"],)
+    ]
     others = [
         Share(name=f.name, value=f.share, low=f.low, high=f.high, source=f.source)
         for f in published.FIGURES
     ]
-    if raw is None or interval is None:
-        return others
-    low, high = interval
-    return [Share(name="This project", value=raw, low=low, high=high, ours=True), *others]
+    return ours + others

@@ -13,7 +13,6 @@ from annotate.agreement import (
     STATISTICS,
     agreement,
     cohen_kappa,
-    of_patterns,
     statistics,
     sums,
     wilson,
@@ -158,14 +157,48 @@ def test_wilson_equals_the_published_example():
     assert wilson(0, 0) is None
 
 
+def many_prompts(prompts: int, *, seed: int):
+    """Four pairs on each prompt, more alike than those of different prompts, in many patterns."""
+    rng = np.random.default_rng(seed)
+    easy = rng.beta(3, 1, size=prompts).repeat(4)
+    agree = rng.random(len(easy)) < easy
+    one = rng.integers(0, 3, size=len(easy))
+    two = np.where(agree, one, (one + 1) % 3)
+    return np.eye(3, dtype=int)[one] + np.eye(3, dtype=int)[two], np.arange(prompts).repeat(4)
+
+
+def widths(found):
+    return np.array([high - low for low, high in found.intervals.values()])
+
+
+def test_drawing_totals_as_normal_gives_the_intervals_of_drawing_prompts(monkeypatch):
+    rows, prompts = many_prompts(3000, seed=1)
+    quick = agreement(rows, prompts, resamples=4000)
+    monkeypatch.setattr("annotate.agreement.MANY", 10**9)
+    slow = agreement(rows, prompts, resamples=4000)
+    assert quick.values == slow.values
+    assert widths(quick) == pytest.approx(widths(slow), rel=0.06)
+    for key in STATISTICS:
+        assert quick.intervals[key] == pytest.approx(slow.intervals[key], abs=0.003)
+
+
+def test_a_part_of_the_prompts_gives_exact_values_and_nearly_the_same_intervals():
+    rows, prompts = many_prompts(8000, seed=2)
+    whole = agreement(rows, prompts)
+    part = prompts % 4 == 1
+    found = agreement(rows[part], prompts[part], totals=sums(rows).sum(axis=0), share=0.25)
+    assert (found.pairs, found.votes) == (whole.pairs, whole.votes)
+    assert found.values == pytest.approx(whole.values)
+    assert widths(found) == pytest.approx(widths(whole), rel=0.12)
+    for key in STATISTICS:
+        assert found.intervals[key] == pytest.approx(whole.intervals[key], abs=0.004)
+
+
 @given(count_rows, st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
-def test_counting_equal_prompts_together_gives_the_same_values_and_intervals(rows, seed):
-    clusters = sums(np.array(rows)[np.array(rows).sum(axis=1) >= 2])
-    patterns, frequency = np.unique(np.round(clusters, 9), axis=0, return_counts=True)
-    order = np.random.default_rng(seed).permutation(len(patterns))
-    whole = agreement(rows, resamples=20)
-    assert of_patterns(patterns[order], frequency[order], resamples=20) == whole
+def test_the_order_of_the_pairs_changes_neither_values_nor_intervals(rows, seed):
+    order = np.random.default_rng(seed).permutation(len(rows))
+    assert agreement(np.array(rows)[order], resamples=20) == agreement(rows, resamples=20)
 
 
 joint_answers = st.lists(

@@ -12,11 +12,21 @@ from hypothesis import strategies as st
 
 from annotate import queue
 from annotate.models import Assignment, Pair, Project
+from annotate.models.pair import FALLS
 from annotate.queue import firsts
 from tests.conftest import make_pair, person
 
-COLUMNS = ("first", "second", "first_by_id", "second_by_id", "firsts_simulated")
-EMPTY = ("", "", None, None, False)
+COLUMNS = (
+    "first",
+    "second",
+    "first_by_id",
+    "second_by_id",
+    "firsts_simulated",
+    "second_at",
+    "last_vote_at",
+    "fell",
+)
+EMPTY = ("", "", None, None, False, None, None, None)
 numbers = itertools.count()
 
 acts = st.tuples(
@@ -29,12 +39,17 @@ acts = st.tuples(
 
 def counted(pair: Pair) -> tuple[object, ...]:
     """The columns, from the votes that stand."""
-    votes = Assignment.objects.filter(pair=pair).standing().order_by("seq")[:2]
+    votes = list(Assignment.objects.filter(pair=pair).standing().order_by("seq"))
     found: list[object] = [*EMPTY]
-    for i, vote in enumerate(votes):
+    for i, vote in enumerate(votes[:2]):
         found[i] = "tie" if vote.choice == "both_bad" else vote.choice
         found[2 + i] = vote.annotator_id
         found[4] = found[4] or vote.simulated
+        found[6] = vote.voted_at
+    if len(votes) > 1:
+        found[5:7] = votes[1].voted_at, max(vote.voted_at for vote in votes)
+        answers = tuple(found[:2].count(c) for c in ("a", "tie", "b"))
+        found[7] = FALLS.index(answers)
     return tuple(found)
 
 
@@ -77,9 +92,11 @@ def test_taking_the_first_vote_back_moves_the_later_ones_up(project, make_pairs,
     (pair,) = make_pairs(1)
     for user, choice in ((ann, "a"), (ben, "both_bad"), (cleo, "b")):
         queue.vote(user, queue.next_pair(project, user).token, choice=choice)
-    assert stored(pair) == ("a", "tie", ann.pk, ben.pk, False)
+    assert stored(pair)[:5] == ("a", "tie", ann.pk, ben.pk, False)
     queue.undo(ann, project)
-    assert stored(pair) == ("tie", "b", ben.pk, cleo.pk, False)
+    assert stored(pair)[:5] == ("tie", "b", ben.pk, cleo.pk, False)
+    times = Assignment.objects.filter(pair=pair).values_list("voted_at", flat=True)
+    assert stored(pair)[5:] == (times.get(annotator=cleo), times.get(annotator=cleo), 4)
 
 
 def test_a_vote_counts_itself_in_the_one_update_of_its_pair(
@@ -101,10 +118,14 @@ def test_the_migration_fills_in_what_was_voted_before(project, make_pairs, ann, 
             queue.vote(user, lease.token, choice=choice, simulated=user == cleo)
     pairs += make_pairs(1)
     Assignment.objects.filter(pair=pairs[1], annotator=ann).update(surplus=True)
-    Pair.objects.update(**dict(zip(COLUMNS, EMPTY, strict=True)))
-    migration = importlib.import_module("annotate.migrations.0003_agreement")
-    with connection.cursor() as cursor:
-        cursor.execute(migration.BACKFILL)
-    assert stored(pairs[0]) == ("a", "tie", ann.pk, ben.pk, False)
-    assert stored(pairs[1]) == ("tie", "b", ben.pk, cleo.pk, True)
+    firsts.recount(pairs[1].pk)
+    times = [stored(pair)[5:7] for pair in pairs]
+    Pair.objects.update(**dict(zip(COLUMNS[:7], EMPTY, strict=False)))
+    for name in ("0003_agreement", "0005_quality_columns"):
+        migration = importlib.import_module(f"annotate.migrations.{name}")
+        with connection.cursor() as cursor:
+            cursor.execute(migration.BACKFILL)
+    assert stored(pairs[0]) == ("a", "tie", ann.pk, ben.pk, False, *times[0], 3)
+    assert stored(pairs[1]) == ("tie", "b", ben.pk, cleo.pk, True, *times[1], 4)
     assert stored(pairs[2]) == EMPTY
+    assert None not in times[0] + times[1]

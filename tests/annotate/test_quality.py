@@ -115,12 +115,11 @@ def counts(project, *, every=False, include_simulated=False):
     found = quality.measure(project, every=every, include_simulated=include_simulated).agreement
     if every:
         return found.pairs, found.votes
-    rows = quality.rows(quality.PATTERNS, project, "all", include_simulated)
+    (numbers,) = quality.rows(quality.TOTALS, project, "all", include_simulated)
     return [
-        answers
-        for prompts, *falls in rows
-        for answers, n in zip(quality.ANSWERS, falls, strict=True)
-        for _ in range(n * prompts)
+        list(answers)
+        for answers, n in zip(quality.FALLS * 2, numbers, strict=True)
+        for _ in range(n)
     ]
 
 
@@ -177,6 +176,33 @@ def test_the_random_stream_is_the_default_once_it_holds_200_pairs(project, many_
     Pair.objects.filter(key="many-0").update(stream="active")
     assert quality.measure(project).stream == "all"
     assert quality.measure(project, stream="random").stream == "random"
+
+
+def test_the_streams_are_measured_apart_and_together(project, many_pairs, ann, ben):
+    many_pairs(30, per_prompt=3)
+    Pair.objects.filter(key__in=[f"many-{i}" for i in range(10)]).update(stream="active")
+    bulk_votes(project, ann, seq=1, choose=lambda _: "a")
+    bulk_votes(project, ben, seq=2, choose=lambda i: "a" if i >= 5 else "b")
+    found = quality.by_stream(project)
+    assert [(name, one.pairs, one.values["raw"]) for name, one in found.items()] == [
+        ("random", 20, 1.0),
+        ("active", 10, 0.5),
+        ("all", 30, pytest.approx(25 / 30)),
+    ]
+
+
+def test_a_large_project_gets_its_intervals_from_a_part_of_its_prompts(
+    project, many_pairs, ann, ben, monkeypatch
+):
+    many_pairs(400)
+    bulk_votes(project, ann, seq=1, choose=lambda i: "ab"[i % 2])
+    bulk_votes(project, ben, seq=2, choose=lambda i: "ab"[i % 2] if i % 3 else "tie")
+    whole = quality.by_stream(project)["all"]
+    monkeypatch.setattr(quality, "SAMPLE", 150)
+    part = quality.by_stream(project)["all"]
+    assert part.values == pytest.approx(whole.values)
+    assert part.intervals != whole.intervals
+    assert part.intervals["raw"] == pytest.approx(whole.intervals["raw"], abs=0.025)
 
 
 def test_another_projects_votes_do_not_count(project, make_pairs, ann, ben):

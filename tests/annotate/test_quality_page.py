@@ -11,6 +11,7 @@ from annotate.interval_plot import Share, plot
 from annotate.models import Pair
 
 URL = "/projects/desk/quality/"
+NO_PAIRS = "no pair has votes of two people"
 
 
 def vote(project, user, choice, **how):
@@ -29,8 +30,8 @@ def judged(project, make_pairs, ann, ben):
 def test_it_shows_agreement_with_its_interval_and_where_it_comes_from(client_for, judged, olga):
     page = client_for(olga).get(URL).content.decode()
     assert "both gave the same answer on 75.0% of the pairs" in page
-    assert re.search(r"75\.0 %</td>\s*<td class=\"number\">\d+\.\d % to \d+\.\d %", page)
-    assert "The first two votes of 4 pairs (8 votes)" in page
+    assert re.search(r"<b>75\.0 %</b><br>\s*<span class=\"muted\">\d+\.\d to \d+\.\d %", page)
+    assert "about all pairs, because the random stream has fewer than 200 yet" in page
     assert "InstructGPT, training labelers" in page and "Ouyang" in page
     assert "ask for at least 200" in page
     assert "poor" not in page.lower()
@@ -50,12 +51,25 @@ def test_it_names_annotators_by_pseudonym_and_lists_divided_pairs(client_for, ju
     assert "1 A · 0 tie · 1 B" in page
 
 
-def test_the_stream_can_be_switched_and_a_wrong_one_is_refused(client_for, judged, olga):
+def test_the_streams_stand_side_by_side_with_their_pairs(client_for, judged, olga):
     Pair.objects.filter(key="pair-0").update(stream="active")
+    page = client_for(olga).get(URL).text
+    heads = re.findall(
+        r"<th scope=\"col\" class=\"number\">(.*?)<br><span class=\"plain\">(.*?)<", page
+    )
+    assert heads == [
+        ("Random stream", "3 pairs"),
+        ("Chosen to teach", "1 pair"),
+        ("All pairs", "4 pairs"),
+    ]
+
+
+def test_the_sections_below_can_be_about_one_stream(client_for, judged, olga):
+    Pair.objects.filter(key="pair-0").update(stream="active", policy="chosen-policy")
     client = client_for(olga)
-    assert "3 pairs (6 votes) of the random stream" in client.get(URL + "?stream=random").text
-    assert "4 pairs (8 votes)" in client.get(URL + "?stream=all").text
-    assert client.get(URL + "?stream=active").status_code == 400
+    assert "chosen-policy" not in client.get(URL + "?stream=random").text
+    assert "chosen-policy" in client.get(URL + "?stream=active").text
+    assert client.get(URL + "?stream=check").status_code == 400
 
 
 def test_simulated_votes_can_be_shown_only_where_they_train(
@@ -66,12 +80,12 @@ def test_simulated_votes_can_be_shown_only_where_they_train(
     vote(project, ben, "a", simulated=True)
     client = client_for(olga)
     page = client.get(URL + "?simulated=1").text
-    assert "With simulated" not in page and "first two votes of 0 pairs" in page
+    assert "With simulated" not in page and NO_PAIRS in page
     project.train_on_simulated = True
     project.save()
-    assert "first two votes of 0 pairs" in client.get(URL).text
+    assert NO_PAIRS in client.get(URL).text
     page = client.get(URL + "?simulated=1").text
-    assert "first two votes of 1 pair (2 votes)" in page
+    assert NO_PAIRS not in page and "on 100.0% of the pairs" in page
     assert '<span class="chip">simulated</span>' in page
 
 
