@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0005_qualification_attempt'),
+        ('annotate', '0004_dataset_decisions'),
     ]
 
     operations = [
