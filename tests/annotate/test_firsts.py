@@ -121,7 +121,7 @@ def test_the_migration_fills_in_what_was_voted_before(project, make_pairs, ann, 
     firsts.recount(pairs[1].pk)
     times = [stored(pair)[5:7] for pair in pairs]
     Pair.objects.update(**dict(zip(COLUMNS[:7], EMPTY, strict=False)))
-    for name in ("0003_agreement", "0005_quality_columns"):
+    for name in ("0003_agreement", "0007_quality_columns"):
         migration = importlib.import_module(f"annotate.migrations.{name}")
         with connection.cursor() as cursor:
             cursor.execute(migration.BACKFILL)

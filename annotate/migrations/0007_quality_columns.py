@@ -28,7 +28,7 @@ def without_limit(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0004_dataset_decisions'),
+        ('annotate', '0006_qualification_attempt'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
