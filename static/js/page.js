@@ -32,5 +32,6 @@ document.addEventListener("click", closeMenus);
 document.addEventListener("keydown", closeMenus);
 // How replies are shown is chosen for one visit.
 document.addEventListener("submit", (event) => {
-  if (event.target.matches("[data-signs-out]")) sessionStorage.removeItem("pairloop.view");
+  if (!event.target.matches("[data-signs-out]")) return;
+  for (const key of ["pairloop.view", "pairloop.whole"]) sessionStorage.removeItem(key);
 });

@@ -1,6 +1,11 @@
-// How replies are shown: formatted, as their source, or with what differs marked. Both forms are
-// in the page, so a key shows the other at once; what was chosen stays for the pairs to come.
+// How replies are shown: formatted, as their source, or with what differs marked; long ones in
+// part or whole. All of it is in the page, so a key shows the other at once; what was chosen stays
+// for the pairs to come.
 const KEY = "pairloop.view";
+const WHOLE = "pairloop.whole";
+// A reply is folded to LINES only where that hides more than a few: label.css says the same.
+const LINES = 60;
+const FEW = 8;
 const VIEWS = ["raw", "diff"];
 
 function chosen() {
@@ -16,6 +21,59 @@ function show(view) {
   for (const button of document.querySelectorAll("[data-view-switch]")) {
     button.setAttribute("aria-pressed", String(button.dataset.viewSwitch === view));
   }
+  fold();
+}
+
+function long(reply) {
+  const text = reply.querySelector("[data-view]:not([hidden])");
+  return text.scrollHeight > (LINES + FEW) * parseFloat(getComputedStyle(text).lineHeight);
+}
+
+// Both sides together, or one would seem the shorter. First all is measured, then all is changed.
+function fold() {
+  const whole = sessionStorage.getItem(WHOLE) !== null;
+  const replies = [...document.querySelectorAll(".reply")].filter((each) => each.querySelector("[data-more]"));
+  const lengths = replies.map(long);
+  replies.forEach((reply, number) => {
+    reply.toggleAttribute("data-folded", lengths[number] && !whole);
+    const more = reply.querySelector("[data-more]");
+    more.hidden = !lengths[number];
+    more.querySelector("span").textContent = whole ? "Show less" : "Show all";
+  });
+}
+
+function unfold() {
+  sessionStorage.setItem(WHOLE, "");
+  fold();
+}
+
+function foldOrUnfold(event) {
+  if (!event.target.closest?.("[data-fold-switch]")) return;
+  if (sessionStorage.getItem(WHOLE) === null) {
+    unfold();
+    return;
+  }
+  sessionStorage.removeItem(WHOLE);
+  fold();
+}
+
+// The focus or a search in the page went to a place that is folded away.
+function revealed(event) {
+  if (!event.target.closest?.("[data-folded]") || !event.target.matches("[data-view]")) return;
+  event.target.scrollTop = 0;
+  unfold();
+}
+
+// The letters of the replies stay in sight below the prompt, which does so too.
+const below = new ResizeObserver(([prompt]) => {
+  const height = prompt.target.offsetHeight;
+  document.documentElement.style.setProperty("--prompt-height", `${height}px`);
+});
+
+function watchPrompt() {
+  below.disconnect();
+  const prompt = document.querySelector(".prompt");
+  if (prompt) below.observe(prompt);
 }
 
 function choose(event) {
@@ -29,6 +87,7 @@ function choose(event) {
 
 function arrived() {
   show(chosen());
+  watchPrompt();
 }
 
 export function listen() {
@@ -37,6 +96,9 @@ export function listen() {
   if (view !== null) sessionStorage.setItem(KEY, view);
   arrived();
   document.addEventListener("click", choose);
+  document.addEventListener("click", foldOrUnfold);
+  document.addEventListener("scroll", revealed, { capture: true });
+  window.addEventListener("resize", fold);
   // As soon as a pair is in the page, so that it is not first seen in another form.
   document.addEventListener("htmx:afterSwap", arrived);
   document.addEventListener("htmx:afterSettle", arrived);

@@ -144,3 +144,80 @@ def test_arrow_keys_scroll_a_focused_formula_instead_of_voting(
     expect(page.locator("#state")).to_have_text("")
     expect(wide).to_be_visible()
     page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+LONG = "\n\n".join(f"Paragraph {number}" for number in range(90)) + "\n\n[x](https://a.example)"
+
+
+@pytest.fixture
+def long(make_pairs: MakePairs) -> list[Pair]:
+    """Two pairs of long replies."""
+    pairs = make_pairs(2)
+    for pair in pairs:
+        write(pair, LONG, LONG)
+    return pairs
+
+
+def test_long_replies_are_folded_together_until_a_key_shows_all(
+    browse: Browse, ann: User, long: list[Pair]
+) -> None:
+    page = browse(ann)
+    page.goto(LABEL)
+    switch = page.get_by_role("button", name="Show all")
+    expect(switch).to_have_count(2)
+    folded = page.locator(".replies").bounding_box()
+    bar = page.locator("#bar").bounding_box()
+    press(page, "e")
+    expect(page.locator("[data-folded]")).to_have_count(0)
+    whole = page.locator(".replies").bounding_box()
+    assert folded and whole and whole["height"] > folded["height"] + 500
+    assert page.locator("#bar").bounding_box() == bar
+    vote(page, "1")
+    expect(page.get_by_role("button", name="Show less")).to_have_count(2)
+    press(page, "e")
+    expect(page.locator("[data-folded]")).to_have_count(2)
+
+
+def test_what_is_folded_away_comes_out_when_the_focus_goes_there(
+    browse: Browse, ann: User, long: list[Pair]
+) -> None:
+    page = browse(ann)
+    page.goto(LABEL)
+    expect(page.locator("[data-folded]")).to_have_count(2)
+    page.locator(".reply .prose a").first.focus()
+    expect(page.locator("[data-folded]")).to_have_count(0)
+
+
+def test_short_replies_are_not_folded(browse: Browse, ann: User, near: list[Pair]) -> None:
+    page = browse(ann)
+    page.goto(LABEL)
+    expect(page.locator(".reply").first).to_be_visible()
+    press(page, "e")
+    expect(page.get_by_role("button", name="Show all")).to_have_count(0)
+    expect(page.locator("[data-folded]")).to_have_count(0)
+
+
+def test_without_scripts_long_replies_are_whole(
+    browse: Browse, ann: User, long: list[Pair]
+) -> None:
+    page = browse(ann, java_script_enabled=False)
+    page.goto(LABEL)
+    expect(page.get_by_role("button", name="Show all")).to_have_count(0)
+    box = page.locator(".reply .prose").first.bounding_box()
+    assert box and box["height"] > 3000
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_letters_stay_in_sight_over_long_replies(
+    browse: Browse, ann: User, long: list[Pair], width: int
+) -> None:
+    page = browse(ann, viewport={"width": width, "height": 800})
+    page.goto(LABEL)
+    letters = page.locator(".letter")
+    page.locator(".reply").last.get_by_text("Paragraph 30", exact=True).scroll_into_view_if_needed()
+    expect(letters.last).to_be_in_viewport(ratio=1)
+    prompt = page.locator(".prompt").bounding_box()
+    letter = letters.last.bounding_box()
+    assert prompt and letter and letter["y"] >= prompt["y"] + prompt["height"]
+    if width > 900:
+        expect(letters.first).to_be_in_viewport(ratio=1)
