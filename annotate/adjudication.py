@@ -137,10 +137,7 @@ def decide(
         if problem := undecidable(pair):
             raise Undecidable(problem)
         category = category or suggested(pair, choice)
-        # What an earlier decision settled is settled by the one that replaces it.
-        before = Adjudication.objects.filter(pair=pair).values("decided_at")
-        settles = pair.flags.filter(Q(settled_at=None) | Q(settled_at__in=before))
-        flagged = list(settles.values_list("pk", flat=True))
+        flagged = _settles(pair)
         decision, _ = Adjudication.objects.update_or_create(
             pair=pair,
             defaults={
@@ -160,6 +157,13 @@ def decide(
         labels.decide(pair, choice, strength)
         pair.flags.filter(pk__in=flagged).update(settled_at=decision.decided_at)
     return decision
+
+
+def _settles(pair: Pair) -> list[int]:
+    """Flags that a decision settles now: the open ones and those of the decision it replaces."""
+    before = Adjudication.objects.filter(pair=pair).values("decided_at")
+    flagged = pair.flags.filter(Q(settled_at=None) | Q(settled_at__in=before))
+    return list(flagged.values_list("pk", flat=True))
 
 
 def undecidable(pair: Pair) -> str:

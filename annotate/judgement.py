@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from annotate.models import Flag
+from annotate.models.assignment import Choice
 from annotate.models.project import Project
 
 Scale = Project.Scale
@@ -103,6 +104,16 @@ def said(scale: str, side: str, strength: int) -> str:
             ):
                 return point.caption
     raise ValueError(f"{side!r} is no vote")
+
+
+_HOW = {0: "negligibly", 1: "slightly", 2: "clearly", 3: "much"}
+
+
+def stated(choice: str, strength: int) -> str:
+    """A vote in words, about the completions and not about the sides of anybody's screen."""
+    if choice in ("a", "b"):
+        return f"{choice.upper()} is {_HOW[strength]} better"
+    return str(Choice(choice).label)
 
 
 class SkipReason(NamedTuple):

@@ -7,13 +7,13 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, Value
-from django.db.models.functions import Coalesce, NullIf
+from django.db.models import Count, Exists, OuterRef, Q
 
 from annotate import datasets
 from annotate.exchange.batches import batched
 from annotate.labels import ADJUDICATED, CLASS
 from annotate.models import Assignment, DatasetVersion, Membership, Pair, Project
+from annotate.search import wrote
 
 TEACHING = (Pair.Kind.NORMAL, Pair.Kind.OVERLAP)
 """Kinds whose votes may enter training. Evaluation pairs measure policies, gold and retest
@@ -188,11 +188,6 @@ def votes_on(
     return {key: (total / n, n) for key, (total, n) in sums.items()}
 
 
-def _wrote(side: str) -> Coalesce:
-    """Name of the policy that wrote a side of the pair; imported pairs know it by completion."""
-    return Coalesce(NullIf(f"pair__policy_{side}", Value("")), f"pair__completion_{side}__policy")
-
-
 def evaluation_results(project: Project, *, policy: str) -> dict[str, int]:
     """wins, losses and ties of a policy on decided evaluation pairs against other policies.
 
@@ -201,7 +196,9 @@ def evaluation_results(project: Project, *, policy: str) -> dict[str, int]:
     results = {"wins": 0, "losses": 0, "ties": 0}
     decided = Q(pair__state=Pair.State.RESOLVED) | Q(pair__state=Pair.State.ADJUDICATE)
     a, b = Q(wrote_a=policy), Q(wrote_b=policy)
-    votes = _training_votes(project).annotate(wrote_a=_wrote("a"), wrote_b=_wrote("b"))
+    votes = _training_votes(project).annotate(
+        wrote_a=wrote("a", "pair__"), wrote_b=wrote("b", "pair__")
+    )
     votes = votes.filter(decided, (a & ~b) | (b & ~a))
     rows = votes.filter(pair__kind=Pair.Kind.EVALUATION).values_list("pair_id", "choice", "wrote_a")
     by_pair = groupby(rows.order_by("pair_id", "seq"), key=itemgetter(0))

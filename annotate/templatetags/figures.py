@@ -29,3 +29,9 @@ def decimal(value: float | None) -> str:
 def interval(bounds: tuple[float, float] | None) -> str:
     """A 95 % interval of a share; nothing where there is none."""
     return "" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+
+
+@register.filter
+def seconds(ms: int | None) -> str:
+    """1500 -> 1.5 s; a dash where nothing was measured."""
+    return "–" if ms is None else f"{ms / 1000:.1f} s"

@@ -11,16 +11,16 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate import adjudication
+from annotate import adjudication, judgement
 from annotate.adjudication import ANSWERS
 from annotate.forms import DecisionForm
 from annotate.models import Adjudication, Assignment, Pair, Project
 from annotate.permissions import project_or_404
 from annotate.views.label import ROLES
+from annotate.views.numbers import number_in
 
 MOST = 500
 """Of the queue, so many are looked through for the place of a pair."""
-HOW = {0: "negligibly", 1: "slightly", 2: "clearly", 3: "much"}
 
 
 @require_safe
@@ -86,9 +86,9 @@ def settle(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
 
 def _chosen(request: HttpRequest, project: Project, waiting: list[int]) -> Pair | None:
     pairs = _pairs(project)
-    if named := _number(request, "pair"):
+    if named := number_in(request, "pair"):
         return get_object_or_404(pairs, pk=named)
-    after = _number(request, "after")
+    after = number_in(request, "after")
     start = waiting.index(after) + 1 if after in waiting else 0
     return pairs.filter(pk=waiting[start % len(waiting)]).first() if waiting else None
 
@@ -96,12 +96,6 @@ def _chosen(request: HttpRequest, project: Project, waiting: list[int]) -> Pair 
 def _pairs(project: Project) -> QuerySet[Pair]:
     texts = ("prompt", "completion_a", "completion_b")
     return project.pairs.select_related(*texts, "label", "adjudication__reviewer")
-
-
-def _number(request: HttpRequest, name: str) -> int | None:
-    value = request.GET.get(name, "")
-    # Ids beyond 64 bits are an error to the database, not an unknown pair.
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else None
 
 
 def _counts(waiting: list[tuple[int, str]]) -> dict[str, int]:
@@ -113,7 +107,7 @@ def _counts(waiting: list[tuple[int, str]]) -> dict[str, int]:
 
 def _last(request: HttpRequest, project: Project) -> Adjudication | None:
     """The decision just made, which can still be taken back."""
-    named = _number(request, "last")
+    named = number_in(request, "last")
     return Adjudication.objects.filter(pair__project=project, pair=named).first() if named else None
 
 
@@ -140,13 +134,10 @@ def _shown(pair: Pair, why: str) -> dict[str, Any]:
 def _votes(pair: Pair) -> list[dict[str, Any]]:
     """The pair's votes in the order they were cast, without names."""
     cast = pair.assignments.filter(state=Assignment.State.VOTED).order_by("seq")
-    return [{"vote": vote, "says": _says(vote), **_taken(vote)} for vote in cast]
-
-
-def _says(vote: Assignment) -> str:
-    if vote.choice in ("a", "b"):
-        return f"{vote.choice.upper()} is {HOW.get(vote.strength, '')} better"
-    return vote.get_choice_display()
+    return [
+        {"vote": vote, "says": judgement.stated(vote.choice, vote.strength), **_taken(vote)}
+        for vote in cast
+    ]
 
 
 def _taken(vote: Assignment) -> dict[str, Any]:

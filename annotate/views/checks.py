@@ -13,7 +13,6 @@ from annotate import search
 from annotate.forms import GoldForm
 from annotate.models import Gold, Pair, Project
 from annotate.permissions import project_or_404
-from annotate.views.data import MAX_QUERY
 
 PAGE = 20
 OFFERED = 10
@@ -62,8 +61,8 @@ def _pair(project: Project, request: HttpRequest) -> Pair | None:
 def _context(
     request: HttpRequest, project: Project, pair: Pair | None, form: GoldForm
 ) -> dict[str, object]:
-    text = request.GET.get("q", "").replace("\x00", "").strip()[:MAX_QUERY]
-    found = search.pairs(project, text=text) if text else gold.candidates(project)
+    text = search.words(request.GET.get("q", ""))
+    found = search.pairs(project, {"q": text}) if text else gold.candidates(project)
     kept = gold.gold_pairs(project)
     return {
         "project": project,

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.core.paginator import Paginator
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate import datasets, search
-from annotate.importing import Report, Unreadable, import_rows
+from annotate import datasets, judgement, search
+from annotate.exporting.lines import pseudonyms
+from annotate.importing import Unreadable, import_rows
 from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size
-from annotate.models import Pair, Project
+from annotate.models import Assignment, Project, Prompt
 from annotate.models.people import Role
 from annotate.permissions import project_or_404
+from annotate.search import Search
+from annotate.views.numbers import number_in
 
-PAGE = 50
-MAX_QUERY = 200
+VERSIONS = 50
+LISTS = {"pairs": search.pairs, "prompts": search.prompts, "votes": search.votes}
+"""The lists of the data page by the name in its address."""
 
 
 @require_safe
 def data(request: HttpRequest, slug: str) -> HttpResponse:
+    """One of the lists; htmx gets the list alone, with an address that leaves empty fields out."""
     project = project_or_404(request, slug, "reviewer")
-    if request.GET.get("state", "") not in ("", *Pair.State.values):
-        return HttpResponseBadRequest("There is no such state.")
-    return _data_page(request, project)
+    form, chosen = Search(request.GET), request.GET.get("in") or "pairs"
+    if not form.is_valid() or chosen not in LISTS:
+        problem = form.errors.as_text() or "in must be pairs, prompts or votes."
+        return HttpResponseBadRequest(problem, content_type="text/plain; charset=utf-8")
+    # Going back to an address that htmx left asks for the whole page.
+    if "HX-Request" not in request.headers or "HX-History-Restore-Request" in request.headers:
+        return _data_page(request, project, form, chosen)
+    context = _found(request, project, form, chosen)
+    response = render(request, "annotate/data.html#found", context)
+    response["HX-Push-Url"] = f"?{context['address']}"
+    return response
 
 
 @require_POST
@@ -57,33 +75,77 @@ def export(request: HttpRequest, slug: str) -> HttpResponse:
         version = datasets.freeze(project, by=request.user)
         messages.success(request, f"Version {version.number} holds the votes that stand now.")
         return redirect("export", slug)
-    page = Paginator(project.dataset_versions.all(), PAGE).get_page(request.GET.get("page"))
+    page = Paginator(project.dataset_versions.all(), VERSIONS).get_page(request.GET.get("page"))
     return render(
         request, "annotate/export.html", {"project": project, "tab": "export", "page": page}
     )
 
 
+def _found(request: HttpRequest, project: Project, form: Search, chosen: str) -> dict[str, Any]:
+    wanted = form.cleaned_data
+    before, after = (number_in(request, name) for name in ("before", "after"))
+    with search.from_the_newest():
+        found = search.page(LISTS[chosen](project, wanted), before=before, after=after)
+    return {
+        "project": project,
+        "form": form,
+        "wanted": wanted,
+        "filters": sum(bool(value) for name, value in wanted.items() if name != "q"),
+        "chosen": chosen,
+        "tabs": {name: search.address(wanted, **{"in": name}) for name in LISTS},
+        "address": search.address(wanted, **{"in": chosen}),
+        "found": found,
+        "entries": ENTRIES[chosen](project, found.rows),
+    }
+
+
+def _prompt_entries(project: Project, rows: list[Prompt]) -> list[dict[str, Any]]:
+    pairs = project.pairs.filter(prompt__in=rows).order_by().values_list("prompt")
+    counts = dict(pairs.annotate(n=Count("pk")))
+    return [{"prompt": prompt, "pairs": counts.get(prompt.pk, 0)} for prompt in rows]
+
+
+def _vote_entries(project: Project, rows: list[Assignment]) -> list[dict[str, Any]]:
+    name = pseudonyms(project)
+    people: dict[int, str] = {}
+    if project.role == Role.ADMIN:
+        people = dict(User.objects.filter(assignments__in=rows).values_list("pk", "username"))
+    return [
+        {
+            "vote": vote,
+            "says": judgement.stated(vote.choice, vote.strength),
+            "who": name(vote.annotator_id),
+            "username": people.get(vote.annotator_id, ""),
+        }
+        for vote in rows
+    ]
+
+
+ENTRIES: dict[str, Callable[..., list[Any]]] = {
+    "pairs": lambda project, rows: rows,
+    "prompts": _prompt_entries,
+    "votes": _vote_entries,
+}
+
+
 def _data_page(
     request: HttpRequest,
     project: Project,
+    form: Search | None = None,
+    chosen: str = "pairs",
     *,
-    report: Report | None = None,
-    problem: str = "",
     status: int = 200,
+    **said: object,
 ) -> HttpResponse:
-    # PostgreSQL refuses NUL in a parameter; nothing stored holds one.
-    text = request.GET.get("q", "").replace("\x00", "").strip()[:MAX_QUERY]
-    state = request.GET.get("state", "")
-    found = Paginator(search.pairs(project, text=text, state=state), PAGE)
-    context = {
-        "project": project,
+    """The page; `said` is what came of an import."""
+    if form is None:
+        form = Search({})
+        form.is_valid()
+    admin = project.role == Role.ADMIN
+    context = _found(request, project, form, chosen) | {
         "tab": "data",
-        "text": text,
-        "state": state,
-        "states": Pair.State.choices,
-        "page": found.get_page(request.GET.get("page")),
-        "may_import": project.role == Role.ADMIN,
-        "report": report,
-        "problem": problem,
+        "may_import": admin,
+        "offered": search.offered(project, named=admin),
+        **said,
     }
     return render(request, "annotate/data.html", context, status=status)

@@ -1,4 +1,4 @@
-"""One pair: its texts, who wrote them, its label and its history."""
+"""One pair: its texts, who wrote them, why it was asked, its label and its history."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from annotate.permissions import project_or_404
 def pair(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     texts = ("prompt", "completion_a", "completion_b", "project")
-    pairs = project.pairs.select_related(*texts, "label", "adjudication__reviewer")
+    pairs = project.pairs.select_related(*texts, "label", "gold", "adjudication__reviewer")
     found = get_object_or_404(pairs, pk=pair_id)
     context = {
         "project": project,
         "tab": "data",
         "pair": found,
-        "sides": {"A": found.completion_a, "B": found.completion_b},
+        "authors": history.authors(found),
+        "round": history.round_of(found.source),
+        "probability": history.probability_of_a(found),
         "events": history.events(found),
     }
     return render(request, "annotate/pair.html", context)

@@ -19,7 +19,6 @@ from annotate.models import Assignment, Project, Rewrite
 from annotate.permissions import project_or_404
 
 PAGE = 10
-MAX_QUERY = 200
 LETTERS = {"left": "A", "right": "B", "tie": "About the same"}
 State = Assignment.State
 
@@ -39,8 +38,7 @@ class Entry(NamedTuple):
 @require_safe
 def my_votes(request: HttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug)
-    # PostgreSQL refuses NUL in a parameter; nothing stored holds one.
-    text = request.GET.get("q", "").replace("\x00", "").strip()[:MAX_QUERY]
+    text = search.words(request.GET.get("q", ""))
     found = Paginator(search.acts(project, request.user, text=text), PAGE)
     page = found.get_page(request.GET.get("page"))
     context = {
@@ -164,6 +162,6 @@ def _back(request: HttpRequest, project: Project, token: UUID) -> str:
     kept = QueryDict(mutable=True)
     for name in ("q", "page"):
         if request.POST.get(name):
-            kept[name] = request.POST[name][:MAX_QUERY]
+            kept[name] = search.words(request.POST[name])
     query = f"?{kept.urlencode()}" if kept else ""
     return f"{reverse('my-votes', args=[project.slug])}{query}#vote-{token}"
