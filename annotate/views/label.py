@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
@@ -24,6 +24,31 @@ from annotate.progress import Progress, progress
 from annotate.views.remarks import offered
 
 ROLES = {"system": "Instructions", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+
+
+class Key(NamedTuple):
+    """A line in the list of keys."""
+
+    first: str
+    caption: str
+    more: str = ""
+    arrow: str = ""
+
+
+# Besides those of the scale.
+KEYS = [
+    Key("s", "Skip", "you will not see this pair again"),
+    Key("u", "Undo", "takes the last vote or skip back"),
+    Key("n", "Comment", "on the vote just cast; the letters beside the reasons choose them"),
+    Key("f", "Warn", "of unsafe, private or broken content"),
+    Key("r", "Raw", "both replies as they were written"),
+    Key("d", "Diff", "what differs between A and B"),
+    Key("e", "Show all", "of two long replies, or their beginnings"),
+    Key("h", "My votes"),
+    Key("g", "Guidelines"),
+    Key("?", "Keys", "this list"),
+]
+ARROWS = {"ArrowLeft": "←", "ArrowDown": "↓", "ArrowRight": "→"}
 
 
 @dataclass(frozen=True)
@@ -161,6 +186,7 @@ def _screen(
         "view": chosen_view(request),
         "points": judgement.points(project.scale),
         "both_bad": judgement.both_bad(project.scale),
+        "keys": _keys(project.scale),
     } | offered(project.reason_chips)
     if assignment is not None:
         context |= texts(assignment)
@@ -174,6 +200,16 @@ def _screen(
         context["effect"] = effect(project, request.user)
     template = "annotate/label.html" + ("#screen" if request.htmx else "")
     return render(request, template, context, status=status)
+
+
+def _keys(scale: str) -> list[Key]:
+    votes = [
+        Key(
+            point.key, point.caption, arrow=ARROWS.get(point.keys.removeprefix(f"{point.key} "), "")
+        )
+        for point in judgement.all_points(scale).values()
+    ]
+    return votes + KEYS
 
 
 def texts(assignment: Assignment) -> dict[str, Any]:

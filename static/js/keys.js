@@ -1,4 +1,7 @@
-// Keys press the buttons that carry them in data-key, so mouse, keys and screen readers are one path.
+// Keys press the buttons that carry them, so mouse, keys and screen readers are one path: data-key
+// is an action's own key, which a person may change, data-letter one that counts in its place only.
+import * as keymap from "./keymap.js";
+
 const QUIET_MS = 150;
 const TYPING = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]";
 const SWITCH = "pairloop.keys";
@@ -13,7 +16,7 @@ export function sinceChange() {
   return performance.now() - changedAt;
 }
 
-function nameOf(event) {
+export function nameOf(event) {
   // AZERTY types digits with shift: there the place of the key counts, not its sign.
   const digit = /^Digit([1-9])$/.exec(event.code);
   if (digit && !event.shiftKey) return digit[1];
@@ -43,12 +46,14 @@ function reachable(button, open) {
 
 function press(event) {
   const open = document.querySelector("dialog[open], :popover-open");
-  const name = nameOf(event);
   if (ignored(event) || scrolls(event)) return;
-  const selector = `[data-key~="${CSS.escape(name)}"]`;
-  const button = [...document.querySelectorAll(selector)].find((each) => reachable(each, open));
+  const name = nameOf(event);
+  const meant = keymap.meant(name);
+  const carrying = (attribute, value) =>
+    [...document.querySelectorAll(`[${attribute}~="${CSS.escape(value)}"]`)].find((each) => reachable(each, open));
+  const button = carrying("data-key", meant) ?? carrying("data-letter", name);
   if (!button) return;
-  if (!enabled() && name !== "?") return;
+  if (!enabled() && meant !== "?") return;
   event.preventDefault();
   button.click();
 }
@@ -57,7 +62,21 @@ function enabled() {
   return localStorage.getItem(SWITCH) !== "off";
 }
 
+// The keys as this person has them. A letter that presses something else is not printed.
+export function print() {
+  for (const kbd of document.querySelectorAll("[data-key] > kbd, kbd[data-prints]")) {
+    kbd.textContent = keymap.chosen(kbd.dataset.prints ?? kbd.parentElement.dataset.key.split(" ")[0]);
+  }
+  for (const kbd of document.querySelectorAll("#toast [data-letter] > kbd")) {
+    kbd.hidden = keymap.meant(kbd.parentElement.dataset.letter) !== kbd.parentElement.dataset.letter;
+  }
+}
+
 export function listen() {
+  print();
+  document.addEventListener("htmx:afterSwap", print);
+  document.addEventListener("pairloop:arrived", print);
+  keymap.listen(print);
   document.addEventListener("keydown", press);
   const box = document.querySelector("[data-use-keys]");
   box.checked = enabled();
