@@ -1,6 +1,7 @@
 """What each annotator did, and how sure it is: figures for reviewers, never for annotators.
 
-Everything is counted in a handful of statements over the whole project, whatever its size.
+Everything is counted in a handful of statements over the whole project. That takes seconds where
+there are many votes: there the minute tick counts, and pages show what it kept (annotate.tally).
 Agreement counts the first two votes of each pair, like annotate.quality. Gold pairs and retests
 count as work, and only there.
 """
@@ -43,13 +44,15 @@ MEDIANS = f"""
             AND {_OURS}
     ) ordered WHERE 2 * place BETWEEN n AND n + 2 GROUP BY annotator_id
 """
+# From the few gold pairs and retests to their votes: SQLite keeps the order of a CROSS JOIN, and
+# would otherwise read every vote of the project.
 GOLD = f"""
     SELECT a.annotator_id, COUNT(*),
         SUM(CASE WHEN {_CLASS.format("a.choice")} = {_CLASS.format("g.expected")}
             THEN 1 ELSE 0 END)
-    FROM annotate_gold g JOIN annotate_pair p ON p.id = g.pair_id
-        JOIN annotate_assignment a ON a.pair_id = p.id
-    WHERE p.project_id = %(project)s AND g.active AND NOT g.qualification
+    FROM annotate_gold g CROSS JOIN annotate_pair p CROSS JOIN annotate_assignment a
+    WHERE p.id = g.pair_id AND a.pair_id = p.id
+        AND p.project_id = %(project)s AND g.active AND NOT g.qualification
         AND a.state = 'voted' AND {_OURS}
     GROUP BY a.annotator_id
 """
@@ -57,10 +60,10 @@ RETESTS = f"""
     SELECT a.annotator_id, COUNT(*),
         SUM(CASE WHEN {_CLASS.format("a.choice")} = {_CLASS.format("o.choice")}
             THEN 1 ELSE 0 END)
-    FROM annotate_pair p JOIN annotate_assignment a ON a.pair_id = p.id
-        JOIN annotate_assignment o
-            ON o.pair_id = p.retest_of_id AND o.annotator_id = a.annotator_id
-    WHERE p.project_id = %(project)s AND p.kind = 'retest'
+    FROM annotate_pair p CROSS JOIN annotate_assignment a CROSS JOIN annotate_assignment o
+    WHERE p.retest_of_id > 0 AND a.pair_id = p.id
+        AND o.pair_id = p.retest_of_id AND o.annotator_id = a.annotator_id
+        AND p.project_id = %(project)s AND p.kind = 'retest'
         AND a.state = 'voted' AND o.state = 'voted' AND {_OURS}
     GROUP BY a.annotator_id
 """
@@ -104,13 +107,10 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One person's figures."""
+class Figures:
+    """What is counted of one person."""
 
     annotator_id: int
-    member: Membership | None
-    """None for a superuser who votes without a place in the project."""
-    pseudonym: str
     simulated: bool
     votes: int
     last_vote: datetime | None
@@ -135,7 +135,31 @@ class Row:
         return None if self.median_ms is None else self.median_ms / 1000
 
 
+@dataclass(frozen=True, kw_only=True)
+class Row(Figures):
+    """One person's figures, and who they are."""
+
+    member: Membership | None
+    """None for a superuser who votes without a place in the project."""
+    pseudonym: str
+
+
 def rows(project: Project, *, include_simulated: bool = False) -> list[Row]:
+    """Everybody who voted or skipped, busiest first, counted now."""
+    return named(project, count(project, include_simulated=include_simulated))
+
+
+def named(project: Project, counted: list[Figures]) -> list[Row]:
+    """The figures with who they are of, as that stands now."""
+    members = {m.user_id: m for m in project.memberships.select_related("user", "project")}
+    name = pseudonyms(project)
+    return [
+        Row(**vars(one), member=members.get(one.annotator_id), pseudonym=name(one.annotator_id))
+        for one in counted
+    ]
+
+
+def count(project: Project, *, include_simulated: bool = False) -> list[Figures]:
     """Everybody who voted or skipped, busiest first."""
     met = meetings(project, include_simulated=include_simulated)
     doubted = doubts(met)
@@ -145,23 +169,19 @@ def rows(project: Project, *, include_simulated: bool = False) -> list[Row]:
         "agreement": _agreement(met),
     }
     medians = dict(_fetch(MEDIANS, project, include_simulated=include_simulated))
-    members = {m.user_id: m for m in project.memberships.select_related("user", "project")}
-    name = pseudonyms(project)
 
-    def row(work: dict[str, Any]) -> Row:
+    def figures(work: dict[str, Any]) -> Figures:
         who = work.pop("annotator_id")
         median = medians.get(who)
-        return Row(
+        return Figures(
             annotator_id=who,
-            member=members.get(who),
-            pseudonym=name(who),
             median_ms=None if median is None else float(median),
             doubt=doubted.get(who),
             **_counted(work),
             **{key: found.get(who, Share()) for key, found in measured.items()},
         )
 
-    return [row(work) for work in _work(project, include_simulated=include_simulated)]
+    return [figures(work) for work in _work(project, include_simulated=include_simulated)]
 
 
 def meetings(project: Project, *, include_simulated: bool = False) -> list[Meetings]:

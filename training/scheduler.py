@@ -35,6 +35,7 @@ def tick() -> None:
     # Also where rounds start by hand: people's votes order the queue and judge policies there too.
     for project in exchange.live_projects():
         _guarded(exchange.refresh_labels_if_due, project)
+        _guarded(exchange.count_annotators_if_due, project)
         _guarded(start_if_due, project)
         _guarded(review, project)
         _guarded(tasks.refresh_order, project.pk)

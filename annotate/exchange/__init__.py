@@ -38,6 +38,7 @@ from annotate.permissions import project_or_404
 from annotate.queue import release_expired
 from annotate.reliability import refresh as refresh_labels
 from annotate.reliability import refresh_if_due as refresh_labels_if_due
+from annotate.tally import count_if_due as count_annotators_if_due
 
 __all__ = [
     "UnknownProject",
@@ -45,6 +46,7 @@ __all__ = [
     "add_pairs",
     "add_prompts",
     "ask_colleagues",
+    "count_annotators_if_due",
     "counts",
     "create_sample_project",
     "evaluation_results",

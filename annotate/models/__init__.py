@@ -8,7 +8,7 @@ from annotate.models.content import Completion, Prompt
 from annotate.models.dataset import DatasetVersion
 from annotate.models.pair import Label, Pair
 from annotate.models.people import Installation, Invitation, Membership
-from annotate.models.project import Guideline, ModelNote, Project
+from annotate.models.project import Guideline, ModelNote, Project, Tally
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
 from annotate.models.tokens import ApiToken
 
@@ -32,5 +32,6 @@ __all__ = [
     "Prompt",
     "QualificationAnswer",
     "Rewrite",
+    "Tally",
     "VoteRevision",
 ]

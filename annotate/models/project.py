@@ -197,3 +197,11 @@ class ModelNote(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "name"], name="model_note_once"),
         ]
+
+
+class Tally(models.Model):
+    """What was counted of each annotator of a large project, and when (annotate.annotators)."""
+
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="+")
+    figures: models.JSONField[list[dict[str, Any]]] = models.JSONField(default=list)
+    counted_at = models.DateTimeField()

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import annotators as figures
 from annotate import payment as work
-from annotate import qualification
+from annotate import qualification, tally
 from annotate.forms import MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.models import Membership, Message, Project
 from annotate.models.people import Role
@@ -63,12 +63,13 @@ def annotators(request: HttpRequest, slug: str) -> HttpResponse:
     if sort.removeprefix("-") not in COLUMNS:
         return HttpResponseBadRequest("There is no such column.")
     simulated = _simulated(request, project)
-    rows = figures.rows(project, include_simulated=simulated)
+    found = tally.table(project, include_simulated=simulated)
     context = {
         "project": project,
         "tab": "annotators",
         "simulated": simulated,
-        "rows": [(row, flags(row)) for row in _sorted(rows, sort)],
+        "rows": [(row, flags(row)) for row in _sorted(found.rows, sort)],
+        "counted_at": found.counted_at,
         "columns": [_column(key, title, sort) for key, (title, _) in COLUMNS.items()],
         "is_admin": project.role == Role.ADMIN,
         "payment": PaymentForm(),
@@ -164,14 +165,15 @@ def _page(
     refused: dict[str, object] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    rows = figures.rows(project, include_simulated=member.simulated)
-    one = next((row for row in rows if row.annotator_id == member.user_id), None)
+    found = tally.table(project, include_simulated=member.simulated)
+    one = next((row for row in found.rows if row.annotator_id == member.user_id), None)
     days = figures.votes_per_day(project, member.user_id, simulated=member.simulated)
     context = {
         "project": project,
         "tab": "annotators",
         "member": member,
         "one": one,
+        "counted_at": found.counted_at,
         "flags": flags(one) if one else [],
         "figures": _figures(one) if one else [],
         "days": days,
