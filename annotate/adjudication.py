@@ -6,7 +6,7 @@ annotators' figures are measured on them.
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import (
@@ -29,12 +29,11 @@ from annotate.models import Adjudication, Flag, Label, Pair, Project
 from annotate.models.assignment import Choice
 from annotate.queue import objections, places
 from annotate.queue.errors import QueueError
+from annotate.queue.places import SURE
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-SURE = log(9)
-"""Logit beyond which the reward model counts as confident: a probability of 0.9."""
 FAST_MS = 2000
 """A vote that took less was hardly read."""
 Category = Adjudication.Category

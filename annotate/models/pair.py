@@ -194,6 +194,11 @@ class Pair(models.Model):
     @staticmethod
     def quota(project: Project, kind: str, *, key: str) -> dict[str, Any]:
         """Columns of a new pair that say how many votes it wants, by the project's preset."""
+        certain = project.stop_when_certain is not None
+        thin = certain or project.votes == Project.Votes.SINGLE
+        if thin and kind == Pair.Kind.NORMAL and share_of(f"overlap:{key}") < project.overlap_share:
+            # Agreement and reliabilities could not be measured without two votes on some.
+            kind = Pair.Kind.OVERLAP
         if kind == Pair.Kind.EVALUATION:
             wanted, limit, agree = 3, 5, 3
         elif kind == Pair.Kind.GOLD:
@@ -202,14 +207,12 @@ class Pair(models.Model):
             wanted, limit, agree = 1, 1, 1
         elif project.votes == Project.Votes.EVALUATION:
             wanted, limit, agree = 3, 5, 3
-        elif project.votes == Project.Votes.CONSENSUS:
-            wanted, limit, agree = 2, 3, 2
-        elif kind == Pair.Kind.NORMAL and share_of(f"overlap:{key}") < project.overlap_share:
-            kind, wanted, limit, agree = Pair.Kind.OVERLAP, 2, 3, 2
-        elif kind == Pair.Kind.OVERLAP:
+        elif project.votes == Project.Votes.CONSENSUS or kind == Pair.Kind.OVERLAP:
             wanted, limit, agree = 2, 3, 2
         else:
             wanted, limit, agree = 1, 1, 1
+        if certain and kind == Pair.Kind.NORMAL:
+            wanted = 1  # one after the other: each may be the last
         return {
             "kind": kind,
             "wanted": wanted,

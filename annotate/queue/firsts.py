@@ -12,11 +12,16 @@ from django.db import connection
 CLASSES = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
 """Agreement knows three classes: both_bad counts as a tie."""
 
+# A second vote where one is the limit was asked because the first contradicted the reward model:
+# agreement measured on such pairs would come out too low.
+IS_SECOND = """"first" <> '' AND "second" = '' AND "limit" > 1"""
+WAS_SECOND = 'n.place = 2 AND p."limit" > 1'
+
 # The right-hand sides see the row as it was.
-ADD = """
-    "second" = CASE WHEN "first" <> '' AND "second" = '' THEN %(class)s ELSE "second" END,
-    second_by_id = CASE WHEN "first" <> '' AND "second" = '' THEN %(by)s ELSE second_by_id END,
-    second_at = CASE WHEN "first" <> '' AND "second" = '' THEN %(at)s ELSE second_at END,
+ADD = f"""
+    "second" = CASE WHEN {IS_SECOND} THEN %(class)s ELSE "second" END,
+    second_by_id = CASE WHEN {IS_SECOND} THEN %(by)s ELSE second_by_id END,
+    second_at = CASE WHEN {IS_SECOND} THEN %(at)s ELSE second_at END,
     last_vote_at = %(at)s,
     firsts_simulated = CASE WHEN "second" = '' AND %(simulated)s = 1 THEN TRUE
         ELSE firsts_simulated END,
@@ -24,7 +29,7 @@ ADD = """
     "first" = CASE WHEN "first" = '' THEN %(class)s ELSE "first" END
 """
 
-RECOUNT = """
+RECOUNT = f"""
     UPDATE annotate_pair SET "first" = v.one, first_by_id = v.one_by, "second" = v.two,
         second_by_id = v.two_by, second_at = v.two_at, last_vote_at = v.last_at,
         firsts_simulated = v.simulated > 0
@@ -32,9 +37,9 @@ RECOUNT = """
         SELECT p.id,
             COALESCE(MAX(CASE WHEN n.place = 1 THEN n.class END), '') AS one,
             MAX(CASE WHEN n.place = 1 THEN n.annotator_id END) AS one_by,
-            COALESCE(MAX(CASE WHEN n.place = 2 THEN n.class END), '') AS two,
-            MAX(CASE WHEN n.place = 2 THEN n.annotator_id END) AS two_by,
-            MAX(CASE WHEN n.place = 2 THEN n.voted_at END) AS two_at,
+            COALESCE(MAX(CASE WHEN {WAS_SECOND} THEN n.class END), '') AS two,
+            MAX(CASE WHEN {WAS_SECOND} THEN n.annotator_id END) AS two_by,
+            MAX(CASE WHEN {WAS_SECOND} THEN n.voted_at END) AS two_at,
             MAX(n.voted_at) AS last_at,
             SUM(CASE WHEN n.place <= 2 AND n.simulated THEN 1 ELSE 0 END) AS simulated
         FROM annotate_pair p LEFT JOIN (

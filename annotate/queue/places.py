@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from math import log
 from typing import Any
 
 from django.db import connection
@@ -18,7 +19,7 @@ from django.utils import timezone
 
 from annotate import labels
 from annotate.models import Adjudication, Label, Pair
-from annotate.queue import firsts
+from annotate.queue import certainty, firsts
 
 COLUMNS = (
     "id",
@@ -33,8 +34,15 @@ COLUMNS = (
     "agree",
     "asked",
     "open_slots",
+    "margin",
 )
-_RETURNED = ", ".join(f'"{name}"' for name in COLUMNS)
+_RETURNED = ", ".join(f'"{name}"' for name in COLUMNS) + (
+    ", (SELECT stop_when_certain FROM annotate_project of_it WHERE of_it.id = project_id)"
+)
+SURE = log(9)
+"""Logit beyond which the reward model counts as confident: a probability of 0.9."""
+TWO_AND_ONE = (2, 3, 2)
+"""Votes wanted, at most, and equal ones that resolve: two, and a third where they differ."""
 COUNT_OF = {choice: f"n_{name}" for choice, name in firsts.CLASSES.items()}
 
 
@@ -54,6 +62,20 @@ class Places:
     agree: int
     asked: int
     open_slots: int
+    margin: float | None
+    stop_when_certain: float | None = None
+    """The project's: how probable a label has to be. None where votes are counted alone."""
+
+    @property
+    def votes(self) -> int:
+        return self.n_a + self.n_b + self.n_tie
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the only vote asked for is against a reward model that was sure."""
+        if self.limit > 1 or self.kind != Pair.Kind.NORMAL or self.margin is None:
+            return False
+        return (self.margin > SURE and self.n_b > 0) or (self.margin < -SURE and self.n_a > 0)
 
 
 def change(
@@ -144,16 +166,41 @@ def lock(pair_ids: Iterable[int]) -> None:
         list(rows.order_by("pk").values_list("pk"))
 
 
-def settled(places: Places) -> tuple[str, int]:
-    """The state a pair's counts amount to, and how many votes it should be asking for."""
-    votes = places.n_a + places.n_b + places.n_tie
+def settled(places: Places, *, certain: bool | None = None) -> tuple[str, int]:
+    """The state a pair's counts amount to, and how many votes it should be asking for.
+
+    `certain` says whether the label is as probable as the project asks, which then decides in the
+    place of the counts until the votes are at their limit; None where counts decide alone.
+    """
+    wanted, limit, agree = places.wanted, places.limit, places.agree
+    if places.contradicts:
+        wanted, limit, agree = TWO_AND_ONE
+    enough = max(places.n_a, places.n_b, places.n_tie) >= agree
+    if certain is not None:
+        enough = certain or (enough and places.votes >= limit)
+    elif places.votes < wanted:
+        enough = False
     if places.state == Pair.State.RETIRED:
-        return Pair.State.RETIRED, votes
-    if votes >= places.wanted and max(places.n_a, places.n_b, places.n_tie) >= places.agree:
-        return Pair.State.RESOLVED, votes
-    if votes >= places.limit:
-        return Pair.State.ADJUDICATE, votes
-    return Pair.State.OPEN, max(places.wanted, min(votes + 1, places.limit))
+        return Pair.State.RETIRED, places.votes
+    if enough:
+        return Pair.State.RESOLVED, places.votes
+    if places.votes >= limit:
+        return Pair.State.ADJUDICATE, places.votes
+    return Pair.State.OPEN, max(wanted, min(places.votes + 1, limit))
+
+
+def _certain(places: Places, *, voted: bool) -> bool | None:
+    """What `settled` wants to know. Votes are read only where the project stops early."""
+    stop = places.stop_when_certain
+    if stop is None or places.kind not in (Pair.Kind.NORMAL, Pair.Kind.OVERLAP):
+        return None
+    if not voted:
+        # Whatever is known about people by now: no vote has changed.
+        return places.state == Pair.State.RESOLVED
+    second_opinion = places.kind == Pair.Kind.OVERLAP or places.contradicts
+    if places.votes < (2 if second_opinion else 1):
+        return False
+    return certainty.of_label(places.id) >= stop
 
 
 def is_adjudicated(pair_id: int) -> bool:
@@ -169,7 +216,7 @@ def settle(places: Places, *, voted: bool, now: datetime | None = None) -> None:
     """
     if places.state == Pair.State.RESOLVED and is_adjudicated(places.id):
         return
-    state, wanted = settled(places)
+    state, wanted = settled(places, certain=_certain(places, voted=voted))
     excess = min(places.asked - wanted, places.open_slots)
     changed: dict[str, Any] = {}
     if excess:

@@ -10,11 +10,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import guidelines as versions
-from annotate.forms import ProjectForm, ReadForm, SettingsForm
 from annotate.models import Guideline, Membership, Project
 from annotate.models.people import Role
 from annotate.permissions import project_or_404
 from annotate.progress import projects_of
+from annotate.project_forms import ProjectForm, ReadForm, SettingsForm
 
 
 @require_safe
