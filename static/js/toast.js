@@ -31,11 +31,6 @@ function stay() {
   }, STAYS_MS);
 }
 
-// The screen is replaced from pair to pair; the toast moves to the bar of the new one.
-export function place() {
-  document.querySelector(".dock").prepend(toast);
-}
-
 export function offer(token, kind) {
   about = token;
   for (const button of all("[aria-pressed]")) button.setAttribute("aria-pressed", "false");
@@ -43,7 +38,7 @@ export function offer(token, kind) {
   toast.querySelector("[data-comment-row]").hidden = true;
   comment.value = "";
   said.textContent = "";
-  place();
+  document.querySelector(".dock").prepend(toast);
   toast.hidden = false;
   stay();
 }

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import expect
 
+from annotate import judgement
 from annotate.models import Assignment, Project
 from tests.browser.labelling import (
     LABEL,
@@ -28,6 +29,11 @@ from tests.browser.labelling import (
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
+BOXES = """() => [...document.querySelectorAll(".bar button")].map((button) => {
+    const { width, height, top, bottom } = button.getBoundingClientRect();
+    const text = button.textContent.trim();
+    return { text, width, height, top, bottom, clipped: button.scrollWidth > button.clientWidth };
+})"""
 
 
 def test_a_person_signs_in_and_votes_with_keys_only(
@@ -260,14 +266,29 @@ def test_the_first_page_weighs_less_than_100_kb(
     assert 30_000 < weight < 80_000
 
 
-def test_buttons_keep_their_size_on_a_phone(
-    browse: Browse, ann: User, make_pairs: MakePairs, project: Project
+@pytest.mark.parametrize("scale", Project.Scale.values)
+def test_every_button_of_the_bar_is_in_reach_of_a_thumb(
+    browse: Browse, ann: User, make_pairs: MakePairs, project: Project, scale: str
 ) -> None:
     make_pairs(1)
+    project.scale = scale
+    project.save()
     page = opened(browse(ann, **PHONE))
-    boxes = [button.bounding_box() for button in page.locator(".bar button").all()]
-    assert all(box and box["width"] >= 44 and box["height"] >= 44 for box in boxes)
-    assert all(box and box["y"] + box["height"] <= 740 for box in boxes)
+    # The last is a desktop's window at 200 %.
+    for width, height in ((320, 640), (360, 740), (640, 400)):
+        page.set_viewport_size({"width": width, "height": height})
+        boxes = page.evaluate(BOXES)
+        assert len(boxes) == len(judgement.all_points(scale)) + 2
+        for box in boxes:
+            assert box["width"] >= 44 and box["height"] >= 44, box
+            assert box["bottom"] <= height and box["top"] > height / 2 - 20, box
+            assert not box["clipped"], box
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_vote_is_cast_by_touch(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
+    make_pairs(1)
+    page = opened(browse(ann, **PHONE))
     page.get_by_role("button", name="B better").tap()
     expect(page.locator("#empty-title")).to_be_visible()
     assert votes_of(ann) == [("right", 2)]

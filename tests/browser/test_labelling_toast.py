@@ -75,6 +75,8 @@ def test_undo_takes_the_question_away(browse: Browse, ann: User, asking: Project
 def test_a_pair_is_warned_of_with_two_keys(browse: Browse, ann: User, asking: Project) -> None:
     page = opened(browse(ann))
     press(page, "f")
+    expect(page.locator("#flags")).to_be_focused()
+    press(page, "1")
     press(page, "p")
     expect(page.locator("#flags")).not_to_be_visible()
     expect(page.locator("#announcer")).to_contain_text("Warning noted")
