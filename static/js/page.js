@@ -1,4 +1,5 @@
-// On every page: the theme switch and the menu that closes when the eye has left it.
+// On every page: the theme switch, the menu that closes when the eye has left it, and the current
+// tab in sight.
 const THEMES = { "": "Auto", light: "Light", dark: "Dark" };
 
 function showTheme(button, theme) {
@@ -27,7 +28,13 @@ function closeMenus(event) {
   }
 }
 
+function showCurrentTab(tabs) {
+  const current = tabs.querySelector("[aria-current]");
+  if (current) tabs.scrollLeft = current.offsetLeft - (tabs.clientWidth - current.offsetWidth) / 2;
+}
+
 document.querySelectorAll("[data-theme-switch]").forEach(themeSwitch);
+document.querySelectorAll(".tabs").forEach(showCurrentTab);
 document.addEventListener("click", closeMenus);
 document.addEventListener("keydown", closeMenus);
 // How replies are shown is chosen for one visit.

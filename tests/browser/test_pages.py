@@ -144,6 +144,14 @@ def test_no_page_scrolls_sideways(
         assert wide <= width, address
 
 
+def test_the_current_tab_is_in_sight_on_a_phone(
+    browse: Browse, root: User, project: Project
+) -> None:
+    page = browse(root, viewport={"width": 360, "height": 720})
+    page.goto("/projects/desk/export/")
+    expect(page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=1)
+
+
 def test_forms_with_errors_say_so_beside_the_field(
     browse: Browse, root: User, furnished: Project
 ) -> None:
