@@ -94,6 +94,18 @@ def scale_choices(scale: str) -> dict[str, tuple[str, int]]:
     return {key: (point.choice, point.strength) for key, point in all_points(scale).items()}
 
 
+def off_scale(scale: str, side: str, strength: int) -> dict[str, str]:
+    """What is wrong with a vote on this scale, by field; nothing where it has such a button."""
+    votes = scale_choices(scale).values()
+    strengths = sorted(how for one, how in votes if one == side)
+    if not strengths:
+        return {"choice": "This project's scale has no tie: choose left, right or both_bad."}
+    if side in ("left", "right") and strength not in strengths:
+        known = ", ".join(map(str, strengths))
+        return {"strength": f"Not on this project's scale, which has {known}."}
+    return {}
+
+
 def said(scale: str, side: str, strength: int) -> str:
     """The caption of a vote, also of one that was cast on another scale of the project."""
     other = [one for one in _POINTS if one != scale]

@@ -83,7 +83,7 @@ def vote(request: Request, token: UUID) -> Response:
     wants_next = _wants_next(request)
     # One transaction for the vote and the next pair: one commit per human action.
     with queue.write():
-        cast = queue.vote_side(request.user, token, ballot.pop("choice"), **ballot)
+        cast = queue.vote_side(request.user, token, ballot.pop("choice"), on_scale=True, **ballot)
         following = _next(request, cast.assignment) if wants_next else None
     return Response({"status": cast.status, "next": following})
 

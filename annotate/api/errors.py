@@ -13,7 +13,7 @@ from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from annotate.queue import ChoiceConflict, Gone, UnknownAssignment, UnknownCriterion
+from annotate.queue import ChoiceConflict, Gone, OffScale, UnknownAssignment, UnknownCriterion
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         error = Conflict(str(error))
     elif isinstance(error, UnknownCriterion):
         error = ValidationError({"criteria": [str(error)]})
+    elif isinstance(error, OffScale):
+        error = ValidationError({field: [said] for field, said in error.problems.items()})
     elif isinstance(error, RequestDataTooBig):
         error = ParseError("The body is too long.")
     elif isinstance(error, OperationalError | InterfaceError | PoolTimeout):

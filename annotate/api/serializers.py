@@ -70,12 +70,15 @@ def _reasons(**options: Any) -> serializers.ListField:
 
 
 class VoteRequest(KnownFieldsOnly):
-    choice = serializers.ChoiceField(choices=SIDES)
+    choice = serializers.ChoiceField(
+        choices=SIDES, help_text="tie only where the project's scale has one."
+    )
     strength = StrictIntegerField(
         min_value=0,
         max_value=3,
         default=2,
-        help_text="0 negligibly, 1 slightly, 2 clearly, 3 much. Ignored for tie and both_bad.",
+        help_text="1 slightly, 2 clearly, 3 much, and 0 negligibly on the scale of four strengths; "
+        "2 is on every scale. Ignored for tie and both_bad.",
     )
     reasons = _reasons(default=list)
     comment = StrictCharField(allow_blank=True, max_length=4000, default="")

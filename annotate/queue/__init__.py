@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from annotate.queue.acts import renew, skip, undo, undo_token
 from annotate.queue.ballot import Cast, vote, vote_side
-from annotate.queue.errors import ChoiceConflict, Gone, UnknownAssignment, UnknownCriterion
+from annotate.queue.errors import (
+    ChoiceConflict,
+    Gone,
+    OffScale,
+    UnknownAssignment,
+    UnknownCriterion,
+)
 from annotate.queue.lease import held_up, next_pair, release_expired, shown
 from annotate.queue.objections import flag, skip_reason
 from annotate.queue.revising import remark, revise
@@ -19,6 +25,7 @@ __all__ = [
     "Cast",
     "ChoiceConflict",
     "Gone",
+    "OffScale",
     "UnknownAssignment",
     "UnknownCriterion",
     "flag",

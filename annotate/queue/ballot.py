@@ -12,10 +12,17 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate import standing
+from annotate.judgement import off_scale
 from annotate.models import Assignment, Pair
 from annotate.models.assignment import Choice
 from annotate.queue import pace, places, statements
-from annotate.queue.errors import ChoiceConflict, Gone, UnknownAssignment, UnknownCriterion
+from annotate.queue.errors import (
+    ChoiceConflict,
+    Gone,
+    OffScale,
+    UnknownAssignment,
+    UnknownCriterion,
+)
 from annotate.queue.transaction import write
 
 Status = Literal["stored", "replayed", "surplus"]
@@ -23,6 +30,8 @@ State = Assignment.State
 
 
 DECIDED = (Choice.A, Choice.B)
+# Whether these are on the scale need not be asked, which would cost every vote a query.
+ON_EVERY_SCALE = (("left", 2), ("right", 2))
 INPUTS = ("", "key", "click", "touch")
 
 
@@ -123,12 +132,14 @@ def vote_side(
     side: str,
     *,
     strength: int = 2,
+    on_scale: bool = False,
     now: datetime | None = None,
     **rest: Any,
 ) -> Cast:
     """Like `vote`, with a choice as the screen words it: left, right, tie or both_bad.
 
-    `criteria` compares the sides as well: {"Helpful": "left"}.
+    `criteria` compares the sides as well: {"Helpful": "left"}. With `on_scale`, a vote for which
+    the project's scale has no button raises OffScale.
     """
     with write():
         assignment = locked(user, token)
@@ -139,6 +150,10 @@ def vote_side(
             if not ballot.repeats(assignment):
                 raise ChoiceConflict
             return Cast("replayed", assignment)
+        if on_scale and (side, strength) not in ON_EVERY_SCALE:
+            scale = assignment.pair.project.scale
+            if problems := off_scale(scale, side, ballot.strength):
+                raise OffScale(problems)
         return _store(assignment, ballot, now=now or timezone.now())
 
 

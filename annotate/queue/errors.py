@@ -25,5 +25,13 @@ class Gone(QueueError):
     """The assignment is no longer in a state that allows this."""
 
 
+class OffScale(QueueError, ValueError):
+    """A choice or a strength for which the project's scale has no button."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__(" ".join(problems.values()))
+        self.problems = problems
+
+
 class UnknownCriterion(QueueError, ValueError):
     """A criterion that the project does not have, or a comparison that is none."""

@@ -11,8 +11,9 @@ from django.contrib.auth.models import User
 from django.db.models import Max
 from django.utils import timezone
 
+from annotate import standing
 from annotate.datasets import JUDGEMENT
-from annotate.models import Adjudication, Assignment, DatasetVersion, Project, VoteRevision
+from annotate.models import Adjudication, Assignment, DatasetVersion, Pair, Project, VoteRevision
 from annotate.queue import firsts, places
 from annotate.queue.ballot import Ballot, Cast, compared, locked
 from annotate.queue.errors import Gone
@@ -83,6 +84,8 @@ def revise(
         assignment.save(update_fields=REVISED)
         if not assignment.surplus:
             _recount(assignment, before, now=now or timezone.now())
+        if assignment.pair.kind == Pair.Kind.GOLD:
+            standing.review(assignment)
         return Cast("surplus" if assignment.surplus else "stored", assignment)
 
 

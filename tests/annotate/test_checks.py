@@ -288,3 +288,20 @@ def test_a_gold_pair_of_another_project_is_not_found(
     client = client_for(olga)
     assert client.post(f"/projects/desk/checks/{made.pk}/", {"active": "no"}).status_code == 404
     assert client.get(f"/projects/desk/checks/?pair={pair.pk}").status_code == 404
+
+
+def test_changing_a_vote_on_gold_is_reviewed_like_casting_it(
+    often: Project, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(30)
+    for _ in range(5):
+        gold(make_pairs)
+    label(often, ann, 30)
+    answers = Assignment.objects.filter(annotator=ann, pair__kind="gold", state="voted")
+    tokens = list(answers.values_list("token", flat=True))
+    assert len(tokens) == 5
+    for token in tokens[:2]:
+        queue.revise(ann, token, side="tie")
+    assert Membership.objects.get(user=ann).warned_at is None
+    queue.revise(ann, tokens[2], side="tie")
+    assert Membership.objects.get(user=ann).warned_at is not None

@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from rest_framework.test import APIClient
 
 from annotate import datasets, exchange, judgement, queue
 from annotate.models import Assignment, Flag, Label, Pair, Project, VoteRevision
@@ -208,3 +209,42 @@ def test_nothing_is_said_about_a_vote_that_was_taken_back(
     queue.undo(ann, project)
     with pytest.raises(queue.Gone):
         queue.remark(ann, token, comment="Hm.")
+
+
+SIDES = ("left", "right", "tie", "both_bad")
+BALLOTS = [(scale, side, how) for scale in SCALES for side in SIDES for how in range(4)]
+
+
+@pytest.mark.parametrize(("scale", "side", "strength"), BALLOTS)
+def test_rest_takes_exactly_the_votes_that_the_scale_has_a_button_for(
+    scale: str,
+    side: str,
+    strength: int,
+    project: Project,
+    ann: User,
+    make_pairs: MakePairs,
+    api_for: Callable[[User], APIClient],
+) -> None:
+    make_pairs(1)
+    Project.objects.update(scale=scale)
+    own = lease(project, ann)
+    ballot = {"choice": side, "strength": strength}
+    said = api_for(ann).post(f"/api/v1/assignments/{own.token}/vote/", ballot, format="json")
+    counted = strength if side in ("left", "right") else 0
+    known = (side, counted) in judgement.scale_choices(scale).values()
+    assert said.status_code == (200 if known else 400)
+    assert Assignment.objects.get().state == ("voted" if known else "reserved")
+    if not known:
+        (problem,) = said.json().values()
+        assert "scale" in problem[0]
+
+
+def test_a_vote_is_replayed_whatever_the_scale_has_become(
+    project: Project, ann: User, make_pairs: MakePairs, api_for: Callable[[User], APIClient]
+) -> None:
+    make_pairs(1)
+    own, api = lease(project, ann), api_for(ann)
+    for status in ("stored", "replayed"):
+        said = api.post(f"/api/v1/assignments/{own.token}/vote/", {"choice": "tie"}, format="json")
+        assert said.json()["status"] == status
+        Project.objects.update(scale="binary")
