@@ -27,9 +27,26 @@ def auc(logits: Floats, labels: Floats) -> float:
     n, m = int(positive.sum()), int((~positive).sum())
     if not n or not m:
         return NAN
-    _, inverse, counts = np.unique(logits, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+    return float((_ranks(logits)[positive].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def pearson(x: Floats, y: Floats) -> float:
+    """Correlation coefficient; NaN with fewer than two points, or where one does not vary."""
+    if len(x) < 2 or not x.std() or not y.std():
+        return NAN
+    return float(np.mean((x - x.mean()) * (y - y.mean())) / (x.std() * y.std()))
+
+
+def spearman(x: Floats, y: Floats) -> float:
+    """Rank correlation, ties at their mean rank (Spearman 1904)."""
+    return pearson(_ranks(x), _ranks(y))
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return ranks
 
 
 def ece(logits: Floats, labels: Floats) -> float:

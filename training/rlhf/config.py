@@ -9,21 +9,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from training.rlhf.configfile import ConfigError, dump, from_dict, load, require, to_dict
+from training.rlhf.reward_config import LoraConfig, RewardConfig
 
-__all__ = ["ConfigError", "dump", "from_dict", "load", "to_dict"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoraConfig:
-    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) instead of full training."""
-
-    r: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
-
-    def __post_init__(self) -> None:
-        require(self.r >= 1, "lora.r must be at least 1")
+__all__ = [
+    "ConfigError",
+    "LoraConfig",
+    "RewardConfig",
+    "dump",
+    "from_dict",
+    "load",
+    "to_dict",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,48 +68,6 @@ class SFTConfig:
     """Ends the training before `epochs` are over; -1 does not."""
     seed: int = 0
     checkpoint_every: int = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class RewardConfig:
-    """Bradley-Terry reward model on vote fractions (soft labels)."""
-
-    epochs: float = 2.0
-    batch_size: int = 16
-    learning_rate: float = 3e-4
-    weight_decay: float = 0.01
-    warmup_ratio: float = 0.1
-    max_length: int = 512
-    """Longer pairs lose tokens from the left of the prompt and are counted."""
-    margin: float = 0.0
-    """Subtracted from the logit in favour of the winner (Llama 2, arXiv 2307.09288, eq. 2)."""
-    centre: float = 0.01
-    """Weight of (r_a + r_b)^2, which centres the scores (Eisenstein et al. 2023)."""
-    pooling: Literal["root", "sum", "mean", "last"] = "root"
-    """How a decoder's score reads the reply's hidden states: their sum divided by the root of
-    their number, their sum, their mean, or the last one. Small trunks trained from scratch are 3
-    to 5 points more accurate with one of the first three than with the last. Under the mean every
-    sentence that is good, but less good than the best, lowers the score, and PPO learns to be curt
-    (docs/decisions.md). Encoders use their own head."""
-    probe: bool = True
-    """Start the score head at the Bayesian fit on frozen features instead of at zero, so that
-    fine-tuning does not first distort the trunk (Kumar et al. 2022, arXiv 2202.10054)."""
-    early_stopping: bool = True
-    """Keep the epoch with the lowest loss on a slice of the training prompts."""
-    slice_share: float = 0.1
-    """Share of the training prompts in that slice."""
-    soft_labels: bool = False
-    """Learn the aggregated probabilities instead of the votes' weighted share. Off, because they
-    are worse for the reward model wherever annotators are careful (docs/decisions.md)."""
-    lora: LoraConfig | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    warm_start: bool = False
-    """Start from the last reward model instead of the fixed base."""
-    checkpoint_every: int = 20
-
-    def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "reward.batch_size must be at least 1")
-        require(0 < self.slice_share < 1, "reward.slice_share must lie in (0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,28 +1,31 @@
-"""A reward model: a sequence classifier with one output, and how it reads a chat.
+"""A reward model: a sequence classifier with one output.
 
 The folder is an ordinary `AutoModelForSequenceClassification` folder. What is ours is kept in its
-config: `reward_pooling` (what the linear score head reads of the reply's hidden states: `root`,
-their sum / sqrt(their number); `sum`; `mean`; `last`; or `own`, the classifier's own head) and
-`reward_max_length`.
+config: `reward_pooling` (what the linear score head of a decoder reads of the reply's hidden
+states: `root`, their sum / sqrt(their number); `sum`; `mean`; `last`; or `own`, the head that
+encoders and encoder-decoders bring along) and `reward_max_length`. With `last` and `own` plain
+transformers gives the same scores.
 
-Training and scoring both read chats through `Reader`, so they see the same tokens.
+Training and scoring both read chats through `reward_text.Reader`, so they see the same tokens.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, DynamicCache, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from training.rlhf import chat
+from training.rlhf import reward_adapters, reward_text
 from training.rlhf.chat import Message
 from training.rlhf.models import (
     ModelError,
@@ -31,6 +34,7 @@ from training.rlhf.models import (
     load_tokenizer,
     without_dropout,
 )
+from training.rlhf.reward_text import Reader, Text, with_template
 
 Score = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[float]]
 
@@ -41,31 +45,16 @@ SUM_TOKENS = 32
 CARD = """# Reward model
 
 Scores a chat with a reply; the difference of two scores is the logit of preferring the first.
-Load it with `training.rlhf.reward_model.load`. A plain `AutoModelForSequenceClassification`
-reads the same weights but pools the last token; this model was trained with pooling `{pooling}`.
+Load it with `training.rlhf.reward_model.load`. {plain}
 """
-
-
-@dataclass(frozen=True)
-class Text:
-    """A chat with a reply as tokens; the last `reply` of them are the reply and its end."""
-
-    ids: list[int]
-    reply: int
-    cut: int
-    """Tokens lost to the maximum length."""
-
-
-class Reader:
-    """Turns chats with replies into tokens."""
-
-    def __init__(self, tokenizer: Tokenizer, *, max_length: int) -> None:
-        self.tokenizer, self.max_length = tokenizer, max_length
-
-    def __call__(self, messages: Sequence[Message], text: str) -> Text:
-        ids, cut = chat.full_ids(self.tokenizer, messages, text, max_length=self.max_length)
-        reply = min(len(chat.completion_ids(self.tokenizer, text)) + 1, len(ids))
-        return Text(ids, reply, cut)
+PLAIN_EQUAL = (
+    "Plain `AutoModelForSequenceClassification` gives the same scores, one text at a time or padded"
+    " on the right with a token that is not the end token."
+)
+PLAIN_OTHER = (
+    "Plain `AutoModelForSequenceClassification` reads the same weights but pools the last token;"
+    " this model was trained with pooling `{pooling}`."
+)
 
 
 class RewardModel(nn.Module):
@@ -81,9 +70,15 @@ class RewardModel(nn.Module):
     ) -> None:
         super().__init__()
         self.classifier, self.tokenizer = classifier, tokenizer
-        context = int(getattr(classifier.config, "max_position_embeddings", None) or max_length)
-        self.read = Reader(tokenizer, max_length=min(max_length, context))
+        self.read = Reader(
+            tokenizer,
+            max_length=min(max_length, _context(classifier, tokenizer)),
+            single_end=bool(classifier.config.is_encoder_decoder),
+        )
         self.pooling = pooling if isinstance(self.head, nn.Linear) else "own"
+        takes = inspect.signature(self.trunk.forward).parameters
+        self._remembers = {"past_key_values", "position_ids"} <= set(takes)
+        self._segments = {"token_type_ids"} <= set(takes) & set(tokenizer.model_input_names)
         without_dropout(classifier)
 
     @property
@@ -93,43 +88,102 @@ class RewardModel(nn.Module):
         return found if isinstance(found, nn.Module) else None
 
     @property
+    def trunk(self) -> nn.Module:
+        """The network without its head; adapters are inside it."""
+        whole = self.classifier
+        found = (whole.get_base_model() if isinstance(whole, PeftModel) else whole).base_model
+        assert isinstance(found, nn.Module), "every classifier has a trunk"
+        return found
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
     def forward(self, texts: Sequence[Text]) -> Tensor:
         """Scores of a batch, (B,), in float32."""
-        if self.pooling == "own":
-            ids, mask, _ = self._pad(texts)
-            scores: Tensor = self.classifier(input_ids=ids, attention_mask=mask).logits
+        if self.pooling != "own":
+            assert self.head is not None, "only `own` does without a linear head"
+            scores: Tensor = self.head(self.features(texts))
             return scores[:, 0].float()
-        assert self.head is not None, "only `own` does without a linear head"
-        scores = self.head(self.features(texts))
+        ids, mask = self._pad([text.ids for text in texts])
+        more = {"token_type_ids": self._second_segment(texts, ids)} if self._segments else {}
+        scores = self.classifier(input_ids=ids, attention_mask=mask, **more).logits
         return scores[:, 0].float()
 
     def features(self, texts: Sequence[Text]) -> Tensor:
         """What the score head reads, (B, H)."""
-        ids, mask, weight = self._pad(texts)
-        whole = self.classifier
-        trunk = (whole.get_base_model() if isinstance(whole, PeftModel) else whole).base_model
-        hidden = trunk(input_ids=ids, attention_mask=mask).last_hidden_state
-        return torch.einsum("bth,bt->bh", hidden, weight.to(hidden.dtype))
+        prompts: dict[tuple[int, ...], int] = {}
+        for text in texts:
+            prompts.setdefault(text.prompt, len(prompts))
+        if self._remembers and len(prompts) < len(texts):
+            rows = [text.ids[-text.reply :] for text in texts]
+            place = torch.tensor([prompts[text.prompt] for text in texts], device=self.device)
+            hidden = self._continue(list(prompts), rows, place)
+        else:
+            rows = [text.ids for text in texts]
+            ids, mask = self._pad(rows)
+            hidden = self.trunk(input_ids=ids, attention_mask=mask).last_hidden_state
+        weight = torch.zeros(hidden.shape[:2])
+        for row, (text, tokens) in enumerate(zip(texts, rows, strict=True)):
+            read = 1 if self.pooling == "last" else text.reply
+            weight[row, len(tokens) - read : len(tokens)] = _share(self.pooling, read)
+        return torch.einsum("bth,bt->bh", hidden, weight.to(hidden))
 
-    def _pad(self, texts: Sequence[Text]) -> tuple[Tensor, Tensor, Tensor]:
-        """Right-padded ids and mask, and the pooling weight of every position. (B, T) each.
+    def _continue(
+        self, prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]], place: Tensor
+    ) -> Tensor:
+        """Hidden states of the replies, (B, T, H), each the continuation of prompt `place[i]`.
+
+        Every prompt is read once, whatever the number of replies to it; gradients flow back into
+        it through the keys and values. Prompts are padded on the left, so that a reply follows
+        its prompt directly: attention over a window counts the distance in positions of the row.
+        """
+        ids, mask = self._pad(prompts, left=True)
+        cache = DynamicCache()
+        at = (mask.cumsum(1) - 1).clamp(min=0)
+        self.trunk(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=at,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        for layer in cache.layers:
+            # index_select, because the gradient of indexing is summed in no fixed order.
+            layer.keys = layer.keys.index_select(0, place)
+            layer.values = layer.values.index_select(0, place)
+        ids, reply_mask = self._pad(replies)
+        before = mask.index_select(0, place)
+        at = before.sum(1, keepdim=True) + torch.arange(ids.shape[1], device=ids.device)
+        read = self.trunk(
+            input_ids=ids,
+            attention_mask=torch.cat([before, reply_mask], dim=1),
+            position_ids=at,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        states: Tensor = read.last_hidden_state
+        return states
+
+    def _pad(self, rows: Sequence[Sequence[int]], *, left: bool = False) -> tuple[Tensor, Tensor]:
+        """Ids and mask of rows padded to one length, (B, T) each.
 
         From lengths, never from the pad token: it may be the end token of every reply.
         """
-        width = max(len(text.ids) for text in texts)
-        pad = self.tokenizer.pad_token_id or 0
-        ids = torch.full((len(texts), width), pad)
-        mask = torch.zeros((len(texts), width), dtype=torch.long)
-        weight = torch.zeros((len(texts), width))
+        width = max(1, *(len(row) for row in rows))
+        ids = torch.full((len(rows), width), self.tokenizer.pad_token_id or 0)
+        mask = torch.zeros((len(rows), width), dtype=torch.long)
+        for i, row in enumerate(rows):
+            place = slice(width - len(row), None) if left else slice(0, len(row))
+            ids[i, place], mask[i, place] = torch.tensor(row, dtype=torch.long), 1
+        return ids.to(self.device), mask.to(self.device)
+
+    def _second_segment(self, texts: Sequence[Text], ids: Tensor) -> Tensor:
+        """Segment numbers as BERT was pretrained on them: 0 for the chat, 1 for the reply."""
+        segments = torch.zeros_like(ids)
         for row, text in enumerate(texts):
-            n = len(text.ids)
-            ids[row, :n], mask[row, :n] = torch.tensor(text.ids), 1
-            first = n - (1 if self.pooling == "last" else text.reply)
-            weight[row, first:n] = _share(self.pooling, n - first)
-        return ids.to(self.device), mask.to(self.device), weight.to(self.device)
+            segments[row, len(text.ids) - text.reply : len(text.ids)] = 1
+        return segments
 
     @torch.no_grad()
     def score(
@@ -147,7 +201,7 @@ class RewardModel(nn.Module):
         self, texts: Sequence[Text], read: Callable[[Sequence[Text]], Tensor], *, batch_size: int
     ) -> Tensor:
         """Apply `forward` or `features` to any number of texts, similar lengths together."""
-        order = sorted(range(len(texts)), key=lambda i: (len(texts[i].ids), i))
+        order = reward_text.order(texts)
         parts = [
             read([texts[i] for i in order[start : start + batch_size]]).cpu()
             for start in range(0, len(order), batch_size)
@@ -166,7 +220,9 @@ class RewardModel(nn.Module):
         self.classifier.config.pad_token_id = self.tokenizer.pad_token_id
         self.classifier.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
-        (Path(folder) / "README.md").write_text(CARD.format(pooling=self.pooling), "utf-8")
+        equal = self.pooling in ("last", "own")
+        plain = PLAIN_EQUAL if equal else PLAIN_OTHER.format(pooling=self.pooling)
+        (Path(folder) / "README.md").write_text(CARD.format(plain=plain), "utf-8")
 
 
 def _share(pooling: str, tokens: int) -> float:
@@ -176,17 +232,40 @@ def _share(pooling: str, tokens: int) -> float:
     return 1 / math.sqrt(SUM_TOKENS * tokens) if pooling == "root" else 1 / tokens
 
 
-def new(base: str | Path, *, pooling: str, max_length: int, device: torch.device) -> RewardModel:
+def _context(classifier: Any, tokenizer: Tokenizer) -> int:
+    """The longest text that the model can read.
+
+    The tokenizer has a say, because RoBERTa's 514 positions hold 512 tokens.
+    """
+    positions = getattr(classifier.config, "max_position_embeddings", None) or math.inf
+    return int(min(positions, tokenizer.model_max_length, 1e9))
+
+
+def new(
+    base: str | Path,
+    *,
+    pooling: str,
+    max_length: int,
+    device: torch.device,
+    quantise: str = "none",
+) -> RewardModel:
     """A reward model on the trunk of `base`, its score head at zero (random for encoders).
 
     Draws from torch's global generator: seed it first.
+
+    Raises:
+        ModelError: no such model, one that cannot end a reply, or no bitsandbytes to quantise it.
     """
-    adapted = adapter_base(base) is not None
-    classifier = _merged(base) if adapted else _classifier(base, num_labels=1)
-    model = RewardModel(classifier, load_tokenizer(base), pooling=pooling, max_length=max_length)
+    if adapter_base(base) is not None:
+        classifier = _merged(base)
+    else:
+        quantisation = reward_adapters.quantisation(quantise)
+        classifier = _classifier(base, num_labels=1, quantization_config=quantisation)
+    tokenizer = with_template(load_tokenizer(base))
+    model = RewardModel(classifier, tokenizer, pooling=pooling, max_length=max_length)
     if isinstance(model.head, nn.Linear):
         nn.init.zeros_(model.head.weight)
-    return model.to(device)
+    return model if quantise != "none" else model.to(device)
 
 
 def load(folder: str | Path, *, device: torch.device | str = "cpu") -> RewardModel:
@@ -200,7 +279,7 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> RewardMod
         raise ModelError(f"{folder} is a classifier with {classifier.config.num_labels} outputs")
     model = RewardModel(
         classifier,
-        load_tokenizer(folder),
+        with_template(load_tokenizer(folder)),
         pooling=getattr(classifier.config, "reward_pooling", "last"),
         max_length=getattr(classifier.config, "reward_max_length", 512),
     )
@@ -217,7 +296,7 @@ def _merged(base: str | Path) -> PreTrainedModel:
     return classifier
 
 
-def _classifier(path: str | Path, **kwargs: int) -> PreTrainedModel:
+def _classifier(path: str | Path, **options: Any) -> PreTrainedModel:
     # A path that does not exist would be looked for on the hub.
     if (Path(path).is_absolute() or str(path).startswith(".")) and not Path(path).is_dir():
         raise ModelError(f"there is no model folder {path}")
@@ -227,7 +306,7 @@ def _classifier(path: str | Path, **kwargs: int) -> PreTrainedModel:
             dtype=torch.float32,  # weights that are trained, and scores that are compared
             trust_remote_code=False,
             use_safetensors=True,
-            **kwargs,
+            **options,
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be loaded as a reward model: {error}") from error

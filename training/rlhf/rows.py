@@ -68,6 +68,17 @@ class Preference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rating:
+    """A scalar score for one reply to one prompt, higher is better, on whatever scale."""
+
+    prompt_id: str
+    messages: list[Message]
+    completion: str
+    score: float
+    held_out: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Completion:
     """A completion for labelling, with all that is needed to write it again."""
 
@@ -107,6 +118,10 @@ class SoftLabel:
 
     value: float
     weight: float
+    tie: float = 0.0
+    """Share of the mass on ties, of which `value` holds one half."""
+    strength: float = 0.0
+    """Mean signed strength / 3, in [-1, 1]; positive where the votes are for a."""
 
 
 def soft_label(votes: Iterable[Vote]) -> SoftLabel | None:
@@ -122,13 +137,18 @@ def soft_label(votes: Iterable[Vote]) -> SoftLabel | None:
     log-likelihood of the single votes, so no vote is collapsed into a majority.
     None when nothing has mass.
     """
-    mass = total = 0.0
+    mass = total = tied = trust = signed = 0.0
     for vote in votes:
-        strength = vote.strength if vote.choice in ("a", "b") else 2
-        share = vote.weight * (strength or 0.5) / 2
+        tie = VALUE[vote.choice] == 0.5
+        share = vote.weight * ((2 if tie else vote.strength) or 0.5) / 2
         mass += share
         total += share * VALUE[vote.choice]
-    return SoftLabel(value=total / mass, weight=mass) if mass > 0 else None
+        tied += share * tie
+        trust += vote.weight
+        signed += vote.weight * (2 * VALUE[vote.choice] - 1) * vote.strength
+    if mass <= 0:
+        return None
+    return SoftLabel(value=total / mass, weight=mass, tie=tied / mass, strength=signed / trust / 3)
 
 
 def label(row: Preference, *, soft: bool = False) -> SoftLabel | None:
@@ -139,10 +159,12 @@ def label(row: Preference, *, soft: bool = False) -> SoftLabel | None:
     """
     pooled = soft_label(row.votes)
     if row.decided:
-        mass = max(pooled.weight if pooled else 0.0, 1.0)
-        return SoftLabel(value=VALUE[row.decided], weight=mass)
+        value, mass = VALUE[row.decided], max(pooled.weight if pooled else 0.0, 1.0)
+        clearly = (2 * value - 1) * 2 / 3  # a reviewer says which side, not how much
+        return SoftLabel(value=value, weight=mass, tie=float(value == 0.5), strength=clearly)
     if soft and pooled and row.soft:
-        return SoftLabel(value=row.soft[0] + row.soft[1] / 2, weight=pooled.weight)
+        a, tie, _ = row.soft
+        return dataclasses.replace(pooled, value=a + tie / 2, tie=tie)
     return pooled
 
 
@@ -179,7 +201,7 @@ def candidate_key(first: str, second: str) -> str:
     return hashlib.sha256("\n".join(sorted((first, second))).encode()).hexdigest()
 
 
-Row = TypeVar("Row", Prompt, Preference, Completion, Candidate)
+Row = TypeVar("Row", Prompt, Preference, Rating, Completion, Candidate)
 
 
 def read(cls: type[Row], path: str | Path) -> Iterator[Row]:

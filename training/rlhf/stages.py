@@ -18,7 +18,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from training.rlhf import (
     evaluate as evaluation,
 )
-from training.rlhf import models, ppo, reward, reward_model, rows
+from training.rlhf import models, ppo, reward, reward_model, reward_report, rows
 from training.rlhf import propose as proposal
 from training.rlhf import sample as sampling
 from training.rlhf.config import PPOConfig, RewardConfig, RoundConfig
@@ -117,7 +117,7 @@ def fit_rewards(
         )
 
     model, metrics = fit("model", before=0)
-    seen = reward.held_out(model, preferences)
+    seen = reward_report.held_out(model, preferences)
     judge, _ = fit("judge", before=int(metrics["steps"]))
     rows.write(
         out / "heldout.jsonl",
@@ -129,7 +129,7 @@ def fit_rewards(
     return (
         metrics
         | seen.metrics()
-        | {"judge_accuracy": reward.held_out(judge, preferences).metrics()["accuracy"]}
+        | {"judge_accuracy": reward_report.held_out(judge, preferences).metrics()["accuracy"]}
     )
 
 

@@ -12,11 +12,20 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, DistilBertModel
 
-from tests.training.rlhf import tiny, world
-from training.rlhf import calibration, reward, reward_data, reward_model, rows
+from tests.training.rlhf import tiny, trunks, world
+from training.rlhf import (
+    calibration,
+    reward,
+    reward_data,
+    reward_model,
+    reward_report,
+    reward_trainer,
+    rows,
+)
 from training.rlhf.config import ConfigError, LoraConfig, RewardConfig
+from training.rlhf.experience import Diverged
 from training.rlhf.reward_model import Scale
-from training.rlhf.rows import Preference, Vote
+from training.rlhf.rows import Preference, Rating, Vote
 from training.rlhf.rundir import Stopped
 
 CPU = torch.device("cpu")
@@ -32,7 +41,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(
     starter: Path,
     out: Path,
-    preferences: list[Preference],
+    preferences: list[Preference] | list[Rating],
     config: RewardConfig = QUICK,
     *,
     stop_after: int | None = None,
@@ -68,7 +77,7 @@ def test_it_learns_a_planted_rule(starter: Path, tmp_path: Path, pooling: Any) -
     model, metrics, _ = train(starter, tmp_path, votes, config)
     fresh = world.preferences(200, seed=9)
     held_out = [p for p in fresh if p.held_out]
-    assert reward.held_out(model, held_out).metrics()["accuracy"] > 0.9
+    assert reward_report.held_out(model, held_out).metrics()["accuracy"] > 0.9
     assert metrics["pairs_train"] == sum(not p.held_out for p in votes)
     assert metrics["votes_train"] == 2 * metrics["pairs_train"]
 
@@ -92,7 +101,7 @@ def test_early_stopping_never_looks_at_a_prompt_it_trains_on(starter: Path) -> N
         Preference(**(vars(p) | {"prompt_id": str(i // 2), "held_out": False}))
         for i, p in enumerate(world.preferences(200))
     ]
-    trainer = reward.Trainer(model, reward_data.examples(many, model.read), QUICK, seed=0)
+    trainer = reward_trainer.Trainer(model, reward_data.examples(many, model.read), QUICK, seed=0)
     inside, outside = ({e.prompt_id for e in part} for part in (trainer.train, trainer.slice))
     assert outside and not inside & outside
 
@@ -189,13 +198,105 @@ def test_the_judge_is_another_model_of_other_prompts(starter: Path, tmp_path: Pa
 def test_ties_pull_scores_together(starter: Path, tmp_path: Path) -> None:
     votes = world.preferences(40)
     tie = (Vote(annotator="a", choice="tie"), Vote(annotator="b", choice="both_bad"))
-    tied = [Preference(**(vars(p) | {"votes": tie})) for p in votes]
+    tied = [votes[0], *(Preference(**(vars(p) | {"votes": tie})) for p in votes[1:])]
 
     def spread(preferences: list[Preference], out: Path) -> float:
         model, _, _ = train(starter, out, preferences)
-        return float(np.abs(reward.held_out(model, votes).logits).mean())
+        return float(np.abs(reward_report.held_out(model, votes).logits).mean())
 
     assert spread(tied, tmp_path / "tied") < 0.1 * spread(votes, tmp_path / "decided")
+
+
+@pytest.mark.parametrize("loss", ["rao_kupper", "davidson"])
+def test_a_tie_model_learns_the_rule_and_how_often_people_tie(
+    starter: Path, tmp_path: Path, loss: Any
+) -> None:
+    tie = (Vote(annotator="a", choice="tie"), Vote(annotator="b", choice="tie"))
+    votes = [
+        Preference(**(vars(p) | {"votes": tie, "completion_b": p.completion_a}))
+        if i % 5 == 0
+        else p
+        for i, p in enumerate(world.preferences(120))
+    ]
+    config = RewardConfig(epochs=4.0, max_length=128, learning_rate=2e-3, loss=loss)
+    model, metrics, _ = train(starter, tmp_path, votes, config)
+    fresh = [p for p in world.preferences(200, seed=9) if p.held_out]
+    assert reward_report.held_out(model, fresh).metrics()["accuracy"] > 0.9
+    saved = reward_model.load(tmp_path / "model").classifier.config
+    assert (saved.reward_loss, saved.reward_tie) == (loss, metrics["tie"])
+    assert metrics["tie"] > 0
+
+
+def test_ratings_are_learnt_by_regression(starter: Path, tmp_path: Path) -> None:
+    ratings = [
+        Rating(
+            prompt_id=p.prompt_id,
+            messages=p.messages,
+            completion=text,
+            score=10.0 * sum(word in text for word in world.KIND) + 100,
+            held_out=p.held_out,
+        )
+        for p in world.preferences(120)
+        for text in (p.completion_a, p.completion_b)
+    ]
+    config = RewardConfig(
+        epochs=6.0, max_length=128, learning_rate=3e-3, loss="regression", pooling="sum"
+    )
+    model, metrics, _ = train(starter, tmp_path, ratings, config)
+    again = reward_model.load(tmp_path / "model")
+    found = reward_report.held_out_ratings(again, ratings)
+    assert found == reward_report.held_out_ratings(model, ratings)
+    assert found["pearson"] > 0.9 and found["rmse"] < 7 and found["accuracy"] > 0.85
+    assert metrics["ratings_train"] == 180 and found["ratings_held_out"] == 60
+
+
+def test_pairs_and_ratings_are_not_taken_for_each_other(starter: Path, tmp_path: Path) -> None:
+    config = RewardConfig(loss="regression")
+    with pytest.raises(ConfigError, match="regression learns ratings"):
+        train(starter, tmp_path, world.preferences(8), config)
+    rating = Rating(prompt_id="p", messages=world.prompts()[0].messages, completion="x", score=1.0)
+    with pytest.raises(ConfigError, match="bradley_terry learns pairs"):
+        train(starter, tmp_path, [rating])
+
+
+def test_a_batch_in_many_passes_has_the_gradient_of_one(starter: Path, tmp_path: Path) -> None:
+    votes = world.preferences(24)
+    runs = []
+    for tokens in (1, 100_000):
+        config = RewardConfig(
+            epochs=1.0, batch_size=8, max_length=128, pass_tokens=tokens, early_stopping=False
+        )
+        runs.append(train(starter, tmp_path / str(tokens), votes, config)[2])
+    for (_, one), (_, other) in zip(*runs, strict=True):
+        assert one == pytest.approx(other, rel=1e-3, nan_ok=True)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_says_what_to_do(
+    starter: Path, tmp_path: Path
+) -> None:
+    config = RewardConfig(
+        epochs=2.0, batch_size=8, max_length=128, learning_rate=1e30, checkpoint_every=1
+    )
+    with pytest.raises(Diverged, match=r"loss is .* at step \d+: lower reward.learning_rate"):
+        train(starter, tmp_path, world.preferences(40), config)
+    assert not (tmp_path / "model").exists()
+
+
+def test_one_annotator_is_enough_and_is_counted(starter: Path, tmp_path: Path) -> None:
+    _, metrics, _ = train(starter, tmp_path / "two", world.preferences(12))
+    assert metrics["annotators"] == 2
+    alone = [Preference(**(vars(p) | {"votes": p.votes[:1]})) for p in world.preferences(12)]
+    _, metrics, _ = train(starter, tmp_path / "one", alone)
+    assert metrics["annotators"] == 1
+
+
+@pytest.mark.parametrize("name", ["bert", "t5", "gpt_neo"])
+def test_other_architectures_learn_a_planted_rule(tmp_path: Path, name: str) -> None:
+    base = getattr(trunks, name)(tmp_path / "base")
+    config = RewardConfig(epochs=10.0, max_length=96, learning_rate=3e-3)
+    model, _, _ = train(base, tmp_path, world.preferences(120), config)
+    fresh = [p for p in world.preferences(200, seed=9) if p.held_out]
+    assert reward_report.held_out(model, fresh).metrics()["accuracy"] > 0.8
 
 
 def test_an_adapter_is_trained_and_merged(starter: Path, tmp_path: Path) -> None:
@@ -229,7 +330,7 @@ def test_an_encoder_with_its_own_head_can_be_a_reward_model(tmp_path: Path) -> N
     model, _, _ = train(tmp_path / "encoder", tmp_path, world.preferences(120), config)
     assert model.pooling == "own"
     fresh = [p for p in world.preferences(200, seed=9) if p.held_out]
-    assert reward.held_out(model, fresh).metrics()["accuracy"] > 0.8
+    assert reward_report.held_out(model, fresh).metrics()["accuracy"] > 0.8
 
 
 def test_held_out_figures_use_the_majority_and_count_draws(starter: Path, tmp_path: Path) -> None:
@@ -238,7 +339,9 @@ def test_held_out_figures_use_the_majority_and_count_draws(starter: Path, tmp_pa
     draw = (Vote(annotator="a", choice="a"), Vote(annotator="b", choice="b"))
     inside = [p for p in votes if p.held_out]
     drawn = Preference(**(vars(inside[0]) | {"votes": draw}))
-    seen = reward.held_out(model, [drawn, *inside[1:], *(p for p in votes if not p.held_out)])
+    seen = reward_report.held_out(
+        model, [drawn, *inside[1:], *(p for p in votes if not p.held_out)]
+    )
     assert seen.pair_ids == [p.pair_id for p in inside]
     assert seen.metrics()["ties_held_out"] == 1
     assert seen.metrics()["pairs_held_out"] == len(inside) - 1

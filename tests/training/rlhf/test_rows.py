@@ -173,12 +173,12 @@ def pair(**columns: Any) -> Preference:
 def test_a_reviewers_answer_overrules_the_votes_with_their_mass() -> None:
     votes = (vote("a"), vote("a"), vote("b"))
     decided = rows.label(pair(votes=votes, decided="b", soft=(0.9, 0.0, 0.1)), soft=True)
-    assert decided == rows.SoftLabel(value=0.0, weight=3.0)
+    assert decided == rows.SoftLabel(value=0.0, weight=3.0, strength=-2 / 3)
     assert rows.verdict(pair(votes=votes, decided="b")) == "b"
     assert rows.verdict(pair(votes=votes, decided="both_bad")) is None
     assert rows.verdict(pair(votes=votes)) == "a"
     distrusted = pair(votes=(vote("a", weight=0.0),), decided="tie")
-    assert rows.label(distrusted) == rows.SoftLabel(value=0.5, weight=1.0)
+    assert rows.label(distrusted) == rows.SoftLabel(value=0.5, weight=1.0, tie=1.0)
 
 
 def test_aggregated_probabilities_count_only_when_asked_for_and_known() -> None:
@@ -187,7 +187,8 @@ def test_aggregated_probabilities_count_only_when_asked_for_and_known() -> None:
     known = pair(votes=votes, soft=(0.6, 0.2, 0.2))
     assert rows.label(known) == pooled
     assert pooled is not None
-    assert rows.label(known, soft=True) == rows.SoftLabel(value=0.7, weight=pooled.weight)
+    soft = rows.SoftLabel(value=0.7, weight=pooled.weight, tie=0.2, strength=pooled.strength)
+    assert rows.label(known, soft=True) == soft
     assert rows.label(pair(votes=votes), soft=True) == pooled
     assert rows.label(pair(soft=(0.6, 0.2, 0.2)), soft=True) is None
 

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.rlhf import tiny, world
+from training.rlhf import reward_data, reward_text, rows
+from training.rlhf.config import ConfigError
+from training.rlhf.reward_text import Reader, Text
+from training.rlhf.rows import Preference, Rating, Vote
+
+
+@pytest.fixture(scope="module")
+def read() -> Reader:
+    return Reader(tiny.tokenizer(), max_length=64)
+
+
+def ratings(*scores: float) -> list[Rating]:
+    chat = [{"role": "user", "content": "Tell me about the parcel."}]
+    return [
+        Rating(prompt_id=f"p{i}", messages=chat, completion="good", score=score)
+        for i, score in enumerate(scores)
+    ]
+
+
+def text(prompt: list[int], reply: int) -> Text:
+    return Text([*prompt, *([9] * reply)], reply, 0)
+
+
+LENGTHS = st.lists(
+    st.tuples(st.integers(0, 60), st.integers(1, 30), st.integers(1, 30)), max_size=9
+)
+
+
+@given(LENGTHS, st.integers(1, 300))
+def test_a_batch_is_cut_into_passes_that_keep_to_their_tokens_and_lose_nothing(
+    lengths: list[tuple[int, int, int]], tokens: int
+) -> None:
+    batch = [
+        reward_data.Example(str(i), text([i] * p, a), text([i] * p, b), 1.0, 1.0)
+        for i, (p, a, b) in enumerate(lengths)
+    ]
+    found = reward_data.passes(batch, tokens=tokens)
+    assert sorted(e.prompt_id for part in found for e in part) == sorted(e.prompt_id for e in batch)
+    for part in found:
+        widest = max(reward_text.cells(example.texts) for example in part)
+        assert len(part) == 1 or widest * len(part) <= tokens
+
+
+def test_a_prompt_counts_once_where_replies_share_it() -> None:
+    assert reward_text.cells([text([1, 2, 3], 2), text([1, 2, 3], 4)]) == 3 + 2 + 4
+    assert reward_text.cells([text([1, 2, 3], 2), text([2, 3], 4)]) == 3 + 2 + 2 + 4
+
+
+def test_ratings_are_learnt_on_a_scale_of_their_own(read: Reader) -> None:
+    held_out = Rating(**(vars(ratings(900.0)[0]) | {"held_out": True}))
+    found, spread = reward_data.rated([*ratings(1.0, 3.0, 5.0), held_out], read)
+    assert (spread.mean, spread.deviation) == pytest.approx((3.0, (8 / 3) ** 0.5))
+    assert [item.value for item in found] == pytest.approx([-1.2247, 0.0, 1.2247], abs=1e-4)
+
+
+@pytest.mark.parametrize("scores", [(), (4.0,), (2.0, 2.0)])
+def test_ratings_that_teach_nothing_are_refused(scores: tuple[float, ...], read: Reader) -> None:
+    with pytest.raises(ConfigError, match=f"{len(scores)} rated replies with"):
+        reward_data.rated(ratings(*scores), read)
+
+
+def test_no_pair_or_none_but_ties_is_refused(read: Reader) -> None:
+    with pytest.raises(ConfigError, match="no pair with votes"):
+        reward_data.decided([])
+    tie: dict[str, Any] = {"votes": (Vote(annotator="a", choice="tie"),)}
+    tied = [Preference(**(vars(p) | tie)) for p in world.preferences(8) if not p.held_out]
+    with pytest.raises(ConfigError, match=f"all {len(tied)} pairs with votes are ties"):
+        reward_data.decided(reward_data.examples(tied, read))
+
+
+def test_an_example_knows_its_ties_and_how_strongly_people_felt(read: Reader) -> None:
+    votes = (
+        Vote(annotator="a", choice="a", strength=3),
+        Vote(annotator="b", choice="tie"),
+        Vote(annotator="c", choice="b", strength=1, weight=2.0),
+    )
+    row = Preference(**(vars(world.preferences(1)[0]) | {"votes": votes}))
+    (found,) = reward_data.examples([row], read)
+    # Masses 1.5, 1 and 1; strengths 3, 0 and -1 with trust 1, 1 and 2.
+    assert found.tie == pytest.approx(1 / 3.5) and found.value == pytest.approx(2 / 3.5)
+    assert found.strength == pytest.approx((3 - 2) / 4 / 3)
+
+
+def test_ratings_are_read_from_json_lines_and_a_wrong_score_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "ratings.jsonl"
+    rows.write(file, ratings(1.5, 2.0))
+    assert [row.score for row in rows.read(Rating, file)] == [1.5, 2.0]
+    file.write_text(file.read_text().replace("1.5", '"high"'))
+    with pytest.raises(rows.RowError, match="line 1: score must be a number"):
+        list(rows.read(Rating, file))

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import roc_auc_score
+
+from tests.training.rlhf import tiny, world
+from training.rlhf import calibration, reward_model, reward_report
+from training.rlhf.reward_report import HeldOut
+from training.rlhf.rows import Preference, Rating, Vote
+
+RNG = np.random.default_rng(0)
+
+
+def predictions(n: int = 200) -> HeldOut:
+    """Scores and lengths that are correlated, and people who follow the scores half-heartedly."""
+    lengths = RNG.integers(3, 20, size=(n, 2)).astype(float)
+    rewards = lengths / 10 + RNG.normal(size=(n, 2))
+    labels = np.where(rewards[:, 0] - rewards[:, 1] + RNG.normal(size=n) > 0, "a", "b").tolist()
+    return HeldOut(
+        pair_ids=[str(i) for i in range(n)],
+        rewards=rewards,
+        lengths=lengths,
+        labels=[None if i % 10 == 0 else label for i, label in enumerate(labels)],
+        strengths=RNG.choice([1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0], size=n),
+        truncated=3,
+    )
+
+
+def slow_accuracy(seen: HeldOut, inside: list[int]) -> float:
+    right = [(seen.rewards[i, 0] > seen.rewards[i, 1]) == (seen.labels[i] == "a") for i in inside]
+    return sum(right) / len(right)
+
+
+def test_accuracy_is_reported_overall_by_strength_and_by_who_was_longer() -> None:
+    seen = predictions()
+    found = seen.metrics()
+    decided = [i for i, label in enumerate(seen.labels) if label]
+    assert found["accuracy"] == pytest.approx(slow_accuracy(seen, decided))
+    assert (found["pairs_held_out"], found["ties_held_out"]) == (180, 20)
+    assert found["truncated_held_out"] == 3
+    bounds = {"slight": (0, 0.5), "clear": (0.5, 0.84), "much": (0.84, 1)}
+    for name, (low, high) in bounds.items():
+        inside = [i for i in decided if low < seen.strengths[i] <= high]
+        assert found[f"accuracy_{name}"] == pytest.approx(slow_accuracy(seen, inside))
+        assert found[f"pairs_{name}"] == len(inside)
+    for name in ("shorter", "longer"):
+        inside = []
+        for i in decided:
+            a, b = seen.lengths[i] if seen.labels[i] == "a" else seen.lengths[i][::-1]
+            if (a < b) if name == "shorter" else (a > b):
+                inside.append(i)
+        assert found[f"accuracy_{name}_preferred"] == pytest.approx(slow_accuracy(seen, inside))
+        assert found[f"pairs_{name}_preferred"] == len(inside)
+    assert found["accuracy_longer_preferred"] > found["accuracy_shorter_preferred"]
+
+
+def test_auc_and_the_length_correlation_equal_the_oracles() -> None:
+    seen = predictions()
+    decided = [i for i, label in enumerate(seen.labels) if label]
+    truth = [seen.labels[i] == "a" for i in decided]
+    found = seen.metrics()
+    assert found["auc"] == pytest.approx(roc_auc_score(truth, seen.logits[decided]))
+    expected = spearmanr(seen.rewards.ravel(), seen.lengths.ravel()).statistic
+    assert found["length_correlation"] == pytest.approx(expected)
+
+
+def test_correlations_equal_scipy_and_are_nan_where_there_is_none() -> None:
+    x, y = RNG.integers(0, 5, 50).astype(float), RNG.normal(size=50)
+    assert calibration.pearson(x, y) == pytest.approx(pearsonr(x, y).statistic)
+    assert calibration.spearman(x, y) == pytest.approx(spearmanr(x, y).statistic)
+    assert math.isnan(calibration.pearson(np.ones(4), np.arange(4.0)))
+    assert math.isnan(calibration.spearman(np.zeros(0), np.zeros(0)))
+
+
+def test_nothing_held_out_is_no_error() -> None:
+    empty = np.zeros((0, 2))
+    seen = HeldOut([], empty, empty, [], np.zeros(0), 0)
+    found = seen.metrics()
+    assert found["pairs_held_out"] == 0 and math.isnan(found["accuracy"])
+    assert "accuracy_much" not in found
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> reward_model.RewardModel:
+    base = tiny.llama(tmp_path_factory.mktemp("base"))
+    torch.manual_seed(1)
+    found = reward_model.new(base, pooling="last", max_length=64, device=torch.device("cpu"))
+    assert isinstance(found.head, torch.nn.Linear)
+    torch.nn.init.normal_(found.head.weight)
+    return found
+
+
+def test_held_out_pairs_are_scored_as_each_reply_alone(model: reward_model.RewardModel) -> None:
+    votes = (Vote(annotator="a", choice="b", strength=3), Vote(annotator="b", choice="b"))
+    pairs = [Preference(**(vars(p) | {"votes": votes})) for p in world.preferences(24)]
+    long: dict[str, Any] = {"messages": [{"role": "user", "content": "the parcel " * 99}]}
+    pairs[3] = Preference(**(vars(pairs[3]) | long))
+    seen = reward_report.held_out(model, pairs)
+    inside = [pair for pair in pairs if pair.held_out]
+    assert seen.pair_ids == [pair.pair_id for pair in inside] and seen.truncated == 1
+    for i, row in enumerate(inside):
+        sides = (row.completion_a, row.completion_b)
+        alone = [model.score([row.messages], [side])[0] for side in sides]
+        assert seen.rewards[i].tolist() == pytest.approx(alone, abs=1e-5)
+        tokens = [len(model.tokenizer.encode(side, add_special_tokens=False)) + 1 for side in sides]
+        assert seen.lengths[i].tolist() == tokens
+    assert seen.strengths.tolist() == pytest.approx([2.5 / 3] * len(inside))
+
+
+def test_ratings_are_reported_in_their_own_unit(model: reward_model.RewardModel) -> None:
+    chat = world.prompts()[0].messages
+    told = {"good": 9.0, "great kind": 7.0, "bad": 2.0, "rude today": 7.0}
+    ratings = [
+        Rating(prompt_id="p", messages=chat, completion=text, score=score, held_out=True)
+        for text, score in told.items()
+    ]
+    left_out = Rating(**(vars(ratings[0]) | {"held_out": False, "score": -100.0}))
+    model.classifier.config.reward_mean, model.classifier.config.reward_deviation = 5.0, 2.0
+    found = reward_report.held_out_ratings(model, [*ratings, left_out])
+    scores = model.score([chat] * 4, list(told))
+    errors = [(5 + 2 * s - t) ** 2 for s, t in zip(scores, told.values(), strict=True)]
+    assert found["rmse"] == pytest.approx(math.sqrt(sum(errors) / 4), rel=1e-5)
+    assert found["spearman"] == pytest.approx(spearmanr(scores, list(told.values())).statistic)
+    assert (found["ratings_held_out"], found["pairs_held_out"]) == (4, 5)
+    pairs = [
+        (i, j) for i in range(4) for j in range(i) if [*told.values()][i] != [*told.values()][j]
+    ]
+    right = [
+        (scores[i] > scores[j]) == ([*told.values()][i] > [*told.values()][j]) for i, j in pairs
+    ]
+    assert found["accuracy"] == pytest.approx(sum(right) / 5)
