@@ -30,7 +30,7 @@ ANNOTATOR |= {"my-votes", "my-vote", "my-rewrite"}
 ANNOTATOR |= {"remark", "skip-reason", "flag"}
 REVIEWER = {
     *("checks", "check", "quality", "data", "rounds", "rounds-progress"),
-    *("annotators", "annotator"),
+    *("annotators", "annotator", "leaderboard"),
     *("pair", "adjudicate", "decide", "decide-undo", "flags-settle"),
     *("round", "round-progress", "round-curves", "models"),
     *("api-agreement", "api-rounds", "api-models"),

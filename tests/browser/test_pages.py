@@ -30,6 +30,8 @@ PAGES = [
     "/projects/desk/settings/",
     "/projects/desk/people/",
     "/projects/desk/quality/",
+    "/projects/desk/leaderboard/",
+    "/projects/desk/leaderboard/?pairs=training",
     "/projects/desk/annotators/",
     "/projects/desk/annotators/{ann}/",
     "/projects/desk/me/",
@@ -74,7 +76,8 @@ def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, roo
             lease = queue.next_pair(project, user)
             assert lease is not None
             queue.vote(user, lease.token, choice=choice)
-    Pair.objects.filter(pk__in=[one.pk for one in judged]).update(open_slots=0)
+    wrote = {"policy_a": "policy-1", "policy_b": "starter"}
+    Pair.objects.filter(pk__in=[one.pk for one in judged]).update(open_slots=0, **wrote)
     datasets.freeze(project)
     return project
 

@@ -1,0 +1,47 @@
+"""The leaderboard: which policy people prefer."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from annotate import leaderboard as ratings
+from annotate.interval_plot import Share, plot
+from annotate.permissions import project_or_404
+
+
+@require_safe
+def leaderboard(request: HttpRequest, slug: str) -> HttpResponse:
+    """From blind evaluation pairs, or with `pairs=training` from the others."""
+    project = project_or_404(request, slug, "reviewer")
+    pairs = request.GET.get("pairs", "evaluation")
+    if pairs not in ratings.KINDS:
+        return HttpResponseBadRequest("pairs must be evaluation or training.")
+    # Simulated votes exist for trying the product out; elsewhere there is nothing to switch.
+    simulated = project.train_on_simulated and request.GET.get("simulated") == "1"
+    met = ratings.meetings(project, pairs, include_simulated=simulated)
+    found = ratings.leaderboard(met, reference=request.GET.get("reference", ""))
+    context = {
+        "project": project,
+        "tab": "quality",
+        "pairs": pairs,
+        "simulated": simulated,
+        "found": found,
+        "plot": plot(_shares(found)) if found else None,
+    }
+    return render(request, "annotate/leaderboard.html", context)
+
+
+def _shares(found: ratings.Leaderboard) -> list[Share]:
+    """Each policy's chance to be preferred to the reference, which is marked."""
+    return [
+        Share(
+            name=one.policy,
+            value=one.beats,
+            low=one.interval[0],
+            high=one.interval[1],
+            ours=one.policy == found.reference,
+        )
+        for one in found.standings
+    ]
