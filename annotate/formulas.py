@@ -28,7 +28,7 @@ WIDE = 15
 """Characters of a formula that fit a reply on the narrowest screen (320 px), however wide."""
 
 CLASS = "latex"
-SOURCE = re.compile(f'<code><span class="{CLASS}">(.*?)</span></code>', re.DOTALL)
+SOURCE = re.compile(f'<code dir="ltr"><span class="{CLASS}">(.*?)</span></code>', re.DOTALL)
 CLOSINGS = {"$$": "$$", r"\[": r"\]", r"\(": r"\)", "$": "$"}
 DISPLAYED = ("$$", r"\[")
 

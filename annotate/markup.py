@@ -9,13 +9,14 @@ Nothing but this and the diff calls mark_safe.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
-from typing import Any
 
 import nh3
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from pygments import highlight  # type: ignore[import-untyped]
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
@@ -37,6 +38,7 @@ TAGS = {
     *("table", "thead", "tbody", "tr", "th", "td"),
 }
 ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
+BLOCKS = ("p", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "table")
 CODE_CLASSES = {name for name in STANDARD_TYPES.values() if name}
 
 # Characters that change what is seen without being seen: C0 controls but tab and line feed, C1,
@@ -83,8 +85,15 @@ def _render(text: str) -> SafeString:
         allowed_classes={"span": CODE_CLASSES | {formulas.CLASS}},
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow noopener noreferrer ugc",
-        # A scrolling table must be reachable by keyboard; a link must not lose the lease.
-        set_tag_attribute_values={"a": {"target": "_blank"}, "table": {"tabindex": "0"}},
+        tag_attribute_values={block: {"dir": {"auto"}} for block in BLOCKS},
+        # A link must not lose the lease; a scrolling table must be reachable by keyboard. Code
+        # runs from left to right, and does not decide how the text around it runs.
+        set_tag_attribute_values={
+            "a": {"target": "_blank"},
+            "table": {"tabindex": "0"},
+            "pre": {"dir": "ltr"},
+            "code": {"dir": "ltr"},
+        },
         strip_comments=True,
     )
     # Markdown has made characters of entities, which can be invisible ones as well.
@@ -119,16 +128,34 @@ def _markdown() -> MarkdownIt:
     markdown.disable("image")
     # A relative link would lead into this very site.
     markdown.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]
-    markdown.add_render_rule("heading_open", _render_heading)
-    markdown.add_render_rule("heading_close", _render_heading)
+    markdown.core.ruler.push("directions", _find_directions)
+    markdown.core.ruler.push("headings", _rank_headings)
     return markdown
 
 
-def _render_heading(renderer: Any, tokens: list[Token], index: int, options: Any, _env: Any) -> str:
-    """Headings of a completion rank below the page's own: # becomes h3."""
-    token = tokens[index]
-    token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
-    return str(renderer.renderToken(tokens, index, options, {}))
+def _find_directions(state: StateCore) -> None:
+    """Every block by itself finds out whether it runs from the left or from the right. Not the
+    blocks within it: a list whose items each had a direction would itself have none to find."""
+    for token in state.tokens:
+        if token.level == 0 and token.nesting == 1:
+            token.attrSet("dir", "auto")
+
+
+def _rank_headings(state: StateCore) -> None:
+    """Headings rank below the page's own, from h3 on, and skip no rank, whatever the text does."""
+    above: list[str] = []
+    for opening, closing in _headings(state.tokens):
+        while above and above[-1] >= opening.tag:
+            above.pop()
+        above.append(opening.tag)
+        opening.tag = closing.tag = f"h{min(len(above) + 2, 6)}"
+
+
+def _headings(tokens: list[Token]) -> Iterator[tuple[Token, Token]]:
+    """The opening and closing token of each; its text stands between them as one token."""
+    for opening, _, closing in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if opening.type == "heading_open":
+            yield opening, closing
 
 
 MARKDOWN = _markdown()

@@ -125,7 +125,7 @@ def test_only_so_much_is_typeset() -> None:
     assert "<math" not in render(f"${'a' * MAX_CHARACTERS}b$")
     formulas = render("$abcdefgh$ " * MAX_CHARACTERS_PER_TEXT)
     assert formulas.count("<math") == MAX_CHARACTERS_PER_TEXT // len("$abcdefgh$")
-    assert '<code><span class="latex">$abcdefgh$</span></code>' in formulas
+    assert '<code dir="ltr"><span class="latex">$abcdefgh$</span></code>' in formulas
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 import pytest
 
 from annotate import mathml
-from annotate.markup import ATTRIBUTES, CODE_CLASSES, MAX_BYTES, TAGS, capped, render, reveal
+from annotate.markup import (
+    ATTRIBUTES,
+    BLOCKS,
+    CODE_CLASSES,
+    MAX_BYTES,
+    TAGS,
+    capped,
+    render,
+    reveal,
+)
 from tests.annotate.hostile import PAYLOADS, documents
 
 CLASSES = {
@@ -52,6 +62,9 @@ def harmless(tag: str, name: str, value: str) -> bool:
         ("a", "target"): "_blank",
         ("a", "rel"): "nofollow noopener noreferrer ugc",
         ("table", "tabindex"): "0",
+        ("pre", "dir"): "ltr",
+        ("code", "dir"): "ltr",
+        **{(block, "dir"): "auto" for block in BLOCKS},
     }
     if (tag, name) in fixed:
         return value == fixed[tag, name]
@@ -82,25 +95,41 @@ def test_no_hostile_text_becomes_active() -> None:
 def test_common_markdown_is_shown_as_meant() -> None:
     html = render("# A\n\n**b** *c* `d`\n\n- e\n\n> f\n\n| g |\n|---|\n| h |\n\n~~i~~")
     for part in (
-        "<h3>A",
+        '<h3 dir="auto">A',
         "<strong>b",
         "<em>c",
-        "<code>d",
+        '<code dir="ltr">d',
         "<li>e",
-        "<blockquote>",
+        "<blockquote ",
         "<td>h",
         "<s>i",
     ):
         assert part in html
 
 
-def test_headings_rank_below_the_pages_own() -> None:
-    assert render("# a\n\n###### b").startswith("<h3>a</h3>")
-    assert "<h6>b</h6>" in render("###### b")
+@pytest.mark.parametrize(
+    ("text", "ranks"),
+    [
+        ("# a\n\n## b\n\n# c", "343"),
+        ("## a\n\n#### b\n\n### c\n\n# d", "3443"),
+        ("###### a", "3"),
+        ("# a\n\n## b\n\n### c\n\n#### d\n\n##### e", "34566"),
+        ("> ## a\n\n- # b", "33"),
+    ],
+)
+def test_headings_rank_below_the_pages_own_and_skip_no_rank(text: str, ranks: str) -> None:
+    html = render(text)
+    assert "".join(re.findall("<h(.)", html)) == "".join(re.findall("</h(.)", html)) == ranks
 
 
 def test_single_line_feeds_are_kept() -> None:
     assert "one<br>\ntwo" in render("one\ntwo")
+
+
+def test_every_block_finds_its_own_direction_and_code_runs_from_the_left() -> None:
+    html = render("> - `x` مرحبا\n\n```\nx\n```")
+    assert '<blockquote dir="auto">\n<ul>\n<li><code dir="ltr">x</code> مرحبا</li>' in html
+    assert '<pre dir="ltr"><code dir="ltr">x' in html
 
 
 def test_images_become_links() -> None:
@@ -127,7 +156,7 @@ def test_code_is_coloured_by_classes() -> None:
 
 
 def test_code_in_an_unknown_language_is_plain() -> None:
-    assert "<pre><code>&lt;b&gt;\n</code></pre>" in render("```klingon\n<b>\n```")
+    assert "&lt;b&gt;\n</code></pre>" in render("```klingon\n<b>\n```")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_no_hostile_text_becomes_active_in_a_browser(browse: Callable[..., Page]
     page = browse()
     page.goto("/accounts/login/")
     attributes = {*set().union(*ATTRIBUTES.values(), *mathml.ATTRIBUTES.values())}
-    attributes |= {"class", "target", "rel", "tabindex", "role", "aria-label"}
+    attributes |= {"class", "target", "rel", "tabindex", "role", "aria-label", "dir"}
     rendered = [str(render(text)) for text in documents()]
     tags = TAGS | mathml.TAGS
     assert page.evaluate(FOREIGN, [rendered, sorted(tags), sorted(attributes)]) == []

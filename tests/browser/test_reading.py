@@ -221,3 +221,81 @@ def test_the_letters_stay_in_sight_over_long_replies(
     assert prompt and letter and letter["y"] >= prompt["y"] + prompt["height"]
     if width > 900:
         expect(letters.first).to_be_in_viewport(ratio=1)
+
+
+CODE = "Run:\n\n```python\nprint(1)\n```\n\nand\n\n```\nls\n```"
+
+
+def test_a_button_copies_a_block_of_code_and_keys_still_vote(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    for pair in make_pairs(2):
+        write(pair, CODE, CODE)
+    page = browse(ann, permissions=["clipboard-read", "clipboard-write"])
+    page.goto(LABEL)
+    buttons = page.get_by_role("button", name="Copy", exact=True)
+    expect(buttons).to_have_count(4)
+    buttons.first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").get_by_text("Copied")).to_be_attached()
+    assert page.evaluate("navigator.clipboard.readText()") == "print(1)\n"
+    vote(page, "1")
+    expect(buttons).to_have_count(4)
+
+
+def test_code_is_copied_where_the_page_may_not_use_the_clipboard(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    write(make_pairs(1)[0], CODE, CODE)
+    page = browse(ann)
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.goto(LABEL)
+    page.get_by_role("button", name="Copy", exact=True).first.click()
+    expect(page.get_by_role("status").get_by_text("Copied")).to_be_attached()
+    assert page.evaluate("getSelection().toString()").strip() == "print(1)"
+
+
+ARABIC = """## شرح الدالة
+
+`print` تطبع النص.
+
+```python
+print("مرحبا")  # تحية
+```
+
+- `x` أولاً
+- ثانياً
+
+A paragraph in English.
+"""
+
+
+def test_each_block_runs_in_its_own_direction_and_code_from_the_left(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    write(make_pairs(1)[0], ARABIC, ARABIC)
+    page = browse(ann)
+    page.goto(LABEL)
+    reply = page.locator(".reply .prose").first
+    direction = "elements => elements.map((each) => getComputedStyle(each).direction)"
+    blocks = reply.locator("> *")
+    assert blocks.evaluate_all(direction) == ["rtl", "rtl", "ltr", "rtl", "ltr"]
+    assert set(reply.locator("code").evaluate_all(direction)) == {"ltr"}
+    code = reply.locator("p code").first.bounding_box()
+    box = reply.bounding_box()
+    assert code and box and code["x"] > box["x"] + box["width"] / 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 320])
+def test_a_long_pair_with_formulas_code_and_two_directions_is_accessible_and_fits(
+    browse: Browse, ann: User, make_pairs: MakePairs, scheme: str, width: int
+) -> None:
+    page = browse(ann, color_scheme=scheme, viewport={"width": width, "height": 800})
+    write(make_pairs(1)[0], f"{ARABIC}\n{FORMULAS}\n\n{LONG}", f"{CODE}\n\n{FORMULAS}\n\n{LONG}")
+    page.goto(LABEL)
+    for folded in (2, 0):
+        expect(page.locator("[data-folded]")).to_have_count(folded)
+        assert [rule["id"] for rule in Axe().run(page).response["violations"]] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        press(page, "e")
