@@ -26,8 +26,10 @@ from annotate.models.assignment import AssignmentQuerySet
 
 TOO_FAST_MS = 2000
 """Nobody reads two replies in less; such a vote says little, a habit of them a lot."""
+FEW = 10
+"""Below, the interval of a share is wider than half of all there is."""
 DAYS = 30
-RECENT = 50
+RECENT = 20
 TIES = ("tie", "both_bad")
 
 _CLASS = "CASE {0} WHEN 'a' THEN 'a' WHEN 'b' THEN 'b' ELSE 'tie' END"
@@ -99,6 +101,10 @@ class Share:
     @property
     def value(self) -> float | None:
         return self.hits / self.n if self.n else None
+
+    @property
+    def says_little(self) -> bool:
+        return 0 < self.n < FEW
 
     @property
     def interval(self) -> tuple[float, float] | None:

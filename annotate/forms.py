@@ -177,7 +177,7 @@ class MessageForm(forms.Form):
 
 class PauseForm(forms.Form):
     because = forms.CharField(
-        label="Reason", max_length=200, help_text="They are shown it. Their votes stay."
+        label="Reason for a pause", max_length=200, help_text="They are shown it. Their votes stay."
     )
 
 

@@ -37,6 +37,15 @@ COLUMNS = {
     "fast": ("Too fast", lambda row: row.too_fast.value),
 }
 
+STATES = {
+    "all": ("All", lambda row, flags: True),
+    "flagged": ("Flagged", lambda row, flags: bool(flags)),
+    "warned": ("Warned", lambda row, flags: bool(row.member and row.member.warned_at)),
+    "paused": ("Paused", lambda row, flags: bool(row.member and row.member.paused_at)),
+    "left-out": ("Weight 0", lambda row, flags: bool(row.member and not row.member.weight)),
+    "deactivated": ("Deactivated", lambda row, flags: bool(row.member and not row.member.active)),
+}
+
 SHARES = (
     (
         "agreement",
@@ -62,13 +71,20 @@ def annotators(request: HttpRequest, slug: str) -> HttpResponse:
     sort = request.GET.get("sort", "-votes")
     if sort.removeprefix("-") not in COLUMNS:
         return HttpResponseBadRequest("There is no such column.")
+    state = request.GET.get("state", "all")
+    if state not in STATES:
+        return HttpResponseBadRequest("There is no such state.")
     simulated = _simulated(request, project)
     found = tally.table(project, include_simulated=simulated)
+    rows = [(row, flags(row)) for row in _sorted(found.rows, sort)]
     context = {
         "project": project,
         "tab": "annotators",
         "simulated": simulated,
-        "rows": [(row, flags(row)) for row in _sorted(found.rows, sort)],
+        "rows": [one for one in rows if STATES[state][1](*one)],
+        "n_people": len(rows),
+        "state": state,
+        "states": _states(rows, state),
         "counted_at": found.counted_at,
         "columns": [_column(key, title, sort) for key, (title, _) in COLUMNS.items()],
         "is_admin": project.role == Role.ADMIN,
@@ -211,6 +227,15 @@ def _sorted(rows: list[figures.Row], sort: str) -> list[figures.Row]:
     known = [row for row in rows if value(row) is not None]
     known.sort(key=value, reverse=sort.startswith("-"))
     return known + [row for row in rows if value(row) is None]
+
+
+def _states(rows: list[tuple[figures.Row, list[str]]], state: str) -> list[dict[str, object]]:
+    """What the table can be narrowed to: states that somebody is in."""
+    counted = [
+        {"name": name, "title": title, "n": sum(holds(*row) for row in rows)}
+        for name, (title, holds) in STATES.items()
+    ]
+    return [one for one in counted if one["n"] or one["name"] == state]
 
 
 def _column(key: str, title: str, sort: str) -> dict[str, str]:

@@ -129,14 +129,46 @@ def test_the_table_is_sorted_by_any_column_with_unknown_figures_last(
     assert client_for(olga).get(URL, {"sort": "name"}).status_code == 400
 
 
-def test_a_page_explains_each_share_with_its_interval(client_for, judged, ann, olga):
+def test_a_page_explains_each_share_with_its_interval(
+    client_for, project, make_pairs, judged, ann, ben, olga
+):
+    make_pairs(6)
+    for _ in range(6):
+        vote(project, ann, "a")
+        vote(project, ben, "a")
     page = client_for(olga).get(own(ann)).text
-    assert "75.0 %" in page and re.search(r"30\.1 to 95\.4 %", page)
+    assert "90.0 %" in page and re.search(r"59\.6 to 98\.2 %", page)
     assert "pairs asked twice with the sides swapped" in page
     assert "Where is my order" in page
     visible = re.sub(r"<[^>]*>", " ", page)
     assert not re.search(r"\b(nan|none|inf)\b", visible, re.IGNORECASE)
     assert not re.search(r"\sstyle=|<style|<script(?![^>]*src=)|\son\w+=", page)
+
+
+def test_few_votes_are_said_to_be_few(client_for, judged, ann, olga):
+    page = client_for(olga).get(own(ann)).text
+    assert re.search(r"75\.0 % .*of 4.*too few to say", page)
+    assert "30.1 to" not in page
+
+
+def test_the_table_is_narrowed_to_a_state_and_keeps_its_order(
+    client_for, project, judged, ann, ben, cleo, olga
+):
+    vote(project, cleo, "a")
+    Membership.objects.filter(user=ann).update(paused_at=timezone.now(), paused_because="?")
+    Membership.objects.filter(user=ben).update(weight=0)
+    client = client_for(olga)
+
+    def names(**asked):
+        return re.findall(r">ann-(\w+)</a>", client.get(URL, asked).text)
+
+    assert names(state="paused") == ["ann"] and names(state="left-out") == ["ben"]
+    assert names(state="flagged") == [] and len(names()) == 3
+    page = client.get(URL, {"state": "paused", "sort": "seconds"}).text
+    assert re.search(r'href="\?state=paused&amp;sort=-votes"', page)
+    assert re.search(r'href="\?state=left-out&amp;sort=seconds"', page)
+    assert "Deactivated" not in page
+    assert client.get(URL, {"state": "gone"}).status_code == 400
 
 
 def test_account_names_are_for_admins(client_for, judged, zed, olga):
