@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.auth import get_user_model
@@ -122,8 +122,20 @@ class UndoForm(forms.Form):
     last = forms.UUIDField(required=False)
 
 
-class GoldForm(forms.Form):
+class ReviewForm(forms.Form):
+    """A reviewer's answer, with the reason for it where the project wants one."""
+
+    REASON: ClassVar[str]
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields[self.REASON].required = project.require_rationale
+
+
+class GoldForm(ReviewForm):
     """What the right answer to a pair is."""
+
+    REASON = "explanation"
 
     expected = forms.ChoiceField(
         choices=[("", "Choose"), *Choice.choices], label="The right answer"
@@ -143,8 +155,10 @@ class GoldForm(forms.Form):
     )
 
 
-class DecisionForm(forms.Form):
+class DecisionForm(ReviewForm):
     """A reviewer's decision. Without a category, the one that the decision suggests."""
+
+    REASON = "rationale"
 
     vote = forms.ChoiceField(choices=[(key, key) for key in "12345678"])
     category = forms.ChoiceField(choices=Adjudication.Category.choices, required=False)

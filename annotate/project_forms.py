@@ -86,7 +86,7 @@ SETTINGS = {
     "About": ("name", "description", "guidelines", "read_guidelines"),
     "Voting": ("scale", "reason_chips", "criteria", "allow_rewrites"),
     "Qualification": ("qualification", "qualification_share"),
-    "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause"),
+    "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause", "require_rationale"),
     "Queue": ("votes", "overlap_share", "stop_when_certain", "random_share", "lease_seconds"),
     "Rounds": ("round_after", "round_schedule", "promotion", "train_on_simulated"),
 }
@@ -123,6 +123,8 @@ class SettingsForm(forms.ModelForm):
             "three times in four. Empty: votes are counted alone.",
             "read_guidelines": "Everybody confirms each version of the guidelines before they are "
             "offered more pairs, and is shown what changed since the version they know.",
+            "require_rationale": "With every decision in the adjudication and every known answer "
+            "of a gold pair. Annotators are never made to.",
             "qualification": "Nobody is offered a pair before they passed, even if they voted "
             "before. The questions are the gold pairs that Checks marks for it, with feedback "
             "after each answer.",
@@ -139,6 +141,7 @@ class SettingsForm(forms.ModelForm):
             "retest_share": "Retest share",
             "check_threshold": "Threshold on gold",
             "auto_pause": "Pause automatically",
+            "require_rationale": "Reviewers give a reason",
             "votes": "Votes per pair",
             "stop_when_certain": "Stop when certain",
             "overlap_share": "Overlap",

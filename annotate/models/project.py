@@ -99,6 +99,9 @@ class Project(models.Model):
         help_text="Pause people whose share of right gold answers is certainly below the "
         "threshold (upper end of the 95 % interval, after 20 gold pairs).",
     )
+    require_rationale = models.BooleanField(
+        default=False, help_text="Reviewers say why: a decision or a known answer has a reason."
+    )
     read_guidelines = models.BooleanField(
         default=False, help_text="People confirm each version of the guidelines before they vote."
     )

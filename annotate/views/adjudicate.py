@@ -45,7 +45,10 @@ def adjudicate(request: HttpRequest, slug: str) -> HttpResponse:
 def decide(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     pair = get_object_or_404(project.pairs, pk=pair_id)
-    form = DecisionForm(request.POST)
+    form = DecisionForm(request.POST, project=project)
+    if form.has_error("rationale", "required"):
+        messages.error(request, "Nothing was decided: this project wants a rationale.")
+        return redirect(reverse("adjudicate", args=[slug]) + f"?pair={pair.pk}")
     if not form.is_valid():
         return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
     answer = ANSWERS[form.cleaned_data["vote"]]

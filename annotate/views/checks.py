@@ -23,7 +23,7 @@ OFFERED = 10
 def checks(request: HttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     pair = _pair(project, request)
-    form = GoldForm(request.POST or None)
+    form = GoldForm(request.POST or None, project=project)
     if request.method == "POST" and pair is not None and form.is_valid():
         try:
             gold.make_gold(pair, **form.cleaned_data)

@@ -258,6 +258,18 @@ def test_one_post_decides_goes_on_and_can_be_undone(client_for, project, split, 
     assert client.post(f"{URL}{split.pk}/", {"vote": "1", "category": "bad"}).status_code == 400
 
 
+def test_a_project_may_want_a_rationale_with_every_decision(client_for, project, split, olga):
+    project.require_rationale = True
+    project.save()
+    client, address = client_for(olga), f"{URL}{split.pk}/"
+    answer = client.post(address, {"vote": "7"}, follow=True)
+    assert "this project wants a rationale" in answer.text
+    assert not Adjudication.objects.exists()
+    answer = client.post(address, {"vote": "7", "rationale": "A blames the customer."}, follow=True)
+    assert "Decided: B much better" in answer.text
+    assert Adjudication.objects.get().rationale == "A blames the customer."
+
+
 def test_a_conflict_names_both_sides_and_a_decided_pair_can_be_opened_again(
     client_for, against, olga
 ):

@@ -254,6 +254,20 @@ def test_a_reviewer_adds_a_gold_pair_and_switches_it_off(
     assert "Use again" in client.get("/projects/desk/checks/").content.decode()
 
 
+def test_a_project_may_want_a_reason_for_every_known_answer(
+    project: Project, olga: User, make_pairs: MakePairs, client_for: Callable[[User], Client]
+) -> None:
+    project.require_rationale = True
+    project.save()
+    answer = {"pair": make_pairs(1)[0].pk, "expected": "a"}
+    client = client_for(olga)
+    refused = client.post("/projects/desk/checks/", answer)
+    assert refused.status_code == 400 and "This field is required." in refused.text
+    assert not Gold.objects.exists()
+    client.post("/projects/desk/checks/", answer | {"explanation": "It says where it is."})
+    assert Gold.objects.get().explanation == "It says where it is."
+
+
 def test_the_page_says_what_is_missing(
     project: Project, olga: User, make_pairs: MakePairs, client_for: Callable[[User], Client]
 ) -> None:
