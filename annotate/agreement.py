@@ -128,13 +128,7 @@ def agreement(
     and `totals` the added `sums` of all pairs: the values are exact, the intervals as wide as
     the sample lets expect.
     """
-    table = np.asarray(counts, dtype=np.int64).reshape(-1, 3)
-    used = overlapping(table)
-    groups = None if prompts is None else np.asarray(prompts, dtype=np.int64)[used]
-    # Prompts with equal sums are interchangeable. Sorted, so that the same votes always draw the
-    # same samples.
-    clusters = np.round(_clusters(sums(table[used]), groups), 9)
-    patterns, frequency = np.unique(clusters, axis=0, return_counts=True)
+    patterns, frequency = _patterns(counts, prompts)
     if totals is None:
         totals = frequency @ patterns
     values = {key: _defined(float(value)) for key, value in statistics(totals).items()}
@@ -151,6 +145,20 @@ def agreement(
         intervals=intervals,
         explanations=explanations,
     )
+
+
+def _patterns(
+    counts: Sequence[Sequence[int]] | Counts, prompts: Sequence[int] | NDArray[np.int64] | None
+) -> tuple[Sums, NDArray[np.int64]]:
+    """The distinct sums that prompts have, and how many have each: equal ones are interchangeable.
+
+    Sorted, so that the same votes always draw the same samples.
+    """
+    table = np.asarray(counts, dtype=np.int64).reshape(-1, 3)
+    used = overlapping(table)
+    groups = None if prompts is None else np.asarray(prompts, dtype=np.int64)[used]
+    clusters = np.round(_clusters(sums(table[used]), groups), 9)
+    return np.unique(clusters, axis=0, return_counts=True)
 
 
 def _defined(value: float) -> float | None:
@@ -233,11 +241,11 @@ def cohen_kappa(table: Sequence[Sequence[int]] | Counts) -> float | None:
     return (float(np.trace(joint) / n) - chance) / (1 - chance)
 
 
-def wilson(successes: float, n: int) -> tuple[float, float] | None:
-    """Wilson's 95 % interval of a share; None without observations."""
+def wilson(successes: float, n: int, *, z: float = NORMAL_95) -> tuple[float, float] | None:
+    """Wilson's interval of a share, 95 % unless `z` says otherwise; None without observations."""
     if n == 0:
         return None
-    share, z2 = successes / n, NORMAL_95**2
+    share, z2 = successes / n, z**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = NORMAL_95 / (1 + z2 / n) * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5
+    half = z / (1 + z2 / n) * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5
     return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,9 +1,18 @@
-"""Agreement on the first two votes, taken apart: by policy, by margin, by who voted."""
+"""Agreement on the first two votes, taken apart: by policy, margin, tag, time and who voted.
+
+As the policy improves its answers grow alike and people agree less on them, so a fall over time
+is no alarm. A fall among pairs of one margin is: there the pairs are as hard as before.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +22,14 @@ from annotate.exporting.lines import pseudonyms
 from annotate.models import Project
 from annotate.quality import COUNTED, DUOS, rows
 
+Key = TypeVar("Key", bound=Hashable)
 CLASSES = ("a", "tie", "b")
 MOST_DUOS = 100
 
-# Imported pairs and those from before policies were noted take the policy of their text.
-BY_POLICY = f"""
-    SELECT CASE WHEN policy <> '' THEN policy ELSE (
-            SELECT c.policy FROM annotate_completion c WHERE c.id = completion_b_id
-        ) END AS written_by, COUNT(*), COUNT(CASE WHEN fell < 3 THEN 1 END)
-    {COUNTED} GROUP BY 1 ORDER BY MAX(id) DESC
-"""
 # Logits of the reward model; 0.5 is a probability of 62 %, 1 of 73 %, 2 of 88 %.
-BY_MARGIN = f"""
-    SELECT CASE WHEN margin IS NULL THEN 4 WHEN ABS(margin) < 0.5 THEN 0
-            WHEN ABS(margin) < 1 THEN 1 WHEN ABS(margin) < 2 THEN 2 ELSE 3 END AS bucket,
-        COUNT(*), COUNT(CASE WHEN fell < 3 THEN 1 END)
-    {COUNTED} GROUP BY 1 ORDER BY 1
+_BUCKET = """
+    CASE WHEN margin IS NULL THEN 4 WHEN ABS(margin) < 0.5 THEN 0
+        WHEN ABS(margin) < 1 THEN 1 WHEN ABS(margin) < 2 THEN 2 ELSE 3 END
 """
 BUCKETS = (
     "below 0.5: close to a coin flip",
@@ -37,6 +38,29 @@ BUCKETS = (
     "2 and more: the model is sure",
     "no reward model yet",
 )
+# A time's text begins with the day, in UTC, on both databases. Imported pairs and those from
+# before policies were noted take the policy of their text.
+BY_DAY = f"""
+    SELECT SUBSTR(CAST(second_at AS TEXT), 1, 10) AS day, {_BUCKET} AS bucket,
+        CASE WHEN policy <> '' THEN policy ELSE (
+            SELECT c.policy FROM annotate_completion c WHERE c.id = completion_b_id
+        ) END AS written_by,
+        MAX(id), COUNT(*), COUNT(CASE WHEN fell < 3 THEN 1 END)
+    {COUNTED} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+BY_TAGS = f"""
+    SELECT (SELECT CAST(r.tags AS TEXT) FROM annotate_prompt r WHERE r.id = prompt_id) AS tags,
+        COUNT(*), COUNT(CASE WHEN fell < 3 THEN 1 END)
+    {COUNTED} GROUP BY 1
+"""
+MOST_TAGS = 30
+FEWEST = 20
+"""Pairs below which a share is noise and is not shown."""
+MOST_PERIODS = 16
+FEWEST_TO_COMPARE = 50
+"""Pairs that the newest period and those before it need in a margin for an alarm."""
+Z_ALARM = 2.576
+"""99 %, because five margins are looked at."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +79,32 @@ class Group:
     def interval(self) -> tuple[float, float] | None:
         return wilson(self.same, self.pairs)
 
+    @property
+    def enough(self) -> bool:
+        return self.pairs >= FEWEST
+
+
+@dataclass(frozen=True)
+class Day:
+    """Pairs of one margin and policy whose second vote was cast on one day."""
+
+    day: date
+    bucket: int
+    policy: str
+    newest: int
+    """The highest id among them."""
+    pairs: int
+    same: int
+
+
+@dataclass(frozen=True)
+class Fall:
+    """Agreement among pairs of one margin, before the newest period and in it."""
+
+    bucket: str
+    before: Group
+    now: Group
+
 
 @dataclass(frozen=True)
 class Duo:
@@ -67,16 +117,85 @@ class Duo:
     kappa: float | None
 
 
-def by_policy(project: Project, stream: str, include_simulated: bool) -> list[Group]:
+def by_day(project: Project, stream: str, include_simulated: bool) -> list[Day]:
+    """Pairs by the day of their second vote, margin and policy, the oldest day first."""
+    found = rows(BY_DAY, project, stream, include_simulated)
+    return [Day(date.fromisoformat(day), *rest) for day, *rest in found if day]
+
+
+def by_policy(days: Iterable[Day]) -> list[Group]:
     """The newest policy first."""
-    found = rows(BY_POLICY, project, stream, include_simulated)
-    return [Group(name or "unknown", pairs, same) for name, pairs, same in found]
+    days = sorted(days, key=lambda day: -day.newest)
+    policies = _add((day.policy, day.pairs, day.same) for day in days)
+    return [Group(policy or "unknown", *counts) for policy, counts in policies.items()]
 
 
-def by_margin(project: Project, stream: str, include_simulated: bool) -> list[Group]:
+def by_margin(days: Iterable[Day]) -> list[Group]:
     """From pairs that the reward model cannot tell apart to those it is sure of."""
-    found = rows(BY_MARGIN, project, stream, include_simulated)
-    return [Group(BUCKETS[bucket], pairs, same) for bucket, pairs, same in found]
+    buckets = _add((day.bucket, day.pairs, day.same) for day in days)
+    return [Group(BUCKETS[bucket], *counts) for bucket, counts in sorted(buckets.items())]
+
+
+def by_period(days: Sequence[Day]) -> list[Group]:
+    """Days, weeks or months, whichever are readable in number; the oldest first."""
+    begin, written = _period(days)
+    periods = _add((begin(day.day), day.pairs, day.same) for day in days)
+    return [Group(f"{first:{written}}", *counts) for first, counts in sorted(periods.items())]
+
+
+def by_tag(project: Project, stream: str, include_simulated: bool) -> list[Group]:
+    """Subgroups by the prompts' tags, the most frequent first; a prompt may be in several."""
+    tags = _add(
+        (tag, pairs, same)
+        for text, pairs, same in rows(BY_TAGS, project, stream, include_simulated)
+        for tag in set(json.loads(text))
+    )
+    groups = [Group(str(tag), *counts) for tag, counts in tags.items()]
+    return sorted(groups, key=lambda group: (-group.pairs, group.name))[:MOST_TAGS]
+
+
+def falls(days: Sequence[Day]) -> list[Fall]:
+    """Margins among whose pairs people agree less in the newest period than before.
+
+    The interval of the difference of two shares (Newcombe 1998, method 10) lies below zero.
+    """
+    begin, _ = _period(days)
+    newest = max((begin(day.day) for day in days), default=None)
+    counts = _add(((day.bucket, begin(day.day) == newest), day.pairs, day.same) for day in days)
+    found = []
+    for bucket, name in enumerate(BUCKETS):
+        before, now = (Group(name, *counts.get((bucket, is_new), (0, 0))) for is_new in (0, 1))
+        if min(before.pairs, now.pairs) >= FEWEST_TO_COMPARE and _fell(before, now):
+            found.append(Fall(name, before, now))
+    return found
+
+
+def _fell(before: Group, now: Group) -> bool:
+    was = wilson(before.same, before.pairs, z=Z_ALARM)
+    is_now = wilson(now.same, now.pairs, z=Z_ALARM)
+    assert was and is_now, "both hold pairs"
+    reach = math.hypot(before.raw - was[0], is_now[1] - now.raw)
+    return now.raw - before.raw + reach < 0
+
+
+def _period(days: Sequence[Day]) -> tuple[Callable[[date], date], str]:
+    """The first day of a day's period, and how a period is written."""
+    span = (days[-1].day - days[0].day).days + 1 if days else 1
+    if span <= MOST_PERIODS:
+        return lambda day: day, "%d %b %Y"
+    if span <= 7 * MOST_PERIODS:
+        return lambda day: day - timedelta(days=day.weekday()), "week of %d %b %Y"
+    return lambda day: day.replace(day=1), "%b %Y"
+
+
+def _add(counted: Iterable[tuple[Key, int, int]]) -> dict[Key, list[int]]:
+    """Pairs and agreeing pairs, added up by key."""
+    sums: dict[Key, list[int]] = {}
+    for key, pairs, same in counted:
+        one = sums.setdefault(key, [0, 0])
+        one[0] += pairs
+        one[1] += same
+    return sums
 
 
 def duos(project: Project, stream: str, include_simulated: bool) -> list[Duo]:

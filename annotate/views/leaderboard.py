@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate import leaderboard as ratings
-from annotate.interval_plot import Share, plot
+from annotate.interval_plot import Estimate, plot
 from annotate.permissions import project_or_404
 
 
@@ -28,15 +28,19 @@ def leaderboard(request: HttpRequest, slug: str) -> HttpResponse:
         "pairs": pairs,
         "simulated": simulated,
         "found": found,
-        "plot": plot(_shares(found)) if found else None,
+        "plot": plot(
+            _shares(found) if found else [],
+            title="Chance to be preferred to the reference, with 95 % intervals",
+            axis="probability of being preferred",
+        ),
     }
     return render(request, "annotate/leaderboard.html", context)
 
 
-def _shares(found: ratings.Leaderboard) -> list[Share]:
+def _shares(found: ratings.Leaderboard) -> list[Estimate]:
     """Each policy's chance to be preferred to the reference, which is marked."""
     return [
-        Share(
+        Estimate(
             name=one.policy,
             value=one.beats,
             low=one.interval[0],

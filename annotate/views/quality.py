@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from annotate import breakdowns, published
+from annotate import bias, breakdowns, published
 from annotate import quality as measures
 from annotate.agreement import Agreement
-from annotate.interval_plot import Share, plot
+from annotate.interval_plot import Estimate, plot
 from annotate.models import Project
 from annotate.permissions import project_or_404
 
@@ -26,13 +28,24 @@ STREAMS = {
     "all": "All pairs",
 }
 
+AXIS = "share of pairs on which two people gave the same answer"
+CAPTIONS = {
+    "Time": "By when the second vote was cast (UTC), oldest first.",
+    "Policy": "By the policy that wrote the answers, newest first.",
+    "Margin": "By the reward model’s margin between the two answers (a logit, without its sign) "
+    "when the pair was queued.",
+    "Tag": "By the prompts’ tags, most frequent first; a prompt may have several.",
+}
+
 # Sections that read every pair or vote, and their templates.
 SECTIONS = {
-    "annotators": "people",
-    "duos": "duos",
-    "groups": "groups",
-    "hardest": "hardest",
+    "annotators": ("people", "Annotators"),
+    "duos": ("duos", "Who agrees with whom"),
+    "groups": ("groups", "Where agreement comes from"),
+    "bias": ("bias", "What else decides votes"),
+    "hardest": ("hardest", "Hardest pairs"),
 }
+ALWAYS_LATER = ("bias",)  # it reads texts
 AT_ONCE = 50_000
 """Votes up to which the page comes whole; beyond, these sections follow one by one."""
 
@@ -49,12 +62,18 @@ def quality(request: HttpRequest, slug: str) -> HttpResponse:
     if request.headers.get("HX-Request") and section in SECTIONS:
         # One section of a page that is there already.
         context = {"project": project, section: _section(section, project, stream, simulated)}
-        return render(request, f"annotate/quality_{SECTIONS[section]}.html", context)
+        return render(request, f"annotate/quality_{SECTIONS[section][0]}.html", context)
+    return render(request, "annotate/quality.html", _page(project, stream, simulated, section))
+
+
+def _page(project: Project, stream: str | None, simulated: bool, section: str) -> dict[str, Any]:
+    """The page with what is quick to read; `section` is one more that was asked for."""
     found = measures.by_stream(project, include_simulated=simulated)
     judged = measures.default_stream(found)
     stream = stream or judged
     summary = measures.summary(project)
     small = summary.votes <= AT_ONCE
+    shares = _shares(found)
     context = {
         "project": project,
         "tab": "quality",
@@ -62,19 +81,21 @@ def quality(request: HttpRequest, slug: str) -> HttpResponse:
         "streams": STREAMS,
         "simulated": simulated,
         "summary": summary,
-        "later": [name for name in SECTIONS if not small and name != section],
         "agreement": [(title, found[name]) for name, title in STREAMS.items()],
         "judged": STREAMS[judged].lower(),
         "enough": measures.ENOUGH_RANDOM,
         "reading": published.reading(found[judged]),
         "statistics": _statistics(list(found.values())),
-        "shares": (shares := _shares(found)),
-        "plot": plot(shares),
+        "shares": shares,
+        "plot": plot(shares, title="Raw agreement beside published figures", axis=AXIS),
+        "sections": [],
     }
-    for name in SECTIONS:
-        if small or name == section:
+    for name, (template, title) in SECTIONS.items():
+        now = name == section or (small and name not in ALWAYS_LATER)
+        context["sections"].append((name, template if now else "later", title))
+        if now:
             context[name] = _section(name, project, stream, simulated)
-    return render(request, "annotate/quality.html", context)
+    return context
 
 
 def _section(name: str, project: Project, stream: str | None, simulated: bool) -> object:
@@ -86,10 +107,65 @@ def _section(name: str, project: Project, stream: str | None, simulated: bool) -
         return measures.hardest(project)
     if name == "duos":
         return breakdowns.duos(project, chosen, simulated)
-    return (
-        ("Policy", breakdowns.by_policy(project, chosen, simulated)),
-        ("Margin", breakdowns.by_margin(project, chosen, simulated)),
-    )
+    if name == "bias":
+        return _bias(bias.measure(project, chosen, simulated))
+    days = breakdowns.by_day(project, chosen, simulated)
+    return {
+        "falls": breakdowns.falls(days),
+        "tables": [
+            _table("Time", breakdowns.by_period(days)),
+            _table("Policy", breakdowns.by_policy(days)),
+            _table("Margin", breakdowns.by_margin(days)),
+            _table("Tag", breakdowns.by_tag(project, chosen, simulated)),
+        ],
+    }
+
+
+def _table(by: str, groups: list[breakdowns.Group]) -> dict[str, object]:
+    """Groups as a table and as a plot of those that hold enough pairs."""
+    return {
+        "by": by,
+        "caption": CAPTIONS[by],
+        "groups": groups,
+        "plot": plot(
+            [_estimate(one.name, one.raw, one.interval) for one in groups if one.enough],
+            title=f"Agreement by {by.lower()}, with 95 % intervals",
+            axis=AXIS,
+        ),
+    }
+
+
+def _estimate(name: str, value: float, interval: tuple[float, float] | None) -> Estimate:
+    assert interval, "whoever has a share has an interval"
+    return Estimate(name=name, value=value, low=interval[0], high=interval[1])
+
+
+def _bias(found: bias.Bias) -> dict[str, object]:
+    """What the panel shows: figures, plots and the plain words for the slope."""
+    return {
+        "found": found,
+        "effects": plot(
+            [
+                Estimate(
+                    name=one.element.capitalize(), value=one.coefficient, low=one.low, high=one.high
+                )
+                for one in found.style.effects
+            ],
+            title="Pull of style on votes, with 95 % intervals",
+            axis="log odds per standard difference; right of zero: more of it wins",
+            mark=0.0,
+            write="{:.2f}".format,
+        ),
+        "stretches": plot(
+            [
+                _estimate(one.name, one.share, one.interval)
+                for one in found.fatigue.stretches
+                if one.enough
+            ],
+            title="Agreement along a sitting, with 95 % intervals",
+            axis=AXIS,
+        ),
+    }
 
 
 def _statistics(found: list[Agreement]) -> list[dict[str, object]]:
@@ -113,16 +189,15 @@ def _statistics(found: list[Agreement]) -> list[dict[str, object]]:
     ]
 
 
-def _shares(found: dict[str, Agreement]) -> list[Share]:
+def _shares(found: dict[str, Agreement]) -> list[Estimate]:
     """This project's raw agreement, where it has an interval, above the published ones."""
     ours = [
-        Share(name=STREAMS[name], value=one.values["raw"], low=low, high=high, ours=True)
+        _estimate(STREAMS[name], one.values["raw"], one.intervals["raw"])
         for name, one in found.items()
         if one.values["raw"] is not None and one.intervals["raw"] is not None
-        for low, high in (one.intervals["raw"],)
     ]
     others = [
-        Share(name=f.name, value=f.share, low=f.low, high=f.high, source=f.source)
+        Estimate(name=f.name, value=f.share, low=f.low, high=f.high, source=f.source, ours=False)
         for f in published.FIGURES
     ]
     return ours + others

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
+
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from annotate import breakdowns, queue
-from annotate.models import Pair
+from annotate.breakdowns import Day
+from annotate.models import Pair, Prompt
 from annotate.views import quality as page
 
 URL = "/projects/desk/quality/"
@@ -29,7 +32,7 @@ def judged(project, make_pairs, ann, ben):
 
 
 def test_agreement_by_policy_falls_back_to_who_wrote_the_text(project, judged):
-    found = breakdowns.by_policy(project, "all", False)
+    found = breakdowns.by_policy(breakdowns.by_day(project, "all", False))
     assert [(one.name, one.pairs, one.same) for one in found] == [
         ("policy-2", 2, 0),
         ("starter", 2, 2),
@@ -37,14 +40,73 @@ def test_agreement_by_policy_falls_back_to_who_wrote_the_text(project, judged):
 
 
 def test_agreement_by_margin_ignores_which_side_the_model_prefers(project, judged):
-    found = breakdowns.by_margin(project, "all", False)
+    found = breakdowns.by_margin(breakdowns.by_day(project, "all", False))
     assert [(one.name.split(":")[0], one.pairs, one.raw) for one in found] == [
         ("below 0.5", 1, 1.0),
         ("0.5 to 1", 1, 1.0),
         ("2 and more", 1, 0.0),
         ("no reward model yet", 1, 0.0),
     ]
-    assert breakdowns.by_margin(project, "active", False) == []
+    assert breakdowns.by_day(project, "active", False) == []
+
+
+def test_agreement_over_time_goes_by_the_day_of_the_second_vote(project, judged):
+    for i, pair in enumerate(judged):
+        Pair.objects.filter(pk=pair.pk).update(
+            second_at=datetime(2026, 3, 1 + i // 2, 23, tzinfo=UTC)
+        )
+    found = breakdowns.by_period(breakdowns.by_day(project, "all", False))
+    assert [(one.name, one.pairs, one.same) for one in found] == [
+        ("01 Mar 2026", 2, 2),
+        ("02 Mar 2026", 2, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("span", "first"), [(16, "03 Mar 2026"), (17, "week of 02 Mar 2026"), (113, "Mar 2026")]
+)
+def test_periods_are_days_weeks_or_months_so_that_their_number_is_readable(span, first):
+    days = [Day(date(2026, 3, 3) + timedelta(days=i), 4, "", 0, 2, 1) for i in range(span)]
+    found = breakdowns.by_period(days)
+    assert found[0].name == first and len(found) <= 17
+    assert sum(one.pairs for one in found) == 2 * span
+
+
+def test_agreement_by_tag_counts_a_prompt_in_each_of_its_tags(project, judged):
+    Prompt.objects.filter(pairs=judged[0]).update(tags=["refund", "rude"])
+    Prompt.objects.filter(pairs=judged[2]).update(tags=["rude"])
+    found = breakdowns.by_tag(project, "all", False)
+    assert [(one.name, one.pairs, one.same) for one in found] == [("rude", 2, 1), ("refund", 1, 1)]
+
+
+def history(*weeks):
+    """(bucket, pairs, same) per week."""
+    start = date(2026, 1, 5)
+    return [
+        Day(start + timedelta(weeks=i), bucket, "", 0, pairs, same)
+        for i, week in enumerate(weeks)
+        for bucket, pairs, same in week
+    ]
+
+
+def test_a_fall_within_one_margin_raises_the_alarm_and_names_it():
+    (fall,) = breakdowns.falls(
+        history([(0, 200, 120), (3, 200, 180)], [(0, 200, 120), (3, 200, 140)])
+    )
+    assert fall.bucket == breakdowns.BUCKETS[3]
+    assert (fall.before.raw, fall.now.raw) == (0.9, 0.7)
+
+
+def test_a_fall_because_the_pairs_became_harder_raises_none():
+    # From mostly clear pairs to mostly coin flips: 0.87 before, 0.63 now, 0.6 and 0.9 within.
+    days = history([(0, 100, 60), (3, 900, 810)], [(0, 900, 540), (3, 100, 90)])
+    assert [round(one.raw, 2) for one in breakdowns.by_period(days)] == [0.87, 0.63]
+    assert breakdowns.falls(days) == []
+
+
+def test_too_few_pairs_raise_no_alarm():
+    assert breakdowns.falls(history([(1, 400, 400)], [(1, 49, 0)])) == []
+    assert breakdowns.falls([]) == []
 
 
 def test_two_people_are_compared_once_whoever_voted_first(project, judged, ann, ben):
@@ -55,6 +117,23 @@ def test_two_people_are_compared_once_whoever_voted_first(project, judged, ann, 
     (duo,) = breakdowns.duos(project, "all", False)
     assert (duo.one, duo.other, duo.pairs, duo.raw) == ("ann-ann", "ann-ben", 4, 0.5)
     assert duo.kappa == pytest.approx(cohen_kappa_score(list("abat"), list("abba")))
+
+
+def test_the_page_says_too_few_pairs_instead_of_a_share(client_for, judged, olga):
+    text = client_for(olga).get(URL).text
+    assert "too few pairs" in text and "newest period" not in text
+
+
+def test_the_page_names_a_fall_within_a_margin(client_for, make_pairs, olga):
+    pairs = make_pairs(120, first="a", second="a", margin=0.7)
+    then, now = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
+    ids = [pair.pk for pair in pairs]
+    Pair.objects.filter(pk__in=ids[:60]).update(second_at=then)
+    Pair.objects.filter(pk__in=ids[60:]).update(second_at=now)
+    Pair.objects.filter(pk__in=ids[90:]).update(second="b")
+    text = client_for(olga).get(URL).text
+    assert "agreement fell from 100.0 % (60 pairs) to 50.0 % (60 pairs)" in text
+    assert "margin of 0.5 to 1," in text
 
 
 def test_a_large_project_shows_its_sections_one_by_one(client_for, judged, olga, monkeypatch):

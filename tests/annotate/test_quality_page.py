@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from annotate import published, queue
 from annotate.agreement import agreement
-from annotate.interval_plot import Share, plot
+from annotate.interval_plot import Estimate, plot
 from annotate.models import Pair
 
 URL = "/projects/desk/quality/"
@@ -142,18 +142,30 @@ def test_the_reading_compares_the_interval_with_published_figures(agreeing, word
 
 def test_the_plot_keeps_every_interval_inside_and_in_proportion():
     drawn = plot(
-        [Share(name="x", value=0.5, low=0.34, high=0.61), Share(name="y", value=1, low=1, high=1)]
+        [
+            Estimate(name="x", value=0.5, low=0.34, high=0.61),
+            Estimate(name="y", value=1, low=1, high=1),
+        ],
+        title="Agreement",
+        axis="share",
     )
-    assert [tick.text for tick in drawn.ticks] == [
-        "30%",
-        "40%",
-        "50%",
-        "60%",
-        "70%",
-        "80%",
-        "90%",
-        "100%",
-    ]
+    assert [tick.text for tick in drawn.ticks] == [f"{n}0%" for n in range(3, 11)]
     first, second = drawn.bars
     assert drawn.ticks[0].x < first.left < first.x < first.right < second.x == drawn.ticks[-1].x
     assert first.x == pytest.approx(drawn.ticks[2].x)
+
+
+def test_a_plot_of_effects_shows_where_no_effect_lies():
+    drawn = plot(
+        [
+            Estimate(name="length", value=0.31, low=0.22, high=0.4),
+            Estimate(name="lists", value=0.1, low=0.02, high=0.18),
+        ],
+        title="Effects",
+        axis="log odds",
+        mark=0.0,
+        write="{:.2f}".format,
+    )
+    assert drawn.mark == drawn.ticks[0].x and drawn.ticks[0].text == "0.00"
+    assert drawn.bars[0].text == "0.31" and drawn.bars[0].right == drawn.ticks[-1].x
+    assert plot([], title="", axis="") is None
