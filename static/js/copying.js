@@ -3,7 +3,7 @@ const SAID_MS = 2000;
 const status = document.createElement("p");
 
 function offer() {
-  for (const block of document.querySelectorAll(".prose pre:not(:has([data-copy]))")) {
+  for (const block of document.querySelectorAll(".prose pre:has(> code):not(:has([data-copy]))")) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "copy";

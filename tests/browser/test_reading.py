@@ -223,6 +223,27 @@ def test_the_letters_stay_in_sight_over_long_replies(
         expect(letters.first).to_be_in_viewport(ratio=1)
 
 
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_focus_is_never_hidden_by_what_stays_in_sight(
+    browse: Browse, ann: User, make_pairs: MakePairs, width: int
+) -> None:
+    links = "\n\n".join(f"[link {number}](https://a.example/{number})" for number in range(40))
+    write(make_pairs(1)[0], links, links)
+    page = browse(ann, viewport={"width": width, "height": 800})
+    page.goto(LABEL)
+    bar = page.locator("#bar").bounding_box()
+    assert bar
+    for key, steps in (("Tab", 25), ("Shift+Tab", 20)):
+        page.locator(".reply").first.get_by_role("link").nth(0 if key == "Tab" else 30).focus()
+        for _ in range(steps):
+            page.keyboard.press(key)
+            focus = page.locator("a:focus").bounding_box()
+            above = page.locator(".reply h2").first.bounding_box()
+            assert focus and above
+            assert above["y"] + above["height"] <= focus["y"] + 1
+            assert focus["y"] + focus["height"] <= bar["y"] + 1
+
+
 CODE = "Run:\n\n```python\nprint(1)\n```\n\nand\n\n```\nls\n```"
 
 
