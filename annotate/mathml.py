@@ -65,6 +65,7 @@ ACCENTS = {_decoded(text) for text, _ in DIACRITICS.values()} - set("⏞⏟⎴�
 NAMES_WITH_LIMITS = {name[1:] for name in LIMIT} | {"argmax", "argmin"}
 NAMES_WITH_LIMITS |= {_decoded(text) for text in MOVABLE_LIMIT_TEXTS.values() if text[0] != "&"}
 NAMES = NAMES_WITH_LIMITS | {name[1:] for name in FUNCTIONS}
+TAKING_LIMITS = LARGE | NAMES_WITH_LIMITS
 
 KEYWORD = re.compile("[a-z-]{1,20}|[0-2]")
 LENGTH = re.compile(r"[+-]?(?:\d?(?:\.\d+)?(?:em|ex)|\d{0,2}(?:\.\d+)?(?:pt|px)|0)|-0\.5width")
@@ -181,9 +182,8 @@ def _correct(element: Element) -> None:
     elif element.tag == "menclose":
         element.tag = "mrow"
         element.set("class", element.attrib.pop("notation"))
-    elif element.tag in WITH_LIMITS and core.text in LARGE | NAMES_WITH_LIMITS:
+    elif element.tag in WITH_LIMITS and core.tag == "mo" and core.text in TAKING_LIMITS:
         element.tag = WITH_LIMITS[element.tag]
-        core.tag = "mo"
         core.set("movablelimits", "true")
     elif element.tag in ("mover", "munder") and element[1].text in ACCENTS:
         element.set("accent" if element.tag == "mover" else "accentunder", "true")
@@ -198,13 +198,15 @@ def _core(element: Element) -> Element:
 
 def _space_names(row: Element) -> None:
     """Thin spaces around log, sin and max, as TeX sets them; none before a parenthesis."""
+    if row.tag in CHILDREN:
+        return  # Neighbours there stand above each other.
     children = list(row)
     for before, child, after in zip(
         [None, *children], children, [*children[1:], None], strict=False
     ):
         core = _core(child)
         named = core.tag == "mo" and core.text != "mod" and (core.text or "").isalpha()
-        if not named and core.text not in NAMES:
+        if not named and (core.tag == "mtext" or core.text not in NAMES):
             continue
         core.tag = "mo"
         operand = before is not None and before.tag != "mo"

@@ -97,6 +97,8 @@ def test_what_is_not_understood_in_full_is_shown_as_written(latex: str) -> None:
         (r"\bigcup_i A_i", '<munder><mo movablelimits="true">⋃'),
         (r"\arg\max_x", ">arg</mo>"),
         (r"a\sin x", '<mo lspace="0.167em" rspace="0.167em">sin</mo>'),
+        (r"a\log_2(x)", '<msub><mo lspace="0.167em" rspace="0em">log</mo>'),
+        (r"x_{\text{max}} \text{max}_i", "<mtext>max</mtext><mi>i</mi></msub>"),
         (r"\sin(x)", '<mo lspace="0em" rspace="0em">sin</mo>'),
         (r"\mathrm{d}x", '<mi mathvariant="normal">d</mi>'),
         (r"x\sim y \pm z", "<mo>∼</mo><mi>y</mi><mo>±</mo>"),
