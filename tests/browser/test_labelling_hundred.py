@@ -31,8 +31,8 @@ SHOWN = """(before) => {
 }"""
 # The middle of the button, swiped into sight where its row is long, and covered by nothing.
 TARGET = """(key) => {
-    const shown = [...document.querySelectorAll(`[data-key~="${key}"]`)].find(
-        (button) => button.checkVisibility());
+    const carrying = document.querySelectorAll(`[data-key~="${key}"], [data-letter="${key}"]`);
+    const shown = [...carrying].find((button) => button.checkVisibility());
     shown.scrollIntoView({ block: "nearest", inline: "nearest" });
     const { x, y, width, height } = shown.getBoundingClientRect();
     const target = { x: x + width / 2, y: y + height / 2 };
