@@ -34,6 +34,11 @@ HELP = {
     "sft": "train a starter policy on chats",
     "reward": "train a reward model and a judge on votes",
     "ppo": "improve a policy against a reward model",
+    "dpo": "improve a policy by preferences alone",
+    "kto": "improve a policy by replies that are good or bad, each alone",
+    "orpo": "improve a policy by preferences alone, without a reference",
+    "rloo": "improve a policy against a reward model, by comparing replies, without a critic",
+    "grpo": "improve a policy against a reward model, by comparing replies, without a critic",
     "evaluate": "compare two policies on held-out prompts",
     "sample": "write completions for people to compare",
 }
@@ -43,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of every command."""
     top = argparse.ArgumentParser(
         prog="python -m training.rlhf",
-        description="Reward modelling and PPO from files; no web app, no database.",
+        description="Reward modelling and policy optimisation from files; no web app, no database.",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:

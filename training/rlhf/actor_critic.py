@@ -149,18 +149,15 @@ class ActorCritic:
 
     def _read(self, model: PreTrainedModel, batch: Sequences, temperature: float) -> Reading:
         base, mask = base_model(model), batch.mask
-        rows, places = mask.nonzero(as_tuple=True)
-        before = batch.starts[rows] + places - 1  # the position that predicts each token
         with self.mixed_precision():
-            hidden = base.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
-            hidden = hidden[rows, before]  # (N, H): no prompt, no padding reaches the LM head
-            tokens = batch.ids[rows, before + 1]
+            hidden, tokens = response_states(base, batch)
             head = base.get_output_embeddings()
             logprobs, entropy = token_logprobs(head, hidden, tokens, temperature=temperature)
         values = self.value_head(hidden)
+        where = mask.nonzero(as_tuple=True)
 
         def spread(flat: Tensor) -> Tensor:
-            return torch.zeros_like(mask).index_put((rows, places), flat.float())
+            return torch.zeros_like(mask).index_put(where, flat.float())
 
         return Reading(spread(logprobs), spread(values), spread(entropy))
 
@@ -196,39 +193,54 @@ def load(
         ModelError: a folder without a model, or two models whose vocabularies differ.
     """
     models.seed_everything(seed)
-    half = getattr(torch, config.dtype) if config.dtype != "float32" else None
-    if config.lora is None:
-        # float32 weights under autocast: steps of 1e-6 vanish in bfloat16 weights.
-        model = models.load_causal(policy, device=device)
-        anchor = models.load_causal(reference, dtype=config.dtype, device=device)
-        result = ActorCritic(model, _frozen(model, anchor), autocast=half)
-    else:
-        result = _load_lora(str(policy), str(reference), config.lora, config.dtype, device)
+    # float32 weights under autocast: steps of 1e-6 vanish in bfloat16 weights.
+    mixed = config.lora is None and config.dtype != "float32"
+    model, anchor = load_pair(
+        policy, reference, lora=config.lora, dtype=config.dtype, device=device
+    )
+    if isinstance(anchor, str):
+        model.load_adapter(anchor, adapter_name="reference", is_trainable=False)
+        anchor = "reference"
+    result = ActorCritic(model, anchor, autocast=getattr(torch, config.dtype) if mixed else None)
     result.load_value_head(Path(policy))
     if config.gradient_checkpointing:
         base_model(result.model).activation_checkpointing_enable({"use_reentrant": False})
     return result
 
 
-def _load_lora(
-    policy: str, reference: str, lora: LoraConfig, dtype: str, device: torch.device
-) -> ActorCritic:
-    start, anchor = map(models.stable_path, (policy, reference))
+def load_pair(
+    policy: str | Path,
+    reference: str | Path,
+    *,
+    lora: LoraConfig | None,
+    dtype: str,
+    device: torch.device,
+) -> tuple[PreTrainedModel | PeftModel, PreTrainedModel | str | None]:
+    """A policy to train and its reference: a frozen model, the folder of an adapter for the
+    policy's own trunk, or None where the reference is the trunk with the policy's adapter off.
+
+    Draws from torch's global generator: seed it first.
+
+    Raises:
+        ModelError: a folder without a model, or two models whose vocabularies differ.
+    """
+    if lora is None:
+        model = models.load_causal(policy, device=device)
+        anchor = models.load_causal(reference, dtype=dtype, device=device)
+        return model, _frozen(model, anchor)
+    start, end = map(models.stable_path, (policy, reference))
     base, anchor_base = models.adapter_base(policy), models.adapter_base(reference)
     if base is not None and base == anchor_base:
         trunk = models.load_causal(base, dtype=dtype, device=device)
-        model = models.attach_adapter(trunk, policy, trainable=True)
-        model.load_adapter(reference, adapter_name="reference", is_trainable=False)
-        return ActorCritic(model, "reference")
-    if base is not None and models.stable_path(base) == anchor:
+        return models.attach_adapter(trunk, policy, trainable=True), str(reference)
+    if base is not None and models.stable_path(base) == end:
         trunk = models.load_causal(reference, dtype=dtype, device=device)
-        return ActorCritic(models.attach_adapter(trunk, policy, trainable=True), None)
+        return models.attach_adapter(trunk, policy, trainable=True), None
     trunk = models.load_causal(policy, dtype=dtype, device=device)
     model = models.new_adapter(trunk, lora, base=policy)
-    if start == anchor:
-        return ActorCritic(model, None)
-    other = models.load_causal(reference, dtype=dtype, device=device)
-    return ActorCritic(model, _frozen(trunk, other))
+    if start == end:
+        return model, None
+    return model, _frozen(trunk, models.load_causal(reference, dtype=dtype, device=device))
 
 
 def _frozen(policy: PreTrainedModel, reference: PreTrainedModel) -> PreTrainedModel:
@@ -238,6 +250,15 @@ def _frozen(policy: PreTrainedModel, reference: PreTrainedModel) -> PreTrainedMo
             f"{reference.config.vocab_size} tokens; KL between them is undefined"
         )
     return reference.requires_grad_(False)
+
+
+def response_states(model: PreTrainedModel, batch: Sequences) -> tuple[Tensor, Tensor]:
+    """The hidden states (N, H) that predict the response tokens, and those tokens (N,), in the
+    order of the mask's ones: no prompt and no padding reaches the LM head."""
+    rows, places = batch.mask.nonzero(as_tuple=True)
+    before = batch.starts[rows] + places - 1
+    hidden = model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    return hidden[rows, before], batch.ids[rows, before + 1]
 
 
 def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:

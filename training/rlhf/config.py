@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from training.rlhf.configfile import ConfigError, dump, from_dict, load, require, to_dict
+from training.rlhf.policy_config import GroupConfig, Optimiser, PairsConfig, PPOConfig
 from training.rlhf.reward_config import LoraConfig, RewardConfig
 
 __all__ = [
     "ConfigError",
+    "GroupConfig",
     "LoraConfig",
+    "Optimiser",
+    "PPOConfig",
+    "PairsConfig",
     "RewardConfig",
     "dump",
     "from_dict",
@@ -68,81 +73,6 @@ class SFTConfig:
     """Ends the training before `epochs` are over; -1 does not."""
     seed: int = 0
     checkpoint_every: int = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class PPOConfig:
-    """Proximal policy optimisation (Schulman et al. 2017) against a reward model."""
-
-    updates: int = 24
-    """Rollout batches; one batch is `batch_size` prompts with one response each."""
-    batch_size: int = 32
-    minibatch_size: int = 32
-    epochs: int = 4
-    """Passes over each rollout batch."""
-    gradient_accumulation: int = 1
-    learning_rate: float = 3e-4
-    critic_learning_rate: float | None = None
-    """Of the value head; None takes `learning_rate`."""
-    learning_rate_decay: Literal["none", "linear"] = "none"
-    """Linear: down to zero at the last update."""
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    temperature: float = 1.0
-    """Rollouts use temperature only (top-p 1, top-k 0)."""
-    max_new_tokens: int = 64
-    max_prompt_length: int = 256
-    gamma: float = 1.0
-    lam: float = 0.95
-    clip_ratio: float = 0.2
-    clip_value: float = 0.2
-    value_coef: float = 0.1
-    entropy_coef: float = 0.0
-    kl_coef: float = 0.05
-    kl_estimator: Literal["k1", "k3"] = "k1"
-    kl_target: float | None = None
-    """Adaptive coefficient (Ziegler et al. 2019, arXiv 1909.08593, section 2.2); None is fixed."""
-    kl_horizon: int | None = None
-    """Episodes; None means a tenth of this round's, or the controller is inert: it changes the
-    coefficient at most e^(0.2 * episodes / horizon) times."""
-    stop_kl: float | None = None
-    """End the round when the mean per-sequence KL of an update exceeds this (nats)."""
-    target_update_kl: float | None = 0.1
-    """Leave a batch's remaining epochs when approximate KL(old, new) per token exceeds this."""
-    whiten_advantages: bool = True
-    whiten_rewards: bool = False
-    score_clip: float | None = 5.0
-    normalise_scores: bool = False
-    missing_eos_penalty: float = 1.0
-    length_penalty: float = 0.0
-    """Subtracted from the score per response token."""
-    lora: LoraConfig | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    gradient_checkpointing: bool = False
-    checkpoint_every: int = 4
-
-    def __post_init__(self) -> None:
-        require(
-            self.batch_size % self.minibatch_size == 0,
-            "ppo.batch_size must be a multiple of ppo.minibatch_size",
-        )
-        require(
-            self.minibatch_size % self.gradient_accumulation == 0,
-            "ppo.minibatch_size must be a multiple of ppo.gradient_accumulation",
-        )
-        require(
-            0 < self.lam <= 1 and 0 < self.gamma <= 1, "ppo.gamma and ppo.lam must lie in (0, 1]"
-        )
-        require(self.temperature > 0, "ppo.temperature must be positive")
-        require(
-            min(self.updates, self.batch_size, self.gradient_accumulation, self.epochs) >= 1,
-            "ppo.updates, batch_size, gradient_accumulation and epochs must be at least 1",
-        )
-        require(self.max_new_tokens >= 1, "ppo.max_new_tokens must be at least 1")
-        require(
-            self.dtype != "float16" or self.lora is not None,
-            "ppo.dtype float16 needs ppo.lora: full training in it loses small gradients",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +148,11 @@ class RoundConfig:
     """CPU threads; 0 leaves torch's default. Fixed threads make runs exactly repeatable."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     reward: RewardConfig = field(default_factory=RewardConfig)
+    optimiser: Optimiser = "ppo"
+    """How the policy learns; its settings are those of `ppo`, `pairs` or `groups`."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    groups: GroupConfig = field(default_factory=GroupConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     propose: ProposeConfig = field(default_factory=ProposeConfig)
@@ -254,8 +188,9 @@ class RewardJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOJob(Job):
-    """`ppo`: improve a policy against a reward model."""
+class PolicyJob(Job):
+    """`ppo`, `rloo`, `grpo`: improve a policy against a reward model; `dpo`, `kto`, `orpo`: by
+    preferences alone. One file serves them all; each reads what it needs."""
 
     starter: str = ""
     """KL reference."""
@@ -264,7 +199,11 @@ class PPOJob(Job):
     reward_model: str = ""
     prompts: str = ""
     """JSONL of prompts, as in a run directory; held-out ones are left out."""
+    preferences: str = ""
+    """JSONL of pairs with votes, as in a run directory; held-out ones are left out."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    groups: GroupConfig = field(default_factory=GroupConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

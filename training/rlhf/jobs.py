@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from training.rlhf.config import (
     ConfigError,
     EvaluateJob,
     Job,
-    PPOJob,
+    PolicyJob,
     RewardJob,
     SampleJob,
     SFTJob,
@@ -102,7 +103,7 @@ def reward(
 
 
 def ppo(
-    config: PPOJob, run_dir: RunDirectory, stage: str, out: Path
+    config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path
 ) -> tuple[Metrics, dict[str, str]]:
     """Improve a policy into `out`/model."""
     _require(config, "starter", "reward_model", "prompts")
@@ -112,12 +113,41 @@ def ppo(
 
     metrics, _ = stages.improve(
         work,
-        config.policy or config.starter,
-        config.starter,
+        stages.Start(config.policy or config.starter, config.starter),
         config.reward_model,
         prompts,
         config.ppo,
         out / "model",
+    )
+    return metrics, _parents(config)
+
+
+def from_pairs(
+    optimiser: str, config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path
+) -> tuple[Metrics, dict[str, str]]:
+    """Improve a policy into `out`/model by preferences alone."""
+    _require(config, "starter", "preferences")
+    preferences = list(rows.read(rows.Preference, config.preferences))
+    work = _work(config, run_dir, stage)
+    from training.rlhf import stages
+
+    start = stages.Start(config.policy or config.starter, config.starter)
+    metrics = stages.learn_pairs(work, optimiser, start, preferences, config.pairs, out / "model")
+    return metrics, _parents(config)
+
+
+def from_groups(
+    optimiser: str, config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path
+) -> tuple[Metrics, dict[str, str]]:
+    """Improve a policy into `out`/model against a reward model, without a critic."""
+    _require(config, "starter", "reward_model", "prompts")
+    prompts = _prompts(config.prompts)
+    work = _work(config, run_dir, stage)
+    from training.rlhf import stages
+
+    start = stages.Start(config.policy or config.starter, config.starter)
+    metrics = stages.learn_groups(
+        work, optimiser, start, config.reward_model, prompts, config.groups, out / "model"
     )
     return metrics, _parents(config)
 
@@ -182,7 +212,12 @@ Command = Callable[[Any, RunDirectory, str, Path], tuple[Metrics, dict[str, str]
 COMMANDS: dict[str, tuple[type[Job], Command]] = {
     "sft": (SFTJob, sft),
     "reward": (RewardJob, reward),
-    "ppo": (PPOJob, ppo),
+    "ppo": (PolicyJob, ppo),
+    "dpo": (PolicyJob, partial(from_pairs, "dpo")),
+    "kto": (PolicyJob, partial(from_pairs, "kto")),
+    "orpo": (PolicyJob, partial(from_pairs, "orpo")),
+    "rloo": (PolicyJob, partial(from_groups, "rloo")),
+    "grpo": (PolicyJob, partial(from_groups, "grpo")),
     "evaluate": (EvaluateJob, evaluate),
     "sample": (SampleJob, sample),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def length_mask(lengths: Tensor, width: int) -> Tensor:
@@ -101,6 +101,22 @@ def approximate_kl(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
     """KL(old, new) per token of tokens sampled from the old policy: k3, never negative."""
     log_ratio = logprobs - old_logprobs
     return torch.exp(log_ratio) - 1 - log_ratio
+
+
+def odds_ratio_loss(chosen: Tensor, rejected: Tensor, *, weight: float) -> tuple[Tensor, Tensor]:
+    """ORPO (Hong et al. 2024, arXiv 2403.07691, eqs. 6 and 7), per pair, and the log odds ratio.
+
+    Args:
+        chosen, rejected: (B,) mean log-probability per token of the better and the worse reply.
+        weight: lambda, of -log sigmoid(log odds ratio) beside the better reply's likelihood.
+    """
+    ratio = _log_odds(chosen) - _log_odds(rejected)
+    return -chosen - weight * nn.functional.logsigmoid(ratio), ratio
+
+
+def _log_odds(logprob: Tensor) -> Tensor:
+    """log p / (1 - p) from log p; finite where p rounds to 1."""
+    return logprob - torch.log(-torch.expm1(logprob.clamp(max=-1e-6)))
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:

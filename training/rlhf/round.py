@@ -92,7 +92,7 @@ STAGES = (
     Stage(
         "train_policy",
         "Improve policy",
-        "Optimises the policy against the reward model with PPO, held near the starter.",
+        "Optimises the policy by the reward model or the votes, held near the starter.",
         "training.rlhf.stages:train_policy",
     ),
     Stage(

@@ -8,11 +8,9 @@ BPE tokenizer trained on the corpus, and a small Llama with random weights. Chat
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -27,15 +25,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
-from training.rlhf import chat
+from training.rlhf import chat, trainer_edge
 from training.rlhf.config import SFTConfig, TinyModelConfig
 from training.rlhf.models import (
     load_causal,
@@ -46,7 +40,7 @@ from training.rlhf.models import (
     seed_everything,
     without_dropout,
 )
-from training.rlhf.rundir import Stopped
+from training.rlhf.trainer_edge import Report
 
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("system", "user", "assistant")
@@ -65,11 +59,10 @@ TEMPLATE = (
 IGNORED = -100
 """Label of a token that the loss leaves out."""
 
-COMPLETE = "complete"
-"""Written last into a checkpoint; a folder without it was cut off while being saved."""
+METRICS = {"loss": "loss", "mean_token_accuracy": "token_accuracy", "entropy": "entropy"}
+"""TRL's names to ours."""
 
 Message = dict[str, str]
-Report = Callable[[int, int, dict[str, float]], None]
 
 
 class SFTError(ValueError):
@@ -98,29 +91,27 @@ def train(
 
     Raises:
         SFTError: the data file is missing, broken or empty.
+        Diverged: the loss is no longer finite.
         Stopped: a stop was asked for; calling again resumes.
     """
     chats = read_chats(config.data)
     seed_everything(config.seed)
     model, tokenizer = starting_model(config, chats, device=device)
     rows, truncated = tokenize(tokenizer, chats, max_length=config.max_length)
-    edge = _Edge(report, guard)
     trainer = SFTTrainer(
         model=model,
         args=_arguments(config, Path(checkpoints), device=device),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        callbacks=[edge],
     )
-    # Progress is reported through `report`; these two print to the terminal.
-    for noisy in ("PrinterCallback", "ProgressCallback"):
-        _drop_callback(trainer, noisy)
-    trainer.train(resume_from_checkpoint=_latest(Path(checkpoints)))
-    if edge.stopped is not None:
-        raise edge.stopped
-    guard()
+    trainer_edge.run(
+        trainer, checkpoints=Path(checkpoints), report=report, guard=guard, names=METRICS
+    )
     save_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer, out)
-    return _summary(trainer.state) | {"chats": len(rows), "truncated": truncated}
+    return trainer_edge.summary(trainer.state, METRICS) | {
+        "chats": len(rows),
+        "truncated": truncated,
+    }
 
 
 def read_chats(path: str) -> list[list[Message]]:
@@ -287,65 +278,7 @@ def _arguments(config: SFTConfig, checkpoints: Path, *, device: str) -> TRLConfi
         fp16=where != "cpu" and config.model.dtype == "float16",
         activation_checkpointing=False,
         dataloader_pin_memory=where != "cpu",
+        logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
     )
-
-
-class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """What happens between two steps: the guard is asked, progress is told, a save is sealed."""
-
-    def __init__(self, report: Report, guard: Callable[[], None]) -> None:
-        self.report = report
-        self.guard = guard
-        self.stopped: Stopped | None = None
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        try:
-            self.guard()
-        except Stopped as stop:
-            self.stopped = stop
-            control.should_save = control.should_training_stop = True
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        if logs and "loss" in logs:
-            kept = {"loss": "loss", "mean_token_accuracy": "token_accuracy", "entropy": "entropy"}
-            numbers = {name: float(logs[key]) for key, name in kept.items() if key in logs}
-            self.report(state.global_step, state.max_steps, numbers)
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).touch()
-
-
-def _latest(checkpoints: Path) -> str | None:
-    """Return the newest checkpoint that was saved whole."""
-    whole = [path.parent for path in checkpoints.glob(f"checkpoint-*/{COMPLETE}")]
-    return str(max(whole, key=lambda path: int(path.name.split("-")[-1]))) if whole else None
-
-
-def _drop_callback(trainer: SFTTrainer, name: str) -> None:
-    for callback in list(trainer.callback_handler.callbacks):
-        if type(callback).__name__ == name:
-            trainer.remove_callback(callback)
-
-
-def _summary(state: TrainerState) -> dict[str, float]:
-    losses = [float(line["loss"]) for line in state.log_history if "loss" in line]
-    tail = losses[-max(1, math.ceil(len(losses) / 10)) :]
-    return {
-        "loss": sum(tail) / len(tail),
-        "loss_first": losses[0],
-        "steps": float(state.global_step),
-    }

@@ -21,7 +21,13 @@ from training.rlhf import (
 from training.rlhf import models, ppo, reward, reward_model, reward_report, rows
 from training.rlhf import propose as proposal
 from training.rlhf import sample as sampling
-from training.rlhf.config import PPOConfig, RewardConfig, RoundConfig
+from training.rlhf.config import (
+    GroupConfig,
+    PairsConfig,
+    PPOConfig,
+    RewardConfig,
+    RoundConfig,
+)
 from training.rlhf.reward_model import RewardModel, Scale
 from training.rlhf.round import Result
 from training.rlhf.rows import Completion, Preference, Prompt
@@ -137,21 +143,95 @@ def fit_rewards(
 
 
 def train_policy(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
-    """Improve the last promoted policy against this round's reward model."""
+    """Improve the last promoted policy: against this round's reward model, or by the votes."""
     work = _begin(run, "train_policy", config)
-    policy = config.policy or config.starter
+    start = Start(config.policy or config.starter, config.starter)
     scorer = run.folder("train_reward") / "model"
-    metrics, stopped = improve(
-        work, policy, config.starter, scorer, _prompts(run), config.ppo, out / "model"
-    )
-    parents = {"policy": policy, "starter": config.starter, "reward": str(scorer)}
+    parents = {"policy": start.policy, "starter": start.reference}
+    if config.optimiser in ("dpo", "kto", "orpo"):
+        found = _preferences(run)
+        metrics = learn_pairs(work, config.optimiser, start, found, config.pairs, out / "model")
+        return Result(metrics, parents)
+    parents["reward"] = str(scorer)
+    if config.optimiser in ("rloo", "grpo"):
+        asked = _prompts(run)
+        metrics = learn_groups(
+            work, config.optimiser, start, scorer, asked, config.groups, out / "model"
+        )
+        return Result(metrics, parents)
+    metrics, stopped = improve(work, start, scorer, _prompts(run), config.ppo, out / "model")
     return Result(metrics, parents, {"stopped": stopped})
+
+
+@dataclass(frozen=True)
+class Start:
+    """The policy that training begins with, and the one it is held to."""
+
+    policy: str
+    reference: str
+
+
+def learn_pairs(
+    work: Work,
+    optimiser: str,
+    start: Start,
+    preferences: Sequence[Preference],
+    config: PairsConfig,
+    out: Path,
+) -> dict[str, float]:
+    """Run DPO, KTO or ORPO; the metrics."""
+    from training.rlhf import preference_trainers  # TRL takes seconds to import
+
+    return preference_trainers.train(
+        optimiser,
+        start.policy,
+        start.reference,
+        preferences,
+        config,
+        out,
+        seed=work.seed,
+        device=work.device,
+        checkpoints=work.checkpoints,
+        report=work.report,
+        guard=work.run.check,
+    )
+
+
+def learn_groups(
+    work: Work,
+    optimiser: str,
+    start: Start,
+    scorer: str | Path,
+    prompts: Sequence[Prompt],
+    config: GroupConfig,
+    out: Path,
+) -> dict[str, float]:
+    """Run RLOO or GRPO; the metrics."""
+    from training.rlhf import group_trainers  # TRL takes seconds to import
+
+    model = reward_model.load(scorer, device=work.device)
+    train = [prompt for prompt in prompts if not prompt.held_out]
+    scale = _scale(work, model, start.reference, train, config)
+    metrics = group_trainers.train(
+        optimiser,
+        start.policy,
+        start.reference,
+        [{"messages": p.messages} for p in train],
+        scale.apply(model.score),
+        config,
+        out,
+        seed=work.seed,
+        device=work.device,
+        checkpoints=work.checkpoints,
+        report=work.report,
+        guard=work.run.check,
+    )
+    return metrics | {"score_mean": scale.mean, "score_deviation": scale.deviation}
 
 
 def improve(
     work: Work,
-    policy: str,
-    starter: str,
+    start: Start,
     scorer: str | Path,
     prompts: Sequence[Prompt],
     config: PPOConfig,
@@ -160,10 +240,10 @@ def improve(
     """Run PPO; the metrics, and why it ended early ("" when it did not)."""
     model = reward_model.load(scorer, device=work.device)
     train = [prompt for prompt in prompts if not prompt.held_out]
-    scale = _scale(work, model, starter, train, config)
+    scale = _scale(work, model, start.reference, train, config)
     metrics = ppo.train(
-        policy,
-        starter,
+        start.policy,
+        start.reference,
         [{"prompt_id": p.prompt_id, "messages": p.messages} for p in train],
         scale.apply(model.score),
         config,
@@ -179,7 +259,11 @@ def improve(
 
 
 def _scale(
-    work: Work, model: RewardModel, starter: str, prompts: Sequence[Prompt], config: PPOConfig
+    work: Work,
+    model: RewardModel,
+    starter: str,
+    prompts: Sequence[Prompt],
+    config: PPOConfig | GroupConfig,
 ) -> Scale:
     """Mean and spread of the scores of the starter's replies, computed once per run."""
     file = work.checkpoints / "scale.json"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -130,3 +132,19 @@ def test_the_running_scale_equals_that_of_all_scores_at_once(batches):
     assert scale.squares == pytest.approx(
         (everything - everything.mean()).square().sum().item(), abs=1e-7
     )
+
+
+def test_the_odds_ratio_loss_equals_the_papers_formula():
+    chosen, rejected = -torch.rand(20) * 3 - 0.05, -torch.rand(20) * 3 - 0.05
+    losses, ratio = objectives.odds_ratio_loss(chosen, rejected, weight=0.3)
+    for c, r, loss, found in zip(chosen, rejected, losses, ratio, strict=True):
+        p, q = math.exp(c), math.exp(r)
+        expected = math.log((p / (1 - p)) / (q / (1 - q)))
+        assert float(found) == pytest.approx(expected, abs=1e-4)
+        sigmoid = 1 / (1 + math.exp(-expected))
+        assert float(loss) == pytest.approx(-float(c) - 0.3 * math.log(sigmoid), abs=1e-4)
+
+
+def test_the_odds_ratio_loss_is_finite_for_a_reply_that_is_certain():
+    losses, _ = objectives.odds_ratio_loss(torch.zeros(1), torch.tensor([-50.0]), weight=1.0)
+    assert bool(losses.isfinite().all())

@@ -1,0 +1,165 @@
+"""RLOO and GRPO on tiny models: the score goes up, KL is to the starter, runs resume exactly."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.rlhf import tiny
+from tests.training.rlhf.test_preference_trainers import assert_same_weights
+from training.rlhf import group_trainers, models
+from training.rlhf.config import ConfigError, GroupConfig, LoraConfig
+from training.rlhf.experience import Score
+from training.rlhf.rundir import Stopped
+from training.rlhf.trainer_edge import Diverged
+
+OPTIMISERS = ("rloo", "grpo")
+LORA = LoraConfig(r=4)
+TOY: dict[str, Any] = {
+    "updates": 4,
+    "batch_size": 8,
+    "minibatch_size": 8,
+    "group_size": 4,
+    "max_new_tokens": 6,
+    "learning_rate": 3e-3,
+    "checkpoint_every": 2,
+    "missing_eos_penalty": 0.0,
+}
+Metrics = dict[str, float]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    models.fix_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Path:
+    return tiny.llama(tmp_path / "starter", sharpness=4.0)
+
+
+def likes_e(chats: list[Any], replies: list[str]) -> list[float]:
+    return [float(reply.count("e")) for reply in replies]
+
+
+def train(
+    optimiser: str,
+    starter: Path,
+    work: Path,
+    *,
+    score: Score = likes_e,
+    policy: Path | None = None,
+    stop_at: int | None = None,
+    stop_with: type[BaseException] = Stopped,
+    **changes: Any,
+) -> tuple[Metrics, list[Metrics]]:
+    """Train in `work`; the summary and what was reported. `stop_at` ends it after that update."""
+    seen: list[Metrics] = []
+    edges = [0]
+
+    def guard() -> None:
+        edges[0] += 1
+        if edges[0] == stop_at:
+            raise stop_with
+
+    summary = group_trainers.train(
+        optimiser,
+        policy or starter,
+        starter,
+        tiny.prompts(10),
+        score,
+        GroupConfig(**(TOY | changes)),
+        work / "model",
+        seed=3,
+        device=torch.device("cpu"),
+        checkpoints=work / "checkpoints",
+        report=lambda done, total, metrics: seen.append(metrics | {"done": done, "total": total}),
+        guard=guard,
+    )
+    return summary, seen
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_the_score_goes_up(optimiser, starter, tmp_path):
+    summary, seen = train(
+        optimiser,
+        starter,
+        tmp_path / "run",
+        updates=14,
+        batch_size=32,
+        minibatch_size=16,
+        epochs=2,
+        learning_rate=1e-2,
+        beta=0.01,
+        checkpoint_every=99,
+    )
+    assert summary["reward_last"] > summary["reward_first"] + 1
+    assert summary["updates"] == 14
+    assert (seen[-1]["done"], seen[-1]["total"]) == (14, 14)
+    assert {"reward", "reward_deviation", "entropy", "length"} <= seen[0].keys()
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_kl_is_to_the_starter_even_when_training_begins_elsewhere(
+    optimiser, lora, starter, tmp_path
+):
+    name = group_trainers.KL[optimiser]
+    _, first = train(optimiser, starter, tmp_path / "one", lora=lora, learning_rate=2e-2)
+    assert first[0][name] == pytest.approx(0, abs=1e-5)
+    promoted = tmp_path / "one" / "model"
+    _, second = train(optimiser, starter, tmp_path / "two", lora=lora, policy=promoted, updates=1)
+    assert abs(second[0][name]) > 1e-3
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_run_killed_at_a_random_update_ends_with_the_same_weights(optimiser, starter, tmp_path):
+    kill_and_compare(optimiser, starter, tmp_path, random.Random().randint(1, 3))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_kills_at_five_random_updates(optimiser, attempt, starter, tmp_path):
+    kill_and_compare(optimiser, starter, tmp_path, random.Random().randint(1, 3))
+
+
+def kill_and_compare(optimiser: str, starter: Path, folder: Path, update: int) -> None:
+    changes = {"minibatch_size": 4, "epochs": 2}
+    train(optimiser, starter, folder / "whole", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            optimiser,
+            starter,
+            folder / "parts",
+            stop_at=update,
+            stop_with=KeyboardInterrupt,
+            **changes,
+        )
+    torch.manual_seed(update)  # a new process knows nothing of the old one's generators
+    train(optimiser, starter, folder / "parts", **changes)
+    assert_same_weights(folder / "whole", folder / "parts")
+
+
+def test_a_score_that_is_not_finite_ends_the_run(starter, tmp_path):
+    with pytest.raises(Diverged, match="score of a reply is nan"):
+        train(
+            "rloo",
+            starter,
+            tmp_path / "run",
+            score=lambda chats, replies: [math.nan] * len(replies),
+        )
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_prompt_that_is_too_long_is_refused_before_training(starter, tmp_path):
+    with pytest.raises(ConfigError, match=r"groups\.max_prompt_length 5"):
+        train("grpo", starter, tmp_path / "run", max_prompt_length=5)

@@ -1,0 +1,242 @@
+"""DPO, KTO and ORPO on tiny models: they learn the votes, hold to the starter, resume exactly."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.rlhf import tiny, world
+from training.rlhf import actor_critic, models, pairs, preference_trainers
+from training.rlhf.actor_critic import Sequences
+from training.rlhf.config import ConfigError, LoraConfig, PairsConfig
+from training.rlhf.rows import Preference, Vote
+from training.rlhf.rundir import Stopped
+from training.rlhf.trainer_edge import Diverged
+
+OPTIMISERS = ("dpo", "kto", "orpo")
+LORA = LoraConfig(r=4)
+TOY: dict[str, Any] = {
+    "epochs": 2.0,
+    "batch_size": 6,
+    "learning_rate": 3e-3,
+    "checkpoint_every": 2,
+    "max_length": 96,
+}
+Metrics = dict[str, float]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    models.fix_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Path:
+    return tiny.llama(tmp_path / "starter")
+
+
+def train(
+    optimiser: str,
+    starter: Path,
+    work: Path,
+    *,
+    votes: list[Preference] | None = None,
+    policy: Path | None = None,
+    stop_at: int | None = None,
+    stop_with: type[BaseException] = Stopped,
+    **changes: Any,
+) -> tuple[Metrics, list[Metrics]]:
+    """Train in `work`; the summary and what was reported. `stop_at` ends it after that step."""
+    seen: list[Metrics] = []
+    steps = [0]
+
+    def guard() -> None:
+        steps[0] += 1
+        if steps[0] == stop_at:
+            raise stop_with
+
+    summary = preference_trainers.train(
+        optimiser,
+        policy or starter,
+        starter,
+        votes or world.preferences(16),
+        PairsConfig(**(TOY | changes)),
+        work / "model",
+        seed=3,
+        device=torch.device("cpu"),
+        checkpoints=work / "checkpoints",
+        report=lambda done, total, metrics: seen.append(metrics),
+        guard=guard,
+    )
+    return summary, seen
+
+
+def weights(work: Path) -> dict[str, torch.Tensor]:
+    found = {}
+    for file in sorted((work / "model").glob("*.safetensors")):
+        found |= {f"{file.name}:{name}": value for name, value in load_file(str(file)).items()}
+    return found
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    one, two = weights(first), weights(second)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@torch.no_grad()
+def preferred(policy: Path, votes: list[Preference]) -> float:
+    """Mean of log p(better reply) - log p(worse reply)."""
+    model, tokenizer = models.load_causal(policy), models.load_tokenizer(policy)
+    found = pairs.read(tokenizer, votes, max_length=96).found
+    gaps = []
+    for pair in found:
+        batch = Sequences.build(
+            [pair.prompt] * 2, [pair.chosen, pair.rejected], torch.device("cpu")
+        )
+        reading = actor_critic.ActorCritic(model, None).read(batch, temperature=1.0)
+        sums = (reading.logprobs * batch.mask).sum(1)
+        gaps.append(float(sums[0] - sums[1]))
+    return sum(gaps) / len(gaps)
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_the_policy_comes_to_prefer_what_people_prefer(optimiser, lora, starter, tmp_path):
+    votes = world.preferences(32)
+    summary, seen = train(
+        optimiser, starter, tmp_path / "run", votes=votes, lora=lora, learning_rate=1e-2
+    )
+    assert preferred(tmp_path / "run" / "model", votes) > preferred(starter, votes) + 0.5
+    assert summary["steps"] == len(seen)
+    assert summary["pairs"] == sum(not vote.held_out for vote in votes)
+    assert {"loss", "grad_norm", "margin"} <= seen[0].keys()
+    assert models.load_tokenizer(tmp_path / "run" / "model").chat_template
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_dpo_measures_margins_from_the_starter_even_when_it_begins_elsewhere(
+    lora, starter, tmp_path
+):
+    _, first = train("dpo", starter, tmp_path / "one", lora=lora, learning_rate=1e-2)
+    assert first[0]["margin"] == pytest.approx(0, abs=1e-5)
+    _, second = train(
+        "dpo", starter, tmp_path / "two", lora=lora, policy=tmp_path / "one" / "model"
+    )
+    assert second[0]["margin"] > 0.05
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_run_killed_at_a_random_step_ends_with_the_same_weights(
+    optimiser, lora, starter, tmp_path
+):
+    kill_and_compare(optimiser, starter, tmp_path, lora=lora, step=random.Random().randint(1, 7))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_kills_at_five_random_steps(optimiser, attempt, starter, tmp_path):
+    kill_and_compare(optimiser, starter, tmp_path, lora=None, step=random.Random().randint(1, 7))
+
+
+def kill_and_compare(optimiser: str, starter: Path, folder: Path, *, lora: Any, step: int) -> None:
+    # 12 pairs (KTO: 24 replies) in batches of 3 make at least 8 steps.
+    train(optimiser, starter, folder / "whole", lora=lora, batch_size=3)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            optimiser,
+            starter,
+            folder / "parts",
+            lora=lora,
+            batch_size=3,
+            stop_at=step,
+            stop_with=KeyboardInterrupt,
+        )
+    torch.manual_seed(step)  # a new process knows nothing of the old one's generators
+    train(optimiser, starter, folder / "parts", lora=lora, batch_size=3)
+    assert_same_weights(folder / "whole", folder / "parts")
+
+
+def test_a_stop_is_honoured_after_a_checkpoint(starter, tmp_path):
+    with pytest.raises(Stopped):
+        train("orpo", starter, tmp_path / "run", batch_size=3, stop_at=3)
+    assert (tmp_path / "run" / "checkpoints" / "checkpoint-3" / "complete").exists()
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_gradient_accumulation_changes_nothing_but_memory_for_orpo(starter, tmp_path):
+    train("orpo", starter, tmp_path / "whole", weight_decay=0.0)
+    train("orpo", starter, tmp_path / "split", gradient_accumulation=3)
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "split")
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_learning_rate_that_explodes_ends_the_run_without_a_model(optimiser, starter, tmp_path):
+    with pytest.raises(Diverged, match="lower the learning rate"):
+        train(optimiser, starter, tmp_path / "run", learning_rate=1e38, max_grad_norm=1e9)
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def vote(choice: Any) -> tuple[Vote, ...]:
+    return (Vote(annotator="ann", choice=choice),)
+
+
+def pair(choice: Any, **changes: Any) -> Preference:
+    message = {"role": "user", "content": "Tell me about the parcel."}
+    values = {"completion_a": "good", "completion_b": "bad <|im_end|>", "votes": vote(choice)}
+    return Preference(pair_id="x", prompt_id="p", messages=[message], **(values | changes))
+
+
+def test_ties_and_held_out_pairs_teach_nothing_and_are_counted():
+    found = pairs.read(
+        tiny.tokenizer(),
+        [pair("a"), pair("b"), pair("tie"), pair("a", held_out=True), pair("a", votes=())],
+        max_length=96,
+    )
+    assert (len(found.found), found.ties, found.truncated) == (2, 1, 0)
+    assert found.found[0].chosen == found.found[1].rejected
+
+
+def test_only_ties_are_refused_with_a_reason():
+    with pytest.raises(ConfigError, match="no pair with a preference"):
+        pairs.read(tiny.tokenizer(), [pair("tie")], max_length=96)
+
+
+def test_an_end_spelt_out_in_a_reply_stays_text():
+    tokenizer = tiny.tokenizer()
+    found = pairs.read(tokenizer, [pair("a")], max_length=96).found[0]
+    end = tokenizer.eos_token_id
+    assert found.rejected.count(end) == found.chosen.count(end) == 1
+    assert found.rejected[-1] == found.chosen[-1] == end
+
+
+def test_a_long_pair_loses_the_left_of_its_prompt_and_is_counted():
+    whole = pairs.read(tiny.tokenizer(), [pair("a")], max_length=96).found[0]
+    found = pairs.read(tiny.tokenizer(), [pair("a")], max_length=20)
+    short = found.found[0]
+    assert found.truncated == 1
+    assert (short.chosen, short.rejected) == (whole.chosen, whole.rejected)
+    assert short.prompt == whole.prompt[-len(short.prompt) :]
+    assert len(short.prompt) + max(len(short.chosen), len(short.rejected)) == 20
+
+
+def test_kto_compares_each_reply_with_another_of_its_batch():
+    found = pairs.read(tiny.tokenizer(), world.preferences(16), max_length=96).found
+    rows = preference_trainers.unpaired(found, batch_size=6, seed=0)
+    assert sum(row["label"] for row in rows) == len(rows) // 2 == len(found)
+    for start in range(0, len(rows), 6):
+        batch = rows[start : start + 6]
+        mine = sorted(row["completion_ids"] for row in batch)
+        assert sorted(row["KL_completion_ids"] for row in batch) == mine

@@ -1,0 +1,149 @@
+"""What this engine asks of every `transformers.Trainer`: progress through `report`, a guard at the
+edge of every step, checkpoints that are whole, and an end when the loss is no longer finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from training.rlhf.config import GroupConfig, PairsConfig
+from training.rlhf.experience import Diverged
+from training.rlhf.rundir import Stopped
+
+Report = Callable[[int, int, dict[str, float]], None]
+
+COMPLETE = "complete"
+"""Written last into a checkpoint; a folder without it was cut off while being saved."""
+
+
+def run(
+    trainer: Trainer,
+    *,
+    checkpoints: Path,
+    report: Report,
+    guard: Callable[[], None],
+    names: Mapping[str, str],
+    every: int = 1,
+) -> None:
+    """Train from the newest whole checkpoint to the end.
+
+    Args:
+        report: called with (updates done, updates in all, metrics) when the trainer logs.
+        guard: called after every update; `Stopped` is honoured after a checkpoint.
+        names: the trainer's names of the metrics worth keeping, to ours.
+        every: optimiser steps of one update. In between there is no way to resume.
+
+    Raises:
+        Diverged: the loss is no longer finite.
+        Stopped: a stop was asked for; calling again resumes.
+    """
+    edge = _Edge(report, guard, names, every)
+    trainer.add_callback(edge)
+    # Progress is told through `report`; these two print to the terminal.
+    for callback in list(trainer.callback_handler.callbacks):
+        if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
+            trainer.remove_callback(callback)
+    trainer.train(resume_from_checkpoint=_newest(checkpoints))
+    if edge.stopped is not None:
+        raise edge.stopped
+    guard()
+
+
+def arguments(
+    config: PairsConfig | GroupConfig, checkpoints: Path, *, seed: int, device: torch.device
+) -> dict[str, Any]:
+    """What all of TRL's trainers are told alike."""
+    return {
+        "output_dir": str(checkpoints),
+        "learning_rate": config.learning_rate,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "save_strategy": "steps",
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # or a broken run would look like a good one
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": device.type == "cpu",
+        "bf16": device.type != "cpu" and config.dtype == "bfloat16",
+        "fp16": device.type != "cpu" and config.dtype == "float16",
+        "activation_checkpointing": config.gradient_checkpointing,
+        "dataloader_pin_memory": device.type != "cpu",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise Diverged when a trained weight is not finite: such a policy is not kept."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not bool(parameter.isfinite().all()):
+            raise Diverged(f"{name} is no longer finite: lower the learning rate")
+
+
+def summary(state: TrainerState, names: Mapping[str, str]) -> dict[str, float]:
+    """The mean of the last tenth of each logged metric, the first loss, and the steps."""
+    lines = [line for line in state.log_history if "loss" in line]
+    tail = lines[-max(1, math.ceil(len(lines) / 10)) :]
+    found = {
+        name: sum(line[key] for line in tail) / len(tail)
+        for key, name in names.items()
+        if all(key in line for line in tail)
+    }
+    return found | {"loss_first": float(lines[0]["loss"]), "steps": float(state.global_step)}
+
+
+def _newest(checkpoints: Path) -> str | None:
+    """The newest checkpoint that was saved whole."""
+    whole = [path.parent for path in checkpoints.glob(f"checkpoint-*/{COMPLETE}")]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[-1]))) if whole else None
+
+
+class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """What happens between two steps: the guard is asked, progress is told, a save is sealed."""
+
+    def __init__(
+        self, report: Report, guard: Callable[[], None], names: Mapping[str, str], every: int
+    ) -> None:
+        self.report, self.guard, self.names, self.every = report, guard, names, every
+        self.stopped: Stopped | None = None
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.global_step % self.every:
+            return
+        try:
+            self.guard()
+        except Stopped as stop:
+            self.stopped = stop
+            control.should_save = control.should_training_stop = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        if not logs or "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise Diverged(
+                f"the loss is {logs['loss']} at step {state.global_step}: lower the learning rate"
+            )
+        numbers = {name: float(logs[key]) for key, name in self.names.items() if key in logs}
+        self.report(state.global_step // self.every, state.max_steps // self.every, numbers)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        (folder / COMPLETE).touch()
