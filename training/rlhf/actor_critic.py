@@ -30,8 +30,8 @@ VALUE_HEAD = "value_head.safetensors"
 class Sequences:
     """Prompts with their responses: prompt, response, then padding.
 
-    Padding on the right needs no attention mask in a causal model: no real token looks at it. What
-    is real is known from lengths, so the padding token may be any token.
+    Padding on the right needs no attention mask in a causal model: no real token looks at it. (An
+    encoder gets one.) What is real is known from lengths, so the padding token may be any token.
     """
 
     ids: Tensor
@@ -256,9 +256,31 @@ def response_states(model: PreTrainedModel, batch: Sequences) -> tuple[Tensor, T
     """The hidden states (N, H) that predict the response tokens, and those tokens (N,), in the
     order of the mask's ones: no prompt and no padding reaches the LM head."""
     rows, places = batch.mask.nonzero(as_tuple=True)
-    before = batch.starts[rows] + places - 1
+    tokens = batch.ids[rows, batch.starts[rows] + places]
+    if model.config.is_encoder_decoder:
+        return _decoder_states(model, batch)[rows, places], tokens
     hidden = model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
-    return hidden[rows, before], batch.ids[rows, before + 1]
+    return hidden[rows, batch.starts[rows] + places - 1], tokens
+
+
+def _decoder_states(model: PreTrainedModel, batch: Sequences) -> Tensor:
+    """Hidden states (B, R, H) of a decoder that is fed the responses, the prompts being encoded."""
+    width, longest = int(batch.starts.max()), int(batch.lengths.max())
+    attended = objectives.length_mask(batch.starts, width).long()
+    read = model.get_encoder()(input_ids=batch.ids[:, :width], attention_mask=attended)
+    # The first response token is predicted from the start token, each other from the one before.
+    before = batch.starts[:, None] + torch.arange(longest, device=batch.ids.device) - 1
+    fed = batch.ids.gather(1, before.clamp(max=batch.ids.shape[1] - 1))
+    fed[:, 0] = model.config.decoder_start_token_id
+    hidden: Tensor = model.get_decoder()(
+        input_ids=fed,
+        encoder_hidden_states=read.last_hidden_state,
+        encoder_attention_mask=attended,
+        use_cache=False,
+    ).last_hidden_state
+    # T5 with tied embeddings (T5ForConditionalGeneration.forward).
+    scaled = getattr(model.config, "scale_decoder_outputs", False)
+    return hidden * model.config.d_model**-0.5 if scaled else hidden
 
 
 def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
@@ -269,11 +291,14 @@ def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 @torch.no_grad()
 def _check_head(model: PreTrainedModel) -> None:
     """Some models scale or cap their logits after the LM head, which `_read` would not see."""
-    head = model.get_output_embeddings()
-    ids = torch.tensor([[1, 2, 3]], device=next(model.parameters()).device)
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-    logits = head(hidden)
-    full = model(input_ids=ids, use_cache=False).logits
+    head, device = model.get_output_embeddings(), next(model.parameters()).device
+    batch = Sequences.build([[1, 2]], [[3, 1]], device)
+    logits = head(response_states(model, batch)[0])
+    if model.config.is_encoder_decoder:
+        fed = torch.tensor([[model.config.decoder_start_token_id, 3]], device=device)
+        full = model(input_ids=batch.ids[:, :2], decoder_input_ids=fed, use_cache=False).logits[0]
+    else:
+        full = model(input_ids=batch.ids, use_cache=False).logits[0, 1:3]
     same = torch.allclose(logits, full, atol=1e-3, rtol=1e-3)
     if not (same and isinstance(head, nn.Linear)):
         raise models.ModelError(

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from training.rlhf import reward_model, rows, text_metrics
+from training.rlhf.actor_critic import Sequences, response_states
 from training.rlhf.calibration import wilson
 from training.rlhf.config import ConfigError, EvaluateConfig
 from training.rlhf.rows import Prompt
@@ -200,22 +201,8 @@ def reply_logprobs(
 ) -> list[float]:
     """log p(reply | prompt) of each reply; the head runs on reply positions only."""
     device = next(policy.model.parameters()).device
-    rows_ = [[*prompt, *reply] for prompt, reply in zip(prompts, replies, strict=True)]
-    width = max(map(len, rows_))
-    ids = torch.zeros((len(rows_), width), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows_):
-        ids[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
-    trunk = policy.model.base_model
-    hidden = trunk(
-        input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False
-    ).last_hidden_state
-    states, tokens = [], []
-    for i, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
-        states.append(hidden[i, len(prompt) - 1 : len(prompt) + len(reply) - 1])
-        tokens.append(torch.tensor(reply, dtype=torch.long, device=device))
+    hidden, tokens = response_states(policy.model, Sequences.build(prompts, replies, device))
     head = policy.model.get_output_embeddings()
-    assert isinstance(head, nn.Linear), "causal models end in a linear head"
-    found, _ = token_logprobs(head, torch.cat(states), torch.cat(tokens), temperature=temperature)
-    parts = torch.split(found, [len(reply) for reply in replies])
-    return [float(part.sum()) for part in parts]
+    assert isinstance(head, nn.Linear), "language models end in a linear head"
+    found, _ = token_logprobs(head, hidden, tokens, temperature=temperature)
+    return [float(part.sum()) for part in torch.split(found, [len(reply) for reply in replies])]

@@ -86,7 +86,7 @@ class Collector:
         self.actor.model.eval()  # gradient checkpointing switches the cache off in training mode
         with self.actor.mixed_precision():
             replies = rollout.generate(
-                self.actor.model,
+                base_model(self.actor.model),  # adapters live inside it
                 self.tokenizer,
                 prompts,
                 max_new_tokens=cfg.max_new_tokens,

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import PeftModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+from trl.trainer import add_fused_lm_head
 
 from training.rlhf import actor_critic, chat, models, trainer_edge
 from training.rlhf.config import ConfigError, GroupConfig
@@ -79,6 +79,7 @@ def train(
     model, anchor = actor_critic.load_pair(
         policy, reference, lora=config.lora, dtype=config.dtype, device=device
     )
+    trainer_edge.require_causal(model, optimiser)
     models.without_dropout(model)
     # TRL takes the ends of a reply from here, and knows nothing of chat templates.
     trunk = actor_critic.base_model(model)
@@ -91,7 +92,7 @@ def train(
         train_dataset=_rows(tokenizer, prompts, config.max_prompt_length),
         processing_class=tokenizer,
     )
-    _hold_to(trainer, anchor, config.beta)
+    _hold_to(trainer, anchor, config)
     names = METRICS | {"kl": KL[optimiser]}
     steps = config.batch_size // config.minibatch_size * config.epochs
     trainer_edge.run(
@@ -162,17 +163,14 @@ class _Reward:
         return found
 
 
-def _hold_to(trainer: Any, anchor: Any, beta: float) -> None:
+def _hold_to(trainer: Any, anchor: Any, config: GroupConfig) -> None:
     """Give the trainer the starter as its reference. TRL would take the policy that training began
     with, or load a folder of the same name."""
-    trainer.beta = beta
-    if anchor is None:
-        return  # the policy with its adapter off
-    if isinstance(anchor, str):
-        assert isinstance(trainer.model, PeftModel), "only adapters have an adapter as reference"
-        trainer.model.load_adapter(anchor, adapter_name="ref", is_trainable=False)
-        trainer.model.set_adapter("default")
+    trainer.beta = config.beta
+    if anchor is None or isinstance(anchor, str):
+        trainer_edge.hold_to_adapter(trainer.model, anchor)
         return
+    add_fused_lm_head(anchor, temperature=config.temperature)
     trainer.ref_model = trainer.accelerator.prepare_model(anchor, evaluation_mode=True)
 
 

@@ -16,7 +16,13 @@ import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, TaskType, get_peft_model
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf import chat
@@ -58,7 +64,10 @@ def seed_everything(seed: int) -> None:
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> Tokenizer:
-    """Load a tokenizer that pads on the left; a missing pad token prefers an unused one to eos."""
+    """Load a tokenizer that pads on the left; a missing pad token prefers an unused one to eos.
+
+    Encoder-decoders, which know no roles, get the plain chat template when they have none.
+    """
     tokenizer = AutoTokenizer.from_pretrained(
         str(path), revision=revision, trust_remote_code=False, padding_side="left"
     )
@@ -67,7 +76,21 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> Tokenize
         vocabulary = tokenizer.get_vocab()
         unused = [t for t in UNUSED_PADS if t in vocabulary and t != tokenizer.eos_token]
         tokenizer.pad_token = unused[0] if unused else tokenizer.eos_token
+    if not tokenizer.chat_template and is_encoder_decoder(path, revision=revision):
+        tokenizer.chat_template = chat.PLAIN
     return tokenizer
+
+
+def is_encoder_decoder(path: str | Path, *, revision: str | None = None) -> bool:
+    """Whether a model (or the base of an adapter) reads with an encoder, as T5 does."""
+    base = adapter_base(path)
+    if base is not None:
+        return is_encoder_decoder(base)
+    try:
+        config = AutoConfig.from_pretrained(str(path), revision=revision, trust_remote_code=False)
+    except (OSError, ValueError):
+        return False  # a tokenizer without a model, or no model at all: loading it will say so
+    return bool(config.is_encoder_decoder)
 
 
 def load_causal(
@@ -77,7 +100,8 @@ def load_causal(
     device: str | torch.device = "cpu",
     revision: str | None = None,
 ) -> PreTrainedModel:
-    """Load a causal language model in evaluation mode; adapters are merged into their base.
+    """Load a language model that writes, in evaluation mode: a causal one or an encoder-decoder.
+    Adapters are merged into their base.
 
     Args:
         path: a Hugging Face folder, a PEFT adapter folder or a hub id.
@@ -92,8 +116,10 @@ def load_causal(
         merged = attach_adapter(trunk, path).merge_and_unload()
         return merged.requires_grad_(True).eval()  # PEFT leaves the trunk frozen
     _check_folder(path)
+    seq2seq = is_encoder_decoder(path, revision=revision)
+    kind = AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = kind.from_pretrained(
             str(path),
             revision=revision,
             dtype=getattr(torch, dtype),
@@ -152,7 +178,7 @@ def new_adapter(trunk: PreTrainedModel, config: LoraConfig, *, base: str | Path)
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
         target_modules=target if isinstance(target, str) else list(target),
-        task_type=TaskType.CAUSAL_LM,
+        task_type=TaskType.SEQ_2_SEQ_LM if trunk.config.is_encoder_decoder else TaskType.CAUSAL_LM,
         fan_in_fan_out=_has_conv1d(trunk),
     )
     model = get_peft_model(trunk, adapter)

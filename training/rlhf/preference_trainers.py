@@ -78,6 +78,8 @@ def train(
     model, anchor = actor_critic.load_pair(
         policy, reference, lora=config.lora, dtype=config.dtype, device=device
     )
+    if optimiser != "orpo":
+        trainer_edge.require_causal(model, optimiser)
     models.without_dropout(model)
     arguments = _arguments(config, checkpoints, seed=seed, device=device)
     trainer = BUILD[optimiser](Setup(model, anchor, tokenizer, found.found, config, arguments))
@@ -118,6 +120,11 @@ class Setup:
     arguments: dict[str, Any]
 
     @property
+    def adapter(self) -> str | None:
+        """The reference, when it is an adapter on the policy's trunk."""
+        return self.anchor if isinstance(self.anchor, str) else None
+
+    @property
     def frozen(self) -> PreTrainedModel | None:
         """The reference, when it is a model of its own."""
         return None if isinstance(self.anchor, str) else self.anchor
@@ -155,7 +162,8 @@ def _dpo(setup: Setup) -> Trainer:
         train_dataset=Dataset.from_list(data),
         processing_class=setup.tokenizer,
     )
-    _hold_to(trainer.model, setup.anchor)
+    if setup.frozen is None:
+        trainer_edge.hold_to_adapter(trainer.model, setup.adapter)
     return trainer
 
 
@@ -173,7 +181,8 @@ def _kto(setup: Setup) -> Trainer:
         train_dataset=Dataset.from_list(unpaired(setup.pairs, batch_size=size, seed=seed)),
         processing_class=setup.tokenizer,
     )
-    _hold_to(trainer.model, setup.anchor)
+    if setup.frozen is None:
+        trainer_edge.hold_to_adapter(trainer.model, setup.adapter)
     return trainer
 
 
@@ -192,18 +201,6 @@ def unpaired(pairs: Sequence[Pair], *, batch_size: int, seed: int) -> list[dict[
         for place, row in enumerate(batch):
             row["KL_completion_ids"] = batch[place - 1]["completion_ids"]
     return found
-
-
-def _hold_to(model: PreTrainedModel | PeftModel, anchor: PreTrainedModel | str | None) -> None:
-    """Let the trainer's "ref" adapter be the starter: what TRL puts there is the policy that
-    training began with."""
-    if not isinstance(model, PeftModel) or not (anchor is None or isinstance(anchor, str)):
-        return
-    if "ref" in model.peft_config:
-        model.delete_adapter("ref")
-    if anchor is not None:
-        model.load_adapter(anchor, adapter_name="ref", is_trainable=False)
-    model.set_adapter("default")
 
 
 class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here

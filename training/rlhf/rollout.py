@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.modeling_outputs import BaseModelOutput
 
 
 @dataclass
@@ -58,12 +59,13 @@ def generate(
     source = generator or torch.Generator().manual_seed(seed)
     noise = torch.rand((len(prompts), max_new_tokens), generator=source)
     responses = [Response() for _ in prompts]
-    room = _context(model) - max_new_tokens
+    reader = _Encoded if model.config.is_encoder_decoder else _Batch
+    room = _context(model) - (0 if model.config.is_encoder_decoder else max_new_tokens)
     if room < 1:
         raise ValueError(f"{max_new_tokens} new tokens leave no room for a prompt in the context")
     cut = [list(prompt)[-room:] for prompt in prompts]
     for rows in _buckets([len(prompt) for prompt in cut], batch_size):
-        batch = _Batch(model, [cut[row] for row in rows], pad=tokenizer.pad_token_id)
+        batch = reader(model, [cut[row] for row in rows], pad=tokenizer.pad_token_id)
         draws = noise[rows].to(batch.device)
         live = torch.arange(len(rows), device=batch.device)  # the rows still in the batch
         for step in range(max_new_tokens):
@@ -175,6 +177,47 @@ class _Batch:
         self.ids = tokens[:, None]
         self.positions = self.positions[:, -1:] + 1
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
+
+
+class _Encoded:
+    """Prompts that were encoded once, and a decoder with its growing cache."""
+
+    def __init__(self, model: PreTrainedModel, prompts: list[list[int]], *, pad: int) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+        width = max(len(prompt) for prompt in prompts)
+        ids = torch.tensor([p + [pad] * (width - len(p)) for p in prompts], device=self.device)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
+        places = torch.arange(width, device=self.device)[None]
+        self.mask = (places < lengths[:, None]).long()
+        self.read: Tensor = model.get_encoder()(
+            input_ids=ids, attention_mask=self.mask
+        ).last_hidden_state
+        start = model.config.decoder_start_token_id
+        self.ids = torch.full((len(prompts), 1), start, device=self.device)
+        self.cache = EncoderDecoderCache(
+            DynamicCache(config=model.config), DynamicCache(config=model.config)
+        )
+
+    def next_logits(self) -> Tensor:
+        """Feed the decoder what it has not seen and return the logits of the next token, (B, V)."""
+        output = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self.read),
+            attention_mask=self.mask,
+            decoder_input_ids=self.ids,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+    def extend(self, tokens: Tensor, *, keep: list[int]) -> None:
+        """Append a token to each row in `keep` and drop the other rows."""
+        if len(keep) < len(tokens):
+            rows = torch.tensor(keep, device=self.device)
+            self.cache.batch_select_indices(rows)
+            tokens, self.mask, self.read = tokens[rows], self.mask[rows], self.read[rows]
+        self.ids = tokens[:, None]
 
 
 def _buckets(lengths: list[int], batch_size: int) -> Iterator[list[int]]:

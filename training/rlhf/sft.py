@@ -11,20 +11,26 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import torch
 from datasets import Dataset
 from peft import PeftModel
 from tokenizers import Tokenizer as BPETokenizer
 from tokenizers import decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
 )
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
@@ -98,16 +104,14 @@ def train(
     seed_everything(config.seed)
     model, tokenizer = starting_model(config, chats, device=device)
     rows, truncated = tokenize(tokenizer, chats, max_length=config.max_length)
-    trainer = SFTTrainer(
-        model=model,
-        args=_arguments(config, Path(checkpoints), device=device),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-    )
+    arguments = _arguments(config, Path(checkpoints), device=device)
+    trainer = _trainer(model, tokenizer, rows, arguments)
     trainer_edge.run(
         trainer, checkpoints=Path(checkpoints), report=report, guard=guard, names=METRICS
     )
-    save_model(trainer.accelerator.unwrap_model(trainer.model), tokenizer, out)
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    trainer_edge.check_weights(trained)
+    save_model(trained, tokenizer, out)
     return trainer_edge.summary(trainer.state, METRICS) | {
         "chats": len(rows),
         "truncated": truncated,
@@ -251,34 +255,78 @@ def _texts(chats: Sequence[Sequence[Message]]) -> Iterator[str]:
             yield message["content"]
 
 
-def _arguments(config: SFTConfig, checkpoints: Path, *, device: str) -> TRLConfig:
-    where = resolve_device(device).type
-    return TRLConfig(
-        output_dir=str(checkpoints),
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps,
-        per_device_train_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=config.warmup_ratio,
-        weight_decay=config.weight_decay,
-        adam_beta2=config.adam_beta2,
+def _trainer(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: list[dict[str, list[int]]],
+    arguments: dict[str, Any],
+) -> Trainer:
+    if model.config.is_encoder_decoder:
+        # TRL's trainer would feed the whole row to the encoder and nothing to the decoder.
+        return Trainer(
+            model=model,
+            args=TrainingArguments(**arguments),
+            train_dataset=Dataset.from_list(_parted(rows)),
+            data_collator=_collate,
+            processing_class=tokenizer,
+        )
+    return SFTTrainer(
+        model=model,
         # The rows come tokenized, cut and labelled; TRL's own preparation would do it its way.
-        dataset_kwargs={"skip_prepare_dataset": True},
-        max_length=None,
-        train_sampling_strategy="group_by_length",
-        save_strategy="steps",
-        save_steps=config.checkpoint_every,
-        save_total_limit=2,
-        logging_steps=max(1, min(10, config.checkpoint_every)),
-        seed=config.seed,
-        data_seed=config.seed,
-        use_cpu=where == "cpu",
-        bf16=where != "cpu" and config.model.dtype == "bfloat16",
-        fp16=where != "cpu" and config.model.dtype == "float16",
-        activation_checkpointing=False,
-        dataloader_pin_memory=where != "cpu",
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
+        args=TRLConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
     )
+
+
+def _parted(rows: list[dict[str, list[int]]]) -> list[dict[str, list[int]]]:
+    """Rows for an encoder-decoder: the prompt to read, the reply to write."""
+    parted = []
+    for row in rows:
+        start = row["labels"].count(IGNORED)
+        parted.append({"input_ids": row["input_ids"][:start], "labels": row["labels"][start:]})
+    return parted
+
+
+def _collate(rows: list[dict[str, list[int]]]) -> dict[str, Tensor]:
+    """Pad on the right, whatever side the tokenizer pads on for sampling."""
+
+    def padded(lists: list[list[int]], value: int) -> Tensor:
+        return pad_sequence(list(map(torch.tensor, lists)), True, value)
+
+    ids = [row["input_ids"] for row in rows]
+    return {
+        "input_ids": padded(ids, 0),
+        "attention_mask": padded([[1] * len(row) for row in ids], 0),
+        "labels": padded([row["labels"] for row in rows], IGNORED),
+    }
+
+
+def _arguments(config: SFTConfig, checkpoints: Path, *, device: str) -> dict[str, Any]:
+    where = resolve_device(device).type
+    return {
+        "output_dir": str(checkpoints),
+        "num_train_epochs": config.epochs,
+        "max_steps": config.max_steps,
+        "per_device_train_batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": config.warmup_ratio,
+        "weight_decay": config.weight_decay,
+        "adam_beta2": config.adam_beta2,
+        "train_sampling_strategy": "group_by_length",
+        "save_strategy": "steps",
+        "save_steps": config.checkpoint_every,
+        "save_total_limit": 2,
+        "logging_steps": max(1, min(10, config.checkpoint_every)),
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "use_cpu": where == "cpu",
+        "bf16": where != "cpu" and config.model.dtype == "bfloat16",
+        "fp16": where != "cpu" and config.model.dtype == "float16",
+        "activation_checkpointing": False,
+        "dataloader_pin_memory": where != "cpu",
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }

@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from training.rlhf.config import GroupConfig, PairsConfig
 from training.rlhf.experience import Diverged
+from training.rlhf.models import ModelError
 from training.rlhf.rundir import Stopped
 
 Report = Callable[[int, int, dict[str, float]], None]
@@ -78,6 +87,26 @@ def arguments(
         "report_to": "none",
         "disable_tqdm": True,
     }
+
+
+def require_causal(model: PreTrainedModel | PeftModel, optimiser: str) -> None:
+    """Raise ModelError for an encoder-decoder, whose decoder TRL's trainers would not feed."""
+    if model.config.is_encoder_decoder:
+        raise ModelError(f"{optimiser} takes causal models only; for this one choose ppo or orpo")
+
+
+def hold_to_adapter(model: nn.Module, folder: str | None) -> None:
+    """Let the reference of TRL's trainer be the adapter in `folder`, or the adapter switched off.
+
+    TRL keeps it in the adapter "ref", where it has put the policy that training began with.
+    """
+    if not isinstance(model, PeftModel):
+        return
+    if "ref" in model.peft_config:
+        model.delete_adapter("ref")
+    if folder is not None:
+        model.load_adapter(folder, adapter_name="ref", is_trainable=False)
+    model.set_adapter("default")
 
 
 def check_weights(model: nn.Module) -> None:

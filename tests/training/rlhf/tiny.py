@@ -1,6 +1,6 @@
 """Tiny models and tokenizers, built on the spot: no download, a few hundred kilobytes, seeded.
 
-`llama`, `gpt2` and `smollm2` write a whole model folder (weights, tokenizer, chat template) and
+`llama`, `gpt2`, `smollm2` and `t5` write a whole model folder (weights, tokenizer, template) and
 return its path. They differ where real checkpoints do: `gpt2` has absolute positions and transposed
 weights, `smollm2` grouped-query attention, tied embeddings and pad == eos.
 """
@@ -19,6 +19,8 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -130,6 +132,26 @@ def smollm2_model(*, seed: int = 0) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
+def t5_model(*, seed: int = 0, tied: bool = True) -> T5ForConditionalGeneration:
+    """An encoder-decoder; `tied` as the first T5, which scales its logits, else as Flan-T5."""
+    torch.manual_seed(seed)
+    config = T5Config(
+        vocab_size=len(tokenizer()),
+        d_model=32,
+        d_kv=16,
+        d_ff=64,
+        num_layers=2,
+        num_heads=2,
+        feed_forward_proj="relu" if tied else "gated-gelu",
+        tie_word_embeddings=tied,
+        pad_token_id=0,
+        eos_token_id=2,
+        decoder_start_token_id=0,
+        initializer_factor=1.0 if tied else 0.5,
+    )
+    return T5ForConditionalGeneration(config).eval()
+
+
 def _write(folder: Path, model: PreTrainedModel, words: PreTrainedTokenizerFast) -> Path:
     model.save_pretrained(str(folder))
     words.save_pretrained(str(folder))
@@ -150,6 +172,11 @@ def gpt2(folder: Path, *, seed: int = 0) -> Path:
 def smollm2(folder: Path, *, seed: int = 0) -> Path:
     """Write a tiny model of SmolLM2's architecture, pad == eos; return its folder."""
     return _write(folder, smollm2_model(seed=seed), tokenizer(pad=END))
+
+
+def t5(folder: Path, *, seed: int = 0, tied: bool = True) -> Path:
+    """Write a tiny T5 whose tokenizer has no chat template; return its folder."""
+    return _write(folder, t5_model(seed=seed, tied=tied), tokenizer(template=None))
 
 
 def chats(n: int = 8) -> list[list[dict[str, str]]]:
