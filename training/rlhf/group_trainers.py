@@ -79,18 +79,12 @@ def train(
     model, anchor = actor_critic.load_pair(
         policy, reference, lora=config.lora, dtype=config.dtype, device=device
     )
-    trainer_edge.require_causal(model, optimiser)
-    models.without_dropout(model)
-    # TRL takes the ends of a reply from here, and knows nothing of chat templates.
-    trunk = actor_critic.base_model(model)
-    trunk.generation_config.eos_token_id = models.stop_token_ids(trunk, tokenizer)
-    kind, settings = KINDS[optimiser]
-    trainer = kind(
-        model=model,
-        reward_funcs=_Reward(score, tokenizer, config, trunk),
-        args=settings(**_arguments(config, checkpoints, seed=seed, device=device)),
-        train_dataset=_rows(tokenizer, prompts, config.max_prompt_length),
-        processing_class=tokenizer,
+    trainer = _trainer(
+        optimiser,
+        model,
+        _Reward(score, tokenizer, config, actor_critic.base_model(model)),
+        _rows(tokenizer, prompts, config.max_prompt_length),
+        _arguments(config, checkpoints, seed=seed, device=device),
     )
     _hold_to(trainer, anchor, config)
     names = METRICS | {"kl": KL[optimiser]}
@@ -102,6 +96,23 @@ def train(
     trainer_edge.check_weights(trained)
     models.save_model(trained, tokenizer, out)
     return _summary(trainer.state, names, steps)
+
+
+def _trainer(
+    optimiser: str, model: Any, reward: _Reward, prompts: Dataset, arguments: dict[str, Any]
+) -> Any:
+    trainer_edge.require_causal(model, optimiser)
+    models.without_dropout(model)
+    # TRL takes the ends of a reply from here, and knows nothing of chat templates.
+    actor_critic.base_model(model).generation_config.eos_token_id = sorted(reward.stops)
+    kind, settings = KINDS[optimiser]
+    return kind(
+        model=model,
+        reward_funcs=reward,
+        args=settings(**arguments),
+        train_dataset=prompts,
+        processing_class=reward.tokenizer,
+    )
 
 
 def _arguments(
