@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from training.rlhf.configfile import ConfigError, dump, from_dict, load, require, to_dict
+from training.rlhf.configfile import ConfigError, dump, from_dict, load, to_dict
 from training.rlhf.policy_config import GroupConfig, Optimiser, PairsConfig, PPOConfig
 from training.rlhf.reward_config import LoraConfig, RewardConfig
 
