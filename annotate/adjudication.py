@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db.models import (
     Case,
+    Count,
     Exists,
     ExpressionWrapper,
     F,
@@ -73,6 +74,14 @@ ANSWERS = {
         Answer("8", "both_bad", 0, "", "Both bad"),
     )
 }
+LETTERS = {
+    Category.AMBIGUOUS: "a",
+    Category.GUIDELINE_GAP: "g",
+    Category.ANNOTATOR_ERROR: "e",
+    Category.MODEL_ERROR: "m",
+    Category.BOTH_BAD: "b",
+}
+"""Keys that say what made a pair hard, before the one that decides."""
 
 
 def queue_for(project: Project) -> QuerySet[Pair]:
@@ -102,6 +111,12 @@ def queue_for(project: Project) -> QuerySet[Pair]:
         )
         .order_by("place", "agreement", "-sureness", "id")
     )
+
+
+def waiting(project: Project) -> dict[str, int]:
+    """How many pairs wait for a reviewer, by why."""
+    counts = queue_for(project).order_by().values_list("why").annotate(n=Count("pk"))
+    return dict.fromkeys(("split", "conflict", "flag"), 0) | dict(counts)
 
 
 def against_model() -> Q:

@@ -32,7 +32,7 @@ def adjudicate(request: HttpRequest, slug: str) -> HttpResponse:
     context: dict[str, Any] = {
         "project": project,
         "tab": "adjudicate",
-        "counts": _counts(waiting),
+        "counts": adjudication.waiting(project),
         "last": _last(request, project),
         "pair": pair,
     }
@@ -101,13 +101,6 @@ def _pairs(project: Project) -> QuerySet[Pair]:
     return project.pairs.select_related(*texts, "label", "adjudication__reviewer")
 
 
-def _counts(waiting: list[tuple[int, str]]) -> dict[str, int]:
-    found = {"split": 0, "conflict": 0, "flag": 0}
-    for _, why in waiting:
-        found[why] += 1
-    return found
-
-
 def _last(request: HttpRequest, project: Project) -> Adjudication | None:
     """The decision just made, which can still be taken back."""
     named = number_in(request, "last")
@@ -122,14 +115,17 @@ def _shown(pair: Pair, why: str) -> dict[str, Any]:
     model = adjudication.model_says(pair)
     return {
         "why": why,
-        "turns": turns,
+        "earlier": turns[:-1],
+        "turn": turns[-1],
         "replies": {"A": pair.completion_a.text, "B": pair.completion_b.text},
         "votes": _votes(pair),
         "flags": pair.flags.filter(settled_at=None).order_by("created_at", "pk"),
         "model": model and {"side": model[0].upper(), "probability": model[1]},
         "undecidable": adjudication.undecidable(pair),
         "answers": list(ANSWERS.values()),
-        "categories": Adjudication.Category.choices,
+        "categories": [
+            (category, adjudication.LETTERS[category]) for category in Adjudication.Category
+        ],
         "decision": getattr(pair, "adjudication", None),
     }
 

@@ -293,6 +293,14 @@ def test_later_goes_on_to_the_next_pair_and_round_again(client_for, project, mak
     assert waiting(project) == [(two.pk, "flag")]
 
 
+def test_the_page_counts_everything_that_waits(client_for, project, split, make_pairs, olga, ann):
+    for pair in make_pairs(3):
+        Flag.objects.create(pair=pair, annotator=ann, kind="pii")
+        Flag.objects.create(pair=pair, annotator=olga, kind="pii")
+    assert adjudication.waiting(project) == {"split": 1, "conflict": 0, "flag": 3}
+    assert "3 flagged" in client_for(olga).get(URL).text
+
+
 @pytest.mark.parametrize("number", ["x", "-1", "9" * 30, "٣", "12345"])
 def test_a_pair_that_is_not_there_does_no_harm(client_for, split, olga, number):
     client = client_for(olga)

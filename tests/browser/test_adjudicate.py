@@ -1,0 +1,42 @@
+"""Adjudication with the keyboard alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from annotate.models import Adjudication, Flag, Pair
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_pair_is_decided_categorised_explained_and_taken_back_by_keys(
+    browse: Callable[..., Page], olga: User, ann: User, make_pairs: Callable[..., list[Pair]]
+) -> None:
+    for pair in make_pairs(2):
+        Flag.objects.create(pair=pair, annotator=ann, kind="pii")
+    page = browse(olga)
+    page.goto("/projects/desk/adjudicate/")
+    page.keyboard.press("g")
+    expect(page.get_by_label("Guideline gap")).to_be_checked()
+    page.keyboard.press("n")
+    expect(page.get_by_label("Rationale")).to_be_focused()
+    page.keyboard.type("2 readings")
+    page.keyboard.press("Tab")
+    page.keyboard.press("6")
+    expect(page.get_by_text("Decided: B better (guideline gap).")).to_be_visible()
+    decision = Adjudication.objects.get()
+    assert (decision.choice, decision.category, decision.rationale) == (
+        "b",
+        "guideline_gap",
+        "2 readings",
+    )
+    page.keyboard.press("s")
+    expect(page.get_by_role("heading", name="Adjudicate")).to_be_visible()
+    page.go_back()
+    page.keyboard.press("u")
+    expect(page.get_by_text("taken back")).to_be_visible()
+    assert not Adjudication.objects.exists()
