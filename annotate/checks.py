@@ -6,9 +6,7 @@ nothing else: no label, no agreement, no row to train on.
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.models import CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import CharField, Count, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 
 from annotate.models import Assignment, Gold, Pair, Project
@@ -20,8 +18,6 @@ NEVER_GOLD = (*Pair.OUTSIDE_LABELS, Pair.Kind.EVALUATION)
 """Evaluation pairs decide about a policy, so nobody may withdraw one."""
 TIES = (Choice.TIE, Choice.BOTH_BAD)
 COPIED = ("prompt_id", "completion_a_id", "completion_b_id", "policy_a", "policy_b")
-# Both say that neither side won, which is the class that agreement knows too.
-RIGHT = Q(choice=F("pair__gold__expected")) | Q(choice__in=TIES, pair__gold__expected__in=TIES)
 
 
 class NoGold(ValueError):
@@ -85,37 +81,6 @@ def gold_pairs(project: Project) -> QuerySet[Gold]:
         n=Count("pair__assignments", filter=answers),
         n_right=Count("pair__assignments", filter=answers & right),
     )
-
-
-def gold_results(
-    project: Project, *, include_simulated: bool = False
-) -> QuerySet[Assignment, dict[str, Any]]:
-    """Per person the hidden gold pairs they answered and got right: annotator_id, right, n."""
-    votes = Assignment.objects.in_project(project).standing()
-    votes = votes.filter(
-        pair__kind=Pair.Kind.GOLD, pair__gold__active=True, pair__gold__qualification=False
-    )
-    if not include_simulated:
-        votes = votes.filter(simulated=False)
-    rows = votes.order_by().values("annotator_id")
-    return rows.annotate(right=Count("pk", filter=RIGHT), n=Count("pk"))
-
-
-def retest_results(
-    project: Project, *, include_simulated: bool = False
-) -> QuerySet[Assignment, dict[str, Any]]:
-    """Per person the retests they answered, and as the first time: annotator_id, same, n."""
-    first = Assignment.objects.standing().filter(
-        pair=OuterRef("pair__retest_of"), annotator=OuterRef("annotator")
-    )
-    votes = Assignment.objects.in_project(project).standing().filter(pair__kind=Pair.Kind.RETEST)
-    if not include_simulated:
-        votes = votes.filter(simulated=False)
-    # An original that was taken back says nothing.
-    votes = votes.annotate(before=Subquery(first.values("choice")[:1])).exclude(before=None)
-    same = Q(choice=F("before")) | Q(choice__in=TIES, before__in=TIES)
-    rows = votes.order_by().values("annotator_id")
-    return rows.annotate(same=Count("pk", filter=same), n=Count("pk"))
 
 
 def candidates(project: Project) -> QuerySet[Pair]:

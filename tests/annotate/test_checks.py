@@ -11,7 +11,8 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from annotate import checks, datasets, exchange, quality, queue
+from annotate import annotators, checks, datasets, exchange, quality, queue
+from annotate.annotators import Share
 from annotate.models import Assignment, Gold, Membership, Pair, Project
 from annotate.progress import progress, projects_of
 
@@ -137,6 +138,11 @@ def test_votes_on_gold_are_outside_labels_agreement_and_counts(
     assert sum(len(row["votes"]) for row in taught) == 16
 
 
+def right(project: Project) -> dict[int, Share]:
+    """Person -> the hidden gold pairs they got right."""
+    return {one.annotator_id: one.gold for one in annotators.count(project)}
+
+
 def test_results_count_right_answers_by_class(
     often: Project, ann: User, ben: User, make_pairs: MakePairs
 ) -> None:
@@ -145,10 +151,7 @@ def test_results_count_right_answers_by_class(
         gold(make_pairs, expected)
     label(often, ann, 30, choice="a")
     label(often, ben, 30, choice="both_bad")
-    assert list(checks.gold_results(often).order_by("annotator_id")) == [
-        {"annotator_id": ann.pk, "right": 1, "n": 3},
-        {"annotator_id": ben.pk, "right": 1, "n": 3},
-    ]
+    assert right(often) == {ann.pk: Share(1, 3), ben.pk: Share(1, 3)}
 
 
 def test_a_gold_pair_that_is_switched_off_is_neither_offered_nor_counted(
@@ -157,14 +160,14 @@ def test_a_gold_pair_that_is_switched_off_is_neither_offered_nor_counted(
     make_pairs(30)
     made = gold(make_pairs)
     label(often, ann, 15)
-    assert checks.gold_results(often).count() == 1
+    assert right(often)[ann.pk].n == 1
     checks.switch(made, on=False)
-    assert checks.gold_results(often).count() == 0
+    assert right(often)[ann.pk].n == 0
     assert made.pair_id not in {pair.pk for pair in label(often, ben, 15)}
     checks.switch(made, on=True)
     made.pair.refresh_from_db()
     assert made.pair.open_slots == Pair.UNLIMITED - 1
-    assert checks.gold_results(often).count() == 1
+    assert right(often)[ann.pk].n == 1
 
 
 def test_a_qualification_pair_is_never_offered_while_labelling(
@@ -216,7 +219,7 @@ def test_an_undone_vote_on_gold_can_be_cast_again(
     taken_back = queue.undo(ann, often)
     assert taken_back is not None and taken_back.pair_id == made.pair_id
     queue.vote(ann, taken_back.token, choice="b")
-    assert list(checks.gold_results(often)) == [{"annotator_id": ann.pk, "right": 0, "n": 1}]
+    assert right(often) == {ann.pk: Share(0, 1)}
 
 
 def test_a_paused_person_gets_no_pair_and_is_told(

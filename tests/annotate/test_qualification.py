@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from annotate import checks, exchange, qualification, quality, queue, simulate
+from annotate import annotators, checks, exchange, qualification, quality, queue, simulate
 from annotate.models import (
     Assignment,
     Gold,
@@ -184,7 +184,7 @@ def test_answers_never_become_data(gated: Project, ann: User, ben: User) -> None
     assert not Assignment.objects.exists()
     assert not Label.objects.exists()
     assert quality.summary(gated).votes == 0
-    assert not checks.gold_results(gated).exists()
+    assert annotators.count(gated) == []
     version = exchange.freeze(gated)
     assert list(exchange.preferences(gated, version, include_simulated=True)) == []
 
