@@ -50,25 +50,30 @@ function describe(bar, button) {
   };
 }
 
+function takeBack(button) {
+  toast.hide();
+  screen.wait("undo", button);
+  screen.say("Taking back …");
+}
+
+function goOn(act, button) {
+  unsent.setActs([...unsent.acts(), act.token]);
+  ahead.judged(act.token);
+  const next = ahead.take();
+  if (next) screen.show(next);
+  else screen.wait("pair", button);
+  screen.say("Saving …");
+  if (next) screen.announce(`${act.caption}. Next pair.`);
+  toast.offer(act.token, act.caption === "Skip" ? "skip" : "vote");
+}
+
 function press(event) {
   const { target: bar, submitter: button } = event;
   if (bar.id !== "bar") return;
   event.preventDefault();
   const act = describe(bar, button);
-  const next = act.kind === "undo" ? null : ahead.take();
-  if (act.kind === "undo") {
-    toast.hide();
-    screen.wait("undo", button);
-    screen.say("Taking back …");
-  } else {
-    unsent.setActs([...unsent.acts(), act.token]);
-    ahead.judged(act.token);
-    if (next) screen.show(next);
-    else screen.wait("pair", button);
-    screen.say("Saving …");
-    if (next) screen.announce(`${act.caption}. Next pair.`);
-    toast.offer(act.token, act.caption === "Skip" ? "skip" : "vote");
-  }
+  if (act.kind === "undo") takeBack(button);
+  else goOn(act, button);
   saving.add(act);
 }
 
@@ -88,7 +93,8 @@ function answered(act, { status, screen: page }) {
     return;
   }
   if (!page) {
-    screen.say("One act was not saved: its pair is no longer yours.", "error");
+    const why = status === 404 ? "its pair is no longer yours" : "the server refused it";
+    screen.say(`${act.caption} was not saved: ${why}.`, "error");
     return;
   }
   if (screen.waitsFor() === "pair" && (ahead.fresh(page) || !unsent.all().length)) {

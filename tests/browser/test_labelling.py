@@ -169,11 +169,13 @@ def test_the_second_half_of_a_double_click_does_not_vote_on_the_next_pair(
     expect(page.locator("#screen")).not_to_have_attribute("data-token", first or "")
     page.mouse.down()
     page.mouse.up()
-    wait(page)
+    expect(page.locator("#state")).to_contain_text("✓")
     assert votes_of(ann) == [("left", 3)]
+    wait(page)
     page.mouse.down()
     page.mouse.up()
     expect(page.locator(".tally")).to_contain_text("2 today")
+    assert len(votes_of(ann)) == 2
 
 
 def test_a_held_key_votes_once(browse: Browse, ann: User, make_pairs: MakePairs) -> None:
