@@ -128,6 +128,7 @@ SECTIONS = ("annotators", "duos", "groups", "bias", "hardest")
 PAGES = {
     "page": "quality/",
     **{s: f"quality/?section={s}&stream=all" for s in SECTIONS},
+    "pair_list": "quality/pairs/?sort=-last",
     "people": "annotators/",
     "person": "annotators/1/",
 }

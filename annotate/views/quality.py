@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from annotate import bias, breakdowns, published
+from annotate import bias, breakdowns, pair_list, published
 from annotate import quality as measures
 from annotate.agreement import Agreement
 from annotate.interval_plot import Estimate, plot
@@ -37,6 +37,13 @@ CAPTIONS = {
     "Tag": "By the prompts’ tags, most frequent first; a prompt may have several.",
 }
 
+COLUMNS = {
+    "agreement": "Agreement",
+    "votes": "Votes",
+    "margin": "Margin",
+    "last": "Last vote",
+}
+
 # Sections that read every pair or vote, and their templates.
 SECTIONS = {
     "annotators": ("people", "Annotators"),
@@ -61,9 +68,47 @@ def quality(request: HttpRequest, slug: str) -> HttpResponse:
     section = request.GET.get("section", "")
     if request.headers.get("HX-Request") and section in SECTIONS:
         # One section of a page that is there already.
-        context = {"project": project, section: _section(section, project, stream, simulated)}
+        context = {"project": project, "stream": stream, "simulated": simulated}
+        context[section] = _section(section, project, stream, simulated)
         return render(request, f"annotate/quality_{SECTIONS[section][0]}.html", context)
     return render(request, "annotate/quality.html", _page(project, stream, simulated, section))
+
+
+@require_safe
+def pairs(request: HttpRequest, slug: str) -> HttpResponse:
+    project = project_or_404(request, slug, "reviewer")
+    sort = request.GET.get("sort", pair_list.DEFAULT)
+    stream = request.GET.get("stream", "all")
+    after = request.GET.get("after", "")
+    simulated = project.train_on_simulated and request.GET.get("simulated") == "1"
+    if stream not in STREAMS:
+        return HttpResponseBadRequest("stream must be random, active or all.")
+    try:
+        page = pair_list.page(
+            project, order=sort, stream=stream, after=after, include_simulated=simulated
+        )
+    except pair_list.BadPlace as error:
+        return HttpResponseBadRequest(str(error))
+    context = {
+        "project": project,
+        "tab": "quality",
+        "stream": stream,
+        "streams": STREAMS,
+        "simulated": simulated,
+        "sort": sort,
+        "after": after,
+        "page": page,
+        "size": pair_list.PAGE,
+        "columns": [_column(key, title, sort) for key, title in COLUMNS.items()],
+    }
+    return render(request, "annotate/quality_pairs.html", context)
+
+
+def _column(key: str, title: str, sort: str) -> dict[str, str]:
+    """A heading: a second click on it turns the order round."""
+    order = {key: "ascending", f"-{key}": "descending"}.get(sort, "")
+    first, second = (key, f"-{key}") if key == pair_list.DEFAULT else (f"-{key}", key)
+    return {"title": title, "order": order, "sort": second if sort == first else first}
 
 
 def _page(project: Project, stream: str | None, simulated: bool, section: str) -> dict[str, Any]:

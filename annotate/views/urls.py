@@ -54,6 +54,7 @@ urlpatterns = [
     path(PROJECT + "checks/", checks.checks, name="checks"),
     path(PROJECT + "checks/<int:gold_id>/", checks.switch, name="check"),
     path(PROJECT + "quality/", quality.quality, name="quality"),
+    path(PROJECT + "quality/pairs/", quality.pairs, name="quality-pairs"),
     path(PROJECT + "leaderboard/", leaderboard.leaderboard, name="leaderboard"),
     path(PROJECT + "annotators/", annotators.annotators, name="annotators"),
     path(PROJECT + "annotators/export.csv", annotators.payment, name="payment"),

@@ -30,6 +30,8 @@ PAGES = [
     "/projects/desk/settings/",
     "/projects/desk/people/",
     "/projects/desk/quality/",
+    "/projects/desk/quality/?section=bias",
+    "/projects/desk/quality/pairs/",
     "/projects/desk/leaderboard/",
     "/projects/desk/leaderboard/?pairs=training",
     "/projects/desk/annotators/",
