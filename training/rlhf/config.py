@@ -197,6 +197,12 @@ class PolicyJob(Job):
     policy: str = ""
     """Policy to improve; empty means the starter."""
     reward_model: str = ""
+    reward_models: tuple[str, ...] = ()
+    """Further reward models, of any tokenizer; the score is the mean of all."""
+    disagreement: float = 0.0
+    """How often the models' standard deviation is subtracted from their mean."""
+    reward_function: str = ""
+    """`package.module:name` of a Python function of chats and replies, instead of models."""
     prompts: str = ""
     """JSONL of prompts, as in a run directory; held-out ones are left out."""
     preferences: str = ""

@@ -63,8 +63,12 @@ class Collector:
         if not self.messages:
             raise ValueError("there is no prompt to train on (held-out prompts never are)")
         ids = [chat.prompt_ids(tokenizer, messages) for messages in self.messages]
-        self.prompts = [row[-config.max_prompt_length :] for row in ids]
-        self.stop_ids = models.stop_token_ids(base_model(actor.model), tokenizer)
+        model = base_model(actor.model)
+        # What does not fit beside a reply is cut here, so that sampling and training read the same.
+        room = min(config.max_prompt_length, rollout.prompt_room(model, config.max_new_tokens))
+        self.prompts = [row[-room:] for row in ids]
+        self.truncated = sum(len(row) > room for row in ids)
+        self.stop_ids = models.stop_token_ids(model, tokenizer)
 
     def _draw(self, update: int) -> list[int]:
         """The update's prompts: all of them in a new order, then all in another, and so on."""

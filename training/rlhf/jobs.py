@@ -102,11 +102,21 @@ def reward(
     return metrics, _parents(config)
 
 
+def _rewards(config: PolicyJob) -> Any:
+    """What scores replies, as `stages.Rewards`."""
+    from training.rlhf import stages
+
+    models = tuple(path for path in (config.reward_model, *config.reward_models) if path)
+    if bool(models) == bool(config.reward_function):
+        raise ConfigError("the config file needs reward_model or reward_function, and not both")
+    return stages.Rewards(models, config.disagreement, config.reward_function)
+
+
 def ppo(
     config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path
 ) -> tuple[Metrics, dict[str, str]]:
     """Improve a policy into `out`/model."""
-    _require(config, "starter", "reward_model", "prompts")
+    _require(config, "starter", "prompts")
     prompts = _prompts(config.prompts)
     work = _work(config, run_dir, stage)
     from training.rlhf import stages
@@ -114,7 +124,7 @@ def ppo(
     metrics, _ = stages.improve(
         work,
         stages.Start(config.policy or config.starter, config.starter),
-        config.reward_model,
+        _rewards(config),
         prompts,
         config.ppo,
         out / "model",
@@ -140,14 +150,14 @@ def from_groups(
     optimiser: str, config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path
 ) -> tuple[Metrics, dict[str, str]]:
     """Improve a policy into `out`/model against a reward model, without a critic."""
-    _require(config, "starter", "reward_model", "prompts")
+    _require(config, "starter", "prompts")
     prompts = _prompts(config.prompts)
     work = _work(config, run_dir, stage)
     from training.rlhf import stages
 
     start = stages.Start(config.policy or config.starter, config.starter)
     metrics = stages.learn_groups(
-        work, optimiser, start, config.reward_model, prompts, config.groups, out / "model"
+        work, optimiser, start, _rewards(config), prompts, config.groups, out / "model"
     )
     return metrics, _parents(config)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +36,23 @@ UNUSED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", "<|finetune_right_p
 
 class ModelError(ValueError):
     """A model folder is missing, incomplete or of a kind that cannot be trained here."""
+
+
+class OutOfMemory(RuntimeError):
+    """Memory ran out; the message says what to lower. The last good checkpoint is kept."""
+
+
+@contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Turn what torch raises when memory runs out into OutOfMemory with `advice`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # On a CPU torch raises a plain RuntimeError that names its allocator.
+        text = str(error)
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate" in text:
+            raise OutOfMemory(f"out of memory: {advice} ({text.splitlines()[0][:200]})") from error
+        raise
 
 
 def resolve_device(name: str) -> torch.device:

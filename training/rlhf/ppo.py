@@ -36,6 +36,12 @@ SKIPS_ALLOWED = 3
 """Optimiser steps in a row that may be skipped for a gradient that is not finite."""
 
 
+MEMORY_ADVICE = (
+    "raise ppo.gradient_accumulation, switch ppo.gradient_checkpointing on, or lower "
+    "ppo.batch_size or ppo.max_new_tokens"
+)
+
+
 class OtherSettings(ValueError):
     """The checkpoints in this folder were made with other settings, prompts or seed."""
 
@@ -265,11 +271,13 @@ def train(
 
     Returns:
         reward_first and reward_last (means over the first and last fifth), kl, entropy, length
-        and eos_rate of the last fifth, updates, and stopped_early (1.0 when stop_kl ended it).
+        and eos_rate of the last fifth, updates, stopped_early (1.0 when stop_kl ended it), and
+        prompts_truncated (prompts that lost tokens from their left).
 
     Raises:
         Diverged: scores or gradients stopped being finite.
         OtherSettings: `checkpoints` belong to another run.
+        OutOfMemory: with what to lower.
         ModelError, NoChatTemplate: the model cannot be trained here.
     """
     tokenizer = models.load_tokenizer(policy)
@@ -281,7 +289,8 @@ def train(
     history = journal.resume()
     guard()
     while len(history) < config.updates and not (history and learner.beyond(history[-1])):
-        metrics = learner.step(len(history))
+        with models.memory_advice(MEMORY_ADVICE):
+            metrics = learner.step(len(history))
         history.append(metrics)
         report(len(history), config.updates, metrics)
         ended = len(history) == config.updates or learner.beyond(metrics)
@@ -293,7 +302,8 @@ def train(
         if ended or len(history) % config.checkpoint_every == 0:
             journal.save(history)
     _write(learner, history, Path(out))
-    return _summary(history, stopped=learner.beyond(history[-1]))
+    found = _summary(history, stopped=learner.beyond(history[-1]))
+    return found | {"prompts_truncated": float(learner.collector.truncated)}
 
 
 class Journal:

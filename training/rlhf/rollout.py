@@ -17,6 +17,8 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
+from training.rlhf.models import ModelError
+
 
 @dataclass
 class Response:
@@ -54,15 +56,13 @@ def generate(
         stop_ids: every token that ends a reply.
 
     Raises:
-        ValueError: the model's context is not longer than `max_new_tokens`.
+        ModelError: the model's context is not longer than `max_new_tokens`.
     """
     source = generator or torch.Generator().manual_seed(seed)
     noise = torch.rand((len(prompts), max_new_tokens), generator=source)
     responses = [Response() for _ in prompts]
     reader = _Encoded if model.config.is_encoder_decoder else _Batch
-    room = _context(model) - (0 if model.config.is_encoder_decoder else max_new_tokens)
-    if room < 1:
-        raise ValueError(f"{max_new_tokens} new tokens leave no room for a prompt in the context")
+    room = prompt_room(model, max_new_tokens)
     cut = [list(prompt)[-room:] for prompt in prompts]
     for rows in _buckets([len(prompt) for prompt in cut], batch_size):
         batch = reader(model, [cut[row] for row in rows], pad=tokenizer.pad_token_id)
@@ -228,5 +228,17 @@ def _buckets(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
         yield order[start : start + batch_size]
 
 
-def _context(model: PreTrainedModel) -> int:
-    return int(getattr(model.config, "max_position_embeddings", None) or 1_000_000)
+def prompt_room(model: PreTrainedModel, max_new_tokens: int) -> int:
+    """How many tokens a prompt may have beside a reply.
+
+    Raises:
+        ModelError: none, or no reply of that length fits.
+    """
+    context = int(getattr(model.config, "max_position_embeddings", None) or 1_000_000)
+    taken = 0 if model.config.is_encoder_decoder else max_new_tokens
+    if context <= max_new_tokens:
+        raise ModelError(
+            f"max_new_tokens is {max_new_tokens}, which leaves no room for a prompt in the model's "
+            f"context of {context} tokens"
+        )
+    return context - taken

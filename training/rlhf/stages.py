@@ -18,7 +18,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from training.rlhf import (
     evaluate as evaluation,
 )
-from training.rlhf import models, ppo, reward, reward_model, reward_report, rows
+from training.rlhf import models, ppo, reward, reward_model, reward_report, rows, scores
 from training.rlhf import propose as proposal
 from training.rlhf import sample as sampling
 from training.rlhf.config import (
@@ -28,6 +28,7 @@ from training.rlhf.config import (
     RewardConfig,
     RoundConfig,
 )
+from training.rlhf.experience import Score
 from training.rlhf.reward_model import RewardModel, Scale
 from training.rlhf.round import Result
 from training.rlhf.rows import Completion, Preference, Prompt
@@ -152,14 +153,14 @@ def train_policy(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
         found = _preferences(run)
         metrics = learn_pairs(work, config.optimiser, start, found, config.pairs, out / "model")
         return Result(metrics, parents)
-    parents["reward"] = str(scorer)
+    parents["reward"], rewards = str(scorer), Rewards((str(scorer),))
     if config.optimiser in ("rloo", "grpo"):
         asked = _prompts(run)
         metrics = learn_groups(
-            work, config.optimiser, start, scorer, asked, config.groups, out / "model"
+            work, config.optimiser, start, rewards, asked, config.groups, out / "model"
         )
         return Result(metrics, parents)
-    metrics, stopped = improve(work, start, scorer, _prompts(run), config.ppo, out / "model")
+    metrics, stopped = improve(work, start, rewards, _prompts(run), config.ppo, out / "model")
     return Result(metrics, parents, {"stopped": stopped})
 
 
@@ -169,6 +170,15 @@ class Start:
 
     policy: str
     reference: str
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """What scores replies: reward models, or a Python function."""
+
+    models: tuple[str, ...]
+    disagreement: float = 0.0
+    function: str = ""
 
 
 def learn_pairs(
@@ -201,7 +211,7 @@ def learn_groups(
     work: Work,
     optimiser: str,
     start: Start,
-    scorer: str | Path,
+    rewards: Rewards,
     prompts: Sequence[Prompt],
     config: GroupConfig,
     out: Path,
@@ -209,15 +219,14 @@ def learn_groups(
     """Run RLOO or GRPO; the metrics."""
     from training.rlhf import group_trainers  # TRL takes seconds to import
 
-    model = reward_model.load(scorer, device=work.device)
     train = [prompt for prompt in prompts if not prompt.held_out]
-    scale = _scale(work, model, start.reference, train, config)
+    score, scale = _score(work, rewards, start.reference, train, config)
     metrics = group_trainers.train(
         optimiser,
         start.policy,
         start.reference,
         [{"messages": p.messages} for p in train],
-        scale.apply(model.score),
+        score,
         config,
         out,
         seed=work.seed,
@@ -232,20 +241,19 @@ def learn_groups(
 def improve(
     work: Work,
     start: Start,
-    scorer: str | Path,
+    rewards: Rewards,
     prompts: Sequence[Prompt],
     config: PPOConfig,
     out: Path,
 ) -> tuple[dict[str, float], str]:
     """Run PPO; the metrics, and why it ended early ("" when it did not)."""
-    model = reward_model.load(scorer, device=work.device)
     train = [prompt for prompt in prompts if not prompt.held_out]
-    scale = _scale(work, model, start.reference, train, config)
+    score, scale = _score(work, rewards, start.reference, train, config)
     metrics = ppo.train(
         start.policy,
         start.reference,
         [{"prompt_id": p.prompt_id, "messages": p.messages} for p in train],
-        scale.apply(model.score),
+        score,
         config,
         out,
         seed=work.seed,
@@ -258,25 +266,42 @@ def improve(
     return found, "kl" if metrics["stopped_early"] else ""
 
 
-def _scale(
+def _score(
     work: Work,
-    model: RewardModel,
+    rewards: Rewards,
     starter: str,
     prompts: Sequence[Prompt],
     config: PPOConfig | GroupConfig,
-) -> Scale:
-    """Mean and spread of the scores of the starter's replies, computed once per run."""
+) -> tuple[Score, Scale]:
+    """The score of a reply, and the scale of the first reward model. A function is taken as it is;
+    models are scaled before they are joined, or the one with the widest scores would decide."""
+    if rewards.function:
+        return scores.from_path(rewards.function), Scale(0.0, 1.0)
+    loaded = [reward_model.load(path, device=work.device) for path in rewards.models]
+    scales = _scales(work, loaded, starter, prompts, config)
+    each = [scale.apply(model.score) for scale, model in zip(scales, loaded, strict=True)]
+    return scores.conservative(each, penalty=rewards.disagreement), scales[0]
+
+
+def _scales(
+    work: Work,
+    loaded: Sequence[RewardModel],
+    starter: str,
+    prompts: Sequence[Prompt],
+    config: PPOConfig | GroupConfig,
+) -> list[Scale]:
+    """Mean and spread of each model's scores of the starter's replies, computed once per run."""
     file = work.checkpoints / "scale.json"
     if not file.exists():
         order = np.random.default_rng([work.seed, 7]).permutation(len(prompts))[:SCALE_PROMPTS]
         chats = [prompts[i].messages for i in order]
         settings = sampling.Settings(config.temperature, config.max_new_tokens, 64)
         policy = sampling.Policy(starter, device=work.device)
-        replies = policy.reply(chats, settings, seed=work.seed)
-        scale = Scale.of(model.score(chats, [reply.text for reply in replies]))
+        replies = [reply.text for reply in policy.reply(chats, settings, seed=work.seed)]
+        found = [Scale.of(model.score(chats, replies)) for model in loaded]
         work.run.check()
-        rows.write(file, [{"mean": scale.mean, "deviation": scale.deviation}])
-    return Scale(**json.loads(file.read_text("utf-8")))
+        rows.write(file, [vars(scale) for scale in found])
+    return [Scale(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
 
 
 # evaluate, sample, propose

@@ -22,7 +22,7 @@ from transformers import (
 
 from training.rlhf.config import GroupConfig, PairsConfig
 from training.rlhf.experience import Diverged
-from training.rlhf.models import ModelError
+from training.rlhf.models import ModelError, memory_advice
 from training.rlhf.rundir import Stopped
 
 Report = Callable[[int, int, dict[str, float]], None]
@@ -50,6 +50,7 @@ def run(
 
     Raises:
         Diverged: the loss is no longer finite.
+        OutOfMemory: with what to lower.
         Stopped: a stop was asked for; calling again resumes.
     """
     edge = _Edge(report, guard, names, every)
@@ -58,7 +59,8 @@ def run(
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
             trainer.remove_callback(callback)
-    trainer.train(resume_from_checkpoint=_newest(checkpoints))
+    with memory_advice("lower the batch size, or switch gradient_checkpointing on"):
+        trainer.train(resume_from_checkpoint=_newest(checkpoints))
     if edge.stopped is not None:
         raise edge.stopped
     guard()

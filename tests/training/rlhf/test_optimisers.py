@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,6 +62,46 @@ def test_what_a_file_lacks_is_named(folder, tmp_path, capsys):
     arguments = ["dpo", "--config", str(tmp_path / "policy.yaml"), "--out", str(tmp_path / "out")]
     assert main(arguments) == USAGE
     assert "the config file needs preferences" in capsys.readouterr().err
+
+
+def shortest(chats: list[Any], replies: list[str]) -> list[float]:
+    """A rule in Python instead of a reward model."""
+    return [-float(len(reply)) for reply in replies]
+
+
+def run_with(folder: Path, out: Path, optimiser: str, **changes: Any) -> int:
+    settings = yaml.safe_load((folder / "policy.yaml").read_text("utf-8")) | changes
+    (out / "policy.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    return main([optimiser, "--config", str(out / "policy.yaml"), "--out", str(out / "policy")])
+
+
+@pytest.mark.parametrize("optimiser", ["ppo", "rloo"])
+def test_a_python_function_may_be_the_reward(optimiser, folder, tmp_path):
+    rule = f"{__name__}:shortest"
+    assert run_with(folder, tmp_path, optimiser, reward_model="", reward_function=rule) == DONE
+    assert RunDirectory(tmp_path).metrics()[-1]["reward"] < 0
+
+
+def test_several_reward_models_are_joined_less_where_they_disagree(folder, tmp_path):
+    torch.manual_seed(1)
+    other = reward_model.load(folder / "reward")
+    assert isinstance(other.head, torch.nn.Linear)
+    torch.nn.init.normal_(other.head.weight)
+    other.save(tmp_path / "other")
+    found = []
+    for disagreement in (0.0, 1.0):
+        out = tmp_path / str(disagreement)
+        out.mkdir()
+        more = {"reward_models": [str(tmp_path / "other")], "disagreement": disagreement}
+        assert run_with(folder, out, "ppo", **more) == DONE
+        found.append(RunDirectory(out).metrics()[-1]["reward"])
+    assert found[1] < found[0]
+
+
+def test_a_file_with_two_kinds_of_reward_is_refused(folder, tmp_path, capsys):
+    rule = f"{__name__}:shortest"
+    assert run_with(folder, tmp_path, "ppo", reward_function=rule) == USAGE
+    assert "reward_model or reward_function, and not both" in capsys.readouterr().err
 
 
 def test_the_optimiser_of_a_round_is_one_word_of_its_config(folder, tmp_path):

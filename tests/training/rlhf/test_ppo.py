@@ -323,6 +323,37 @@ def test_a_round_without_training_prompts_is_refused(starter, tmp_path):
         train(starter, tmp_path / "run", prompts=[tiny.prompts(1)[0] | {"held_out": True}])
 
 
+def test_a_prompt_longer_than_the_context_loses_its_left_and_is_counted(starter, tmp_path):
+    long = {"messages": [{"role": "user", "content": "Tell me about the parcel. " * 60}]}
+    summary, seen = train(
+        starter,
+        tmp_path / "run",
+        prompts=[*tiny.prompts(3), long],
+        updates=2,
+        max_prompt_length=10_000,
+        kl_coef=0.0,
+    )
+    assert summary["prompts_truncated"] == 1
+    assert seen[0]["kl"] == 0  # sampled and read with the same prompt
+    ids = learner(starter, max_prompt_length=10_000).collector.prompts
+    assert max(map(len, ids)) <= 256 - TOY["max_new_tokens"]
+
+
+def test_replies_longer_than_the_context_are_refused_with_both_numbers(starter, tmp_path):
+    with pytest.raises(models.ModelError, match=r"max_new_tokens is 256.* context of 256"):
+        train(starter, tmp_path / "run", max_new_tokens=256)
+
+
+def test_running_out_of_memory_says_what_to_lower_and_leaves_no_model(starter, tmp_path):
+    def greedy(chats: list[Any], replies: list[str]) -> list[float]:
+        torch.empty(2**50)
+        return [0.0] * len(replies)
+
+    with pytest.raises(models.OutOfMemory, match=r"raise ppo\.gradient_accumulation"):
+        train(starter, tmp_path / "run", score=greedy)
+    assert not (tmp_path / "run" / "model").exists()
+
+
 # Divergence
 
 
