@@ -12,7 +12,7 @@ from django.utils import timezone
 from annotate.agreement import wilson
 from annotate.annotators import TIES, Row, Share
 from annotate.doubt import DOUBTFUL, beta_binomial
-from annotate.models import Assignment, Membership, Message
+from annotate.models import Assignment, Gold, Membership, Message
 
 WARN_AFTER = 5
 PAUSE_AFTER = 20
@@ -106,11 +106,10 @@ def _locked(vote: Assignment) -> Membership | None:
 
 def _gold_answers(member: Membership) -> Share:
     """The hidden gold pairs that the member answered since a pause was lifted."""
+    # By pair, not through all of the person's votes: this runs while they wait for the next pair.
+    gold = Gold.objects.filter(active=True, qualification=False)
     votes = Assignment.objects.in_project(member.project).filter(
-        annotator=member.user_id,
-        state=Assignment.State.VOTED,
-        pair__gold__active=True,
-        pair__gold__qualification=False,
+        annotator=member.user_id, state=Assignment.State.VOTED, pair__in=gold.values("pair")
     )
     if member.resumed_at is not None:
         votes = votes.filter(voted_at__gt=member.resumed_at)
