@@ -67,8 +67,10 @@ export function print() {
   for (const kbd of document.querySelectorAll("[data-key] > kbd, kbd[data-prints]")) {
     kbd.textContent = keymap.chosen(kbd.dataset.prints ?? kbd.parentElement.dataset.key.split(" ")[0]);
   }
-  for (const kbd of document.querySelectorAll("#toast [data-letter] > kbd")) {
-    kbd.hidden = keymap.meant(kbd.parentElement.dataset.letter) !== kbd.parentElement.dataset.letter;
+  for (const kbd of document.querySelectorAll("[data-letter]:not([popover] *) kbd")) {
+    const { letter } = kbd.closest("[data-letter]").dataset;
+    const meant = keymap.meant(letter);
+    kbd.hidden = meant !== letter && document.querySelector(`[data-key~="${CSS.escape(meant)}"]`) !== null;
   }
 }
 

@@ -130,6 +130,7 @@ def test_a_changed_key_goes_before_the_letter_of_a_reason(
     vote(page, "a")
     assert votes_of(ann) == [("right", 3), ("right", 3)]
     # In a list of its own a letter keeps its meaning.
+    expect(page.locator("#flags [data-letter=x] kbd")).not_to_have_attribute("hidden", "")
     press(page, "f")
     press(page, "x")
     expect(page.locator("#flags")).not_to_be_visible()
