@@ -24,6 +24,8 @@ Ints = NDArray[np.int64]
 ELEMENTS = ("length", "headings", "lists", "bold", "code")
 FEWEST = 50
 """Prompts below which the robust intervals are too narrow."""
+FEWEST_DIFFER = 20
+"""Prompts whose replies must differ in an element for it to have an effect."""
 STEPS = 30
 DECISIVE = 15.0  # log odds per standard difference: the fit runs away, one element decides all
 
@@ -107,9 +109,16 @@ def fit(differences: Floats | Sequence[Sequence[float]], won: Ints, prompts: Int
 def _effects(x: Floats, won: Ints, cluster: Ints) -> tuple[list[Effect], dict[str, str]]:
     """The effects, and why elements have none."""
     scale = np.sqrt((x * x).mean(axis=0))
-    used = [name for name, spread in zip(ELEMENTS, scale, strict=True) if spread > 0]
-    missing = {name: "no two replies differ in it" for name in ELEMENTS if name not in used}
-    found = logistic(x[:, scale > 0] / scale[scale > 0], won, cluster)
+    # A handful of prompts that all went one way would have an endless effect, and spoil the fit.
+    differ = np.array([len(np.unique(cluster[column != 0])) for column in x.T])
+    known = differ >= FEWEST_DIFFER
+    used = [name for name, is_known in zip(ELEMENTS, known, strict=True) if is_known]
+    missing = {
+        name: f"replies differ in it on {n} prompts only" if n else "no two replies differ in it"
+        for name, n in zip(ELEMENTS, differ.tolist(), strict=True)
+        if n < FEWEST_DIFFER
+    }
+    found = logistic(x[:, known] / scale[known], won, cluster)
     if found is None:
         return [], missing | dict.fromkeys(used, "not defined: style alone decides every vote")
     effects = [

@@ -83,6 +83,11 @@ def test_what_cannot_be_measured_says_why():
     x, won, prompts = styled(200, (0.3, 0, 0, 0, 0), seed=4)
     x[:, 4] = 0
     assert fit(x, won, prompts).missing == {"code": "no two replies differ in it"}
+    x[:6, 4] = 1  # on three prompts, which the same side won
+    won[:6] = 1
+    few = fit(x, won, prompts)
+    assert few.missing == {"code": "replies differ in it on 3 prompts only"}
+    assert [one.element for one in few.effects] == list(ELEMENTS[:4])
     assert "too few prompts" in fit(x[:20], won[:20], prompts[:20]).missing["length"]
     decided = fit(x, (x[:, 0] > 0).astype(int), prompts)
     assert "style alone decides" in decided.missing["length"] and decided.effects == []
