@@ -41,6 +41,11 @@ COUNTED = 1000
 NEWEST = 2000
 """Rows whose policies, rounds and tags are offered as choices; others can be typed."""
 LONGEST = 200
+WHOLESALE = (
+    *("enable_hashjoin", "enable_mergejoin", "enable_sort", "enable_material", "enable_seqscan"),
+    "jit",
+)
+"""What PostgreSQL plans for reading everything."""
 State = Assignment.State
 Row = TypeVar("Row", bound=Model)
 
@@ -130,12 +135,10 @@ def prompts(project: Project, wanted: dict[str, Any]) -> QuerySet[Prompt]:
 
 def votes(project: Project, wanted: dict[str, Any]) -> QuerySet[Assignment]:
     """Votes, newest first: by when the pair was handed out."""
-    found = Assignment.objects.in_project(project).filter(state=State.VOTED)
+    on = _on(pairs(project, wanted | {"annotator": ""}))
+    found = Assignment.objects.filter(on, state=State.VOTED)
     if annotator := wanted.get("annotator"):
         found = found.filter(annotator__in=_people(project, annotator))
-    rest = wanted | {"annotator": ""}
-    if any(rest.values()):
-        found = found.filter(_on(pairs(project, rest)))
     return found.for_display().order_by("-pk")
 
 
@@ -283,9 +286,8 @@ def from_the_newest() -> Iterator[None]:
     if connection.vendor != "postgresql":
         yield
         return
-    settings = ("enable_hashjoin", "enable_mergejoin", "enable_sort", "jit")
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("; ".join(f"SET LOCAL {setting} = off" for setting in settings))
+        cursor.execute("; ".join(f"SET LOCAL {plan} = off" for plan in WHOLESALE))
         yield
 
 

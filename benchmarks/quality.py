@@ -1,4 +1,4 @@
-"""The quality page and the pages about annotators of a project with a million votes.
+"""The quality page, the pages about annotators and the data page of a project with a million votes.
 
 Writes such a project into a database of its own by bulk insert (two votes on every pair and a
 third on every disagreement) and takes the page through Django's test client, three times each:
@@ -131,6 +131,10 @@ PAGES = {
     "pair_list": "quality/pairs/?sort=-last",
     "people": "annotators/",
     "person": "annotators/1/",
+    "data": "data/",
+    "data_text": "data/?q=some+length",
+    "data_nothing": "data/?q=xylophone",
+    "data_votes": "data/?in=votes&q=some+length&agreement=split",
 }
 VOTES_PER_PAIR = 2.27
 

@@ -17,6 +17,8 @@ PAGES = {
     "label": f"{PROJECT}/label/",
     "quality": f"{PROJECT}/quality/?simulated=1",
     "annotators": f"{PROJECT}/annotators/?simulated=1",
+    "leaderboard": f"{PROJECT}/leaderboard/?simulated=1",
+    "data": f"{PROJECT}/data/?agreement=split",
     "adjudicate": f"{PROJECT}/adjudicate/",
     "votes": f"{PROJECT}/votes/",
     "checks": f"{PROJECT}/checks/",
