@@ -17,7 +17,6 @@ import json
 import math
 import os
 import random
-import re
 import statistics
 import tempfile
 import time
@@ -65,15 +64,12 @@ def dialogues(n: int, *, seed: int) -> tuple[str, list[Pair]]:
 
 def human_assistant(row: dict[str, str]) -> Pair | None:
     """One row of HH-RLHF; None where its sides differ in more than the last turn."""
-    sides = [
-        [turn.strip() for turn in re.split(r"\n\n(?:Human|Assistant):", row[name])[1:]]
-        for name in ("chosen", "rejected")
-    ]
-    if sides[0][:-1] != sides[1][:-1] or len(sides[0]) % 2:
+    from training.rlhf import datafiles
+
+    first, second = (datafiles.turns(row[name]) for name in ("chosen", "rejected"))
+    if first[:-1] != second[:-1]:
         return None
-    roles = ("user", "assistant")
-    chat = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(sides[0][:-1])]
-    return chat, sides[0][-1], sides[1][-1]
+    return first[:-1], first[-1]["content"], second[-1]["content"]
 
 
 def long_chat(rng: random.Random) -> Pair:

@@ -31,21 +31,6 @@ PLAIN = (
 encoder-decoder takes it as the end of everything."""
 
 
-PLAIN = (
-    "{%- for message in messages -%}"
-    "{{- message['role'] + ':\n' -}}"
-    "{%- if message['role'] == 'assistant' -%}"
-    "{%- generation -%}{{- message['content'] -}}"
-    "{%- if loop.last -%}{{- eos_token -}}{%- endif -%}{%- endgeneration -%}"
-    "{%- else -%}{{- message['content'] -}}{%- endif -%}"
-    "{%- if not loop.last or message['role'] != 'assistant' -%}{{- '\n\n' -}}{%- endif -%}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- 'assistant:\n' -}}{%- endif -%}"
-)
-"""A template for models that know no roles. Only the last reply ends with the end token: an
-encoder-decoder takes it as the end of everything."""
-
-
 class NoChatTemplate(ValueError):
     """The tokenizer has no usable chat template: choose an instruction-tuned model, or add one."""
 

@@ -183,7 +183,14 @@ class RewardJob(Job):
     starter: str = ""
     """Folder of the causal model (or hub id of an encoder) that reward models start from."""
     preferences: str = ""
-    """JSONL of pairs with votes, as in a run directory."""
+    """Pairs with votes as in a run directory, or rows of prompt, chosen and rejected: JSON lines,
+    a JSON list or CSV."""
+    ratings: str = ""
+    """Rated replies instead (prompt, completion, score), for `loss: regression`."""
+    held_out_share: float = 0.1
+    """Share of the prompts that only measure, where the rows do not say which do."""
+    learning_curve: tuple[int, ...] = ()
+    """Numbers of votes to train on as well, each from scratch: what would more votes bring?"""
     reward: RewardConfig = field(default_factory=RewardConfig)
 
 

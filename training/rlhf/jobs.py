@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.rlhf import rows
+from training.rlhf import datafiles, rows
 from training.rlhf.config import (
     ConfigError,
     EvaluateJob,
@@ -93,12 +93,26 @@ def reward(
     config: RewardJob, run_dir: RunDirectory, stage: str, out: Path
 ) -> tuple[Metrics, dict[str, str]]:
     """Train `out`/model and `out`/judge."""
-    _require(config, "starter", "preferences")
-    preferences = list(rows.read(rows.Preference, config.preferences))
-    work = _work(config, run_dir, stage)
-    from training.rlhf import stages
+    if config.reward.loss == "regression":
+        _require(config, "starter", "ratings")
+        rated = datafiles.ratings(config.ratings, held_out_share=config.held_out_share)
+        work = _work(config, run_dir, stage)
+        from training.rlhf import stages
 
-    metrics = stages.fit_rewards(work, config.starter, preferences, config.reward, out)
+        return stages.fit_rewards(work, config.starter, rated, config.reward, out), _parents(config)
+    _require(config, "starter", "preferences")
+    pairs = datafiles.preferences(config.preferences, held_out_share=config.held_out_share)
+    work = _work(config, run_dir, stage)
+    from training.rlhf import reward_curve, stages
+
+    sizes = config.learning_curve
+    if sizes:
+        reward_curve.check(pairs, sizes)
+    metrics = stages.fit_rewards(work, config.starter, pairs, config.reward, out)
+    if sizes:
+        metrics |= stages.draw_learning_curve(
+            work, config.starter, pairs, config.reward, sizes, out, whole=metrics
+        )
     return metrics, _parents(config)
 
 

@@ -211,10 +211,15 @@ def read(cls: type[Row], path: str | Path) -> Iterator[Row]:
         RowError: unreadable file, broken JSON, or a field that is missing or of a wrong type.
     """
     for number, data in read_json(path):
-        try:
-            yield _row(cls, data)
-        except (TypeError, ValueError, KeyError) as error:
-            raise RowError(f"{path}, line {number}: {error}") from error
+        yield parse(cls, data, f"{path}, line {number}")
+
+
+def parse(cls: type[Row], data: dict[str, Any], where: str) -> Row:
+    """One row from plain data; RowError names `where` and the field."""
+    try:
+        return _row(cls, data)
+    except (TypeError, ValueError, KeyError) as error:
+        raise RowError(f"{where}: {error}") from error
 
 
 def read_json(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:

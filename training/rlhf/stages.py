@@ -18,7 +18,16 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from training.rlhf import (
     evaluate as evaluation,
 )
-from training.rlhf import models, ppo, reward, reward_model, reward_report, rows, scores
+from training.rlhf import (
+    models,
+    ppo,
+    reward,
+    reward_curve,
+    reward_model,
+    reward_report,
+    rows,
+    scores,
+)
 from training.rlhf import propose as proposal
 from training.rlhf import sample as sampling
 from training.rlhf.config import (
@@ -31,7 +40,7 @@ from training.rlhf.config import (
 from training.rlhf.experience import Score
 from training.rlhf.reward_model import RewardModel, Scale
 from training.rlhf.round import Result
-from training.rlhf.rows import Completion, Preference, Prompt
+from training.rlhf.rows import Completion, Preference, Prompt, Rating
 from training.rlhf.rundir import RunDirectory
 
 SCALE_PROMPTS = 128
@@ -97,9 +106,13 @@ def train_reward(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
 
 
 def fit_rewards(
-    work: Work, base: str, preferences: Sequence[Preference], config: RewardConfig, out: Path
+    work: Work,
+    base: str,
+    data: Sequence[Preference] | Sequence[Rating],
+    config: RewardConfig,
+    out: Path,
 ) -> dict[str, float]:
-    """Write `out`/model, `out`/judge and `out`/heldout.jsonl; the metrics of both models."""
+    """Write `out`/model, `out`/judge and for pairs `out`/heldout.jsonl; the metrics of both."""
 
     def fit(name: str, *, before: int) -> tuple[RewardModel, dict[str, float]]:
         first = not before
@@ -112,7 +125,7 @@ def fit_rewards(
 
         return reward.train(
             base,
-            preferences,
+            data,
             config,
             out / name,
             seed=work.seed if first else work.seed + 1,
@@ -124,20 +137,62 @@ def fit_rewards(
         )
 
     model, metrics = fit("model", before=0)
-    seen = reward_report.held_out(model, preferences)
-    judge, _ = fit("judge", before=int(metrics["steps"]))
-    rows.write(
-        out / "heldout.jsonl",
-        (
-            {"pair_id": pair, "logit": float(logit)}
-            for pair, logit in zip(seen.pair_ids, seen.logits, strict=True)
-        ),
-    )
+    seen = _held_out(model, data, out / "heldout.jsonl")
+    judge, judged = fit("judge", before=int(metrics["steps"]))
     return (
         metrics
-        | seen.metrics()
-        | {"judge_accuracy": reward_report.held_out(judge, preferences).metrics()["accuracy"]}
+        | seen
+        | {
+            "judge_accuracy": _held_out(judge, data)["accuracy"],
+            "judge_steps": judged["steps"],
+        }
     )
+
+
+def _held_out(
+    model: RewardModel, data: Sequence[Preference] | Sequence[Rating], file: Path | None = None
+) -> dict[str, float]:
+    """The metrics on what is held out; the logits of pairs into `file`."""
+    ratings = [row for row in data if isinstance(row, Rating)]
+    if ratings:
+        return reward_report.held_out_ratings(model, ratings)
+    seen = reward_report.held_out(model, [row for row in data if isinstance(row, Preference)])
+    if file is not None:
+        found = zip(seen.pair_ids, seen.logits.tolist(), strict=True)
+        rows.write(file, ({"pair_id": pair, "logit": logit} for pair, logit in found))
+    return seen.metrics()
+
+
+def draw_learning_curve(
+    work: Work,
+    base: str,
+    preferences: Sequence[Preference],
+    config: RewardConfig,
+    sizes: Sequence[int],
+    out: Path,
+    *,
+    whole: dict[str, float],
+) -> dict[str, float]:
+    """Write `out`/learning_curve.jsonl, the whole data's point last; accuracies by votes.
+
+    Args:
+        whole: metrics of the model that was trained on everything.
+    """
+    found = reward_curve.points(
+        base,
+        preferences,
+        config,
+        sizes,
+        seed=work.seed,
+        device=work.device,
+        before=int(whole["steps"] + whole["judge_steps"]),
+        checkpoints=work.checkpoints,
+        report=work.report,
+        guard=work.run.check,
+    )
+    found.append(reward_curve.point(whole, whole))
+    rows.write(out / "learning_curve.jsonl", found)
+    return {f"accuracy_{point['votes']:.0f}_votes": point["accuracy"] for point in found}
 
 
 # train_policy

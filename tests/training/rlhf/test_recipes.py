@@ -1,0 +1,158 @@
+"""The reward models of the recipes, with tiny models of the same architecture."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.training.rlhf import tiny, trunks, world
+from tests.training.rlhf.test_datafiles import write
+from training import rlhf
+from training.rlhf.__main__ import main
+from training.rlhf.rundir import DONE, USAGE
+
+RECIPES = Path(rlhf.__file__).parent / "recipes"
+QUICK = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "early_stopping": False}
+
+
+def pairs(n: int = 48) -> list[dict[str, Any]]:
+    """Rows of prompt, chosen and rejected by the planted rule."""
+    return [
+        {
+            "prompt": p.messages[0]["content"],
+            "chosen": p.completion_a if p.votes[0].choice == "a" else p.completion_b,
+            "rejected": p.completion_b if p.votes[0].choice == "a" else p.completion_a,
+        }
+        for p in world.preferences(n)
+    ]
+
+
+def dialogues() -> list[dict[str, Any]]:
+    return [
+        {
+            side: f"\n\nHuman: {p['prompt']}\n\nAssistant: {p[side]}"
+            for side in ("chosen", "rejected")
+        }
+        for p in pairs()
+    ]
+
+
+def scores() -> list[dict[str, Any]]:
+    return [
+        {"prompt": p["prompt"], "completion": p[side], "score": score}
+        for p in pairs()
+        for side, score in (("chosen", 4), ("rejected", 1))
+    ]
+
+
+def run(folder: Path, recipe: str, changes: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Run a recipe with changes; exit code and the metrics of its result."""
+    config = yaml.safe_load((RECIPES / recipe / "reward.yaml").read_text())
+    config["reward"] |= QUICK
+    for key, value in changes.items():
+        assert key in config, "tests change what a recipe names, and add nothing"
+        config[key] = value
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(config))
+    out = folder / "out"
+    code = main(["reward", "--config", str(folder / "recipe.yaml"), "--out", str(out)])
+    return code, json.loads((out / "meta.json").read_text())["metrics"] if code == DONE else {}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "build", "key", "file", "data"),
+    [
+        (
+            "reddit_distilbert",
+            "distilbert/distilbert-base-uncased",
+            trunks.distilbert,
+            "preferences",
+            "pairs.jsonl",
+            pairs,
+        ),
+        (
+            "hh_gpt_neo",
+            "EleutherAI/gpt-neo-125m",
+            trunks.gpt_neo,
+            "preferences",
+            "hh.jsonl",
+            dialogues,
+        ),
+        (
+            "textbook",
+            "HuggingFaceTB/SmolLM2-135M-Instruct",
+            tiny.smollm2,
+            "preferences",
+            "pairs.json",
+            pairs,
+        ),
+        ("flan_t5", "google/flan-t5-base", trunks.t5, "ratings", "scores.csv", scores),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_recipe_trains_its_reward_model(
+    tmp_path: Path, recipe: str, model: str, build: Any, key: str, file: str, data: Any
+) -> None:
+    written = yaml.safe_load((RECIPES / recipe / "reward.yaml").read_text())
+    assert written["starter"] == model
+    changes: dict[str, Any] = {
+        "starter": str(build(tmp_path / "base")),
+        key: str(write(tmp_path / file, data())),
+    }
+    if "learning_curve" in written:
+        changes["learning_curve"] = [8, 16]
+    code, metrics = run(tmp_path, recipe, changes)
+    assert code == DONE
+    assert metrics["pairs_held_out"] > 0 and math.isfinite(metrics["accuracy"])
+    if key == "preferences":
+        assert math.isfinite(metrics["auc"]) and metrics["truncated"] == 0
+        assert metrics["annotators"] == 1
+    else:
+        assert math.isfinite(metrics["rmse"]) and metrics["ratings_train"] > 0
+    assert (tmp_path / "out" / "model" / "model.safetensors").exists()
+    assert (tmp_path / "out" / "judge" / "config.json").exists()
+    if "learning_curve" in written:
+        lines = (tmp_path / "out" / "learning_curve.jsonl").read_text().splitlines()
+        curve = [json.loads(line) for line in lines]
+        assert [point["votes"] for point in curve] == [8, 16, metrics["votes_train"]]
+        assert curve[-1]["accuracy"] == metrics["accuracy"]
+        assert all(point["low"] <= point["accuracy"] <= point["high"] for point in curve)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_curve": [4000]}, "asks for 4000 votes, and there are"),
+        ({"held_out_share": 0.0}, "needs held-out pairs"),
+    ],
+)
+def test_a_learning_curve_that_cannot_be_drawn_is_refused_before_anything_is_trained(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    base = {
+        "starter": str(trunks.distilbert(tmp_path / "base")),
+        "preferences": str(write(tmp_path / "pairs.jsonl", pairs())),
+        "learning_curve": [8],
+    }
+    code, _ = run(tmp_path, "reddit_distilbert", base | changes)
+    assert code == USAGE and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), [("", "no pair with votes"), ("[]", "no pair with votes")]
+)
+def test_an_empty_file_of_pairs_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str, message: str
+) -> None:
+    file = tmp_path / ("pairs.json" if data else "pairs.jsonl")
+    file.write_text(data)
+    base = {"starter": str(tiny.smollm2(tmp_path / "base")), "preferences": str(file)}
+    code, _ = run(tmp_path, "textbook", base)
+    assert code == USAGE and message in capsys.readouterr().err

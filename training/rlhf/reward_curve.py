@@ -1,0 +1,123 @@
+"""How a reward model's accuracy grows with the votes it has learnt from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.rlhf import calibration, reward, reward_report, rows
+from training.rlhf.config import ConfigError, RewardConfig
+from training.rlhf.reward import Guard, Report
+from training.rlhf.rows import Preference
+
+Point = dict[str, float]
+"""votes, pairs, steps, accuracy with its 95 % interval (low, high), auc and ece."""
+
+
+def subset(preferences: Sequence[Preference], votes: int, *, seed: int) -> list[Preference]:
+    """Training pairs of whole prompts with about `votes` votes, and all held-out pairs.
+
+    A larger subset of the same seed holds the smaller ones.
+    """
+    prompts = sorted({row.prompt_id for row in preferences if _learnt(row)})
+    place = np.random.default_rng([seed, 3]).permutation(len(prompts))
+    order = dict(zip(prompts, place.tolist(), strict=True))
+    found = [row for row in preferences if row.held_out]
+    cast = 0
+    for row in sorted(filter(_learnt, preferences), key=lambda row: order[row.prompt_id]):
+        if cast >= votes:
+            break
+        cast += len(row.votes)
+        found.append(row)
+    return found
+
+
+def check(preferences: Sequence[Preference], sizes: Sequence[int]) -> None:
+    """Raise ConfigError where there is nothing to measure on or a size is out of reach."""
+    votes = sum(len(row.votes) for row in preferences if _learnt(row))
+    if not any(row.held_out and row.votes for row in preferences):
+        raise ConfigError("learning_curve needs held-out pairs with votes to measure on")
+    for size in sizes:
+        if not 1 <= size <= votes:
+            raise ConfigError(f"learning_curve asks for {size} votes, and there are {votes}")
+
+
+def points(
+    base: str | Path,
+    preferences: Sequence[Preference],
+    config: RewardConfig,
+    sizes: Sequence[int],
+    *,
+    seed: int,
+    device: torch.device,
+    before: int,
+    checkpoints: Path,
+    report: Report,
+    guard: Guard,
+) -> list[Point]:
+    """Train on every number of votes and measure on the same held-out pairs.
+
+    A point that is done is kept in `checkpoints` and not computed again.
+
+    Args:
+        before: steps that the stage did earlier, which the reported ones are counted on from.
+        report: called with (steps done, steps in all, numbers) after every step.
+    """
+    found = []
+    for size in sorted(set(sizes)):
+        folder = checkpoints / f"curve-{size}"
+        file = folder / "point.json"
+        if not file.exists():
+            chosen = subset(preferences, size, seed=seed)
+            model, numbers = reward.train(
+                base,
+                chosen,
+                config,
+                folder / "model",
+                seed=seed,
+                device=device,
+                checkpoints=folder / "steps",
+                report=_numbered(report, size, before),
+                guard=guard,
+            )
+            shutil.rmtree(folder / "model")
+            shutil.rmtree(folder / "steps", ignore_errors=True)
+            seen = reward_report.held_out(model, chosen).metrics()
+            rows.write(file, [point(numbers, seen)])
+        found.append(json.loads(file.read_text("utf-8")))
+        before += int(found[-1]["steps"])
+    return found
+
+
+def _numbered(report: Report, votes: int, before: int) -> Report:
+    """Report a point's steps after those before it, under names of its own."""
+
+    def found(done: int, total: int, numbers: dict[str, float]) -> None:
+        named = {f"curve_{votes}_{name}": value for name, value in numbers.items()}
+        report(before + done, before + total, named)
+
+    return found
+
+
+def point(trained: dict[str, float], seen: dict[str, float]) -> Point:
+    """One point from the metrics of a training and of its report."""
+    low, high = calibration.wilson(seen["accuracy"], int(seen["pairs_held_out"]))
+    return {
+        "votes": trained["votes_train"],
+        "pairs": trained["pairs_train"],
+        "steps": trained["steps"],
+        "accuracy": seen["accuracy"],
+        "low": low,
+        "high": high,
+        "auc": seen["auc"],
+        "ece": seen["ece"],
+    }
+
+
+def _learnt(row: Preference) -> bool:
+    return not row.held_out and row.kind != "evaluation" and bool(row.votes)
