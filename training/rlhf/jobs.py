@@ -97,20 +97,22 @@ def reward(
         _require(config, "starter", "ratings")
         rated = datafiles.ratings(config.ratings, held_out_share=config.held_out_share)
         work = _work(config, run_dir, stage)
-        from training.rlhf import stages
+        from training.rlhf import reward_stage
 
-        return stages.fit_rewards(work, config.starter, rated, config.reward, out), _parents(config)
+        return reward_stage.fit_rewards(work, config.starter, rated, config.reward, out), _parents(
+            config
+        )
     _require(config, "starter", "preferences")
     pairs = datafiles.preferences(config.preferences, held_out_share=config.held_out_share)
     work = _work(config, run_dir, stage)
-    from training.rlhf import reward_curve, stages
+    from training.rlhf import reward_curve, reward_stage
 
     sizes = config.learning_curve
     if sizes:
         reward_curve.check(pairs, sizes)
-    metrics = stages.fit_rewards(work, config.starter, pairs, config.reward, out)
+    metrics = reward_stage.fit_rewards(work, config.starter, pairs, config.reward, out)
     if sizes:
-        metrics |= stages.draw_learning_curve(
+        metrics |= reward_stage.draw_learning_curve(
             work, config.starter, pairs, config.reward, sizes, out, whole=metrics
         )
     return metrics, _parents(config)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.training.rlhf import world
-from training.rlhf import reward_curve, stages
+from training.rlhf import reward_curve, reward_stage, stages
 from training.rlhf.config import RewardConfig
 from training.rlhf.rundir import RunDirectory, Stopped
 
@@ -40,7 +40,9 @@ def test_a_curve_that_was_stopped_goes_on_and_ends_the_same(tmp_path: Path) -> N
 
         run.listener = watch
         with run.claim():
-            return stages.draw_learning_curve(work, base, votes, config, (8, 16), out, whole=whole)
+            return reward_stage.draw_learning_curve(
+                work, base, votes, config, (8, 16), out, whole=whole
+            )
 
     torch.manual_seed(0)
     straight = draw("a")
