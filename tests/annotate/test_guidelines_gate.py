@@ -41,7 +41,7 @@ def test_the_screen_shows_the_guidelines_and_one_button_then_the_pair(
     client = client_for(ann)
     page = client.get(LABEL).content.decode()
     assert "Please read the guidelines first" in page and "Be <em>kind</em>." in page
-    assert "<article" not in page and 'data-key="y"' in page
+    assert "<article" not in page and 'data-letter="y"' in page
     shown = client.post(READ, {"version": "1"}, follow=True).content.decode()
     assert shown.count("<article") == 2
     assert queue.held_up(strict, ann) == ""
