@@ -92,7 +92,7 @@ def _is_known(error: Exception) -> bool:
     By name, because importing the modules that define them would import torch.
     """
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"ModelError", "NoChatTemplate", "OutOfMemory", "SFTError"})
+    return bool(names & {"Diverged", "ModelError", "NoChatTemplate", "OutOfMemory", "SFTError"})
 
 
 def _say(message: str, code: int) -> int:

@@ -99,9 +99,8 @@ def reward(
         work = _work(config, run_dir, stage)
         from training.rlhf import reward_stage
 
-        return reward_stage.fit_rewards(work, config.starter, rated, config.reward, out), _parents(
-            config
-        )
+        metrics = reward_stage.fit_rewards(work, config.starter, rated, config.reward, out)
+        return metrics, _parents(config)
     _require(config, "starter", "preferences")
     pairs = datafiles.preferences(config.preferences, held_out_share=config.held_out_share)
     work = _work(config, run_dir, stage)

@@ -50,10 +50,12 @@ def scores() -> list[dict[str, Any]]:
     ]
 
 
-def run(folder: Path, recipe: str, changes: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def run(
+    folder: Path, recipe: str, changes: dict[str, Any], **settings: Any
+) -> tuple[int, dict[str, Any]]:
     """Run a recipe with changes; exit code and the metrics of its result."""
     config = yaml.safe_load((RECIPES / recipe / "reward.yaml").read_text())
-    config["reward"] |= QUICK
+    config["reward"] |= QUICK | settings
     for key, value in changes.items():
         assert key in config, "tests change what a recipe names, and add nothing"
         config[key] = value
@@ -156,3 +158,16 @@ def test_an_empty_file_of_pairs_says_so(
     base = {"starter": str(tiny.smollm2(tmp_path / "base")), "preferences": str(file)}
     code, _ = run(tmp_path, "textbook", base)
     assert code == USAGE and message in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_ends_the_command_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = {
+        "starter": str(tiny.smollm2(tmp_path / "base")),
+        "preferences": str(write(tmp_path / "pairs.json", pairs())),
+    }
+    code, _ = run(tmp_path, "textbook", base, learning_rate=1e30)
+    error = capsys.readouterr().err.strip()
+    assert code == USAGE and "lower reward.learning_rate" in error and "Traceback" not in error
+    assert not (tmp_path / "out").exists()
