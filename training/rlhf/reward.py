@@ -154,7 +154,9 @@ def _fingerprint(config: RewardConfig, seed: int, found: Sequence[Item]) -> str:
     settings = to_dict(config)
     settings.pop("checkpoint_every")
     data = [
-        [[text.ids for text in item.texts], item.value, item.weight, getattr(item, "tie", 0.0)]
+        # All that a pair or a rating teaches, with its texts as tokens.
+        {k: v for k, v in vars(item).items() if k not in ("first", "second", "text")}
+        | {"texts": [text.ids for text in item.texts]}
         for item in found
     ]
     return hashlib.sha256(json.dumps([settings, seed, data]).encode()).hexdigest()
