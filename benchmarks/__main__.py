@@ -24,7 +24,11 @@ PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
 
 def names() -> list[str]:
     hidden = {"__main__", "result"}
-    return [m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name not in hidden]
+    return [
+        m.name
+        for m in pkgutil.iter_modules(benchmarks.__path__)
+        if not m.ispkg and m.name not in hidden
+    ]
 
 
 def environment() -> dict[str, str]:

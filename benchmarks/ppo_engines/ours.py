@@ -1,0 +1,74 @@
+"""`python -m benchmarks.ppo_engines.ours TASK.json`: the task on this project's PPO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ppo_engines.task import Clock, Task
+from training.rlhf import models, ppo, reward_model, rollout, rows
+from training.rlhf.config import PPOConfig
+
+
+def config(task: Task) -> PPOConfig:
+    """TRL's defaults where TRL has the setting, and none of what it lacks."""
+    return PPOConfig(
+        updates=task.updates,
+        batch_size=task.batch_size,
+        minibatch_size=task.batch_size,
+        epochs=task.epochs,
+        max_new_tokens=task.max_new_tokens,
+        learning_rate=task.learning_rate,
+        kl_coef=task.kl_coef,
+        gamma=1.0,
+        lam=0.95,
+        clip_ratio=0.2,
+        clip_value=0.2,
+        value_coef=0.1,
+        missing_eos_penalty=1.0,
+        target_update_kl=None,
+        score_clip=None,
+        checkpoint_every=task.updates,
+    )
+
+
+def within(clock: Clock, phase: str, following: str, function: Callable[..., Any]) -> Any:
+    """The function, with its seconds counted to `phase` and those after it to `following`."""
+
+    @wraps(function)
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        clock.enter(phase)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            clock.enter(following)
+
+    return timed
+
+
+def main() -> None:
+    task, clock = Task.read(), Clock()
+    models.fix_threads(1)
+    rollout.generate = within(clock, "sampling", "scoring", rollout.generate)
+    ppo.PPO._optimise = within(clock, "training", "", ppo.PPO._optimise)
+    lengths: list[float] = []
+    metrics = ppo.train(
+        task.starter,
+        task.starter,
+        [vars(prompt) for prompt in rows.read(rows.Prompt, task.prompts)],
+        reward_model.load(task.reward_model).score,
+        config(task),
+        Path(task.out) / "model",
+        seed=task.seed,
+        device="cpu",
+        checkpoints=Path(task.out) / "checkpoints",
+        report=lambda done, total, found: lengths.append(found["length"]),
+        guard=lambda: None,
+    )
+    clock.answer(task, reward_last=metrics["reward_last"], length=sum(lengths) / len(lengths))
+
+
+if __name__ == "__main__":
+    main()
