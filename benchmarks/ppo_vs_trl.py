@@ -37,6 +37,7 @@ PINS = (
     "transformers==5.23.0",
     "accelerate==1.15.0",
     "datasets==5.2.0",
+    "peft==0.21.2",
 )
 SHAPE = {"vocab_size": 768, "hidden_size": 256, "layers": 4, "heads": 4, "intermediate_size": 704}
 CHATS, PAIRS, PROMPTS, HELD_OUT = 4000, 320, 512, 200
