@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
 from annotate.models import Adjudication, Assignment, DatasetVersion, Project, VoteRevision
+from annotate.queue.transaction import take_time
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -44,7 +45,8 @@ ON_ASSIGNMENT = ("pair_id", "annotator_id", "token", "left")
 def freeze(project: Project, *, by: User | None = None) -> DatasetVersion:
     """Number the votes that stand now; an unchanged state gets its old version again."""
     with transaction.atomic():
-        _take_time()
+        # The first version numbers every vote there is.
+        take_time()
         # One freeze at a time: the second waits here and then finds nothing new.
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         latest = project.dataset_versions.first()
@@ -55,13 +57,6 @@ def freeze(project: Project, *, by: User | None = None) -> DatasetVersion:
         # version holds is fixed by now. A crash in between is made good by the next call.
         _seal(latest)
     return latest
-
-
-def _take_time() -> None:
-    """Lift the timeouts meant for web requests: the first version numbers every vote there is."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
 
 
 def version_or_live(project: Project, number: int | None = None) -> DatasetVersion:

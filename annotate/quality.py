@@ -1,4 +1,4 @@
-"""How well annotators agree, and what each of them did.
+"""How well annotators agree.
 
 Agreement counts the first two votes of each pair in the order they were cast: later votes were
 asked *because* of a disagreement, and counting them makes 0.73 look like 0.82. Surplus votes,
@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 from django.db import connection
-from django.db.models import Count, ExpressionWrapper, F, FloatField, Q, QuerySet, Sum
+from django.db.models import Count, ExpressionWrapper, F, FloatField, QuerySet, Sum
 
-from annotate.agreement import Agreement, agreement, sums, wilson
-from annotate.exporting.lines import pseudonyms
-from annotate.models import Assignment, Pair, Project
+from annotate.agreement import Agreement, agreement, sums
+from annotate.models import Pair, Project
 from annotate.models.pair import FALLS
 
 State = Pair.State
@@ -185,65 +184,6 @@ def summary(project: Project) -> Summary:
         adjudicate=pairs[State.ADJUDICATE],
         votes=votes.total(),
         settled_votes=votes[State.RESOLVED] + votes[State.ADJUDICATE],
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnnotatorRow:
-    """One person's line in the table; None where there is nothing to measure."""
-
-    pseudonym: str
-    simulated: bool
-    votes: int
-    agreement: float | None
-    compared: int
-    left_share: float | None
-    left_interval: tuple[float, float] | None
-    skip_share: float
-
-
-def annotators(project: Project, *, include_simulated: bool = False) -> list[AnnotatorRow]:
-    """Everybody who voted, busiest first."""
-    # Of imported votes the side is unknown; they carry no guideline version.
-    sided = Q(state="voted", choice__in=("a", "b"), guideline_version__gt=0)
-    cast = Assignment.objects.filter(pair__project=project)
-    if not include_simulated:
-        cast = cast.filter(simulated=False)
-    found = (
-        cast.values("annotator_id")
-        .annotate(
-            votes=Count("id", filter=Q(state="voted")),
-            skips=Count("id", filter=Q(state="skipped")),
-            simulated_votes=Count("id", filter=Q(simulated=True)),
-            decided=Count("id", filter=sided),
-            left=Count("id", filter=sided & Q(choice=F("left"))),
-        )
-        .filter(votes__gt=0)
-        .order_by("-votes", "annotator_id")
-    )
-    compared, same = Counter[int](), Counter[int]()
-    for one, other, first, second, n in rows(DUOS, project, "all", include_simulated):
-        for person in (one, other):
-            compared[person] += n
-            same[person] += n if first == second else 0
-    name = pseudonyms(project)
-    return [
-        _annotator_row(row, name(pk), compared[pk], same[pk])
-        for row in found
-        for pk in (row["annotator_id"],)
-    ]
-
-
-def _annotator_row(row: dict[str, Any], name: str, n: int, same: int) -> AnnotatorRow:
-    return AnnotatorRow(
-        pseudonym=name,
-        simulated=row["simulated_votes"] > 0,
-        votes=row["votes"],
-        agreement=same / n if n else None,
-        compared=n,
-        left_share=row["left"] / row["decided"] if row["decided"] else None,
-        left_interval=wilson(row["left"], row["decided"]),
-        skip_share=row["skips"] / (row["votes"] + row["skips"]),
     )
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from annotate.annotators import Figures, Row, Share, count, named, rows
 from annotate.models import Assignment, Project, Tally
+from annotate.queue.transaction import unhurried
 
 LIVE_UP_TO = 20_000
 """Votes and skips that are counted while somebody waits for the page."""
@@ -45,7 +46,8 @@ def count_if_due(project: Project) -> bool:
     else:
         due = kept.counted_at < now - AT_LEAST_EVERY or _much_is_new(project, kept)
     if due:
-        figures = [_as_json(one) for one in count(project)]
+        with unhurried():
+            figures = [_as_json(one) for one in count(project)]
         defaults = {"figures": figures, "counted_at": now}
         Tally.objects.update_or_create(project=project, defaults=defaults)
     return due

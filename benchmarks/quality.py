@@ -124,7 +124,7 @@ for name, path in json.loads(sys.argv[1]).items():
     taken[name + "_cpu_s"] = statistics.median(worked)
 print(json.dumps(taken))
 """
-SECTIONS = ("annotators", "duos", "groups", "bias", "hardest")
+SECTIONS = ("duos", "groups", "bias", "hardest")
 PAGES = {
     "page": "quality/",
     **{s: f"quality/?section={s}&stream=all" for s in SECTIONS},

@@ -29,7 +29,7 @@ ANNOTATOR |= {"guidelines-read", "qualification", "qualification-question", "me"
 ANNOTATOR |= {"my-votes", "my-vote", "my-rewrite"}
 ANNOTATOR |= {"remark", "skip-reason", "flag"}
 REVIEWER = {
-    *("checks", "check", "quality", "data", "rounds", "rounds-progress"),
+    *("checks", "check", "quality", "quality-pairs", "data", "rounds", "rounds-progress"),
     *("annotators", "annotator", "leaderboard"),
     *("pair", "adjudicate", "decide", "decide-undo", "flags-settle"),
     *("round", "round-progress", "round-curves", "models"),

@@ -1,4 +1,4 @@
-"""The quality page: agreement, annotators, the hardest pairs."""
+"""The quality page: agreement, where it comes from, the hardest pairs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ COLUMNS = {
 
 # Sections that read every pair or vote, and their templates.
 SECTIONS = {
-    "annotators": ("people", "Annotators"),
     "duos": ("duos", "Who agrees with whom"),
     "groups": ("groups", "Where agreement comes from"),
     "bias": ("bias", "What else decides votes"),
@@ -146,8 +145,6 @@ def _page(project: Project, stream: str | None, simulated: bool, section: str) -
 def _section(name: str, project: Project, stream: str | None, simulated: bool) -> object:
     """What the section of that name shows."""
     chosen = stream or "all"
-    if name == "annotators":
-        return measures.annotators(project, include_simulated=simulated)
     if name == "hardest":
         return measures.hardest(project)
     if name == "duos":

@@ -208,31 +208,7 @@ def test_a_large_project_gets_its_intervals_from_a_part_of_its_prompts(
 def test_another_projects_votes_do_not_count(project, make_pairs, ann, ben):
     cast(project, make_pairs(1), (ann, "a"), (ben, "a"))
     other = type(project).objects.create(slug="other", name="Other")
-    assert counts(other) == [] and quality.annotators(other) == []
-
-
-def test_the_table_of_annotators_shows_agreement_sides_and_skips(
-    project, make_pairs, ann, ben, cleo
-):
-    cast(project, make_pairs(1), (ann, "a"), (ben, "a"))
-    cast(project, make_pairs(1), (ann, "a"), (ben, "b"), (cleo, "a"))
-    make_pairs(1)
-    queue.skip(ann, queue.next_pair(project, ann).token)
-    rows = {row.pseudonym: row for row in quality.annotators(project)}
-    assert list(rows) == ["ann-ann", "ann-ben", "ann-cleo"]
-    one = rows["ann-ann"]
-    assert (one.votes, one.agreement, one.compared) == (2, 0.5, 2)
-    assert one.skip_share == pytest.approx(1 / 3)
-    assert rows["ann-cleo"].agreement is None
-    left = Assignment.objects.filter(annotator=ann, state="voted", left="a").count()
-    assert one.left_share == left / 2
-    assert one.left_interval[0] < one.left_share < one.left_interval[1]
-
-
-def test_of_imported_votes_no_side_is_known(project, make_pairs, ann, ben):
-    cast(project, make_pairs(1), (ann, "a"), (ben, "a"))
-    Assignment.objects.update(guideline_version=0)
-    assert [row.left_share for row in quality.annotators(project)] == [None, None]
+    assert counts(other) == []
 
 
 def test_the_hardest_pairs_come_first_and_unanimous_ones_never(project, make_pairs, ann, ben, cleo):

@@ -40,7 +40,6 @@ def test_it_shows_agreement_with_its_interval_and_where_it_comes_from(client_for
 def test_it_explains_what_is_not_defined_and_never_shows_nan(client_for, project, olga):
     page = client_for(olga).get(URL).content.decode()
     assert "no pair has two votes yet" in page
-    assert "nobody has voted yet" in page.lower()
     visible = re.sub(r"<[^>]*>", " ", page)
     assert not re.search(r"\b(nan|none|inf)\b", visible, re.IGNORECASE)
 
@@ -86,7 +85,6 @@ def test_simulated_votes_can_be_shown_only_where_they_train(
     assert NO_PAIRS in client.get(URL).text
     page = client.get(URL + "?simulated=1").text
     assert NO_PAIRS not in page and "on 100.0% of the pairs" in page
-    assert '<span class="chip">simulated</span>' in page
 
 
 def test_its_markup_obeys_the_content_security_policy(client_for, judged, olga):
