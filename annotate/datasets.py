@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
 from annotate.models import Adjudication, Assignment, DatasetVersion, Project, VoteRevision
-from annotate.queue.transaction import take_time
+from annotate.time_limits import take_time
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from annotate.annotators import Figures, Row, Share, count, named, rows
 from annotate.models import Assignment, Project, Tally
-from annotate.queue.transaction import unhurried
+from annotate.time_limits import unhurried
 
 LIVE_UP_TO = 20_000
 """Votes and skips that are counted while somebody waits for the page."""

@@ -48,7 +48,7 @@ def test_its_inputs_hold_the_pairs_that_wait_for_votes(
     Pair.objects.filter(pk=best.pk).update(priority=1.0)
     (measured,) = make_pairs(1, kind="evaluation")
     vote_on([started], ann)  # resolved by now, and not in the frozen version
-    voted = Pair.objects.get(pk=a_round.project.pairs.filter(state="resolved")[0].pk)
+    voted = a_round.project.pairs.filter(state="resolved").earliest("pk")
     Pair.objects.filter(pk=voted.pk).update(state="open")
     run.directory.mkdir(parents=True)
     jobs.prepare(run)
