@@ -9,23 +9,36 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 FOLDER = Path(__file__).parent / "screenshots"
 PROJECT = "/projects/support-desk"
 PAGES = {
+    "projects": "/projects/",
     "label": f"{PROJECT}/label/",
-    "quality": f"{PROJECT}/quality/?simulated=1",
-    "annotators": f"{PROJECT}/annotators/?simulated=1",
-    "leaderboard": f"{PROJECT}/leaderboard/?simulated=1",
-    "data": f"{PROJECT}/data/?agreement=split",
-    "adjudicate": f"{PROJECT}/adjudicate/",
+    "diff": f"{PROJECT}/label/?view=diff",
+    "guidelines": f"{PROJECT}/guidelines/",
     "votes": f"{PROJECT}/votes/",
-    "checks": f"{PROJECT}/checks/",
     "me": f"{PROJECT}/me/",
+    "quality": f"{PROJECT}/quality/?simulated=1",
+    "pair-list": f"{PROJECT}/quality/pairs/?simulated=1",
+    "leaderboard": f"{PROJECT}/leaderboard/?simulated=1",
+    "annotators": f"{PROJECT}/annotators/?simulated=1",
+    "adjudicate": f"{PROJECT}/adjudicate/",
+    "checks": f"{PROJECT}/checks/",
+    "data": f"{PROJECT}/data/?agreement=split",
     "rounds": f"{PROJECT}/rounds/",
     "round": f"{PROJECT}/rounds/1/",
+    "models": f"{PROJECT}/models/",
+    "people": f"{PROJECT}/people/",
+    "settings": f"{PROJECT}/settings/",
+    "export": f"{PROJECT}/export/",
 }
+BEHIND = {
+    "annotator": ("annotators", "th a[href*='/annotators/']"),
+    "pair": ("data", "a[href*='/pairs/']"),
+}
+"""Pages without an address of their own: the first such link on another page."""
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
@@ -39,9 +52,17 @@ def shoot(browser: Browser, address: str, state: dict[str, object], size: str, s
     page = context.new_page()
     for name, path in PAGES.items():
         page.goto(address + path)
-        page.wait_for_timeout(300)
-        page.screenshot(path=FOLDER / f"{name}-{size}-{scheme}.png")
+        take(page, f"{name}-{size}-{scheme}")
+    for name, (start, link) in BEHIND.items():
+        page.goto(address + PAGES[start])
+        page.goto(address + str(page.locator(link).first.get_attribute("href")))
+        take(page, f"{name}-{size}-{scheme}")
     context.close()
+
+
+def take(page: Page, name: str) -> None:
+    page.wait_for_timeout(300)
+    page.screenshot(path=FOLDER / f"{name}.png")
 
 
 def main(link: str) -> None:
