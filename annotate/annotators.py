@@ -149,6 +149,11 @@ class Row(Figures):
     """None for a superuser who votes without a place in the project."""
     pseudonym: str
 
+    @property
+    def reliability(self) -> float | None:
+        """Chance of a right answer as last estimated (annotate.reliability)."""
+        return self.member.reliability if self.member else None
+
 
 def rows(project: Project, *, include_simulated: bool = False) -> list[Row]:
     """Everybody who voted or skipped, busiest first, counted now."""

@@ -25,6 +25,7 @@ from annotate.quality import COUNTED, DUOS, rows
 Key = TypeVar("Key", bound=Hashable)
 CLASSES = ("a", "tie", "b")
 MOST_DUOS = 100
+MOST_IN_MATRIX = 12
 
 # Logits of the reward model; 0.5 is a probability of 62 %, 1 of 73 %, 2 of 88 %.
 _BUCKET = """
@@ -211,6 +212,14 @@ def duos(project: Project, stream: str, include_simulated: bool) -> list[Duo]:
     most = sorted(tables.items(), key=lambda item: (-int(item[1].sum()), item[0]))[:MOST_DUOS]
     name = pseudonyms(project)
     return [_duo(name(one), name(other), table) for (one, other), table in most]
+
+
+def matrix(found: Sequence[Duo]) -> list[tuple[str, list[Duo | None]]]:
+    """Everybody's duo with everybody, in the order of `found`; of the first `MOST_IN_MATRIX`."""
+    names = list(dict.fromkeys(name for duo in found for name in (duo.one, duo.other)))
+    names = names[:MOST_IN_MATRIX]
+    of = {frozenset((duo.one, duo.other)): duo for duo in found}
+    return [(one, [of.get(frozenset((one, other))) for other in names]) for one in names]
 
 
 def _duo(one: str, other: str, table: NDArray[np.int64]) -> Duo:

@@ -26,10 +26,11 @@ from annotate.standing import flags, resume
 
 COLUMNS = {
     "votes": ("Votes", lambda row: row.votes),
-    "minutes": ("Active min", lambda row: row.active_ms),
+    "minutes": ("Minutes", lambda row: row.active_ms),
     "seconds": ("Median s", lambda row: row.median_ms),
     "agreement": ("Agreement", lambda row: row.agreement.value),
-    "gold": ("Gold right", lambda row: row.gold.value),
+    "reliability": ("Reliability", lambda row: row.reliability),
+    "gold": ("Gold", lambda row: row.gold.value),
     "retest": ("Same again", lambda row: row.retest.value),
     "left": ("Left picks", lambda row: row.left.value),
     "ties": ("Ties", lambda row: row.ties.value),

@@ -148,7 +148,8 @@ def _section(name: str, project: Project, stream: str | None, simulated: bool) -
     if name == "hardest":
         return measures.hardest(project)
     if name == "duos":
-        return breakdowns.duos(project, chosen, simulated)
+        duos = breakdowns.duos(project, chosen, simulated)
+        return {"list": duos, "matrix": breakdowns.matrix(duos)}
     if name == "bias":
         return _bias(bias.measure(project, chosen, simulated))
     days = breakdowns.by_day(project, chosen, simulated)

@@ -7,7 +7,7 @@ import re
 import pytest
 from django.utils import timezone
 
-from annotate import annotators, queue
+from annotate import annotators, queue, reliability
 from annotate.models import Assignment, Gold, Membership, Message, Pair
 
 URL = "/projects/desk/annotators/"
@@ -143,6 +143,15 @@ def test_a_page_explains_each_share_with_its_interval(
     visible = re.sub(r"<[^>]*>", " ", page)
     assert not re.search(r"\b(nan|none|inf)\b", visible, re.IGNORECASE)
     assert not re.search(r"\sstyle=|<style|<script(?![^>]*src=)|\son\w+=", page)
+
+
+def test_reliabilities_are_shown_once_they_are_estimated(client_for, project, judged, ann, olga):
+    client, own = client_for(olga), f"{URL}{Membership.objects.get(user=ann).pk}/"
+    assert "<dd>–" in client.get(own).text
+    reliability.refresh(project)
+    estimate = f"{Membership.objects.get(user=ann).reliability:.1%}".replace("%", " %")
+    assert f'<td class="number">{estimate}</td>' in client.get(URL).text
+    assert f"<dd>{estimate} " in client.get(own).text
 
 
 def test_few_votes_are_said_to_be_few(client_for, judged, ann, olga):

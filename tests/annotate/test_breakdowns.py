@@ -119,6 +119,19 @@ def test_two_people_are_compared_once_whoever_voted_first(project, judged, ann, 
     assert duo.kappa == pytest.approx(cohen_kappa_score(list("abat"), list("abba")))
 
 
+def test_the_matrix_has_everybody_against_everybody():
+    duos = [
+        breakdowns.Duo("ann", "ben", 9, 0.8, None),
+        breakdowns.Duo("ben", "cleo", 4, 0.5, None),
+    ]
+    shares = [(name, [duo and duo.raw for duo in cells]) for name, cells in breakdowns.matrix(duos)]
+    assert shares == [
+        ("ann", [None, 0.8, None]),
+        ("ben", [0.8, None, 0.5]),
+        ("cleo", [None, 0.5, None]),
+    ]
+
+
 def test_the_page_says_too_few_pairs_instead_of_a_share(client_for, judged, olga):
     text = client_for(olga).get(URL).text
     assert "too few pairs" in text and "newest period" not in text
