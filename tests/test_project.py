@@ -82,6 +82,17 @@ def test_the_requirements_are_fully_pinned() -> None:
                 assert re.match(r"^[\w.\[\],-]+==[\w.]+(  #.*)?$", line), f"{name.name}: {line}"
 
 
+def test_every_file_of_requirements_pins_a_package_alike() -> None:
+    """Or pip refuses to install two of them together."""
+    versions: dict[str, set[str]] = {}
+    for file in ROOT.glob("requirements*.txt"):
+        for name, version in re.findall(
+            r"^([\w.-]+)\S*==(\S+)", file.read_text("utf-8"), re.MULTILINE
+        ):
+            versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), set()).add(version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
 @pytest.fixture(scope="module")
 def compose() -> dict[str, dict[str, dict[str, object]]]:
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))  # type: ignore[no-any-return]

@@ -113,15 +113,19 @@ def _turn_end(tokenizer: Tokenizer, template: str) -> int:
 def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, reply_next: bool) -> str:
     if not tokenizer.chat_template:
         raise NoChatTemplate(_missing(tokenizer))
-    # Qwen3 thinks aloud unless told otherwise; other templates must not see an unknown switch.
-    quiet = {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
     text = tokenizer.apply_chat_template(
         [dict(message) for message in messages],
         tokenize=False,
         add_generation_prompt=reply_next,
-        **quiet,
+        **switches(tokenizer),
     )
     return str(text)
+
+
+def switches(tokenizer: Tokenizer) -> dict[str, bool]:
+    """What the chat template is told besides the chat: Qwen3 thinks aloud unless it is told not to;
+    other templates must not see an unknown switch."""
+    return {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
 
 
 def _missing(tokenizer: Tokenizer) -> str:

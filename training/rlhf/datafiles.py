@@ -35,13 +35,14 @@ def preferences(path: str | Path, *, held_out_share: float) -> list[Preference]:
     """
     found = []
     for where, data in _objects(path):
-        if "completion_a" in data:
-            found.append(rows.parse(Preference, data, where))
-            continue
         try:
-            found.append(_pair(data, held_out_share))
+            if "completion_a" not in data:
+                found.append(_pair(data, held_out_share))
+                continue
+            held_out = _held_out(data, str(data.get("prompt_id")), held_out_share)
         except (TypeError, ValueError) as error:
             raise RowError(f"{where}: {error}") from error
+        found.append(rows.parse(Preference, {**data, "held_out": held_out}, where))
     return found
 
 
@@ -53,7 +54,7 @@ def ratings(path: str | Path, *, held_out_share: float) -> list[Rating]:
         try:
             if "messages" not in row:
                 row["messages"] = _messages(row.get("prompt"))
-            row.setdefault("prompt_id", _hash(row["messages"]))
+            row["prompt_id"] = str(row.get("prompt_id") or _hash(row["messages"]))
             row["held_out"] = _held_out(row, row["prompt_id"], held_out_share)
             if isinstance(row.get("score"), str):  # CSV knows no numbers
                 row["score"] = float(row["score"])
@@ -153,8 +154,13 @@ def _messages(prompt: Any) -> list[Message]:
 
 
 def _held_out(data: dict[str, Any], prompt_id: str, share: float) -> bool:
-    if isinstance(data.get("held_out"), bool):
-        return bool(data["held_out"])
+    given = data.get("held_out")
+    if isinstance(given, str):  # CSV knows no truth values
+        given = {"true": True, "false": False, "": None}.get(given.lower(), given)
+    if isinstance(given, bool):
+        return given
+    if given is not None:
+        raise ValueError("held_out must be true or false")
     if data.get("split"):
         return str(data["split"]) != "train"
     return rows.is_held_out(prompt_id, share)

@@ -84,7 +84,8 @@ def train(
         model,
         _Reward(score, tokenizer, config, actor_critic.base_model(model)),
         _rows(tokenizer, prompts, config.max_prompt_length),
-        _arguments(config, checkpoints, seed=seed, device=device),
+        _arguments(config, checkpoints, seed=seed, device=device)
+        | {"chat_template_kwargs": chat.switches(tokenizer)},
     )
     _hold_to(trainer, anchor, config)
     names = METRICS | {"kl": KL[optimiser]}

@@ -55,6 +55,8 @@ def _require(config: Job, *names: str) -> None:
 def _parents(config: Job) -> dict[str, str]:
     """Every file or folder that the config names."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    for number, path in enumerate(values.pop("reward_models", ()), start=1):
+        values[f"reward_models.{number}"] = path
     return {k: v for k, v in values.items() if isinstance(v, str) and v and k != "device"}
 
 

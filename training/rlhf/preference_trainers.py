@@ -218,10 +218,11 @@ class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         """Loss of a batch of B better replies and then the B worse ones."""
         base = actor_critic.base_model(self.accelerator.unwrap_model(model))
         batch = Sequences(**inputs)
-        hidden, tokens = actor_critic.response_states(base, batch)
-        found, entropy = token_logprobs(
-            base.get_output_embeddings(), hidden, tokens, temperature=1.0
-        )
+        with self.accelerator.autocast():  # which only the model's own forward would enter
+            hidden, tokens = actor_critic.response_states(base, batch)
+            found, entropy = token_logprobs(
+                base.get_output_embeddings(), hidden, tokens, temperature=1.0
+            )
         sums = torch.zeros(len(batch.ids), device=found.device)
         means = sums.index_add(0, batch.mask.nonzero()[:, 0], found) / batch.lengths
         losses, ratio = objectives.odds_ratio_loss(*means.chunk(2), weight=self.weight)

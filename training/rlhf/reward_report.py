@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from training.rlhf import calibration, rows
 from training.rlhf.acquire import Floats
@@ -120,9 +122,8 @@ def held_out_ratings(model: RewardModel, ratings: Iterable[Rating]) -> dict[str,
     scores = np.array(model.score([r.messages for r in found], [r.completion for r in found]))
     told = np.array([row.score for row in found])
     predicted = scores * config.reward_deviation + config.reward_mean
-    prompts = np.array([row.prompt_id for row in found])
-    i, j = np.triu_indices(len(found), k=1)
-    kept = (prompts[i] == prompts[j]) & (told[i] != told[j])
+    i, j = _same_prompt(found)
+    kept = told[i] != told[j]
     logits, labels = (scores[i] - scores[j])[kept], (told[i] > told[j])[kept].astype(float)
     return {
         "accuracy": calibration.accuracy(logits, labels),
@@ -132,3 +133,12 @@ def held_out_ratings(model: RewardModel, ratings: Iterable[Rating]) -> dict[str,
         "ratings_held_out": float(len(found)),
         "pairs_held_out": float(len(logits)),
     }
+
+
+def _same_prompt(ratings: Iterable[Rating]) -> npt.NDArray[np.int64]:
+    """(2, n): the places of every two replies to one prompt."""
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(ratings):
+        places.setdefault(row.prompt_id, []).append(place)
+    found = [two for alike in places.values() for two in itertools.combinations(alike, 2)]
+    return np.array(found, dtype=np.int64).reshape(-1, 2).T

@@ -78,6 +78,27 @@ def test_own_rows_are_taken_as_they_are(tmp_path: Path) -> None:
     assert found == world.preferences(6)
 
 
+def test_own_rows_that_do_not_say_what_is_held_out_follow_their_prompt(tmp_path: Path) -> None:
+    silent = [{k: v for k, v in vars(p).items() if k != "held_out"} for p in world.preferences(24)]
+    votes = {"votes": [{"annotator": "ann", "choice": "a"}]}
+    rows.write(tmp_path / "own.jsonl", ({**row, **votes} for row in silent))
+    found = datafiles.preferences(tmp_path / "own.jsonl", held_out_share=0.5)
+    assert 0 < sum(pair.held_out for pair in found) < len(found)
+    assert all(pair.held_out == rows.is_held_out(pair.prompt_id, 0.5) for pair in found)
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.json"])
+def test_what_is_said_to_be_held_out_is(tmp_path: Path, name: str) -> None:
+    data = [
+        {"prompt": ASKED, "chosen": "x", "rejected": str(i), "held_out": i < 2} for i in range(4)
+    ]
+    found = datafiles.preferences(write(tmp_path / name, data), held_out_share=0.5)
+    assert [pair.held_out for pair in found] == [True, True, False, False]
+    data[3]["held_out"] = "perhaps"
+    with pytest.raises(RowError, match="row 4: held_out must be true or false"):
+        datafiles.preferences(write(tmp_path / name, data), held_out_share=0.5)
+
+
 def test_a_split_that_is_given_is_kept(tmp_path: Path) -> None:
     data = [
         {"prompt": f"{ASKED} {i}", "chosen": "x", "rejected": "y", "split": split}
@@ -93,6 +114,10 @@ def test_scores_of_single_replies_become_ratings(tmp_path: Path, name: str) -> N
     (found,) = datafiles.ratings(write(tmp_path / name, data), held_out_share=0.0)
     assert (found.completion, found.score, found.held_out) == ("good", 4.5, False)
     assert found.messages == [turn("user", ASKED)]
+    (found,) = datafiles.ratings(
+        write(tmp_path / name, [data[0] | {"prompt_id": 7}]), held_out_share=0.0
+    )
+    assert found.prompt_id == "7"
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from tests.training.rlhf import tiny
+from tests.training.rlhf.test_chat import QWEN3_LIKE
 from tests.training.rlhf.test_preference_trainers import assert_same_weights
-from training.rlhf import group_trainers, models
+from training.rlhf import chat, group_trainers, models
 from training.rlhf.config import ConfigError, GroupConfig, LoraConfig
 from training.rlhf.experience import Score
 from training.rlhf.rundir import Stopped
@@ -163,3 +164,25 @@ def test_a_score_that_is_not_finite_ends_the_run(starter, tmp_path):
 def test_a_prompt_that_is_too_long_is_refused_before_training(starter, tmp_path):
     with pytest.raises(ConfigError, match=r"groups\.max_prompt_length 5"):
         train("grpo", starter, tmp_path / "run", max_prompt_length=5)
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_the_policy_is_trained_on_the_prompts_that_it_is_sampled_with(
+    optimiser, starter, tmp_path, monkeypatch
+):
+    words = tiny.tokenizer(template=QWEN3_LIKE)
+    words.save_pretrained(str(starter))
+    kind, settings = group_trainers.KINDS[optimiser]
+    seen: list[tuple[Any, list[int]]] = []
+
+    class Watched(kind):
+        def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+            found = super()._tokenize_prompts(prompts)
+            seen.extend(zip(prompts, found[0], strict=True))
+            return found
+
+    monkeypatch.setitem(group_trainers.KINDS, optimiser, (Watched, settings))
+    train(optimiser, starter, tmp_path / "run", updates=1)
+    assert seen
+    for messages, ids in seen:
+        assert ids == chat.prompt_ids(words, messages)

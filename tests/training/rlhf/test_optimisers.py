@@ -95,6 +95,9 @@ def test_several_reward_models_are_joined_less_where_they_disagree(folder, tmp_p
         more = {"reward_models": [str(tmp_path / "other")], "disagreement": disagreement}
         assert run_with(folder, out, "ppo", **more) == DONE
         found.append(RunDirectory(out).metrics()[-1]["reward"])
+        meta = RunDirectory(out).stage_meta("policy")
+        assert meta is not None
+        assert meta["parents"]["reward_models.1"] == str(tmp_path / "other")
     assert found[1] < found[0]
 
 

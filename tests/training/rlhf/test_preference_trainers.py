@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainingArguments
 
 from tests.training.rlhf import tiny, world
 from training.rlhf import actor_critic, models, pairs, preference_trainers
@@ -241,3 +242,20 @@ def test_kto_compares_each_reply_with_another_of_its_batch():
         batch = rows[start : start + 6]
         mine = sorted(row["completion_ids"] for row in batch)
         assert sorted(row["KL_completion_ids"] for row in batch) == mine
+
+
+def test_orpo_reads_the_model_in_the_precision_that_is_asked_for(tmp_path):
+    model, seen = tiny.llama_model(), []
+    model.model.layers[0].mlp.up_proj.register_forward_hook(
+        lambda module, given, made: seen.append(made.dtype)
+    )
+    pair = pairs.Pair([5, 6], [7, 2], [8, 9, 2])
+    trainer = preference_trainers._ORPOTrainer(
+        weight=0.1,
+        model=model,
+        args=TrainingArguments(str(tmp_path), bf16=True, use_cpu=True, report_to="none"),
+        train_dataset=[pair],
+    )
+    loss = trainer.compute_loss(model, preference_trainers._collate([pair]))
+    assert seen == [torch.bfloat16]
+    assert loss.dtype == torch.float32

@@ -121,6 +121,7 @@ def test_ratings_are_reported_in_their_own_unit(model: reward_model.RewardModel)
         for text, score in told.items()
     ]
     left_out = Rating(**(vars(ratings[0]) | {"held_out": False, "score": -100.0}))
+    alone = Rating(**(vars(ratings[0]) | {"prompt_id": "q"}))
     model.classifier.config.reward_mean, model.classifier.config.reward_deviation = 5.0, 2.0
     found = reward_report.held_out_ratings(model, [*ratings, left_out])
     scores = model.score([chat] * 4, list(told))
@@ -135,3 +136,8 @@ def test_ratings_are_reported_in_their_own_unit(model: reward_model.RewardModel)
         (scores[i] > scores[j]) == ([*told.values()][i] > [*told.values()][j]) for i, j in pairs
     ]
     assert found["accuracy"] == pytest.approx(sum(right) / 5)
+    more = reward_report.held_out_ratings(model, [alone, *ratings])
+    assert (more["ratings_held_out"], more["pairs_held_out"]) == (5, 5), "prompts stay apart"
+    assert more["accuracy"] == found["accuracy"]
+    only = reward_report.held_out_ratings(model, [alone])
+    assert only["pairs_held_out"] == 0 and math.isnan(only["accuracy"])
