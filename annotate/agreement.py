@@ -20,9 +20,6 @@ Counts = NDArray[np.int64]
 Sums = NDArray[np.float64]
 
 STATISTICS = ("raw", "alpha_nominal", "alpha_ordinal", "fleiss_kappa")
-# Columns of `sums`: pairs, agreement summed over pairs, disagreeing vote pairs
-# A-tie, tie-B and A-B (each over m - 1), votes for A, tie and B.
-N_SUMS = 8
 RESAMPLES = 1000
 MANY = 500
 """Distinct prompts beyond which the totals of a resample are drawn as normal, which they nearly
@@ -66,6 +63,8 @@ def sums(counts: Counts) -> Sums:
     others = np.where(used, m - 1, 1)
     agree = ((n * n).sum(axis=1) - m) / np.where(used, m * others, 1)
     a, tie, b = n.T
+    # Pairs, agreement summed over pairs, disagreeing vote pairs A-tie, tie-B and A-B (each over
+    # m - 1), votes for A, tie and B.
     columns = [
         np.ones_like(m),
         agree,

@@ -37,6 +37,8 @@ def make_gold(
     if pair.kind in NEVER_GOLD:
         raise NoGold("Only pairs that are labelled can become gold pairs.")
     with write():
+        # The older pair first: rows are locked in the order of their ids.
+        places.retire(pair.pk)
         gold_pair = _gold_pair(pair)
         gold, _ = Gold.objects.update_or_create(
             pair=gold_pair,
@@ -48,7 +50,6 @@ def make_gold(
             },
         )
         offer(gold)
-        places.retire(pair.pk)
     return gold
 
 

@@ -25,6 +25,9 @@ DATE = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
 class RemarkForm(forms.Form):
     """What may be said beside a vote: reasons, a comment, and each criterion's comparison."""
 
+    UNSAYS = False
+    """Whether a comparison left open takes back an earlier one."""
+
     reasons = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
     comment = forms.CharField(
         required=False, max_length=MAX_COMMENT, widget=forms.Textarea(attrs={"rows": 2})
@@ -49,14 +52,19 @@ class RemarkForm(forms.Form):
             name: data.get(f"criterion-{number}", "")
             for number, name in enumerate(self.project.criteria)
         }
-        data["criteria"] = {name: side for name, side in answers.items() if side}
+        data["criteria"] = {name: side for name, side in answers.items() if side or self.UNSAYS}
         return data
 
 
 class VoteForm(RemarkForm):
-    """One press of the vote bar, on the scale of the project."""
+    """One press of the vote bar.
+
+    What a key means is said by the scale on the person's screen, which may be an older one of the
+    project.
+    """
 
     vote = forms.ChoiceField()
+    scale = forms.ChoiceField(choices=Project.Scale.choices, required=False)
     active_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
     first_key_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
     wall_ms = forms.IntegerField(min_value=0, max_value=MAX_WALL_MS, required=False)
@@ -66,10 +74,19 @@ class VoteForm(RemarkForm):
         super().__init__(data, project=project, **kwargs)
         keys = self.fields["vote"]
         assert isinstance(keys, forms.ChoiceField)
-        keys.choices = [(key, key) for key in scale_choices(project.scale)]
+        keys.choices = [(key, key) for key in all_points(self.shown_scale)]
+
+    @property
+    def shown_scale(self) -> str:
+        shown = self.data.get("scale")
+        return shown if shown in Project.Scale.values else self.project.scale
+
+    @property
+    def caption(self) -> str:
+        return all_points(self.shown_scale)[self.data["vote"]].caption
 
     def clean_vote(self) -> tuple[str, int]:
-        return scale_choices(self.project.scale)[self.cleaned_data["vote"]]
+        return scale_choices(self.shown_scale)[self.cleaned_data["vote"]]
 
     @property
     def ballot(self) -> dict[str, Any]:
@@ -82,6 +99,8 @@ class VoteForm(RemarkForm):
 
 class ReviseForm(RemarkForm):
     """Another vote in the place of an earlier one; left open, the vote stays as it is."""
+
+    UNSAYS = True
 
     vote = forms.ChoiceField(required=False, label="Your vote")
     field_order = ("vote", "reasons", "comment")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from math import exp
+from math import tanh
 from typing import NamedTuple
 
 from annotate import judgement
@@ -65,7 +65,7 @@ def round_of(source: str) -> int | None:
 
 def probability_of_a(pair: Pair) -> float | None:
     """What the reward model gave A when the pair was queued."""
-    return None if pair.margin is None else 1 / (1 + exp(-pair.margin))
+    return None if pair.margin is None else 0.5 + 0.5 * tanh(pair.margin / 2)
 
 
 def events(pair: Pair) -> list[Event]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from django.db.models import ExpressionWrapper, F, FloatField, Q, QuerySet, Value
@@ -57,9 +58,18 @@ class Place:
             found = cls(parse(value), int(pk))
         except (ValueError, OverflowError) as error:
             raise BadPlace("There is no such place in the list.") from error
-        if found.value != found.value or not 0 <= found.pk < 2**63:
+        if not found._exists:
             raise BadPlace("There is no such place in the list.")
         return found
+
+    @property
+    def _exists(self) -> bool:
+        """Whether a row can be there: neither the database nor Django compares the rest."""
+        if isinstance(self.value, datetime):
+            known = self.value.tzinfo is not None and 1970 <= self.value.year < 9999
+        else:
+            known = isfinite(self.value)
+        return known and 0 <= self.pk < 2**63
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ def remark(
     """Say more about one's own vote; what is None stays, and repeating it changes nothing.
 
     `reasons` and `comment` replace what stands, `criteria` (left, right or tie by name) are added
-    to it. Raises UnknownAssignment, Gone (the vote was taken back) or UnknownCriterion.
+    to it, and an empty one takes back what was said. Raises UnknownAssignment, Gone (the vote was
+    taken back) or UnknownCriterion.
     """
     with write():
         assignment = locked(user, token)
@@ -48,7 +49,9 @@ def remark(
         if comment is not None:
             said["comment"] = comment
         if criteria is not None:
-            said["criteria"] = {**assignment.criteria, **compared(assignment, criteria)}
+            kept = {name: a for name, a in assignment.criteria.items() if name not in criteria}
+            given = {name: side for name, side in criteria.items() if side}
+            said["criteria"] = kept | compared(assignment, given)
         changed = {
             name: value for name, value in said.items() if getattr(assignment, name) != value
         }
@@ -109,7 +112,7 @@ def keep_revision(assignment: Assignment) -> None:
     if assignment.frozen_from is None:
         return
     # The lock that freezing takes: a version is either counted here or does not hold this vote.
-    project = Project.objects.select_for_update().get(pk=assignment.pair.project_id)
+    project = Project.objects.select_for_update(no_key=True).get(pk=assignment.pair.project_id)
     newest = DatasetVersion.objects.filter(project=project).aggregate(n=Max("number"))["n"]
     VoteRevision.objects.create(
         assignment=assignment,

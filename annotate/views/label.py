@@ -86,7 +86,7 @@ def vote(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
         raise Http404(str(error)) from error
     except (queue.ChoiceConflict, queue.Gone) as problem:
         return _refused(request, project, problem)
-    said = judgement.all_points(project.scale)[request.POST["vote"]].caption
+    said = form.caption
     if cast.status == "surplus":
         said += " (kept as an extra vote: others filled the pair meanwhile)"
     return _answer(request, project, Note(said, last=token), following)

@@ -54,6 +54,20 @@ def test_each_key_of_each_scale_is_offered_and_stored(
     assert (shown.get(own.choice, own.choice), own.strength) == (side, strength)
 
 
+def test_a_key_means_what_it_said_on_the_screen_though_the_scale_has_changed_since(
+    project: Project, ann: User, make_pairs: MakePairs, client_for: ClientFor
+) -> None:
+    make_pairs(1)
+    client = client_for(ann)
+    page = client.get(reverse("label", args=["desk"])).text
+    assert '<input type="hidden" name="scale" value="seven">' in page
+    own = Assignment.objects.get()
+    Project.objects.update(scale="four")
+    client.post(reverse("vote", args=["desk", own.token]), {"vote": "4", "scale": "seven"})
+    own.refresh_from_db()
+    assert (own.choice, own.strength) == ("tie", 0)
+
+
 @pytest.mark.parametrize(("scale", "key"), [("binary", "4"), ("three", "7"), ("seven", "9")])
 def test_a_key_beyond_the_scale_is_refused(
     scale: str, key: str, project: Project, ann: User, make_pairs: MakePairs, client_for: ClientFor

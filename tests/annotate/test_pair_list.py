@@ -121,6 +121,9 @@ def test_each_pair_links_to_its_page_and_the_next_page_is_a_link(
         {"after": "nan_1"},
         {"after": "0.5_99999999999999999999"},
         {"sort": "last", "after": "0.5_1"},
+        {"sort": "votes", "after": "inf_1"},
+        {"sort": "last", "after": "2026-03-01T00:00:00_1"},
+        {"sort": "last", "after": "9999-12-31T23:59:59-12:00_1"},
     ],
 )
 def test_a_wrong_address_is_refused(client_for, voted, olga, wrong):

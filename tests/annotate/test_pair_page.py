@@ -96,5 +96,11 @@ def test_a_persons_own_votes_lead_to_the_history_only_where_it_may_be_read(
         assert (f"/pairs/{pair.pk}/" in page) == links
 
 
+@pytest.mark.parametrize(("margin", "probability"), [(-2000.0, "0.0 %"), (2000.0, "100.0 %")])
+def test_a_margin_however_large_is_a_probability(told, make_pairs, margin, probability):
+    (pair,) = make_pairs(1, margin=margin)
+    assert probability in told(pair)
+
+
 def test_a_pair_of_nowhere_is_not_found(client_for, olga, make_pairs):
     assert client_for(olga).get("/projects/desk/pairs/999999/").status_code == 404

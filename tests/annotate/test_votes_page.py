@@ -71,6 +71,8 @@ def test_a_vote_is_changed_with_what_was_said_beside_it(
     assert own.choice != own.left and own.strength == 2
     assert (own.reasons, own.comment) == (["Clarity"], "On reflection.")
     assert own.criteria == {"Helpful": "tie"}
+    change(browser, own, data | {"criterion-0": ""})
+    assert own.criteria == {}
 
 
 def test_a_vote_of_another_scale_is_shown_and_stays_unless_it_is_changed(
