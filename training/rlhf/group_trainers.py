@@ -67,13 +67,15 @@ def train(
         The mean of the last tenth of each logged metric, reward_first, and updates.
 
     Raises:
-        ConfigError: there is no prompt.
+        ConfigError: there is no prompt, one is too long, or checkpoints are of another run.
         Diverged: a score, the loss or a weight is no longer finite.
         ModelError: the model cannot be trained here.
         Stopped: a stop was asked for; calling again resumes.
     """
     if not prompts:
         raise ConfigError("there is no prompt to train on (held-out prompts never are)")
+    asked = [prompt["messages"] for prompt in prompts]
+    trainer_edge.require_same_run(checkpoints, config, optimiser, seed, data=asked)
     tokenizer = models.load_tokenizer(policy)
     models.seed_everything(seed)
     model, anchor = actor_critic.load_pair(

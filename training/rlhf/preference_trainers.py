@@ -67,13 +67,15 @@ def train(
         The mean of the last tenth of each logged metric, steps, pairs, ties and truncated.
 
     Raises:
-        ConfigError: no pair says which reply is better.
+        ConfigError: no pair says which reply is better, or checkpoints of another run.
         Diverged: the loss or a weight is no longer finite.
         ModelError: the model cannot be trained here.
         Stopped: a stop was asked for; calling again resumes.
     """
     tokenizer = models.load_tokenizer(policy)
     found = preference_pairs.read(tokenizer, preferences, max_length=config.max_length)
+    data = map(vars, found.found)
+    trainer_edge.require_same_run(checkpoints, config, optimiser, seed, data=data)
     models.seed_everything(seed)
     model, anchor = actor_critic.load_pair(
         policy, reference, lora=config.lora, dtype=config.dtype, device=device

@@ -97,6 +97,7 @@ def train(
 
     Raises:
         SFTError: the data file is missing, broken or empty.
+        ConfigError: checkpoints of another run.
         Diverged: the loss is no longer finite.
         Stopped: a stop was asked for; calling again resumes.
     """
@@ -104,6 +105,7 @@ def train(
     seed_everything(config.seed)
     model, tokenizer = starting_model(config, chats, device=device)
     rows, truncated = tokenize(tokenizer, chats, max_length=config.max_length)
+    trainer_edge.require_same_run(Path(checkpoints), config, data=rows)
     arguments = _arguments(config, Path(checkpoints), device=device)
     trainer = _trainer(model, tokenizer, rows, arguments)
     trainer_edge.run(

@@ -3,8 +3,10 @@ edge of every step, checkpoints that are whole, and an end when the loss is no l
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from training.rlhf.config import GroupConfig, PairsConfig
+from training.rlhf.config import ConfigError, GroupConfig, PairsConfig, SFTConfig, to_dict
 from training.rlhf.experience import Diverged
 from training.rlhf.models import ModelError, memory_advice
 from training.rlhf.rundir import Stopped
@@ -64,6 +66,36 @@ def run(
     if edge.stopped is not None:
         raise edge.stopped
     guard()
+
+
+def require_same_run(
+    checkpoints: Path,
+    config: PairsConfig | GroupConfig | SFTConfig,
+    *more: Any,
+    data: Iterable[Any],
+) -> None:
+    """Note beside the checkpoints what the run is made of.
+
+    Raises:
+        ConfigError: the checkpoints that are there were made of something else.
+    """
+    settings = to_dict(config)
+    settings.pop("checkpoint_every")
+    settings.pop("data", None)  # a path, which changes with the machine; its rows count
+    digest = hashlib.sha256(json.dumps([settings, *more], sort_keys=True).encode())
+    for row in data:
+        digest.update(json.dumps(row).encode())
+    note, found = checkpoints / "made-of", digest.hexdigest()
+    known = note.read_text("utf-8") if note.exists() else ""
+    if known == found:
+        return
+    if known and _newest(checkpoints):
+        raise ConfigError(
+            f"{checkpoints} holds checkpoints of other settings, data or seed: "
+            "remove the folder to start anew"
+        )
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    note.write_text(found, "utf-8")
 
 
 def arguments(

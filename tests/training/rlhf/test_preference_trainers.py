@@ -259,3 +259,14 @@ def test_orpo_reads_the_model_in_the_precision_that_is_asked_for(tmp_path):
     loss = trainer.compute_loss(model, preference_trainers._collate([pair]))
     assert seen == [torch.bfloat16]
     assert loss.dtype == torch.float32
+
+
+def test_checkpoints_of_other_settings_are_refused(starter, tmp_path):
+    votes = world.preferences(8)
+    train("orpo", starter, tmp_path / "run", votes=votes)
+    train("orpo", starter, tmp_path / "run", votes=votes, checkpoint_every=5)
+    for changes in ({"beta": 0.3}, {"votes": world.preferences(9)}):
+        with pytest.raises(ConfigError, match="other settings, data or seed"):
+            train("orpo", starter, tmp_path / "run", **({"votes": votes} | changes))
+    with pytest.raises(ConfigError, match="other settings"):
+        train("dpo", starter, tmp_path / "run", votes=votes)
