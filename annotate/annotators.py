@@ -82,7 +82,7 @@ MEETINGS = f"""
             ROW_NUMBER() OVER votes AS place
         FROM annotate_assignment a JOIN annotate_pair p ON p.id = a.pair_id
         WHERE p.project_id = %(project)s AND p.kind NOT IN ('gold', 'retest')
-            AND a.state = 'voted' AND NOT a.surplus
+            AND p.fell IS NOT NULL AND a.state = 'voted' AND NOT a.surplus
         WINDOW votes AS (PARTITION BY a.pair_id ORDER BY a.seq)
     ) placed
     WHERE place = 1 AND other IS NOT NULL

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,7 +31,7 @@ class Table:
 
 def table(project: Project, *, include_simulated: bool = False) -> Table:
     """The figures as the minute tick left them, or counted now where it keeps none."""
-    kept = None if include_simulated else Tally.objects.filter(project=project).first()
+    kept = None if include_simulated else _kept(project)
     if kept is None:
         return Table(rows(project, include_simulated=include_simulated), None)
     return Table(named(project, [_from_json(one) for one in kept.figures]), kept.counted_at)
@@ -40,7 +40,7 @@ def table(project: Project, *, include_simulated: bool = False) -> Table:
 def count_if_due(project: Project) -> bool:
     """Count anew where pages show kept figures, and enough is new; whether it did."""
     now = timezone.now()
-    kept = Tally.objects.filter(project=project).first()
+    kept = _kept(project)
     if kept is None:
         due = Assignment.objects.in_project(project)[LIVE_UP_TO : LIVE_UP_TO + 1].exists()
     else:
@@ -51,6 +51,13 @@ def count_if_due(project: Project) -> bool:
         defaults = {"figures": figures, "counted_at": now}
         Tally.objects.update_or_create(project=project, defaults=defaults)
     return due
+
+
+def _kept(project: Project) -> Tally | None:
+    """What the last count left, unless another release of the product counted other figures."""
+    kept = Tally.objects.filter(project=project).first()
+    names = {field.name for field in fields(Figures)}
+    return kept if kept and all(set(one) == names for one in kept.figures) else None
 
 
 def _much_is_new(project: Project, kept: Tally) -> bool:

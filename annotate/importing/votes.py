@@ -38,6 +38,8 @@ def count(pair: Pair, votes: Iterable[tuple[int, str]], *, now: datetime) -> Non
         pair.last_vote_at = now
     if not pair.cast:
         return
+    # Votes that a table holds were all asked for, whatever the project asks of its own pairs.
+    pair.limit = max(pair.limit, pair.cast)
     pair.state, pair.asked = places.settled(_places(pair))
     pair.open_slots = pair.asked - pair.votes
     pair.resolved_at = None if pair.state == Pair.State.OPEN else now

@@ -109,10 +109,13 @@ def release_expired(project: Project | None = None, *, now: datetime | None = No
         if connection.features.has_select_for_update_skip_locked:
             pairs = pairs.select_for_update(skip_locked=True, no_key=True)
         held = list(pairs.values_list("pk", flat=True))
-        leases = list(expired.filter(pair__in=held).order_by("pair_id", "pk"))
-        for lease in leases:
+        # Locked as well, because a lease may be renewed since it was found to have expired.
+        leases = expired.filter(pair__in=held).order_by("pair_id", "pk")
+        if connection.features.has_select_for_update_skip_locked:
+            leases = leases.select_for_update(skip_locked=True, no_key=True, of=("self",))
+        for lease in (ended := list(leases)):
             release(lease)
-    return len(leases)
+    return len(ended)
 
 
 def release(lease: Assignment) -> None:

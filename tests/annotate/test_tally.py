@@ -13,6 +13,7 @@ from django.utils import timezone
 from annotate import annotators, tally
 from annotate.annotators import Share
 from annotate.models import Assignment, Gold, Membership, Pair, Tally
+from annotate.queue import firsts
 from tests.conftest import person
 
 URL = "/projects/desk/annotators/"
@@ -48,6 +49,8 @@ def random_project(project, make_pairs, seed):
         for pair in pairs
         for seq, (i, user) in enumerate(rng.sample(list(enumerate(people)), 4), start=1)
     )  # fmt: skip
+    for pair in pairs:
+        firsts.recount(pair.pk)
     return people
 
 
@@ -140,6 +143,21 @@ def test_kept_figures_follow_new_votes_and_the_hour(project, make_pairs, ann, mo
     Tally.objects.update(counted_at=now - timedelta(minutes=61))
     assert tally.count_if_due(project)
     assert ann.pk not in {row.annotator_id for row in tally.table(project).rows}
+
+
+def test_figures_that_another_release_kept_are_counted_anew(
+    client_for, project, make_pairs, olga, monkeypatch
+):
+    random_project(project, make_pairs, 1)
+    monkeypatch.setattr(tally, "LIVE_UP_TO", 10)
+    tally.count_if_due(project)
+    kept = Tally.objects.get()
+    for one in kept.figures:
+        one["formerly"] = one.pop("ties")
+    kept.save()
+    assert "Counted at" not in client_for(olga).get(URL).text
+    assert tally.count_if_due(project)
+    assert "Counted at" in client_for(olga).get(URL).text
 
 
 def test_what_admins_change_shows_at_once_beside_kept_figures(

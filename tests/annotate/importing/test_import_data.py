@@ -13,6 +13,7 @@ from django.db import OperationalError, connection
 
 from annotate import queue
 from annotate.models import Assignment, Completion, Label, Pair, Project, Prompt
+from annotate.queue import firsts
 
 Importer = Callable[..., str]
 
@@ -103,6 +104,17 @@ def test_imported_and_live_votes_count_together(run, project, ann):
     queue.vote(ann, queue.next_pair(project, ann).token, choice="b")
     found = project.pairs.get()
     assert (found.n_a, found.n_b, found.state, found.open_slots) == (1, 1, "open", 1)
+
+
+def test_a_tables_votes_count_for_agreement_where_the_project_asks_one_vote(run, project):
+    project.votes, project.overlap_share = "single", 0.0
+    project.save()
+    run([pair(1, votes={"anna": "a", "bob": "b"})])
+    found = project.pairs.get()
+    assert (found.first, found.second) == ("a", "b")
+    firsts.recount(found.pk)
+    found.refresh_from_db()
+    assert (found.first, found.second) == ("a", "b")
 
 
 def test_votes_for_a_known_pair_take_its_free_places_or_are_surplus(run, project):
