@@ -68,9 +68,15 @@ def answer(member: Membership, gold: Gold, side: str) -> QualificationAnswer:
         attempt=member.qualification_attempt,
         defaults={"left": left, "choice": choice, "correct": right(choice, gold)},
     )
-    if passes(result(member), member.project):
-        qualify(member)
+    settle(member)
     return given
+
+
+def settle(member: Membership) -> None:
+    """Let the member vote if the open attempt is finished and enough: by its last answer, or
+    because what was left of it is asked no more."""
+    if member.qualified_at is None and passes(result(member), member.project):
+        qualify(member)
 
 
 def right(choice: str, gold: Gold) -> bool:

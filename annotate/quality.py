@@ -187,13 +187,15 @@ def summary(project: Project) -> Summary:
     )
 
 
-def hardest(project: Project, *, n: int = 10) -> QuerySet[Pair]:
+def hardest(project: Project, *, stream: str = "all", n: int = 10) -> QuerySet[Pair]:
     """Pairs whose standing votes disagree most; those to adjudicate first among equals."""
+    asked = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS)
+    if stream != "all":
+        asked = asked.filter(stream=stream)
     votes = F("n_a") + F("n_b") + F("n_tie")
     squares = F("n_a") * F("n_a") + F("n_b") * F("n_b") + F("n_tie") * F("n_tie")
     return (
-        project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS)
-        .annotate(total=votes)
+        asked.annotate(total=votes)
         .filter(total__gte=2)
         .annotate(
             spread=ExpressionWrapper(

@@ -20,6 +20,8 @@ def qualification(request: HttpRequest, slug: str) -> HttpResponse:
     project, member = _place(request, slug)
     if queue.held_up(project, request.user) in ("paused", "guidelines"):
         return redirect("label", slug)
+    # The questions that were left may have been switched off since the last answer.
+    rules.settle(member)
     context = {
         "project": project,
         "tab": "label",

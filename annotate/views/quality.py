@@ -146,7 +146,7 @@ def _section(name: str, project: Project, stream: str | None, simulated: bool) -
     """What the section of that name shows."""
     chosen = stream or "all"
     if name == "hardest":
-        return measures.hardest(project)
+        return measures.hardest(project, stream=chosen)
     if name == "duos":
         duos = breakdowns.duos(project, chosen, simulated)
         return {"list": duos, "matrix": breakdowns.matrix(duos)}

@@ -110,7 +110,8 @@ function clicked(event) {
 // What became of a remark; the screen itself has nothing to show for it.
 export function answered(act, status) {
   if (unsent.all().some((other) => other.kind === "remark")) return;
-  const text = status < 400 ? "noted ✓" : "Not kept: the vote was taken back.";
+  const why = status === 400 ? "the project no longer offers it" : "the vote was taken back";
+  const text = status < 400 ? "noted ✓" : `Not kept: ${why}.`;
   if (act.token === about && !toast.hidden) said.textContent = text;
   else if (status < 400) screen.announce(`${act.caption} noted.`);
 }

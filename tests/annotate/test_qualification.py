@@ -176,6 +176,18 @@ def test_a_question_that_is_switched_off_counts_for_nobody(gated: Project, ann: 
     assert (result.right, result.answered, result.asked) == (1, 2, 2)
 
 
+def test_who_answered_all_but_what_is_switched_off_has_passed(
+    gated: Project, ann: User, client_for: ClientFor
+) -> None:
+    take(ann, 2, of=2)
+    last = qualification.following(member(ann))
+    assert last is not None
+    checks.switch(last, on=False)
+    assert queue.held_up(gated, ann) == "qualification"
+    assert client_for(ann).get(HERE).status_code == 200
+    assert queue.held_up(gated, ann) == ""
+
+
 def test_answers_never_become_data(gated: Project, ann: User, ben: User) -> None:
     before = exchange.counts(gated)
     take(ann, 3)

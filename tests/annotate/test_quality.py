@@ -218,6 +218,8 @@ def test_the_hardest_pairs_come_first_and_unanimous_ones_never(project, make_pai
     cast(project, [two_one], (ann, "a"), (ben, "b"), (cleo, "a"))
     cast(project, [one_vote], (ann, "a"))
     assert list(quality.hardest(project)) == [split, two_one]
+    Pair.objects.filter(pk=two_one.pk).update(stream="active")
+    assert list(quality.hardest(project, stream="active")) == [two_one]
 
 
 def test_a_project_without_votes_has_a_summary_and_no_votes_per_pair(project):
