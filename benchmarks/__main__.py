@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME ...]`: run benchmarks and store their figures.
 
-One module per published figure, each with `run(arguments) -> Result`; without names, all.
+One module per published figure, each with `run(arguments) -> Result`; without names, all but
+those that set up another engine's environment first.
 Each writes var/bench/NAME.json: name, figures, intervals and the environment.
 """
 
@@ -20,6 +21,9 @@ from benchmarks.result import Result
 
 HOME = Path(os.environ.get("PAIRLOOP_HOME", Path(__file__).resolve().parent.parent / "var"))
 PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
+
+
+BY_NAME_ALONE = {"ppo_vs_trl"}
 
 
 def names() -> list[str]:
@@ -64,7 +68,7 @@ def main(arguments: list[str]) -> int:
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(names())}")
         return 2
-    for name in chosen or names():
+    for name in chosen or [name for name in names() if name not in BY_NAME_ALONE]:
         print(f"running {name} ...", flush=True)
         result = importlib.import_module(f"benchmarks.{name}").run(options)
         store(name, result)

@@ -67,7 +67,7 @@ def _weights(project: Any, keep: int) -> Iterator[Removal]:
         return
     for kind in (ModelVersion.POLICY, ModelVersion.REWARD):
         versions = list(ModelVersion.objects.filter(project=project, kind=kind, pruned_at=None))
-        needed = _needed(versions)
+        needed = _needed(versions, keep)
         for version in versions[keep:]:
             folder = Path(settings.HOME) / version.path
             # Versions from a hub or from elsewhere on the disk are not ours to remove.
@@ -75,13 +75,15 @@ def _weights(project: Any, keep: int) -> Iterator[Removal]:
                 yield Removal(folder, f"weights of {version.name}", _size(folder), version)
 
 
-def _needed(versions: list[ModelVersion]) -> set[int]:
-    """The starter, those in use with all they can fall back to, those that wait for a decision."""
+def _needed(versions: list[ModelVersion], keep: int) -> set[int]:
+    """The starter; those in use, those that wait for a decision and the newest `keep`; and all
+    that these began with, because one can fall back to it and an adapter cannot do without."""
     by_pk = {version.pk: version for version in versions}
     State = ModelVersion.State
     needed = {version.pk for version in versions if version.number == 0}
-    for version in versions:
-        step = version if version.state in (State.PROMOTED, State.CANDIDATE) else None
+    for place, version in enumerate(versions):
+        stays = place < keep or version.state in (State.PROMOTED, State.CANDIDATE)
+        step = version if stays else None
         while step is not None:
             needed.add(step.pk)
             step = by_pk.get(step.parent_id or 0)

@@ -82,6 +82,15 @@ def test_versions_in_use_their_fallbacks_candidates_and_the_newest_stay(train: T
     assert dropped.pruned_at is not None
 
 
+def test_what_the_newest_began_with_stays(train: Train) -> None:
+    base = train(1, State.RETIRED)
+    other = train(2, State.RETIRED)
+    newest = train(3, State.RETIRED, base)
+    prune("--keep", "1", "--yes")
+    assert [has_weights(version) for version in (base, newest)] == [True, True]
+    assert not Path(other.location).is_dir()
+
+
 def test_inputs_and_figures_of_a_run_outlive_its_checkpoints(train: Train) -> None:
     version = train(1, State.PROMOTED)
     assert version.run is not None
