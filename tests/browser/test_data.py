@@ -26,6 +26,7 @@ def test_filters_act_at_once_and_the_back_button_takes_them_back(
     expect(page.get_by_role("status")).to_contain_text("1 pair,")
     expect(page).to_have_url(re.compile(r"/data/\?q=order\+2&in=pairs$"))
     page.get_by_label("Text in the prompt").fill("order")
+    expect(page.get_by_role("status")).to_contain_text("4 pairs")
     page.get_by_text("Filters").click()
     page.get_by_label("Kind").select_option("gold")
     expect(page.get_by_role("status")).to_contain_text("1 pair,")
