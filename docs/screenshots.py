@@ -1,11 +1,13 @@
-"""Take the screenshots in docs/screenshots: `python docs/screenshots.py LINK`.
+"""Take the screenshots in docs/screenshots: `python docs/screenshots.py LINK [NAME ...]`.
 
-LINK is the sign-in link that `make demo` prints, after a round has run.
+LINK is the sign-in link that `make demo` prints, after a round has run. Without names, all that
+the project has; the qualification only where it asks for one, which then hides the label page.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,9 +17,12 @@ FOLDER = Path(__file__).parent / "screenshots"
 PROJECT = "/projects/support-desk"
 PAGES = {
     "projects": "/projects/",
+    "project-new": "/projects/new/",
+    "password": "/accounts/password/",
     "label": f"{PROJECT}/label/",
     "diff": f"{PROJECT}/label/?view=diff",
     "guidelines": f"{PROJECT}/guidelines/",
+    "qualification": f"{PROJECT}/qualification/",
     "votes": f"{PROJECT}/votes/",
     "me": f"{PROJECT}/me/",
     "quality": f"{PROJECT}/quality/?simulated=1",
@@ -37,35 +42,46 @@ PAGES = {
 BEHIND = {
     "annotator": ("annotators", "th a[href*='/annotators/']"),
     "pair": ("data", "a[href*='/pairs/']"),
+    "question": ("qualification", "main a[href*='/qualification/']"),
 }
 """Pages without an address of their own: the first such link on another page."""
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
 
-def shoot(browser: Browser, address: str, state: dict[str, object], size: str, scheme: str) -> None:
+def shoot(
+    browser: Browser,
+    address: str,
+    state: dict[str, object],
+    size: str,
+    scheme: str,
+    names: Sequence[str],
+) -> None:
     context = browser.new_context(
         viewport=SIZES[size],  # type: ignore[arg-type]
         color_scheme=scheme,  # type: ignore[arg-type]
         storage_state=state,  # type: ignore[arg-type]
     )
     page = context.new_page()
-    for name, path in PAGES.items():
-        page.goto(address + path)
-        take(page, f"{name}-{size}-{scheme}")
-    for name, (start, link) in BEHIND.items():
-        page.goto(address + PAGES[start])
-        page.goto(address + str(page.locator(link).first.get_attribute("href")))
-        take(page, f"{name}-{size}-{scheme}")
+    for name in names or [*PAGES, *BEHIND, "sign-in"]:
+        if name == "sign-in":
+            context.clear_cookies()
+        if opened(page, address, name):
+            page.wait_for_timeout(300)
+            page.screenshot(path=FOLDER / f"{name}-{size}-{scheme}.png")
     context.close()
 
 
-def take(page: Page, name: str) -> None:
-    page.wait_for_timeout(300)
-    page.screenshot(path=FOLDER / f"{name}.png")
+def opened(page: Page, address: str, name: str) -> bool:
+    """Go to a page; whether the project has it."""
+    start, link = BEHIND.get(name, (name, ""))
+    answer = page.goto(address + PAGES.get(start, "/accounts/login/"))
+    if answer is not None and answer.ok and link:
+        answer = page.goto(address + str(page.locator(link).first.get_attribute("href")))
+    return answer is not None and answer.ok
 
 
-def main(link: str) -> None:
+def main(link: str, *names: str) -> None:
     FOLDER.mkdir(exist_ok=True)
     parts = urlsplit(link)
     with sync_playwright() as playwright:
@@ -75,9 +91,9 @@ def main(link: str) -> None:
         state = context.storage_state()
         for size in SIZES:
             for scheme in ("light", "dark"):
-                shoot(browser, f"{parts.scheme}://{parts.netloc}", dict(state), size, scheme)
+                shoot(browser, f"{parts.scheme}://{parts.netloc}", dict(state), size, scheme, names)
         browser.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
