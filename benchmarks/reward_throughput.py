@@ -240,7 +240,7 @@ def largest_difference(trainer: Any, other: Any) -> float:
     from torch.nn import functional as F
 
     other.model.load_state_dict(trainer.model.classifier.state_dict())
-    other.model.eval()
+    other.model.eval()  # dropout off, as in ours
     pairs = trainer.train[:COMPARED]
     with torch.no_grad():
         scores = trainer.scores(pairs)
@@ -295,7 +295,7 @@ def accuracy(folder: Path, *, seed: int) -> dict[str, float]:
 
     def right(model: Any) -> float:
         chats = [chat for chat, _, _ in fresh]
-        model.eval()
+        model.eval()  # dropout off
         with torch.no_grad():
             better = model.score(chats, [pair[1] for pair in fresh])
             worse = model.score(chats, [pair[2] for pair in fresh])

@@ -85,6 +85,7 @@ def _read(folder: Path) -> Checkpoint:
         raise DamagedCheckpoint(f"{folder}: {error}") from error
     if not intact:
         raise DamagedCheckpoint(f"{folder}: a file differs from its checksum")
+    # Tensors and plain values only: a damaged or foreign file cannot run code.
     state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
     return Checkpoint(step, load_file(str(folder / TENSORS)), state)
 

@@ -148,7 +148,7 @@ def load_causal(
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())  # one line, because logs are read by their last
         raise ModelError(f"{path} cannot be loaded as a policy: {reason}") from error
-    return model.to(device).eval()
+    return model.to(device).eval()  # dropout off: sampler, trainer and reference read alike
 
 
 def _check_folder(path: str | Path) -> None:

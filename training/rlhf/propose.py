@@ -294,7 +294,8 @@ def differences(
     keys = sorted({key for pair in ends for key in pair})
     if not keys:
         return np.zeros((0, dims))
-    model = reward_model.new(starter, pooling="mean", max_length=100_000, device=device).eval()
+    model = reward_model.new(starter, pooling="mean", max_length=100_000, device=device)
+    model.eval()  # dropout off: the same text has the same features
     read = [model.read(*texts[key]) for key in keys]
     parts = []
     for start in range(0, len(read), 8 * FEATURES_BATCH):

@@ -85,7 +85,7 @@ def train(
         model.classifier = reward_adapters.merge(model.classifier)
     model.classifier.config.reward_loss = config.loss
     model.classifier.config.reward_tie = trainer.objective.tie_parameter()
-    model.eval()
+    model.eval()  # dropout off: it scores from here on
     model.save(out)
     return model, counts | _outcome(trainer, found)
 
