@@ -13,7 +13,7 @@ import torch
 from tests.training.rlhf import tiny
 from tests.training.rlhf.test_chat import QWEN3_LIKE
 from tests.training.rlhf.test_preference_trainers import assert_same_weights
-from training.rlhf import chat, group_trainers, models
+from training.rlhf import chat, group_trainers
 from training.rlhf.config import ConfigError, GroupConfig, LoraConfig
 from training.rlhf.experience import Score
 from training.rlhf.rundir import Stopped
@@ -34,12 +34,7 @@ TOY: dict[str, Any] = {
 Metrics = dict[str, float]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    models.fix_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
