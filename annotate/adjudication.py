@@ -35,8 +35,6 @@ from annotate.queue.places import SURE
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-FAST_MS = 2000
-"""A vote that took less was hardly read."""
 Category = Adjudication.Category
 
 

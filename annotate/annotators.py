@@ -21,6 +21,7 @@ from django.utils import timezone
 from annotate.agreement import wilson
 from annotate.doubt import Meetings, doubts
 from annotate.exporting.lines import pseudonyms
+from annotate.labels import CLASS_SQL, TIES
 from annotate.models import Assignment, Membership, Project
 from annotate.models.assignment import AssignmentQuerySet
 
@@ -30,9 +31,7 @@ FEW = 10
 """Below, the interval of a share is wider than half of all there is."""
 DAYS = 30
 RECENT = 20
-TIES = ("tie", "both_bad")
 
-_CLASS = "CASE {0} WHEN 'a' THEN 'a' WHEN 'b' THEN 'b' ELSE 'tie' END"
 _OURS = "(%(simulated)s = 1 OR NOT a.simulated)"
 
 # The middle of each person's active times, or the mean of the two in the middle.
@@ -50,7 +49,7 @@ MEDIANS = f"""
 # would otherwise read every vote of the project.
 GOLD = f"""
     SELECT a.annotator_id, COUNT(*),
-        SUM(CASE WHEN {_CLASS.format("a.choice")} = {_CLASS.format("g.expected")}
+        SUM(CASE WHEN {CLASS_SQL.format("a.choice")} = {CLASS_SQL.format("g.expected")}
             THEN 1 ELSE 0 END)
     FROM annotate_gold g CROSS JOIN annotate_pair p CROSS JOIN annotate_assignment a
     WHERE p.id = g.pair_id AND a.pair_id = p.id
@@ -60,7 +59,7 @@ GOLD = f"""
 """
 RETESTS = f"""
     SELECT a.annotator_id, COUNT(*),
-        SUM(CASE WHEN {_CLASS.format("a.choice")} = {_CLASS.format("o.choice")}
+        SUM(CASE WHEN {CLASS_SQL.format("a.choice")} = {CLASS_SQL.format("o.choice")}
             THEN 1 ELSE 0 END)
     FROM annotate_pair p CROSS JOIN annotate_assignment a CROSS JOIN annotate_assignment o
     WHERE p.retest_of_id > 0 AND a.pair_id = p.id
@@ -75,8 +74,8 @@ MEETINGS = f"""
         SUM(CASE WHEN class_one = class_other THEN 1 ELSE 0 END)
     FROM (
         SELECT a.annotator_id AS one, LEAD(a.annotator_id) OVER votes AS other,
-            {_CLASS.format("a.choice")} AS class_one,
-            LEAD({_CLASS.format("a.choice")}) OVER votes AS class_other,
+            {CLASS_SQL.format("a.choice")} AS class_one,
+            LEAD({CLASS_SQL.format("a.choice")}) OVER votes AS class_other,
             a.strength AS sure_one, LEAD(a.strength) OVER votes AS sure_other,
             a.simulated AS simulated_one, LEAD(a.simulated) OVER votes AS simulated_other,
             ROW_NUMBER() OVER votes AS place

@@ -6,9 +6,10 @@ nothing else: no label, no agreement, no row to train on.
 
 from __future__ import annotations
 
-from django.db.models import CharField, Count, Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models import CharField, Count, Exists, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 
+from annotate.labels import same_answer
 from annotate.models import Assignment, Gold, Pair, Project
 from annotate.models.assignment import Choice
 from annotate.queue import places
@@ -16,7 +17,6 @@ from annotate.queue.transaction import write
 
 NEVER_GOLD = (*Pair.OUTSIDE_LABELS, Pair.Kind.EVALUATION)
 """Evaluation pairs decide about a policy, so nobody may withdraw one."""
-TIES = (Choice.TIE, Choice.BOTH_BAD)
 COPIED = ("prompt_id", "completion_a_id", "completion_b_id", "policy_a", "policy_b")
 
 
@@ -73,8 +73,7 @@ def gold_pairs(project: Project) -> QuerySet[Gold]:
     """The project's gold pairs, newest first, with `n` people who answered and `n_right`."""
     answers = Q(pair__assignments__state=Assignment.State.VOTED, pair__assignments__surplus=False)
     answers &= Q(pair__assignments__simulated=False)
-    right = Q(pair__assignments__choice=F("expected"))
-    right |= Q(pair__assignments__choice__in=TIES, expected__in=TIES)
+    right = same_answer("pair__assignments__choice", "expected")
     found = Gold.objects.filter(pair__project=project).order_by("-pk")
     return found.select_related(
         "pair", "pair__prompt", "pair__completion_a", "pair__completion_b"

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from django.db.models import F, Q
+
 from annotate.models import Assignment, Label, Pair
 
 # Agreement and labels know three classes; both_bad is a tie that says more.
 CLASS = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
 ADJUDICATED = "adjudicated"
+TIES = tuple(choice for choice, kind in CLASS.items() if kind == "tie")
+CLASS_SQL = "CASE {0} WHEN 'a' THEN 'a' WHEN 'b' THEN 'b' ELSE 'tie' END"
+"""CLASS of a column in SQL; voted columns hold nothing else."""
 SIGN = {"a": 1, "b": -1, "tie": 0}
+
+
+def same_answer(one: str, other: str) -> Q:
+    """That two columns of choices are of one class: what makes an answer to a gold pair right."""
+    both_tied = Q(**{f"{one}__in": TIES, f"{other}__in": TIES})
+    return Q(**{one: F(other)}) | both_tied
 
 
 class Verdict(NamedTuple):

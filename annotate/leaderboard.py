@@ -21,6 +21,7 @@ import numpy as np
 from django.db.models import Count, F, Q
 from numpy.typing import NDArray
 
+from annotate.agreement import NORMAL_95
 from annotate.models import Assignment, Pair, Project
 from annotate.search import wrote
 
@@ -32,8 +33,6 @@ KINDS = {
     "training": (Pair.Kind.NORMAL, Pair.Kind.OVERLAP),
 }
 """Which pairs count. Evaluation pairs are drawn for it; what acquisition chose is no sample."""
-Z = 1.959964
-"""Of a 95 % interval."""
 FEW = 20
 """Prompts below which the sandwich is too thin, so that the model's own variance is the least."""
 STEPS, TOLERANCE = 50, 1e-10
@@ -136,8 +135,8 @@ def leaderboard(met: Iterable[Met], *, reference: str = "") -> Leaderboard | Non
                 direct=won / n if n else None,
                 direct_votes=n,
                 rating=rating,
-                low=rating - Z * error,
-                high=rating + Z * error,
+                low=rating - NORMAL_95 * error,
+                high=rating + NORMAL_95 * error,
             )
         )
     return Leaderboard(

@@ -6,12 +6,13 @@ so it needs certainty: the whole 95 % interval below the threshold, after twenty
 
 from __future__ import annotations
 
-from django.db.models import Count, F, Q
+from django.db.models import Count
 from django.utils import timezone
 
 from annotate.agreement import wilson
-from annotate.annotators import TIES, Row, Share
+from annotate.annotators import Row, Share
 from annotate.doubt import DOUBTFUL, beta_binomial
+from annotate.labels import same_answer
 from annotate.models import Assignment, Gold, Membership, Message
 
 WARN_AFTER = 5
@@ -113,8 +114,7 @@ def _gold_answers(member: Membership) -> Share:
     )
     if member.resumed_at is not None:
         votes = votes.filter(voted_at__gt=member.resumed_at)
-    right = Q(choice=F("pair__gold__expected"))
-    right |= Q(choice__in=TIES, pair__gold__expected__in=TIES)
+    right = same_answer("choice", "pair__gold__expected")
     return Share(**votes.aggregate(hits=Count("pk", filter=right), n=Count("pk")))
 
 

@@ -10,7 +10,7 @@ from annotate import labels
 from annotate.importing.people import Annotators
 from annotate.models import Assignment, Label, Pair
 from annotate.models.content import share_of
-from annotate.queue import firsts, places
+from annotate.queue import places
 
 # Tables do not say how strongly, nor on which guidelines, the annotator judged.
 STRENGTH = 2
@@ -29,7 +29,7 @@ def count(pair: Pair, votes: Iterable[tuple[int, str]], *, now: datetime) -> Non
     for annotator, choice in votes:
         if not pair.second:
             place = "second" if pair.first else "first"
-            setattr(pair, place, firsts.CLASSES[choice])
+            setattr(pair, place, labels.CLASS[choice])
             setattr(pair, f"{place}_by_id", annotator)
             pair.second_at = now if pair.second else None
         column = places.COUNT_OF[choice]

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from django.db import connection
 
-CLASSES = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
-"""Agreement knows three classes: both_bad counts as a tie."""
-
 # A second vote where one is the limit was asked because the first contradicted the reward model:
 # agreement measured on such pairs would come out too low.
 IS_SECOND = """"first" <> '' AND "second" = '' AND "limit" > 1"""

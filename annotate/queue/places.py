@@ -43,7 +43,7 @@ SURE = log(9)
 """Logit beyond which the reward model counts as confident: a probability of 0.9."""
 TWO_AND_ONE = (2, 3, 2)
 """Votes wanted, at most, and equal ones that resolve: two, and a third where they differ."""
-COUNT_OF = {choice: f"n_{name}" for choice, name in firsts.CLASSES.items()}
+COUNT_OF = {choice: f"n_{name}" for choice, name in labels.CLASS.items()}
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def cast(
     after = change(
         pair_id,
         '"cast" = "cast" + 1' + (f", {column} = {column} + 1, {firsts.ADD}" if counts else ""),
-        **{"class": firsts.CLASSES[choice], "by": by, "simulated": int(simulated)},
+        **{"class": labels.CLASS[choice], "by": by, "simulated": int(simulated)},
         at=connection.ops.adapt_datetimefield_value(now),
     )
     assert after, "pairs with assignments are never deleted on their own"

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import adjudication, judgement
 from annotate.adjudication import ANSWERS
+from annotate.annotators import TOO_FAST_MS
 from annotate.forms import DecisionForm
 from annotate.models import Adjudication, Assignment, Pair, Project
 from annotate.permissions import project_or_404
@@ -141,5 +142,5 @@ def _votes(pair: Pair) -> list[dict[str, Any]]:
 
 def _taken(vote: Assignment) -> dict[str, Any]:
     ms = vote.active_ms if vote.active_ms is not None else vote.wall_ms
-    fast = ms is not None and ms < adjudication.FAST_MS
+    fast = ms is not None and ms < TOO_FAST_MS
     return {"seconds": None if ms is None else ms / 1000, "fast": fast}

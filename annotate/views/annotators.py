@@ -23,6 +23,7 @@ from annotate.models import Membership, Message, Project
 from annotate.models.people import Role
 from annotate.permissions import project_or_404
 from annotate.standing import flags, resume
+from annotate.views.tables import counts_simulated, heading
 
 COLUMNS = {
     "votes": ("Votes", lambda row: row.votes),
@@ -75,7 +76,7 @@ def annotators(request: HttpRequest, slug: str) -> HttpResponse:
     state = request.GET.get("state", "all")
     if state not in STATES:
         return HttpResponseBadRequest("There is no such state.")
-    simulated = _simulated(request, project)
+    simulated = counts_simulated(request, project)
     found = tally.table(project, include_simulated=simulated)
     rows = [(row, flags(row)) for row in _sorted(found.rows, sort)]
     context = {
@@ -87,7 +88,7 @@ def annotators(request: HttpRequest, slug: str) -> HttpResponse:
         "state": state,
         "states": _states(rows, state),
         "counted_at": found.counted_at,
-        "columns": [_column(key, title, sort) for key, (title, _) in COLUMNS.items()],
+        "columns": [heading(key, title, sort) for key, (title, _) in COLUMNS.items()],
         "is_admin": project.role == Role.ADMIN,
         "payment": PaymentForm(),
     }
@@ -217,11 +218,6 @@ def _figures(one: figures.Row) -> list[dict[str, object]]:
     ]
 
 
-def _simulated(request: HttpRequest, project: Project) -> bool:
-    # Simulated votes exist for trying the product out; elsewhere there is nothing to switch.
-    return project.train_on_simulated and request.GET.get("simulated") == "1"
-
-
 def _sorted(rows: list[figures.Row], sort: str) -> list[figures.Row]:
     """By a column, those without a figure last, whichever way it goes."""
     value = COLUMNS[sort.removeprefix("-")][1]
@@ -237,10 +233,3 @@ def _states(rows: list[tuple[figures.Row, list[str]]], state: str) -> list[dict[
         for name, (title, holds) in STATES.items()
     ]
     return [one for one in counted if one["n"] or one["name"] == state]
-
-
-def _column(key: str, title: str, sort: str) -> dict[str, str]:
-    """A heading: a second click on it turns the order round."""
-    order = {key: "ascending", f"-{key}": "descending"}.get(sort, "")
-    link = key if sort == f"-{key}" else f"-{key}"
-    return {"title": title, "order": order, "sort": link}

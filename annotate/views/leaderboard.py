@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from annotate import leaderboard as ratings
 from annotate.interval_plot import Estimate, plot
 from annotate.permissions import project_or_404
+from annotate.views.tables import counts_simulated
 
 
 @require_safe
@@ -18,8 +19,7 @@ def leaderboard(request: HttpRequest, slug: str) -> HttpResponse:
     pairs = request.GET.get("pairs", "evaluation")
     if pairs not in ratings.KINDS:
         return HttpResponseBadRequest("pairs must be evaluation or training.")
-    # Simulated votes exist for trying the product out; elsewhere there is nothing to switch.
-    simulated = project.train_on_simulated and request.GET.get("simulated") == "1"
+    simulated = counts_simulated(request, project)
     met = ratings.meetings(project, pairs, include_simulated=simulated)
     found = ratings.leaderboard(met, reference=request.GET.get("reference", ""))
     context = {

@@ -14,6 +14,7 @@ from annotate.agreement import Agreement
 from annotate.interval_plot import Estimate, plot
 from annotate.models import Project
 from annotate.permissions import project_or_404
+from annotate.views.tables import counts_simulated, heading
 
 STATISTICS = (
     ("raw", "Raw agreement", "share of pairs on which two people gave the same answer"),
@@ -62,8 +63,7 @@ def quality(request: HttpRequest, slug: str) -> HttpResponse:
     stream = request.GET.get("stream") or None
     if stream not in (None, *STREAMS):
         return HttpResponseBadRequest("stream must be random, active or all.")
-    # Simulated votes exist for trying the product out; elsewhere there is nothing to switch.
-    simulated = project.train_on_simulated and request.GET.get("simulated") == "1"
+    simulated = counts_simulated(request, project)
     section = request.GET.get("section", "")
     if request.headers.get("HX-Request") and section in SECTIONS:
         # One section of a page that is there already.
@@ -79,7 +79,7 @@ def pairs(request: HttpRequest, slug: str) -> HttpResponse:
     sort = request.GET.get("sort", pair_list.DEFAULT)
     stream = request.GET.get("stream", "all")
     after = request.GET.get("after", "")
-    simulated = project.train_on_simulated and request.GET.get("simulated") == "1"
+    simulated = counts_simulated(request, project)
     if stream not in STREAMS:
         return HttpResponseBadRequest("stream must be random, active or all.")
     try:
@@ -98,16 +98,12 @@ def pairs(request: HttpRequest, slug: str) -> HttpResponse:
         "after": after,
         "page": page,
         "size": pair_list.PAGE,
-        "columns": [_column(key, title, sort) for key, title in COLUMNS.items()],
+        "columns": [
+            heading(key, title, sort, rising=key == pair_list.DEFAULT)
+            for key, title in COLUMNS.items()
+        ],
     }
     return render(request, "annotate/quality_pairs.html", context)
-
-
-def _column(key: str, title: str, sort: str) -> dict[str, str]:
-    """A heading: a second click on it turns the order round."""
-    order = {key: "ascending", f"-{key}": "descending"}.get(sort, "")
-    first, second = (key, f"-{key}") if key == pair_list.DEFAULT else (f"-{key}", key)
-    return {"title": title, "order": order, "sort": second if sort == first else first}
 
 
 def _page(project: Project, stream: str | None, simulated: bool, section: str) -> dict[str, Any]:
