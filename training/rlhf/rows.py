@@ -34,6 +34,8 @@ class Prompt:
     messages: list[Message]
     held_out: bool = False
     tags: tuple[str, ...] = ()
+    reference: str = ""
+    """A good answer, where one is known; only evaluation reads it."""
 
 
 @dataclass(frozen=True, kw_only=True)

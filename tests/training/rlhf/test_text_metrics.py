@@ -22,16 +22,30 @@ def test_repetition_is_the_share_of_repeated_runs_of_three_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "finished", "expected"),
+    "text",
     [
-        ("We will ship it today.", True, False),
-        ("We will ship it", False, True),
-        ("  ", True, True),
-        ("no no no no no no no no", True, True),
-        ("caf\ufffd", True, True),
+        "I'm sorry, but I can't help with that.",
+        "I cannot assist you with this request.",
+        "As an AI language model, I have no opinion.",
+        "I\u2019m not able to provide that.",
+        "It is not appropriate to joke about this.",
+        "Thank you for asking. I must decline.",
     ],
 )
-def test_a_reply_is_broken_when_it_is_empty_cut_off_or_in_a_loop(
-    text: str, finished: bool, expected: bool
-) -> None:
-    assert text_metrics.broken(text, finished=finished) is expected
+def test_a_refusal_is_known_by_how_it_begins(text: str) -> None:
+    assert text_metrics.refused(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I am sorry that your parcel is late. I will check it today.",
+        "I'm so sorry, but I will send a new one at once.",
+        "I can help you with that.",
+        "I can't help but smile at this question.",
+        "You cannot answer this call from abroad.",
+        "Here is the story you asked for. " * 8 + "I cannot help you, said the witch.",
+    ],
+)
+def test_an_apology_or_a_quotation_is_no_refusal(text: str) -> None:
+    assert not text_metrics.refused(text)

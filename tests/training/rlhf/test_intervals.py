@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.rlhf import intervals
+
+NORMAL = np.random.default_rng(0).normal(2.0, 3.0, size=(400, 1))
+
+
+def mean(sums: np.ndarray, n: int) -> float:
+    return float(sums[0]) / n
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_theory() -> None:
+    values = intervals.pooled(NORMAL, mean, draws=4000, seed=1)
+    low, high = intervals.percentiles(values)
+    half = 1.96 * NORMAL.std(ddof=1) / np.sqrt(len(NORMAL))
+    assert low == pytest.approx(NORMAL.mean() - half, abs=0.05)
+    assert high == pytest.approx(NORMAL.mean() + half, abs=0.05)
+
+
+def test_models_are_resampled_alike_so_that_their_difference_is_paired() -> None:
+    """A constant gain over the same prompts has no uncertainty, however the prompts differ."""
+    gain = intervals.pooled(NORMAL + 0.5, mean, draws=200, seed=1)
+    base = intervals.pooled(NORMAL, mean, draws=200, seed=1)
+    assert gain - base == pytest.approx(np.full(200, 0.5))
+    other = intervals.pooled(NORMAL, mean, draws=200, seed=2)
+    assert not np.allclose(base, other)
+
+
+def test_every_resample_holds_as_many_rows_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    ones = np.ones((7, 1))
+    monkeypatch.setattr(intervals, "AT_ONCE", 70)  # ten draws at a time
+    sums = intervals.resampled(np.hstack([ones, NORMAL[:7]]), draws=25, seed=0)
+    assert sums.shape == (25, 2)
+    assert (sums[:, 0] == 7).all()
+    assert len(set(sums[:, 1])) > 20

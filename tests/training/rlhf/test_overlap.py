@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from nltk.stem.porter import PorterStemmer
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics.bleu import BLEU
+
+from training.rlhf import overlap
+
+REFERENCE = "The police killed the gunman near the old station yesterday."
+REPLIES = (
+    "Police kill the gunman near the station.",
+    "The gunman police killed the near.",
+    "Yesterday, the police were killing gunmen at old stations near here!",
+    "Nothing in common whatsoever",
+    "",
+)
+THINGS = ("parcel", "invoice", "refund", "late", "is", "the", "on", "its", "way", "today", "sorry")
+
+
+def sentences(n: int, *, seed: int = 0) -> list[str]:
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(THINGS, k=rng.randint(3, 12))) for _ in range(n)]
+
+
+def slow_f1(reply: list[str], reference: list[str], n: int) -> float:
+    grams = [tuple(reply[i : i + n]) for i in range(len(reply) - n + 1)]
+    wanted = [tuple(reference[i : i + n]) for i in range(len(reference) - n + 1)]
+    left, hits = list(wanted), 0
+    for gram in grams:
+        if gram in left:
+            left.remove(gram)
+            hits += 1
+    return 2 * hits / (len(grams) + len(wanted)) if hits else 0.0
+
+
+def longest_common(a: list[str], b: list[str]) -> int:
+    if not a or not b:
+        return 0
+    if a[0] == b[0]:
+        return 1 + longest_common(a[1:], b[1:])
+    return max(longest_common(a[1:], b), longest_common(a, b[1:]))
+
+
+def slow_meteor(reply: list[str], reference: list[str]) -> float:
+    """By hand: exact matches first, then stems, each from the right; chunks by adjacent runs."""
+    stem = PorterStemmer().stem
+    free_reply, free_reference = list(enumerate(reply)), list(enumerate(reference))
+    pairs: list[tuple[int, int]] = []
+    for same in (lambda x, y: x == y, lambda x, y: stem(x) == stem(y)):
+        for i, word in reversed(list(free_reply)):
+            hit = next(((j, w) for j, w in reversed(free_reference) if same(word, w)), None)
+            if hit:
+                pairs.append((i, hit[0]))
+                free_reply.remove((i, word))
+                free_reference.remove(hit)
+    if not pairs:
+        return 0.0
+    pairs.sort()
+    chunks = 1 + sum(b != (a[0] + 1, a[1] + 1) for a, b in pairwise(pairs))
+    precision, recall = len(pairs) / len(reply), len(pairs) / len(reference)
+    mean = precision * recall / (0.9 * precision + 0.1 * recall)
+    return mean * (1 - 0.5 * (chunks / len(pairs)) ** 3)
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_rouge_and_meteor_are_what_slow_counting_gives(reply: str) -> None:
+    stem = PorterStemmer().stem
+
+    def letters(text: str) -> list[str]:
+        plain = "".join(c if c.isalnum() else " " for c in text.lower())
+        return [stem(word) if len(word) > 3 else word for word in plain.split()]
+
+    found = overlap.overlap(reply, REFERENCE)
+    a, b = letters(reply), letters(REFERENCE)
+    common = longest_common(a, b)
+    assert found["rouge1"] == pytest.approx(slow_f1(a, b, 1))
+    assert found["rouge2"] == pytest.approx(slow_f1(a, b, 2))
+    assert found["rougeL"] == pytest.approx(2 * common / (len(a) + len(b)) if common else 0.0)
+    tokens = overlap.words(reply), overlap.words(REFERENCE)
+    assert found["meteor_exact_stem"] == pytest.approx(slow_meteor(*tokens))
+
+
+def test_rouge_on_plain_english_is_that_of_rouge_score() -> None:
+    theirs = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    for reply in REPLIES:
+        wanted = {name: s.fmeasure for name, s in theirs.score(REFERENCE, reply).items()}
+        found = overlap.overlap(reply, REFERENCE)
+        assert {name: found[name] for name in wanted} == wanted
+
+
+def test_rouge_sees_letters_outside_ascii() -> None:
+    assert overlap.overlap("Посылка в пути", "Посылка уже в пути")["rouge1"] == pytest.approx(6 / 7)
+
+
+def test_equal_texts_reach_the_top_of_every_scale() -> None:
+    found = overlap.overlap(REFERENCE, REFERENCE)
+    assert {found[name] for name in overlap.ROUGE} == {1.0}
+    assert found["meteor_exact_stem"] > 0.999  # the penalty of a single chunk remains
+    assert overlap.bleu([found[name] for name in overlap.BLEU_COUNTS]) == pytest.approx(1.0)
+
+
+def test_the_full_meteor_is_given_exactly_where_wordnet_is_installed() -> None:
+    assert ("meteor" in overlap.overlap("a", "a")) is overlap.has_wordnet()
+
+
+def test_bleu_of_summed_counts_is_corpus_bleu() -> None:
+    replies, references = sentences(30), sentences(30, seed=1)
+    counts = [overlap.bleu_counts(a, b) for a, b in zip(replies, references, strict=True)]
+    summed = np.array([[row[name] for name in overlap.BLEU_COUNTS] for row in counts]).sum(0)
+    whole = BLEU().corpus_score(replies, [references]).score / 100
+    assert overlap.bleu(summed) == pytest.approx(whole)
+    assert whole > 0
+
+
+def test_self_bleu_is_the_mean_bleu_against_all_other_texts() -> None:
+    texts = [*sentences(12), "the parcel is late", "the parcel is late", "the the the the parcel"]
+    slow = [
+        BLEU(effective_order=True).sentence_score(text, texts[:i] + texts[i + 1 :]).score / 100
+        for i, text in enumerate(texts)
+    ]
+    assert overlap.self_bleu(texts) == pytest.approx(sum(slow) / len(slow))
+
+
+def test_self_bleu_is_one_for_copies_and_zero_for_a_single_text() -> None:
+    assert overlap.self_bleu(["the parcel is on its way"] * 3) == pytest.approx(1.0)
+    assert overlap.self_bleu(["the parcel"]) == 0.0

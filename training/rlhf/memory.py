@@ -1,0 +1,209 @@
+"""How much memory and time a policy of a given size takes, by arithmetic. Torch-free.
+
+`python -m training.rlhf memory --params 8e9` prints it; docs/operations.md shows it for three sizes
+and says where every line comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["full", "lora", "qlora"]
+
+GIB = 2**30
+HALF, SINGLE = 2, 4
+"""Bytes of a number in bfloat16 and in float32."""
+ADAM_STATES = 2
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Of a weight: four bits, one byte per block of 64 and one float32 per 256 such bytes."""
+OVERHEAD = 1.1
+"""For what the sum leaves out: the allocator's gaps, buffers, the CUDA context."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder with grouped-query attention and a gated MLP (Llama, Qwen)."""
+
+    parameters: float
+    layers: int
+    hidden: int
+    key_value: int
+    """Numbers per token and layer in the keys: heads of keys times their size."""
+    vocabulary: int
+
+
+SHAPES = (
+    Shape(0.494e9, layers=24, hidden=896, key_value=128, vocabulary=151_936),
+    Shape(8.03e9, layers=32, hidden=4096, key_value=1024, vocabulary=128_256),
+    Shape(70.6e9, layers=80, hidden=8192, key_value=1024, vocabulary=128_256),
+)
+"""Qwen2.5-0.5B, Llama-3.1-8B and Llama-3.1-70B by their published configs."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is worked on at a time."""
+
+    sequences: int = 32
+    """Replies that are sampled together."""
+    pass_rows: int = 8
+    """Sequences of one forward and backward pass."""
+    prompt: int = 512
+    reply: int = 256
+    lora_rank: int = 16
+    updates_epochs: int = 4
+
+
+@dataclass(frozen=True)
+class Need:
+    """GiB of one PPO run, all on one device."""
+
+    weights: float
+    """Of the policy, and for full training of the frozen reference beside it."""
+    gradients: float
+    optimiser: float
+    cache: float
+    """Keys and values while sampling."""
+    activations: float
+    """With gradient checkpointing: the input of every layer, and one layer at work."""
+    logits: float
+    """On reply positions only: float32 and its gradient."""
+
+    @property
+    def total(self) -> float:
+        """Sampling and training do not overlap, so the larger of cache and pass counts."""
+        passing = self.activations + self.logits
+        kept = self.weights + self.gradients + self.optimiser
+        return OVERHEAD * (kept + max(self.cache, passing))
+
+
+def nearest(parameters: float) -> Shape:
+    """The known shape nearest in size, widened or narrowed to `parameters`.
+
+    Parameters grow with layers times the square of the width; both are stretched alike.
+    """
+    known = min(SHAPES, key=lambda s: max(s.parameters, parameters) / min(s.parameters, parameters))
+    stretch = (parameters / known.parameters) ** (1 / 3)
+    return Shape(
+        parameters,
+        layers=max(1, round(known.layers * stretch)),
+        hidden=max(1, round(known.hidden * stretch)),
+        key_value=max(1, round(known.key_value * stretch)),
+        vocabulary=known.vocabulary,
+    )
+
+
+def adapter_parameters(shape: Shape, rank: int) -> float:
+    """LoRA on all linear layers: rank * (inputs + outputs) of each; the MLP is 3.5 times as wide
+    as the model."""
+    h, kv, wide = shape.hidden, shape.key_value, 3.5 * shape.hidden
+    attention = 2 * (h + h) + 2 * (h + kv)
+    return rank * shape.layers * (attention + 3 * (h + wide))
+
+
+def need(shape: Shape, method: Method, load: Load = Load()) -> Need:
+    """The memory of PPO on `shape`."""
+    p, rows, length = shape.parameters, load.pass_rows, load.prompt + load.reply
+    trained = p if method == "full" else adapter_parameters(shape, load.lora_rank)
+    weights = {"full": SINGLE * p + HALF * p, "lora": HALF * p, "qlora": NF4_BYTES * p}[method]
+    if method != "full":
+        weights += SINGLE * trained
+    at_work = (2 * shape.hidden + 2 * shape.key_value + 3 * 3.5 * shape.hidden) * HALF
+    return Need(
+        weights=weights / GIB,
+        gradients=SINGLE * trained / GIB,
+        optimiser=ADAM_STATES * SINGLE * trained / GIB,
+        cache=2 * HALF * shape.layers * shape.key_value * load.sequences * length / GIB,
+        activations=rows * length * (HALF * shape.layers * shape.hidden + at_work) / GIB,
+        logits=2 * SINGLE * rows * load.reply * shape.vocabulary / GIB,
+    )
+
+
+@dataclass(frozen=True)
+class Device:
+    """An accelerator by its data sheet (dense bfloat16)."""
+
+    name: str
+    memory: float
+    """GiB"""
+    flops: float
+    """Per second."""
+    bandwidth: float
+    """Bytes per second."""
+
+
+H100 = Device("H100 SXM", memory=80e9 / GIB, flops=989e12, bandwidth=3.35e12)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Tokens per second on one device, and what an update takes."""
+
+    sampling: float
+    training: float
+    update_seconds: float
+
+
+def speed(
+    shape: Shape,
+    load: Load = Load(),
+    device: Device = H100,
+    *,
+    utilisation: float = 0.35,
+    bandwidth_share: float = 0.6,
+) -> Speed:
+    """How fast PPO goes where its memory suffices.
+
+    Sampling is bound by reading all weights and the cache once per token of the whole batch;
+    training by 6 FLOPs per parameter and token, 8 with gradient checkpointing, and 2 * 2 for the
+    readings of policy and reference before it.
+
+    Args:
+        utilisation: share of the device's FLOPs that training reaches.
+        bandwidth_share: share of its memory bandwidth that sampling reaches.
+    """
+    found = need(shape, "lora", load)
+    per_step = HALF * shape.parameters + found.cache * GIB / 2
+    sampling = load.sequences * device.bandwidth * bandwidth_share / per_step
+    reach = device.flops * utilisation
+    training = reach / (8 * shape.parameters)
+    tokens = load.sequences * (load.prompt + load.reply)
+    reading = tokens * 4 * shape.parameters / reach
+    passes = load.updates_epochs * tokens / training
+    sampled = load.sequences * load.reply / sampling
+    return Speed(sampling, training, sampled + reading + passes)
+
+
+def devices(found: Need, device: Device = H100) -> int:
+    """How many devices hold it, were it cut into equal parts."""
+    return max(1, -int(-found.total // device.memory))
+
+
+def table(parameters: float, load: Load = Load()) -> list[str]:
+    """Lines of a markdown table: what each method needs, in GiB."""
+    shape = nearest(parameters)
+    lines = [
+        "| | weights | gradients | optimiser | KV cache | activations | logits | total | H100s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    methods: tuple[tuple[str, Method], ...] = (
+        ("full", "full"),
+        ("LoRA", "lora"),
+        ("QLoRA", "qlora"),
+    )
+    for name, method in methods:
+        found = need(shape, method, load)
+        numbers = [*vars(found).values(), found.total]
+        cells = " | ".join(f"{number:.1f}" for number in numbers)
+        lines.append(f"| {name} | {cells} | {devices(found)} |")
+    return lines
+
+
+def sentence(parameters: float, load: Load = Load()) -> str:
+    """The speed in words."""
+    found = speed(nearest(parameters), load)
+    return (
+        f"On an {H100.name}: {found.sampling:,.0f} tokens/s sampled, {found.training:,.0f} tokens/s"
+        f" trained, {found.update_seconds:.1f} s per update"
+    )

@@ -1,0 +1,153 @@
+"""Overlap of texts: ROUGE, BLEU and METEOR of a reply with its reference, self-BLEU of a set.
+
+Torch-free. All scores lie in [0, 1]; 1 is equal. None of them sees meaning: they compare versions
+of one policy on the same prompts, and say little about a single reply.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache
+from typing import Any
+
+from nltk.corpus import wordnet
+from nltk.stem.porter import PorterStemmer
+from nltk.translate.meteor_score import single_meteor_score
+from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import Tokenizer
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+from training.rlhf.text_metrics import mean, ngrams, words
+
+ORDER = 4
+ROUGE = ("rouge1", "rouge2", "rougeL")
+BLEU_COUNTS = (
+    *(f"bleu_match{n}" for n in range(1, ORDER + 1)),
+    *(f"bleu_total{n}" for n in range(1, ORDER + 1)),
+    "bleu_length",
+    "bleu_reference_length",
+)
+"""The sufficient statistics of corpus BLEU, which add up over replies."""
+
+
+class _Letters(Tokenizer):  # type: ignore[misc]  # the package has no types
+    """rouge_score's own words on ASCII; letters of other scripts are kept, which it drops."""
+
+    _word = re.compile(r"[^\W_]+")
+
+    def __init__(self) -> None:
+        self._stemmer = PorterStemmer()
+
+    def tokenize(self, text: str) -> list[str]:
+        found = self._word.findall(text.lower())
+        return [self._stemmer.stem(word) if len(word) > 3 else word for word in found]
+
+
+class _NoSynonyms:
+    """A WordNet without entries: METEOR then matches exact words and stems only."""
+
+    @staticmethod
+    def synsets(_word: str) -> list[Any]:
+        return []
+
+
+def overlap(reply: str, reference: str) -> dict[str, float]:
+    """Every score of one reply, and its BLEU_COUNTS.
+
+    Returns:
+        rouge1, rouge2, rougeL: F1 of stemmed unigrams, bigrams and the longest common
+        subsequence (Lin 2004).
+        meteor_exact_stem: METEOR (Banerjee and Lavie 2005; alpha 0.9, beta 3, gamma 0.5) with exact
+        and stem matching; meteor: with synonyms too, only where NLTK's WordNet is installed.
+    """
+    found = {name: score.fmeasure for name, score in _rouge().score(reference, reply).items()}
+    tokens = words(reference), words(reply)
+    found["meteor_exact_stem"] = single_meteor_score(*tokens, wordnet=_NoSynonyms())
+    if has_wordnet():
+        found["meteor"] = single_meteor_score(*tokens)
+    return found | bleu_counts(reply, reference)
+
+
+@cache
+def _rouge() -> RougeScorer:
+    return RougeScorer(ROUGE, tokenizer=_Letters())
+
+
+@cache
+def has_wordnet() -> bool:
+    """Whether NLTK's WordNet is on this machine; nothing is downloaded."""
+    try:
+        wordnet.ensure_loaded()
+    except LookupError:
+        return False
+    return True
+
+
+def bleu_counts(reply: str, reference: str) -> dict[str, float]:
+    """Matching and all n-grams for n = 1..4, and both lengths, in sacrebleu's 13a tokens."""
+    score = BLEU(effective_order=True).sentence_score(reply, [reference])
+    values = (*score.counts, *score.totals, score.sys_len, score.ref_len)
+    return dict(zip(BLEU_COUNTS, map(float, values), strict=True))
+
+
+def bleu(counts: Sequence[float]) -> float:
+    """Corpus BLEU (Papineni et al. 2002; sacrebleu's default smoothing) from summed BLEU_COUNTS."""
+    score = BLEU.compute_bleu(
+        list(map(round, counts[:ORDER])),
+        list(map(round, counts[ORDER : 2 * ORDER])),
+        round(counts[-2]),
+        round(counts[-1]),
+        smooth_method="exp",
+    )
+    return float(score.score) / 100
+
+
+def self_bleu(texts: Sequence[str]) -> float:
+    """Mean BLEU of each text against all the others (Zhu et al. 2018, arXiv 1802.01886).
+
+    High where a policy says the same to everybody. Rises with the number of texts: compare only
+    sets of the same size. 0 for fewer than two.
+    """
+    if len(texts) < 2:
+        return 0.0
+    tokenize: Callable[[str], str] = Tokenizer13a()
+    tokens = [tokenize(text).split() for text in texts]
+    best = [_two_best([Counter(ngrams(one, n)) for one in tokens]) for n in range(1, ORDER + 1)]
+    lengths = Counter(map(len, tokens))
+    return mean([_against_others(one, best, lengths) for one in tokens])
+
+
+Best = dict[tuple[Hashable, ...], tuple[int, int]]
+
+
+def _two_best(counts: Sequence[Counter[tuple[Hashable, ...]]]) -> Best:
+    """The highest and second highest count of each n-gram over all texts: without the text that
+    holds the highest, the second is the most that any other has."""
+    best: Best = {}
+    for counted in counts:
+        for gram, n in counted.items():
+            first, second = best.get(gram, (0, 0))
+            best[gram] = (max(first, n), max(second, min(first, n)))
+    return best
+
+
+def _against_others(tokens: list[str], best: Sequence[Best], lengths: Counter[int]) -> float:
+    matched, totals = [], []
+    for n in range(1, ORDER + 1):
+        own = Counter(ngrams(tokens, n))
+        totals.append(own.total())
+        matched.append(
+            sum(
+                min(count, best[n - 1][gram][1 if best[n - 1][gram][0] == count else 0])
+                for gram, count in own.items()
+            )
+        )
+    others = [length for length, n in lengths.items() if n > (length == len(tokens))]
+    closest = min(others, key=lambda length: (abs(length - len(tokens)), length))
+    score = BLEU.compute_bleu(
+        matched, totals, len(tokens), closest, smooth_method="exp", effective_order=True
+    )
+    return float(score.score) / 100
