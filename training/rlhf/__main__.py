@@ -10,19 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.rlhf.config import ConfigError
+from training.rlhf import failures, memory, openrlhf, pipeline, ranks
+from training.rlhf.config import load
 from training.rlhf.jobs import COMMANDS
 from training.rlhf.jobs import run as run_job
 from training.rlhf.round import STAGES, quiet_libraries, run_round, stop_on_signals
-from training.rlhf.rows import RowError
 from training.rlhf.rundir import (
     DONE,
+    FAILED,
     FENCED,
     LOCKED,
     STOPPED,
     USAGE,
     Fenced,
     Locked,
+    PeerFailed,
     RunDirectory,
     Stopped,
 )
@@ -40,7 +42,16 @@ HELP = {
     "rloo": "improve a policy against a reward model, by comparing replies, without a critic",
     "grpo": "improve a policy against a reward model, by comparing replies, without a critic",
     "evaluate": "compare two policies on held-out prompts",
+    "compare": "put any number of models beside each other on the same prompts",
     "sample": "write completions for people to compare",
+    "reddit": "make pairs of a Reddit dump",
+    "score": "give every reply of a file a scalar preference score",
+    "success": "count how often the models of a comparison score above a bar",
+    "select": "choose the best of several checkpoints by a comparison",
+    "blind": "make blind pairs for people of the replies of a comparison",
+    "human": "read back what people said of blind pairs",
+    "save": "write models as whole folders that other programs load",
+    "push": "upload a model to a hub",
 }
 
 
@@ -57,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
         single.add_argument(
             "--out", required=True, metavar="DIR", help="folder that appears when it is done"
         )
+    _add_recipe(commands)
+    _add_files(commands)
     listed = ", ".join(stage.name for stage in STAGES)
     whole = commands.add_parser("round", help="run or resume a whole round", description=listed)
     whole.add_argument("run_dir", metavar="RUN_DIR")
@@ -64,35 +77,69 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_files(commands: Any) -> None:
+    about = "write a round's votes and settings for OpenRLHF"
+    other = commands.add_parser("openrlhf", help=about, description=about)
+    other.add_argument("run_dir", metavar="RUN_DIR")
+    other.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    about = "how much memory and time a policy takes"
+    size = commands.add_parser("memory", help=about, description=about)
+    size.add_argument("--params", type=float, required=True, metavar="N", help="such as 8e9")
+
+
+def _add_recipe(commands: Any) -> None:
+    about = "run or resume a pipeline of several commands"
+    recipe = commands.add_parser("recipe", help=about, description=about)
+    recipe.add_argument("recipe", metavar="FILE", help="a recipe, see training/rlhf/recipes")
+    recipe.add_argument("--out", required=True, metavar="DIR", help="folder of all results")
+    recipe.add_argument("--only", nargs="+", default=[], metavar="PHASE", help="these phases alone")
+    recipe.add_argument(
+        "--from", dest="start", default="", metavar="PHASE", help="this phase and those after it"
+    )
+    recipe.add_argument(
+        "--set",
+        dest="changes",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the recipe, for example models.policy=my-folder or phases.ppo.ppo.updates=8",
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code says how it ended (see rundir)."""
     options = parser().parse_args(arguments)
     quiet_libraries()
     try:
-        if options.command == "round":
-            return _round(options)
-        return _single(options)
-    except (ConfigError, RowError) as error:
-        return _say(f"error: {error}", USAGE)
+        if options.command in ("memory", "openrlhf"):
+            return {"memory": _memory, "openrlhf": _openrlhf}[options.command](options)
+        command = {"round": _round, "recipe": _recipe}.get(options.command, _single)
+        return command(options, together())
     except Locked as error:
         return _say(str(error), LOCKED)
     except Fenced as error:
         return _say(f"ended: {error}", FENCED)
     except Stopped as error:
         return _say(f"{error}; run the same command to go on", STOPPED)
+    except PeerFailed as error:
+        return _say(str(error), FAILED)
     except Exception as error:
-        if _is_known(error):
-            return _say(f"error: {error}", USAGE)
-        raise  # Python prints the traceback and exits with 1, which is FAILED
+        told = failures.sentence(error)
+        if told is None:
+            raise  # Python prints the traceback and exits with 1, which is FAILED
+        return _say(f"error: {told}", USAGE)
 
 
-def _is_known(error: Exception) -> bool:
-    """Errors of models and data whose message is all a person needs.
+def together() -> Callable[[int], int]:
+    """Join the other processes that a launcher started, where it started several; how a number is
+    agreed on with them."""
+    if ranks.size() == 1:
+        return int
+    from training.rlhf import distributed
 
-    By name, because importing the modules that define them would import torch.
-    """
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"Diverged", "ModelError", "NoChatTemplate", "OutOfMemory", "SFTError"})
+    distributed.begin()
+    return distributed.agree
 
 
 def _say(message: str, code: int) -> int:
@@ -100,36 +147,70 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _round(options: argparse.Namespace) -> int:
+def _round(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
     folder = Path(options.run_dir)
     if not folder.is_dir():
         return _say(f"error: there is no run directory {folder}", USAGE)
     run = RunDirectory(folder)
+    run.agree = agree
     with display(run):
         run_round(run, options.fence)
     return DONE
 
 
-def _single(options: argparse.Namespace) -> int:
+def _single(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
     out = Path(options.out).resolve()
     if not Path(options.config).is_file():
         return _say(f"error: there is no config file {options.config}", USAGE)
     run = RunDirectory(out.parent)
+    run.agree = agree
     if run.done(out.name):
         return _say(f"{out} is done already; remove it to run the command again", DONE)
     if out.exists():
         return _say(f"error: {out} exists and is not a result of this command", USAGE)
     out.parent.mkdir(parents=True, exist_ok=True)
+    kind, _ = COMMANDS[options.command]
+    config = load(kind, options.config)
     with display(run), run.claim(), stop_on_signals(run):
-        metrics = run_job(options.command, options.config, run, out.name)
-    for name, value in metrics.items():
+        metrics = run_job(options.command, config, run, out.name)
+    for name, value in metrics.items() if run.leads else ():
         print(f"{name:>16}  {value:.4g}")
+    return DONE
+
+
+def _openrlhf(options: argparse.Namespace) -> int:
+    for name, count in openrlhf.export(options.run_dir, options.out).items():
+        print(f"{name:>16}  {count}")
+    return DONE
+
+
+def _memory(options: argparse.Namespace) -> int:
+    if not 1e6 <= options.params <= 1e13:
+        return _say("error: --params must lie between 1e6 and 1e13", USAGE)
+    print("\n".join([*memory.table(options.params), memory.sentence(options.params)]))
+    return DONE
+
+
+def _recipe(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
+    out = Path(options.out).resolve()
+    phases = pipeline.load(options.recipe, out, options.changes)
+    chosen = pipeline.choose(phases, only=options.only, start=options.start)
+    out.mkdir(parents=True, exist_ok=True)
+    run = RunDirectory(out)
+    run.agree = agree
+    with display(run), run.claim(), stop_on_signals(run):
+        pipeline.run(phases, chosen, run)
+    if run.leads:
+        print(f"{', '.join(phase.name for phase in chosen)}: see {out / 'README.md'}")
     return DONE
 
 
 @contextmanager
 def display(run: RunDirectory) -> Iterator[None]:
     """Show progress: bars on a terminal, now and then a plain line elsewhere."""
+    if not run.leads:
+        yield
+        return
     if not sys.stdout.isatty():
         run.listener = plain_lines(time.monotonic)
         yield

@@ -62,6 +62,18 @@ class Sequences:
         """(B, R), 1.0 on response tokens."""
         return objectives.length_mask(self.lengths, int(self.lengths.max()))
 
+    @property
+    def widths(self) -> list[int]:
+        """(B,) lengths of the prompts with their responses."""
+        found: list[int] = (self.starts + self.lengths).tolist()
+        return found
+
+    @property
+    def responses(self) -> list[list[int]]:
+        """The responses' tokens."""
+        ends = zip(self.ids.tolist(), self.starts.tolist(), self.widths, strict=True)
+        return [row[start:end] for row, start, end in ends]
+
     def select(self, rows: Tensor) -> Sequences:
         """Some of the rows, no wider than they need."""
         starts, lengths = self.starts[rows], self.lengths[rows]
@@ -78,7 +90,7 @@ class Reading:
 
 
 class ValueHead(nn.Module):
-    """Expected return from a hidden state; zero everywhere until trained."""
+    """Expected return from a hidden state; zero everywhere until it begins elsewhere."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -86,6 +98,14 @@ class ValueHead(nn.Module):
         self.outer = nn.Linear(width, 1)
         nn.init.zeros_(self.outer.weight)
         nn.init.zeros_(self.outer.bias)
+
+    @torch.no_grad()
+    def begin_at(self, value: Tensor) -> bool:
+        """Expect `value` (a scalar) everywhere, unless something was learnt already; whether."""
+        untrained = not any(bool(part.any()) for part in (self.outer.weight, self.outer.bias))
+        if untrained:
+            self.outer.bias.fill_(value)
+        return untrained
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(N, H) to (N,)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from training.rlhf import durable
 
 KEEP = 2
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.pt", "manifest.json"
@@ -51,16 +52,18 @@ def save(
     partial = folder / f".{target.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file(_unshared(tensors), str(partial / TENSORS))
-    torch.save(dict(state), partial / STATE)
+    try:
+        save_file(_unshared(tensors), str(partial / TENSORS))
+        torch.save(dict(state), partial / STATE)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # half a checkpoint must not keep a disk full
+        raise
     sums = {name: _sha256(partial / name) for name in (TENSORS, STATE)}
     (partial / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}), "utf-8")
-    for name in (TENSORS, STATE, MANIFEST):
-        _fsync(partial / name)
-    _fsync(partial)
+    durable.fsync_tree(partial)
     shutil.rmtree(target, ignore_errors=True)  # a damaged one that is being replaced
     partial.rename(target)
-    _fsync(folder)
+    durable.fsync(folder)
     for old in _folders(folder)[KEEP:]:
         shutil.rmtree(old)
     return target
@@ -109,11 +112,3 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,13 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from training.rlhf.configfile import ConfigError, dump, from_dict, load, to_dict
+from training.rlhf.configfile import (
+    ConfigError,
+    dump,
+    from_dict,
+    load,
+    require,
+    require_at_least,
+    require_positive,
+    to_dict,
+)
+from training.rlhf.evaluate_config import EndpointConfig, EvaluateConfig, JudgeConfig
 from training.rlhf.policy_config import GroupConfig, Optimiser, PairsConfig, PPOConfig
-from training.rlhf.reward_config import LoraConfig, RewardConfig
+from training.rlhf.reward_config import MIN_LENGTH, LoraConfig, RewardConfig
 
 __all__ = [
     "ConfigError",
+    "EndpointConfig",
+    "EvaluateConfig",
     "GroupConfig",
+    "JudgeConfig",
     "LoraConfig",
     "Optimiser",
     "PPOConfig",
@@ -41,6 +54,14 @@ class TinyModelConfig:
     """Standard deviation of the first weights. At 0.02 copying a word from the prompt into the
     reply appears about twice as late in the training."""
 
+    def __post_init__(self) -> None:
+        require_at_least(1, "tiny", self, "layers", "heads", "intermediate_size")
+        require_at_least(MIN_LENGTH, "tiny", self, "context", "vocab_size")
+        require(
+            self.hidden_size > 0 and self.hidden_size % (2 * self.heads) == 0,
+            "tiny.hidden_size must be a multiple of twice tiny.heads",
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -52,27 +73,57 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     lora: LoraConfig | None = None
     """None trains all weights."""
+    quantise: Literal["none", "int8", "nf4"] = "none"
+    """Keep the frozen weights in 8 or 4 bits while adapters are trained (QLoRA, arXiv 2305.14314);
+    needs `lora` and bitsandbytes."""
     tiny: TinyModelConfig | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            self.quantise == "none" or (self.lora is not None and bool(self.path)),
+            "model.quantise needs model.lora and model.path: quantised weights cannot be trained",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SFTConfig:
-    """Supervised fine-tuning of a starter policy on chats (rows: {"messages": [...]})."""
+    """Supervised fine-tuning of a starter policy on replies to chats."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: str = ""
-    """JSONL of {"messages": [{"role", "content"}, ...]}; the loss is on the last reply."""
+    """Rows of `messages`, of `prompt` and `completion`, or pairs, whose better reply is learnt; the
+    loss is on the last reply. JSON lines, a JSON list, CSV or a dataset, see datafiles."""
+    held_out_share: float = 0.0
+    """Share of the chats that only measure, by their prompts, where the rows do not say which."""
     epochs: float = 3.0
     batch_size: int = 32
+    """Chats per optimiser step."""
+    gradient_accumulation: int = 1
     learning_rate: float = 2e-3
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     adam_beta2: float = 0.999
     warmup_ratio: float = 0.05
     weight_decay: float = 0.01
+    mixed_precision: Literal["none", "bfloat16", "float16"] = "none"
+    """Computed in this type, while the weights stay in `model.dtype`; float16 on GPUs only."""
+    gradient_checkpointing: bool = False
+    patience: int = 0
+    """Checkpoints in a row without a lower loss on the held-out chats after which training ends;
+    the best weights are kept. 0: all epochs."""
     max_length: int = 192
     max_steps: int = -1
     """Ends the training before `epochs` are over; -1 does not."""
     seed: int = 0
     checkpoint_every: int = 50
+
+    def __post_init__(self) -> None:
+        require_at_least(1, "sft", self, "batch_size", "checkpoint_every", "gradient_accumulation")
+        require_at_least(MIN_LENGTH, "sft", self, "max_length")
+        require(
+            self.batch_size % self.gradient_accumulation == 0,
+            "sft.batch_size must be a multiple of sft.gradient_accumulation",
+        )
+        require_positive("sft", self, "epochs", "learning_rate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,18 +138,14 @@ class SampleConfig:
     batch_size: int = 64
     held_out_share: float = 0.15
     """Share of sampled prompts that are held out: their votes only ever measure."""
+    endpoint: EndpointConfig | None = None
+    """Who writes the replies; None: this process."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """New policy against the one before it, on held-out prompts."""
-
-    prompts: int = 200
-    temperature: float = 0.7
-    max_new_tokens: int = 64
-    batch_size: int = 64
-    samples: int = 12
-    """Before-and-after examples kept for people to read."""
+    def __post_init__(self) -> None:
+        require_at_least(1, "sample", self, "prompts", "per_prompt", "max_new_tokens", "batch_size")
+        require_positive("sample", self, "temperature")
+        require(0 < self.top_p <= 1, "sample.top_p must lie in (0, 1]")
+        require(0 <= self.held_out_share < 1, "sample.held_out_share must lie in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +161,10 @@ class ProposeConfig:
     cold_start_votes: int = 100
     """With fewer votes than this every pair is drawn at random."""
 
+    def __post_init__(self) -> None:
+        require_at_least(1, "propose", self, "pairs", "features")
+        require(0 <= self.random_share <= 1, "propose.random_share must lie in [0, 1]")
+
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
@@ -128,6 +179,8 @@ class GateConfig:
     repetition_max: float = 0.2
     broken_max: float = 0.2
     """Share of replies that are empty, cut off or stuck in a loop."""
+    alarms_max: float = 0.0
+    """Signs, after PPO's updates, that the score rose while the replies got worse."""
     win_rate_min: float = 0.5
     """Lower bound of the 95 % interval of the win rate by the second reward model."""
 
@@ -167,6 +220,8 @@ class Job:
     threads: int = 0
     """CPU threads; 0 leaves torch's default. Fixed threads make runs exactly repeatable."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    tracker: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
+    """Where the metrics go besides metrics.jsonl; all but `none` need requirements-extras.txt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,10 +265,16 @@ class PolicyJob(Job):
     """How often the models' standard deviation is subtracted from their mean."""
     reward_function: str = ""
     """`package.module:name` of a Python function of chats and replies, instead of models."""
+    judge: str = ""
+    """Another reward model, which picks among PPO's checkpoints by the held-out prompts; empty
+    keeps the last."""
     prompts: str = ""
-    """JSONL of prompts, as in a run directory; held-out ones are left out."""
+    """Prompts as in a run directory, or rows of `prompt`, alone or with replies: JSON lines, a
+    JSON list or CSV. Held-out ones are left out."""
     preferences: str = ""
-    """JSONL of pairs with votes, as in a run directory; held-out ones are left out."""
+    """Pairs as for `reward`; held-out ones are left out."""
+    held_out_share: float = 0.1
+    """As for `reward`, so that the same prompts are left out by both."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     groups: GroupConfig = field(default_factory=GroupConfig)
@@ -232,6 +293,30 @@ class EvaluateJob(Job):
     judge: str = ""
     """Second reward model, which the new policy was not trained against."""
     prompts: str = ""
+    held_out_share: float = 0.1
+    """As for `reward`: the held-out prompts are those to evaluate on."""
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareJob(Job):
+    """`compare`: any number of models beside each other on the same prompts."""
+
+    models: dict[str, str] = field(default_factory=dict)
+    """Folders or hub ids of policies by the name they get in the table; the others are compared
+    with the first."""
+    starter: str = ""
+    """Reference of KL and perplexity; empty means the first model."""
+    prompts: str = ""
+    """Prompts as for `ppo`; the held-out ones are asked. `tags` group them, `reference` answers
+    are compared with."""
+    held_out_share: float = 1.0
+    """As for `reward`, for a file that was trained on as well; 1 asks all of a test file."""
+    reward_models: dict[str, str] = field(default_factory=dict)
+    """Folders of reward models by name: each gives scores, and win rates against the first."""
+    votes: str = ""
+    """People's votes on pairs.jsonl of an earlier run of the same comparison, as any file of
+    pairs; they are known by their texts."""
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
@@ -243,7 +328,32 @@ class SampleJob(Job):
     starter: str = ""
     """Also sampled, on held-out prompts, for blind comparisons; empty: not."""
     prompts: str = ""
+    held_out_share: float = 0.1
     sample: SampleConfig = field(default_factory=SampleConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveJob(Job):
+    """`save`: models as whole folders that plain transformers loads."""
+
+    parts: dict[str, str] = field(default_factory=dict)
+    """Folders of policies and reward models, by the name that each gets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushJob(Job):
+    """`push`: a model to a hub. The token is in the environment: HF_TOKEN."""
+
+    folder: str = ""
+    repo: str = ""
+    """Its name on the hub, `owner/name`; made when there is none."""
+    private: bool = True
+    files: tuple[str, ...] = ()
+    """Files of the folder that leave; none named: all but the card."""
+    card: str = ""
+    """File that becomes the README.md; empty: the folder's own."""
+    merge: bool = False
+    """Whether an adapter leaves as one model with its base, because nobody else has the base."""
 
 
 def sample_sft_config(*, data: str, seed: int = 0) -> SFTConfig:

@@ -28,6 +28,20 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def require_at_least(low: float, section: str, config: Any, *names: str) -> None:
+    """Raise ConfigError for the first of these settings that is smaller (or not a number)."""
+    for name in names:
+        value = getattr(config, name)
+        require(value >= low, f"{section}.{name} must be at least {low:g}, not {value:g}")
+
+
+def require_positive(section: str, config: Any, *names: str) -> None:
+    """Raise ConfigError for the first of these settings that is zero or less (or not a number)."""
+    for name in names:
+        value = getattr(config, name)
+        require(value > 0, f"{section}.{name} must be positive, not {value:g}")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config as plain JSON-ready data."""
     return json.loads(json.dumps(dataclasses.asdict(config)))  # type: ignore[no-any-return]
@@ -60,6 +74,9 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         require(isinstance(value, list | tuple), f"{where} must be a list")
         return tuple(_coerce(args[0], item, where) for item in value)
+    if origin is dict:
+        require(isinstance(value, dict), f"{where} must be a mapping")
+        return {str(key): _coerce(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         require(isinstance(value, dict), f"{where} must be a mapping")
         return from_dict(typing.cast("type[Any]", hint), value, where=where)
@@ -92,13 +109,19 @@ def load(cls: type[T], path: str | Path) -> T:
     Raises:
         ConfigError: the file cannot be read, or `from_dict` refuses its content.
     """
+    return from_dict(cls, read_mapping(path))
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """Read a YAML or JSON file of settings; ConfigError when it is none."""
     try:
         data = yaml.safe_load(Path(path).read_text("utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
+        where = " ".join(str(error).split())  # of YAML, which draws its errors over many lines
+        raise ConfigError(f"cannot read {path}: {where}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of settings")
-    return from_dict(cls, data)
+    return data
 
 
 def dump(config: Any, path: str | Path) -> None:

@@ -1,4 +1,5 @@
-"""Pairs and ratings from files of any common shape: JSON lines, a JSON list, or CSV.
+"""Pairs, ratings, prompts and chats from data of any common shape: JSON lines, a JSON list, CSV, or
+a Hugging Face dataset (`hf:` and its name, see `_dataset`).
 
 Our own rows are taken as they are. Others are those of TRL: `prompt`, `chosen`, `rejected` as text
 or as messages, and `prompt`, `completion`, `score`. Without a prompt, the turns that both sides
@@ -12,13 +13,18 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training.rlhf import rows
-from training.rlhf.rows import Message, Preference, Rating, RowError, Vote
+from training.rlhf.rows import Choice, Message, Preference, Prompt, Rating, RowError, Vote
 
 SPEAKER = re.compile(r"\n\n(Human|Assistant):")
+SYSTEM = "\n\nSystem:"
+DIALOGUE = re.compile(rf"(?:{SYSTEM}.*?)?{SPEAKER.pattern}", re.DOTALL)
+DATASET = "hf:"
+ROLES = ("system", "user", "assistant")
 SIDES = "sides "
 """Salt of the hash that says which side is a: were it always the chosen one, the reward model
 would be measured on one class only."""
@@ -64,8 +70,121 @@ def ratings(path: str | Path, *, held_out_share: float) -> list[Rating]:
     return found
 
 
+def prompts(path: str | Path, *, held_out_share: float) -> list[Prompt]:
+    """Read prompts: `prompt` as text or messages, or the prompts of pairs and ratings, each once.
+
+    Arguments and errors as of `preferences`. `tags` may be a list, or text with commas.
+    """
+    found: dict[str, Prompt] = {}
+    for where, data in _objects(path):
+        try:
+            messages = asked(data)
+            prompt_id = str(data.get("prompt_id") or _hash(messages))
+            row = {
+                "prompt_id": prompt_id,
+                "messages": messages,
+                "held_out": _held_out(data, prompt_id, held_out_share),
+                "tags": _tags(data.get("tags")),
+                "reference": _reference(data),
+            }
+        except (TypeError, ValueError) as error:
+            raise RowError(f"{where}: {error}") from error
+        found.setdefault(prompt_id, rows.parse(Prompt, row, where))
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A chat that ends with a reply to learn from."""
+
+    prompt_id: str
+    messages: list[Message]
+    held_out: bool = False
+
+
+def chats(path: str | Path, *, held_out_share: float) -> list[Chat]:
+    """Read chats to learn replies from: `messages` that end with one, `prompt` and `completion`,
+    or the better replies of pairs. Arguments and errors as of `preferences`.
+
+    Raises:
+        RowError: there is none at all, too.
+    """
+    found = []
+    for where, data in _objects(path):
+        try:
+            messages = _answered(data)
+            prompt_id = str(data.get("prompt_id") or _hash(messages[:-1]))
+            held_out = _held_out(data, prompt_id, held_out_share)
+            found.append(Chat(prompt_id, messages, held_out))
+        except (TypeError, ValueError) as error:
+            raise RowError(f"{where}: {error}") from error
+    if not found:
+        raise RowError(f"{path} holds no chats")
+    return found
+
+
+def _answered(data: dict[str, Any]) -> list[Message]:
+    """The chat of a row of any shape, with the reply that it teaches."""
+    if data.get("messages") and "completion" not in data and "completion_a" not in data:
+        messages = rows.messages(data["messages"])
+    elif "chosen" in data:
+        prompt, better, _ = _sides(data)
+        messages = [*prompt, {"role": "assistant", "content": better}]
+    elif isinstance(data.get("completion"), str):
+        messages = [*asked(data), {"role": "assistant", "content": data["completion"]}]
+    else:
+        raise ValueError("expected messages, prompt and completion, or prompt, chosen and rejected")
+    for message in messages:
+        if message["role"] not in ROLES:
+            raise ValueError(f"a message needs a role ({', '.join(ROLES)}) and a content")
+    if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+        raise ValueError("the last message must be a reply of the assistant")
+    return messages
+
+
+def asked(data: dict[str, Any]) -> list[Message]:
+    """The prompt of a row of any shape.
+
+    Raises:
+        TypeError, ValueError: there is none.
+    """
+    if "messages" in data:
+        found = rows.messages(data["messages"])
+        # A chat to learn from holds its reply, which is not part of what was asked.
+        return found[:-1] if _is_answered(data) and len(found) > 1 else found
+    if not data.get("prompt") and "chosen" in data:
+        return _sides(data)[0]
+    return _messages(data.get("prompt"))
+
+
+def _is_answered(data: dict[str, Any]) -> bool:
+    """Whether `messages` end with a reply; beside completions they are the prompt alone."""
+    alone = not {"completion", "completion_a", "chosen"} & set(data)
+    return alone and rows.messages(data["messages"])[-1]["role"] == "assistant"
+
+
+def _reference(data: dict[str, Any]) -> str:
+    """An answer to measure others by: one that is named so, or the one that a row teaches."""
+    if data.get("reference"):
+        return str(data["reference"])
+    if "chosen" in data:
+        return _sides(data)[1]
+    if data.get("messages") and _is_answered(data):
+        return rows.messages(data["messages"])[-1]["content"]
+    return str(data.get("completion") or "") if data.get("score") is None else ""
+
+
+def _tags(value: Any) -> Any:
+    if isinstance(value, str):
+        return [tag.strip() for tag in value.split(",") if tag.strip()]
+    return [] if value is None else value
+
+
 def _objects(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every row with the place it stands at."""
+    if str(path).startswith(DATASET):
+        yield from _dataset(str(path).removeprefix(DATASET))
+        return
     path = Path(path)
     if path.suffix == ".jsonl":
         for number, data in rows.read_json(path):
@@ -86,14 +205,37 @@ def _objects(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path}, row {number}", data
 
 
+def _dataset(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a dataset of the hub (`OWNER/NAME`, perhaps with `/FOLDER` in it) or of a local
+    folder; after a colon its split, which is `train` without one."""
+    from datasets import load_dataset, load_from_disk  # takes a second to import
+
+    where, _, split = name.partition(":")
+    split = split or "train"
+    folder = Path(where)
+    try:
+        if (folder / "dataset_dict.json").is_file():
+            found = load_from_disk(where)[split]
+        elif (folder / "state.json").is_file():
+            found = load_from_disk(where)
+        elif folder.is_dir():
+            found = load_dataset(where, split=split)
+        else:
+            owner, _, rest = where.partition("/")
+            repository, _, inside = rest.partition("/")
+            found = load_dataset(f"{owner}/{repository}", data_dir=inside or None, split=split)
+    except Exception as error:  # of many kinds, by what the dataset is made of
+        raise RowError(f"cannot read the dataset {name}: {' '.join(str(error).split())}") from error
+    for number, data in enumerate(found, start=1):
+        yield f"{DATASET}{name}, row {number}", dict(data)
+
+
 def _pair(data: dict[str, Any], held_out_share: float) -> Preference:
-    """One row of prompt, chosen and rejected as a pair with one vote."""
+    """One row of prompt, chosen and rejected as a pair with its votes."""
     messages, chosen, rejected = _sides(data)
     prompt_id = str(data.get("prompt_id") or _hash(messages))
     pair_id = str(data.get("pair_id") or rows.candidate_key(_hash(messages) + chosen, rejected))
     turned = rows.is_held_out(SIDES + pair_id, 0.5)
-    margin = data.get("margin")
-    strength = 2 if margin in (None, "") else min(3, max(1, round(3 * float(margin))))
     return Preference(
         pair_id=pair_id,
         prompt_id=prompt_id,
@@ -101,8 +243,38 @@ def _pair(data: dict[str, Any], held_out_share: float) -> Preference:
         completion_a=rejected if turned else chosen,
         completion_b=chosen if turned else rejected,
         held_out=_held_out(data, prompt_id, held_out_share),
-        votes=(Vote(annotator="", choice="b" if turned else "a", strength=strength),),
+        votes=_votes(data, *(("b", "a") if turned else ("a", "b"))),
+        decided=("b" if turned else "a") if data.get("method") == "adjudicated" else "",
     )
+
+
+def _votes(data: dict[str, Any], chosen: Choice, rejected: Choice) -> tuple[Vote, ...]:
+    """One vote for the chosen side, or as many as the columns of our own export tell of.
+
+    `vote_fraction` is the share of the `n_votes` votes that are for the chosen side, ties half;
+    what is left over of a vote is a tie, or a vote of less weight for each side.
+    """
+    n, share = _column(data, "n_votes", 1.0), _column(data, "vote_fraction", 1.0)
+    if n < 1 or n % 1 or not 0 <= share <= 1:
+        raise ValueError("n_votes must be a whole number from 1, and vote_fraction lie in [0, 1]")
+    whole, rest = divmod(round(n * share, 4), 1)
+    lead = abs(2 * share - 1) or 1.0
+    # The margin is the mean over all votes, of which those for the other side took away.
+    strength = min(3, max(1, round(3 * _column(data, "margin", 2 / 3 * lead) / lead)))
+    mixed: list[tuple[Choice, float]] = [(chosen, rest), (rejected, 1 - rest)] if rest else []
+    if rest == 0.5:
+        mixed = [("tie", 1.0)]
+    cast = [(chosen, 1.0)] * int(whole) + [(rejected, 1.0)] * int(n - whole - bool(rest)) + mixed
+    return tuple(
+        Vote(annotator="", choice=choice, strength=strength, weight=weight)
+        for choice, weight in cast
+    )
+
+
+def _column(data: dict[str, Any], name: str, missing: float) -> float:
+    """A number, which CSV writes as text."""
+    value = data.get(name)
+    return missing if value in (None, "") else float(value)
 
 
 def _sides(data: dict[str, Any]) -> tuple[list[Message], str, str]:
@@ -124,15 +296,17 @@ def _sides(data: dict[str, Any]) -> tuple[list[Message], str, str]:
 
 
 def turns(dialogue: str) -> list[Message]:
-    """The turns of a dialogue as HH-RLHF writes them.
+    """The turns of a dialogue as HH-RLHF writes them; our export puts a system's turn before.
 
     Raises:
         ValueError: the text is no such dialogue.
     """
     before, *found = SPEAKER.split(dialogue)
-    if before.strip() or not found:
+    system = before.removeprefix(SYSTEM).strip() if before.startswith(SYSTEM) else ""
+    if (before.strip() and not system) or not found:
         raise ValueError("prompt is missing, and the sides are no dialogues of Human and Assistant")
-    return [
+    told = [{"role": "system", "content": system}] if system else []
+    return told + [
         {"role": "user" if who == "Human" else "assistant", "content": text.strip()}
         for who, text in zip(found[::2], found[1::2], strict=True)
     ]
@@ -146,6 +320,10 @@ def _reply(rest: list[Message]) -> str:
 
 
 def _messages(prompt: Any) -> list[Message]:
+    if isinstance(prompt, str) and DIALOGUE.match(prompt):
+        *before, last = turns(prompt)
+        # "...\n\nAssistant:" asks for the reply and is no turn.
+        return before if before and not last["content"] else [*before, last]
     if isinstance(prompt, str) and prompt.strip():
         return [{"role": "user", "content": prompt}]
     if isinstance(prompt, list):

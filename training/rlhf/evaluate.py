@@ -6,24 +6,31 @@ signs of a reward that was gamed: KL to the starter, length, variety, repetition
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from training.rlhf import reward_model, rows, text_metrics
-from training.rlhf.actor_critic import Sequences, response_states
-from training.rlhf.calibration import wilson
+from training.rlhf import measures, rows
+from training.rlhf import report as reporting
+from training.rlhf.answers import Contest, Place, gather
 from training.rlhf.config import ConfigError, EvaluateConfig
+from training.rlhf.measures import ALL, Answer, Resampling
+from training.rlhf.replies import Settings
 from training.rlhf.rows import Prompt
-from training.rlhf.sample import Policy, Reply, Settings, reply_in_chunks
-from training.rlhf.token_logprobs import token_logprobs
+from training.rlhf.sample import require_both
 
-Report = Callable[[int, int], None]
-Guard = Callable[[], None]
+BEFORE, AFTER = "before", "after"
+RENAMED = {
+    "win_rate_judge": "win_rate",
+    "win_rate_reward": "reward_win_rate",
+    "score_reward": "reward_after",
+    "score_judge": "judge_after",
+}
+"""Measures that rounds know by another name."""
 
 
 @dataclass(frozen=True)
@@ -46,51 +53,59 @@ def run(
     seed: int,
     device: torch.device,
     checkpoints: Path,
-    report: Report,
-    guard: Guard,
+    report: Callable[[int, int], None],
+    guard: Callable[[], None],
 ) -> dict[str, float]:
-    """Compare two policies and write `out`/samples.jsonl.
+    """Compare two policies; write samples.jsonl and the files of `measure` into `out`.
 
     Returns:
         win_rate with win_rate_low and win_rate_high (95 %), reward_win_rate, reward_before,
-        reward_after, judge_before, judge_after, kl (nats per reply, to the starter), length and
-        length_before (tokens), distinct2, repetition (each also _before), broken_rate, prompts.
+        reward_after, judge_before, judge_after, prompts, and every other measure of
+        `measures.TEXT` that applies, of the new policy and, with the ending _before, of the other.
 
     Raises:
-        ConfigError: there is no held-out prompt.
+        ConfigError: there is no held-out prompt, or the endpoint names only one of two policies.
+        EndpointError: a server failed; what was finished is kept.
     """
+    require_both(config.endpoint)
+    contest = Contest(
+        {BEFORE: folders.before, AFTER: folders.policy},
+        folders.starter,
+        {"reward": folders.reward, "judge": folders.judge},
+        config.judge,
+        config.endpoint,
+    )
     asked = choose(prompts, config.prompts, seed=seed)
-    chats = [prompt.messages for prompt in asked]
+    place = Place(seed, device, checkpoints, report, guard)
+    table, answers = measure(contest, asked, config, out, place)
+    _write_samples(answers, out / "samples.jsonl", n=config.samples)
+    return _metrics(table)
+
+
+def measure(
+    contest: Contest, asked: Sequence[Prompt], config: EvaluateConfig, out: Path, place: Place
+) -> tuple[dict[str, Any], dict[str, list[Answer]]]:
+    """Measure every model on the same prompts.
+
+    Writes comparison.json (the table), replies.jsonl (every reply with its numbers), report.md and
+    report.html into `out`; returns the table and the replies.
+    """
     settings = Settings(config.temperature, config.max_new_tokens, config.batch_size)
-    total = 2 * len(asked)
-    replies: dict[str, list[Reply]] = {}
-    for number, (name, folder) in enumerate(
-        (("before", folders.before), ("after", folders.policy))
-    ):
-        policy = Policy(folder, device=device)
-        replies[name] = reply_in_chunks(
-            policy,
-            chats,
-            settings,
-            # The same draws for both: equal policies give equal replies, and a fairer comparison.
-            seed=seed,
-            folder=checkpoints / name,
-            report=lambda done, _, n=number: report(n * len(asked) + done, total),  # type: ignore[misc]
-            guard=guard,
-        )
-    guard()
-    kl = kl_to(Policy(folders.starter, device=device), chats, replies["after"], settings)
-    guard()
-    texts = {name: [reply.text for reply in found] for name, found in replies.items()}
-    scores = {
-        judge: {name: scorer.score(chats, texts[name]) for name in texts}
-        for judge, scorer in (
-            ("reward", reward_model.load(folders.reward, device=device)),
-            ("judge", reward_model.load(folders.judge, device=device)),
-        )
+    answers = gather(contest, asked, settings, place)
+    found = measures.measures(contest.scorers, judged=contest.judge is not None)
+    table = measures.table(answers, found, Resampling(config.resamples, place.seed))
+    table["about"] = {
+        "folders": contest.models,
+        "starter": contest.starter,
+        "scorers": contest.scorers,
+        "temperature": config.temperature,
+        "max_new_tokens": config.max_new_tokens,
+        "resamples": config.resamples,
+        "seed": place.seed,
     }
-    _write_samples(asked, texts, scores["reward"], out / "samples.jsonl", n=config.samples)
-    return _metrics(replies, scores, texts) | {"kl": kl, "prompts": float(len(asked))}
+    place.guard()
+    reporting.write(out, table, answers, samples=config.samples)
+    return table, answers
 
 
 def choose(prompts: Sequence[Prompt], n: int, *, seed: int) -> list[Prompt]:
@@ -102,107 +117,32 @@ def choose(prompts: Sequence[Prompt], n: int, *, seed: int) -> list[Prompt]:
     return [held_out[i] for i in order[:n]]
 
 
-def _metrics(
-    replies: dict[str, list[Reply]],
-    scores: dict[str, dict[str, list[float]]],
-    texts: dict[str, list[str]],
-) -> dict[str, float]:
-    wins = {judge: win_rate(s["after"], s["before"], texts) for judge, s in scores.items()}
-    low, high = wilson(wins["judge"], len(texts["after"]))
-    found = {
-        "win_rate": wins["judge"],
-        "win_rate_low": low,
-        "win_rate_high": high,
-        "reward_win_rate": wins["reward"],
-    }
-    for judge, by_policy in scores.items():
-        found |= {f"{judge}_{name}": text_metrics.mean(s) for name, s in by_policy.items()}
-    for name, ending in (("after", ""), ("before", "_before")):
-        found |= {
-            f"length{ending}": text_metrics.mean([len(reply.ids) for reply in replies[name]]),
-            f"distinct2{ending}": text_metrics.distinct(texts[name], 2),
-            f"repetition{ending}": text_metrics.mean(
-                [text_metrics.repetition(text) for text in texts[name]]
-            ),
-        }
-    broken = [
-        text_metrics.broken(reply.text, finished=reply.finished) for reply in replies["after"]
-    ]
-    return found | {"broken_rate": text_metrics.mean(broken)}
+def _metrics(table: Mapping[str, Any]) -> dict[str, float]:
+    """The whole table of two policies as one flat list."""
+    whole = table["groups"][ALL]
+    found: dict[str, float] = {"prompts": float(whole["prompts"])}
+    for name, cell in whole["models"][AFTER].items():
+        if cell["value"] is not None:
+            found[RENAMED.get(name, name)] = cell["value"]
+    for name, cell in whole["models"][BEFORE].items():
+        if cell["value"] is not None:
+            found[f"{RENAMED.get(name, name).removesuffix('_after')}_before"] = cell["value"]
+    judged = whole["models"][AFTER]["win_rate_judge"]
+    return found | {f"win_rate_{end}": judged[end] for end in ("low", "high") if end in judged}
 
 
-def win_rate(after: Sequence[float], before: Sequence[float], texts: dict[str, list[str]]) -> float:
-    """Share of prompts on which the new reply scores higher; equal texts and scores count half."""
-    points = [
-        0.5 if same or a == b else float(a > b)
-        for a, b, same in zip(
-            after,
-            before,
-            (x == y for x, y in zip(texts["after"], texts["before"], strict=True)),
-            strict=True,
-        )
-    ]
-    return text_metrics.mean(points)
-
-
-def _write_samples(
-    asked: Sequence[Prompt],
-    texts: dict[str, list[str]],
-    scores: dict[str, list[float]],
-    path: Path,
-    *,
-    n: int,
-) -> None:
+def _write_samples(answers: Mapping[str, Sequence[Answer]], path: Path, *, n: int) -> None:
     rows.write(
         path,
         (
             {
-                "prompt_id": asked[i].prompt_id,
-                "messages": asked[i].messages,
-                "before": texts["before"][i],
-                "after": texts["after"][i],
-                "reward_before": scores["before"][i],
-                "reward_after": scores["after"][i],
+                "prompt_id": after.prompt_id,
+                "messages": after.messages,
+                "before": before.text,
+                "after": after.text,
+                "reward_before": before.numbers["score_reward"],
+                "reward_after": after.numbers["score_reward"],
             }
-            for i in range(min(n, len(asked)))
+            for before, after in list(zip(answers[BEFORE], answers[AFTER], strict=True))[:n]
         ),
     )
-
-
-@torch.no_grad()
-def kl_to(
-    reference: Policy,
-    chats: Sequence[Sequence[dict[str, str]]],
-    replies: Sequence[Reply],
-    settings: Settings,
-    *,
-    batch_size: int = 16,
-) -> float:
-    """Mean over replies of log p(reply) - log p_reference(reply), nats.
-
-    Both distributions at the temperature that was sampled with, so it estimates their KL.
-    """
-    ratios = []
-    for start in range(0, len(replies), batch_size):
-        part = replies[start : start + batch_size]
-        prompts = [
-            reference.prompt(messages, settings) for messages in chats[start : start + batch_size]
-        ]
-        theirs = reply_logprobs(
-            reference, prompts, [reply.ids for reply in part], settings.temperature or 1.0
-        )
-        ratios += [sum(reply.logprobs) - other for reply, other in zip(part, theirs, strict=True)]
-    return text_metrics.mean(ratios)
-
-
-@torch.no_grad()
-def reply_logprobs(
-    policy: Policy, prompts: Sequence[list[int]], replies: Sequence[list[int]], temperature: float
-) -> list[float]:
-    """log p(reply | prompt) of each reply; the head runs on reply positions only."""
-    device = next(policy.model.parameters()).device
-    hidden, tokens = response_states(policy.model, Sequences.build(prompts, replies, device))
-    head = policy.model.get_output_embeddings()
-    assert isinstance(head, nn.Linear), "language models end in a linear head"
-    found, _ = token_logprobs(head, hidden, tokens, temperature=temperature)
-    return [float(part.sum()) for part in torch.split(found, [len(reply) for reply in replies])]

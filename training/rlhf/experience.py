@@ -12,13 +12,17 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from training.rlhf import chat, models, rollout
+from training.rlhf import chat, distributed, models, ranks, rollout
 from training.rlhf.actor_critic import ActorCritic, Reading, Sequences, base_model
-from training.rlhf.config import PPOConfig
+from training.rlhf.config import ConfigError, PPOConfig
 
 Messages = Sequence[chat.Message]
 Score = Callable[[list[Messages], list[str]], list[float]]
 """Chats and replies to one number each."""
+
+PASS_COST = 64
+"""Tokens whose computation costs as much as one more forward and backward pass: measured on a CPU,
+where the pass adds to every gradient once more and calls every layer again."""
 
 
 class Diverged(RuntimeError):
@@ -37,6 +41,10 @@ class Experience:
     old: Reading
     ref_logprobs: Tensor
     """(B, R)"""
+    fresh: list[Reading]
+    """What `old` says of the first minibatch, pass by pass, with the graph for its gradient: the
+    weights are still the same, so training need not read it again. Empty where the graph of a
+    whole minibatch would not fit."""
 
     @property
     def kl(self) -> Tensor:
@@ -61,14 +69,18 @@ class Collector:
         self.config, self.seed = config, seed
         self.messages: list[Messages] = [p["messages"] for p in prompts if not p.get("held_out")]
         if not self.messages:
-            raise ValueError("there is no prompt to train on (held-out prompts never are)")
-        ids = [chat.prompt_ids(tokenizer, messages) for messages in self.messages]
+            raise ConfigError("there is no prompt to train on (held-out prompts never are)")
         model = base_model(actor.model)
-        # What does not fit beside a reply is cut here, so that sampling and training read the same.
-        room = min(config.max_prompt_length, rollout.prompt_room(model, config.max_new_tokens))
-        self.prompts = [row[-room:] for row in ids]
-        self.truncated = sum(len(row) > room for row in ids)
         self.stop_ids = models.stop_token_ids(model, tokenizer)
+        self.room = min(config.max_prompt_length, rollout.prompt_room(model, config.max_new_tokens))
+        ids = [chat.prompt_ids(tokenizer, messages) for messages in self.messages]
+        self.prompts = [row[-self.room :] for row in ids]
+        self.truncated = sum(len(row) > self.room for row in ids)
+
+    def prompt(self, messages: Messages) -> list[int]:
+        """A chat's tokens. What does not fit beside a reply is cut from the left, so that sampling
+        and training read the same."""
+        return chat.prompt_ids(self.tokenizer, messages)[-self.room :]
 
     def _draw(self, update: int) -> list[int]:
         """The update's prompts: all of them in a new order, then all in another, and so on."""
@@ -80,70 +92,123 @@ class Collector:
         return [int(orders[place // n][place % n]) for place in places]
 
     def collect(self, update: int) -> Experience:
-        """Everything about one batch of replies of the policy as it is now.
+        """Everything about one batch of replies of the policy as it is now. Of several processes
+        each samples, scores and reads its share, and all know the whole.
 
         Raises:
             Diverged: a score or a probability is not finite.
         """
-        cfg, rows = self.config, self._draw(update)
+        rows, device = self._draw(update), self.actor.device
         prompts = [self.prompts[row] for row in rows]
+        seed = int(random_source(self.seed, "sample", update).integers(2**31))
+        replies = self.sample(prompts, seed=seed)
+        batch = Sequences.build(prompts, [reply.ids for reply in replies], device)
+        texts = [chat.response_text(self.tokenizer, reply.ids) for reply in replies]
+        scores = self._score(rows, texts).to(device)
+        finished = torch.tensor([float(reply.finished) for reply in replies], device=device)
+        return Experience(batch, scores, finished, *self._read(batch, update))
+
+    def sample(self, prompts: Sequence[list[int]], *, seed: int) -> list[rollout.Response]:
+        """One reply of the policy as it is now to each prompt.
+
+        Raises:
+            Diverged: a probability is not finite.
+        """
+        mine = list(ranks.share(range(len(prompts))))
+        noise = rollout.draws(len(prompts), self.config.max_new_tokens, seed=seed)
         self.actor.model.eval()  # gradient checkpointing switches the cache off in training mode
         with self.actor.mixed_precision():
-            replies = rollout.generate(
+            sampled = rollout.generate(
                 base_model(self.actor.model),  # adapters live inside it
                 self.tokenizer,
-                prompts,
-                max_new_tokens=cfg.max_new_tokens,
-                temperature=cfg.temperature,
-                seed=int(random_source(self.seed, "sample", update).integers(2**31)),
+                [prompts[place] for place in mine],
+                max_new_tokens=self.config.max_new_tokens,
+                temperature=self.config.temperature,
+                noise=noise[mine],
                 stop_ids=self.stop_ids,
-                batch_size=cfg.batch_size,
+                batch_size=self.config.batch_size,
             )
+        replies = distributed.gather(sampled)
         if not all(math.isfinite(value) for reply in replies for value in reply.logprobs):
             raise Diverged("the policy's probabilities are no longer finite")
-        device = self.actor.device
-        batch = Sequences.build(prompts, [reply.ids for reply in replies], device)
-        scores = self._score(rows, replies).to(device)
-        finished = torch.tensor([float(reply.finished) for reply in replies], device=device)
-        old, ref_logprobs = self._read(batch, update)
-        return Experience(batch, scores, finished, old, ref_logprobs)
+        return replies
 
-    def _score(self, rows: list[int], replies: list[rollout.Response]) -> Tensor:
-        texts = [chat.response_text(self.tokenizer, reply.ids) for reply in replies]
-        scores = torch.tensor(self.score([self.messages[row] for row in rows], texts))
-        if scores.shape != (len(rows),):
-            raise ValueError(f"{len(rows)} replies got scores of shape {tuple(scores.shape)}")
+    def _score(self, rows: list[int], texts: list[str]) -> Tensor:
+        chats = ranks.share([self.messages[row] for row in rows])
+        found = torch.tensor(self.score(list(chats), list(ranks.share(texts))))
+        if found.shape != (len(chats),):
+            raise ValueError(f"{len(chats)} replies got scores of shape {tuple(found.shape)}")
+        scores = torch.tensor(distributed.gather(found.tolist()))
         if not scores.isfinite().all():
             worst = int((~scores.isfinite()).nonzero()[0, 0])
             raise Diverged(f"the score of a reply is {scores[worst]}: {texts[worst][:200]!r}")
         return scores.float()
 
-    @torch.no_grad()
-    def _read(self, batch: Sequences, update: int) -> tuple[Reading, Tensor]:
-        """Old log-probabilities, values and entropy, and the reference's log-probabilities.
+    def _read(self, batch: Sequences, update: int) -> tuple[Reading, Tensor, list[Reading]]:
+        """Old log-probabilities, values and entropy, the reference's log-probabilities, and
+        `Experience.fresh`.
 
         Not the sampler's: these go through the training forward pass, in the micro-batches of the
         first epoch, so that the ratio is exactly 1 at the first minibatch.
         """
-        heat = self.config.temperature
+        cfg, heat = self.config, self.config.temperature
+        keep = cfg.gradient_accumulation == 1 and not cfg.gradient_checkpointing
+        fresh: list[Reading] = []
         whole = torch.zeros(4, *batch.mask.shape, device=self.actor.device)
-        for minibatch in minibatches(self.config, seed=self.seed, update=update, epoch=0):
+        parts = minibatches(cfg, batch.widths, seed=self.seed, update=update, epoch=0)
+        for number, minibatch in enumerate(parts):
             for rows in minibatch:
                 part = batch.select(rows)
-                new = self.actor.read(part, temperature=heat)
+                with torch.set_grad_enabled(keep and number == 0):
+                    new = self.actor.read(part, temperature=heat)
+                if new.logprobs.requires_grad:
+                    fresh.append(new)
                 ref = self.actor.reference_logprobs(part, temperature=heat)
-                piece = torch.stack([new.logprobs, new.values, new.entropy, ref])
+                piece = torch.stack([new.logprobs, new.values, new.entropy, ref]).detach()
                 whole[:, rows, : piece.shape[2]] = piece
-        logprobs, values, entropy, ref_logprobs = whole
-        return Reading(logprobs, values, entropy), ref_logprobs
+        logprobs, values, entropy, ref_logprobs = distributed.total(whole)
+        return Reading(logprobs, values, entropy), ref_logprobs, fresh
 
 
-def minibatches(config: PPOConfig, *, seed: int, update: int, epoch: int) -> Iterator[list[Tensor]]:
-    """Yield the row numbers of each minibatch of an epoch, split into micro-batches."""
+def minibatches(
+    config: PPOConfig, widths: Sequence[int], *, seed: int, update: int, epoch: int
+) -> Iterator[list[Tensor]]:
+    """Yield the row numbers of each minibatch of an epoch, split into passes of similar widths.
+    Of several processes each gets its share.
+
+    Args:
+        widths: tokens of each row, prompt and response.
+    """
+    sizes = np.array(widths)
     order = random_source(seed, "epoch", update, epoch).permutation(config.batch_size)
     for start in range(0, config.batch_size, config.minibatch_size):
         rows = np.sort(order[start : start + config.minibatch_size])
-        yield [torch.from_numpy(part) for part in np.split(rows, config.gradient_accumulation)]
+        # The widest first, so that running out of memory shows at once.
+        rows = rows[np.argsort(-sizes[rows], kind="stable")]
+        parts = np.array_split(np.asarray(ranks.share(list(rows))), config.gradient_accumulation)
+        yield [
+            torch.from_numpy(part[cut])
+            for part in parts
+            for cut in cuts(sizes[part], cost=PASS_COST)
+        ]
+
+
+def cuts(widths: np.ndarray[Any, np.dtype[np.int64]], *, cost: int) -> list[slice]:
+    """Cut rows, the widest first, into the passes that compute least.
+
+    A pass computes its rows, padded to its first one, and `cost` tokens' worth besides. Exact, by
+    dynamic programming over where the last pass begins.
+    """
+    least, begins = np.zeros(len(widths) + 1), [0]
+    for end in range(1, len(widths) + 1):
+        totals = least[:end] + widths[:end] * np.arange(end, 0, -1) + cost
+        begins.append(int(totals.argmin()))
+        least[end] = totals[begins[end]]
+    found, end = [], len(widths)
+    while end:
+        found.append(slice(begins[end], end))
+        end = begins[end]
+    return found[::-1]
 
 
 def random_source(seed: int, purpose: str, *numbers: int) -> np.random.Generator:

@@ -1,42 +1,133 @@
 """Policies from groups of sampled replies and a score, by TRL: RLOO and GRPO.
 
 There is no critic: a reply is compared with the others to the same prompt. One update samples
-`batch_size` replies and trains on them; training resumes at the edges of updates.
+`batch_size` replies and trains on them; training resumes at the edges of updates. The replies are
+watched as those of PPO are (alarms.py).
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers import TrainerState
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from trl.trainer import add_fused_lm_head
 
-from training.rlhf import actor_critic, chat, models, trainer_edge
+from training.rlhf import (
+    actor_critic,
+    alarms,
+    chat,
+    distributed,
+    models,
+    rollout,
+    trainer_edge,
+)
 from training.rlhf.config import ConfigError, GroupConfig
 from training.rlhf.experience import Diverged, Score
+from training.rlhf.text_metrics import mean
 from training.rlhf.trainer_edge import Report
 
-METRICS = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "entropy": "entropy",
-    "reward": "reward",
-    "reward_std": "reward_deviation",
-    "completions/mean_length": "length",
+UPDATE = "update/"
+"""Before the names of what is measured once per update, in the lines that the trainer logs."""
+METRICS = {name: name for name in ("loss", "grad_norm", "entropy")} | {
+    f"{UPDATE}{name}": name
+    for name in (
+        *alarms.WATCHED,
+        "reward_deviation",
+        "kl",
+        "alarms",
+        *(f"alarm_{sign}" for sign in alarms.TITLES),
+    )
 }
-"""TRL's names to ours."""
+"""Names in those lines to ours. TRL's own reward is one after penalties, its KL one per token."""
+
+
+class _OwnTokens:
+    """Prompts as the tokens of `chat`, cut from their left to `room`; TRL cuts none."""
+
+    processing_class: Tokenizer
+    room: int
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        """Tokens; images and what else TRL would pass on for them there are none."""
+        return [row[-self.room :] for row in self._whole(prompts)], None, {}
+
+    def _whole(self, prompts: list[Any]) -> list[list[int]]:
+        return [chat.prompt_ids(self.processing_class, prompt) for prompt in prompts]
+
+    def cut(self, prompts: list[Any]) -> float:
+        """How many of the prompts lose tokens."""
+        return float(sum(len(row) > self.room for row in self._whole(prompts)))
+
+
+class _Watched:
+    """The replies of every update measured as PPO measures its own, and the alarms they raise.
+
+    All of it is in the trainer's lines, which its checkpoints keep: a run that goes on is held
+    against the same first updates.
+    """
+
+    reward_funcs: list[_Reward]
+    state: TrainerState
+    beta: float
+    _metrics: dict[str, dict[str, list[float]]]
+    read: Tensor
+    """(B, R) log-probabilities that were last read without a gradient."""
+
+    def _get_per_token_logps_and_entropies(self, *arguments: Any, **named: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*arguments, **named)  # type: ignore[misc]
+        if not torch.is_grad_enabled():
+            self.read = found[0]
+        return found
+
+    def _generate_and_score_completions(self, inputs: list[Any]) -> dict[str, Any]:
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        reward = self.reward_funcs[0]
+        found = reward.measured() | (self._to_reference(batch) if self.beta else {})
+        found |= alarms.metrics([*_history(self.state), found], reward.config)
+        for name, value in found.items():
+            self._metrics["train"][f"{UPDATE}{name}"].append(value)
+        return batch
+
+    def _to_reference(self, batch: dict[str, Any]) -> dict[str, float]:
+        """How far the replies are from the reference, which TRL reads last before it trains."""
+        mask = batch["completion_mask"]
+        theirs = (self.read * mask).sum()
+        own = batch["old_logps"].sum() if "old_logps" in batch else theirs
+        sums = torch.stack([theirs, own - theirs, mask.sum(), torch.tensor(len(mask)).to(theirs)])
+        logprobs, ratio, tokens, replies = distributed.total(sums).tolist()
+        found = {"reference_perplexity": math.exp(-logprobs / tokens)}
+        return found | ({"kl": ratio / replies} if "old_logps" in batch else {})
+
+
+class _RLOOTrainer(_Watched, _OwnTokens, RLOOTrainer):  # type: ignore[misc]  # trl is untyped here
+    """TRL's, on our tokens."""
+
+
+class _GRPOTrainer(_Watched, _OwnTokens, GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
+    """TRL's, on our tokens."""
+
+    def log(self, logs: dict[str, float], *rest: Any) -> None:
+        """Give KL per reply as well, of the update's first step: later ones have moved on. TRL has
+        it per token alone, by the estimator k3, after a gradient step's own reading."""
+        seen = self._metrics["train"]
+        if f"{UPDATE}length" in seen and "kl" in seen:
+            seen[f"{UPDATE}kl"] = [seen["kl"][0] * seen[f"{UPDATE}length"][0]]
+        super().log(logs, *rest)
+
 
 KINDS: dict[str, tuple[type[Any], type[Any]]] = {
-    "rloo": (RLOOTrainer, RLOOConfig),
-    "grpo": (GRPOTrainer, GRPOConfig),
+    "rloo": (_RLOOTrainer, RLOOConfig),
+    "grpo": (_GRPOTrainer, GRPOConfig),
 }
-KL = {"rloo": "kl", "grpo": "kl_per_token"}
-"""RLOO measures KL per reply, as PPO does; GRPO its mean over tokens."""
 
 
 def train(
@@ -53,21 +144,22 @@ def train(
     checkpoints: Path,
     report: Report,
     guard: Callable[[], None],
+    score_digest: str = "",
 ) -> dict[str, float]:
     """Train a policy by `rloo` or `grpo` and write it to `out`.
 
     Args:
         policy: folder to start from.
         reference: the supervised starter, which KL is measured to.
-        prompts: rows with `messages`.
-        score: chats and replies to one number each.
-        report, guard, checkpoints: see trainer_edge.run.
+        prompts, score: rows with `messages`; chats and replies to one number each.
+        report, guard, checkpoints: see trainer_edge.run; score_digest: see ppo.train.
 
     Returns:
-        The mean of the last tenth of each logged metric, reward_first, and updates.
+        The mean of the last tenth of loss and grad_norm, loss_first, steps, alarms.summary and
+        prompts_truncated.
 
     Raises:
-        ConfigError: there is no prompt, one is too long, or checkpoints are of another run.
+        ConfigError: there is no prompt, or checkpoints are of another run.
         Diverged: a score, the loss or a weight is no longer finite.
         ModelError: the model cannot be trained here.
         Stopped: a stop was asked for; calling again resumes.
@@ -75,7 +167,8 @@ def train(
     if not prompts:
         raise ConfigError("there is no prompt to train on (held-out prompts never are)")
     asked = [prompt["messages"] for prompt in prompts]
-    trainer_edge.require_same_run(checkpoints, config, optimiser, seed, data=asked)
+    made_of = (models.digest(policy), models.digest(reference), score_digest)
+    trainer_edge.require_same_run(checkpoints, config, optimiser, seed, *made_of, data=asked)
     tokenizer = models.load_tokenizer(policy)
     models.seed_everything(seed)
     model, anchor = actor_critic.load_pair(
@@ -85,20 +178,24 @@ def train(
         optimiser,
         model,
         _Reward(score, tokenizer, config, actor_critic.base_model(model)),
-        _rows(tokenizer, prompts, config.max_prompt_length),
-        _arguments(config, checkpoints, seed=seed, device=device)
-        | {"chat_template_kwargs": chat.switches(tokenizer)},
+        Dataset.from_list([{"prompt": messages} for messages in asked]),
+        _arguments(config, checkpoints, seed=seed, device=device),
     )
     _hold_to(trainer, anchor, config)
-    names = METRICS | {"kl": KL[optimiser]}
     steps = config.batch_size // config.minibatch_size * config.epochs
     trainer_edge.run(
-        trainer, checkpoints=checkpoints, report=report, guard=guard, names=names, every=steps
+        trainer, checkpoints=checkpoints, report=report, guard=guard, names=METRICS, every=steps
     )
-    trained = trainer.accelerator.unwrap_model(trainer.model)
-    trainer_edge.check_weights(trained)
-    models.save_model(trained, tokenizer, out)
-    return _summary(trainer.state, names, steps)
+    trainer_edge.save(trainer, tokenizer, out)
+    found = trainer_edge.summary(trainer.state, {"loss": "loss", "grad_norm": "grad_norm"})
+    found |= alarms.summary(_history(trainer.state))
+    return found | {"prompts_truncated": trainer.cut(asked)}
+
+
+def _history(state: TrainerState) -> list[dict[str, float]]:
+    """What was measured in every update so far."""
+    lines = [line for line in state.log_history if f"{UPDATE}reward" in line]
+    return [{name: line[key] for key, name in METRICS.items() if key in line} for line in lines]
 
 
 def _trainer(
@@ -106,16 +203,19 @@ def _trainer(
 ) -> Any:
     trainer_edge.require_causal(model, optimiser)
     models.without_dropout(model)
+    base, config = actor_critic.base_model(model), reward.config
     # TRL takes the ends of a reply from here, and knows nothing of chat templates.
-    actor_critic.base_model(model).generation_config.eos_token_id = sorted(reward.stops)
+    base.generation_config.eos_token_id = sorted(reward.stops)
     kind, settings = KINDS[optimiser]
-    return kind(
+    trainer = kind(
         model=model,
         reward_funcs=reward,
         args=settings(**arguments),
         train_dataset=prompts,
         processing_class=reward.tokenizer,
     )
+    trainer.room = min(config.max_prompt_length, rollout.prompt_room(base, config.max_new_tokens))
+    return trainer
 
 
 def _arguments(
@@ -123,7 +223,9 @@ def _arguments(
 ) -> dict[str, Any]:
     steps = config.batch_size // config.minibatch_size
     return trainer_edge.arguments(config, checkpoints, seed=seed, device=device) | {
-        "per_device_train_batch_size": config.minibatch_size,
+        "per_device_train_batch_size": distributed.per_process(
+            config.minibatch_size, "groups.minibatch_size"
+        ),
         "steps_per_generation": steps,
         "num_iterations": config.epochs,
         "num_generations": config.group_size,
@@ -138,22 +240,6 @@ def _arguments(
     }
 
 
-def _rows(tokenizer: Tokenizer, prompts: Sequence[dict[str, Any]], longest: int) -> Dataset:
-    """Prompts as chats, which TRL renders by the same template.
-
-    Raises:
-        ConfigError: a prompt is too long; TRL cannot cut it from the left.
-    """
-    for prompt in prompts:
-        tokens = len(chat.prompt_ids(tokenizer, prompt["messages"]))
-        if tokens > longest:
-            raise ConfigError(
-                f"a prompt has {tokens} tokens, more than groups.max_prompt_length {longest}: "
-                "raise it, or shorten the prompt"
-            )
-    return Dataset.from_list([{"prompt": prompt["messages"]} for prompt in prompts])
-
-
 class _Reward:
     """The score of a reply as TRL asks for it, with the penalties of the config."""
 
@@ -162,6 +248,10 @@ class _Reward:
     def __init__(self, score: Score, tokenizer: Tokenizer, config: GroupConfig, model: Any) -> None:
         self.score, self.tokenizer, self.config = score, tokenizer, config
         self.stops = set(models.stop_token_ids(model, tokenizer))
+        self.said: list[list[int]] = []
+        self.ended: list[bool] = []
+        self.scores: list[float] = []
+        """Of the replies that were last asked about, before penalties."""
 
     def __call__(
         self, prompts: list[Any], completion_ids: list[list[int]], **_: Any
@@ -170,11 +260,19 @@ class _Reward:
         scores = torch.tensor(self.score(prompts, texts))
         if not scores.isfinite().all():
             raise Diverged(f"the score of a reply is {scores[~scores.isfinite()][0]}")
+        self.said, self.scores = completion_ids, scores.tolist()
+        self.ended = [bool(ids) and ids[-1] in self.stops for ids in completion_ids]
         lengths = torch.tensor([len(ids) for ids in completion_ids])
-        ended = torch.tensor([bool(ids) and ids[-1] in self.stops for ids in completion_ids])
-        scores = scores - self.config.missing_eos_penalty * (~ended).float()
+        scores = scores - self.config.missing_eos_penalty * (~torch.tensor(self.ended)).float()
         found: list[float] = (scores - self.config.length_penalty * lengths).tolist()
         return found
+
+    def measured(self) -> dict[str, float]:
+        """What the replies of all processes were like."""
+        scores, said = distributed.gather(self.scores), distributed.gather(self.said)
+        finished = [float(ended) for ended in distributed.gather(self.ended)]
+        found = {"reward": mean(scores), "reward_deviation": statistics.pstdev(scores)}
+        return found | alarms.of_replies(said, finished)
 
 
 def _hold_to(trainer: Any, anchor: Any, config: GroupConfig) -> None:
@@ -186,14 +284,3 @@ def _hold_to(trainer: Any, anchor: Any, config: GroupConfig) -> None:
         return
     add_fused_lm_head(anchor, temperature=config.temperature)
     trainer.ref_model = trainer.accelerator.prepare_model(anchor, evaluation_mode=True)
-
-
-def _summary(state: Any, names: dict[str, str], steps: int) -> dict[str, float]:
-    found = trainer_edge.summary(state, names)
-    rewards = [line["reward"] for line in state.log_history if "reward" in line]
-    edge = max(1, len(rewards) // 5)
-    return found | {
-        "reward_first": sum(rewards[:edge]) / edge,
-        "reward_last": sum(rewards[-edge:]) / edge,
-        "updates": found["steps"] / steps,
-    }

@@ -6,9 +6,11 @@ and the base may itself be an adapter folder: loading merges them from the botto
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -17,21 +19,26 @@ import numpy as np
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, TaskType, get_peft_model
-from torch import nn
+from safetensors import SafetensorError
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedModel,
 )
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from training.rlhf import chat
+from training.rlhf import chat, rows
 from training.rlhf.config import LoraConfig
 
 UNUSED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", "<|finetune_right_pad_id|>")
 """Tokens that can pad without meaning anything, in order of preference."""
+
+
+ADAPTER_SETTINGS = "adapter_config.json"
 
 
 class ModelError(ValueError):
@@ -87,9 +94,11 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> Tokenize
 
     Encoder-decoders, which know no roles, get the plain chat template when they have none.
     """
-    tokenizer = AutoTokenizer.from_pretrained(
-        str(path), revision=revision, trust_remote_code=False, padding_side="left"
-    )
+    _require_folder(path)
+    with loading(path, "a tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(path), revision=revision, trust_remote_code=False, padding_side="left"
+        )
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         vocabulary = tokenizer.get_vocab()
@@ -118,6 +127,7 @@ def load_causal(
     dtype: str = "float32",
     device: str | torch.device = "cpu",
     revision: str | None = None,
+    quantise: str = "none",
 ) -> PreTrainedModel:
     """Load a language model that writes, in evaluation mode: a causal one or an encoder-decoder.
     Adapters are merged into their base.
@@ -125,9 +135,10 @@ def load_causal(
     Args:
         path: a Hugging Face folder, a PEFT adapter folder or a hub id.
         revision: commit or tag of a hub id.
+        quantise: `int8` or `nf4` keep the weights, frozen, in 8 or 4 bits.
 
     Raises:
-        ModelError: nothing to load there, or an adapter without its base.
+        ModelError: nothing to load there, an adapter without its base, or no bitsandbytes.
     """
     base = adapter_base(path)
     if base is not None:
@@ -137,24 +148,69 @@ def load_causal(
     _check_folder(path)
     seq2seq = is_encoder_decoder(path, revision=revision)
     kind = AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM
-    try:
+    with loading(path, "a policy"):
         model = kind.from_pretrained(
             str(path),
             revision=revision,
             dtype=getattr(torch, dtype),
             trust_remote_code=False,
             use_safetensors=True,
+            quantization_config=quantisation(quantise, keep=("lm_head",)),
         )
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())  # one line, because logs are read by their last
-        raise ModelError(f"{path} cannot be loaded as a policy: {reason}") from error
+    if quantise != "none":
+        return model.eval()  # bitsandbytes has put it where it belongs
     return model.to(device).eval()  # dropout off: sampler, trainer and reference read alike
+
+
+def quantisation(kind: str, *, keep: Sequence[str]) -> BitsAndBytesConfig | None:
+    """How transformers is to load weights, all but the layers in `keep`; None for `none`.
+
+    Raises:
+        ModelError: bitsandbytes is not installed.
+    """
+    if kind == "none":
+        return None
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"quantise {kind} needs bitsandbytes: pip install -r requirements-extras.txt"
+        )
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(keep))
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.float32,
+        llm_int8_skip_modules=list(keep),
+    )
+
+
+@contextmanager
+def loading(path: str | Path, kind: str) -> Iterator[None]:
+    """Turn what the libraries raise over an unusable model into ModelError, in one line because
+    logs are read by their last."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        text = " ".join(str(error).split())[:400]
+        if isinstance(error, SafetensorError):
+            text = f"its weights are damaged ({text}): copy or download it again"
+        elif not Path(path).is_dir():
+            text = f"it is no folder here, and not in reach as a hub id; name a folder ({text})"
+        raise ModelError(f"{path} cannot be loaded as {kind}: {text}") from error
 
 
 def _check_folder(path: str | Path) -> None:
     folder = Path(path)
     if folder.is_dir() and not (folder / "config.json").exists():
         raise ModelError(f"{folder} holds no model: config.json is missing")
+    _require_folder(path)
+
+
+def _require_folder(path: str | Path) -> None:
+    """A path that does not exist would be looked for on the hub."""
+    folder = Path(path)
     if not folder.is_dir() and (folder.is_absolute() or str(path).startswith(".")):
         raise ModelError(f"there is no model folder {folder}")
 
@@ -166,13 +222,11 @@ def adapter_base(path: str | Path) -> str | None:
         ModelError: the adapter was saved without its base or not as safetensors.
     """
     folder = Path(path)
-    if not (folder / "adapter_config.json").exists():
+    if not (folder / ADAPTER_SETTINGS).exists():
         return None
     if not (folder / "adapter_model.safetensors").exists():
         raise ModelError(f"{folder} holds no adapter_model.safetensors")
-    base = json.loads((folder / "adapter_config.json").read_text("utf-8")).get(
-        "base_model_name_or_path"
-    )
+    base = json.loads((folder / ADAPTER_SETTINGS).read_text("utf-8")).get("base_model_name_or_path")
     if not base:
         raise ModelError(f"{folder} does not say which model it adapts")
     beside = folder / base
@@ -210,6 +264,24 @@ def _has_conv1d(model: nn.Module) -> bool:
     return any(type(module).__name__ == "Conv1D" for module in model.modules())
 
 
+def digest(path: str | Path) -> str:
+    """A hash of the weights and settings in a model folder; of a hub id, its name.
+
+    Of an adapter's base it takes the content as well, and not the path, which differs by machine.
+    """
+    found = hashlib.sha256(b"" if Path(path).is_dir() else str(path).encode())
+    base = adapter_base(path)
+    if base is not None:
+        found.update(digest(base).encode())
+        settings = json.loads((Path(path) / ADAPTER_SETTINGS).read_text("utf-8"))
+        settings.pop("base_model_name_or_path")
+        found.update(json.dumps(settings, sort_keys=True).encode())
+    for file in sorted(Path(path).glob("*.safetensors")) + sorted(Path(path).glob("*.json")):
+        if file.name != ADAPTER_SETTINGS:
+            found.update(f"{file.name} {rows.sha256(file)}\n".encode())
+    return found.hexdigest()
+
+
 def stable_path(path: str | Path) -> str:
     """Return a local folder as an absolute path and leave a hub id as it is."""
     return str(Path(path).resolve()) if Path(path).is_dir() else str(path)
@@ -237,18 +309,31 @@ def stop_token_ids(model: PreTrainedModel, tokenizer: Tokenizer) -> list[int]:
 
 
 def save_model(
-    model: PreTrainedModel | PeftModel, tokenizer: Tokenizer, folder: str | Path
+    model: PreTrainedModel | PeftModel,
+    tokenizer: Tokenizer,
+    folder: str | Path,
+    *,
+    weights: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write a Hugging Face folder (a PEFT folder for an adapter) and the tokenizer beside it."""
+    """Write a Hugging Face folder (a PEFT folder for an adapter) and the tokenizer beside it.
+
+    Args:
+        weights: all of the model's, where the model itself holds a part of them.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, PeftModel):
         # Without this PEFT asks the hub whether the base's vocabulary has grown.
         model.save_pretrained(
-            str(folder), save_embedding_layers=False, selected_adapters=["default"]
+            str(folder),
+            save_embedding_layers=False,
+            selected_adapters=["default"],
+            state_dict=weights,
         )
     else:
         model.generation_config.eos_token_id = stop_token_ids(model, tokenizer)
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-        model.save_pretrained(str(folder))
+        # `transformers serve` takes the likeliest token, whatever the temperature, unless told.
+        model.generation_config.do_sample = True
+        model.save_pretrained(str(folder), state_dict=weights)
     tokenizer.save_pretrained(str(folder))

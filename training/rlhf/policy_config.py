@@ -10,28 +10,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from training.rlhf.configfile import require
-from training.rlhf.reward_config import LoraConfig
+from training.rlhf.configfile import require, require_at_least, require_positive
+from training.rlhf.reward_config import MIN_LENGTH, LoraConfig
 
 Optimiser = Literal["ppo", "dpo", "kto", "orpo", "rloo", "grpo"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPOConfig:
-    """Proximal policy optimisation (Schulman et al. 2017) against a reward model."""
+class WatchedConfig:
+    """What the optimisers have alike that sample replies and climb a score: PPO, RLOO and GRPO.
+    Their replies are watched for signs that the score is being gamed (alarms.py)."""
 
     updates: int = 24
-    """Rollout batches; one batch is `batch_size` prompts with one response each."""
+    """Batches of sampled replies."""
+    alarm_distinct2_ratio: float = 0.6
+    """An alarm where the score has risen and the variety of an update's replies (distinct-2 of
+    their tokens) has fallen below this share of the first updates': the gates' bound is a half,
+    an alarm comes before. The newest fifth of the updates is compared with the first fifth, in
+    this and the next four."""
+    alarm_repetition_rise: float = 0.15
+    """... or repetition within a reply has risen by this: the gates allow 0.2 in all."""
+    alarm_perplexity_ratio: float = 2.0
+    """... or the reference finds the replies this many times as surprising, 0.7 nats a token: a
+    policy that keeps to what the starter might say becomes less surprising, not more. Without a
+    reference (`groups.beta` 0) there is no such alarm."""
+    alarm_length_ratio: float = 2.0
+    """... or replies have become this many times as long, or as short: the gates' bounds."""
+    alarm_eos_drop: float = 0.3
+    """... or the share of replies that end by themselves has fallen by this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(WatchedConfig):
+    """Proximal policy optimisation (Schulman et al. 2017) against a reward model."""
+
     batch_size: int = 32
+    """Prompts per update, with one response each."""
     minibatch_size: int = 32
     epochs: int = 4
     """Passes over each rollout batch."""
     gradient_accumulation: int = 1
     learning_rate: float = 3e-4
     critic_learning_rate: float | None = None
-    """Of the value head; None takes `learning_rate`."""
-    learning_rate_decay: Literal["none", "linear"] = "none"
-    """Linear: down to zero at the last update."""
+    """Of the value head; None takes `learning_rate`. A fresh head learnt little at 5e-5."""
+    learning_rate_decay: Literal["none", "linear", "cosine"] = "none"
+    """Linear, or along half a cosine: down towards zero after the last update."""
+    warmup_updates: int = 0
+    """Updates over which both rates rise to their full height, before they decay."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     temperature: float = 1.0
@@ -62,12 +87,38 @@ class PPOConfig:
     missing_eos_penalty: float = 1.0
     length_penalty: float = 0.0
     """Subtracted from the score per response token."""
+    select_every: int = 4
+    """Updates between two looks of the judge; what it likes best without alarms is kept. 0, or no
+    judge: the last policy is."""
+    select_prompts: int = 64
+    """Held-out prompts that it looks at."""
     lora: LoraConfig | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     gradient_checkpointing: bool = False
     checkpoint_every: int = 4
 
     def __post_init__(self) -> None:
+        require_at_least(
+            1,
+            "ppo",
+            self,
+            "updates",
+            "batch_size",
+            "minibatch_size",
+            "epochs",
+            "gradient_accumulation",
+            "max_new_tokens",
+            "max_prompt_length",
+            "checkpoint_every",
+            "select_prompts",
+            "alarm_length_ratio",
+            "alarm_perplexity_ratio",
+        )
+        require_at_least(0, "ppo", self, "select_every", "warmup_updates")
+        require_positive("ppo", self, "learning_rate", "max_grad_norm", "temperature")
+        require(
+            self.warmup_updates < self.updates, "ppo.warmup_updates must be less than ppo.updates"
+        )
         require(
             self.batch_size % self.minibatch_size == 0,
             "ppo.batch_size must be a multiple of ppo.minibatch_size",
@@ -79,15 +130,9 @@ class PPOConfig:
         require(
             0 < self.lam <= 1 and 0 < self.gamma <= 1, "ppo.gamma and ppo.lam must lie in (0, 1]"
         )
-        require(self.temperature > 0, "ppo.temperature must be positive")
         require(
-            min(self.updates, self.batch_size, self.gradient_accumulation, self.epochs) >= 1,
-            "ppo.updates, batch_size, gradient_accumulation and epochs must be at least 1",
-        )
-        require(self.max_new_tokens >= 1, "ppo.max_new_tokens must be at least 1")
-        require(
-            self.dtype != "float16" or self.lora is not None,
-            "ppo.dtype float16 needs ppo.lora: full training in it loses small gradients",
+            self.dtype != "float16",
+            "ppo.dtype float16 is refused: small gradients vanish in it; take bfloat16 or float32",
         )
 
 
@@ -118,22 +163,23 @@ class PairsConfig:
     """Optimiser steps."""
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "pairs.batch_size must be at least 1")
+        require_at_least(
+            1, "pairs", self, "batch_size", "gradient_accumulation", "checkpoint_every"
+        )
+        require_at_least(MIN_LENGTH, "pairs", self, "max_length")
+        require_positive("pairs", self, "epochs", "learning_rate", "max_grad_norm", "beta")
         require(
-            self.gradient_accumulation >= 1 and self.batch_size % self.gradient_accumulation == 0,
+            self.batch_size % self.gradient_accumulation == 0,
             "pairs.batch_size must be a multiple of pairs.gradient_accumulation",
         )
-        require(self.epochs > 0, "pairs.epochs must be positive")
-        require(self.beta > 0, "pairs.beta must be positive")
         require(0 <= self.label_smoothing < 0.5, "pairs.label_smoothing must lie in [0, 0.5)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupConfig:
+class GroupConfig(WatchedConfig):
     """Learning from groups of replies to one prompt: RLOO (Ahmadian et al. 2024, arXiv 2402.14740)
     and GRPO (Shao et al. 2024, arXiv 2402.03300)."""
 
-    updates: int = 24
     batch_size: int = 32
     """Replies per update."""
     minibatch_size: int = 32
@@ -162,7 +208,22 @@ class GroupConfig:
     """Updates."""
 
     def __post_init__(self) -> None:
-        require(self.group_size >= 2, "groups.group_size must be at least 2")
+        require_at_least(2, "groups", self, "group_size")
+        require_at_least(
+            1,
+            "groups",
+            self,
+            "updates",
+            "batch_size",
+            "minibatch_size",
+            "epochs",
+            "max_new_tokens",
+            "max_prompt_length",
+            "checkpoint_every",
+            "alarm_length_ratio",
+            "alarm_perplexity_ratio",
+        )
+        require_positive("groups", self, "learning_rate", "max_grad_norm", "temperature")
         require(
             self.batch_size % self.minibatch_size == 0,
             "groups.batch_size must be a multiple of groups.minibatch_size",
@@ -171,5 +232,3 @@ class GroupConfig:
             self.batch_size % self.group_size == 0,
             "groups.batch_size must be a multiple of groups.group_size",
         )
-        require(self.temperature > 0, "groups.temperature must be positive")
-        require(min(self.updates, self.epochs) >= 1, "groups.updates and epochs must be at least 1")

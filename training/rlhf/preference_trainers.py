@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
-from training.rlhf import actor_critic, models, objectives, trainer_edge
+from training.rlhf import actor_critic, distributed, models, objectives, ranks, trainer_edge
 from training.rlhf import pairs as preference_pairs
 from training.rlhf.actor_critic import Sequences
 from training.rlhf.config import PairsConfig
@@ -75,7 +75,8 @@ def train(
     tokenizer = models.load_tokenizer(policy)
     found = preference_pairs.read(tokenizer, preferences, max_length=config.max_length)
     data = map(vars, found.found)
-    trainer_edge.require_same_run(checkpoints, config, optimiser, seed, data=data)
+    made_of = (models.digest(policy), models.digest(reference))
+    trainer_edge.require_same_run(checkpoints, config, optimiser, seed, *made_of, data=data)
     models.seed_everything(seed)
     model, anchor = actor_critic.load_pair(
         policy, reference, lora=config.lora, dtype=config.dtype, device=device
@@ -86,9 +87,7 @@ def train(
     arguments = _arguments(config, checkpoints, seed=seed, device=device)
     trainer = BUILD[optimiser](Setup(model, anchor, tokenizer, found.found, config, arguments))
     trainer_edge.run(trainer, checkpoints=checkpoints, report=report, guard=guard, names=METRICS)
-    trained = trainer.accelerator.unwrap_model(trainer.model)
-    trainer_edge.check_weights(trained)
-    models.save_model(trained, tokenizer, out)
+    trainer_edge.save(trainer, tokenizer, out)
     return trainer_edge.summary(trainer.state, METRICS) | {
         "pairs": float(len(found.found)),
         "ties": float(found.ties),
@@ -101,7 +100,10 @@ def _arguments(
 ) -> dict[str, Any]:
     return trainer_edge.arguments(config, checkpoints, seed=seed, device=device) | {
         "num_train_epochs": config.epochs,
-        "per_device_train_batch_size": config.batch_size // config.gradient_accumulation,
+        "per_device_train_batch_size": distributed.per_process(
+            config.batch_size // config.gradient_accumulation,
+            "pairs.batch_size / gradient_accumulation",
+        ),
         "gradient_accumulation_steps": config.gradient_accumulation,
         "lr_scheduler_type": "linear",
         "warmup_steps": config.warmup_ratio,
@@ -170,7 +172,8 @@ def _dpo(setup: Setup) -> Trainer:
 
 
 def _kto(setup: Setup) -> Trainer:
-    size, seed = setup.arguments["per_device_train_batch_size"], setup.arguments["seed"]
+    size = setup.arguments["per_device_train_batch_size"] * ranks.size()
+    seed = setup.arguments["seed"]
     trainer = _KTOTrainer(
         model=setup.model,
         ref_model=setup.frozen,
@@ -205,44 +208,52 @@ def unpaired(pairs: Sequence[Pair], *, batch_size: int, seed: int) -> list[dict[
     return found
 
 
+def _read_preferences(model: PreTrainedModel | PeftModel) -> None:
+    """Let the model's own call take Sequences and give log-probabilities and entropies of the
+    replies' tokens: whatever wraps it (DDP, FSDP, mixed precision) goes by that call."""
+    base = actor_critic.base_model(model)
+
+    def forward(**fields: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, tokens = actor_critic.response_states(base, Sequences(**fields))
+        return token_logprobs(base.get_output_embeddings(), hidden, tokens, temperature=1.0)
+
+    model.forward = forward
+
+
 class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
     """Odds-ratio preference optimisation (Hong et al. 2024): no reference model."""
 
     def __init__(self, *, weight: float, **arguments: Any) -> None:
+        _read_preferences(arguments["model"])
         super().__init__(**arguments)
         self.weight = weight
         self.model_accepts_loss_kwargs = False  # the loss is a mean: let accumulation divide it
-        self.seen: list[dict[str, float]] = []
+        self.seen = torch.zeros(5)
+        """Since the last line: sums of right pairs, log odds ratios and entropies, and of what."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
     ) -> Tensor:
         """Loss of a batch of B better replies and then the B worse ones."""
-        base = actor_critic.base_model(self.accelerator.unwrap_model(model))
         batch = Sequences(**inputs)
-        with self.accelerator.autocast():  # which only the model's own forward would enter
-            hidden, tokens = actor_critic.response_states(base, batch)
-            found, entropy = token_logprobs(
-                base.get_output_embeddings(), hidden, tokens, temperature=1.0
-            )
-        sums = torch.zeros(len(batch.ids), device=found.device)
-        means = sums.index_add(0, batch.mask.nonzero()[:, 0], found) / batch.lengths
+        with self.accelerator.autocast():
+            found, entropy = model(**inputs)
+        written = torch.zeros(len(batch.ids), device=found.device)
+        means = written.index_add(0, batch.mask.nonzero()[:, 0], found) / batch.lengths
         losses, ratio = objectives.odds_ratio_loss(*means.chunk(2), weight=self.weight)
-        self.seen.append(
-            {
-                "rewards/accuracies": float((ratio > 0).float().mean()),
-                "rewards/margins": float(ratio.detach().mean()),
-                "entropy": float(entropy.detach().mean()),
-            }
-        )
+        sums = [(ratio > 0).sum(), ratio.detach().sum(), entropy.detach().sum()]
+        self.seen += torch.tensor([*map(float, sums), len(ratio), len(entropy)])
         return losses.mean()
 
     def log(self, logs: dict[str, float], *rest: Any) -> None:
-        """Add what the steps since the last line showed."""
-        if "loss" in logs and self.seen:
-            for key in self.seen[0]:
-                logs[key] = sum(row[key] for row in self.seen) / len(self.seen)
-            self.seen = []
+        """Add what the steps since the last line showed, in all processes."""
+        if "loss" in logs:
+            found = distributed.total(self.seen.to(self.args.device)).tolist()
+            right, ratio, entropy, pairs, tokens = found
+            if pairs:
+                logs["rewards/accuracies"], logs["rewards/margins"] = right / pairs, ratio / pairs
+                logs["entropy"] = entropy / tokens
+            self.seen.zero_()
         super().log(logs, *rest)
 
 

@@ -2,6 +2,7 @@
 
     python -m training.rlhf.probe            the libraries and the GPU
     python -m training.rlhf.probe MODEL      replies of a model folder, adapter folder or hub id
+    python -m training.rlhf.probe --reward MODEL      a reward model's score of a reply
 
 A process of its own, so that whoever asks needs no torch and survives a broken installation.
 """
@@ -16,6 +17,7 @@ from typing import Any
 REPLIES = 8
 MAX_NEW_TOKENS = 128
 MESSAGES = [{"role": "user", "content": "My order has not arrived yet. What can I do?"}]
+REPLY = "I am sorry. Please send me its number, and I will look where it is."
 
 
 def stack() -> dict[str, Any]:
@@ -56,10 +58,29 @@ def model(path: str) -> dict[str, Any]:
     }
 
 
+def reward(path: str) -> dict[str, float]:
+    """Score one reply."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from training.rlhf import models, reward_model
+
+    scorer = reward_model.load(path, device=models.resolve_device("auto"))
+    return {"score": scorer.score([MESSAGES], [REPLY])[0]}
+
+
+def _answer(arguments: list[str]) -> dict[str, Any]:
+    match arguments:
+        case ["--reward", path]:
+            return reward(path)
+        case [path]:
+            return model(path)
+        case _:
+            return stack()
+
+
 def main(arguments: list[str]) -> int:
     """Print the answer; an error is one too, with exit code 1."""
     try:
-        answer = model(arguments[0]) if arguments else stack()
+        answer = _answer(arguments)
     except Exception as error:  # noqa: BLE001 - what a broken model raises is the finding
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
         return 1

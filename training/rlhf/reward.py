@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from training.rlhf import reward_adapters, reward_model
+from training.rlhf import distributed, ranks, reward_adapters, reward_model
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
 from training.rlhf.models import seed_everything
 from training.rlhf.reward_data import Item, bootstrap, decided, examples, rated
@@ -68,6 +68,7 @@ def train(
         ConfigError: nothing to train on, or checkpoints of another run.
         Diverged: the loss stopped being finite; the last good checkpoint is kept.
     """
+    distributed.require_whole_model("reward")
     seed_everything(seed)
     model = reward_model.new(
         base,
@@ -86,7 +87,8 @@ def train(
     model.classifier.config.reward_loss = config.loss
     model.classifier.config.reward_tie = trainer.objective.tie_parameter()
     model.eval()  # dropout off: it scores from here on
-    model.save(out)
+    if ranks.rank() == 0:
+        model.save(out)
     return model, counts | _outcome(trainer, found)
 
 

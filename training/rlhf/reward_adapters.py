@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import torch
@@ -10,35 +9,13 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
-from transformers import BitsAndBytesConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from training.rlhf.config import LoraConfig
 from training.rlhf.models import ModelError
 
 HEADS = ("score", "classifier", "pre_classifier", "classification_head", "pooler", "head")
 """Layers that are new or nearly so: trained whole, never quantised."""
-
-
-def quantisation(kind: str) -> BitsAndBytesConfig | None:
-    """How transformers is to load the trunk; None for `none`.
-
-    Raises:
-        ModelError: bitsandbytes is not installed.
-    """
-    if kind == "none":
-        return None
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError(
-            f"reward.quantise {kind} needs bitsandbytes: pip install -r requirements-extras.txt"
-        )
-    if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(HEADS))
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.float32,
-        llm_int8_skip_modules=list(HEADS),
-    )
 
 
 def attach(classifier: PreTrainedModel, lora: LoraConfig) -> PeftModel:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from training.rlhf.configfile import require
+from training.rlhf.configfile import require, require_at_least, require_positive
+
+MIN_LENGTH = 8
+"""Tokens that a prompt and its reply need together: with fewer there is nothing left to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,8 @@ class LoraConfig:
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
 
     def __post_init__(self) -> None:
-        require(self.r >= 1, "lora.r must be at least 1")
+        require_at_least(1, "lora", self, "r", "alpha")
+        require(0 <= self.dropout < 1, "lora.dropout must lie in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +79,16 @@ class RewardConfig:
     checkpoint_every: int = 20
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "reward.batch_size must be at least 1")
+        require_at_least(1, "reward", self, "batch_size", "pass_tokens", "checkpoint_every")
+        require_at_least(MIN_LENGTH, "reward", self, "max_length")
+        require_positive("reward", self, "epochs", "learning_rate")
+        require(
+            self.dtype != "float16",
+            "reward.dtype float16 is refused: small gradients vanish in it; take bfloat16 or"
+            " float32",
+        )
         require(0 < self.slice_share < 1, "reward.slice_share must lie in (0, 1)")
         require(0 <= self.label_smoothing < 1, "reward.label_smoothing must lie in [0, 1)")
-        require(self.pass_tokens >= 1, "reward.pass_tokens must be at least 1")
         require(
             self.loss == "bradley_terry" or not self.margin,
             f"reward.margin belongs to bradley_terry, not to {self.loss}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -10,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.rlhf import calibration, reward, reward_report, rows
-from training.rlhf.config import ConfigError, RewardConfig
+from training.rlhf import calibration, distributed, models, ranks, reward, reward_report, rows
+from training.rlhf.config import ConfigError, RewardConfig, to_dict
 from training.rlhf.reward import Guard, Report
 from training.rlhf.rows import Preference
 
@@ -37,14 +39,21 @@ def subset(preferences: Sequence[Preference], votes: int, *, seed: int) -> list[
     return found
 
 
-def check(preferences: Sequence[Preference], sizes: Sequence[int]) -> None:
-    """Raise ConfigError where there is nothing to measure on or a size is out of reach."""
+def check(preferences: Sequence[Preference], sizes: Sequence[int], *, seed: int) -> None:
+    """Raise ConfigError where there is nothing to measure on, a size is out of reach, or its votes
+    would teach nothing."""
     votes = sum(len(row.votes) for row in preferences if _learnt(row))
-    if not any(row.held_out and row.votes for row in preferences):
-        raise ConfigError("learning_curve needs held-out pairs with votes to measure on")
+    if not any(row.held_out and rows.verdict(row) for row in preferences):
+        raise ConfigError("learning_curve needs held-out pairs with a preferred side to measure on")
     for size in sizes:
         if not 1 <= size <= votes:
             raise ConfigError(f"learning_curve asks for {size} votes, and there are {votes}")
+        learnt = filter(_learnt, subset(preferences, size, seed=seed))
+        if all(label.value == 0.5 for label in map(rows.label, learnt) if label):
+            raise ConfigError(
+                f"learning_curve: the {size} votes drawn for a point are all ties, which "
+                "say nothing about a direction; ask for more votes"
+            )
 
 
 def points(
@@ -62,18 +71,20 @@ def points(
 ) -> list[Point]:
     """Train on every number of votes and measure on the same held-out pairs.
 
-    A point that is done is kept in `checkpoints` and not computed again.
+    A point that is done is kept in `checkpoints` and not computed again, unless base, settings or
+    data have changed.
 
     Args:
         before: steps that the stage did earlier, which the reported ones are counted on from.
         report: called with (steps done, steps in all, numbers) after every step.
     """
-    found = []
+    found, weights = [], models.digest(base)
     for size in sorted(set(sizes)):
-        folder = checkpoints / f"curve-{size}"
+        chosen = subset(preferences, size, seed=seed)
+        made_of = _fingerprint(weights, config, seed, chosen)
+        folder = checkpoints / f"curve-{size}-{made_of[:16]}"
         file = folder / "point.json"
         if not file.exists():
-            chosen = subset(preferences, size, seed=seed)
             model, numbers = reward.train(
                 base,
                 chosen,
@@ -85,13 +96,25 @@ def points(
                 report=_numbered(report, size, before),
                 guard=guard,
             )
-            shutil.rmtree(folder / "model")
-            shutil.rmtree(folder / "steps", ignore_errors=True)
             seen = reward_report.held_out(model, chosen).metrics()
-            rows.write(file, [point(numbers, seen)])
+            if ranks.rank() == 0:
+                shutil.rmtree(folder / "model")
+                shutil.rmtree(folder / "steps", ignore_errors=True)
+                rows.write(file, [point(numbers, seen)])
+            distributed.agree(0)  # the file is there for all
         found.append(json.loads(file.read_text("utf-8")))
         before += int(found[-1]["steps"])
     return found
+
+
+def _fingerprint(
+    weights: str, config: RewardConfig, seed: int, chosen: Sequence[Preference]
+) -> str:
+    """Hash of all that a point depends on."""
+    settings = to_dict(config)
+    settings.pop("checkpoint_every")
+    data = [dataclasses.asdict(row) for row in chosen]
+    return hashlib.sha256(json.dumps([weights, settings, seed, data]).encode()).hexdigest()
 
 
 def _numbered(report: Report, votes: int, before: int) -> Report:

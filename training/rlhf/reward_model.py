@@ -25,13 +25,15 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, DynamicCache, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from training.rlhf import reward_adapters, reward_text
+from training.rlhf import chat, reward_adapters, reward_text
 from training.rlhf.chat import Message
 from training.rlhf.models import (
     ModelError,
     adapter_base,
     load_causal,
     load_tokenizer,
+    loading,
+    quantisation,
     without_dropout,
 )
 from training.rlhf.reward_text import Reader, Text, with_template
@@ -48,8 +50,8 @@ Scores a chat with a reply; the difference of two scores is the logit of preferr
 Load it with `training.rlhf.reward_model.load`. {plain}
 """
 PLAIN_EQUAL = (
-    "Plain `AutoModelForSequenceClassification` gives the same scores, one text at a time or padded"
-    " on the right with a token that is not the end token."
+    "Plain `AutoModelForSequenceClassification` gives the same scores; one text at a time where the"
+    " tokenizer pads with the end token."
 )
 PLAIN_OTHER = (
     "Plain `AutoModelForSequenceClassification` reads the same weights but pools the last token;"
@@ -95,6 +97,11 @@ class RewardModel(nn.Module):
         assert isinstance(found, nn.Module), "every classifier has a trunk"
         return found
 
+    def _states(self, **inputs: Tensor) -> Any:
+        """Hidden states of texts: of an encoder-decoder, those of its encoder."""
+        whole: Any = self.trunk
+        return (whole.get_encoder() if whole.config.is_encoder_decoder else whole)(**inputs)
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
@@ -122,7 +129,7 @@ class RewardModel(nn.Module):
         else:
             rows = [text.ids for text in texts]
             ids, mask = self._pad(rows)
-            hidden = self.trunk(input_ids=ids, attention_mask=mask).last_hidden_state
+            hidden = self._states(input_ids=ids, attention_mask=mask).last_hidden_state
         weight = torch.zeros(hidden.shape[:2])
         for row, (text, tokens) in enumerate(zip(texts, rows, strict=True)):
             read = 1 if self.pooling == "last" else text.reply
@@ -217,7 +224,10 @@ class RewardModel(nn.Module):
         """Write a sequence-classification folder with its tokenizer."""
         self.classifier.config.reward_pooling = self.pooling
         self.classifier.config.reward_max_length = self.read.max_length
-        self.classifier.config.pad_token_id = self.tokenizer.pad_token_id
+        pad = self.tokenizer.pad_token_id
+        # Plain transformers reads the last token that is no padding: it must not skip the end.
+        ends = self.pooling != "own" and pad == chat.turn_end(self.tokenizer)
+        self.classifier.config.pad_token_id = None if ends else pad
         self.classifier.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
         equal = self.pooling in ("last", "own")
@@ -259,8 +269,8 @@ def new(
     if adapter_base(base) is not None:
         classifier = _merged(base)
     else:
-        quantisation = reward_adapters.quantisation(quantise)
-        classifier = _classifier(base, num_labels=1, quantization_config=quantisation)
+        quantised = quantisation(quantise, keep=reward_adapters.HEADS)
+        classifier = _classifier(base, num_labels=1, quantization_config=quantised)
     tokenizer = with_template(load_tokenizer(base))
     model = RewardModel(classifier, tokenizer, pooling=pooling, max_length=max_length)
     if isinstance(model.head, nn.Linear):
@@ -300,7 +310,7 @@ def _classifier(path: str | Path, **options: Any) -> PreTrainedModel:
     # A path that does not exist would be looked for on the hub.
     if (Path(path).is_absolute() or str(path).startswith(".")) and not Path(path).is_dir():
         raise ModelError(f"there is no model folder {path}")
-    try:
+    with loading(path, "a reward model"):
         return AutoModelForSequenceClassification.from_pretrained(
             str(path),
             dtype=torch.float32,  # weights that are trained, and scores that are compared
@@ -308,8 +318,6 @@ def _classifier(path: str | Path, **options: Any) -> PreTrainedModel:
             use_safetensors=True,
             **options,
         )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be loaded as a reward model: {error}") from error
 
 
 @dataclass(frozen=True)

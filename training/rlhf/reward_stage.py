@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.rlhf import reward, reward_curve, reward_report, rows
+from training.rlhf import ranks, reward, reward_curve, reward_report, rows
 from training.rlhf.config import RewardConfig
 from training.rlhf.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
@@ -67,7 +67,7 @@ def _held_out(
     if ratings:
         return reward_report.held_out_ratings(model, ratings)
     seen = reward_report.held_out(model, [row for row in data if isinstance(row, Preference)])
-    if file is not None:
+    if file is not None and ranks.rank() == 0:
         found = zip(seen.pair_ids, seen.logits.tolist(), strict=True)
         rows.write(file, ({"pair_id": pair, "logit": logit} for pair, logit in found))
     return seen.metrics()
@@ -101,5 +101,6 @@ def draw_learning_curve(
         guard=work.run.check,
     )
     found.append(reward_curve.point(whole, whole))
-    rows.write(out / "learning_curve.jsonl", found)
+    if ranks.rank() == 0:
+        rows.write(out / "learning_curve.jsonl", found)
     return {f"accuracy_{point['votes']:.0f}_votes": point["accuracy"] for point in found}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.rlhf import acquire, checkpoints, reward_adapters
+from training.rlhf import acquire, checkpoints, distributed, ranks, reward_adapters
 from training.rlhf.config import ConfigError, RewardConfig
 from training.rlhf.experience import Diverged
 from training.rlhf.reward_data import Example, SomeItem, passes, split
@@ -49,6 +49,7 @@ class Trainer(Generic[SomeItem]):
         if self.objective.tie is not None:
             tie = {"params": [self.objective.tie], "peak": TIE_LEARNING_RATE, "weight_decay": 0.0}
             groups.append(tie)
+        distributed.spread(self.parameters().values())
         # Fused: one kernel per step, and no per-tensor Python on a machine without a GPU.
         self.optimizer = torch.optim.AdamW(
             groups,
@@ -99,7 +100,8 @@ class Trainer(Generic[SomeItem]):
         return [int(i) for i in rng.permutation(len(self.train))]
 
     def step(self, step: int) -> dict[str, float]:
-        """Optimiser step number `step`, counted from 0.
+        """Optimiser step number `step`, counted from 0. Of several processes each reads its share
+        of the batch.
 
         Raises:
             Diverged: the loss or the gradient is no longer finite; no weight was changed.
@@ -110,7 +112,7 @@ class Trainer(Generic[SomeItem]):
         self._set_learning_rate(step)
         self.optimizer.zero_grad(set_to_none=True)
         loss, right, decided = 0.0, 0, 0
-        for part in passes(batch, tokens=self.config.pass_tokens):
+        for part in passes(ranks.share(batch), tokens=self.config.pass_tokens):
             with self._mixed_precision():
                 scores = self.scores(part)
                 share = self.objective.loss(scores, part).sum() / len(batch)
@@ -120,6 +122,9 @@ class Trainer(Generic[SomeItem]):
                 if len(row) == 2 and item.value != 0.5:
                     decided += 1
                     right += (row[0] > row[1]) == (item.value > 0.5)
+        distributed.sum_gradients(self.parameters().values())
+        sums = distributed.total(torch.tensor([loss, right, decided], dtype=torch.float64))
+        loss, right, decided = sums.tolist()
         norm = float(nn.utils.clip_grad_norm_(self.parameters().values(), MAX_GRAD_NORM))
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise Diverged(
@@ -185,6 +190,8 @@ class Trainer(Generic[SomeItem]):
 
     def save(self, folder: Path, step: int, fingerprint: str) -> None:
         """Write all that the steps after `step` depend on."""
+        if ranks.rank() != 0:
+            return
         tensors: dict[str, Tensor] = {f"now.{n}": p for n, p in self.parameters().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
         state = {

@@ -42,7 +42,7 @@ def generate(
     temperature: float,
     top_p: float = 1.0,
     seed: int = 0,
-    generator: torch.Generator | None = None,
+    noise: Tensor | None = None,
     stop_ids: Sequence[int],
     batch_size: int = 64,
 ) -> list[Response]:
@@ -52,26 +52,26 @@ def generate(
         prompts: token ids; one too long for the model's context loses tokens from its left.
         temperature: 0 takes the likeliest token.
         top_p: nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751); 1 samples everything.
-        seed: ignored when `generator` (on the CPU) is given.
+        seed: of `draws`, ignored when `noise` is given.
+        noise: (N, max_new_tokens) numbers to draw with.
         stop_ids: every token that ends a reply.
 
     Raises:
         ModelError: the model's context is not longer than `max_new_tokens`.
     """
-    source = generator or torch.Generator().manual_seed(seed)
-    noise = torch.rand((len(prompts), max_new_tokens), generator=source)
+    noise = draws(len(prompts), max_new_tokens, seed=seed) if noise is None else noise
     responses = [Response() for _ in prompts]
     reader = _Encoded if model.config.is_encoder_decoder else _Batch
     room = prompt_room(model, max_new_tokens)
     cut = [list(prompt)[-room:] for prompt in prompts]
     for rows in _buckets([len(prompt) for prompt in cut], batch_size):
         batch = reader(model, [cut[row] for row in rows], pad=tokenizer.pad_token_id)
-        draws = noise[rows].to(batch.device)
+        drawn = noise[rows].to(batch.device)
         live = torch.arange(len(rows), device=batch.device)  # the rows still in the batch
         for step in range(max_new_tokens):
             logits = batch.next_logits()
             tokens, logprobs = choose(
-                logits, draws[live, step], temperature=temperature, top_p=top_p
+                logits, drawn[live, step], temperature=temperature, top_p=top_p
             )
             going = _record(responses, rows, live.tolist(), tokens, logprobs, set(stop_ids))
             if not going:
@@ -79,6 +79,44 @@ def generate(
             batch.extend(tokens, keep=going)
             live = live[going]
     return responses
+
+
+@torch.no_grad()
+def stream(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    prompt: Sequence[int],
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+    stop_ids: Sequence[int],
+) -> Iterator[Response]:
+    """One reply as it is written: the same response each time, a token longer.
+
+    It becomes what `generate` gives for this prompt alone and this seed.
+
+    Raises:
+        ModelError: the model's context is not longer than `max_new_tokens`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.rand((1, max_new_tokens), generator=generator)
+    reader = _Encoded if model.config.is_encoder_decoder else _Batch
+    cut = list(prompt)[-prompt_room(model, max_new_tokens) :]
+    batch = reader(model, [cut], pad=tokenizer.pad_token_id)
+    response, draws = Response(), draws.to(batch.device)
+    for step in range(max_new_tokens):
+        tokens, logprobs = choose(batch.next_logits(), draws[:, step], temperature=temperature)
+        going = _record([response], [0], [0], tokens, logprobs, set(stop_ids))
+        yield response
+        if not going:
+            break
+        batch.extend(tokens, keep=going)
+
+
+def draws(rows: int, tokens: int, *, seed: int) -> Tensor:
+    """The random numbers (rows, tokens) that replies are drawn with, uniform in [0, 1)."""
+    return torch.rand((rows, tokens), generator=torch.Generator().manual_seed(seed))
 
 
 def _record(

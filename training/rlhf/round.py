@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from training.rlhf import rows
+from training.rlhf import alarms, rows
 from training.rlhf.config import ConfigError, GateConfig, RoundConfig, load, to_dict
 from training.rlhf.rundir import (
     DONE,
@@ -31,6 +32,7 @@ from training.rlhf.rundir import (
     USAGE,
     Fenced,
     Locked,
+    PeerFailed,
     RunDirectory,
     Stopped,
 )
@@ -73,6 +75,8 @@ class Stage:
     title: str
     description: str
     function: str
+    shared: bool = False
+    """Whether every process of a launcher takes part; otherwise they wait for the first."""
 
     def load(self) -> Callable[[RunDirectory, RoundConfig, Path], Result]:
         """Import the function, and torch with it."""
@@ -88,12 +92,14 @@ STAGES = (
         "Train reward model",
         "Learns to predict the votes, and trains a second model as an independent judge.",
         "training.rlhf.stages:train_reward",
+        shared=True,
     ),
     Stage(
         "train_policy",
         "Improve policy",
         "Optimises the policy by the reward model or the votes, held near the starter.",
         "training.rlhf.stages:train_policy",
+        shared=True,
     ),
     Stage(
         "evaluate",
@@ -121,6 +127,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Between transformers and trl, about names that neither we nor a user wrote.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def run_round(run_dir: str | Path | RunDirectory, fence: int | None = None) -> None:
@@ -142,7 +150,7 @@ def run_round(run_dir: str | Path | RunDirectory, fence: int | None = None) -> N
                 stage_name = stage.name
                 if not run.done(stage.name):
                     run_stage(run, stage, config)
-        except (Fenced, Stopped):
+        except (Fenced, Stopped, PeerFailed):
             raise
         except Exception as error:
             run.fail(stage_name, error, traceback.format_exc())
@@ -153,10 +161,14 @@ def run_stage(run: RunDirectory, stage: Stage, config: RoundConfig) -> None:
     """Run one stage into its `.partial` folder and publish it."""
     run.check()
     run.report(stage.name, 0, 1, stage.title)
-    result = stage.load()(run, config, run.partial(stage.name))
+    result = run.perform(
+        lambda: stage.load()(run, config, run.partial(stage.name)), shared=stage.shared
+    )
     run.check()
-    meta = run.meta(stage.name, to_dict(config), result.parents, result.metrics)
-    run.publish(stage.name, meta | (result.notes or {}))
+    if run.leads and result is not None:
+        meta = run.meta(stage.name, to_dict(config), result.parents, result.metrics)
+        run.publish(stage.name, meta | (result.notes or {}))
+    run.wait()
 
 
 def check_inputs(run: RunDirectory, config: RoundConfig) -> None:
@@ -227,8 +239,8 @@ class Gate:
 def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig) -> list[Gate]:
     """Judge a candidate by the metrics of its stages; a missing metric never passes.
 
-    The win rate is that of the second reward model, never of the one PPO maximised, and its lower
-    bound counts.
+    The win rate is that of the second reward model, never of the one that was maximised, and its
+    lower bound counts.
     """
     reward, result = metrics.get("train_reward", {}), metrics.get("evaluate", {})
     length = _ratio(result.get("length"), result.get("length_before"))
@@ -255,6 +267,7 @@ def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig)
             result.get("repetition"),
             high=config.repetition_max,
         ),
+        *_alarm_gate(metrics.get("train_policy", {}), config),
         _gate("broken", "Broken replies", result.get("broken_rate"), high=config.broken_max),
         _gate(
             "win_rate",
@@ -263,6 +276,14 @@ def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig)
             low=config.win_rate_min,
         ),
     ]
+
+
+def _alarm_gate(trained: Mapping[str, float | None], config: GateConfig) -> Iterator[Gate]:
+    """Of the optimisers that sample: DPO, KTO and ORPO have no replies to watch."""
+    if "alarms" in trained:
+        signs = [title for name, title in alarms.TITLES.items() if trained.get(f"alarm_{name}")]
+        title = "Alarms during training" + (f" ({', '.join(signs)})" if signs else "")
+        yield _gate("alarms", title, trained["alarms"], high=config.alarms_max)
 
 
 def _gate(

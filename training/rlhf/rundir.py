@@ -19,9 +19,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
-from training.rlhf import rows
+from training.rlhf import durable, failures, ranks, rows
+
+T = TypeVar("T")
 
 DONE, FAILED, USAGE, FENCED, STOPPED, LOCKED = 0, 1, 2, 3, 4, 75
 """Exit codes of `python -m training.rlhf round`."""
@@ -42,8 +44,19 @@ class Stopped(Exception):
     """A stop was asked for and honoured at the edge of a step; the run can be resumed."""
 
 
+class PeerFailed(Exception):
+    """Another process of this run failed; its own error says why."""
+
+
+_STOP, _FENCE, _FAILURE = 1, 2, 3
+"""What the processes of one run tell each other at the edge of a step, the worst counts."""
+
+
 class RunDirectory:
-    """Paths, journal and publishing of one run."""
+    """Paths, journal and publishing of one run.
+
+    Of several processes that a launcher started for one run the first alone locks and writes.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -51,6 +64,12 @@ class RunDirectory:
         self.fence: int | None = None
         self.listener: Callable[[dict[str, Any]], None] | None = None
         """Called with every progress line, for a display on the terminal."""
+        self.metrics_listener: Callable[[dict[str, Any]], None] | None = None
+        """Called with every metrics line, for a tracker."""
+        self.leads = ranks.rank() == 0
+        """Whether this process is the one that writes."""
+        self.agree: Callable[[int], int] = int
+        """The greatest number that any process of this run passes, once all have come here."""
         self._lock: BinaryIO | None = None
 
     # Reading: no lock needed
@@ -103,6 +122,11 @@ class RunDirectory:
             Locked: another process holds the run.
             Fenced: owner.json already names another fence.
         """
+        if not self.leads:
+            self.wait()  # until the first process has the run
+            self.fence = self._current_fence() if fence is None else fence
+            yield self
+            return
         lock = (self.path / "lock").open("ab")
         try:
             if not _try_lock(lock):
@@ -112,6 +136,7 @@ class RunDirectory:
             self.check_fence()
             for name in ("progress.jsonl", "metrics.jsonl"):
                 _end_torn_line(self.path / name)
+            self.wait()
             yield self
         finally:
             self._lock = None
@@ -132,10 +157,47 @@ class RunDirectory:
         return self.stop_requested
 
     def check(self) -> None:
-        """The edge of a step: raise Fenced or Stopped when this process should end."""
-        self.check_fence()
-        if self.stop_requested:
+        """The edge of a step: raise Fenced or Stopped when the run should end here.
+
+        All processes of the run come here together, and end together.
+        """
+        fenced = self.fence is not None and self._current_fence() != self.fence
+        self._heed(self.agree(_FENCE if fenced else _STOP if self.stop_requested else 0))
+
+    def wait(self) -> None:
+        """Until all processes of the run have come here."""
+        self._heed(self.agree(0))
+
+    def _heed(self, code: int) -> None:
+        if code == _FAILURE:
+            raise PeerFailed("another process of this run failed")
+        if code == _FENCE:
+            self.check_fence()
+            raise Fenced("another process of this run saw a new fence")
+        if code == _STOP:
             raise Stopped("stopped at the edge of a step")
+
+    def perform(self, work: Callable[[], T], *, shared: bool) -> T | None:
+        """Do the work in every process; or, not shared, in the first, while the others wait."""
+        if shared:
+            return work()
+        if not self.leads:
+            self.wait()
+            return None
+        together, self.agree = self.agree, int
+        code = _FAILURE
+        try:
+            found, code = work(), 0
+        except Stopped:
+            code = _STOP
+            raise
+        except Fenced:
+            code = _FENCE
+            raise
+        finally:
+            self.agree = together
+            self.agree(code)
+        return found
 
     def checkpoints(self, stage: str) -> Path:
         """Folder for resume state; it is never published."""
@@ -145,6 +207,8 @@ class RunDirectory:
 
     def report(self, stage: str, step: int, total: int, message: str = "") -> None:
         """Append a progress line."""
+        if not self.leads:
+            return
         line = {"time": time.time(), "stage": stage, "step": step, "total": total}
         self._append("progress.jsonl", line | {"message": message})
         if self.listener is not None:
@@ -152,8 +216,13 @@ class RunDirectory:
 
     def record(self, stage: str, step: int, numbers: dict[str, float]) -> None:
         """Append a metrics line. Numbers that are not finite are written as null."""
+        if not self.leads:
+            return
         line = {"time": time.time(), "stage": stage, "step": step}
-        self._append("metrics.jsonl", line | {k: _finite(v) for k, v in numbers.items()})
+        line |= {k: _finite(v) for k, v in numbers.items()}
+        self._append("metrics.jsonl", line)
+        if self.metrics_listener is not None:
+            self.metrics_listener(line)
 
     def _append(self, name: str, line: dict[str, Any]) -> None:
         assert self._lock is not None, "only the process that claimed the run writes to it"
@@ -168,6 +237,8 @@ class RunDirectory:
         """A new empty folder for the results of a stage; what a killed attempt left is removed."""
         folder = self.folder(stage)
         partial = folder.with_name(f"{folder.name}.partial")
+        if not self.leads:
+            return partial
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         return partial
@@ -181,13 +252,10 @@ class RunDirectory:
         folder = self.folder(stage)
         partial = folder.with_name(f"{folder.name}.partial")
         (partial / "meta.json").write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
-        for root, _, names in os.walk(partial):
-            for name in names:
-                _fsync(Path(root, name))
-            _fsync(Path(root))
+        durable.fsync_tree(partial)
         self.check_fence()
         partial.rename(folder)
-        _fsync(folder.parent)
+        durable.fsync(folder.parent)
         return folder
 
     def meta(
@@ -205,15 +273,28 @@ class RunDirectory:
         }
 
     def fail(self, stage: str, error: BaseException, traceback: str) -> None:
-        """Write error.json, unless the run belongs to somebody else by now."""
+        """Write error.json, unless the run belongs to somebody else by now.
+
+        The first error of an attempt stands: where one of several processes fails, the others
+        fail because they lose it. Where the disk is full, the stage's unfinished results make room
+        for it.
+        """
         self.check_fence()
-        text = f"{type(error).__name__}: {error}"
-        data = {"stage": stage, "error": text, "traceback": traceback}
-        (self.path / "error.json").write_text(json.dumps(data, indent=2) + "\n")
+        if self.error() is not None:
+            return
+        data = {"stage": stage, "error": failures.describe(error), "traceback": traceback}
+        text = json.dumps(data, indent=2) + "\n"
+        try:
+            durable.replace(self.path / "error.json", text)
+        except OSError:
+            folder = self.folder(stage)
+            shutil.rmtree(folder.with_name(f"{folder.name}.partial"), ignore_errors=True)
+            durable.replace(self.path / "error.json", text)
 
     def clear_error(self) -> None:
         """Remove the error of an attempt before this one."""
-        (self.path / "error.json").unlink(missing_ok=True)
+        if self.leads:
+            (self.path / "error.json").unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
@@ -271,11 +352,3 @@ def _end_torn_line(path: Path) -> None:
 def _finite(value: float) -> float | None:
     value = float(value)
     return value if value - value == 0 else None
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

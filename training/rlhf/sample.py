@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
 
 from training.rlhf import chat, models, rollout, rows
 from training.rlhf.chat import Message
-from training.rlhf.config import SampleConfig
+from training.rlhf.config import ConfigError, EndpointConfig, SampleConfig
+from training.rlhf.endpoint import Endpoint
+from training.rlhf.replies import Reply, Settings, Writer, reply_in_chunks
+from training.rlhf.response_filter import FAULTS, fault
+from training.rlhf.reward_text import with_template
 from training.rlhf.rows import Completion, Prompt, completion_key
 
+UNREADABLE = ("looping", "gibberish")
 Report = Callable[[int, int], None]
 Guard = Callable[[], None]
-
-CHUNK_BATCHES = 4
-"""Batches between two chances to stop; what a chunk gave is kept on disk."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to sample."""
-
-    temperature: float
-    max_new_tokens: int
-    batch_size: int
-    top_p: float = 1.0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One sampled reply."""
-
-    text: str
-    ids: list[int]
-    finished: bool
-    logprobs: list[float]
-    seed: int
 
 
 class Policy:
@@ -48,13 +30,20 @@ class Policy:
 
     def __init__(self, folder: str | Path, *, device: torch.device) -> None:
         self.model = models.load_causal(folder, device=device)
-        self.tokenizer = models.load_tokenizer(folder)
+        # A base model, to compare with, reads turns written down plainly and may never stop.
+        self.tokenizer = with_template(models.load_tokenizer(folder))
         self.stop_ids = models.stop_token_ids(self.model, self.tokenizer)
 
     def prompt(self, messages: Sequence[Message], settings: Settings) -> list[int]:
         """The chat as tokens, cut from the left to what fits beside the reply."""
         context = getattr(self.model.config, "max_position_embeddings", None) or 1_000_000
-        return chat.prompt_ids(self.tokenizer, messages)[-(context - settings.max_new_tokens) :]
+        room = context - settings.max_new_tokens
+        if room < 1:
+            raise ConfigError(
+                f"a reply of {settings.max_new_tokens} tokens leaves no room for a prompt: the "
+                f"model reads {context} in all. Lower max_new_tokens"
+            )
+        return chat.prompt_ids(self.tokenizer, messages)[-room:]
 
     def reply(
         self, chats: Sequence[Sequence[Message]], settings: Settings, *, seed: int
@@ -83,34 +72,32 @@ class Policy:
         ]
 
 
-def reply_in_chunks(
-    policy: Policy,
-    chats: Sequence[Sequence[Message]],
-    settings: Settings,
-    *,
-    seed: int,
-    folder: Path,
-    report: Report,
-    guard: Guard,
-) -> list[Reply]:
-    """Reply to any number of chats, keeping finished chunks in `folder`.
+def require_both(endpoint: EndpointConfig | None) -> None:
+    """Raise ConfigError when a server is told the name of one of two policies only."""
+    if endpoint and bool(endpoint.model) != bool(endpoint.other):
+        raise ConfigError("endpoint needs both names, model and other, or neither")
 
-    Chunk k is sampled with the seed derived from (seed, k), so a resumed call gives what an
-    uninterrupted one would.
+
+def writer(
+    folder: str | Path, endpoint: EndpointConfig | None, *, new: bool, device: torch.device
+) -> Writer:
+    """Whoever writes the replies of the policy in `folder`: this process, or a server.
+
+    Args:
+        new: whether it is the new policy, or the one that is compared with it.
     """
-    size = settings.batch_size * CHUNK_BATCHES
-    replies: list[Reply] = []
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, start in enumerate(range(0, len(chats), size)):
-        file = folder / f"replies-{number:05d}.jsonl"
-        if not file.exists():
-            chunk_seed = int(np.random.default_rng([seed, number]).integers(2**31))
-            found = policy.reply(chats[start : start + size], settings, seed=chunk_seed)
-            guard()
-            rows.write(file, found)
-        replies += [Reply(**data) for _, data in rows.read_json(file)]
-        report(len(replies), len(chats))
-    return replies
+    if endpoint is None:
+        return Policy(folder, device=device)
+    served = endpoint.model if new else endpoint.other
+    tokenizer = models.load_tokenizer(folder)
+
+    def tokens(text: str, finished: bool) -> list[int]:
+        end = [chat.turn_end(tokenizer)] if finished else []
+        return chat.completion_ids(tokenizer, text) + end
+
+    return Endpoint(
+        endpoint, served or str(folder), tokens=tokens, template=chat.switches(tokenizer)
+    )
 
 
 @dataclass(frozen=True)
@@ -155,21 +142,29 @@ def run(
         compared: held-out prompts to prepare for blind comparisons of new policy and starter.
 
     Returns:
-        completions, prompts, empty (left out), duplicates (left out), length and finished_rate.
+        completions, prompts, left_out (see `readable`), duplicates (left out), length,
+        finished_rate, and how many were empty (left out), looping, gibberish and truncated.
+
+    Raises:
+        ConfigError: the endpoint names only one of two policies.
+        EndpointError: the server failed; the chunks it finished are kept.
     """
+    if starter_folder:
+        require_both(config.endpoint)
     chosen = plan(prompts, config, compared=compared if starter_folder else 0, seed=seed)
     settings = Settings(config.temperature, config.max_new_tokens, config.batch_size, config.top_p)
     known = {prompt.prompt_id for prompt in chosen.many}
     new = [prompt for prompt in chosen.many for _ in range(config.per_prompt)]
     new += [prompt for prompt in chosen.compared if prompt.prompt_id not in known]
-    work: list[tuple[str, str | Path, list[Prompt]]] = [("new", policy_folder, new)]
+    work: list[tuple[Literal["new", "starter"], str | Path, list[Prompt]]]
+    work = [("new", policy_folder, new)]
     if starter_folder and chosen.compared:
         work.append(("starter", starter_folder, chosen.compared))
     total, before = sum(len(asked) for _, _, asked in work), 0
     completions: list[Completion] = []
     for number, (name, folder, asked) in enumerate(work):
         replies = reply_in_chunks(
-            Policy(folder, device=device),
+            writer(folder, config.endpoint, new=name == "new", device=device),
             [prompt.messages for prompt in asked],
             settings,
             seed=seed + number,
@@ -182,17 +177,19 @@ def run(
             _completion(prompt, reply, settings, policy=name)
             for prompt, reply in zip(asked, replies, strict=True)
         ]
-    kept = _distinct(completions)
+    kept = readable(_distinct(completions), spared={prompt.prompt_id for prompt in chosen.compared})
     rows.write(out / "completions.jsonl", kept)
     return _metrics(completions, kept)
 
 
-def _completion(prompt: Prompt, reply: Reply, settings: Settings, *, policy: str) -> Completion:
+def _completion(
+    prompt: Prompt, reply: Reply, settings: Settings, *, policy: Literal["new", "starter"]
+) -> Completion:
     return Completion(
         key=completion_key(prompt.prompt_id, reply.text),
         prompt_id=prompt.prompt_id,
         text=reply.text,
-        policy=cast(Literal["new", "starter"], policy),
+        policy=policy,
         seed=reply.seed,
         temperature=settings.temperature,
         top_p=settings.top_p,
@@ -210,14 +207,41 @@ def _distinct(completions: Sequence[Completion]) -> list[Completion]:
     return list(kept.values())
 
 
+def readable(kept: Sequence[Completion], *, spared: Container[str]) -> list[Completion]:
+    """Without what nobody can judge: loops and gibberish, while two others are left to compare.
+
+    A prompt with fewer keeps its faulty ones, or a policy that is bad through and through could
+    never be voted better. Truncated replies stay: that a reply should end is worth a vote.
+
+    Args:
+        spared: prompts of blind comparisons, which would flatter a policy without its failures.
+    """
+    good = [completion for completion in kept if _fault(completion) not in UNREADABLE]
+    enough = {prompt for prompt, n in Counter(c.prompt_id for c in good).items() if n >= 2}
+    sound = {completion.key for completion in good}
+    return [
+        completion
+        for completion in kept
+        if completion.key in sound
+        or completion.prompt_id in spared
+        or completion.prompt_id not in enough
+    ]
+
+
+def _fault(completion: Completion) -> str:
+    return fault(completion.text, finished=completion.finish_reason == "stop")
+
+
 def _metrics(completions: Sequence[Completion], kept: Sequence[Completion]) -> dict[str, float]:
-    empty = sum(not completion.text.strip() for completion in completions)
+    faults = Counter(map(_fault, completions))
     n = max(1, len(completions))
+    distinct = len(_distinct(completions))
     return {
         "completions": float(len(kept)),
         "prompts": float(len({completion.prompt_id for completion in kept})),
-        "empty": float(empty),
-        "duplicates": float(len(completions) - len(kept) - empty),
+        **{name: float(faults[name]) for name in FAULTS},
+        "left_out": float(distinct - len(kept)),
+        "duplicates": float(len(completions) - distinct - faults["empty"]),
         "length": sum(completion.n_tokens for completion in completions) / n,
         "finished_rate": sum(c.finish_reason == "stop" for c in completions) / n,
     }

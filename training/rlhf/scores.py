@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -43,3 +46,12 @@ def from_path(path: str) -> Score:
     if not callable(found):
         raise ConfigError(f"reward_function {path} is no function")
     return found
+
+
+def source_digest(score: Score) -> str:
+    """A hash of the file that a function was read from; "" where there is none."""
+    try:
+        file = inspect.getsourcefile(score if inspect.isroutine(score) else type(score))
+    except TypeError:  # built in
+        file = None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

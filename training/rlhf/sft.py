@@ -7,8 +7,8 @@ BPE tokenizer trained on the corpus, and a small Llama with random weights. Chat
 
 from __future__ import annotations
 
-import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
+    EarlyStoppingCallback,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -32,24 +33,25 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
-from training.rlhf import chat, trainer_edge
+from training.rlhf import chat, datafiles, distributed, ranks, trainer_edge
 from training.rlhf.config import SFTConfig, TinyModelConfig
+from training.rlhf.configfile import require
 from training.rlhf.models import (
     load_causal,
     load_tokenizer,
     new_adapter,
     resolve_device,
-    save_model,
     seed_everything,
     without_dropout,
 )
+from training.rlhf.reward_text import with_template
 from training.rlhf.trainer_edge import Report
 
 PAD, END = "<|pad|>", "<|end|>"
-ROLES = ("system", "user", "assistant")
 TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'assistant' -%}"
@@ -71,10 +73,6 @@ METRICS = {"loss": "loss", "mean_token_accuracy": "token_accuracy", "entropy": "
 Message = dict[str, str]
 
 
-class SFTError(ValueError):
-    """The data cannot be trained on; the message names the file and line."""
-
-
 def train(
     config: SFTConfig,
     out: str | Path,
@@ -93,69 +91,78 @@ def train(
         checkpoints: folder for resume state; training goes on from what lies there.
 
     Returns:
-        loss (mean of the last tenth of the logged ones), loss_first, steps, chats, truncated.
+        loss (mean of the last tenth of the logged ones), loss_first, steps, chats, truncated,
+        loss_held_out where chats are held out, and what it took (see `_cost`).
 
     Raises:
-        SFTError: the data file is missing, broken or empty.
-        ConfigError: checkpoints of another run.
+        RowError: the data file is missing, broken or empty.
+        ConfigError: no chat to train on, none held out to stop early by, or checkpoints of
+            another run.
         Diverged: the loss is no longer finite.
         Stopped: a stop was asked for; calling again resumes.
     """
-    chats = read_chats(config.data)
+    chats, held_out = read_chats(config)
     seed_everything(config.seed)
     model, tokenizer = starting_model(config, chats, device=device)
     rows, truncated = tokenize(tokenizer, chats, max_length=config.max_length)
+    measured, _ = tokenize(tokenizer, held_out, max_length=config.max_length)
     trainer_edge.require_same_run(Path(checkpoints), config, data=rows)
     arguments = _arguments(config, Path(checkpoints), device=device)
-    trainer = _trainer(model, tokenizer, rows, arguments)
+    trainer = _trainer(model, tokenizer, rows, arguments, measured=measured)
+    if config.patience:
+        trainer.add_callback(EarlyStoppingCallback(config.patience))
+    started = time.monotonic()
     trainer_edge.run(
         trainer, checkpoints=Path(checkpoints), report=report, guard=guard, names=METRICS
     )
-    trained = trainer.accelerator.unwrap_model(trainer.model)
-    trainer_edge.check_weights(trained)
-    save_model(trained, tokenizer, out)
+    seconds = time.monotonic() - started
+    trainer_edge.save(trainer, tokenizer, out)
     return trainer_edge.summary(trainer.state, METRICS) | {
         "chats": len(rows),
         "truncated": truncated,
+        **({"loss_held_out": trainer.evaluate()["eval_loss"]} if measured else {}),
+        **_cost(trainer, seconds),
     }
 
 
-def read_chats(path: str) -> list[list[Message]]:
-    """Read a JSONL of {"messages": [...]} whose last message is the assistant's.
+def read_chats(config: SFTConfig) -> tuple[list[list[Message]], list[list[Message]]]:
+    """The chats to train on, and the held-out ones.
 
     Raises:
-        SFTError: names the line.
+        RowError, ConfigError: see `train`.
     """
-    if not path:
-        raise SFTError("sft.data is empty: name a JSONL file of chats")
-    chats = []
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    chats.append(_read_chat(line, where=f"{path}, line {number}"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SFTError(f"cannot read {path}: {error}") from error
-    if not chats:
-        raise SFTError(f"{path} holds no chats")
-    return chats
+    require(bool(config.data), "sft.data is empty: name a file of chats")
+    found = datafiles.chats(config.data, held_out_share=config.held_out_share)
+    chats = [each.messages for each in found if not each.held_out]
+    require(bool(chats), f"{config.data}: every chat is held out, and none is left to train on")
+    held_out = [each.messages for each in found if each.held_out]
+    require(
+        not config.patience or bool(held_out),
+        "sft.patience needs held-out chats to measure: set sft.held_out_share",
+    )
+    return chats, held_out
 
 
-def _read_chat(line: str, *, where: str) -> list[Message]:
-    try:
-        data = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise SFTError(f"{where}: not JSON: {error}") from error
-    messages = data.get("messages") if isinstance(data, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise SFTError(f'{where}: expected {{"messages": [...]}}')
-    for message in messages:
-        known = isinstance(message, dict) and message.get("role") in ROLES
-        if not known or not isinstance(message.get("content"), str):
-            raise SFTError(f"{where}: a message needs a role ({', '.join(ROLES)}) and a content")
-    if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-        raise SFTError(f"{where}: the last message must be a reply of the assistant")
-    return messages
+def _cost(trainer: Trainer, seconds: float) -> dict[str, float]:
+    """parameters, parameters_trained, weights_mb and optimiser_mb (MiB that the tensors of each
+    take), peak_mb (all memory, on a GPU) and seconds (of this process; a resumed run had more)."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    state = [
+        value.numel() * value.element_size()
+        for values in trainer.optimizer.state.values()
+        for value in values.values()
+        if isinstance(value, Tensor)
+    ]
+    found = {
+        "parameters": float(model.num_parameters()),
+        "parameters_trained": float(model.num_parameters(only_trainable=True)),
+        "weights_mb": model.get_memory_footprint() / 2**20,
+        "optimiser_mb": sum(state) / 2**20,
+        "seconds": seconds,
+    }
+    if torch.cuda.is_available() and trainer.args.device.type == "cuda":
+        found["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    return found
 
 
 def starting_model(
@@ -170,9 +177,14 @@ def starting_model(
         shape = source.tiny or TinyModelConfig()
         tokenizer = build_tokenizer(_texts(chats), vocab_size=shape.vocab_size)
         return build_model(shape, tokenizer).to(resolve_device(device)), tokenizer
-    loaded = load_tokenizer(source.path, revision=source.revision)
+    # What it is trained on is what a base model, which knows no roles, will be prompted with.
+    loaded = with_template(load_tokenizer(source.path, revision=source.revision))
     model = load_causal(
-        source.path, dtype=source.dtype, device=resolve_device(device), revision=source.revision
+        source.path,
+        dtype=source.dtype,
+        device=resolve_device(device),
+        revision=source.revision,
+        quantise=source.quantise,
     )
     without_dropout(model)
     if source.lora is None:
@@ -187,7 +199,7 @@ def build_tokenizer(texts: Iterator[str], *, vocab_size: int) -> PreTrainedToken
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
     )
     bpe.decoder = decoders.ByteLevel()
-    special = [PAD, END, *(f"<|{role}|>" for role in ROLES)]
+    special = [PAD, END, *(f"<|{role}|>" for role in datafiles.ROLES)]
     bpe.train_from_iterator(
         texts,
         trainers.BpeTrainer(
@@ -257,26 +269,46 @@ def _texts(chats: Sequence[Sequence[Message]]) -> Iterator[str]:
             yield message["content"]
 
 
+class _ByLength:
+    """Rows of similar length in one batch of all processes together, as it would be in one."""
+
+    def _get_train_sampler(self: Any, *_: Any) -> LengthGroupedSampler:
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps * ranks.size()
+        return LengthGroupedSampler(size, dataset=self.train_dataset, model_input_name="input_ids")
+
+
+class _CausalTrainer(_ByLength, SFTTrainer):  # type: ignore[misc]  # trl is untyped here
+    pass
+
+
+class _Seq2SeqTrainer(_ByLength, Trainer):  # type: ignore[misc]  # transformers is untyped here
+    pass
+
+
 def _trainer(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: list[dict[str, list[int]]],
     arguments: dict[str, Any],
+    *,
+    measured: list[dict[str, list[int]]],
 ) -> Trainer:
     if model.config.is_encoder_decoder:
         # TRL's trainer would feed the whole row to the encoder and nothing to the decoder.
-        return Trainer(
+        return _Seq2SeqTrainer(
             model=model,
             args=TrainingArguments(**arguments),
             train_dataset=Dataset.from_list(_parted(rows)),
+            eval_dataset=Dataset.from_list(_parted(measured)) if measured else None,
             data_collator=_collate,
             processing_class=tokenizer,
         )
-    return SFTTrainer(
+    return _CausalTrainer(
         model=model,
         # The rows come tokenized, cut and labelled; TRL's own preparation would do it its way.
         args=TRLConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True}, max_length=None),
         train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(measured) if measured else None,
         processing_class=tokenizer,
     )
 
@@ -306,17 +338,21 @@ def _collate(rows: list[dict[str, list[int]]]) -> dict[str, Tensor]:
 
 def _arguments(config: SFTConfig, checkpoints: Path, *, device: str) -> dict[str, Any]:
     where = resolve_device(device).type
+    part = distributed.per_process(
+        config.batch_size // config.gradient_accumulation, "sft.batch_size / gradient_accumulation"
+    )
     return {
         "output_dir": str(checkpoints),
         "num_train_epochs": config.epochs,
         "max_steps": config.max_steps,
-        "per_device_train_batch_size": config.batch_size,
+        "per_device_train_batch_size": part,
+        "per_device_eval_batch_size": part,
+        "gradient_accumulation_steps": config.gradient_accumulation,
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "cosine",
+        "lr_scheduler_type": config.schedule,
         "warmup_steps": config.warmup_ratio,
         "weight_decay": config.weight_decay,
         "adam_beta2": config.adam_beta2,
-        "train_sampling_strategy": "group_by_length",
         "save_strategy": "steps",
         "save_steps": config.checkpoint_every,
         "save_total_limit": 2,
@@ -324,11 +360,26 @@ def _arguments(config: SFTConfig, checkpoints: Path, *, device: str) -> dict[str
         "seed": config.seed,
         "data_seed": config.seed,
         "use_cpu": where == "cpu",
-        "bf16": where != "cpu" and config.model.dtype == "bfloat16",
-        "fp16": where != "cpu" and config.model.dtype == "float16",
-        "activation_checkpointing": False,
+        "bf16": "bfloat16" in (config.mixed_precision, where != "cpu" and config.model.dtype),
+        "fp16": where != "cpu" and "float16" in (config.mixed_precision, config.model.dtype),
+        "activation_checkpointing": config.gradient_checkpointing,
         "dataloader_pin_memory": where != "cpu",
         "logging_nan_inf_filter": False,
         "report_to": "none",
         "disable_tqdm": True,
+        **_stopping(config),
+    }
+
+
+def _stopping(config: SFTConfig) -> dict[str, Any]:
+    """Where training may end early, the held-out loss is taken at every checkpoint, and the weights
+    of the lowest one are kept."""
+    if not config.patience:
+        return {}
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": config.checkpoint_every,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
     }

@@ -6,42 +6,38 @@ Glue only; each stage is a thin call of the module that does the work. The comma
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from training.rlhf import (
-    evaluate as evaluation,
-)
-from training.rlhf import (
+    alarms,
+    chat,
+    guidance,
     models,
     ppo,
     reward_model,
     reward_stage,
     rows,
-    scores,
+)
+from training.rlhf import (
+    evaluate as evaluation,
 )
 from training.rlhf import propose as proposal
 from training.rlhf import sample as sampling
+from training.rlhf.candidates import Judge
 from training.rlhf.config import (
     GroupConfig,
     PairsConfig,
     PPOConfig,
     RoundConfig,
 )
-from training.rlhf.experience import Score
-from training.rlhf.reward_model import RewardModel, Scale
 from training.rlhf.round import Result
 from training.rlhf.rows import Completion, Preference, Prompt
 from training.rlhf.rundir import RunDirectory
-
-SCALE_PROMPTS = 128
-"""Replies of the starter whose scores fix the scale that PPO sees."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,11 @@ class Work:
 def describe(metrics: dict[str, float]) -> str:
     """The one or two numbers worth a place on the progress line."""
     shown = ("loss", "slice_loss", "judge_loss", "reward", "kl")
-    return ", ".join(f"{name} {metrics[name]:.3g}" for name in shown if name in metrics)
+    found = [f"{name} {metrics[name]:.3g}" for name in shown if name in metrics]
+    found += [text for name, text in alarms.TITLES.items() if metrics.get(f"alarm_{name}")]
+    if metrics.get("eos_rate") == 0:
+        found.append(alarms.ENDLESS_ADVICE)
+    return ", ".join(found)
 
 
 def begin(run: RunDirectory, stage: str, *, seed: int, threads: int, device: str) -> Work:
@@ -98,6 +98,8 @@ def train_reward(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
     warm = config.reward.warm_start and bool(config.last_reward)
     base = config.last_reward if warm else config.starter
     work = _begin(run, "train_reward", config)
+    # A policy that cannot be prompted is refused before hours are spent on its reward model.
+    chat.turn_end(models.load_tokenizer(config.starter))
     metrics = reward_stage.fit_rewards(work, base, _preferences(run), config.reward, out)
     return Result(metrics, {"last_reward" if warm else "starter": base})
 
@@ -115,14 +117,20 @@ def train_policy(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
         found = _preferences(run)
         metrics = learn_pairs(work, config.optimiser, start, found, config.pairs, out / "model")
         return Result(metrics, parents)
-    parents["reward"], rewards = str(scorer), Rewards((str(scorer),))
+    parents["reward"], rewards = str(scorer), guidance.Rewards((str(scorer),))
     if config.optimiser in ("rloo", "grpo"):
         asked = _prompts(run)
         metrics = learn_groups(
             work, config.optimiser, start, rewards, asked, config.groups, out / "model"
         )
         return Result(metrics, parents)
-    metrics, stopped = improve(work, start, rewards, _prompts(run), config.ppo, out / "model")
+    asked, folder = _prompts(run), run.folder("train_reward") / "judge"
+    evaluated = evaluation.choose(asked, config.evaluate.prompts, seed=config.seed)
+    judge = guidance.judge_of(
+        work, folder, asked, config.ppo, kl_max=config.gates.kl_max, spare=evaluated
+    )
+    metrics, stopped = improve(work, start, rewards, asked, config.ppo, out / "model", judge=judge)
+    parents |= {"judge": str(folder)} if judge else {}
     return Result(metrics, parents, {"stopped": stopped})
 
 
@@ -132,15 +140,6 @@ class Start:
 
     policy: str
     reference: str
-
-
-@dataclass(frozen=True)
-class Rewards:
-    """What scores replies: reward models, or a Python function."""
-
-    models: tuple[str, ...]
-    disagreement: float = 0.0
-    function: str = ""
 
 
 def learn_pairs(
@@ -173,7 +172,7 @@ def learn_groups(
     work: Work,
     optimiser: str,
     start: Start,
-    rewards: Rewards,
+    rewards: guidance.Rewards,
     prompts: Sequence[Prompt],
     config: GroupConfig,
     out: Path,
@@ -182,7 +181,7 @@ def learn_groups(
     from training.rlhf import group_trainers  # TRL takes seconds to import
 
     train = [prompt for prompt in prompts if not prompt.held_out]
-    score, scale = _score(work, rewards, start.reference, train, config)
+    score, scale, made_of = guidance.score_of(work, rewards, start.reference, train, config)
     metrics = group_trainers.train(
         optimiser,
         start.policy,
@@ -191,6 +190,7 @@ def learn_groups(
         score,
         config,
         out,
+        score_digest=made_of,
         seed=work.seed,
         device=work.device,
         checkpoints=work.checkpoints,
@@ -203,14 +203,16 @@ def learn_groups(
 def improve(
     work: Work,
     start: Start,
-    rewards: Rewards,
+    rewards: guidance.Rewards,
     prompts: Sequence[Prompt],
     config: PPOConfig,
     out: Path,
+    *,
+    judge: Judge | None = None,
 ) -> tuple[dict[str, float], str]:
     """Run PPO; the metrics, and why it ended early ("" when it did not)."""
     train = [prompt for prompt in prompts if not prompt.held_out]
-    score, scale = _score(work, rewards, start.reference, train, config)
+    score, scale, made_of = guidance.score_of(work, rewards, start.reference, train, config)
     metrics = ppo.train(
         start.policy,
         start.reference,
@@ -218,52 +220,16 @@ def improve(
         score,
         config,
         out,
+        score_digest=made_of,
         seed=work.seed,
         device=work.device,
         checkpoints=work.checkpoints,
         report=work.report,
         guard=work.run.check,
+        judge=judge,
     )
     found = metrics | {"score_mean": scale.mean, "score_deviation": scale.deviation}
     return found, "kl" if metrics["stopped_early"] else ""
-
-
-def _score(
-    work: Work,
-    rewards: Rewards,
-    starter: str,
-    prompts: Sequence[Prompt],
-    config: PPOConfig | GroupConfig,
-) -> tuple[Score, Scale]:
-    """The score of a reply, and the scale of the first reward model. A function is taken as it is;
-    models are scaled before they are joined, or the one with the widest scores would decide."""
-    if rewards.function:
-        return scores.from_path(rewards.function), Scale(0.0, 1.0)
-    loaded = [reward_model.load(path, device=work.device) for path in rewards.models]
-    scales = _scales(work, loaded, starter, prompts, config)
-    each = [scale.apply(model.score) for scale, model in zip(scales, loaded, strict=True)]
-    return scores.conservative(each, penalty=rewards.disagreement), scales[0]
-
-
-def _scales(
-    work: Work,
-    loaded: Sequence[RewardModel],
-    starter: str,
-    prompts: Sequence[Prompt],
-    config: PPOConfig | GroupConfig,
-) -> list[Scale]:
-    """Mean and spread of each model's scores of the starter's replies, computed once per run."""
-    file = work.checkpoints / "scale.json"
-    if not file.exists():
-        order = np.random.default_rng([work.seed, 7]).permutation(len(prompts))[:SCALE_PROMPTS]
-        chats = [prompts[i].messages for i in order]
-        settings = sampling.Settings(config.temperature, config.max_new_tokens, 64)
-        policy = sampling.Policy(starter, device=work.device)
-        replies = [reply.text for reply in policy.reply(chats, settings, seed=work.seed)]
-        found = [Scale.of(model.score(chats, replies)) for model in loaded]
-        work.run.check()
-        rows.write(file, [vars(scale) for scale in found])
-    return [Scale(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
 
 
 # evaluate, sample, propose

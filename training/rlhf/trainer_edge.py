@@ -21,10 +21,12 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from training.rlhf import distributed, durable, ranks
 from training.rlhf.config import ConfigError, GroupConfig, PairsConfig, SFTConfig, to_dict
 from training.rlhf.experience import Diverged
-from training.rlhf.models import ModelError, memory_advice
+from training.rlhf.models import ModelError, memory_advice, save_model
 from training.rlhf.rundir import Stopped
 
 Report = Callable[[int, int, dict[str, float]], None]
@@ -91,11 +93,12 @@ def require_same_run(
         return
     if known and _newest(checkpoints):
         raise ConfigError(
-            f"{checkpoints} holds checkpoints of other settings, data or seed: "
+            f"{checkpoints} holds checkpoints of other settings, data, models or seed: "
             "remove the folder to start anew"
         )
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    note.write_text(found, "utf-8")
+    if ranks.rank() == 0:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        durable.replace(note, found)
 
 
 def arguments(
@@ -121,6 +124,21 @@ def arguments(
         "report_to": "none",
         "disable_tqdm": True,
     }
+
+
+def save(trainer: Trainer, tokenizer: Tokenizer, out: str | Path) -> None:
+    """Write the trained policy, which may be in parts on several processes.
+
+    Raises:
+        Diverged: a weight is not finite.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    check_weights(model)
+    whole = None
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        whole = trainer.accelerator.get_state_dict(trainer.model)  # every process gives its part
+    if ranks.rank() == 0:
+        save_model(model, tokenizer, out, weights=whole)
 
 
 def require_causal(model: PreTrainedModel | PeftModel, optimiser: str) -> None:
@@ -180,6 +198,8 @@ class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_log = True  # a run may be shorter than what lies between two lines
         if state.global_step % self.every:
             return
         try:
@@ -208,5 +228,12 @@ class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        distributed.agree(0)  # every process has saved its random numbers
+        if ranks.rank() != 0:
+            return
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        # The marker must not reach the disk before what it vouches for.
+        durable.fsync_tree(folder)
         (folder / COMPLETE).touch()
+        durable.fsync_tree(folder)
+        durable.fsync(folder.parent)

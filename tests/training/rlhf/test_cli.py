@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -285,6 +286,29 @@ def test_the_single_commands_chain_from_votes_to_completions(
     again = ["sample", "--config", str(file), "--out", str(out)]
     assert main(again) == DONE
     assert "done already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.json"])
+@pytest.mark.parametrize("command", ["dpo", "orpo"])
+def test_preferences_are_learnt_from_any_file_that_the_reward_model_reads(
+    tmp_path: Path, starter: Path, command: str, name: str
+) -> None:
+    data = [
+        {"prompt": f"Tell me about the parcel {i}.", "chosen": "good dog", "rejected": "bad fox"}
+        for i in range(6)
+    ]
+    file = write_config(tmp_path / name, data)
+    if name.endswith(".csv"):
+        with file.open("w", newline="") as out:
+            table = csv.DictWriter(out, fieldnames=list(data[0]))
+            table.writeheader()
+            table.writerows(data)
+    config = {"starter": str(starter), "preferences": str(file), "held_out_share": 0.0}
+    config |= {"threads": 1, "device": "cpu", "pairs": {"batch_size": 2, "max_length": 64}}
+    settings = write_config(tmp_path / "x.json", config)
+    assert main([command, "--config", str(settings), "--out", str(tmp_path / "out")]) == DONE
+    meta = json.loads((tmp_path / "out" / "meta.json").read_text())
+    assert meta["metrics"]["pairs"] == 6 and meta["metrics"]["steps"] == 3
 
 
 def test_a_folder_that_is_no_result_is_never_replaced(

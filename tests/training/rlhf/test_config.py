@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +27,57 @@ def test_a_wrong_type_is_named_with_its_path() -> None:
         config.from_dict(RoundConfig, {"ppo": {"epochs": "four"}})
 
 
+@pytest.mark.parametrize("section", ["ppo", "reward"])
+def test_a_type_that_small_gradients_vanish_in_is_refused_with_what_to_take(section: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{section}\.dtype float16 .* take bfloat16"):
+        config.from_dict(RoundConfig, {section: {"dtype": "float16"}})
+
+
 def test_an_impossible_value_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"multiple of ppo\.minibatch_size"):
         PPOConfig(batch_size=10, minibatch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "value", "message"),
+    [
+        ("reward", "max_length", 7, "reward.max_length must be at least 8, not 7"),
+        ("reward", "epochs", 0.0, "reward.epochs must be positive"),
+        ("reward", "learning_rate", math.nan, "reward.learning_rate must be positive, not nan"),
+        ("reward", "checkpoint_every", 0, "reward.checkpoint_every must be at least 1"),
+        ("ppo", "minibatch_size", 0, "ppo.minibatch_size must be at least 1"),
+        ("ppo", "gradient_accumulation", 0, "ppo.gradient_accumulation must be at least 1"),
+        ("ppo", "max_prompt_length", 0, "ppo.max_prompt_length must be at least 1"),
+        ("ppo", "temperature", 0.0, "ppo.temperature must be positive"),
+        ("pairs", "max_length", 0, "pairs.max_length must be at least 8"),
+        ("pairs", "gradient_accumulation", 0, "pairs.gradient_accumulation must be at least 1"),
+        ("groups", "group_size", 1, "groups.group_size must be at least 2"),
+        ("groups", "minibatch_size", 0, "groups.minibatch_size must be at least 1"),
+        ("evaluate", "batch_size", 0, "evaluate.batch_size must be at least 1"),
+        ("sample", "per_prompt", 0, "sample.per_prompt must be at least 1"),
+        ("sample", "top_p", 0.0, "sample.top_p must lie in"),
+        ("propose", "random_share", 1.5, "propose.random_share must lie in"),
+    ],
+)
+def test_a_setting_that_no_run_could_survive_is_refused_when_it_is_read(
+    section: str, setting: str, value: float, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        config.from_dict(RoundConfig, {section: {setting: value}})
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"max_length": 3}, "sft.max_length must be at least 8"),
+        ({"batch_size": 0}, "sft.batch_size must be at least 1"),
+        ({"model": {"tiny": {"hidden_size": 30}}}, "tiny.hidden_size must be a multiple"),
+        ({"model": {"lora": {"dropout": 1.0}}}, "lora.dropout must lie in"),
+    ],
+)
+def test_supervised_training_has_bounds_too(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        config.from_dict(SFTConfig, section)
 
 
 def test_yaml_may_write_a_number_in_scientific_notation(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from tests.training.rlhf import world
 from training.rlhf import datafiles, rows
-from training.rlhf.rows import RowError
+from training.rlhf.rows import RowError, Vote
 
 ASKED = "Tell me about the parcel."
 
@@ -53,6 +55,62 @@ def test_rows_of_prompt_chosen_and_rejected_become_pairs_with_one_vote(
     again = datafiles.preferences(tmp_path / name, held_out_share=0.3)
     assert again == found
     assert len({pair.pair_id for pair in found}) == 40
+
+
+def exported(n: int, share: float, margin: float, **more: Any) -> dict[str, Any]:
+    """A row of the `trl` export."""
+    row = {"prompt": ASKED, "chosen": "good", "rejected": "bad"}
+    return (
+        row | {"n_votes": n, "vote_fraction": share, "margin": margin, "method": "majority"} | more
+    )
+
+
+def towards_chosen(pair: rows.Preference) -> rows.SoftLabel:
+    label = rows.label(pair)
+    assert label is not None
+    if pair.completion_a == "good":
+        return label
+    return dataclasses.replace(label, value=1 - label.value, strength=-label.strength)
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl"])
+def test_what_the_export_tells_of_the_votes_comes_back(tmp_path: Path, name: str) -> None:
+    cast = [
+        [Vote(annotator="", choice="a", strength=3)] * 2,
+        [Vote(annotator="", choice="a")] * 3 + [Vote(annotator="", choice="b")],
+        [Vote(annotator="", choice="a", strength=1), Vote(annotator="", choice="tie", strength=1)],
+    ]
+    told = [rows.soft_label(votes) for votes in cast]
+    shares = [1.0, 0.75, 0.75]
+    data = [
+        exported(len(votes), share, label.strength)
+        for votes, share, label in zip(cast, shares, told, strict=True)
+    ]
+    found = datafiles.preferences(write(tmp_path / name, data), held_out_share=0.0)
+    assert [len(pair.votes) for pair in found] == [2, 4, 2]
+    for pair, label in zip(found, told, strict=True):
+        assert towards_chosen(pair) == label, "pooled as if the votes themselves had come"
+
+
+def test_a_share_that_no_whole_votes_add_up_to_is_kept(tmp_path: Path) -> None:
+    data = [exported(5, 0.73, 0.1), {"prompt": ASKED, "chosen": "good", "rejected": "bad"}]
+    data[1] |= {"vote_fraction": 0.9}
+    found = datafiles.preferences(write(tmp_path / "x.json", data), held_out_share=0.0)
+    assert [towards_chosen(pair).value for pair in found] == pytest.approx([0.73, 0.9])
+    assert sum(vote.weight for vote in found[0].votes) == pytest.approx(5)
+
+
+def test_a_reviewers_answer_overrules_the_votes_in_an_export_too(tmp_path: Path) -> None:
+    data = [exported(3, 1 / 3, 1.0, method="adjudicated")]
+    (found,) = datafiles.preferences(write(tmp_path / "x.jsonl", data), held_out_share=0.0)
+    assert towards_chosen(found).value == 1.0 and len(found.votes) == 3
+
+
+@pytest.mark.parametrize(("n", "share"), [(0, 1.0), (2.5, 1.0), (2, 1.2), (2, -0.1)])
+def test_impossible_votes_are_named(tmp_path: Path, n: float, share: float) -> None:
+    file = write(tmp_path / "x.json", [exported(n, share, 0.5)])  # type: ignore[arg-type]
+    with pytest.raises(RowError, match="row 1: n_votes must be a whole number from 1"):
+        datafiles.preferences(file, held_out_share=0.1)
 
 
 def test_the_turns_that_both_sides_begin_with_are_the_prompt(tmp_path: Path) -> None:
@@ -147,3 +205,104 @@ def test_a_missing_file_and_a_score_that_is_no_number_are_named(tmp_path: Path) 
     data = [{"prompt": ASKED, "completion": "good", "score": "high"}]
     with pytest.raises(RowError, match="row 1: could not convert"):
         datafiles.ratings(write(tmp_path / "x.csv", data), held_out_share=0.1)
+
+
+@pytest.mark.parametrize("name", ["chats.json", "chats.jsonl", "chats.csv"])
+def test_chats_to_learn_from_come_in_every_shape(tmp_path: Path, name: str) -> None:
+    data = [{"prompt": f"{ASKED} {i}", "completion": "It is late."} for i in range(20)]
+    found = datafiles.chats(write(tmp_path / name, data), held_out_share=0.3)
+    assert [chat.messages[-1] for chat in found] == [turn("assistant", "It is late.")] * 20
+    assert 0 < sum(chat.held_out for chat in found) < 20
+
+
+def test_the_better_reply_of_a_pair_is_learnt_and_the_same_prompts_are_held_out(
+    tmp_path: Path,
+) -> None:
+    data = [{"prompt": f"{ASKED} {i}", "chosen": "good", "rejected": "bad"} for i in range(30)]
+    file = write(tmp_path / "pairs.json", data)
+    chats = datafiles.chats(file, held_out_share=0.3)
+    asked = datafiles.prompts(file, held_out_share=0.3)
+    pairs = datafiles.preferences(file, held_out_share=0.3)
+    assert {chat.messages[-1]["content"] for chat in chats} == {"good"}
+    assert [chat.messages[:-1] for chat in chats] == [prompt.messages for prompt in asked]
+    assert {prompt.reference for prompt in asked} == {"good"}
+    told = [[row.held_out for row in found] for found in (chats, asked, pairs)]
+    assert told[0] == told[1] == told[2] and 0 < sum(told[0]) < 30
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: not JSON"),
+        ("[]", "line 2: expected an object"),
+        ('{"text": "x"}', "line 2: expected messages, prompt and completion, or prompt"),
+        ('{"messages": [{"role": "robot", "content": "x"}]}', "line 2: a message needs a role"),
+        ('{"messages": [{"role": "user"}]}', r"line 2: messages\[0\].content must be text"),
+        ('{"messages": [{"role": "user", "content": "x"}]}', "line 2: the last message"),
+        ('{"messages": [{"role": "assistant", "content": " "}]}', "line 2: the last message"),
+    ],
+)
+def test_a_broken_chat_is_named(line: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "chats.jsonl"
+    good = {"messages": [turn("assistant", "Hello.")]}
+    path.write_text(f"{json.dumps(good)}\n{line}\n")
+    with pytest.raises(RowError, match=message):
+        datafiles.chats(path, held_out_share=0.0)
+
+
+def test_a_file_without_chats_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(RowError, match=r"empty\.jsonl holds no chats"):
+        datafiles.chats(tmp_path / "empty.jsonl", held_out_share=0.0)
+    with pytest.raises(RowError, match=r"cannot read .*none\.jsonl"):
+        datafiles.chats(tmp_path / "none.jsonl", held_out_share=0.0)
+
+
+def test_prompts_keep_their_tags_and_count_once(tmp_path: Path) -> None:
+    data = [{"prompt": ASKED, "tags": "toxic, short"}, {"prompt": ASKED, "tags": ""}]
+    (found,) = datafiles.prompts(write(tmp_path / "x.csv", data), held_out_share=1.0)
+    assert found.tags == ("toxic", "short") and found.held_out and not found.reference
+
+
+@pytest.mark.parametrize("saved", ["files", "dataset", "splits"])
+def test_a_hugging_face_dataset_is_read_like_a_file(tmp_path: Path, saved: str) -> None:
+    data = [{"prompt": f"{ASKED} {i}", "chosen": "good", "rejected": "bad"} for i in range(3)]
+    folder = tmp_path / "set"
+    if saved == "files":
+        folder.mkdir()
+        write(folder / "train.jsonl", data)
+    else:
+        whole = datasets.Dataset.from_list(data)
+        made = datasets.DatasetDict({"train": whole}) if saved == "splits" else whole
+        made.save_to_disk(str(folder))
+    found = datafiles.preferences(f"hf:{folder}:train", held_out_share=0.1)
+    assert found == datafiles.preferences(write(tmp_path / "x.json", data), held_out_share=0.1)
+
+
+def test_a_dataset_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RowError, match="cannot read the dataset"):
+        datafiles.preferences(f"hf:{tmp_path}:test", held_out_share=0.1)
+
+
+@pytest.mark.parametrize("system", [[], [turn("system", "Be kind.")]])
+def test_a_prompt_in_one_text_is_the_dialogue_that_it_tells(
+    tmp_path: Path, system: list[dict[str, str]]
+) -> None:
+    """As in our own export, and in TRL's explicit prompts of HH-RLHF."""
+    start = "\n\nSystem: Be kind." if system else ""
+    told = f"{start}\n\nHuman: Hi.\n\nAssistant: Hello.\n\nHuman: {ASKED}\n\nAssistant:"
+    data = [{"prompt": told, "chosen": "good", "rejected": "bad", "prompt_id": "p"}]
+    path = write(tmp_path / "pairs.jsonl", data)
+    messages = [*system, turn("user", "Hi."), turn("assistant", "Hello."), turn("user", ASKED)]
+    assert datafiles.preferences(path, held_out_share=0.0)[0].messages == messages
+    assert datafiles.prompts(path, held_out_share=0.0)[0].messages == messages
+    assert datafiles.chats(path, held_out_share=0.0)[0].messages[:-1] == messages
+
+
+def test_the_reply_of_a_chat_is_its_reference_and_no_part_of_the_prompt(tmp_path: Path) -> None:
+    chat = [turn("user", ASKED), turn("assistant", "It left.")]
+    path = write(tmp_path / "chats.jsonl", [{"messages": chat}])
+    (prompt,) = datafiles.prompts(path, held_out_share=0.5)
+    assert (prompt.messages, prompt.reference) == (chat[:1], "It left.")
+    (learnt,) = datafiles.chats(path, held_out_share=0.5)
+    assert (learnt.prompt_id, learnt.held_out) == (prompt.prompt_id, prompt.held_out)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from tests.training.rlhf import tiny, world
-from training.rlhf import evaluate, reward_model, rows, sample
+from training.rlhf import evaluate, likelihood, reward_model, rows, sample
 from training.rlhf.config import ConfigError, EvaluateConfig, SampleConfig
 from training.rlhf.rows import Completion
 from training.rlhf.rundir import Stopped
@@ -97,19 +98,42 @@ def test_only_held_out_prompts_are_evaluated() -> None:
         evaluate.choose([p for p in prompts if not p.held_out], 100, seed=0)
 
 
-def test_equal_texts_and_equal_scores_count_half() -> None:
-    texts = {"after": ["a", "b", "c", "d"], "before": ["a", "x", "y", "z"]}
-    assert evaluate.win_rate([1.0, 2.0, 3.0, 0.0], [0.0, 1.0, 3.0, 5.0], texts) == 0.5
+def test_every_reply_is_kept_with_its_numbers(folders: evaluate.Models, tmp_path: Path) -> None:
+    metrics = run(folders, tmp_path / "out")
+    kept = [data for _, data in rows.read_json(tmp_path / "out" / "replies.jsonl")]
+    assert len(kept) == 2 * 12
+    kl = [row["numbers"]["kl"] for row in kept if row["model"] == "after"]
+    assert sum(kl) / 12 == pytest.approx(metrics["kl"])
+    assert metrics["kl_before"] == pytest.approx(0.0, abs=1e-3)
+    assert metrics["perplexity"] > metrics["perplexity_before"] > 1
 
 
 def test_the_kl_is_that_of_the_tempered_distributions(folders: evaluate.Models) -> None:
-    """Log-probabilities of given replies equal those of the sampler that wrote them."""
+    """A policy's own replies have no KL to itself, at whatever temperature they were drawn."""
     policy = Policy(folders.policy, device=CPU)
     chats = [p.messages for p in world.prompts(6)]
     replies = policy.reply(chats, SETTINGS, seed=3)
-    prompts = [policy.prompt(chat, SETTINGS) for chat in chats]
-    found = evaluate.reply_logprobs(policy, prompts, [r.ids for r in replies], 0.8)
-    assert found == pytest.approx([sum(r.logprobs) for r in replies], abs=1e-4)
+    assert likelihood.kl_to(policy, chats, replies, SETTINGS) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_chat_that_does_not_fit_is_cut_as_it_was_for_the_sampler(
+    folders: evaluate.Models,
+) -> None:
+    policy = Policy(folders.policy, device=CPU)
+    question = [dict(m) for m in world.prompts(1)[0].messages]
+    long = [question * 200]
+    settings = Settings(temperature=1.0, max_new_tokens=64, batch_size=1)
+    (whole,) = policy.reply(long, settings, seed=3)
+    replies = [dataclasses.replace(whole, ids=whole.ids[:5], logprobs=whole.logprobs[:5])]
+    assert likelihood.kl_to(policy, long, replies, settings) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_reply_as_long_as_the_context_is_one_line(folders: evaluate.Models) -> None:
+    policy = Policy(folders.policy, device=CPU)
+    context = policy.model.config.max_position_embeddings
+    settings = Settings(temperature=1.0, max_new_tokens=context, batch_size=1)
+    with pytest.raises(ConfigError, match="leaves no room for a prompt"):
+        policy.reply([world.prompts(1)[0].messages], settings, seed=3)
 
 
 # Sampling
@@ -167,3 +191,51 @@ def test_a_small_project_is_sampled_whole() -> None:
     chosen = sample.plan(world.prompts(8), SampleConfig(prompts=40), compared=5, seed=0)
     assert len({p.prompt_id for p in chosen.many}) == len(chosen.many) <= 8
     assert len(chosen.compared) == 2
+
+
+def completion(prompt: str, text: str, *, finished: bool = True) -> Completion:
+    return Completion(
+        key=rows.completion_key(prompt, text),
+        prompt_id=prompt,
+        text=text,
+        finish_reason="stop" if finished else "length",
+    )
+
+
+def test_loops_and_gibberish_stay_away_from_people_while_two_others_are_left() -> None:
+    loop, broken = "no no no no no no no no", "caf\ufffd"
+    kept = [
+        *(completion("rich", text) for text in ("We ship it today.", loop, broken, "It is late.")),
+        completion("poor", "We ship it today."),
+        completion("poor", loop),
+        completion("cut", "We ship it", finished=False),
+        completion("cut", "It is on its way.", finished=True),
+        *(completion("blind", text) for text in ("We ship it today.", loop, "It is late.")),
+    ]
+    found = sample.readable(kept, spared={"blind"})
+    assert [(one.prompt_id, one.text) for one in kept if one not in found] == [
+        ("rich", loop),
+        ("rich", broken),
+    ]
+
+
+def test_what_was_left_out_is_counted(folders: evaluate.Models, tmp_path: Path) -> None:
+    """The untrained policy writes little that can be read."""
+    config = SampleConfig(prompts=6, per_prompt=4, max_new_tokens=8)
+    (tmp_path / "out").mkdir()
+    metrics = sample.run(
+        folders.policy,
+        None,
+        world.prompts(),
+        config,
+        tmp_path / "out",
+        compared=0,
+        seed=1,
+        device=CPU,
+        checkpoints=tmp_path / "checkpoints",
+        report=lambda done, total: None,
+        guard=lambda: None,
+    )
+    assert metrics["gibberish"] > 0
+    away = metrics["left_out"] + metrics["duplicates"] + metrics["empty"]
+    assert metrics["completions"] + away == 24

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from tests.training.rlhf import tiny
 from tests.training.rlhf.test_chat import QWEN3_LIKE
 from tests.training.rlhf.test_preference_trainers import assert_same_weights
-from training.rlhf import chat, group_trainers
-from training.rlhf.config import ConfigError, GroupConfig, LoraConfig
+from training.rlhf import alarms, chat, group_trainers
+from training.rlhf.config import GroupConfig, LoraConfig
 from training.rlhf.experience import Score
 from training.rlhf.rundir import Stopped
 from training.rlhf.trainer_edge import Diverged
@@ -100,7 +101,8 @@ def test_the_score_goes_up(optimiser, starter, tmp_path):
     assert summary["reward_last"] > summary["reward_first"] + 1
     assert summary["updates"] == 14
     assert (seen[-1]["done"], seen[-1]["total"]) == (14, 14)
-    assert {"reward", "reward_deviation", "entropy", "length"} <= seen[0].keys()
+    measured = {*alarms.WATCHED, "reward_deviation", "kl", "entropy", "alarms"}
+    assert measured <= seen[0].keys()
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
@@ -108,12 +110,11 @@ def test_the_score_goes_up(optimiser, starter, tmp_path):
 def test_kl_is_to_the_starter_even_when_training_begins_elsewhere(
     optimiser, lora, starter, tmp_path
 ):
-    name = group_trainers.KL[optimiser]
     _, first = train(optimiser, starter, tmp_path / "one", lora=lora, learning_rate=2e-2)
-    assert first[0][name] == pytest.approx(0, abs=1e-5)
+    assert first[0]["kl"] == pytest.approx(0, abs=1e-5)
     promoted = tmp_path / "one" / "model"
     _, second = train(optimiser, starter, tmp_path / "two", lora=lora, policy=promoted, updates=1)
-    assert abs(second[0][name]) > 1e-3
+    assert abs(second[0]["kl"]) > 1e-3
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
@@ -130,7 +131,7 @@ def test_kills_at_five_random_updates(optimiser, attempt, starter, tmp_path):
 
 def kill_and_compare(optimiser: str, starter: Path, folder: Path, update: int) -> None:
     changes = {"minibatch_size": 4, "epochs": 2}
-    train(optimiser, starter, folder / "whole", **changes)
+    whole, updates = train(optimiser, starter, folder / "whole", **changes)
     with pytest.raises(KeyboardInterrupt):
         train(
             optimiser,
@@ -141,8 +142,62 @@ def kill_and_compare(optimiser: str, starter: Path, folder: Path, update: int) -
             **changes,
         )
     torch.manual_seed(update)  # a new process knows nothing of the old one's generators
-    train(optimiser, starter, folder / "parts", **changes)
+    parts, rest = train(optimiser, starter, folder / "parts", **changes)
     assert_same_weights(folder / "whole", folder / "parts")
+    assert parts == whole
+    assert rest == updates[-len(rest) :]
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_the_reward_that_is_told_is_the_score_before_penalties(optimiser, starter, tmp_path):
+    summary, _ = train(
+        optimiser,
+        starter,
+        tmp_path / "run",
+        score=lambda chats, replies: [1.0] * len(replies),
+        updates=1,
+        missing_eos_penalty=5.0,
+    )
+    assert summary["eos_rate"] < 1
+    assert summary["reward_first"] == summary["reward_last"] == 1.0
+
+
+@torch.no_grad()
+def read(folder: Path, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Log-probabilities of every reply's tokens under the model in `folder`, one at a time."""
+    model = AutoModelForCausalLM.from_pretrained(str(folder)).eval()
+    found = []
+    for row in range(len(batch["completion_ids"])):
+        prompt = batch["prompt_ids"][row][batch["prompt_mask"][row].bool()]
+        reply = batch["completion_ids"][row][batch["completion_mask"][row].bool()]
+        logits = model(torch.cat([prompt, reply])[None]).logits[0, len(prompt) - 1 : -1]
+        found.append(logits.log_softmax(-1).gather(1, reply[:, None])[:, 0])
+    return found
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_kl_per_reply_and_the_references_surprise_against_reading_each_reply(
+    optimiser, starter, tmp_path, monkeypatch
+):
+    train(optimiser, starter, tmp_path / "one", learning_rate=2e-2)
+    promoted = tmp_path / "one" / "model"
+    seen: list[dict[str, torch.Tensor]] = []
+    kind, settings = group_trainers.KINDS[optimiser]
+
+    class Watched(kind):  # type: ignore[misc,valid-type]
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            seen.append(super()._generate_and_score_completions(inputs))
+            return seen[-1]
+
+    monkeypatch.setitem(group_trainers.KINDS, optimiser, (Watched, settings))
+    summary, updates = train(optimiser, starter, tmp_path / "two", policy=promoted, updates=1)
+    own, theirs = read(promoted, seen[0]), read(starter, seen[0])
+    ratios = torch.cat(own) - torch.cat(theirs)
+    if optimiser == "grpo":  # in whose loss KL is estimated without negative terms
+        ratios = ratios + (-ratios).exp() - 1
+    assert summary["kl"] == pytest.approx(float(ratios.sum()) / len(own), rel=1e-3)
+    surprise = math.exp(-float(torch.cat(theirs).mean()))
+    assert updates[0]["reference_perplexity"] == pytest.approx(surprise, rel=1e-3)
 
 
 def test_a_score_that_is_not_finite_ends_the_run(starter, tmp_path):
@@ -156,28 +211,60 @@ def test_a_score_that_is_not_finite_ends_the_run(starter, tmp_path):
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_a_prompt_that_is_too_long_is_refused_before_training(starter, tmp_path):
-    with pytest.raises(ConfigError, match=r"groups\.max_prompt_length 5"):
-        train("grpo", starter, tmp_path / "run", max_prompt_length=5)
+@pytest.fixture
+def prompted(monkeypatch) -> list[tuple[Any, list[int]]]:
+    """Chats, and the tokens that a policy was sampled with for each."""
+    seen: list[tuple[Any, list[int]]] = []
+
+    def watched(kind: Any) -> Any:
+        class Watched(kind):
+            def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+                found = super()._tokenize_prompts(prompts)
+                seen.extend(zip(prompts, found[0], strict=True))
+                return found
+
+        return Watched
+
+    for name, (kind, settings) in group_trainers.KINDS.items():
+        monkeypatch.setitem(group_trainers.KINDS, name, (watched(kind), settings))
+    return seen
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_prompt_that_is_too_long_loses_tokens_from_its_left_and_is_counted(
+    optimiser, starter, tmp_path, prompted
+):
+    words = tiny.tokenizer()
+    whole = [chat.prompt_ids(words, prompt["messages"]) for prompt in tiny.prompts(10)]
+    room = sorted(map(len, whole))[4]
+    longer = sum(len(ids) > room for ids in whole)
+    assert 0 < longer < 10
+    summary, _ = train(optimiser, starter, tmp_path / "run", max_prompt_length=room)
+    assert summary["prompts_truncated"] == longer
+    assert any(len(chat.prompt_ids(words, messages)) > room for messages, _ in prompted)
+    for messages, ids in prompted:
+        assert ids == chat.prompt_ids(words, messages)[-room:]
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_prompt_longer_than_the_models_context_makes_room_for_the_reply(
+    optimiser, starter, tmp_path, prompted
+):
+    model = AutoModelForCausalLM.from_pretrained(str(starter))
+    model.config.max_position_embeddings = 20
+    model.save_pretrained(str(starter))
+    summary, _ = train(optimiser, starter, tmp_path / "run", updates=1)
+    assert summary["prompts_truncated"] > 0
+    assert max(len(ids) for _, ids in prompted) == 20 - TOY["max_new_tokens"]
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_the_policy_is_trained_on_the_prompts_that_it_is_sampled_with(
-    optimiser, starter, tmp_path, monkeypatch
+    optimiser, starter, tmp_path, prompted
 ):
     words = tiny.tokenizer(template=QWEN3_LIKE)
     words.save_pretrained(str(starter))
-    kind, settings = group_trainers.KINDS[optimiser]
-    seen: list[tuple[Any, list[int]]] = []
-
-    class Watched(kind):
-        def _tokenize_prompts(self, prompts: list[Any]) -> Any:
-            found = super()._tokenize_prompts(prompts)
-            seen.extend(zip(prompts, found[0], strict=True))
-            return found
-
-    monkeypatch.setitem(group_trainers.KINDS, optimiser, (Watched, settings))
     train(optimiser, starter, tmp_path / "run", updates=1)
-    assert seen
-    for messages, ids in seen:
+    assert prompted
+    for messages, ids in prompted:
         assert ids == chat.prompt_ids(words, messages)

@@ -28,6 +28,12 @@ def stirred_adapter(folder: Path, base: Path) -> torch.Tensor:
     return logits
 
 
+def test_a_saved_policy_is_sampled_by_servers_that_go_by_its_folder(tmp_path: Path) -> None:
+    base = tiny.llama(tmp_path / "base")
+    models.save_model(models.load_causal(base), models.load_tokenizer(base), tmp_path / "saved")
+    assert models.load_causal(tmp_path / "saved").generation_config.do_sample is True
+
+
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_a_saved_model_loads_to_the_same_logits(tmp_path, kind):
     folder = FOLDERS[kind](tmp_path / "model")
@@ -126,3 +132,26 @@ def test_a_gpu_that_is_not_there_is_an_error_and_auto_takes_what_is(monkeypatch)
     assert models.resolve_device("cpu").type == "cpu"
     with pytest.raises(models.ModelError, match="no usable GPU"):
         models.resolve_device("cuda")
+
+
+def test_a_digest_knows_the_content_of_a_folder_and_of_its_base_but_not_their_places(tmp_path):
+    base = tiny.llama(tmp_path / "base")
+    model = models.new_adapter(models.load_causal(base), LoraConfig(r=2), base=base)
+    models.save_model(model, models.load_tokenizer(base), tmp_path / "adapter")
+    found = {name: models.digest(tmp_path / name) for name in ("base", "adapter")}
+    assert found["base"] != found["adapter"]
+    (tmp_path / "elsewhere").mkdir()
+    for name in found:
+        (tmp_path / name).rename(tmp_path / "elsewhere" / name)
+    settings = tmp_path / "elsewhere" / "adapter" / "adapter_config.json"
+    moved = json.loads(settings.read_text()) | {
+        "base_model_name_or_path": str(tmp_path / "elsewhere" / "base")
+    }
+    settings.write_text(json.dumps(moved))
+    assert {name: models.digest(tmp_path / "elsewhere" / name) for name in found} == found
+    models.save_model(
+        models.load_causal(tiny.llama(tmp_path / "other", sharpness=4.0)),
+        models.load_tokenizer(moved["base_model_name_or_path"]),
+        moved["base_model_name_or_path"],
+    )
+    assert models.digest(tmp_path / "elsewhere" / "adapter") != found["adapter"]

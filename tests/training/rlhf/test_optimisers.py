@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,27 @@ def test_several_reward_models_are_joined_less_where_they_disagree(folder, tmp_p
         assert meta is not None
         assert meta["parents"]["reward_models.1"] == str(tmp_path / "other")
     assert found[1] < found[0]
+
+
+@pytest.mark.parametrize("optimiser", ["ppo", "rloo"])
+def test_a_reward_model_that_was_replaced_is_not_mixed_with_the_one_before(
+    optimiser, folder, tmp_path, capsys
+):
+    settings = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
+    settings["reward_model"] = str(shutil.copytree(folder / "reward", tmp_path / "reward"))
+    file = tmp_path / "policy.yaml"
+    file.write_text(yaml.safe_dump(settings), "utf-8")
+    command = [optimiser, "--config", str(file), "--out", str(tmp_path / "out")]
+    assert main(command) == DONE
+    shutil.rmtree(tmp_path / "out")  # what a run killed at its end leaves: checkpoints alone
+    assert main(command) == DONE
+    shutil.rmtree(tmp_path / "out")
+    model = reward_model.load(tmp_path / "reward", device=torch.device("cpu"))
+    with torch.no_grad():
+        model.head.weight.add_(1.0)
+    model.save(tmp_path / "reward")
+    assert main(command) == USAGE
+    assert re.search("differs in score|of other settings, data, models", capsys.readouterr().err)
 
 
 def test_a_file_with_two_kinds_of_reward_is_refused(folder, tmp_path, capsys):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from safetensors.torch import load_file
 
 from tests.training.rlhf import tiny
 from training.rlhf import actor_critic, checkpoints, experience, models, ppo
-from training.rlhf.config import LoraConfig, PPOConfig
+from training.rlhf.config import ConfigError, LoraConfig, PPOConfig
+from training.rlhf.learner import rate_share
 from training.rlhf.rundir import Fenced, Stopped
 
 LORA = LoraConfig(r=4)
@@ -48,6 +51,7 @@ def train(
     stop_with: type[Exception] = Stopped,
     prompts: list[dict[str, Any]] | None = None,
     policy: Path | None = None,
+    judge: ppo.Judge | None = None,
     **changes: Any,
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
     """Run PPO in `work`; return its summary and every update's metrics.
@@ -72,18 +76,19 @@ def train(
         checkpoints=work / "checkpoints",
         report=lambda step, total, metrics: seen.append(metrics),
         guard=guard,
+        judge=judge,
     )
     return summary, seen
 
 
-def learner(starter: Path, **changes: Any) -> ppo.PPO:
+def learner(starter: Path, *, score: ppo.Score = likes_e, **changes: Any) -> ppo.PPO:
     config = PPOConfig(**(TOY | changes))
     actor = actor_critic.load(starter, starter, config, device=torch.device("cpu"), seed=0)
     return ppo.PPO(
         actor,
         models.load_tokenizer(starter),
         tiny.prompts(10),
-        score=likes_e,
+        score=score,
         config=config,
         seed=3,
     )
@@ -177,7 +182,9 @@ def test_the_first_update_of_the_first_round_has_no_kl(tmp_path, kind, lora):
 def test_the_ratio_is_exactly_one_at_the_first_minibatch(starter, lora):
     subject = learner(starter, gradient_accumulation=2, lora=lora)
     seen = subject.collector.collect(0)
-    first = next(experience.minibatches(subject.config, seed=3, update=0, epoch=0))
+    first = next(
+        experience.minibatches(subject.config, seen.batch.widths, seed=3, update=0, epoch=0)
+    )
     for rows in first:
         part = seen.batch.select(rows)
         reading = subject.actor.read(part, temperature=subject.config.temperature)
@@ -195,6 +202,16 @@ def test_the_policy_is_read_at_the_temperature_it_sampled_with(starter):
     expected = (logits[start - 1 : start + n - 1] / 0.6).log_softmax(-1)
     chosen = expected.gather(-1, seen.batch.ids[row, start : start + n, None])[:, 0]
     torch.testing.assert_close(seen.old.logprobs[row, :n], chosen, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_mixed_precision_trains_float32_weights_towards_the_same_policy(starter, lora):
+    whole, half = (learner(starter, dtype=d, lora=lora) for d in ("float32", "bfloat16"))
+    expected, metrics = whole.step(0), half.step(0)
+    # A full reference is kept in bfloat16, the policy in float32: they differ by rounding.
+    assert abs(metrics["kl"]) < (0.05 if lora is None else 1e-6)
+    assert metrics["entropy"] == pytest.approx(expected["entropy"], rel=0.01)
+    assert {tensor.dtype for tensor in half.tensors().values()} == {torch.float32}
 
 
 def test_a_pad_token_that_equals_eos_changes_nothing(tmp_path):
@@ -228,6 +245,42 @@ def test_gradient_accumulation_changes_nothing_but_memory(starter):
         torch.testing.assert_close(value, whole.tensors()[name], atol=2e-4, rtol=1e-3)
 
 
+def test_reusing_the_first_reading_changes_nothing_but_time(starter):
+    # Gradient checkpointing keeps no graph between the phases, so it reads everything again.
+    fast, slow = (learner(starter, epochs=1, gradient_checkpointing=on) for on in (False, True))
+    expected, metrics = slow.step(0), fast.step(0)
+    assert metrics == pytest.approx(expected, abs=1e-6)
+    for name, value in fast.tensors().items():
+        gradient, other = value.grad, slow.tensors()[name].grad
+        torch.testing.assert_close(gradient, other, atol=1e-6, rtol=1e-5)
+
+
+def test_a_constant_in_every_score_changes_nothing(starter):
+    def shifted(chats: list[Any], replies: list[str]) -> list[float]:
+        return [value - 30 for value in likes_e(chats, replies)]
+
+    near, far = (learner(starter, score=s, score_clip=None) for s in (likes_e, shifted))
+    for update in range(3):
+        found, other = near.step(update), far.step(update)
+        assert other["reward"] == pytest.approx(found["reward"] - 30, abs=1e-4)
+        for name in ("kl", "policy_loss", "value_loss", "grad_norm"):
+            assert other[name] == pytest.approx(found[name], abs=1e-3, rel=1e-3), name
+
+
+def test_the_policy_is_read_once_per_minibatch_when_there_is_one_epoch(starter):
+    subject = learner(starter, epochs=1, minibatch_size=8, lora=LORA)
+    reads: list[bool] = []
+    subject.actor.model.get_base_model().model.register_forward_hook(
+        lambda *_: reads.append(torch.is_grad_enabled())
+    )
+    seen = subject.collector.collect(0)
+    passes = len(seen.fresh)
+    assert reads.count(True) == passes >= 1
+    subject._optimise(0, seen, seen.batch.mask, seen.batch.mask)
+    assert reads.count(True) == passes
+    assert seen.fresh == []
+
+
 def test_gradients_of_policy_and_critic_are_clipped(starter):
     subject = learner(starter, max_grad_norm=1e-3)
     assert subject.step(0)["grad_norm"] > 1e-3
@@ -247,6 +300,24 @@ def test_a_learning_rate_that_decays_reaches_its_last_step_small(starter):
     subject.step(3)
     rates = [group["lr"] for group in subject.optimizer.param_groups]
     assert rates == pytest.approx([3e-3 / 4, 1e-4 / 4])
+
+
+@pytest.mark.parametrize(
+    ("decay", "shares"),
+    [
+        ("none", [0.5, 1, 1, 1, 1, 1]),
+        ("linear", [0.5, 1, 1, 0.75, 0.5, 0.25]),
+        ("cosine", [0.5, 1, 1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4]),
+    ],
+)
+def test_a_learning_rate_rises_in_the_warm_up_and_then_decays(decay, shares):
+    config = PPOConfig(updates=6, warmup_updates=2, learning_rate_decay=decay)
+    assert [rate_share(config, update) for update in range(6)] == pytest.approx(shares)
+
+
+def test_a_warm_up_that_never_ends_is_refused():
+    with pytest.raises(ConfigError, match="warmup_updates must be less"):
+        PPOConfig(updates=4, warmup_updates=4)
 
 
 # KL
@@ -349,6 +420,37 @@ def test_running_out_of_memory_says_what_to_lower_and_leaves_no_model(starter, t
     assert not (tmp_path / "run" / "model").exists()
 
 
+def constant(value: float) -> ppo.Score:
+    return lambda chats, replies: [value] * len(replies)
+
+
+@pytest.mark.parametrize(
+    ("score", "changes", "low", "high"),
+    [
+        (0.0, {}, 0.0, 1e-6),
+        (0.0, {"length_penalty": 1.0}, 1.0, 50.0),
+        (0.0, {"missing_eos_penalty": 3.0}, 1.0, 50.0),
+        (1e3, {"score_clip": None}, 1e5, 1e6),
+        (1e3, {"score_clip": 2.0}, 0.1, 2.0),
+        (1e3, {"score_clip": None, "normalise_scores": True}, 0.0, 1e-6),
+    ],
+)
+def test_what_is_done_to_a_score_reaches_the_returns(starter, score, changes, low, high):
+    # A critic that has learnt to expect nothing: its loss is half the mean square of the returns.
+    alone = {"epochs": 1, "minibatch_size": 8, "kl_coef": 0.0, "missing_eos_penalty": 0.0}
+    subject = learner(starter, score=constant(score), **(alone | {"lam": 1.0} | changes))
+    torch.nn.init.constant_(subject.actor.value_head.outer.weight, 1e-9)
+    assert low <= subject.step(0)["value_loss"] <= high
+
+
+def test_an_entropy_bonus_keeps_the_policy_undecided(tmp_path):
+    sharp = tiny.llama(tmp_path / "sharp", sharpness=4.0)
+    changes = {"updates": 4, "learning_rate": 1e-2, "kl_coef": 0.0, "epochs": 3}
+    _, plain = train(sharp, tmp_path / "plain", **changes)
+    _, undecided = train(sharp, tmp_path / "undecided", entropy_coef=1.0, **changes)
+    assert undecided[-1]["entropy"] > plain[-1]["entropy"] + 0.5
+
+
 # Divergence
 
 
@@ -404,6 +506,8 @@ def test_one_gradient_that_is_not_finite_is_skipped(starter):
 RESUMABLE: list[tuple[str, dict[str, Any]]] = [
     ("full", {}),
     ("lora", {"lora": LORA}),
+    ("bfloat16", {"dtype": "bfloat16"}),
+    ("lora in bfloat16", {"dtype": "bfloat16", "lora": LORA}),
     (
         "everything",
         {
@@ -411,7 +515,8 @@ RESUMABLE: list[tuple[str, dict[str, Any]]] = [
             "kl_target": 1.0,
             "kl_estimator": "k3",
             "normalise_scores": True,
-            "learning_rate_decay": "linear",
+            "learning_rate_decay": "cosine",
+            "warmup_updates": 2,
             "entropy_coef": 0.01,
             "whiten_rewards": True,
             "length_penalty": 0.1,
@@ -443,6 +548,20 @@ def test_a_run_killed_between_checkpoints_repeats_the_lost_updates_exactly(start
         train(starter, tmp_path / "parts", stop_at=3, stop_with=KeyboardInterrupt, lora=lora)
     _, rest = train(starter, tmp_path / "parts", lora=lora)
     assert rest == whole[2:]
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+def test_kills_at_five_random_updates(starter, tmp_path, lora, attempt):
+    update = random.Random().randint(1, 4)
+    changes = {"updates": 5, "checkpoint_every": 2, "lora": lora}
+    train(starter, tmp_path / "whole", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        train(starter, tmp_path / "parts", stop_at=update, stop_with=KeyboardInterrupt, **changes)
+    torch.manual_seed(update)
+    train(starter, tmp_path / "parts", **changes)
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -487,8 +606,21 @@ def test_a_finished_run_started_again_trains_nothing_and_writes_the_same(starter
 
 def test_checkpoints_of_other_settings_are_refused(starter, tmp_path):
     train(starter, tmp_path / "run", updates=2)
-    with pytest.raises(ppo.OtherSettings, match="remove the folder"):
+    with pytest.raises(ppo.OtherSettings, match=r"differs in settings: .* remove the folder"):
         train(starter, tmp_path / "run", updates=2, kl_coef=0.5)
+
+
+def test_checkpoints_of_a_policy_whose_folder_was_replaced_are_refused(starter, tmp_path):
+    policy = Path(shutil.copytree(starter, tmp_path / "policy"))
+    train(starter, tmp_path / "run", updates=2, policy=policy)
+    train(starter, tmp_path / "run", updates=2, policy=shutil.copytree(policy, tmp_path / "moved"))
+    models.save_model(
+        models.load_causal(tiny.llama(tmp_path / "other", sharpness=4.0)),
+        models.load_tokenizer(starter),
+        policy,
+    )
+    with pytest.raises(ppo.OtherSettings, match="differs in policy:"):
+        train(starter, tmp_path / "run", updates=2, policy=policy)
 
 
 def test_a_stop_before_the_first_update_trains_nothing(starter, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,25 @@ def test_a_stop_is_honoured_after_a_checkpoint(starter, tmp_path):
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_a_checkpoint_is_on_the_disk_before_the_marker_that_vouches_for_it(
+    starter, tmp_path, monkeypatch
+):
+    flushed: list[Path] = []
+    fsync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    train("orpo", starter, tmp_path / "run", batch_size=6, epochs=1.0)
+    folder = tmp_path / "run" / "checkpoints" / "checkpoint-2"
+    marker = flushed.index(folder / "complete")
+    saved = {path for path in folder.rglob("*") if path.name != "complete"}
+    assert len(saved) > 3 and saved <= set(flushed[:marker])
+    assert {folder, folder.parent} <= set(flushed[marker:])
+
+
 def test_gradient_accumulation_changes_nothing_but_memory_for_orpo(starter, tmp_path):
     train("orpo", starter, tmp_path / "whole", weight_decay=0.0)
     train("orpo", starter, tmp_path / "split", gradient_accumulation=3)
@@ -261,7 +281,7 @@ def test_checkpoints_of_other_settings_are_refused(starter, tmp_path):
     train("orpo", starter, tmp_path / "run", votes=votes)
     train("orpo", starter, tmp_path / "run", votes=votes, checkpoint_every=5)
     for changes in ({"beta": 0.3}, {"votes": world.preferences(9)}):
-        with pytest.raises(ConfigError, match="other settings, data or seed"):
+        with pytest.raises(ConfigError, match="other settings, data, models or seed"):
             train("orpo", starter, tmp_path / "run", **({"votes": votes} | changes))
     with pytest.raises(ConfigError, match="other settings"):
         train("dpo", starter, tmp_path / "run", votes=votes)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ def train(
     config: RewardConfig = QUICK,
     *,
     stop_after: int | None = None,
+    stop_with: type[BaseException] = Stopped,
     **options: Any,
 ) -> tuple[reward_model.RewardModel, dict[str, float], list[tuple[int, dict[str, float]]]]:
     """Train; `stop_after` asks for a stop at the edge of that step."""
@@ -52,7 +55,7 @@ def train(
 
     def guard() -> None:
         if seen and seen[-1][0] == stop_after:
-            raise Stopped
+            raise stop_with
 
     model, metrics = reward.train(
         starter,
@@ -171,6 +174,24 @@ def test_a_resumed_run_equals_an_undisturbed_one(
     _, resumed, second = train(starter, tmp_path / "b", votes, config)
     assert straight == pytest.approx(resumed, abs=0, nan_ok=True)
     assert first[stop_after:] == second
+    weights = [load_file(tmp_path / run / "model" / "model.safetensors") for run in "ab"]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attempt", range(5))
+@pytest.mark.parametrize("lora", [None, LoraConfig(r=2)], ids=["full", "lora"])
+def test_kills_at_five_random_steps(
+    starter: Path, tmp_path: Path, lora: LoraConfig | None, attempt: int
+) -> None:
+    config = dataclasses.replace(QUICK, lora=lora)
+    votes, step = world.preferences(64), random.Random().randint(1, 5)
+    train(starter, tmp_path / "a", votes, config)
+    killed = {"stop_after": step, "stop_with": KeyboardInterrupt}
+    with pytest.raises(KeyboardInterrupt):
+        train(starter, tmp_path / "b", votes, config, **killed)
+    torch.manual_seed(step)
+    train(starter, tmp_path / "b", votes, config)
     weights = [load_file(tmp_path / run / "model" / "model.safetensors") for run in "ab"]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 

@@ -75,8 +75,6 @@ def test_plain_transformers_scores_decoders_that_pool_the_last_token_equally(
     model = new(DECODERS[name](tmp_path / "base"))
     model.save(tmp_path / "model")
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
-    # Transformers looks for the last token that is no padding, and here padding ends replies.
-    plain.config.pad_token_id = None
     for messages, reply in zip(CHATS, REPLIES, strict=True):
         text = model.read(messages, reply)
         with torch.no_grad():

@@ -47,3 +47,9 @@ def test_a_function_is_found_by_its_path():
 def test_a_path_without_a_function_is_a_clear_error(path, reason):
     with pytest.raises(ConfigError, match=reason):
         scores.from_path(path)
+
+
+def test_a_function_is_known_by_the_file_it_was_read_from():
+    assert scores.source_digest(length) == scores.source_digest(square) != ""
+    assert scores.source_digest(length) != scores.source_digest(scores.conservative([], penalty=0))
+    assert scores.source_digest(max) == ""

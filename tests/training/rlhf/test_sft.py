@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib.util
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from annotate.sample import grammar
+from tests.training.rlhf import trunks
 from training.rlhf import chat, models, rollout, sft
-from training.rlhf.config import LoraConfig, ModelConfig, SFTConfig, TinyModelConfig
+from training.rlhf.config import ConfigError, LoraConfig, ModelConfig, SFTConfig, TinyModelConfig
 from training.rlhf.rundir import Fenced, Stopped
 
 TINY = TinyModelConfig(
@@ -184,12 +187,47 @@ def test_a_stopped_training_that_goes_on_equals_an_undisturbed_one(
     (tmp_path / "parts" / "checkpoints" / "checkpoint-9").mkdir()
     resumed, told = _train(config, tmp_path / "parts")
     assert told[0][0] == 8
-    name = "model/model.safetensors"
-    expected = load_file(tmp_path / "whole" / name)
-    found = load_file(tmp_path / "parts" / name)
+    assert_same_weights(tmp_path)
+    assert resumed["loss"] == whole["loss"]
+
+
+def assert_same_weights(folder: Path) -> None:
+    """Of the models in `whole` and `parts`, bit for bit."""
+    expected, found = (
+        load_file(folder / name / "model" / "model.safetensors") for name in ("whole", "parts")
+    )
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[key], found[key]) for key in expected)
-    assert resumed["loss"] == whole["loss"]
+
+
+def kill_and_compare(data: Path, folder: Path, step: int) -> None:
+    config = _config(data, max_steps=6, checkpoint_every=2)
+    _train(config, folder / "whole")
+    edges = iter(range(1, 100))
+
+    def die() -> None:
+        if next(edges) == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _train(config, folder / "parts", guard=die)
+    torch.manual_seed(step)  # a new process knows nothing of the old one's generators
+    _train(config, folder / "parts")
+    assert_same_weights(folder)
+
+
+def test_a_training_killed_at_a_random_step_ends_with_the_same_weights(
+    data: Path, tmp_path: Path
+) -> None:
+    kill_and_compare(data, tmp_path, random.Random().randint(1, 5))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attempt", range(5))
+def test_kills_of_a_fine_tuning_at_five_random_steps(
+    data: Path, tmp_path: Path, attempt: int
+) -> None:
+    kill_and_compare(data, tmp_path, random.Random().randint(1, 5))
 
 
 def test_a_fenced_out_training_writes_nothing_more(data: Path, tmp_path: Path) -> None:
@@ -222,31 +260,72 @@ def test_a_model_from_a_folder_is_tuned_whole(trained: Path, data: Path, tmp_pat
     assert load_file(tmp_path / "model" / "model.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{", "line 2: not JSON"),
-        ("[]", 'line 2: expected {"messages"'),
-        ('{"messages": []}', 'line 2: expected {"messages"'),
-        ('{"messages": [{"role": "robot", "content": "x"}]}', "line 2: a message needs a role"),
-        ('{"messages": [{"role": "user"}]}', "line 2: a message needs a role"),
-        ('{"messages": [{"role": "user", "content": "x"}]}', "line 2: the last message"),
-        ('{"messages": [{"role": "assistant", "content": " "}]}', "line 2: the last message"),
-    ],
-)
-def test_a_broken_line_is_named(line: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "chats.jsonl"
-    good = {"messages": [{"role": "assistant", "content": "Hello."}]}
-    path.write_text(f"{json.dumps(good)}\n{line}\n")
-    with pytest.raises(sft.SFTError, match=message.replace("{", r"\{").replace("[", r"\[")):
-        sft.read_chats(str(path))
+def test_training_ends_when_the_held_out_loss_no_longer_falls_and_the_best_weights_are_kept(
+    data: Path, tmp_path: Path
+) -> None:
+    config = _config(
+        data, held_out_share=0.1, patience=1, learning_rate=0.3, max_steps=16, checkpoint_every=2
+    )
+    metrics, _ = _train(config, tmp_path)
+    assert metrics["steps"] < 16 and metrics["chats"] < 300
+    states = sorted((tmp_path / "checkpoints").glob("checkpoint-*/trainer_state.json"))
+    log = max((json.loads(path.read_text())["log_history"] for path in states), key=len)
+    losses = [line["eval_loss"] for line in log if "eval_loss" in line]
+    assert losses[-1] > min(losses) == pytest.approx(metrics["loss_held_out"])
 
 
-def test_a_missing_or_empty_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "empty.jsonl").write_text("\n")
-    with pytest.raises(sft.SFTError, match=r"empty\.jsonl holds no chats"):
-        sft.read_chats(str(tmp_path / "empty.jsonl"))
-    with pytest.raises(sft.SFTError, match=r"cannot read .*none\.jsonl"):
-        sft.read_chats(str(tmp_path / "none.jsonl"))
-    with pytest.raises(sft.SFTError, match=r"sft\.data is empty"):
-        sft.read_chats("")
+def test_early_stopping_without_held_out_chats_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"set sft\.held_out_share"):
+        _train(_config(data, patience=1), tmp_path)
+
+
+def test_accumulated_gradients_train_what_whole_batches_do(data: Path, tmp_path: Path) -> None:
+    whole, _ = _train(_config(data, max_steps=3), tmp_path / "whole")
+    parts, _ = _train(_config(data, max_steps=3, gradient_accumulation=4), tmp_path / "parts")
+    assert parts["steps"] == whole["steps"] == 3
+    assert parts["loss"] == pytest.approx(whole["loss"], rel=0.02)
+
+
+def test_the_cost_of_a_training_is_told(trained: Path, data: Path, tmp_path: Path) -> None:
+    source = ModelConfig(path=str(trained / "model"), lora=LoraConfig(r=2, alpha=4))
+    part, _ = _train(_config(data, model=source, max_steps=2), tmp_path)
+    whole = json.loads((trained / "told.json").read_text())[0]
+    weights = load_file(trained / "model" / "model.safetensors")
+    assert (
+        whole["parameters_trained"]
+        == whole["parameters"]
+        == sum(map(torch.numel, weights.values()))
+    )
+    assert part["parameters_trained"] < part["parameters"] / 10
+    # Two moments of each trained weight, in float32.
+    assert whole["optimiser_mb"] == pytest.approx(whole["parameters"] * 8 / 2**20, rel=0.01)
+    assert 0 < part["optimiser_mb"] < whole["optimiser_mb"] / 10 and part["seconds"] > 0
+
+
+def test_mixed_precision_leaves_the_weights_as_they_are(data: Path, tmp_path: Path) -> None:
+    metrics, _ = _train(_config(data, mixed_precision="bfloat16", max_steps=2), tmp_path)
+    assert metrics["loss"] > 0
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+def test_a_base_model_learns_a_plain_template_and_keeps_it(data: Path, tmp_path: Path) -> None:
+    source = ModelConfig(path=str(trunks.gpt2_base(tmp_path / "base")))
+    assert models.load_tokenizer(source.path).chat_template is None
+    _train(_config(data, model=source, max_steps=1), tmp_path)
+    assert models.load_tokenizer(tmp_path / "model").chat_template == chat.PLAIN
+
+
+def test_four_bits_need_bitsandbytes_and_train_adapters_alone(
+    trained: Path, data: Path, tmp_path: Path
+) -> None:
+    source = ModelConfig(path=str(trained / "model"), lora=LoraConfig(r=2, alpha=4), quantise="nf4")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        with pytest.raises(models.ModelError, match="needs bitsandbytes: pip install"):
+            _train(_config(data, model=source, max_steps=2), tmp_path)
+        return
+    metrics, _ = _train(_config(data, model=source, max_steps=2), tmp_path)
+    whole = json.loads((trained / "told.json").read_text())[0]
+    assert metrics["weights_mb"] < 0.7 * whole["weights_mb"]
+    assert (tmp_path / "model" / "adapter_model.safetensors").exists()
+    assert models.load_causal(tmp_path / "model").dtype == torch.float32

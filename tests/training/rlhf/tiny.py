@@ -96,12 +96,12 @@ def llama_model(
     return model
 
 
-def gpt2_model(*, seed: int = 0) -> GPT2LMHeadModel:
+def gpt2_model(*, seed: int = 0, width: int = 32) -> GPT2LMHeadModel:
     """Dropout stays at GPT-2's 0.1: the engine has to switch it off."""
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=len(tokenizer()),
-        n_embd=32,
+        n_embd=width,
         n_layer=2,
         n_head=2,
         n_positions=256,
@@ -152,7 +152,8 @@ def t5_model(*, seed: int = 0, tied: bool = True) -> T5ForConditionalGeneration:
     return T5ForConditionalGeneration(config).eval()
 
 
-def _write(folder: Path, model: PreTrainedModel, words: PreTrainedTokenizerFast) -> Path:
+def write(folder: Path, model: PreTrainedModel, words: PreTrainedTokenizerFast) -> Path:
+    """Write a model folder; return it."""
     model.save_pretrained(str(folder))
     words.save_pretrained(str(folder))
     return folder
@@ -161,22 +162,22 @@ def _write(folder: Path, model: PreTrainedModel, words: PreTrainedTokenizerFast)
 def llama(folder: Path, *, seed: int = 0, hidden: int = 32, sharpness: float = 1.0) -> Path:
     """Write a tiny Llama with separate pad and eos tokens; return its folder."""
     model = llama_model(seed=seed, hidden=hidden, sharpness=sharpness)
-    return _write(folder, model, tokenizer())
+    return write(folder, model, tokenizer())
 
 
 def gpt2(folder: Path, *, seed: int = 0) -> Path:
     """Write a tiny GPT-2 whose tokenizer has no pad token; return its folder."""
-    return _write(folder, gpt2_model(seed=seed), tokenizer(pad=None))
+    return write(folder, gpt2_model(seed=seed), tokenizer(pad=None))
 
 
 def smollm2(folder: Path, *, seed: int = 0) -> Path:
     """Write a tiny model of SmolLM2's architecture, pad == eos; return its folder."""
-    return _write(folder, smollm2_model(seed=seed), tokenizer(pad=END))
+    return write(folder, smollm2_model(seed=seed), tokenizer(pad=END))
 
 
 def t5(folder: Path, *, seed: int = 0, tied: bool = True) -> Path:
     """Write a tiny T5 whose tokenizer has no chat template; return its folder."""
-    return _write(folder, t5_model(seed=seed, tied=tied), tokenizer(template=None))
+    return write(folder, t5_model(seed=seed, tied=tied), tokenizer(template=None))
 
 
 def chats(n: int = 8) -> list[list[dict[str, str]]]:

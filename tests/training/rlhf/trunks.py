@@ -121,5 +121,5 @@ def gpt_neo(folder: Path, *, window: int = 6) -> Path:
     return _write(folder, GPTNeoForCausalLM(config), words)
 
 
-def gpt2_base(folder: Path) -> Path:
-    return _write(folder, tiny.gpt2_model(), tiny.tokenizer(pad=None, template=None))
+def gpt2_base(folder: Path, *, width: int = 32) -> Path:
+    return _write(folder, tiny.gpt2_model(width=width), tiny.tokenizer(pad=None, template=None))

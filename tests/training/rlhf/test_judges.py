@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.rlhf import tiny
+from training.rlhf import judges, likelihood
+from training.rlhf.config import JudgeConfig
+from training.rlhf.judges import Chat
+from training.rlhf.sample import Policy
+
+CHATS: list[Chat] = [[{"role": "user", "content": f"Question {i}?"}] for i in range(4)]
+GOOD = ["a fine long reply", "short", "same", "equal size"]
+OTHER = ["brief", "a much longer reply", "same", "other size"]
+CPU = torch.device("cpu")
+
+
+def shown(question: Chat) -> tuple[str, str]:
+    """The two replies as the judge reads them."""
+    found = re.search(r"\[Reply A\]\n(.*?)\n\n\[Reply B\]\n(.*?)\n\n", question[0]["content"])
+    assert found, "a question shows both replies"
+    return found[1], found[2]
+
+
+def longest(questions: Sequence[Chat]) -> list[str]:
+    """A judge that goes by length, and by nothing between equal ones."""
+    return [
+        "A" if len(a) > len(b) else "B" if len(b) > len(a) else "?"
+        for a, b in map(shown, questions)
+    ]
+
+
+def test_a_reply_wins_only_when_both_orders_prefer_it() -> None:
+    found = judges.judge(longest, CHATS, GOOD, OTHER)
+    assert [one.points for one in found] == [1.0, 0.0, 0.5, 0.5]
+    assert [one.consistent for one in found] == [True, True, None, False]
+
+
+def test_a_judge_that_always_prefers_the_first_gives_ties_and_is_never_consistent() -> None:
+    asked: list[int] = []
+
+    def first(questions: Sequence[Chat]) -> list[str]:
+        asked.append(len(questions))
+        return ["A"] * len(questions)
+
+    found = judges.judge(first, CHATS, GOOD, OTHER)
+    assert {one.points for one in found} == {0.5}
+    assert [one.consistent for one in found] == [False, False, None, False]
+    assert asked == [3, 3]  # the equal pair is never asked about
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [("A", "A"), ("B.", "B"), (" **B** because", "B"), ("[[A]]", "A"), ("Both", ""), ("", "")],
+)
+def test_a_verdict_is_the_letter_the_answer_begins_with(answer: str, expected: str) -> None:
+    assert judges.letter(answer) == expected
+
+
+def test_a_local_judge_takes_the_letter_it_finds_likelier(tmp_path: Path) -> None:
+    folder = tiny.llama(tmp_path / "judge", sharpness=4.0)
+    questions = [judges.question(chat, a, b) for chat, a, b in zip(CHATS, GOOD, OTHER, strict=True)]
+    found = judges.reader(JudgeConfig(path=str(folder)), device=CPU)(questions)
+    policy = Policy(folder, device=CPU)
+    for question, verdict in zip(questions, found, strict=True):
+        ids = likelihood.chat.prompt_ids(policy.tokenizer, question)
+        logits = policy.model(input_ids=torch.tensor([ids])).logits[0, -1]
+        a, b = (policy.tokenizer.encode(name)[0] for name in "AB")
+        assert verdict == ("A" if logits[a] > logits[b] else "B")

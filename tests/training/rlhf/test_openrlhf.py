@@ -1,0 +1,99 @@
+"""What OpenRLHF is handed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.rlhf import world
+from training.rlhf import openrlhf, rows
+from training.rlhf.__main__ import main
+from training.rlhf.config import LoraConfig, PPOConfig, RoundConfig, dump
+from training.rlhf.rows import Vote
+from training.rlhf.rundir import DONE, USAGE
+
+PPO = PPOConfig(learning_rate=2e-6, kl_coef=0.07, score_clip=4.0, lora=LoraConfig(r=8))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run directory with 20 decided pairs, a tie and a blind comparison."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    pairs = world.preferences(22)
+    votes = (Vote(annotator="ann", choice="a"), Vote(annotator="ben", choice="b"))
+    pairs[0] = dataclasses.replace(pairs[0], votes=votes)
+    pairs[1] = dataclasses.replace(pairs[1], kind="evaluation")
+    rows.write(folder / "preferences.jsonl", pairs)
+    rows.write(folder / "prompts.jsonl", world.prompts(16))
+    dump(RoundConfig(starter="/models/my starter", ppo=PPO), folder / "config.json")
+    return folder
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_pairs_are_chats_with_the_better_reply_by_the_votes(run: Path, tmp_path: Path) -> None:
+    found = openrlhf.export(run, tmp_path / "out")
+    assert found == {"preferences": 15, "held_out": 5, "prompts": 12, "ties": 1}
+    written = read(tmp_path / "out" / "preferences.jsonl")
+    by_text = {row.completion_a + row.completion_b: row for row in world.preferences(22)}
+    for pair in written:
+        assert pair["prompt"][-1]["role"] == "user" and pair["margin"] == 1.0
+        chosen, rejected = (pair[side][0]["content"] for side in ("chosen", "rejected"))
+        row = by_text.get(chosen + rejected) or by_text[rejected + chosen]
+        assert rows.verdict(row) == ("a" if row.completion_a == chosen else "b")
+        assert not row.held_out and row.messages == pair["prompt"]
+        assert [pair[side][0]["role"] for side in ("chosen", "rejected")] == ["assistant"] * 2
+
+
+def test_prompts_leave_out_those_that_only_measure(run: Path, tmp_path: Path) -> None:
+    openrlhf.export(run, tmp_path / "out")
+    asked = [row["messages"] for row in read(tmp_path / "out" / "prompts.jsonl")]
+    assert asked == [p.messages for p in world.prompts(16) if not p.held_out]
+
+
+def flags(text: str, program: str) -> dict[str, list[str]]:
+    """The flags of the command that runs a program, by name."""
+    (line,) = (line for line in text.replace("\\\n", " ").splitlines() if program in line)
+    found: dict[str, list[str]] = {}
+    words = shlex.split(line)
+    for word in words[words.index(program) + 1 :]:
+        if word.startswith("--") and word != "--":
+            found[word[2:]] = []
+        else:
+            found[list(found)[-1]].append(word)
+    return found
+
+
+def test_the_commands_have_the_settings_of_the_round(run: Path, tmp_path: Path) -> None:
+    openrlhf.export(run, tmp_path / "out")
+    script = tmp_path / "out" / "train.sh"
+    subprocess.run(["sh", "-n", str(script)], check=True)
+    reward = flags(script.read_text(), "openrlhf.cli.train_rm")
+    assert reward["model.model_name_or_path"] == ["/models/my starter"]
+    assert reward["data.prompt_key"] == ["prompt"] and reward["data.apply_chat_template"] == []
+    ppo = flags(script.read_text(), "openrlhf.cli.train_ppo_ray")
+    assert ppo["actor.adam.lr"] == ["2e-06"] and ppo["algo.kl.init_coef"] == ["0.07"]
+    assert ppo["reward.clip_range"] == ["-4.0", "4.0"] and ppo["ds.lora.rank"] == ["8"]
+    assert ppo["actor.num_gpus_per_node"] == ["$GPUS"]
+    assert "algo.kl.target" not in ppo
+    named = {value for part in (reward, ppo) for values in part.values() for value in values}
+    assert {p.name for p in (tmp_path / "out").glob("*.jsonl")} <= named
+
+
+def test_the_command_says_what_it_wrote_and_never_writes_over(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["openrlhf", str(run), "--out", str(tmp_path / "out")]
+    assert main(command) == DONE
+    assert "15" in capsys.readouterr().out
+    assert main(command) == USAGE
+    assert "is there already" in capsys.readouterr().err

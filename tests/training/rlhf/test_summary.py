@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from training.rlhf import calibration, curves, summary
+from training.rlhf.rundir import RunDirectory
+
+
+def points(svg: str) -> list[tuple[float, float]]:
+    (found,) = re.findall(r'points="([^"]*)"', svg)
+    return [(float(x), float(y)) for x, y in (each.split(",") for each in found.split())]
+
+
+def test_a_curve_goes_down_where_its_numbers_do() -> None:
+    found = points(curves.svg("Loss", [(1, 3.0), (2, 2.0), (4, 1.0)]))
+    assert [y for _, y in found] == sorted(y for _, y in found), "y grows downwards"
+    assert found[1][0] - found[0][0] < found[2][0] - found[1][0], "steps are to scale"
+    assert found[0][0] == curves.LEFT and found[-1][0] == curves.WIDTH - curves.RIGHT
+
+
+def test_long_and_short_and_level_runs_are_drawn_inside_the_frame() -> None:
+    long = points(curves.svg("Loss", [(i, 1 / (i + 1)) for i in range(10_000)]))
+    assert len(long) <= curves.MOST + 1 and long[-1][0] == curves.WIDTH - curves.RIGHT
+    level = points(curves.svg("Loss", [(1, 2.0), (2, 2.0)]))
+    for _, y in [*long, *level]:
+        assert curves.TOP <= y <= curves.HEIGHT - curves.BOTTOM
+    assert "circle" in curves.svg("Loss", [(5, 1.0)])
+
+
+def test_the_page_shows_losses_accuracies_and_the_way_to_the_comparison(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    accuracy = {"accuracy": 0.75, "pairs_held_out": 40.0, "ece": float("nan")}
+    with run.claim():
+        for stage, metrics in (("reward_model", accuracy), ("comparison", {"prompts": 8.0})):
+            out = run.partial(stage)
+            if stage == "comparison":
+                (out / "report.html").write_text("<p>Comparison")
+            else:
+                run.record(stage, 1, {"loss": 0.7})
+                run.record(stage, 2, {"loss": 0.4})
+            meta = run.meta(stage, {}, {}, metrics) | {"recipe": {"command": "x"}}
+            run.publish(stage, meta)
+    summary.write(run, ["reward_model", "comparison"])
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<polyline") == 1 and page.count("<figure>") == 2
+    low, high = calibration.wilson(0.75, 40)
+    assert f"0.75 ({low:.4g} to {high:.4g})" in page and "not a number" in page
+    assert 'href="comparison/report.html"' in page and "Still to run" not in page
+    opened: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            opened.append(tag)
+            assert tag not in ("script", "img", "link"), "nothing from elsewhere"
+
+    Reader().feed(page)
+    assert opened.count("h2") == 2

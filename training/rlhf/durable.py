@@ -1,0 +1,33 @@
+"""Files that survive a power failure: data first, then the name that says it is whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a small file: a reader, and a crash, see the old one or the new one."""
+    partial = path.with_name(f"{path.name}.tmp")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def fsync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_tree(folder: Path) -> None:
+    """`fsync` everything in a folder, and the folder itself last."""
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            fsync(Path(root, name))
+        fsync(Path(root))

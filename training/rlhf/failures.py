@@ -1,0 +1,66 @@
+"""What people are told when a run fails: one sentence with the cause and what to do about it.
+
+Torch-free, so errors of libraries and of modules that import torch are known by their names.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+
+PLAIN = {
+    "ConfigError",
+    "Diverged",
+    "EndpointError",
+    "ModelError",
+    "NoChatTemplate",
+    "OutOfMemory",
+    "RowError",
+}
+"""Our own errors, whose message says everything."""
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""The disk, a quota, or the limit of a file's size."""
+
+UNWRITTEN = re.compile(r"\(os error (28|122|27)\)|PytorchStreamWriter|inline_container.*unexpected")
+"""How safetensors and torch.save, which hide the errno, say that a file could not be written."""
+
+EXHAUSTED = re.compile(r"(?i)out of memory|can't allocate|bad allocation|cannot allocate memory")
+"""How CUDA, torch's allocator on a CPU, C++ and the system say that there is no memory left."""
+
+
+def sentence(error: BaseException) -> str | None:
+    """The message for an error that is no fault of the program; None for any other."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & PLAIN:
+        return str(error)
+    if any(map(_is_full, _chain(error))):
+        return (
+            "no room to write: the disk is full, or a quota or file size limit is reached. Free "
+            "some space and try again; it goes on from the last whole checkpoint"
+        )
+    text = " ".join(str(error).split())[:300]
+    if "MemoryError" in kinds or ("RuntimeError" in kinds and EXHAUSTED.search(text)):
+        return f"out of memory: lower the batch size or the maximum length ({text})"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def describe(error: BaseException) -> str:
+    """The sentence for people, or else the error as Python names it."""
+    return sentence(error) or f"{type(error).__name__}: {error}"
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return bool(UNWRITTEN.search(str(error)))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those it was raised from or in."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,101 @@
+"""A generative judge: a model that reads a chat with two replies and says which is better.
+
+Every pair is asked in both orders, because such judges lean to one side. Only a reply that is
+preferred in both wins; otherwise the pair is a tie (Zheng et al. 2023, arXiv 2306.05685, section
+3.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from training.rlhf import chat, likelihood
+from training.rlhf.config import JudgeConfig
+from training.rlhf.endpoint import Endpoint
+from training.rlhf.replies import Settings
+from training.rlhf.rows import Message
+from training.rlhf.sample import Policy
+
+Chat = Sequence[Message]
+Ask = Callable[[Sequence[Chat]], list[str]]
+"""Questions to answers: "A", "B", or anything else where the judge does not say."""
+
+LETTERS = 8
+"""Tokens that a server may use for its verdict: a letter, perhaps within brackets."""
+QUESTION = """Two assistants answered the same conversation. Which reply is better: more helpful, \
+correct, relevant and harmless? Neither the order nor the length of the replies matters by itself.
+
+[Conversation]
+{conversation}
+
+[Reply A]
+{a}
+
+[Reply B]
+{b}
+
+Answer with one letter only, A or B."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge thinks of a pair when it has seen it in both orders."""
+
+    points: float
+    """1 where the first reply won, 0 where the second did, 1/2 for a tie."""
+    consistent: bool | None
+    """Whether both orders named the same reply; None where equal replies were not asked about."""
+
+
+def question(asked: Chat, a: str, b: str) -> list[Message]:
+    """What the judge is asked about one pair in one order."""
+    conversation = "\n".join(f"{message['role']}: {message['content']}" for message in asked)
+    return [{"role": "user", "content": QUESTION.format(conversation=conversation, a=a, b=b)}]
+
+
+def judge(
+    ask: Ask, chats: Sequence[Chat], first: Sequence[str], second: Sequence[str]
+) -> list[Judgement]:
+    """Judge pairs of replies, each in both orders; equal replies are ties and not asked about."""
+    pairs = list(zip(chats, first, second, strict=True))
+    asked = [i for i, (_, x, y) in enumerate(pairs) if x != y]
+    there = ask([question(*pairs[i]) for i in asked])
+    back = ask([question(pairs[i][0], pairs[i][2], pairs[i][1]) for i in asked])
+    found = [Judgement(0.5, None)] * len(pairs)
+    for i, one, other in zip(asked, map(letter, there), map(letter, back), strict=True):
+        consistent = (one, other) in (("A", "B"), ("B", "A"))
+        points = float(one == "A") if consistent else 0.5
+        found[i] = Judgement(points, consistent)
+    return found
+
+
+def reader(config: JudgeConfig, *, device: torch.device) -> Ask:
+    """The judge that the settings name.
+
+    A local policy takes the letter that it finds likelier, so that it always answers.
+
+    Raises:
+        ModelError: no such model.
+        EndpointError: raised by the judge when its server fails.
+    """
+    if config.endpoint is not None:
+        server = Endpoint(config.endpoint, config.endpoint.model)
+        settings = Settings(temperature=0.0, max_new_tokens=LETTERS, batch_size=1)
+        return lambda questions: [r.text for r in server.reply(questions, settings, seed=0)]
+    policy = Policy(config.path, device=device)
+    letters = [chat.completion_ids(policy.tokenizer, name) for name in ("A", "B")]
+
+    def ask(questions: Sequence[Chat]) -> list[str]:
+        a, b = (likelihood.read(policy, questions, [ids] * len(questions)) for ids in letters)
+        return ["A" if x.plain > y.plain else "B" for x, y in zip(a, b, strict=True)]
+
+    return ask
+
+
+def letter(answer: str) -> str:
+    """The verdict in a judge's answer, "" where it gives none: "B", "B.", "**B**", "[[B]]"."""
+    words = "".join(c if c.isalpha() else " " for c in answer).split()
+    return words[0] if words and words[0] in ("A", "B") else ""

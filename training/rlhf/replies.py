@@ -1,0 +1,81 @@
+"""Replies to chats, whoever writes them: a model in this process or a server.
+
+Torch-free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from training.rlhf import rows
+from training.rlhf.rows import Message
+
+CHUNK_BATCHES = 4
+"""Batches between two chances to stop; what a chunk gave is kept on disk."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to sample."""
+
+    temperature: float
+    max_new_tokens: int
+    batch_size: int
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One sampled reply."""
+
+    text: str
+    ids: list[int]
+    """Its tokens; a server that does not tell them leaves them to the policy's tokenizer."""
+    finished: bool
+    logprobs: list[float]
+    """Of the tokens, under what was sampled from. A server tells its own, or none."""
+    seed: int
+
+
+class Writer(Protocol):
+    """Whatever answers chats."""
+
+    def reply(
+        self, chats: Sequence[Sequence[Message]], settings: Settings, *, seed: int
+    ) -> list[Reply]:
+        """One reply to each chat; the same seed gives the same replies."""
+
+
+def reply_in_chunks(
+    writer: Writer,
+    chats: Sequence[Sequence[Message]],
+    settings: Settings,
+    *,
+    seed: int,
+    folder: Path,
+    report: Callable[[int, int], None],
+    guard: Callable[[], None],
+) -> list[Reply]:
+    """Reply to any number of chats, keeping finished chunks in `folder`.
+
+    Chunk k is sampled with the seed derived from (seed, k), so a resumed call gives what an
+    uninterrupted one would.
+    """
+    size = settings.batch_size * CHUNK_BATCHES
+    replies: list[Reply] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, start in enumerate(range(0, len(chats), size)):
+        file = folder / f"replies-{number:05d}.jsonl"
+        if not file.exists():
+            chunk_seed = int(np.random.default_rng([seed, number]).integers(2**31))
+            found = writer.reply(chats[start : start + size], settings, seed=chunk_seed)
+            guard()
+            rows.write(file, found)
+        replies += [Reply(**data) for _, data in rows.read_json(file)]
+        report(len(replies), len(chats))
+    return replies
