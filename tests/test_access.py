@@ -32,7 +32,9 @@ REVIEWER = {
     *("checks", "check", "quality", "quality-pairs", "data", "rounds", "rounds-progress"),
     *("annotators", "annotator", "leaderboard"),
     *("pair", "adjudicate", "decide", "decide-undo", "flags-settle"),
-    *("round", "round-progress", "round-curves", "models"),
+    *("round", "round-progress", "round-curves", "models", "model"),
+    *("models-compare", "compare-progress", "compare-report"),
+    *("playground", "trial", "trial-progress", "trial-stop"),
     *("api-agreement", "api-rounds", "api-models"),
 }
 ADMIN = {
@@ -40,14 +42,17 @@ ADMIN = {
     *("import", "export", "project-settings", "project-archive"),
     *("people", "invite", "revoke", "member"),
     *("round-start", "round-cancel", "round-retry", "ask-colleagues"),
-    *("model-promote", "model-retire", "api-export", "api-import"),
+    *("compare-start", "compare-cancel"),
+    *("model-promote", "model-retire", "model-download", "model-push"),
+    *("models-prune", "trial-queue"),
+    *("api-export", "api-import"),
 }
 LOWEST = (
     dict.fromkeys(ANNOTATOR, Role.ANNOTATOR)
     | dict.fromkeys(REVIEWER, Role.REVIEWER)
     | dict.fromkeys(ADMIN, Role.ADMIN)
 )
-VALUES: dict[str, object] = {"slug": "desk", "token": UUID(int=7)}
+VALUES: dict[str, object] = {"slug": "desk", "token": UUID(int=7), "uuid": UUID(int=7)}
 TOO_LOW = [
     (name, who)
     for name, role in sorted(LOWEST.items())

@@ -14,20 +14,21 @@ PER_UPDATE = (
     ("kl", "KL to the starter", "KL (nats per reply)"),
     ("entropy", "Entropy", "Entropy (nats per token)"),
     ("length", "Length", "Tokens per reply"),
+    ("margin", "Margin of the preferred replies", "Beta * log-ratio (ORPO: log odds ratio)"),
 )
-"""Metric, title and y axis of the curves over PPO updates. PPO sees scores standardised by those
+"""Metric, title and y axis of the curves over updates. PPO sees scores standardised by those
 of the starter's replies, so that rounds with different reward models can be compared."""
 
 
 def policy_charts(run: Run | None) -> list[Chart]:
-    """Reward, KL, entropy and length per PPO update; what was not measured is left out."""
+    """Curves per update of the policy; what its optimiser does not measure is left out."""
     rows = run.metrics.filter(stage="train_policy").order_by("step") if run else ()
     steps = [(row.step, row.values) for row in rows]
     drawn = [
         line_chart(
             id=f"chart-{key}",
             title=title,
-            x_label="PPO update",
+            x_label="Update",
             y_label=y_label,
             series=[_series(title, [(step, values.get(key)) for step, values in steps])],
         )

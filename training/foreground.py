@@ -21,6 +21,7 @@ from training.rlhf.round import STAGES
 TITLES = {stage.name: stage.title for stage in STAGES} | {
     "starter": "Train the starter policy",
     "first_pairs": "Write the first completions",
+    "compare": "Compare policies",
 }
 
 PLAIN_EVERY = 5.0

@@ -130,6 +130,16 @@ def _first_pairs(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     exchange.add_pairs(run.project, pairs, source="starter")
 
 
+def _compare(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    """Nothing to keep beside the figures: the page reads the comparison's own files."""
+
+
+def _push(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    """Where the model is now, for its page."""
+    [pushed] = read_rows(folder / "pushed.json")
+    Run.objects.write(run, options=run.options | {"url": str(pushed["url"])})
+
+
 EFFECTS: dict[str, Callable[[Run, Path, dict[str, float]], None]] = {
     "train_reward": _train_reward,
     "train_policy": _train_policy,
@@ -138,6 +148,8 @@ EFFECTS: dict[str, Callable[[Run, Path, dict[str, float]], None]] = {
     "propose": _propose,
     "starter": _starter,
     "first_pairs": _first_pairs,
+    "compare": _compare,
+    "push": _push,
 }
 
 

@@ -3,10 +3,13 @@
 round    RUN_DIR by the contract of training.rlhf.rundir: the stages of training.rlhf.round
 starter  supervised fine-tuning of a project's first policy
 first_pairs  the starter's completions, from which the first pairs are made
+compare  any policies on the same held-out prompts
+push     a model version to a hub
 """
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import itertools
 import json
@@ -22,15 +25,20 @@ from typing import Any
 from django.conf import settings
 
 from annotate import exchange
+from training import archives, cards
 from training.journal import LOG
-from training.models import Run
+from training.models import Plan, Run
 from training.rlhf import round as engine
 from training.rlhf import rows
 from training.rlhf.config import (
+    CompareJob,
     Job,
+    PushJob,
+    RoundConfig,
     SampleConfig,
     SampleJob,
     SFTJob,
+    from_dict,
     sample_sft_config,
     to_dict,
 )
@@ -63,7 +71,9 @@ def program(run: Run) -> list[str]:
     directory = run.directory
     if run.kind == "round":
         return [*engine_program, "round", str(directory), "--fence", str(run.fence)]
-    command = {"starter": "sft", "first_pairs": "sample"}[run.kind]
+    if run.kind == "push":  # nothing to train, and a launcher might start it several times
+        engine_program = [sys.executable, "-m", "training.rlhf"]
+    command = {"starter": "sft", "first_pairs": "sample"}.get(run.kind, run.kind)
     config, out = str(directory / CONFIG), str(directory / run.kind)
     return [*engine_program, command, "--config", config, "--out", out]
 
@@ -77,8 +87,8 @@ def signal_on_death() -> signal.Signals:
     return signal.SIGTERM if settings.LAUNCHER else signal.SIGKILL
 
 
-def environment(run: Run) -> dict[str, str]:
-    """Environment of the process: ours, without what it has no use for."""
+def environment() -> dict[str, str]:
+    """Environment of an engine's process: ours, without what it has no use for."""
     variables = {key: value for key, value in os.environ.items() if key not in PRIVATE}
     variables |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
     if settings.TRAINING_THREADS:
@@ -154,9 +164,7 @@ def prepare(run: Run) -> None:
     """
     if (run.directory / CONFIG).is_file():
         return
-    {"round": _prepare_round, "starter": _prepare_starter, "first_pairs": _prepare_first_pairs}[
-        run.kind
-    ](run)
+    PREPARATIONS[run.kind](run)
 
 
 def _prepare_round(run: Run) -> None:
@@ -222,6 +230,61 @@ def _prepare_first_pairs(run: Run) -> None:
     _write_job(run, job)
 
 
+def _prepare_compare(run: Run) -> None:
+    """The chosen policies, judged by the newest reward model and its judge."""
+    policies = run.project.model_versions.policies()
+    found = policies.in_bulk(run.options["versions"])
+    chosen = [found[pk] for pk in run.options["versions"] if pk in found]
+    prompts = run.directory / "prompts.jsonl"
+    rows.write(prompts, exchange.prompts(run.project))
+    starter = policies.filter(number=0).first()
+    plan = Plan.objects.filter(project=run.project).first()
+    evaluate = from_dict(RoundConfig, plan.config if plan else {}).evaluate
+    if evaluate.endpoint is not None and evaluate.endpoint.model:
+        # Its names are those of a round's two policies.
+        evaluate = dataclasses.replace(evaluate, endpoint=None)
+    job = CompareJob(
+        models={version.name: version.location for version in chosen},
+        starter=starter.location if starter else "",
+        prompts=str(prompts),
+        reward_models=_scorers(run.project),
+        seed=int(run.options["seed"]),
+        threads=settings.TRAINING_THREADS or 0,
+        evaluate=evaluate,
+    )
+    _write_job(run, job)
+
+
+def _prepare_push(run: Run) -> None:
+    """What leaves of a version, and its card."""
+    version = run.project.model_versions.get(pk=run.options["version"])
+    try:
+        folder = archives.folder_of(version)
+    except archives.NotHere as error:
+        raise CannotPrepare(str(error)) from error
+    merge = archives.local_base(folder) is not None
+    write_text(run.directory / archives.CARD, cards.card(version, merged=merge).rstrip())
+    job = PushJob(
+        folder=str(folder),
+        repo=str(run.options["repo"]),
+        private=bool(run.options["private"]),
+        files=tuple(path.name for path in archives.files(folder)),
+        card=str(run.directory / archives.CARD),
+        merge=merge,
+    )
+    _write_job(run, job)
+
+
+def _scorers(project: Any) -> dict[str, str]:
+    """Folders of the reward model in use, or of the newest, and of the judge beside it."""
+    kept = project.model_versions.rewards().filter(pruned_at=None)
+    model = kept.promoted().first() or kept.first()
+    if model is None:
+        return {}
+    judge = Path(model.location).with_name("judge")
+    return {"reward": model.location} | ({"judge": str(judge)} if judge.is_dir() else {})
+
+
 def _write_job(run: Run, job: Job) -> None:
     write_text(run.directory / CONFIG, json.dumps(to_dict(job), indent=2))
 
@@ -238,4 +301,6 @@ PREPARATIONS = {
     "round": _prepare_round,
     "starter": _prepare_starter,
     "first_pairs": _prepare_first_pairs,
+    "compare": _prepare_compare,
+    "push": _prepare_push,
 }

@@ -89,6 +89,11 @@ def silent_worker(run: Run | None) -> str:
     """What to do when nobody works on a live round and no training worker reports."""
     if run is not None and run.lease_until is not None and run.lease_until > timezone.now():
         return ""  # perhaps on a command line, which is no worker
+    return absent_worker()
+
+
+def absent_worker() -> str:
+    """What to do when no training worker reports; empty when one does."""
     beat = WorkerBeat.objects.filter(kind="gpu").first()
     if beat is None:
         return "No training worker has ever reported. Start one with: make worker-gpu"

@@ -13,6 +13,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from training.trials import Trial  # noqa: F401 - a table as well: Django looks for them here
+
 
 class Plan(models.Model):
     """How one project trains: what differs from the engine's defaults."""
@@ -200,6 +202,11 @@ class Run(models.Model):
                 condition=Q(kind__in=["starter", "first_pairs"]),
                 name="one_run_of_each_kind_before_the_first_round",
             ),
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=Q(kind="compare", state__in=["queued", "running"]),
+                name="one_live_comparison_per_project",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -244,6 +251,9 @@ class Metric(models.Model):
         ]
 
 
+LONGEST_PATH = 300
+
+
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def policies(self) -> ModelVersionQuerySet:
         return self.filter(kind=ModelVersion.POLICY)
@@ -271,7 +281,9 @@ class ModelVersion(models.Model):
     kind = models.CharField(max_length=10, help_text="policy or reward")
     number = models.PositiveIntegerField(help_text="0 is the starter.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.CANDIDATE)
-    path = models.CharField(max_length=300, help_text="Relative to PAIRLOOP_HOME, or a hub id.")
+    path = models.CharField(
+        max_length=LONGEST_PATH, help_text="Relative to PAIRLOOP_HOME, or a hub id."
+    )
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="children")
     run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, related_name="models")
     dataset_version = models.PositiveIntegerField(null=True)
@@ -303,6 +315,11 @@ class ModelVersion(models.Model):
     @property
     def name(self) -> str:
         return f"{self.kind}-{self.number}"
+
+    @property
+    def added(self) -> bool:
+        """Whether it was trained elsewhere and is not what the project began with."""
+        return self.run_id is None and self.number > 0
 
     @property
     def location(self) -> str:

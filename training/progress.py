@@ -56,6 +56,12 @@ def with_results(rounds: QuerySet[Round]) -> QuerySet[Round]:
     return rounds.prefetch_related(Prefetch("runs", newest))
 
 
+def outcome(round: Round) -> str:
+    """What came of a round, in a sentence: the verdict on its policy, or why it failed."""
+    run = last_run(round)
+    return headline(run).verdict or (run.error if run and round.state == Round.State.FAILED else "")
+
+
 def last_run(round: Round) -> Run | None:
     """The round's latest run."""
     return max(round.runs.all(), key=lambda run: run.pk, default=None)

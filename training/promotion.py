@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from annotate import exchange
+from training import folders
 from training.models import ModelVersion, StageResult
 from training.rlhf import round as engine
 from training.rlhf.config import RoundConfig, from_dict
@@ -73,21 +75,31 @@ def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
 
 
 def _promote_reward_model(policy: ModelVersion, gates: list[engine.Gate]) -> None:
-    """The reward model of the same run is in use when its own gate passed."""
-    accurate = any(gate.passed for gate in gates if gate.name == "reward_accuracy")
+    """The reward model of the same run is in use when its own gate passed, and else never."""
+    accuracy = next((gate for gate in gates if gate.name == "reward_accuracy"), None)
     reward = ModelVersion.objects.rewards().filter(run=policy.run).first()
-    if accurate and reward is not None:
+    if accuracy is None or reward is None:
+        return
+    if accuracy.passed:
         promote(reward)
+    else:
+        retire(reward, note=f"Not promoted. {accuracy.text}.")
 
 
-def promote(version: ModelVersion, *, by: User | None = None) -> None:
+def promote(version: ModelVersion, *, by: User | None = None, reason: str = "") -> None:
     """Make a version its project's current one; the one before is retired.
 
     Also by hand, for a policy that did not pass a gate.
 
+    Args:
+        reason: why somebody promotes it.
+
     Raises:
-        NotPromotable: it is current already, or its weights were removed.
+        NotPromotable: it is current already, its weights were removed, or it was added and rounds
+            cannot go on from it.
     """
+    if version.added and version.kind == ModelVersion.POLICY:
+        _require_kinship(version)
     with transaction.atomic():
         current = _lock(version).promoted()
         if version.state == PROMOTED:
@@ -96,8 +108,34 @@ def promote(version: ModelVersion, *, by: User | None = None) -> None:
             raise NotPromotable(f"The weights of {version.name} were removed to save space.")
         for other in current:
             _set_state(other, RETIRED)
-        note = f"Promoted by {by.get_username()}." if by is not None else ""
+        note = signed("Promoted", by, reason) if by is not None else reason
         _set_state(version, PROMOTED, note=note, promoted_at=timezone.now())
+
+
+def _require_kinship(version: ModelVersion) -> None:
+    """The next round starts from the policy in use, and measures its KL to the starter.
+
+    Raises:
+        NotPromotable: there is no starter, or KL to it is not defined.
+    """
+    starter = ModelVersion.objects.policies().filter(project=version.project_id, number=0).first()
+    if starter is None:
+        raise NotPromotable(f"{version.project.slug} has no starter that rounds could hold on to.")
+    here = [Path(one.location) for one in (version, starter)]
+    try:
+        reason = folders.difference(*here)
+    except folders.Unusable as error:
+        reason = f"whether it has the tokens of {starter.name} cannot be told ({error})"
+    if reason:
+        raise NotPromotable(
+            f"{version.name} can be tried and compared, but rounds cannot go on from it: {reason}. "
+            "Begin a project with it instead."
+        )
+
+
+def signed(what: str, by: User, reason: str) -> str:
+    """A note on what somebody did by hand, and why."""
+    return f"{what} by {by.get_username()}" + (f": {reason}" if reason else ".")
 
 
 def retire(version: ModelVersion, *, note: str = "Retired.") -> None:
@@ -106,9 +144,10 @@ def retire(version: ModelVersion, *, note: str = "Retired.") -> None:
     Raises:
         NotPromotable: it is the current one; `demote` restores the one before.
     """
-    if version.state == PROMOTED:
-        raise NotPromotable(f"{version.name} is promoted; demote it instead.")
     with transaction.atomic():
+        _lock(version)
+        if version.state == PROMOTED:
+            raise NotPromotable(f"{version.name} is promoted; demote it instead.")
         _set_state(version, RETIRED, note=note)
 
 
@@ -116,12 +155,13 @@ def demote(version: ModelVersion, *, reason: str) -> ModelVersion | None:
     """Take a promoted policy back and restore the one it was trained from.
 
     Returns:
-        the restored version, or None when the version was not promoted or has no parent.
+        the restored version, or None when the version was not promoted, or has no parent whose
+        weights are still there.
     """
     with transaction.atomic():
         if not _lock(version).promoted().filter(pk=version.pk).exists():
             return None
-        if version.parent is None:
+        if version.parent is None or version.parent.pruned_at is not None:
             return None
         _set_state(version, RETIRED, note=reason)
         _set_state(version.parent, PROMOTED, note=f"Restored after {version.name}.")

@@ -16,6 +16,7 @@ from training.rlhf.config import RoundConfig, from_dict, to_dict
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
 
 MIN_TRAINING_PAIRS = 20
 MIN_HELD_OUT_PAIRS = 3
@@ -61,21 +62,44 @@ def start_round(
     _require_votes(project, version)
     try:
         with transaction.atomic():
-            last = project.rounds.aggregate(last=Max("number"))["last"] or 0
+            exchange.lock(project)
+            number = next_number(project)
             round_ = Round.objects.create(
                 project=project,
-                number=last + 1,
+                number=number,
                 trigger=trigger,
                 dataset_version=version,
                 started_by=by,
-                config=_config(project, number=last + 1, seed=seed, **lineage),
+                config=_config(project, number=number, seed=seed, **lineage),
             )
             run = Run.objects.create(kind="round", round=round_, project=project)
             if enqueue:
-                _enqueue(run)
+                hand_to_worker(run)
     except IntegrityError as error:
         raise RoundRunning("Another round of this project was started just now.") from error
     return round_
+
+
+def next_number(project: Any) -> int:
+    """The number of the next round and of the versions it makes; one that was added has its own.
+
+    Holds while the project is locked.
+    """
+    rows = (project.rounds, project.model_versions)
+    return 1 + max(found.aggregate(last=Max("number"))["last"] or 0 for found in rows)
+
+
+def optimiser(project: Any) -> str:
+    """How the project's next round improves the policy."""
+    plan = Plan.objects.filter(project=project).first()
+    return str((plan.config if plan else {}).get("optimiser", RoundConfig().optimiser))
+
+
+def choose_optimiser(project: Any, name: str) -> None:
+    """Let the project's rounds improve the policy so from now on."""
+    plan, _ = Plan.objects.get_or_create(project=project)
+    plan.config = {**plan.config, "optimiser": name}
+    plan.save(update_fields=["config"])
 
 
 def refusal(project: Any) -> str:
@@ -107,7 +131,11 @@ def cancel(round_: Round) -> bool:
 
     A running one ends when its supervisor has stopped the process, at the edge of a step.
     """
-    runs = Run.objects.filter(round=round_)
+    return cancel_runs(Run.objects.filter(round=round_))
+
+
+def cancel_runs(runs: QuerySet[Run]) -> bool:
+    """Stop those of the runs that are live; False when none is."""
     with transaction.atomic():
         for run in runs.filter(state=Run.State.QUEUED):
             queued = runs.filter(pk=run.pk, state=Run.State.QUEUED)
@@ -136,7 +164,7 @@ def reopen(run: Run, *, enqueue: bool = True) -> bool:
     if not supervisor.set_state(run, Run.State.QUEUED, rows=closed, **fields):
         return False
     if enqueue:
-        _enqueue(run)
+        hand_to_worker(run)
     return True
 
 
@@ -162,7 +190,7 @@ def adopt_starter(project: Any, path: str, *, run: Run | None = None) -> ModelVe
     return version
 
 
-def _enqueue(run: Run) -> None:
+def hand_to_worker(run: Run) -> None:
     """Trigger a worker after the commit; a trigger that gets lost is noticed by the reaper."""
     Run.objects.filter(pk=run.pk).update(enqueued_at=timezone.now())
     transaction.on_commit(lambda: tasks.start_run(run.pk), robust=True)
@@ -203,7 +231,8 @@ def _lineage(project: Any) -> dict[str, str]:
             f"manage.py run_round --project {project.slug} --model FOLDER_OR_HUB_ID."
         )
     policy = policies.promoted().first() or starter
-    reward = project.model_versions.rewards().first()
+    # One that was added may be of any architecture: it scores, and nothing is trained from it.
+    reward = project.model_versions.rewards().filter(run__isnull=False).first()
     return {
         "starter": starter.location,
         "policy": policy.location,

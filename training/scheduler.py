@@ -20,6 +20,7 @@ from annotate import exchange
 from training import processes, promotion, rounds, supervisor, tasks
 from training.models import ModelVersion, Run, WorkerBeat
 from training.queue import Kind, huey
+from training.trials import Trial
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ def tick() -> None:
     seen("short")
     _guarded(recover)
     _guarded(exchange.release_expired)
+    _guarded(Trial.objects.forget_old)
     # Also where rounds start by hand: people's votes order the queue and judge policies there too.
     for project in exchange.live_projects():
         _guarded(exchange.refresh_labels_if_due, project)

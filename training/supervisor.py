@@ -221,7 +221,7 @@ class Supervision:
             mark=str(run.uuid),
             log=run.directory / LOG,
             directory=Path(settings.BASE_DIR),
-            environment=jobs.environment(run),
+            environment=jobs.environment(),
             on_death=jobs.signal_on_death(),
         )
         try:

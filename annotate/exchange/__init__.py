@@ -17,8 +17,10 @@ from annotate.exchange.incoming import (
 )
 from annotate.exchange.outgoing import (
     counts,
+    dataset_sizes,
     evaluation_results,
     leased_pair_keys,
+    one_prompt,
     open_pair_keys,
     open_pairs,
     preferences,
@@ -31,9 +33,11 @@ from annotate.exchange.projects import (
     UnknownProject,
     installation_id,
     live_projects,
+    lock,
     project,
 )
 from annotate.exchange.sample import ask_colleagues, create_sample_project, sample_corpus
+from annotate.models.content import messages_sha256 as prompt_id
 from annotate.permissions import project_or_404
 from annotate.queue import release_expired
 from annotate.reliability import refresh as refresh_labels
@@ -49,16 +53,20 @@ __all__ = [
     "count_annotators_if_due",
     "counts",
     "create_sample_project",
+    "dataset_sizes",
     "evaluation_results",
     "freeze",
     "installation_id",
     "leased_pair_keys",
     "live_projects",
+    "lock",
+    "one_prompt",
     "open_pair_keys",
     "open_pairs",
     "preferences",
     "project",
     "project_or_404",
+    "prompt_id",
     "prompts",
     "publish_model_version",
     "queue_depth",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -120,9 +121,19 @@ def _soft(pair: Pair, votes: int, decided: str) -> list[float] | None:
 
 def prompts(project: Project) -> Iterator[dict[str, Any]]:
     """Rows of prompts.jsonl, in the order the prompts came."""
-    rows = project.prompts.order_by("pk").values_list("sha256", "messages", "held_out", "tags")
-    for sha, messages, held_out, tags in rows.iterator():
-        yield {"prompt_id": sha, "messages": messages, "held_out": held_out, "tags": tags}
+    columns = ("messages", "held_out", "tags", "reference")
+    rows = project.prompts.order_by("pk").values_list("sha256", *columns)
+    for sha, *values in rows.iterator():
+        yield {"prompt_id": sha, **dict(zip(columns, values, strict=True))}
+
+
+def one_prompt(project: Project, pk: int | None = None) -> list[dict[str, str]] | None:
+    """Messages of a prompt, or without a number of any; None when there is none."""
+    prompts = project.prompts.order_by("pk").values_list("messages", flat=True)
+    if pk is not None:
+        return prompts.filter(pk=pk).first()
+    there = prompts.count()
+    return prompts[secrets.randbelow(there)] if there else None
 
 
 def counts(project: Project) -> dict[str, int]:
@@ -136,6 +147,15 @@ def counts(project: Project) -> dict[str, int]:
     votes = Assignment.objects.in_project(project).filter(state=Assignment.State.VOTED)
     votes = votes.exclude(pair__kind__in=Pair.OUTSIDE_LABELS)
     return {**pairs, "votes": votes.count()}
+
+
+def dataset_sizes(project: Project) -> dict[int, dict[str, int]]:
+    """Pairs, votes and simulated votes of each dataset version, by its number."""
+    rows = project.dataset_versions.values_list("number", "n_pairs", "n_votes", "n_simulated")
+    return {
+        number: {"pairs": pairs, "votes": votes, "simulated": simulated}
+        for number, pairs, votes, simulated in rows
+    }
 
 
 def resolved_since(project: Project, version: int | None) -> int:

@@ -23,6 +23,11 @@ def project(slug: str) -> Project:
         raise UnknownProject(slug) from None
 
 
+def lock(project: Project) -> None:
+    """Hold the project's row until the transaction ends: one caller at a time goes on."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+
+
 def live_projects() -> QuerySet[Project]:
     """Projects that are not archived, whether or not their rounds start by themselves."""
     return Project.objects.filter(archived=False)

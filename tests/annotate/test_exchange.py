@@ -71,6 +71,12 @@ def test_prompts_are_added_once_and_keep_their_split(project: Project) -> None:
     assert 5 <= sum(row["held_out"] for row in found) <= 25
 
 
+def test_training_gets_the_reference_answers_and_tags_of_prompts(project: Project) -> None:
+    exchange.add_prompts(project, [chat(1) | {"reference": "Yes.", "tags": ["toxic"]}, chat(2)])
+    found = [engine.parse(engine.Prompt, row, "prompts") for row in exchange.prompts(project)]
+    assert [(one.reference, one.tags) for one in found] == [("Yes.", ("toxic",)), ("", ("t",))]
+
+
 def test_completions_are_added_once_with_how_they_were_sampled(filled: Project) -> None:
     rows = completions(filled, "Yes.", "Maybe.")
     assert exchange.add_completions(filled, rows, source="r2", policy="p2") == 5

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
 from annotate.models import Project
+from tests.training.comparison import write
 from tests.training.history import (
     SAMPLE,
     add_curve,
@@ -20,7 +21,7 @@ from tests.training.history import (
     make_round,
     write_samples,
 )
-from training.models import Metric, Round, Run
+from training.models import Metric, ModelVersion, Round, Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Browse = Callable[..., Page]
@@ -30,6 +31,10 @@ PAGES = [
     "/projects/desk/rounds/2/",
     "/projects/desk/rounds/3/",
     "/projects/desk/models/",
+    "/projects/desk/models/prune/?keep=0",
+    "/projects/desk/models/compare/?v=0&v=1",
+    "/projects/desk/models/compare/?v=0&v=1&v=2",
+    "/projects/empty/models/compare/",
     "/projects/empty/rounds/",
     "/projects/empty/models/",
 ]
@@ -46,6 +51,7 @@ def trained(project: Project, settings: Settings, tmp_path: Path) -> Project:
     done = make_round(project, 1)
     add_policy(done, state="candidate", kl=52.4)
     run = Run.objects.get(round=done)
+    write(run.directory / "evaluate", {"before": "policy-0", "after": "policy-1"})
     add_curve(run, [0.1, None, 0.4, 0.8])
     write_samples(run, SAMPLE | {"after": "wide" * 200})
     log = "Traceback\n" + "a long line " * 40
@@ -55,11 +61,16 @@ def trained(project: Project, settings: Settings, tmp_path: Path) -> Project:
     return project
 
 
+def newest() -> str:
+    """Page of the policy that waits for a decision."""
+    return f"/projects/desk/models/{ModelVersion.objects.get(state='candidate').pk}/"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_passes_axe(browse: Browse, root: User, trained: Project, scheme: str) -> None:
     page = browse(root, color_scheme=scheme, reduced_motion="reduce")
     problems = {}
-    for address in PAGES:
+    for address in [*PAGES, newest()]:
         page.goto(address)
         page.evaluate("for (const d of document.querySelectorAll('main details')) d.open = true")
         problems[address] = [
@@ -72,7 +83,7 @@ def test_every_page_passes_axe(browse: Browse, root: User, trained: Project, sch
 
 def test_no_page_is_wider_than_a_phone(browse: Browse, root: User, trained: Project) -> None:
     page = browse(root, viewport={"width": 360, "height": 740})
-    for address in PAGES:
+    for address in [*PAGES, newest()]:
         page.goto(address)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 360, address

@@ -108,6 +108,6 @@ def add_starter(project: Project) -> ModelVersion:
 def write_samples(run: Run, *samples: dict[str, Any]) -> None:
     """RUN_DIR/evaluate/samples.jsonl."""
     folder = run.directory / "evaluate"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(sample) + "\n" for sample in samples)
     (folder / "samples.jsonl").write_text(lines)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from annotate.models import Completion, ModelNote, Pair, Project
 from tests.training.conftest import vote_on
@@ -70,6 +71,16 @@ def test_a_policy_inside_every_gate_replaces_the_one_before(
     assert ModelNote.objects.get(name="policy-1").state == "promoted"
     assert ModelNote.objects.get(name="policy-0").state == "retired"
     assert ModelVersion.objects.rewards().get(number=1).state == "promoted"
+
+
+def test_a_reward_model_outside_its_gate_is_put_aside(
+    candidate: Callable[..., ModelVersion],
+) -> None:
+    new = candidate(1)
+    StageResult.objects.filter(run=new.run, stage="train_reward").update(metrics={"accuracy": 0.5})
+    promotion.judge(new, CONFIG)
+    reward = ModelVersion.objects.rewards().get(number=1)
+    assert reward.state == "retired" and "accuracy on held-out votes: 0.5" in reward.note
 
 
 def test_a_policy_outside_a_gate_is_kept_with_the_reason(
@@ -191,6 +202,27 @@ def test_a_policy_stays_while_its_interval_reaches_one_half_or_votes_are_few(
     assert not promotion.review(new)
     new.refresh_from_db()
     assert (new.state, new.metrics["human"]["losses"]) == ("promoted", n - won)
+
+
+def test_nothing_goes_back_to_a_version_without_weights(
+    starter: ModelVersion, candidate: Callable[..., ModelVersion]
+) -> None:
+    new = candidate(1)
+    promotion.promote(new)
+    ModelVersion.objects.filter(pk=starter.pk).update(pruned_at=timezone.now())
+    assert promotion.demote(new, reason="No.") is None
+    new.refresh_from_db()
+    assert new.state == "promoted"
+
+
+def test_what_somebody_else_promoted_meanwhile_is_not_retired(
+    starter: ModelVersion, candidate: Callable[..., ModelVersion]
+) -> None:
+    seen = candidate(1)
+    promotion.promote(ModelVersion.objects.get(pk=seen.pk))
+    with pytest.raises(promotion.NotPromotable):
+        promotion.retire(seen)
+    assert ModelVersion.objects.policies().promoted().get().pk == seen.pk
 
 
 def test_the_starter_is_never_demoted(starter: ModelVersion) -> None:

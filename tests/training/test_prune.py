@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from annotate.models import Project
 from tests.training.history import make_round
-from training import promotion, retention, rounds
+from training import promotion, retention, rounds, serving
 from training.models import ModelVersion, Run
 
 State = ModelVersion.State
@@ -98,6 +98,37 @@ def test_inputs_and_figures_of_a_run_outlive_its_checkpoints(train: Train) -> No
     assert not (version.run.directory / "checkpoints").exists()
     assert (version.run.directory / "metrics.jsonl").is_file()
     assert prune("--yes") == "Nothing to remove.\n"
+
+
+def test_a_reward_models_judge_goes_with_it(train: Train) -> None:
+    policy = train(1, State.RETIRED)
+    folder = Path(policy.location)
+    ModelVersion.objects.update(kind="reward")
+    judge, other = folder.with_name("judge"), folder.with_name("kept.jsonl")
+    judge.mkdir()
+    (judge / "weights").write_bytes(b"0" * 500)
+    other.touch()
+    assert "weights of reward-1 and its judge" in prune("--keep", "0", "--yes")
+    assert not folder.exists() and not judge.exists() and other.is_file()
+
+
+def test_the_merged_copy_of_an_adapter_goes_with_it(train: Train) -> None:
+    version = train(1, State.RETIRED)
+    copy = serving.place(version)
+    copy.mkdir(parents=True)
+    (copy / "weights").write_bytes(b"0" * 4000)
+    said = prune("--keep", "0", "--yes")
+    assert str(copy) in said and not copy.exists()
+
+
+def test_a_judge_that_an_earlier_prune_left_behind_goes(train: Train) -> None:
+    version = train(1, State.RETIRED)
+    ModelVersion.objects.update(kind="reward")
+    folder = Path(version.location)
+    prune("--keep", "0", "--yes")
+    folder.with_name("judge").mkdir()
+    prune("--keep", "0", "--yes")
+    assert not folder.with_name("judge").exists()
 
 
 def test_an_unfinished_run_keeps_its_checkpoints(train: Train) -> None:

@@ -18,7 +18,7 @@ from tests.training.history import (
     make_round,
     write_samples,
 )
-from training.models import Round, Run
+from training.models import Metric, Round, Run
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/rounds/1/"
@@ -103,7 +103,20 @@ def test_a_live_round_polls_its_stages_and_curves(
     text = client_for(zed).get(URL).content.decode()
     assert 'hx-trigger="every 2s"' in text and 'hx-trigger="every 5s"' in text
     assert "Cancel round" in text and "Try again" not in text
-    assert "The curves begin with the first PPO update" in text
+    assert "The curves begin with the policy's first update" in text
+
+
+def test_a_round_by_votes_alone_shows_the_margin_of_the_preferred_replies(
+    project: Project, zed: User, client_for: Browser
+) -> None:
+    add_starter(project)
+    run = Run.objects.get(round=make_round(project, 1, "failed", done=1))
+    Metric.objects.bulk_create(
+        Metric(run=run, stage="train_policy", step=step, values={"loss": 0.6, "margin": step / 9})
+        for step in (1, 2, 3)
+    )
+    text = client_for(zed).get(URL).content.decode()
+    assert "Margin of the preferred replies" in text and "KL to the starter" not in text
 
 
 def test_a_finished_round_does_not_poll(finished: Run, zed: User, client_for: Browser) -> None:

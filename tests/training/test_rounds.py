@@ -11,6 +11,7 @@ from django.db import connections
 
 from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
+from tests.training.history import make_round
 from training import jobs, promotion, rounds
 from training.models import ModelVersion, Plan, Round, Run
 from training.queue import huey
@@ -130,13 +131,17 @@ def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
     rounds.adopt_starter(voted, "starter")
     for number, path in ((1, "one"), (2, "two")):
         version = ModelVersion.objects.create(
-            project=voted, kind="policy", number=number, path=path
+            project=voted,
+            kind="policy",
+            number=number,
+            path=path,
+            run=make_round(voted, number).runs.get(),
         )
         if number == 1:
             promotion.promote(version)
     config = rounds.start_round(voted, seed=7, enqueue=False).config
     assert (config["starter"], config["policy"]) == (str(home / "starter"), str(home / "one"))
-    assert (config["number"], config["seed"]) == (1, 7)
+    assert (config["number"], config["seed"]) == (3, 7)
 
 
 def test_a_projects_plan_overrides_the_defaults(voted: Project, home: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,7 +14,10 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Project
 from tests.training.history import add_policy, add_starter, make_round
+from training.advice import OPTIMISERS, advise
 from training.models import Round, Run, WorkerBeat
+from training.rlhf.config import Optimiser
+from training.rounds import start_round
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/rounds/"
@@ -46,6 +50,52 @@ def test_it_shows_where_the_loop_stands(ready: Project, zed: User, client_for: B
     text = page.content.decode()
     assert "Ready for a round" in text and "policy-0" in text
     assert "Start a round" in text and "disabled" not in text
+
+
+def test_it_advises_an_optimiser_by_the_pairs_that_are_there(
+    ready: Project, zed: User, client_for: Browser
+) -> None:
+    text = client_for(zed).get(URL).content.decode()
+    assert "Advised: DPO." in text and "(there are 50)" in text
+    assert '<option value="ppo" selected>' in text, "advice changes no setting"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "advised", "said"),
+    [
+        (0, "dpo", "(there are 0)"),
+        (399, "dpo", "Below about 400 resolved pairs"),
+        (400, "ppo", "ppo.kl_coef 0.3"),
+        (1000, "ppo", "1,000 resolved pairs make"),
+    ],
+)
+def test_the_advice_follows_the_number_of_pairs(pairs: int, advised: str, said: str) -> None:
+    found = advise(pairs)
+    assert found.optimiser == advised and said in found.why
+    assert ("kl_coef" in found.why) == (400 <= pairs < 1000)
+
+
+def test_the_chosen_optimiser_is_the_rounds_and_that_of_later_ones(
+    ready: Project, zed: User, client_for: Browser
+) -> None:
+    client_for(zed).post(START, {"optimiser": "dpo"})
+    first = Round.objects.get()
+    assert first.config["optimiser"] == "dpo"
+    Round.objects.update(state="done")
+    assert start_round(ready, trigger="votes").config["optimiser"] == "dpo"
+    assert '<option value="dpo" selected>' in client_for(zed).get(URL).content.decode()
+
+
+def test_an_unknown_optimiser_starts_nothing(
+    ready: Project, zed: User, client_for: Browser
+) -> None:
+    page = client_for(zed).post(START, {"optimiser": "magic"}, follow=True)
+    assert "no such way to improve a policy" in page.content.decode()
+    assert not Round.objects.exists()
+
+
+def test_every_optimiser_of_the_engine_can_be_chosen() -> None:
+    assert set(OPTIMISERS) == set(get_args(Optimiser))
 
 
 def test_it_says_why_no_round_can_start(project: Project, zed: User, client_for: Browser) -> None:
@@ -88,7 +138,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rounds(
     for number in range(2, 10):
         add_policy(make_round(project, number), state="candidate")
     assert queries() == few
-    assert few <= 22
+    assert few <= 23
 
 
 def test_old_rounds_are_on_further_pages(project: Project, zed: User, client_for: Browser) -> None:

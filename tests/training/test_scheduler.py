@@ -65,7 +65,10 @@ def test_votes_order_the_queue_and_judge_policies_also_where_rounds_start_by_han
 ) -> None:
     Project.objects.filter(pk=looping.pk).update(round_after=0)
     starter = looping.model_versions.get()
-    policy = ModelVersion.objects.create(project=looping, kind="policy", number=1, parent=starter)
+    run = Run.objects.create(project=looping, state="done")
+    policy = ModelVersion.objects.create(
+        project=looping, kind="policy", number=1, parent=starter, run=run
+    )
     promotion.promote(policy)
     judged(looping, "policy-1", n=40, won=8, people=[ann, ben, cleo])
     scheduler.tick()

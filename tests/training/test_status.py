@@ -49,6 +49,16 @@ def test_the_text_says_the_same_in_lines(voted: Project) -> None:
     assert "win rate 66.0" in text and "Not promoted. KL to the starter" in text
 
 
+def test_a_failed_round_says_why(voted: Project) -> None:
+    error = "Improve policy: no room to write: the disk is full."
+    make_round(voted, 1, "failed", done=1, error=error)
+    assert (
+        status("--project", "desk")
+        .rstrip()
+        .endswith(f"failed, accuracy 81.0\N{NO-BREAK SPACE}%. {error}")
+    )
+
+
 @pytest.mark.django_db
 def test_an_unknown_project_is_named() -> None:
     with pytest.raises(CommandError, match="no project 'nowhere'"):

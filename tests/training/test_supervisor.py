@@ -18,6 +18,7 @@ from annotate.models import Pair
 from tests.training.conftest import never_two_writers, trace, wait_for
 from training import processes, rounds, scheduler, supervisor
 from training.models import Lost, ModelVersion, Round, Run
+from training.rlhf import failures
 from training.rlhf.round import STAGES
 
 Supervise = Callable[..., Run]
@@ -120,7 +121,7 @@ def test_a_run_that_dies_every_time_fails_after_its_attempts(
 @pytest.mark.parametrize(
     ("code", "error"),
     [
-        (1, "Improve policy: RuntimeError: CUDA out of memory"),
+        (1, f"Improve policy: {failures.describe(RuntimeError('CUDA out of memory'))}"),
         (2, "Improve policy: LookupError: there is no model"),
         (0, "The process ended without finishing its stages."),
         (9, "The process ended with exit code 9: fake engine, fence 1"),

@@ -46,3 +46,9 @@ def words(key: str) -> str:
     """A metric's name as words: `win_rate_low` becomes "Win rate low", `kl` becomes "KL"."""
     text = " ".join(part.upper() if part in SHORT else part for part in key.split("_"))
     return text[:1].upper() + text[1:]
+
+
+@register.filter
+def megabytes(size: int) -> str:
+    """Bytes as megabytes with one decimal."""
+    return f"{size / 1e6:,.1f}\N{NO-BREAK SPACE}MB"

@@ -13,10 +13,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
 from training import curves, loop
-from training.forms import AskForm
+from training.advice import advise
+from training.forms import AskForm, StartForm
 from training.models import Round, StageResult
-from training.progress import headline, last_run, policy_of, results_of, stage_lines
-from training.rounds import RoundRefused, start_round
+from training.progress import headline, last_run, outcome, policy_of, results_of, stage_lines
+from training.rounds import RoundRefused, choose_optimiser, optimiser, start_round
 from training.views.polling import ended, stamp, unchanged
 
 PER_PAGE = 25
@@ -44,6 +45,12 @@ def progress(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def start(request: HttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
+    form = StartForm(request.POST)
+    if not form.is_valid():
+        messages.warning(request, "There is no such way to improve a policy; choose one listed.")
+        return redirect("rounds", project.slug)
+    if chosen := form.cleaned_data["optimiser"]:
+        choose_optimiser(project, chosen)
     try:
         round = start_round(project, by=request.user, trigger="admin")
     except RoundRefused as error:
@@ -101,6 +108,8 @@ def _loop_context(request: HttpRequest, project: Any, form: AskForm | None) -> d
         "tab": "rounds",
         "is_admin": project.role == "admin",
         "ask_form": form,
+        "start_form": StartForm(initial={"optimiser": optimiser(project)}),
+        "advice": advise(state.pairs_resolved),
         "state": state,
         "live": live,
         "run": run,
@@ -114,6 +123,9 @@ def _loop_context(request: HttpRequest, project: Any, form: AskForm | None) -> d
 
 def _entry(round: Round) -> dict[str, Any]:
     run = last_run(round)
-    found = headline(run)
-    outcome = found.verdict or (run.error if run and round.state == Round.State.FAILED else "")
-    return {"round": round, "headline": found, "outcome": outcome, "policy": policy_of(run)}
+    return {
+        "round": round,
+        "headline": headline(run),
+        "outcome": outcome(round),
+        "policy": policy_of(run),
+    }

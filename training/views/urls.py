@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from training.views import models, rounds
+from training.views import compare, model, models, playground, prune, rounds
 from training.views import round as one_round
 
 project = "projects/<slug:slug>/"
@@ -17,7 +17,21 @@ urlpatterns = [
     path(project + "rounds/<int:number>/curves/", one_round.curves, name="round-curves"),
     path(project + "rounds/<int:number>/cancel/", one_round.cancel, name="round-cancel"),
     path(project + "rounds/<int:number>/retry/", one_round.retry, name="round-retry"),
+    path(project + "playground/", playground.home, name="playground"),
+    path(project + "playground/<uuid:uuid>/", playground.trial, name="trial"),
+    path(project + "playground/<uuid:uuid>/progress/", playground.progress, name="trial-progress"),
+    path(project + "playground/<uuid:uuid>/stop/", playground.stop, name="trial-stop"),
+    path(project + "playground/<uuid:uuid>/queue/", playground.queue, name="trial-queue"),
     path(project + "models/", models.models, name="models"),
-    path(project + "models/<int:pk>/promote/", models.promote, name="model-promote"),
-    path(project + "models/<int:pk>/retire/", models.retire, name="model-retire"),
+    path(project + "models/compare/", compare.compare, name="models-compare"),
+    path(project + "models/compare/start/", compare.start, name="compare-start"),
+    path(project + "models/compare/cancel/", compare.cancel, name="compare-cancel"),
+    path(project + "models/compare/progress/", compare.progress, name="compare-progress"),
+    path(project + "models/compare/<uuid:uuid>/report/", compare.report, name="compare-report"),
+    path(project + "models/prune/", prune.prune, name="models-prune"),
+    path(project + "models/<int:pk>/", model.model, name="model"),
+    path(project + "models/<int:pk>/download/", model.download, name="model-download"),
+    path(project + "models/<int:pk>/promote/", model.promote, name="model-promote"),
+    path(project + "models/<int:pk>/retire/", model.retire, name="model-retire"),
+    path(project + "models/<int:pk>/push/", model.push, name="model-push"),
 ]

@@ -33,7 +33,8 @@ class Command(BaseCommand):
         except (exchange.UnknownProject, ValueError) as error:
             raise CommandError(str(error)) from error
         for removal in removals:
-            self.stdout.write(f"{megabytes(removal.size)}  {removal.what}  {removal.folder}")
+            where = ", ".join(map(str, removal.folders))
+            self.stdout.write(f"{megabytes(removal.size)}  {removal.what}  {where}")
         total = sum(removal.size for removal in removals)
         if not removals:
             self.stdout.write("Nothing to remove.")

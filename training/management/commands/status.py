@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from annotate import exchange
 from training import loop
 from training.models import Round
-from training.progress import headline, last_run, metrics, stage_lines
+from training.progress import headline, last_run, metrics, outcome, stage_lines
 from training.templatetags.measures import percent
 
 
@@ -75,4 +75,5 @@ def _line(round: Round) -> str:
     if found.win_rate is not None:
         low, high = percent(found.win_rate_low), percent(found.win_rate_high)
         line += f", win rate {percent(found.win_rate)} ({low} to {high})"
-    return f"{line}. {found.verdict}." if found.verdict else line
+    came = outcome(round).rstrip(".")
+    return f"{line}. {came}." if came else line

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connections
 from huey.consumer import Consumer
 
-from training import scheduler, supervisor, tasks
+from training import desk, scheduler, supervisor, tasks
 from training.queue import Kind, huey
 
 BEAT_SECONDS = 20.0
@@ -41,6 +41,8 @@ class Command(BaseCommand):
         if gpu:
             # What a killed worker held goes on at once instead of when its lease ends.
             scheduler.recover(at_once=True)
+            # A daemon, because its process ends with it and the trial's lease tells the rest.
+            threading.Thread(target=desk.run, name="playground", daemon=True).start()
         connections.close_all()
         consumer.run()
         supervisor.stopping.set()

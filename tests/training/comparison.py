@@ -1,0 +1,58 @@
+"""Comparisons as the engine leaves them, made of a few fixed replies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from training.rlhf import measures, report
+from training.rlhf.measures import Answer, Resampling
+
+TEXTS = {
+    "policy-0": "No <idea> about {i}.",
+    "policy-1": "We will ship order {i} today.",
+    "policy-2": "Sorry! We will ship order {i} today, and write to you.",
+}
+
+
+def answers(model: str) -> list[Answer]:
+    found = []
+    for i in range(12):
+        text = TEXTS[model].format(i=i)
+        numbers = measures.numbers_of(text, "", finished=True, tokens=len(text.split()))
+        found.append(
+            Answer(
+                model=model,
+                prompt_id=f"p{i}",
+                messages=[{"role": "user", "content": f"Where is order {i}?"}],
+                tags=("toxic",) if i < 3 else (),
+                text=text,
+                finished=True,
+                fault="",
+                numbers=numbers | {"score_reward": len(text) / 10 + i % 3},
+            )
+        )
+    return found
+
+
+def write(folder: Path, names: dict[str, str]) -> None:
+    """The files of a comparison as the engine leaves them; `names` maps theirs to policies."""
+    found = {
+        name: [replace(answer, model=name) for answer in answers(policy)]
+        for name, policy in names.items()
+    }
+    first, *others = found
+    for name in others:
+        for mine, base in zip(found[name], found[first], strict=True):
+            mine.numbers["win_rate_reward"] = measures.points(mine, base, scorer="reward")
+    table = measures.table(found, measures.measures(["reward"]), Resampling(50))
+    table["about"] = {
+        "scorers": {"reward": "runs/reward"},
+        "temperature": 0.7,
+        "max_new_tokens": 64,
+        "resamples": 50,
+        "seed": 0,
+        "starter": "starter",
+    }
+    folder.mkdir(parents=True)
+    report.write(folder, table, found, samples=2)
