@@ -5,8 +5,8 @@ climb one reward model with the same prompts, batch, epochs, learning rate and K
 one thread. TRL runs in an environment that this benchmark makes under var/bench. The hidden rubric,
 which neither saw, judges a reply of each policy to every held-out prompt.
 
-CPU seconds, because the engines run one after the other and the machine may have other work. The
-first update is left out: it warms caches up.
+CPU seconds, for the machine may have other work; the engines run side by side, each on one thread,
+so that whatever slows one slows the other. The first update is left out: it warms caches up.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -188,25 +189,31 @@ def _lines(path: Path, rows: Sequence[Any]) -> None:
 
 
 def one_seed(world: Path, theirs: Path, folder: Path, seed: int, *, updates: int) -> Row:
-    """Train on both engines; what each cost and what the rubric says."""
+    """Train on both engines at once; what each cost and what the rubric says."""
     row: Row = {}
-    for name, python in (("ours", Path(sys.executable)), ("trl", theirs)):
-        out = folder / f"{name}-{seed}"
-        task = Task(
+    pythons = {"ours": Path(sys.executable), "trl": theirs}
+    tasks = {
+        name: Task(
             starter=str(world / "sft" / "model"),
             reward_model=str(world / "reward_model"),
             prompts=str(world / "prompts.jsonl"),
-            out=str(out),
+            out=str(folder / f"{name}-{seed}"),
             seed=seed,
             updates=updates,
         )
-        found = train(name, python, task)
+        for name in pythons
+    }
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        runs = pool.map(lambda name: train(name, pythons[name], tasks[name]), tasks)
+        found = dict(zip(tasks, runs, strict=True))
+    for name, task in tasks.items():
         for phase in PHASES:
-            row[f"{name}_{phase}_seconds"] = statistics.mean(u[phase] for u in found["updates"][1:])
+            each = [update[phase] for update in found[name]["updates"][1:]]
+            row[f"{name}_{phase}_seconds"] = statistics.mean(each)
         row[f"{name}_seconds"] = sum(row[f"{name}_{phase}_seconds"] for phase in PHASES)
-        row |= {f"{name}_{key}": value for key, value in judged(world, out / "model", seed).items()}
-        if name == "ours":
-            row["floor_seconds"] = floor_seconds(world, task, length=found["length"])
+        points = judged(world, Path(task.out) / "model", seed)
+        row |= {f"{name}_{key}": value for key, value in points.items()}
+    row["floor_seconds"] = floor_seconds(world, tasks["ours"], length=found["ours"]["length"])
     return row
 
 
@@ -231,7 +238,7 @@ def _replies(policy: Path, world: Path, *, seed: int) -> tuple[list[Any], list[s
     """A policy's replies to the held-out prompts at temperature 1, and their KL to the starter."""
     import torch
 
-    from training.rlhf import evaluate, rows, sample
+    from training.rlhf import likelihood, rows, sample
 
     torch.set_num_threads(1)
     found = [p for p in rows.read(rows.Prompt, world / "prompts.jsonl") if p.held_out]
@@ -240,7 +247,7 @@ def _replies(policy: Path, world: Path, *, seed: int) -> tuple[list[Any], list[s
     cpu = torch.device("cpu")
     replies = sample.Policy(policy, device=cpu).reply(chats, settings, seed=seed)
     starter = sample.Policy(world / "sft" / "model", device=cpu)
-    kl = evaluate.kl_to(starter, chats, replies, settings)
+    kl = likelihood.kl_to(starter, chats, replies, settings)
     return chats, [reply.text for reply in replies], kl
 
 
@@ -257,9 +264,10 @@ def floor_seconds(world: Path, task: Task, *, length: float) -> float:
     """CPU seconds that the matrix products of one update need at this machine's measured speed.
 
     2 operations per weight and token forward, twice that backward (Kaplan et al. 2020, arXiv
-    2001.08361, section 2.1): the trunk once for sampling and once each for policy, reference and
-    reward model, then three times per epoch; the LM head on response tokens alone. Attention,
-    which adds a few per cent at these lengths, is left out, so this is a lower bound.
+    2001.08361, section 2.1): the trunk once each for sampling, reference and reward model, then
+    three times per epoch, the first of which also tells the old log-probabilities and values; the
+    LM head on response tokens alone. Attention, which adds a few per cent at these lengths, is
+    left out, so this is a lower bound.
     """
     import torch
 
@@ -268,7 +276,7 @@ def floor_seconds(world: Path, task: Task, *, length: float) -> float:
     prompt = statistics.mean(len(p["input_ids"]) for p in prompts)
     trunk = layers * (4 * h * h + 3 * h * inner) * task.batch_size * (prompt + length)
     head = h * SHAPE["vocab_size"] * task.batch_size * length
-    operations = 2 * (trunk * (4 + 3 * task.epochs) + head * (3 + 3 * task.epochs))
+    operations = 2 * (trunk * (3 + 3 * task.epochs) + head * (2 + 3 * task.epochs))
     torch.set_num_threads(1)
     left, right = torch.rand(task.batch_size * int(prompt + length), h), torch.rand(h, inner)
     left @ right
@@ -280,7 +288,7 @@ def floor_seconds(world: Path, task: Task, *, length: float) -> float:
 
 
 def memory(world: Path, theirs: Path, folder: Path) -> Row:
-    """Peak memory of two updates with a vocabulary of 151,936, each engine in its own process."""
+    """Peak memory of an update with a vocabulary of 151,936, each engine in its own process."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
@@ -311,7 +319,7 @@ def memory(world: Path, theirs: Path, folder: Path) -> Row:
             prompts=str(world / "prompts.jsonl"),
             out=str(folder / f"big-{name}"),
             seed=0,
-            updates=2,
+            updates=1,
         )
         found[f"{name}_peak_gb"] = train(name, python, task)["peak_bytes"] / 1e9
     return found

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ppo_engines.task import Clock, Task
-from training.rlhf import models, ppo, reward_model, rollout, rows
+from training.rlhf import learner, models, ppo, reward_model, rollout, rows
 from training.rlhf.config import PPOConfig
 
 
 def config(task: Task) -> PPOConfig:
-    """TRL's defaults where TRL has the setting, and none of what it lacks."""
+    """TRL's defaults where TRL has the setting, and of what it lacks only a rate for the critic's
+    head: TRL's critic begins as a copy of the reward model, ours with a fresh head."""
     return PPOConfig(
         updates=task.updates,
         batch_size=task.batch_size,
@@ -21,6 +22,7 @@ def config(task: Task) -> PPOConfig:
         epochs=task.epochs,
         max_new_tokens=task.max_new_tokens,
         learning_rate=task.learning_rate,
+        critic_learning_rate=1e-3,
         kl_coef=task.kl_coef,
         gamma=1.0,
         lam=0.95,
@@ -52,7 +54,7 @@ def main() -> None:
     task, clock = Task.read(), Clock()
     models.fix_threads(1)
     rollout.generate = within(clock, "sampling", "scoring", rollout.generate)
-    ppo.PPO._optimise = within(clock, "training", "", ppo.PPO._optimise)
+    learner.PPO._optimise = within(clock, "training", "", learner.PPO._optimise)
     lengths: list[float] = []
     metrics = ppo.train(
         task.starter,
