@@ -35,13 +35,17 @@ PAGES = {
     "rounds": f"{PROJECT}/rounds/",
     "round": f"{PROJECT}/rounds/1/",
     "models": f"{PROJECT}/models/",
+    "playground": f"{PROJECT}/playground/?prompt=any",
+    "prune": f"{PROJECT}/models/prune/?keep=0",
     "people": f"{PROJECT}/people/",
     "settings": f"{PROJECT}/settings/",
     "export": f"{PROJECT}/export/",
 }
 BEHIND = {
     "annotator": ("annotators", "th a[href*='/annotators/']"),
+    "model": ("models", "th a[href*='/models/']"),
     "pair": ("data", "a[href*='/pairs/']"),
+    "trial": ("playground", ".recent a[href*='/playground/']"),
     "question": ("qualification", "main a[href*='/qualification/']"),
 }
 """Pages without an address of their own: the first such link on another page."""
