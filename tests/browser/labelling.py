@@ -36,7 +36,10 @@ def stop_the_clock(page: Page) -> None:
 
 
 def press(page: Page, key: str) -> None:
-    """A key pressed by a person: not within the instant in which the screen changed."""
+    """A key pressed by a person: on a page that has loaded (the address of one that follows on a
+    sign-in is there before its scripts), and not within the instant in which the screen changed.
+    """
+    page.wait_for_load_state()
     wait(page)
     page.keyboard.press(key)
 
