@@ -5,6 +5,8 @@ Numpy only. Everywhere `logits` are r_a - r_b, (n,), and `labels` are 1 where a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from training.rlhf.acquire import Floats, sigmoid
@@ -32,7 +34,7 @@ def auc(logits: Floats, labels: Floats) -> float:
 
 def pearson(x: Floats, y: Floats) -> float:
     """Correlation coefficient; NaN with fewer than two points, or where one does not vary."""
-    if len(x) < 2 or not x.std() or not y.std():
+    if len(x) < 2 or not np.ptp(x) or not np.ptp(y):  # equal numbers may differ from their mean
         return NAN
     return float(np.mean((x - x.mean()) * (y - y.mean())) / (x.std() * y.std()))
 
@@ -85,15 +87,26 @@ def temperature(logits: Floats, labels: Floats) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def cross_fitted_ece(logits: Floats, labels: Floats) -> float:
-    """ECE after temperature scaling, each half scaled by the temperature of the other half."""
-    if len(logits) < 4:
+def cross_fitted_ece(logits: Floats, labels: Floats, groups: Sequence[str]) -> float:
+    """ECE after temperature scaling, each half of the groups (prompts) scaled by the temperature of
+    the other half, so that no pair is scaled by itself or its like. NaN with one group only."""
+    place = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+    if len(place) < 2:
         return NAN
-    even = np.arange(len(logits)) % 2 == 0
+    even = np.array([place[group] % 2 == 0 for group in groups])
     scaled = np.array(logits, dtype=np.float64)
     for half in (even, ~even):
         scaled[half] = logits[half] / temperature(logits[~half], labels[~half])
     return ece(scaled, labels)
+
+
+def both_ways(logits: Floats, labels: Floats) -> tuple[Floats, Floats]:
+    """Every pair as (a, b) and as (b, a), (2n,) each.
+
+    Which reply is a is no more than a name. `ece` and `auc` are measured on pairs told both ways
+    round, or they would depend on it: were a always the better one, there would be no second class.
+    """
+    return np.concatenate([logits, -logits]), np.concatenate([labels, 1 - labels])
 
 
 def wilson(rate: float, n: int, *, z: float = 1.96) -> tuple[float, float]:

@@ -105,10 +105,11 @@ def rated(ratings: Iterable[Rating], read: Reader) -> tuple[list[Rated], Spread]
     """
     kept = [row for row in ratings if not row.held_out]
     scores = np.array([row.score for row in kept], dtype=np.float64)
-    if len(kept) < 2 or not scores.std():
+    different = len(np.unique(scores))
+    if different < 2:
         raise ConfigError(
-            f"{len(kept)} rated replies with {len(set(scores.tolist()))} different scores are not"
-            " enough to train the reward model on"
+            f"{len(kept)} rated replies with {different} different scores are not enough to train"
+            " the reward model on"
         )
     spread = Spread(float(scores.mean()), float(scores.std()))
     found = [

@@ -24,6 +24,7 @@ class HeldOut:
     """Predictions for the held-out pairs with votes: what an honest accuracy is measured on."""
 
     pair_ids: list[str]
+    prompt_ids: list[str]
     rewards: Floats
     """(n, 2): of a and of b."""
     lengths: Floats
@@ -43,15 +44,17 @@ class HeldOut:
     def metrics(self) -> dict[str, float]:
         """accuracy, auc, ece (after cross-fitted temperature scaling), ece_raw, temperature,
         pairs_held_out, ties_held_out and truncated_held_out, with `by_strength` and `by_length`.
-        Draws are counted and left out of the rest."""
+        Draws are counted and left out of the rest; no figure depends on which reply is called a."""
         decided = np.array([label is not None for label in self.labels], dtype=bool)
         logits = self.logits[decided]
         labels = np.array([float(label == "a") for label in self.labels if label is not None])
+        prompts = [p for p, label in zip(self.prompt_ids, self.labels, strict=True) if label]
+        both = calibration.both_ways(logits, labels)
         return {
             "accuracy": calibration.accuracy(logits, labels),
-            "auc": calibration.auc(logits, labels),
-            "ece": calibration.cross_fitted_ece(logits, labels),
-            "ece_raw": calibration.ece(logits, labels),
+            "auc": calibration.auc(*both),
+            "ece": calibration.cross_fitted_ece(*both, prompts * 2),
+            "ece_raw": calibration.ece(*both),
             "temperature": calibration.temperature(logits, labels),
             "pairs_held_out": float(len(logits)),
             "ties_held_out": float((~decided).sum()),
@@ -106,6 +109,7 @@ def held_out(model: RewardModel, preferences: Iterable[Preference]) -> HeldOut:
     labels = [rows.label(row) for row in found]
     return HeldOut(
         pair_ids=[row.pair_id for row in found],
+        prompt_ids=[row.prompt_id for row in found],
         rewards=scores.reshape(-1, 2),
         lengths=np.array([text.reply for text in texts], dtype=np.float64).reshape(-1, 2),
         labels=[rows.verdict(row) for row in found],

@@ -409,7 +409,8 @@ def test_auc_and_ece_equal_scikit_learn() -> None:
 def test_temperature_scaling_finds_the_overconfidence() -> None:
     logits, labels = predictions(4000)
     assert calibration.temperature(logits, labels) == pytest.approx(3.0, rel=0.15)
-    assert calibration.cross_fitted_ece(logits, labels) < calibration.ece(logits, labels)
+    each = [str(i) for i in range(4000)]
+    assert calibration.cross_fitted_ece(logits, labels, each) < calibration.ece(logits, labels)
 
 
 def test_accuracy_counts_a_draw_of_the_model_half_and_nothing_is_nan() -> None:

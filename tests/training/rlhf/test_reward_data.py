@@ -63,7 +63,7 @@ def test_ratings_are_learnt_on_a_scale_of_their_own(read: Reader) -> None:
     assert [item.value for item in found] == pytest.approx([-1.2247, 0.0, 1.2247], abs=1e-4)
 
 
-@pytest.mark.parametrize("scores", [(), (4.0,), (2.0, 2.0)])
+@pytest.mark.parametrize("scores", [(), (4.0,), (0.1, 0.1, 0.1)])
 def test_ratings_that_teach_nothing_are_refused(scores: tuple[float, ...], read: Reader) -> None:
     with pytest.raises(ConfigError, match=f"{len(scores)} rated replies with"):
         reward_data.rated(ratings(*scores), read)

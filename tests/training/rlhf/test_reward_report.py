@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ def predictions(n: int = 200) -> HeldOut:
     labels = np.where(rewards[:, 0] - rewards[:, 1] + RNG.normal(size=n) > 0, "a", "b").tolist()
     return HeldOut(
         pair_ids=[str(i) for i in range(n)],
+        prompt_ids=[str(i // 2) for i in range(n)],
         rewards=rewards,
         lengths=lengths,
         labels=[None if i % 10 == 0 else label for i, label in enumerate(labels)],
@@ -63,11 +67,50 @@ def test_accuracy_is_reported_overall_by_strength_and_by_who_was_longer() -> Non
 def test_auc_and_the_length_correlation_equal_the_oracles() -> None:
     seen = predictions()
     decided = [i for i, label in enumerate(seen.labels) if label]
-    truth = [seen.labels[i] == "a" for i in decided]
+    truth = np.array([seen.labels[i] == "a" for i in decided])
     found = seen.metrics()
-    assert found["auc"] == pytest.approx(roc_auc_score(truth, seen.logits[decided]))
+    both = np.concatenate([seen.logits[decided], -seen.logits[decided]])
+    expected = roc_auc_score(np.concatenate([truth, ~truth]), both)
+    assert found["auc"] == pytest.approx(expected)
     expected = spearmanr(seen.rewards.ravel(), seen.lengths.ravel()).statistic
     assert found["length_correlation"] == pytest.approx(expected)
+
+
+def test_every_figure_is_explained_in_the_documentation() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "metrics.md").read_text("utf-8")
+    explained = set(re.findall(r"`(\w+)`", text.partition("## What a reward model is worth")[2]))
+    counts = {"pairs_clear", "pairs_much", "pairs_shorter_preferred", "pairs_longer_preferred"}
+    assert set(predictions().metrics()) <= explained | counts
+
+
+def test_no_figure_depends_on_which_reply_is_called_a() -> None:
+    seen = predictions()
+    turned = [label == "b" for label in seen.labels]
+    better_first = replace(
+        seen,
+        rewards=np.where(np.array(turned)[:, None], seen.rewards[:, ::-1], seen.rewards),
+        lengths=np.where(np.array(turned)[:, None], seen.lengths[:, ::-1], seen.lengths),
+        labels=[label and "a" for label in seen.labels],
+    )
+    assert better_first.metrics() == pytest.approx(seen.metrics())
+
+
+def test_the_temperature_for_a_prompt_is_fit_on_other_prompts() -> None:
+    """Two prompts, one right with confidence and one wrong: each is scaled by what fits the other,
+    which makes both worse. Scaled by themselves they would be near one half."""
+    rewards = np.array([[4.0, 0.0]] * 4)
+    seen = HeldOut(
+        [str(i) for i in range(4)],
+        ["p", "p", "q", "q"],
+        rewards,
+        np.ones((4, 2)),
+        ["a", "a", "b", "b"],
+        np.ones(4),
+        0,
+    )
+    # The right prompt's T is 1/20, which makes the wrong ones certain; the other way round T is 20.
+    assert seen.metrics()["ece"] == pytest.approx((1 + 1 - calibration.sigmoid(np.array(0.2))) / 2)
+    assert math.isnan(replace(seen, prompt_ids=["p"] * 4).metrics()["ece"])
 
 
 def test_correlations_equal_scipy_and_are_nan_where_there_is_none() -> None:
@@ -76,11 +119,13 @@ def test_correlations_equal_scipy_and_are_nan_where_there_is_none() -> None:
     assert calibration.spearman(x, y) == pytest.approx(spearmanr(x, y).statistic)
     assert math.isnan(calibration.pearson(np.ones(4), np.arange(4.0)))
     assert math.isnan(calibration.spearman(np.zeros(0), np.zeros(0)))
+    # The mean of these is not 0.1 but its neighbour.
+    assert math.isnan(calibration.pearson(np.full(3, 0.1), np.arange(3.0)))
 
 
 def test_nothing_held_out_is_no_error() -> None:
     empty = np.zeros((0, 2))
-    seen = HeldOut([], empty, empty, [], np.zeros(0), 0)
+    seen = HeldOut([], [], empty, empty, [], np.zeros(0), 0)
     found = seen.metrics()
     assert found["pairs_held_out"] == 0 and math.isnan(found["accuracy"])
     assert "accuracy_much" not in found
