@@ -7,16 +7,18 @@ Both leave the same files, which may have come from another machine: nothing in 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.db import IntegrityError, transaction
 
 from training import rounds
 from training.models import ModelVersion, Run
 from training.progress import number
+from training.reading import run_file
 from training.rlhf import rows
 
 KIND = "compare"
@@ -25,7 +27,8 @@ MOST_BYTES = 64 * 1024 * 1024
 """A file of replies larger than this is left to programs."""
 TABLE, REPLIES, REPORT = "comparison.json", "replies.jsonl", "report.html"
 ALL = "all"
-ENDS = ("low", "high")
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration)
+"""What reading files that somebody else may have written can raise."""
 
 
 class ComparisonRefused(Exception):
@@ -74,7 +77,6 @@ class Comparison:
     """What a run measured of some versions."""
 
     run: Run
-    folder: Path
     names: dict[str, ModelVersion]
     """The model names of the files, in their order."""
     measures: tuple[Measure, ...]
@@ -122,17 +124,17 @@ def last_run(project: Any) -> Run | None:
 
 def find(project: Any, versions: Sequence[ModelVersion]) -> Comparison | None:
     """The newest comparison that holds all these versions and can be read."""
-    for run, folder, names in _sources(project):
+    for run, names in _sources(project):
         if set(versions) <= set(names.values()):
             try:
-                return _read(run, folder, names)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+                return _read(run, names)
+            except UNREADABLE:
                 continue
     return None
 
 
-def _sources(project: Any) -> Iterator[tuple[Run, Path, dict[str, ModelVersion]]]:
-    """Every folder that holds a comparison of this project, newest first."""
+def _sources(project: Any) -> Iterator[tuple[Run, dict[str, ModelVersion]]]:
+    """Every run that compared policies of this project, newest first."""
     policies = ModelVersion.objects.policies().filter(project=project).select_related("parent")
     by_pk = {version.pk: version for version in policies}
     by_run = {version.run_id: version for version in policies if version.run_id}
@@ -140,21 +142,27 @@ def _sources(project: Any) -> Iterator[tuple[Run, Path, dict[str, ModelVersion]]
     for run in runs.defer("log_tail", "error").order_by("-pk").distinct():
         if run.kind == KIND:
             found = [by_pk[pk] for pk in run.options.get("versions", []) if pk in by_pk]
-            yield run, run.directory / KIND, {version.name: version for version in found}
+            yield run, {version.name: version for version in found}
         elif (after := by_run.get(run.pk)) is not None and after.parent is not None:
-            yield run, run.directory / "evaluate", {"before": after.parent, "after": after}
+            yield run, {"before": after.parent, "after": after}
 
 
-def _read(run: Run, folder: Path, names: dict[str, ModelVersion]) -> Comparison:
-    path = folder / TABLE
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path} is too large")
-    table = json.loads(path.read_text("utf-8"))
+def file_of(run: Run, name: str) -> Path:
+    """A file that the comparison of this run left.
+
+    Raises:
+        OSError: there is none that could be read.
+    """
+    stage = KIND if run.kind == KIND else "evaluate"
+    return run_file(run, stage, name, most=MOST_BYTES)
+
+
+def _read(run: Run, names: dict[str, ModelVersion]) -> Comparison:
+    table = json.loads(file_of(run, TABLE).read_text("utf-8"))
     groups = {str(name): group for name, group in table["groups"].items()}
     order = [str(name) for name in table["models"]]
     return Comparison(
         run=run,
-        folder=folder,
         names={name: names[name] for name in order},
         measures=tuple(
             Measure(name=str(one["name"]), title=str(one["title"]), better=str(one["better"]))
@@ -176,6 +184,15 @@ def _cells(models: Mapping[str, Any]) -> dict[str, dict[str, Cell]]:
     }
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A prompt, and where the replies to it stand in the file."""
+
+    tags: tuple[str, ...]
+    places: dict[str, int]
+    """Model name to the byte at which its line begins."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """One prompt with the replies of the chosen versions."""
@@ -186,33 +203,62 @@ class Sample:
     replies: tuple[Reply, ...]
 
 
-def samples(found: Comparison, versions: Sequence[ModelVersion], *, group: str) -> list[Sample]:
-    """Every prompt of a group with its replies; empty where the file is not on this machine."""
-    path = found.folder / REPLIES
-    prompts: dict[str, list[dict[str, Any]]] = {}
+def asked(found: Comparison, *, group: str) -> list[Asked]:
+    """The prompts of a group; none where the file of replies is not on this machine."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return []
-        for _, row in rows.read_json(path):
-            if group == ALL or group in row["tags"]:
-                prompts.setdefault(str(row["prompt_id"]), []).append(row)
-        return [_sample(replies, found.names, versions) for replies in prompts.values()]
-    except (OSError, rows.RowError, KeyError, TypeError, ValueError):
+        path = file_of(found.run, REPLIES)
+        every = _index(path, path.stat().st_mtime_ns)
+    except UNREADABLE:
+        return []
+    return [one for one in every if group == ALL or group in one.tags]
+
+
+@lru_cache(maxsize=4)
+def _index(path: Path, _written: int) -> list[Asked]:
+    """Where everything stands in a file of replies: a page shows a few of thousands."""
+    found: dict[str, Asked] = {}
+    place = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            row = json.loads(line)
+            tags = tuple(str(tag) for tag in row["tags"])
+            one = found.setdefault(str(row["prompt_id"]), Asked(tags, {}))
+            one.places[str(row["model"])] = place
+            place += len(line)
+    return list(found.values())
+
+
+def samples(
+    found: Comparison, versions: Sequence[ModelVersion], prompts: Iterable[Asked]
+) -> list[Sample]:
+    """These prompts with the replies of the versions; none where a line is not as it should be."""
+    try:
+        with file_of(found.run, REPLIES).open("rb") as file:
+            return [_sample(file, one, found.names, versions) for one in prompts]
+    except UNREADABLE:
         return []
 
 
 def _sample(
-    found: Sequence[Mapping[str, Any]],
+    file: BinaryIO,
+    prompt: Asked,
     names: Mapping[str, ModelVersion],
     versions: Sequence[ModelVersion],
 ) -> Sample:
-    by_version = {names[row["model"]]: row for row in found}
+    places = {names[model]: place for model, place in prompt.places.items()}
+    lines = {version: _line(file, places[version]) for version in versions}
+    first = lines[versions[0]]
     return Sample(
-        messages=rows.messages(found[0]["messages"]),
-        reference=str(found[0].get("reference", "")),
-        tags=tuple(str(tag) for tag in found[0]["tags"]),
-        replies=tuple(_reply(version, by_version[version]) for version in versions),
+        messages=rows.messages(first["messages"]),
+        reference=str(first.get("reference", "")),
+        tags=prompt.tags,
+        replies=tuple(_reply(version, lines[version]) for version in versions),
     )
+
+
+def _line(file: BinaryIO, place: int) -> Any:
+    file.seek(place)
+    return json.loads(file.readline())
 
 
 def _reply(version: ModelVersion, row: Mapping[str, Any]) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from training.models import Run
@@ -32,14 +33,29 @@ def samples(run: Run) -> list[Sample]:
 
     The run's folder may have been copied from another machine, so nothing in it is trusted.
     """
-    path = run.directory / "evaluate" / "samples.jsonl"
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return []
+        path = run_file(run, "evaluate", "samples.jsonl", most=MOST_BYTES)
         lines = list(islice(rows.read_json(path), MOST_SAMPLES))
         return [_sample(data) for _, data in lines]
     except (OSError, rows.RowError, KeyError, TypeError, ValueError):
         return []
+
+
+def run_file(run: Run, stage: str, name: str, *, most: int) -> Path:
+    """A file that a stage left. What was copied from another machine may hold links to any file of
+    this one: they are as good as none.
+
+    Raises:
+        OSError: it is not there, is larger than `most` bytes, or is no file of the run's folder.
+    """
+    try:
+        path = (run.directory / stage / name).resolve(strict=True)
+    except RuntimeError as error:  # links in a circle
+        raise OSError(str(error)) from error
+    inside = path.is_relative_to(run.directory.resolve()) and path.is_file()
+    if not inside or path.stat().st_size > most:
+        raise OSError(f"{name} of run {run.uuid} is not one to read")
+    return path
 
 
 def _sample(data: Mapping[str, Any]) -> Sample:

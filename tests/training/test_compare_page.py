@@ -127,6 +127,45 @@ def test_replies_that_are_elsewhere_leave_the_figures(
     assert "The replies are not on this machine" in text and "Score by reward" in text
 
 
+def test_a_page_of_replies_is_read_and_not_the_whole_file(
+    compared: Run, olga: User, client_for: Browser
+) -> None:
+    file = compared.directory / "compare" / "replies.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    client = client_for(olga)
+    assert "order 0 today" in page(client) and "order 6 today" not in page(client)
+    second = page(client, "?v=0&v=1&v=2&page=2")
+    assert "order 6 today" in second and "Page 2 of 2" in second
+    for row in lines:  # measured again, since the page was seen
+        row["text"] = row["text"].replace("order 6", "order \u00bb6\u00ab")
+    file.write_text("".join(json.dumps(row) + "\n" for row in reversed(lines)))
+    assert "order \u00bb6\u00ab today" in page(client)
+
+
+@pytest.mark.parametrize("name", ["replies.jsonl", "comparison.json", "report.html"])
+def test_links_out_of_the_run_folder_are_as_good_as_no_file(
+    compared: Run, olga: User, client_for: Browser, tmp_path: Path, name: str
+) -> None:
+    """A folder that comes back from another machine may hold any link."""
+    file = compared.directory / "compare" / name
+    elsewhere = tmp_path / "secret"
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+    text = page(client_for(olga))
+    assert ("The replies are not on this machine" in text) == (name == "replies.jsonl")
+    assert ("Not measured on the same prompts yet" in text) == (name == "comparison.json")
+    answer = client_for(olga).get(f"{URL}{compared.uuid}/report/")
+    answer.close()
+    assert answer.status_code == (404 if name == "report.html" else 200)
+
+
+def test_links_in_a_circle_are_no_file(compared: Run, olga: User, client_for: Browser) -> None:
+    file = compared.directory / "compare" / "comparison.json"
+    file.unlink()
+    file.symlink_to(file)
+    assert "Not measured on the same prompts yet" in page(client_for(olga))
+
+
 @pytest.mark.parametrize("query", ["?v=x&v=-1&v=99999999999", "?v=2", "?v=1&v=2&tag=none&page=z"])
 def test_a_strange_query_is_answered_with_a_page(
     compared: Run, olga: User, client_for: Browser, query: str

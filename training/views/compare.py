@@ -56,7 +56,6 @@ def compare(request: HttpRequest, slug: str) -> HttpResponse:
         "policies": [(version, version in chosen) for version in policies],
         "chosen": chosen,
         "found": found,
-        "most": comparisons.MOST_VERSIONS,
         **_run_context(project),
     }
     if found is None:
@@ -109,9 +108,8 @@ def report(request: HttpRequest, slug: str, uuid: str) -> FileResponse:
     """The report that the comparison wrote, to keep or to send."""
     project = exchange.project_or_404(request, slug, "reviewer")
     run = get_object_or_404(Run, project=project, uuid=uuid)
-    folder = comparisons.KIND if run.kind == comparisons.KIND else "evaluate"
     try:
-        file = (run.directory / folder / comparisons.REPORT).open("rb")
+        file = comparisons.file_of(run, comparisons.REPORT).open("rb")
     except OSError as error:
         raise Http404("The report is not on this machine.") from error
     # An attachment: it has styles of its own, which the pages' policy would refuse.
@@ -153,7 +151,8 @@ def _found_context(
 ) -> dict[str, Any]:
     tag = request.GET.get("tag", ALL)
     group = tag if tag in found.groups else ALL
-    samples = comparisons.samples(found, chosen, group=group)
+    prompts = comparisons.asked(found, group=group)
+    page = Paginator(prompts, PER_PAGE).get_page(request.GET.get("page"))
     return {
         "group": group,
         "groups": list(found.groups.items()),
@@ -164,7 +163,8 @@ def _found_context(
         ],
         "compared": found.first in chosen,
         "charts": _charts(found, chosen, group),
-        "page": Paginator(samples, PER_PAGE).get_page(request.GET.get("page")),
+        "page": page,
+        "samples": comparisons.samples(found, chosen, page),
     }
 
 
