@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
@@ -19,6 +20,7 @@ from training.rlhf.measures import ALL, Answer
 
 Table = Mapping[str, Any]
 DASH = "\N{EN DASH}"
+NBSP = "\N{NO-BREAK SPACE}"
 MOST_GROUPS = 20
 """Tags with a table of their own, those of most prompts first."""
 IN_GROUPS = (
@@ -125,10 +127,10 @@ def _arrow(measure: Mapping[str, str]) -> str:
 def markdown(table: Table, samples: Sequence[Sequence[Answer]]) -> str:
     """The whole report as Markdown."""
     whole = table["groups"][ALL]
-    parts = ["# Comparison\n", _conditions(table) + "\n", "## All prompts\n"]
+    parts = ["# Comparison\n", _literal(_conditions(table)) + "\n", "## All prompts\n"]
     parts += _markdown_table(whole["models"], table["measures"])
     for name, group in _groups(table):
-        parts += [f"\n## {_cell(name)} ({group['prompts']} prompts)\n"]
+        parts += [f"\n## {_line(name)} ({group['prompts']} prompts)\n"]
         parts += _markdown_table(group["models"], _in_groups(table))
     parts.append("\n## Replies\n")
     for answers in samples:
@@ -139,11 +141,11 @@ def markdown(table: Table, samples: Sequence[Sequence[Answer]]) -> str:
 
 
 def _markdown_table(models: Mapping[str, Any], measures: Sequence[Mapping[str, str]]) -> list[str]:
-    head = [f"| measure | {' | '.join(map(_cell, models))} |", "|---" * (len(models) + 1) + "|"]
+    head = [f"| measure | {' | '.join(map(_line, models))} |", "|---" * (len(models) + 1) + "|"]
     lines = []
     for measure in measures:
         cells = [_markdown_cell(found.get(measure["name"])) for found in models.values()]
-        lines.append(f"| {_cell(measure['title'])}{_arrow(measure)} | {' | '.join(cells)} |")
+        lines.append(f"| {_line(measure['title'])}{_arrow(measure)} | {' | '.join(cells)} |")
     return head + lines
 
 
@@ -157,14 +159,21 @@ def _markdown_cell(cell: Mapping[str, float | None] | None) -> str:
     return f"{text}; {f'**{change}**' if is_sure(cell) else change}"
 
 
-def _cell(text: str) -> str:
-    """Names are free text: what would end a cell is written out."""
-    return " ".join(text.replace("|", "\\|").split())
+def _line(text: str) -> str:
+    """Free text, such as a name, where a line break would end a heading or a cell."""
+    return " ".join(_literal(text).split())
+
+
+def _literal(text: str) -> str:
+    """Models write whatever they like: nothing of it is markup, loads a picture or ends a cell."""
+    plain = re.sub(r"[\\`*_\[\]<>&#|~$]", r"\\\g<0>", text)
+    plain = re.sub(r"(?m)^([ \t]*)([-+=])|^([ \t]*\d+)([.)])", r"\1\3\\\2\4", plain)
+    return re.sub(r"(?m)^[ \t]+", lambda m: NBSP * len(m[0].expandtabs(4)), plain)
 
 
 def _quoted(title: str, text: str) -> str:
-    lines = "\n".join(f"> {line}" for line in text.splitlines())
-    return f"**{_cell(title)}**\n\n{lines}\n\n"
+    lines = "  \n".join(f"> {line}" for line in _literal(text).splitlines())
+    return f"**{_line(title)}**\n\n{lines}\n\n"
 
 
 def _note(answer: Answer) -> str:

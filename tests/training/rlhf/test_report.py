@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import re
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any
+
+from markdown_it import MarkdownIt
+
+from training.rlhf import measures, report
+from training.rlhf.measures import Answer, Resampling
+
+MEAN = (
+    "<script>alert(1)</script>\n![x](http://tracker/a.png) &lt; *not* bold | a `b` ~~c~~\n"
+    '<img src=x onerror="alert(1)"> # no $heading$ [link](http://tracker) \\< end_of_it\n'
+    "1. one\n- two\n===\n\n    x[i] = *y\n---\n+ three\n> four"
+)
+MODELS = ("base|1", "new <b>2</b>")
+
+
+def written() -> tuple[dict[str, Any], list[list[Answer]]]:
+    answers = {
+        model: [
+            Answer(
+                model=model,
+                prompt_id="p",
+                messages=[{"role": "user", "content": MEAN}],
+                tags=("a|b <i>",),
+                text=MEAN,
+                finished=True,
+                fault="",
+                numbers={"length": 3.0},
+            )
+        ]
+        for model in MODELS
+    }
+    table = measures.table(answers, measures.measures([]), Resampling(0))
+    table["about"] = {
+        "scorers": {"<u>": "runs/a_b_c"},
+        "temperature": 0.7,
+        "max_new_tokens": 8,
+        "resamples": 0,
+        "seed": 0,
+        "starter": "<s>",
+    }
+    return table, [list(group) for group in zip(*answers.values(), strict=True)]
+
+
+class Tags(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.add(tag)
+
+
+def plain(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", "", html)).split())
+
+
+def test_nothing_that_a_model_writes_is_markup_in_the_markdown_report() -> None:
+    page = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    html = page.render(report.markdown(*written()))
+    allowed = "h1 h2 p strong blockquote br hr table thead tbody tr th td"
+    assert Tags(html).tags <= set(allowed.split())
+    assert plain(html).count(" ".join(MEAN.split())) == 3  # the prompt, and both replies
+    assert all(f"<th>{name}</th>" in unescape(html) for name in MODELS)
+
+
+def test_nothing_that_a_model_writes_is_markup_in_the_html_report() -> None:
+    html = report.html(*written())
+    assert not Tags(html).tags & {"script", "img", "b2", "i", "u", "s"}
+    assert plain(html).count(" ".join(MEAN.split())) == 3
