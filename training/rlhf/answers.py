@@ -10,19 +10,19 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from training.rlhf import judges, likelihood, measures, models, people, reward_model, rows
+from training.rlhf import human, judges, likelihood, measures, models, reward_model, rows
 from training.rlhf.config import EndpointConfig, JudgeConfig
 from training.rlhf.measures import Answer
 from training.rlhf.replies import Reply, Settings, reply_in_chunks
 from training.rlhf.response_filter import fault
-from training.rlhf.rows import Preference, Prompt
+from training.rlhf.rows import Prompt
 from training.rlhf.sample import Policy, writer
 
 Numbers = list[dict[str, float]]
@@ -44,7 +44,7 @@ class Contest:
     """A model that reads both replies."""
     endpoint: EndpointConfig | None = None
     """Who writes the replies; None: this process."""
-    votes: tuple[Preference, ...] = ()
+    verdicts: human.Verdicts = field(default_factory=dict)
     """What people think of pairs of these replies."""
 
 
@@ -233,7 +233,7 @@ def _compare(answers: Mapping[str, list[Answer]], contest: Contest, place: Place
         for mine, base in zip(answers[name], answers[first], strict=True):
             for scorer in contest.scorers:
                 mine.numbers[f"win_rate_{scorer}"] = measures.points(mine, base, scorer=scorer)
-        preferred = people.points(contest.votes, answers[name], answers[first])
+        preferred = human.points(contest.verdicts, *(map(vars, answers[m]) for m in (name, first)))
         for mine, value in zip(answers[name], preferred, strict=True):
             if value is not None:
                 mine.numbers["people_win_rate"] = value

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from training.rlhf import evaluate, people, rows
+from training.rlhf import evaluate, human, rows
 from training.rlhf.answers import Contest, Place
 from training.rlhf.config import CompareJob
 from training.rlhf.configfile import require
-from training.rlhf.measures import ALL
-from training.rlhf.rows import Preference, Prompt
+from training.rlhf.measures import ALL, Answer
+from training.rlhf.rows import Prompt
 
 
 def run(
     config: CompareJob,
     prompts: Sequence[Prompt],
-    votes: Sequence[Preference],
+    verdicts: human.Verdicts,
     out: Path,
     place: Place,
 ) -> dict[str, float]:
@@ -41,10 +42,10 @@ def run(
         config.reward_models,
         config.evaluate.judge,
         endpoint,
-        tuple(votes),
+        verdicts,
     )
     table, answers = evaluate.measure(contest, asked, config.evaluate, out, place)
-    rows.write(out / "pairs.jsonl", people.blind_pairs(answers))
+    rows.write(out / "pairs.jsonl", _blind_pairs(answers, seed=place.seed))
     whole = table["groups"][ALL]
     found = {
         f"{model}.{name}": cell["value"]
@@ -53,3 +54,12 @@ def run(
         if cell["value"] is not None
     }
     return {"prompts": float(whole["prompts"])} | found
+
+
+def _blind_pairs(answers: Mapping[str, Sequence[Answer]], *, seed: int) -> Iterator[dict[str, Any]]:
+    """Every model against the first. The authors stand in the file for whoever imports it, so that
+    policies can be told apart afterwards, and are shown to nobody who votes."""
+    first, *others = answers
+    for name in others:
+        for a, b in human.sides(*(map(vars, answers[m]) for m in (name, first)), seed=seed):
+            yield human.question(a, b) | {"model_a": a["model"], "model_b": b["model"]}

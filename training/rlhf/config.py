@@ -317,6 +317,8 @@ class CompareJob(Job):
     votes: str = ""
     """People's votes on pairs.jsonl of an earlier run of the same comparison, as any file of
     pairs; they are known by their texts."""
+    undecided: str = ""
+    """The side file of ties, where the votes are a `trl` export; they count half."""
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 

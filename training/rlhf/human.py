@@ -1,24 +1,49 @@
-"""Two models judged by people: blind pairs out, the answer back in. Torch-free.
+"""People as judges of models: blind pairs out, what they said back in. Torch-free.
 
-The pairs are rows for `manage.py import_data`, without a word on who wrote what; which side is
-seen first is drawn when the pair is shown. The key stays here.
+The pairs are rows for `manage.py import_data`; nobody who votes is told who wrote what. Which reply
+is a is drawn by a hash, and which is seen first is drawn when the pair is shown. Verdicts are known
+again by the texts that they are on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from training.rlhf import calibration, datafiles, rows
 from training.rlhf.configfile import require
 from training.rlhf.rows import Message, RowError
 
+Reply = Mapping[str, Any]
+"""A line of replies.jsonl."""
+Verdicts = dict[tuple[str, str], float]
+"""Points of one reply against another, by the keys of both: 1 won, 0 lost, 1/2 a tie."""
+
+
+def sides(mine: Iterable[Reply], base: Iterable[Reply], *, seed: int) -> Iterator[list[Reply]]:
+    """What two models wrote to each prompt, as a and b; equal and empty replies are no pair."""
+    others = {reply["prompt_id"]: reply for reply in base}
+    for reply in mine:
+        other = others.get(reply["prompt_id"])
+        texts = {_plain(one["text"]) for one in (reply, other) if one is not None}
+        if other is not None and len(texts - {""}) == 2:
+            drawn = f"{seed} {reply['model']} {reply['prompt_id']}"
+            yield [other, reply] if rows.is_held_out(drawn, 0.5) else [reply, other]
+
+
+def question(a: Reply, b: Reply) -> dict[str, Any]:
+    """A pair to vote on, without a word on who wrote it."""
+    return {
+        "prompt": a["messages"],
+        "completion_a": a["text"],
+        "completion_b": b["text"],
+        "tags": list(a["tags"]),
+    }
+
 
 def blind(replies: str, model: str, other: str, out: Path, *, seed: int) -> dict[str, float]:
-    """Write `out`/pairs.jsonl for people and `out`/key.jsonl.
+    """Write `out`/pairs.jsonl for people and `out`/key.jsonl, which tells the authors.
 
     Args:
         replies: replies.jsonl of a comparison.
@@ -30,88 +55,98 @@ def blind(replies: str, model: str, other: str, out: Path, *, seed: int) -> dict
         RowError: the file cannot be read.
         ConfigError: a model is not in it, or no pair is left.
     """
-    texts: dict[str, dict[str, Any]] = {model: {}, other: {}}
+    found: dict[str, list[Reply]] = {model: [], other: []}
     for _, row in rows.read_json(replies):
-        if row.get("model") in texts:
-            texts[row["model"]][row["prompt_id"]] = row
-    for name, found in texts.items():
-        require(bool(found), f"{replies} has no reply of {name}")
-    shared = [(row, texts[other][key]) for key, row in texts[model].items() if key in texts[other]]
-    asked = [(a, b) for a, b in shared if _differ(_plain(a["text"]), _plain(b["text"]))]
+        if row.get("model") in found:
+            found[row["model"]].append(row)
+    for name, written in found.items():
+        require(bool(written), f"{replies} has no reply of {name}")
+    asked = list(sides(found[model], found[other], seed=seed))
     require(bool(asked), f"{replies}: no prompt has two different replies to compare")
-    turned = np.random.default_rng([seed, 11]).integers(2, size=len(asked))
-    pairs, key = [], []
-    for (mine, theirs), turn in zip(asked, turned, strict=True):
-        first, second = (theirs, mine) if turn else (mine, theirs)
-        pairs.append(
-            {
-                "prompt": mine["messages"],
-                "completion_a": first["text"],
-                "completion_b": second["text"],
-                "tags": list(mine["tags"]),
-            }
-        )
-        own, other_one = (_author(mine["messages"], side["text"]) for side in (mine, theirs))
-        pair = rows.candidate_key(own, other_one)
-        key.append({"pair": pair, "model": own, "prompt_id": mine["prompt_id"]})
-    rows.write(out / "pairs.jsonl", pairs)
-    rows.write(out / "key.jsonl", key)
-    return {"pairs": float(len(pairs)), "left_out": float(len(shared) - len(pairs))}
+    rows.write(out / "pairs.jsonl", (question(*pair) for pair in asked))
+    rows.write(out / "key.jsonl", (_authors(pair, model) for pair in asked))
+    shared = {row["prompt_id"] for row in found[model]} & {r["prompt_id"] for r in found[other]}
+    return {"pairs": float(len(asked)), "left_out": float(len(shared) - len(asked))}
+
+
+def _authors(pair: Sequence[Reply], model: str) -> dict[str, str]:
+    mine, theirs = sorted(pair, key=lambda reply: reply["model"] != model)
+    keys = {"model": _key(mine), "other": _key(theirs)}
+    return keys | {"prompt_id": mine["prompt_id"]}
+
+
+def read(votes: str, undecided: str = "") -> Verdicts:
+    """What people said of pairs, by most votes or a reviewer's decision.
+
+    Args:
+        votes: a file of pairs with votes, such as the `trl` export.
+        undecided: the side file of that export: ties, which count half.
+
+    Raises:
+        RowError: a file cannot be read.
+    """
+    found: Verdicts = {}
+    for pair in datafiles.preferences(votes, held_out_share=1.0):
+        if pair.votes or pair.decided:
+            points = {"a": 1.0, "b": 0.0, None: 0.5}[rows.verdict(pair)]
+            _note(found, pair.messages, pair.completion_a, pair.completion_b, points)
+    for number, row in rows.read_json(undecided) if undecided else ():
+        try:
+            messages, a, b = datafiles.asked(row), row["completion_a"], row["completion_b"]
+            _note(found, messages, str(a), str(b), 0.5)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RowError(f"{undecided}, line {number}: {error}") from error
+    return found
+
+
+def _note(found: Verdicts, messages: Sequence[Message], a: str, b: str, points: float) -> None:
+    there, back = _text_key(messages, a), _text_key(messages, b)
+    found.update({(there, back): points, (back, there): 1 - points})
+
+
+def points(verdicts: Verdicts, mine: Iterable[Reply], base: Iterable[Reply]) -> list[float | None]:
+    """What the replies of one model got against those of another; None where nobody voted."""
+    both = zip(mine, base, strict=True)
+    return [verdicts.get((_key(one), _key(other))) for one, other in both]
 
 
 def answer(key: str, votes: str, undecided: str = "") -> dict[str, float]:
     """The share of pairs that people gave to the model, a tie as half a win.
 
     Args:
-        votes: the `trl` export; rows that are not in the key are passed over.
-        undecided: its side file of ties.
+        key: what `blind` wrote; verdicts on pairs that are not in it are passed over.
+        votes, undecided: as for `read`.
 
     Returns:
         human_win_rate with _low and _high (95 %, Wilson), pairs, and ties.
 
     Raises:
         RowError: a file cannot be read.
-        ConfigError: no judged pair is in the key.
+        ConfigError: no judged pair is in the key, or it is none.
     """
-    known = {row["pair"]: row["model"] for _, row in rows.read_json(key)}
-    points = [float(won) for won in _decided(votes, known)]
-    ties = 0
-    if undecided:
-        sides = _keys(undecided, "completion_a", "completion_b")
-        ties = sum(rows.candidate_key(a, b) in known for a, b in sides)
-    points += [0.5] * ties
-    require(bool(points), f"{votes} has none of the pairs of {key}")
-    rate = sum(points) / len(points)
-    low, high = calibration.wilson(rate, len(points))
+    verdicts = read(votes, undecided)
+    found = []
+    for number, row in rows.read_json(key):
+        require({"model", "other"} <= row.keys(), f"{key}, line {number}: not a key of `blind`")
+        found.append(verdicts.get((row["model"], row["other"])))
+    judged = [value for value in found if value is not None]
+    require(bool(judged), f"{votes} has none of the pairs of {key}")
+    rate = sum(judged) / len(judged)
+    low, high = calibration.wilson(rate, len(judged))
     return {
         "human_win_rate": rate,
         "human_win_rate_low": low,
         "human_win_rate_high": high,
-        "pairs": float(len(points)),
-        "ties": float(ties),
+        "pairs": float(len(judged)),
+        "ties": float(judged.count(0.5)),
     }
 
 
-def _decided(votes: str, known: dict[str, str]) -> Iterator[bool]:
-    for chosen, rejected in _keys(votes, "chosen", "rejected"):
-        author = known.get(rows.candidate_key(chosen, rejected))
-        if author is not None:
-            yield author == chosen
+def _key(reply: Reply) -> str:
+    return _text_key(reply["messages"], reply["text"])
 
 
-def _keys(path: str, *sides: str) -> Iterator[tuple[str, str]]:
-    """Both replies of every row that has these two."""
-    for number, row in rows.read_json(path):
-        first, second = (row.get(side) for side in sides)
-        if isinstance(first, str) and isinstance(second, str):
-            try:
-                messages = datafiles.asked(row)
-            except (TypeError, ValueError) as error:
-                raise RowError(f"{path}, line {number}: {error}") from error
-            yield _author(messages, first), _author(messages, second)
-
-
-def _author(messages: Sequence[Message], text: str) -> str:
+def _text_key(messages: Sequence[Message], text: str) -> str:
     """A reply to this chat: the same two replies to another chat may have the other authors."""
     return rows.completion_key(_plain(" ".join(m["content"] for m in messages)), _plain(text))
 
@@ -119,7 +154,3 @@ def _author(messages: Sequence[Message], text: str) -> str:
 def _plain(text: str) -> str:
     """Without differences in space, which an import or an export may change."""
     return " ".join(text.split())
-
-
-def _differ(one: str, other: str) -> bool:
-    return one != other and bool(one) and bool(other)

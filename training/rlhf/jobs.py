@@ -240,13 +240,15 @@ def compare(config: CompareJob, run_dir: RunDirectory, stage: str, out: Path) ->
     """Put any number of models beside each other."""
     _require(config, "models", "prompts")
     prompts = _prompts(config)
-    votes = datafiles.preferences(config.votes, held_out_share=1.0) if config.votes else []
+    from training.rlhf import human as people
+
+    verdicts = people.read(config.votes, config.undecided) if config.votes else {}
     work = _work(config, run_dir, stage)
     from training.rlhf import answers
     from training.rlhf import compare as comparison
 
     place = answers.Place(config.seed, work.device, work.checkpoints, work.report, run_dir.check)
-    return comparison.run(config, prompts, votes, out, place), _parents(config)
+    return comparison.run(config, prompts, verdicts, out, place), _parents(config)
 
 
 def sample(config: SampleJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:

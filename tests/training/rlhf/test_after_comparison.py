@@ -126,6 +126,13 @@ def test_the_same_two_replies_to_another_prompt_have_their_own_authors(tmp_path:
     assert answer["human_win_rate"] == 1.0 and answer["pairs"] == 2
 
 
+def test_a_key_of_something_else_is_named(replies: str, tmp_path: Path) -> None:
+    human.blind(replies, "new", "old", tmp_path, seed=0)
+    rows.write(tmp_path / "votes.jsonl", [{"prompt": "Why?", "chosen": "x", "rejected": "y"}])
+    with pytest.raises(ConfigError, match=r"pairs\.jsonl, line 1: not a key"):
+        human.answer(str(tmp_path / "pairs.jsonl"), str(tmp_path / "votes.jsonl"))
+
+
 def judge(chats: list[Any], texts: list[str]) -> list[float]:
     return [float(len(chat) + len(text)) for chat, text in zip(chats, texts, strict=True)]
 

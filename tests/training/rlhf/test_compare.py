@@ -155,12 +155,12 @@ def test_it_goes_on_after_the_last_model_that_was_done(
     out.mkdir()
     where, seen = place(tmp_path / "checkpoints", stop_at=7)
     with pytest.raises(Stopped):
-        compare.run(config, prompts(), [], out, where)
+        compare.run(config, prompts(), {}, out, where)
     assert seen and not list(out.iterdir())
     kept = {path: path.stat().st_mtime_ns for path in where.checkpoints.rglob("*.jsonl")}
     assert kept
     where, seen = place(where.checkpoints)
-    compare.run(config, prompts(), [], out, where)
+    compare.run(config, prompts(), {}, out, where)
     after = {path: path.stat().st_mtime_ns for path in where.checkpoints.rglob("*.jsonl")}
     assert kept.items() <= after.items()
     assert (out / "comparison.json").read_bytes() == (done / "comparison.json").read_bytes()
@@ -248,7 +248,7 @@ def test_it_wants_two_models_and_a_prompt(recipe: dict[str, Any], tmp_path: Path
     where, _ = place(tmp_path)
     config = from_dict(CompareJob, recipe)
     with pytest.raises(ConfigError, match="no held-out prompt"):
-        compare.run(config, [], [], tmp_path, where)
+        compare.run(config, [], {}, tmp_path, where)
     alone = dataclasses.replace(config, models={"base": config.models["base"]})
     with pytest.raises(ConfigError, match="at least two"):
-        compare.run(alone, prompts(), [], tmp_path, where)
+        compare.run(alone, prompts(), {}, tmp_path, where)
