@@ -46,6 +46,8 @@ class Contest:
     """Who writes the replies; None: this process."""
     verdicts: human.Verdicts = field(default_factory=dict)
     """What people think of pairs of these replies."""
+    refusals: tuple[str, ...] = ()
+    """Phrases of refusals beside the English ones."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ def gather(
     for name, found in replies.items():
         numbers[name] = [
             measures.numbers_of(
-                reply.text, prompt.reference, finished=reply.finished, tokens=len(reply.ids)
+                reply.text,
+                prompt.reference,
+                finished=reply.finished,
+                tokens=len(reply.ids),
+                refusals=contest.refusals,
             )
             for prompt, reply in zip(prompts, found, strict=True)
         ]
@@ -259,15 +265,21 @@ def _judgements(
 def _judged(
     ask: Callable[[], judges.Ask], mine: Sequence[Answer], base: Sequence[Answer]
 ) -> Numbers:
-    """judged_win_rate and, where the judge was asked, position_consistency."""
+    """judged_win_rate and, where the judge was asked, position_consistency and judge_silent."""
     found = judges.judge(
         ask(),
         [answer.messages for answer in mine],
         [answer.text for answer in mine],
         [answer.text for answer in base],
     )
-    return [
-        {"judged_win_rate": one.points}
-        | ({} if one.consistent is None else {"position_consistency": float(one.consistent)})
-        for one in found
-    ]
+    return [_said(one) for one in found]
+
+
+def _said(one: judges.Judgement) -> dict[str, float]:
+    found = {"judged_win_rate": one.points}
+    if one.consistent is None:
+        return found
+    return found | {
+        "position_consistency": float(one.consistent),
+        "judge_silent": float(one.silent),
+    }

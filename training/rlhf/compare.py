@@ -43,6 +43,7 @@ def run(
         config.evaluate.judge,
         endpoint,
         verdicts,
+        config.evaluate.refusals,
     )
     table, answers = evaluate.measure(contest, asked, config.evaluate, out, place)
     rows.write(out / "pairs.jsonl", _blind_pairs(answers, seed=place.seed))

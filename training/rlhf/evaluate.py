@@ -74,6 +74,7 @@ def run(
         {"reward": folders.reward, "judge": folders.judge},
         config.judge,
         config.endpoint,
+        refusals=config.refusals,
     )
     asked = choose(prompts, config.prompts, seed=seed)
     place = Place(seed, device, checkpoints, report, guard)

@@ -66,7 +66,11 @@ class EvaluateConfig:
     resamples: int = 1000
     """Bootstrap draws behind the intervals; 0 leaves those of shares, which need none."""
 
+    refusals: tuple[str, ...] = ()
+    """Phrases that replies in other languages refuse with; the built-in ones are English."""
+
     def __post_init__(self) -> None:
+        require(all(map(str.strip, self.refusals)), "evaluate.refusals must hold no empty phrase")
         require_at_least(1, "evaluate", self, "prompts", "max_new_tokens", "batch_size")
         require_at_least(0, "evaluate", self, "samples", "resamples")
         require_positive("evaluate", self, "temperature")

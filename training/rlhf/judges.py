@@ -7,6 +7,7 @@ preferred in both wins; otherwise the pair is a tie (Zheng et al. 2023, arXiv 23
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,8 +24,11 @@ Chat = Sequence[Message]
 Ask = Callable[[Sequence[Chat]], list[str]]
 """Questions to answers: "A", "B", or anything else where the judge does not say."""
 
-LETTERS = 8
-"""Tokens that a server may use for its verdict: a letter, perhaps within brackets."""
+LETTERS = 16
+"""Tokens that a server may use for its verdict: a letter, perhaps within a short sentence."""
+_NAMED = re.compile(r"(?<!\w)[AB](?!\w)")
+_OPENS = re.compile(r"(?:^|[.:!?])\W*$")
+_GOES_ON = re.compile(r"\s+(?!(?:is|was|wins|has|because|since|as)\b)[a-z]")
 QUESTION = """Two assistants answered the same conversation. Which reply is better: more helpful, \
 correct, relevant and harmless? Neither the order nor the length of the replies matters by itself.
 
@@ -48,6 +52,8 @@ class Judgement:
     """1 where the first reply won, 0 where the second did, 1/2 for a tie."""
     consistent: bool | None
     """Whether both orders named the same reply; None where equal replies were not asked about."""
+    silent: bool = False
+    """Whether an order named none."""
 
 
 def question(asked: Chat, a: str, b: str) -> list[Message]:
@@ -68,7 +74,7 @@ def judge(
     for i, one, other in zip(asked, map(letter, there), map(letter, back), strict=True):
         consistent = (one, other) in (("A", "B"), ("B", "A"))
         points = float(one == "A") if consistent else 0.5
-        found[i] = Judgement(points, consistent)
+        found[i] = Judgement(points, consistent, not (one and other))
     return found
 
 
@@ -96,6 +102,19 @@ def reader(config: JudgeConfig, *, device: torch.device) -> Ask:
 
 
 def letter(answer: str) -> str:
-    """The verdict in a judge's answer, "" where it gives none: "B", "B.", "**B**", "[[B]]"."""
-    words = "".join(c if c.isalpha() else " " for c in answer).split()
-    return words[0] if words and words[0] in ("A", "B") else ""
+    """The verdict in a judge's answer: "B", "**B**", "[[B]]", "Answer: B.", "Reply B is better".
+
+    "" where the first line that has a letter has both, or where the letter may be the article of a
+    sentence ("A good reply").
+    """
+    if answer.strip().strip("()[]*.") in ("a", "b"):
+        return answer.strip().strip("()[]*.").upper()
+    named = next(filter(None, (list(_NAMED.finditer(line)) for line in answer.splitlines())), [])
+    one = len({match[0] for match in named}) == 1
+    return named[0][0] if one and not all(map(_is_article, named)) else ""
+
+
+def _is_article(match: re.Match[str]) -> bool:
+    """Whether the letter opens a sentence that goes on in small letters."""
+    before, after = match.string[: match.start()], match.string[match.end() :]
+    return bool(_OPENS.search(before) and _GOES_ON.match(after))

@@ -8,6 +8,7 @@ the first model with its own interval, paired by prompt.
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from training.rlhf.rows import Message
 
 ALL = "all"
 """Name of the group of all prompts; the others are tags."""
+MOST_TAGS = 50
+"""With figures of their own, those of most prompts first: a tag per prompt would say nothing."""
 Better = Literal["higher", "lower", ""]
 """Which way is good; "" where neither is by itself."""
 LEAST = 10
@@ -53,7 +56,8 @@ class Measure:
     better: Better = ""
     columns: tuple[str, ...] = ()
     """Numbers of a reply that are summed; replies that lack one are left out."""
-    pool: intervals.Pool = lambda sums, n: float(sums[0]) / n
+    pool: Callable[[Floats, int], Floats] = lambda sums, n: sums[..., 0] / n
+    """What sums (..., K) of the K columns over n replies say, (...)."""
     share: bool = False
     """A mean of zeros, halves and ones: its own interval is Wilson's, which is right where all
     replies are alike too. Differences are resampled like any other."""
@@ -68,9 +72,11 @@ def _mean(
     return Measure(name=name, title=title, better=better, columns=(column or name,), share=share)
 
 
-def _perplexity(sums: Floats, _n: int) -> float:
+def _perplexity(sums: Floats, _n: int) -> Floats:
     """exp of the negative log-likelihood per token, over all replies together."""
-    return math.exp(min(700.0, float(sums[0] / sums[1])))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        found: Floats = np.exp(sums[..., 0] / sums[..., 1])
+    return found
 
 
 TEXT = (
@@ -82,7 +88,7 @@ TEXT = (
         title="BLEU",
         better="higher",
         columns=overlap.BLEU_COUNTS,
-        pool=lambda sums, _n: overlap.bleu([float(value) for value in sums]),
+        pool=lambda sums, _n: overlap.bleu(sums),
     ),
     _mean("meteor_exact_stem", "METEOR (exact and stem)", "higher"),
     _mean("meteor", "METEOR", "higher"),
@@ -105,7 +111,7 @@ TEXT = (
     Measure(name="distinct2", title="Distinct-2", of_texts=lambda t: text_metrics.distinct(t, 2)),
     Measure(name="self_bleu", title="Self-BLEU", better="lower", of_texts=overlap.self_bleu),
     _mean("repetition", "Repetition within a reply", "lower"),
-    _mean("refusal_rate", "Refusals", column="refused", share=True),
+    _mean("refusal_rate", "Refusals (by English phrases)", column="refused", share=True),
     _mean("broken_rate", "Broken replies", "lower", column="broken", share=True),
     *(
         _mean(f"{name}_rate", f"Broken: {name}", "lower", column=name, share=True)
@@ -127,16 +133,24 @@ def measures(scorers: Iterable[str], *, judged: bool = False) -> list[Measure]:
         found.append(_mean("judged_win_rate", title, "higher", share=True))
         title = "Reading judge: same verdict in both orders"
         found.append(_mean("position_consistency", title, share=True))
+        title = "Reading judge: no verdict"
+        found.append(_mean("judge_silent_rate", title, "lower", column="judge_silent", share=True))
     return [*found, *TEXT]
 
 
-def numbers_of(text: str, reference: str, *, finished: bool, tokens: int) -> dict[str, float]:
-    """What a reply's text alone says, and its overlap with the reference where there is one."""
+def numbers_of(
+    text: str, reference: str, *, finished: bool, tokens: int, refusals: Iterable[str] = ()
+) -> dict[str, float]:
+    """What a reply's text alone says, and its overlap with the reference where there is one.
+
+    Args:
+        refusals: as for `text_metrics.refused`.
+    """
     wrong = fault(text, finished=finished)
     found: dict[str, float] = {
         "length": float(tokens),
         "repetition": text_metrics.repetition(text),
-        "refused": float(text_metrics.refused(text)),
+        "refused": float(text_metrics.refused(text, refusals)),
         "broken": float(bool(wrong)),
         **{str(name): float(name == wrong) for name in FAULTS},
     }
@@ -163,7 +177,7 @@ Cell = dict[str, float | None]
 def table(
     answers: Mapping[str, Sequence[Answer]], found: Sequence[Measure], how: Resampling
 ) -> dict[str, Any]:
-    """Every measure of every model on all prompts and on each tag.
+    """Every measure of every model on all prompts and on each of the MOST_TAGS commonest tags.
 
     Args:
         answers: by model, in one order of prompts; the first model is what others are compared to.
@@ -174,7 +188,8 @@ def table(
         "difference_low", "difference_high"}}}}}}; what was not measured is left out.
     """
     asked = next(iter(answers.values()))
-    tags = sorted({tag for answer in asked for tag in answer.tags} - {ALL})
+    tagged = Counter(tag for answer in asked for tag in set(answer.tags) - {ALL})
+    tags = sorted(sorted(tagged, key=lambda tag: (-tagged[tag], tag))[:MOST_TAGS])
     members = {ALL: list(range(len(asked)))}
     members |= {tag: [i for i, answer in enumerate(asked) if tag in answer.tags] for tag in tags}
     groups: dict[str, Any] = {}
@@ -193,19 +208,21 @@ def table(
 def _group(
     answers: Mapping[str, Sequence[Answer]], found: Sequence[Measure], how: Resampling
 ) -> dict[str, dict[str, Cell]]:
-    first = next(iter(answers))
-    cells: dict[str, dict[str, Cell]] = {model: {} for model in answers}
-    for measure in found:
-        if measure.of_texts is not None:
-            for model, rows in answers.items():
-                value = measure.of_texts([answer.text for answer in rows])
-                cells[model][measure.name] = {"value": value, "n": len(rows)}
-            continue
-        drawn = {model: _drawn(rows, measure, how) for model, rows in answers.items()}
-        for model, one in drawn.items():
-            if one is not None:
-                base = drawn[first] if model != first else None
-                cells[model][measure.name] = _cell(one, base, share=measure.share)
+    summed = [measure for measure in found if measure.of_texts is None]
+    cells: dict[str, dict[str, Cell]] = {}
+    base: dict[str, _Drawn] = {}
+    for model, rows in answers.items():
+        drawn = _drawn(rows, summed, how)
+        cells[model] = {
+            measure.name: _cell(drawn[measure.name], base.get(measure.name), share=measure.share)
+            for measure in summed
+            if measure.name in drawn
+        }
+        texts = [answer.text for answer in rows]
+        for measure in found:
+            if measure.of_texts is not None:
+                cells[model][measure.name] = {"value": measure.of_texts(texts), "n": len(rows)}
+        base = base or drawn
     return cells
 
 
@@ -218,19 +235,25 @@ class _Drawn:
     values: Floats
 
 
-def _drawn(rows: Sequence[Answer], measure: Measure, how: Resampling) -> _Drawn | None:
-    has = [i for i, row in enumerate(rows) if all(c in row.numbers for c in measure.columns)]
-    if not has:
-        return None
-    statistics = np.array([[rows[i].numbers[c] for c in measure.columns] for i in has])
-    value = measure.pool(statistics.sum(0), len(has))
-    few = len(has) < LEAST or not how.draws
-    values = (
-        np.zeros(0)
-        if few
-        else intervals.pooled(statistics, measure.pool, draws=how.draws, seed=how.seed)
-    )
-    return _Drawn(value, tuple(has), values)
+def _drawn(rows: Sequence[Answer], found: Sequence[Measure], how: Resampling) -> dict[str, _Drawn]:
+    """Every measure of one model; those of the same replies are resampled together."""
+    together: dict[tuple[int, ...], list[Measure]] = defaultdict(list)
+    for measure in found:
+        has = [i for i, row in enumerate(rows) if row.numbers.keys() >= set(measure.columns)]
+        if has:
+            together[tuple(has)].append(measure)
+    drawn = {}
+    for places, alike in together.items():
+        n = len(places)
+        columns = list(dict.fromkeys(column for one in alike for column in one.columns))
+        statistics = np.array([[rows[i].numbers[c] for c in columns] for i in places])
+        draws = how.draws if n >= LEAST else 0
+        sums = intervals.resampled(statistics, draws=draws, seed=how.seed)
+        for one in alike:
+            own = [columns.index(column) for column in one.columns]
+            value = float(one.pool(statistics.sum(0)[own], n))
+            drawn[one.name] = _Drawn(value, places, one.pool(sums[:, own], n))
+    return drawn
 
 
 def _cell(one: _Drawn, base: _Drawn | None, *, share: bool) -> Cell:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 from nltk.corpus import wordnet
 from nltk.stem.porter import PorterStemmer
 from nltk.translate.meteor_score import single_meteor_score
@@ -20,6 +21,7 @@ from rouge_score.tokenizers import Tokenizer
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
+from training.rlhf.acquire import Floats
 from training.rlhf.text_metrics import mean, ngrams, words
 
 ORDER = 4
@@ -93,16 +95,21 @@ def bleu_counts(reply: str, reference: str) -> dict[str, float]:
     return dict(zip(BLEU_COUNTS, map(float, values), strict=True))
 
 
-def bleu(counts: Sequence[float]) -> float:
-    """Corpus BLEU (Papineni et al. 2002; sacrebleu's default smoothing) from summed BLEU_COUNTS."""
-    score = BLEU.compute_bleu(
-        list(map(round, counts[:ORDER])),
-        list(map(round, counts[ORDER : 2 * ORDER])),
-        round(counts[-2]),
-        round(counts[-1]),
-        smooth_method="exp",
-    )
-    return float(score.score) / 100
+def bleu(counts: Floats) -> Floats:
+    """Corpus BLEU (Papineni et al. 2002) from summed BLEU_COUNTS (..., 10); (...).
+
+    Smoothed as sacrebleu does by default: the k-th order without a match counts 1 / 2^k matches
+    (NIST's mteval; Chen and Cherry 2014, method 3). 0 without any match, or with an order of which
+    there is no n-gram.
+    """
+    matched, totals = counts[..., :ORDER], counts[..., ORDER : 2 * ORDER]
+    missed = matched == 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(np.where(missed, 0.5 ** missed.cumsum(-1), matched) / totals)
+        brevity = np.minimum(0.0, 1 - counts[..., -1] / counts[..., -2])
+        score = np.exp(logs.mean(-1) + brevity)
+    known: Floats = np.where(missed.all(-1) | (totals == 0).any(-1), 0.0, score)
+    return known
 
 
 def self_bleu(texts: Sequence[str]) -> float:

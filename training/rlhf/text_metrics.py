@@ -70,9 +70,20 @@ def repetition_of(sequence: Sequence[Hashable], n: int = 3) -> float:
     return 1 - len(grams) / grams.total() if grams else 0.0
 
 
-def refused(text: str) -> bool:
-    """Whether a reply begins like a refusal, by `REFUSALS`."""
-    return _REFUSAL.search(text[:REFUSAL_WITHIN]) is not None
+def refused(text: str, phrases: Iterable[str] = ()) -> bool:
+    """Whether a reply begins like a refusal, by `REFUSALS` or by one of these phrases.
+
+    Phrases are text, not patterns; case, space and the kind of apostrophe do not matter.
+    """
+    beginning = text[:REFUSAL_WITHIN]
+    if _REFUSAL.search(beginning):
+        return True
+    plain = _plain(beginning)
+    return any(_plain(phrase) in plain for phrase in phrases)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").casefold().split())
 
 
 def mean(values: Sequence[float]) -> float:

@@ -8,12 +8,12 @@ from training.rlhf import intervals
 NORMAL = np.random.default_rng(0).normal(2.0, 3.0, size=(400, 1))
 
 
-def mean(sums: np.ndarray, n: int) -> float:
-    return float(sums[0]) / n
+def means(statistics: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
+    return intervals.resampled(statistics, draws=draws, seed=seed)[:, 0] / len(statistics)
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_theory() -> None:
-    values = intervals.pooled(NORMAL, mean, draws=4000, seed=1)
+    values = means(NORMAL, draws=4000, seed=1)
     low, high = intervals.percentiles(values)
     half = 1.96 * NORMAL.std(ddof=1) / np.sqrt(len(NORMAL))
     assert low == pytest.approx(NORMAL.mean() - half, abs=0.05)
@@ -22,10 +22,10 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_theory() -> None:
 
 def test_models_are_resampled_alike_so_that_their_difference_is_paired() -> None:
     """A constant gain over the same prompts has no uncertainty, however the prompts differ."""
-    gain = intervals.pooled(NORMAL + 0.5, mean, draws=200, seed=1)
-    base = intervals.pooled(NORMAL, mean, draws=200, seed=1)
+    gain = means(NORMAL + 0.5, draws=200, seed=1)
+    base = means(NORMAL, draws=200, seed=1)
     assert gain - base == pytest.approx(np.full(200, 0.5))
-    other = intervals.pooled(NORMAL, mean, draws=200, seed=2)
+    other = means(NORMAL, draws=200, seed=2)
     assert not np.allclose(base, other)
 
 

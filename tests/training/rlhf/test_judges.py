@@ -16,6 +16,20 @@ from training.rlhf.sample import Policy
 CHATS: list[Chat] = [[{"role": "user", "content": f"Question {i}?"}] for i in range(4)]
 GOOD = ["a fine long reply", "short", "same", "equal size"]
 OTHER = ["brief", "a much longer reply", "same", "other size"]
+FORMS = (
+    "{}",
+    " {}.",
+    "**{}** because",
+    "[[{}]]",
+    "Answer: {}",
+    "**Answer: {}**",
+    "{}) It names a date.",
+    "{} is better.",
+    "Reply {} is better",
+    "Assistant {}'s reply is more helpful",
+    "I would take {}",
+    "Antwort {} ist besser",
+)
 CPU = torch.device("cpu")
 
 
@@ -55,10 +69,30 @@ def test_a_judge_that_always_prefers_the_first_gives_ties_and_is_never_consisten
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [("A", "A"), ("B.", "B"), (" **B** because", "B"), ("[[A]]", "A"), ("Both", ""), ("", "")],
+    [
+        *((form.format("A"), "A") for form in FORMS),
+        *((form.format("B"), "B") for form in FORMS),
+        ("(b)", "B"),
+        ("B\n\nReply A leaves out the date.", "B"),
+        ("A and B are equally good.", ""),
+        ("A is better than B", ""),
+        ("A outperforms B", ""),
+        ("A or B", ""),
+        ("A good reply would be polite.", ""),
+        ("Both", ""),
+        ("<think>\nOkay, so", ""),
+        ("", ""),
+    ],
 )
-def test_a_verdict_is_the_letter_the_answer_begins_with(answer: str, expected: str) -> None:
+def test_a_verdict_is_the_only_letter_that_is_named(answer: str, expected: str) -> None:
     assert judges.letter(answer) == expected
+
+
+def test_a_judge_that_names_no_reply_is_told_from_one_that_changes_its_mind() -> None:
+    (silent,) = judges.judge(lambda asked: ["Both"] * len(asked), CHATS[:1], ["x"], ["y"])
+    (wavering,) = judges.judge(lambda asked: ["B"] * len(asked), CHATS[:1], ["x"], ["y"])
+    assert silent.points == wavering.points == 0.5
+    assert (silent.silent, wavering.silent) == (True, False)
 
 
 def test_a_local_judge_takes_the_letter_it_finds_likelier(tmp_path: Path) -> None:

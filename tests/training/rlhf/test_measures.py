@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from training.rlhf import measures, overlap, text_metrics
@@ -70,7 +71,7 @@ def test_means_perplexity_and_bleu_are_those_of_the_whole_group(
     tokens = sum(row.numbers["nll_tokens"] for row in rows)
     assert cells["perplexity"]["value"] == pytest.approx(math.exp(nats / tokens))
     known = [row for row in rows if row.reference]
-    counts = [sum(row.numbers[name] for row in known) for name in overlap.BLEU_COUNTS]
+    counts = np.array([sum(row.numbers[name] for row in known) for name in overlap.BLEU_COUNTS])
     assert cells["bleu"]["value"] == pytest.approx(overlap.bleu(counts))
     assert cells["distinct2"]["value"] == text_metrics.distinct([row.text for row in rows], 2)
 
@@ -92,6 +93,13 @@ def test_every_tag_has_its_own_figures_with_counts(
     toxic = [row.numbers["score_judge"] for row in both["new"] if "toxic" in row.tags]
     cell = table["groups"]["toxic"]["models"]["new"]["score_judge"]
     assert cell["value"] == pytest.approx(sum(toxic) / 10)
+
+
+def test_only_the_commonest_tags_have_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "MOST_TAGS", 2)
+    few = {"base": answers("base", seed=0)}
+    groups = measures.table(few, measures.measures([]), HOW)["groups"]
+    assert list(groups) == ["all", "plain", "short"]
 
 
 def test_differences_are_to_the_first_model_and_paired(table: dict[str, Any]) -> None:

@@ -101,20 +101,32 @@ def test_equal_texts_reach_the_top_of_every_scale() -> None:
     found = overlap.overlap(REFERENCE, REFERENCE)
     assert {found[name] for name in overlap.ROUGE} == {1.0}
     assert found["meteor_exact_stem"] > 0.999  # the penalty of a single chunk remains
-    assert overlap.bleu([found[name] for name in overlap.BLEU_COUNTS]) == pytest.approx(1.0)
+    counts = np.array([found[name] for name in overlap.BLEU_COUNTS])
+    assert overlap.bleu(counts) == pytest.approx(1.0)
 
 
 def test_the_full_meteor_is_given_exactly_where_wordnet_is_installed() -> None:
     assert ("meteor" in overlap.overlap("a", "a")) is overlap.has_wordnet()
 
 
+CORPORA = (
+    (sentences(30), sentences(30, seed=1)),
+    (["the parcel is late"], ["the late parcel is here today"]),  # no match of four words
+    (["parcel late sorry we wrote"], ["we are sorry for that"]),  # of two and more neither
+    (["sorry"], ["sorry for that"]),  # too short to have any
+    (["nothing"], ["in common"]),
+    ([""], ["the parcel"]),
+)
+
+
 def test_bleu_of_summed_counts_is_corpus_bleu() -> None:
-    replies, references = sentences(30), sentences(30, seed=1)
-    counts = [overlap.bleu_counts(a, b) for a, b in zip(replies, references, strict=True)]
-    summed = np.array([[row[name] for name in overlap.BLEU_COUNTS] for row in counts]).sum(0)
-    whole = BLEU().corpus_score(replies, [references]).score / 100
-    assert overlap.bleu(summed) == pytest.approx(whole)
-    assert whole > 0
+    counts = [
+        np.sum([list(overlap.bleu_counts(*both).values()) for both in zip(*corpus, strict=True)], 0)
+        for corpus in CORPORA
+    ]
+    theirs = [BLEU().corpus_score(replies, [known]).score / 100 for replies, known in CORPORA]
+    assert overlap.bleu(np.array(counts)) == pytest.approx(theirs)
+    assert [score > 0 for score in theirs] == [True, True, True, False, False, False]
 
 
 def test_self_bleu_is_the_mean_bleu_against_all_other_texts() -> None:

@@ -36,6 +36,15 @@ def test_a_refusal_is_known_by_how_it_begins(text: str) -> None:
     assert text_metrics.refused(text)
 
 
+def test_refusals_in_another_language_are_known_by_the_phrases_that_are_given() -> None:
+    phrases = ["je ne peux pas", "n'est pas possible (encore)"]
+    told = "D\u00e9sol\u00e9, mais Je ne  peux\npas vous aider."
+    assert not text_metrics.refused(told)
+    assert text_metrics.refused(told, phrases)
+    assert text_metrics.refused("Ce n\u2019est pas possible (encore).", phrases)
+    assert not text_metrics.refused("Bonjour, votre colis arrive.", phrases)
+
+
 @pytest.mark.parametrize(
     "text",
     [
