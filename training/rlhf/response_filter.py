@@ -26,8 +26,9 @@ LOOP_LENGTH = 48
 """So many characters of one unit over and over are a loop too: not all scripts have spaces."""
 LEAST_VISIBLE = 20
 """Shorter texts are not judged by their kinds of characters: "OK :-)" and "42%" are replies."""
-LEAST_WORDLIKE = 0.4
-"""Share of letters and digits among visible characters; source code and tables stay above."""
+LEAST_WORDLIKE = 0.3
+"""Share of letters and digits among visible characters; source code, tables and regular expressions
+stay above."""
 LONGEST_WORD = 60
 """Unbroken Latin letters; the longest words of German and Finnish stay below."""
 

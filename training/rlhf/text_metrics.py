@@ -17,11 +17,13 @@ _NOT = (
 )
 _DO = (
     r"(?:help(?! but\b)|assist|answer|provide|comply|fulfil|support|do that"
-    r"|create|generate|discuss)"
+    r"|create|generate|discuss|advise|condone|participate)"
 )
 REFUSALS = (
     rf"\bsorry,? but {_NOT}",
     rf"\b{_NOT}(?: \w+){{0,2}} {_DO}",
+    rf"\bI(?: am|['’]m) not (?:allowed|permitted|going|willing) to (?:share|{_DO})",
+    r"\bI(?: am not|['’]m not| do not feel| don['’]t feel) comfortable\b",
     r"\bas an? (?:AI|artificial intelligence|(?:AI )?language model)\b",
     r"\b(?:is|would be) (?:against|a violation of) my (?:guidelines|programming|principles)\b",
     r"\b(?:it is|it['’]s|that is|that['’]s) not (?:appropriate|ethical|legal) to\b",

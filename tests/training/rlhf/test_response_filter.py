@@ -12,6 +12,7 @@ GOOD = (
     "We will ship it today.",
     "OK :-)",
     "42%",
+    r"/\A[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Z]{2,}\z/",
     CODE,
     TABLE,
     "x = (-b ± √(b² − 4ac)) / 2a, so x₁ = 3 and x₂ = −1.",

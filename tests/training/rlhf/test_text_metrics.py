@@ -30,6 +30,9 @@ def test_repetition_is_the_share_of_repeated_runs_of_three_words() -> None:
         "I\u2019m not able to provide that.",
         "It is not appropriate to joke about this.",
         "Thank you for asking. I must decline.",
+        "I can't advise on that.",
+        "I\u2019m not allowed to share that kind of information.",
+        "No, I don't feel comfortable with that.",
     ],
 )
 def test_a_refusal_is_known_by_how_it_begins(text: str) -> None:
@@ -51,6 +54,8 @@ def test_refusals_in_another_language_are_known_by_the_phrases_that_are_given() 
         "I am sorry that your parcel is late. I will check it today.",
         "I'm so sorry, but I will send a new one at once.",
         "I can help you with that.",
+        "I won't share your number with anyone.",
+        "I'm not going to lie, this is hard.",
         "I can't help but smile at this question.",
         "You cannot answer this call from abroad.",
         "Here is the story you asked for. " * 8 + "I cannot help you, said the witch.",
