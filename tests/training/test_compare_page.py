@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def test_it_shows_any_versions_side_by_side_with_intervals_and_plots(
     assert "Score by reward" in text and "against policy-0" in text
     assert 'id="chart-score_reward-table"' in text  # the data of a plot as a table
     assert "No &lt;idea&gt; about 0." in text  # what models write is never markup
+
+
+def test_a_difference_has_its_interval_and_a_part_of_the_replies_its_number(
+    compared: Run, olga: User, client_for: Browser
+) -> None:
+    text = " ".join(re.sub(r"<[^>]+>", " ", page(client_for(olga), "?v=0&v=1&v=2")).split())
+    assert "Win rate by people \u2191 \u2013 1 [0.566, 1] of 5 1 [0.566, 1] of 5" in text
+    assert re.search(r"Score by reward .*? \+\d\.\d+ \[\d\.\d+, \d\.\d+\]", text)
+    assert re.search(r"Win rate by reward \u2191 \u2013 1 \[[^]]*\] 1 ", text), "all replies"
 
 
 def test_a_tag_has_its_own_figures_and_replies(

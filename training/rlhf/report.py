@@ -35,12 +35,14 @@ IN_GROUPS = (
 """What the tables by tag hold; comparison.json has everything."""
 
 STYLE = """
-:root { color-scheme: light dark; --line: light-dark(#d5d8dc, #42474e); --accent: #2b6cb0; }
+:root { color-scheme: light dark; --line: light-dark(#d5d8dc, #42474e); }
+:root { --accent: light-dark(#2b6cb0, #7fb3e6); }
 body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.875rem; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; }
 td { text-align: right; white-space: nowrap; } thead th { vertical-align: bottom; }
+thead th + th { text-align: right; }
 small { display: block; opacity: 0.75; } .sure { font-weight: 650; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
 figure { margin: 0; padding: 0.75rem; border: 1px solid var(--line); border-radius: 6px; }
@@ -92,6 +94,12 @@ def is_sure(cell: Mapping[str, float | None]) -> bool:
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
+def _part(cell: Mapping[str, float | None], prompts: int) -> str:
+    """Of how many replies it is, where that is not all."""
+    n = cell["n"]
+    return f"of {n:g}" if n is not None and n < prompts else ""
+
+
 def _conditions(table: Table) -> str:
     about, n = table["about"], table["groups"][ALL]["prompts"]
     first = table["models"][0]
@@ -101,8 +109,8 @@ def _conditions(table: Table) -> str:
         f"{about['max_new_tokens']} new tokens, seed {about['seed']}. In brackets are 95 % "
         f"intervals: Wilson's for shares, else the bootstrap over prompts with "
         f"{about['resamples']} resamples. Differences and win rates are against {first}, paired by "
-        f"prompt; bold ones have an interval that leaves out zero. The starter of KL and "
-        f"perplexity is {about['starter']}.{judged}"
+        f'prompt; bold ones have an interval that leaves out zero. A figure "of 12" is of so '
+        f"many replies only. The starter of KL and perplexity is {about['starter']}.{judged}"
     )
 
 
@@ -128,10 +136,10 @@ def markdown(table: Table, samples: Sequence[Sequence[Answer]]) -> str:
     """The whole report as Markdown."""
     whole = table["groups"][ALL]
     parts = ["# Comparison\n", _literal(_conditions(table)) + "\n", "## All prompts\n"]
-    parts += _markdown_table(whole["models"], table["measures"])
+    parts += _markdown_table(whole, table["measures"])
     for name, group in _groups(table):
         parts += [f"\n## {_line(name)} ({group['prompts']} prompts)\n"]
-        parts += _markdown_table(group["models"], _in_groups(table))
+        parts += _markdown_table(group, _in_groups(table))
     parts.append("\n## Replies\n")
     for answers in samples:
         parts += ["".join(_quoted(m["role"], m["content"]) for m in answers[0].messages)]
@@ -140,19 +148,20 @@ def markdown(table: Table, samples: Sequence[Sequence[Answer]]) -> str:
     return "\n".join(parts)
 
 
-def _markdown_table(models: Mapping[str, Any], measures: Sequence[Mapping[str, str]]) -> list[str]:
+def _markdown_table(group: Mapping[str, Any], measures: Sequence[Mapping[str, str]]) -> list[str]:
+    models, prompts = group["models"], group["prompts"]
     head = [f"| measure | {' | '.join(map(_line, models))} |", "|---" * (len(models) + 1) + "|"]
     lines = []
     for measure in measures:
-        cells = [_markdown_cell(found.get(measure["name"])) for found in models.values()]
+        cells = [_markdown_cell(found.get(measure["name"]), prompts) for found in models.values()]
         lines.append(f"| {_line(measure['title'])}{_arrow(measure)} | {' | '.join(cells)} |")
     return head + lines
 
 
-def _markdown_cell(cell: Mapping[str, float | None] | None) -> str:
+def _markdown_cell(cell: Mapping[str, float | None] | None, prompts: int) -> str:
     if cell is None:
         return DASH
-    text = f"{figure(cell['value'])} {interval(cell)}".strip()
+    text = " ".join(filter(None, (figure(cell["value"]), interval(cell), _part(cell, prompts))))
     if "difference" not in cell:
         return text
     change = f"{_signed(cell['difference'])} {interval(cell, 'difference')}".strip()
@@ -197,25 +206,24 @@ def html(table: Table, samples: Sequence[Sequence[Answer]]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>Comparison</title><style>{STYLE}</style></head><body><h1>Comparison</h1>",
         f"<p>{escape(_conditions(table))}</p><h2>All prompts</h2>",
-        _html_table(whole["models"], table["measures"], "All prompts"),
+        _html_table(whole, table["measures"], "All prompts"),
         f'<h2>Plots</h2><div class="plots">{_plots(table)}</div>',
     ]
     for name, group in _groups(table):
         title = f"{name} ({group['prompts']} prompts)"
         parts.append(f"<h2>{escape(title)}</h2>")
-        parts.append(_html_table(group["models"], _in_groups(table), title))
+        parts.append(_html_table(group, _in_groups(table), title))
     parts.append("<h2>Replies</h2>")
     parts += [_html_sample(answers) for answers in samples]
     return "\n".join([*parts, "</body></html>\n"])
 
 
-def _html_table(
-    models: Mapping[str, Any], measures: Sequence[Mapping[str, str]], title: str
-) -> str:
+def _html_table(group: Mapping[str, Any], measures: Sequence[Mapping[str, str]], title: str) -> str:
+    models, prompts = group["models"], group["prompts"]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in models)
     body = "".join(
         f'<tr><th scope="row">{escape(measure["title"])}{_arrow(measure)}</th>'
-        + "".join(_html_cell(found.get(measure["name"])) for found in models.values())
+        + "".join(_html_cell(found.get(measure["name"]), prompts) for found in models.values())
         + "</tr>"
         for measure in measures
     )
@@ -225,10 +233,11 @@ def _html_table(
     )
 
 
-def _html_cell(cell: Mapping[str, float | None] | None) -> str:
+def _html_cell(cell: Mapping[str, float | None] | None, prompts: int) -> str:
     if cell is None:
         return f"<td>{DASH}</td>"
-    text = f"{figure(cell['value'])}<small>{interval(cell)}</small>"
+    below = f"{interval(cell)} {_part(cell, prompts)}".strip()
+    text = f"{figure(cell['value'])}<small>{below}</small>"
     if "difference" in cell:
         change = f"{_signed(cell['difference'])} {interval(cell, 'difference')}"
         text += f"<small{' class=sure' if is_sure(cell) else ''}>{change}</small>"

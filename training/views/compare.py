@@ -22,21 +22,23 @@ from training.models import ModelVersion, Run
 from training.views.polling import ended, unchanged
 
 PER_PAGE = 6
-CHARTED = (
-    "score_",
-    "win_rate_",
-    "judged_win_rate",
-    "kl",
-    "perplexity",
-    "rougeL",
-    "length",
-    "distinct2",
-    "self_bleu",
-    "repetition",
-    "refusal_rate",
-    "broken_rate",
-)
-"""Measures that are drawn; a name that ends with _ stands for all that begin with it."""
+CHARTED = {
+    "score_": "Mean score",
+    "win_rate_": "Share of prompts",
+    "people_win_rate": "Share of judged pairs",
+    "judged_win_rate": "Share of prompts",
+    "kl": "Nats per reply",
+    "perplexity": "Perplexity",
+    "rougeL": "F1",
+    "length": "Tokens",
+    "distinct2": "Share of word pairs",
+    "self_bleu": "BLEU",
+    "repetition": "Share of three-word runs",
+    "refusal_rate": "Share of replies",
+    "broken_rate": "Share of replies",
+}
+"""Measures that are drawn, with their y axis; a name that ends with _ stands for all that begin
+with it."""
 ROUND_FIGURES = ("win_rate", "reward_after", "kl", "length", "distinct2", "broken_rate")
 """Of rounds' own evaluations, shown where versions were never asked the same prompts."""
 LIVE = (Run.State.QUEUED, Run.State.RUNNING)
@@ -156,6 +158,7 @@ def _found_context(
     return {
         "group": group,
         "groups": list(found.groups.items()),
+        "prompts": found.groups[group],
         "query": urlencode({"v": [version.number for version in chosen]}, doseq=True),
         "lines": [
             (measure, [found.cell(group, version, measure.name) for version in chosen])
@@ -172,7 +175,8 @@ def _charts(found: Comparison, chosen: list[ModelVersion], group: str) -> list[C
     """One chart per measure over the versions' numbers."""
     drawn = []
     for measure in found.measures:
-        if not any(_stands_for(known, measure.name) for known in CHARTED):
+        y_label = next((y for name, y in CHARTED.items() if _stands_for(name, measure.name)), "")
+        if not y_label:
             continue
         cells = [(version, found.cell(group, version, measure.name)) for version in chosen]
         drawn.append(
@@ -180,8 +184,9 @@ def _charts(found: Comparison, chosen: list[ModelVersion], group: str) -> list[C
                 id=f"chart-{measure.name}",
                 title=measure.title,
                 x_label="Policy version",
-                y_label=measure.title,
+                y_label=y_label,
                 series=[Series(name=measure.title, points=[_point(v, c) for v, c in cells])],
+                reference=0.5 if "win_rate" in measure.name else None,
             )
         )
     return [chart for chart in drawn if chart is not None]
