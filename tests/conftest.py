@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
 
 import pytest
 from django.contrib.auth.models import User
@@ -16,6 +20,7 @@ from annotate.models.content import is_held_out, messages_sha256, text_sha256
 from annotate.models.people import Role
 
 PASSWORD = "correct horse battery"
+Result = TypeVar("Result")
 
 
 @pytest.fixture(scope="session")
@@ -146,3 +151,26 @@ def api_for() -> Callable[[User], APIClient]:
         return client
 
     return make
+
+
+@contextmanager
+def own_connection() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def at_once(*work: Callable[[], Result]) -> list[Result | BaseException]:
+    """Run all of it in threads that start at the same instant; exceptions are results."""
+    barrier = threading.Barrier(len(work), timeout=60)
+
+    def start(one: Callable[[], Result]) -> Result:
+        with own_connection():
+            connection.ensure_connection()
+            barrier.wait()
+            return one()
+
+    with ThreadPoolExecutor(len(work)) as pool:
+        futures = [pool.submit(start, one) for one in work]
+    return [future.exception() or future.result() for future in futures]

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from annotate import exchange
 from training import checkup, folders, probes, promotion, quickstart, rounds
-from training.models import LONGEST_PATH, ModelVersion
+from training.models import LONGEST_PATH, Decision, ModelVersion
 
 
 class Refused(Exception):
@@ -60,6 +60,7 @@ def add(project: Any, model: str, *, kind: str = "", note: str = "") -> tuple[Mo
             parent=starter if kind == ModelVersion.POLICY else None,
             note=" ".join(filter(None, (f"Added from {model}.", note))),
         )
+        Decision.objects.create(version=version, state=version.state, note=version.note)
         promotion.publish(version)
     return version, trial
 

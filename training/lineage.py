@@ -65,7 +65,7 @@ class Graph:
 
 def steps(version: ModelVersion) -> list[Step]:
     """The turns that led to a version, the starter first."""
-    versions = ModelVersion.objects.filter(project=version.project_id).select_related("run__round")
+    versions = ModelVersion.objects.filter(project=version.project_id).with_rounds()
     by_pk = {one.pk: one for one in versions}
     sizes = exchange.dataset_sizes(version.project)
     made = {(one.run_id, one.kind): one for one in by_pk.values() if one.run_id}

@@ -264,6 +264,10 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def promoted(self) -> ModelVersionQuerySet:
         return self.filter(state=ModelVersion.State.PROMOTED)
 
+    def with_rounds(self) -> ModelVersionQuerySet:
+        """With their rounds, of which lists show the number and not all that is stored."""
+        return self.select_related("run__round").defer("run__log_tail", "run__round__config")
+
 
 class ModelVersion(models.Model):
     """A saved checkpoint with its lineage."""
@@ -326,6 +330,21 @@ class ModelVersion(models.Model):
         """Folder as an absolute path, or the hub id."""
         folder = Path(settings.HOME) / self.path
         return str(folder) if folder.is_dir() else self.path
+
+
+class Decision(models.Model):
+    """A change of a version's state and why, kept for good; `note` has the latest alone."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="decisions")
+    state = models.CharField(max_length=10, choices=ModelVersion.State.choices)
+    note = models.TextField(blank=True)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.state}"
 
 
 class WorkerBeat(models.Model):

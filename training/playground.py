@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from annotate import exchange
@@ -17,8 +18,6 @@ from training.trials import Trial
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-MOST_MODELS = 4
-MOST_VERSIONS = 50
 MOST_MESSAGE = 8_000
 MOST_CHAT = 24_000
 MOST_TURNS = 24
@@ -32,11 +31,10 @@ class Refused(Exception):
 
 
 def choices(project: Any) -> list[tuple[str, str]]:
-    """Who can reply: the newest policies with weights and the starter, and the server if any."""
+    """Who can reply: every policy with weights, newest first, and the server if there is one."""
     policies = ModelVersion.objects.policies().filter(project=project, pruned_at=None)
-    newest = list(policies[:MOST_VERSIONS])
-    newest += [one for one in policies.filter(number=0) if one not in newest]
-    found = [(str(one.pk), _label(one)) for one in newest]
+    shown = policies.only("kind", "number", "state")
+    found = [(str(one.pk), _label(one)) for one in shown]
     if settings.ENDPOINT and settings.ENDPOINT_MODEL:
         found.append((settings.ENDPOINT_MODEL, f"{settings.ENDPOINT_MODEL} (server)"))
     return found
@@ -90,12 +88,16 @@ def ask(project: Any, user: User, *, messages: list[dict[str, str]], **how: Any)
         Refused: this person has one that is not answered, or asked too many in a minute.
     """
     Trial.objects.close_lost()
-    mine = Trial.objects.filter(user=user)
-    if mine.live().exists():
-        raise Refused("Your last prompt is still being answered. Stop it, or wait for its end.")
-    if mine.filter(created_at__gt=timezone.now() - timedelta(minutes=1)).count() >= PER_MINUTE:
+    minute = Trial.objects.filter(user=user, created_at__gt=timezone.now() - timedelta(minutes=1))
+    if minute.count() >= PER_MINUTE:
         raise Refused(f"{PER_MINUTE} prompts a minute are enough for one person. Wait a little.")
-    return Trial.objects.create(project=project, user=user, messages=messages, **how)
+    try:
+        with transaction.atomic():
+            return Trial.objects.create(project=project, user=user, messages=messages, **how)
+    except IntegrityError as error:  # one_live_trial_per_person: of two clicks one gets here
+        raise Refused(
+            "Your last prompt is still being answered. Stop it, or wait for its end."
+        ) from error
 
 
 def stop(trial: Trial) -> bool:
@@ -139,6 +141,7 @@ def columns(trial: Trial) -> list[dict[str, Any]]:
     ]
 
 
+@transaction.atomic
 def queue_pair(trial: Trial, first: int, second: int) -> bool:
     """Ask people which of two replies is better; False when that is in the queue already.
 
@@ -147,26 +150,10 @@ def queue_pair(trial: Trial, first: int, second: int) -> bool:
     Raises:
         Refused: there are no two different replies at these places.
     """
-    found = columns(trial)
-    whole = trial.state == Trial.State.DONE
-    places = (first, second)
-    if not whole or not all(0 <= at < len(found) and found[at]["usable"] for at in places):
-        raise Refused("A pair needs two replies that are written to their end.")
-    a, b = found[first], found[second]
-    if a["reply"]["text"].split() == b["reply"]["text"].split():
-        raise Refused("Both replies read the same: there is nothing to choose.")
+    chosen = _two_replies(trial, first, second)
     prompt = exchange.prompt_id(trial.messages)
     exchange.add_prompts(trial.project, [{"messages": trial.messages}])
-    keys = []
-    for one in (a, b):
-        version, text = one["version"], one["reply"]["text"]
-        exchange.add_completions(
-            trial.project,
-            [_completion(trial, prompt, text)],
-            source="playground",
-            policy=_policy_name(version, one["name"]),
-        )
-        keys.append(rows.completion_key(prompt, text))
+    keys = [_add_completion(trial, prompt, column) for column in chosen]
     pair = {
         "key": rows.candidate_key(*keys),
         "prompt_id": prompt,
@@ -177,9 +164,26 @@ def queue_pair(trial: Trial, first: int, second: int) -> bool:
     return bool(exchange.add_pairs(trial.project, [pair], source="playground"))
 
 
-def _completion(trial: Trial, prompt: str, text: str) -> dict[str, Any]:
+def _two_replies(trial: Trial, *places: int) -> list[dict[str, Any]]:
+    found = columns(trial)
+    whole = trial.state == Trial.State.DONE
+    if not whole or not all(0 <= at < len(found) and found[at]["usable"] for at in places):
+        raise Refused("A pair needs two replies that are written to their end.")
+    chosen = [found[at] for at in places]
+    a, b = (column["reply"]["text"].split() for column in chosen)
+    if a == b:
+        raise Refused("Both replies read the same: there is nothing to choose.")
+    return chosen
+
+
+def _add_completion(trial: Trial, prompt: str, column: dict[str, Any]) -> str:
+    """Keep a reply as one of the project's completions; its key."""
+    text = column["reply"]["text"]
     sampling = {"seed": trial.seed, "temperature": trial.temperature}
-    return {"prompt_id": prompt, "text": text, **sampling}
+    row = {"prompt_id": prompt, "text": text, **sampling}
+    policy = _policy_name(column["version"], column["name"])
+    exchange.add_completions(trial.project, [row], source="playground", policy=policy)
+    return rows.completion_key(prompt, text)
 
 
 def _policy_name(version: ModelVersion | None, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,20 +13,22 @@ from django.utils import timezone
 
 from annotate import exchange
 from training import folders
-from training.models import ModelVersion, StageResult
+from training.models import Decision, ModelVersion, StageResult
 from training.rlhf import round as engine
 from training.rlhf.config import RoundConfig, from_dict
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+log = logging.getLogger(__name__)
+
 CANDIDATE, PROMOTED, RETIRED = ModelVersion.State.values
 MIN_JUDGEMENTS = 20
 """Blind judgements before people's verdict can demote: a first unlucky few must not."""
 
 
-class NotPromotable(Exception):
-    """This version cannot become the project's policy."""
+class Refused(Exception):
+    """A version cannot change its state so; the message is for people."""
 
 
 def publish(version: ModelVersion) -> None:
@@ -49,20 +52,30 @@ def judge(version: ModelVersion, config: dict[str, Any]) -> None:
     metrics = {row.stage: row.metrics for row in StageResult.objects.filter(run=version.run)}
     gates = engine.gates(metrics, from_dict(RoundConfig, config).gates)
     version.gates = [dataclasses.asdict(gate) for gate in gates]
-    failed = [gate.text for gate in gates if not gate.passed]
-    if failed:
-        version.note = "Not promoted. " + "; ".join(failed) + "."
-    elif version.project.promotion == "human":
-        version.note = "Passed every gate; an admin decides."
-    elif (rival := _in_use_instead(version)) is not None:
-        version.note = (
+    version.save(update_fields=["gates"])
+    with transaction.atomic():
+        _lock(version)
+        if version.state == CANDIDATE:  # else an admin was ahead of the gates, and that stands
+            against = _against(version, gates)
+            if against:
+                _set_state(version, CANDIDATE, note=against)
+            else:
+                promote(version, reason="Passed every gate.")
+    _judge_reward_model(version, gates)
+
+
+def _against(version: ModelVersion, gates: list[engine.Gate]) -> str:
+    """Why a candidate is not promoted by itself; empty when it is."""
+    if failed := [gate.text for gate in gates if not gate.passed]:
+        return "Not promoted. " + "; ".join(failed) + "."
+    if version.project.promotion == "human":
+        return "Passed every gate; an admin decides."
+    if (rival := _in_use_instead(version)) is not None:
+        return (
             f"Passed every gate against {version.parent or 'its parent'}, but {rival} is in use "
             "now; an admin decides."
         )
-    version.save(update_fields=["gates", "note"])
-    if not version.note:
-        promote(version)
-    _promote_reward_model(version, gates)
+    return ""
 
 
 def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
@@ -74,14 +87,15 @@ def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
     return promoted.exclude(pk=version.parent_id).first()
 
 
-def _promote_reward_model(policy: ModelVersion, gates: list[engine.Gate]) -> None:
+def _judge_reward_model(policy: ModelVersion, gates: list[engine.Gate]) -> None:
     """The reward model of the same run is in use when its own gate passed, and else never."""
     accuracy = next((gate for gate in gates if gate.name == "reward_accuracy"), None)
-    reward = ModelVersion.objects.rewards().filter(run=policy.run).first()
+    candidates = ModelVersion.objects.rewards().filter(run=policy.run, state=CANDIDATE)
+    reward = candidates.first()
     if accuracy is None or reward is None:
         return
     if accuracy.passed:
-        promote(reward)
+        promote(reward, reason="Passed its gate.")
     else:
         retire(reward, note=f"Not promoted. {accuracy.text}.")
 
@@ -95,19 +109,20 @@ def promote(version: ModelVersion, *, by: User | None = None, reason: str = "") 
         reason: why somebody promotes it.
 
     Raises:
-        NotPromotable: it is current already, its weights were removed, or it was added and rounds
-            cannot go on from it.
+        Refused: it is current already, its weights were removed, or it was added and rounds cannot
+            go on from it.
     """
     if version.added and version.kind == ModelVersion.POLICY:
         _require_kinship(version)
     with transaction.atomic():
-        current = _lock(version).promoted()
+        _lock(version)
         if version.state == PROMOTED:
-            raise NotPromotable(f"{version.name} is promoted already.")
+            raise Refused(f"{version.name} is promoted already.")
         if version.pruned_at is not None:
-            raise NotPromotable(f"The weights of {version.name} were removed to save space.")
-        for other in current:
-            _set_state(other, RETIRED)
+            raise Refused(f"The weights of {version.name} were removed to save space.")
+        same = ModelVersion.objects.filter(project=version.project_id, kind=version.kind)
+        for other in same.promoted():
+            _set_state(other, RETIRED, note=f"Replaced by {version.name}.")
         note = signed("Promoted", by, reason) if by is not None else reason
         _set_state(version, PROMOTED, note=note, promoted_at=timezone.now())
 
@@ -116,18 +131,18 @@ def _require_kinship(version: ModelVersion) -> None:
     """The next round starts from the policy in use, and measures its KL to the starter.
 
     Raises:
-        NotPromotable: there is no starter, or KL to it is not defined.
+        Refused: there is no starter, or KL to it is not defined.
     """
     starter = ModelVersion.objects.policies().filter(project=version.project_id, number=0).first()
     if starter is None:
-        raise NotPromotable(f"{version.project.slug} has no starter that rounds could hold on to.")
+        raise Refused(f"{version.project.slug} has no starter that rounds could hold on to.")
     here = [Path(one.location) for one in (version, starter)]
     try:
         reason = folders.difference(*here)
     except folders.Unusable as error:
         reason = f"whether it has the tokens of {starter.name} cannot be told ({error})"
     if reason:
-        raise NotPromotable(
+        raise Refused(
             f"{version.name} can be tried and compared, but rounds cannot go on from it: {reason}. "
             "Begin a project with it instead."
         )
@@ -142,30 +157,43 @@ def retire(version: ModelVersion, *, note: str = "Retired.") -> None:
     """Put a candidate aside.
 
     Raises:
-        NotPromotable: it is the current one; `demote` restores the one before.
+        Refused: it is the current one, which `demote` takes back, or retired already.
     """
     with transaction.atomic():
         _lock(version)
         if version.state == PROMOTED:
-            raise NotPromotable(f"{version.name} is promoted; demote it instead.")
+            raise Refused(f"{version.name} is promoted; demote it instead.")
+        if version.state == RETIRED:
+            raise Refused(f"{version.name} is retired already.")
         _set_state(version, RETIRED, note=note)
 
 
-def demote(version: ModelVersion, *, reason: str) -> ModelVersion | None:
+def demote(version: ModelVersion, *, note: str) -> ModelVersion:
     """Take a promoted policy back and restore the one it was trained from.
 
     Returns:
-        the restored version, or None when the version was not promoted, or has no parent whose
-        weights are still there.
+        the restored version.
+
+    Raises:
+        Refused: it is not promoted, or there is nothing to go back to.
     """
     with transaction.atomic():
-        if not _lock(version).promoted().filter(pk=version.pk).exists():
-            return None
-        if version.parent is None or version.parent.pruned_at is not None:
-            return None
-        _set_state(version, RETIRED, note=reason)
-        _set_state(version.parent, PROMOTED, note=f"Restored after {version.name}.")
-        return version.parent
+        _lock(version)
+        if version.state != PROMOTED:
+            raise Refused(f"{version.name} is not in use.")
+        before = fallback(version)
+        if before is None:
+            raise Refused(f"{version.name} has no version before it to go back to.")
+        _set_state(version, RETIRED, note=note)
+        after = f"Restored after {version.name}."
+        _set_state(before, PROMOTED, note=after, promoted_at=timezone.now())
+        return before
+
+
+def fallback(version: ModelVersion) -> ModelVersion | None:
+    """What takes a version's place when it is demoted, if that still has its weights."""
+    before = version.parent
+    return before if before is not None and before.pruned_at is None else None
 
 
 def review(version: ModelVersion) -> bool:
@@ -189,11 +217,16 @@ def review(version: ModelVersion) -> bool:
         publish(version)
     if n < MIN_JUDGEMENTS or high >= 0.5:
         return False
-    reason = (
+    note = (
         f"Demoted: people preferred it to the reference policy in {rate:.0%} of {n} blind "
         f"comparisons (95 % interval {low:.0%} to {high:.0%})."
     )
-    return demote(version, reason=reason) is not None
+    try:
+        demote(version, note=note)
+    except Refused as refusal:
+        log.info("%s stays in use: %s", version, refusal)
+        return False
+    return True
 
 
 def wilson(rate: float, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -204,16 +237,15 @@ def wilson(rate: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     return (centre - half) / scale, (centre + half) / scale
 
 
-def _lock(version: ModelVersion) -> Any:
-    """All versions of the project and kind, locked against another promotion."""
-    same = ModelVersion.objects.filter(project_id=version.project_id, kind=version.kind)
-    list(same.select_for_update().values_list("pk"))
+def _lock(version: ModelVersion) -> None:
+    """Hold the project against other decisions and removals, and see how things stand."""
+    exchange.lock(version.project)
     version.refresh_from_db(fields=["state", "parent", "pruned_at"])
-    return same
 
 
-def _set_state(version: ModelVersion, state: str, **fields: Any) -> None:
-    for name, value in {"state": state, **fields}.items():
+def _set_state(version: ModelVersion, state: str, *, note: str, **fields: Any) -> None:
+    for name, value in {"state": state, "note": note, **fields}.items():
         setattr(version, name, value)
-    version.save(update_fields=["state", *fields])
+    version.save(update_fields=["state", "note", *fields])
+    Decision.objects.create(version=version, state=state, note=note)
     publish(version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import transaction
 
+from annotate import exchange
 from training import archives, rounds
 from training.models import ModelVersion, Run
 
@@ -27,15 +28,17 @@ def push(version: ModelVersion, *, repo: str, private: bool) -> Run:
     """
     if not settings.HUB_PUSH:
         raise Refused("Pushing to a hub is switched off here (PAIRLOOP_HUB_PUSH).")
-    before = last(version)
-    if before is not None and not before.final:
-        raise Refused(f"{version.name} is on its way to {before.options['repo']} already.")
-    try:
-        archives.folder_of(version)
-    except archives.NotHere as error:
-        raise Refused(str(error)) from error
     options = {"version": version.pk, "repo": repo, "private": private}
     with transaction.atomic():
+        exchange.lock(version.project)  # of two pushes, and of a push and a removal, one is first
+        before = last(version)
+        if before is not None and not before.final:
+            raise Refused(f"{version.name} is on its way to {before.options['repo']} already.")
+        version.refresh_from_db(fields=["pruned_at"])
+        try:
+            archives.folder_of(version)
+        except archives.NotHere as error:
+            raise Refused(str(error)) from error
         run = Run.objects.create(kind="push", project=version.project, options=options)
         rounds.hand_to_worker(run)
     return run

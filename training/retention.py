@@ -10,20 +10,23 @@ completions and features. Rows are never deleted, so lineage and figures outlive
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import itertools
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from annotate import exchange
 from training import serving
 from training.models import ModelVersion, Run
+from training.trials import Trial
 
 KEEP = 3
 """Newest versions of each kind whose weights stay, besides those in use."""
@@ -41,29 +44,72 @@ class Removal:
     version: ModelVersion | None = None
 
 
-def plan(project: Any, *, keep: int = KEEP) -> list[Removal]:
-    """What `apply` would remove; nothing is touched.
+@dataclass(frozen=True)
+class Plan:
+    """What may go, and in sentences what else would go if it were not in use."""
+
+    removals: tuple[Removal, ...]
+    held: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(removal.size for removal in self.removals)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the plan: what somebody confirms is what they were shown."""
+        shown = [(removal.what, removal.size) for removal in self.removals]
+        return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+class Changed(Exception):
+    """The plan is not the one that was confirmed."""
+
+
+def plan(project: Any, *, keep: int = KEEP) -> Plan:
+    """What `prune` would remove; nothing is touched.
 
     Raises:
         ValueError: `keep` is negative.
     """
     if keep < 0:
         raise ValueError("The number of versions to keep cannot be negative.")
-    return [*_checkpoints(project), *_weights(project, keep)]
+    removals = list(_checkpoints(project))
+    if busy := _busy(project):
+        return Plan(tuple(removals), (busy,))
+    versions = list(ModelVersion.objects.filter(project=project))
+    tried, held = _with_origins(versions, _tried(project)), []
+    for version in _unneeded(versions, keep):
+        folders = _folders(version)
+        if folders and version.pk in tried:
+            held.append(f"{version.name} stays: the playground uses it now.")
+        elif folders:
+            removals.append(_removal(version, folders))
+    return Plan(tuple(removals), tuple(held))
 
 
-def fingerprint(removals: Iterable[Removal]) -> str:
-    """Names a plan: what somebody confirms is what they were shown."""
-    shown = [(removal.what, removal.size) for removal in removals]
-    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+def prune(project: Any, *, keep: int = KEEP, confirmed: str | None = None) -> Plan:
+    """Remove what may go; what was removed, and what was not and why.
 
+    Args:
+        confirmed: fingerprint of the plan that somebody was shown; None takes any.
 
-def apply(removals: Iterable[Removal]) -> int:
-    """Remove the folders; return the bytes set free.
-
-    A version that came into use since the plan was made is left alone.
+    Raises:
+        Changed: it is another one by now, and nothing was removed.
+        ValueError: `keep` is negative.
     """
-    return sum(removal.size for removal in removals if _remove(removal))
+    with transaction.atomic():
+        exchange.lock(project)  # what might begin to use a version waits until they are marked
+        found = plan(project, keep=keep)
+        if confirmed not in (None, found.fingerprint):
+            raise Changed("Something changed meanwhile. Look again at what would go.")
+        # Before the files go: a version without weights must never look usable.
+        going = [removal.version.pk for removal in found.removals if removal.version]
+        rows = ModelVersion.objects.filter(pk__in=going)
+        rows.update(pruned_at=Coalesce("pruned_at", timezone.now()))
+    problems = {removal: _remove(removal) for removal in found.removals}
+    gone = tuple(removal for removal, problem in problems.items() if not problem)
+    return Plan(gone, (*found.held, *filter(None, problems.values())))
 
 
 def _checkpoints(project: Any) -> Iterator[Removal]:
@@ -75,18 +121,43 @@ def _checkpoints(project: Any) -> Iterator[Removal]:
             yield Removal((folder,), f"checkpoints of {what}", _size(folder))
 
 
-def _weights(project: Any, keep: int) -> Iterator[Removal]:
-    live = project.runs.filter(state__in=[Run.State.QUEUED, Run.State.RUNNING])
-    if project.rounds.live().exists() or live.exists():
-        # It may have begun with a version that is retired by now, or compare one.
-        return
+def _busy(project: Any) -> str:
+    """Why no weights go now: a run may have begun with a version that is retired by now."""
+    live = Run.objects.filter(project=project, state__in=[Run.State.QUEUED, Run.State.RUNNING])
+    what = {"round": "A round", "compare": "A comparison", "push": "An upload to a hub"}
+    kinds = [what.get(kind, "The first setup") for kind in live.values_list("kind", flat=True)]
+    return f"{kinds[0]} is under way: weights stay until it has ended." if kinds else ""
+
+
+def _tried(project: Any) -> set[int]:
+    """Versions that the playground needs for what was asked there."""
+    asked = Trial.objects.live().filter(project=project).values_list("choices", flat=True)
+    return {int(choice) for choices in asked for choice in choices if choice.isdigit()}
+
+
+def _unneeded(versions: list[ModelVersion], keep: int) -> Iterator[ModelVersion]:
+    """All but the starter, those in use, those that wait for a decision, the newest `keep` of each
+    kind, and what these began with."""
+    State = ModelVersion.State
+    stay = {one.pk for one in versions if one.number == 0}
+    stay |= {one.pk for one in versions if one.state in (State.PROMOTED, State.CANDIDATE)}
     for kind in (ModelVersion.POLICY, ModelVersion.REWARD):
-        versions = list(ModelVersion.objects.filter(project=project, kind=kind))
-        needed = _needed([version for version in versions if version.pruned_at is None], keep)
-        for version in versions:
-            folders = _folders(version)
-            if version.pk not in needed and folders:
-                yield _removal(version, folders)
+        whole = (one.pk for one in versions if one.kind == kind and one.pruned_at is None)
+        stay |= set(itertools.islice(whole, keep))
+    stay = _with_origins(versions, stay)
+    return (one for one in versions if one.pk not in stay)
+
+
+def _with_origins(versions: list[ModelVersion], chosen: set[int]) -> set[int]:
+    """Versions and what they began with: one can fall back to it, an adapter cannot do without."""
+    parents = {one.pk: one.parent_id for one in versions if one.pruned_at is None}
+    found: set[int] = set()
+    for pk in chosen:
+        step: int | None = pk
+        while step is not None and step in parents and step not in found:
+            found.add(step)
+            step = parents[step]
+    return found
 
 
 def _removal(version: ModelVersion, folders: tuple[Path, ...]) -> Removal:
@@ -106,36 +177,20 @@ def _folders(version: ModelVersion) -> tuple[Path, ...]:
     return tuple(folder for folder in (weights, beside) if folder.is_dir())
 
 
-def _needed(versions: list[ModelVersion], keep: int) -> set[int]:
-    """The starter; those in use, those that wait for a decision and the newest `keep`; and all
-    that these began with, because one can fall back to it and an adapter cannot do without."""
-    by_pk = {version.pk: version for version in versions}
-    State = ModelVersion.State
-    needed = {version.pk for version in versions if version.number == 0}
-    for place, version in enumerate(versions):
-        stays = place < keep or version.state in (State.PROMOTED, State.CANDIDATE)
-        step = version if stays else None
-        while step is not None:
-            needed.add(step.pk)
-            step = by_pk.get(step.parent_id or 0)
-    return needed
-
-
-def _remove(removal: Removal) -> bool:
-    if removal.version is not None and not _mark(removal.version):
-        return False
+def _remove(removal: Removal) -> str:
+    """Remove the folders; what went wrong, in a sentence."""
     for folder in removal.folders:
-        with contextlib.suppress(FileNotFoundError):  # another prune is ahead of this one
+        try:
             shutil.rmtree(folder)
-    return True
-
-
-def _mark(version: ModelVersion) -> bool:
-    """Note that the weights go, before they do: a version without them must never look usable."""
-    rows = ModelVersion.objects.filter(pk=version.pk, state=ModelVersion.State.RETIRED)
-    now = timezone.now()
-    return bool(rows.update(pruned_at=Coalesce("pruned_at", now)))
+        except FileNotFoundError:
+            continue  # another prune is ahead of this one
+        except OSError as error:
+            return f"Not all {removal.what} could be removed: {error.strerror}."
+    return ""
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    try:
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    except FileNotFoundError:
+        return 0  # another prune is removing it

@@ -57,20 +57,20 @@ def start_round(
         RoundRunning, NotEnoughVotes, NoStarter
     """
     # Before freezing, which makes votes final.
-    lineage = _require_readiness(project)
+    _require_readiness(project)
     version = exchange.freeze(project, by=by).number
     _require_votes(project, version)
     try:
         with transaction.atomic():
             exchange.lock(project)
-            number = next_number(project)
+            config = _config(project, seed=seed)
             round_ = Round.objects.create(
                 project=project,
-                number=number,
+                number=config["number"],
                 trigger=trigger,
                 dataset_version=version,
                 started_by=by,
-                config=_config(project, number=number, seed=seed, **lineage),
+                config=config,
             )
             run = Run.objects.create(kind="round", round=round_, project=project)
             if enqueue:
@@ -111,19 +111,14 @@ def refusal(project: Any) -> str:
     return ""
 
 
-def _require_readiness(project: Any) -> dict[str, str]:
-    """The lineage of the round that can start now.
-
-    Raises:
-        RoundRunning, NotEnoughVotes, NoStarter
-    """
+def _require_readiness(project: Any) -> None:
+    """Raises: RoundRunning, NotEnoughVotes, NoStarter."""
     if (live := project.rounds.live().first()) is not None:
         raise RoundRunning(f"Round {live.number} of this project is {live.state}.")
-    lineage = _lineage(project)
+    _lineage(project)
     resolved = exchange.resolved_since(project, None)
     if resolved < MIN_TRAINING_PAIRS:
         raise _not_enough(resolved)
-    return lineage
 
 
 def cancel(round_: Round) -> bool:
@@ -240,10 +235,14 @@ def _lineage(project: Any) -> dict[str, str]:
     }
 
 
-def _config(project: Any, *, number: int, seed: int | None, **lineage: str) -> dict[str, Any]:
-    """The round's whole configuration: engine defaults, the project's plan, and this round."""
+def _config(project: Any, *, seed: int | None) -> dict[str, Any]:
+    """The round's whole configuration: engine defaults, the project's plan, and this round.
+
+    Holds while the project is locked: what is promoted, and what has weights.
+    """
+    number = next_number(project)
     plan = Plan.objects.filter(project=project).first()
-    given = (plan.config if plan else {}) | lineage
+    given = (plan.config if plan else {}) | _lineage(project)
     given |= {"number": number, "seed": number if seed is None else seed}
     if settings.TRAINING_THREADS:
         given["threads"] = settings.TRAINING_THREADS

@@ -33,11 +33,11 @@ class TrialQuerySet(models.QuerySet["Trial"]):
 
     def close_lost(self) -> int:
         """Fail trials whose owner went away, and those for which nobody came."""
-        if not self.live().exists():
-            return 0  # asked every second: on SQLite even an update of nothing locks out votes
         now, failed = timezone.now(), {"state": Trial.State.FAILED, "finished_at": timezone.now()}
         lost = self.filter(state=Trial.State.RUNNING, lease_until__lt=now)
         late = self.filter(state=Trial.State.QUEUED, created_at__lt=now - Trial.PATIENCE)
+        if not (lost | late).exists():
+            return 0  # asked every second: on SQLite even an update of nothing locks out votes
         closed = lost.update(**failed, error="The worker that was answering went away. Ask again.")
         return closed + late.update(**failed, error="No worker took this up in time. Ask again.")
 
@@ -90,6 +90,13 @@ class Trial(models.Model):
                 fields=["id"], condition=Q(state__in=["queued", "running"]), name="trial_live"
             ),
             models.Index(fields=["project", "user", "-id"], name="trial_of_person"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user"],
+                condition=Q(state__in=["queued", "running"]),
+                name="one_live_trial_per_person",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.db.models import Count, F, Sum
 from rest_framework.test import APIClient
 
 from annotate import queue
 from annotate.models import Assignment, Gold, Label, Membership, Message, Pair, Project
-from tests.conftest import person
+from tests.conftest import at_once, person
 
 MakePairs = Callable[..., list[Pair]]
-Result = TypeVar("Result")
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@contextmanager
-def own_connection() -> Iterator[None]:
-    try:
-        yield
-    finally:
-        connection.close()
-
-
-def at_once(*work: Callable[[], Result]) -> list[Result | BaseException]:
-    """Run all of it in threads that start at the same instant; exceptions are results."""
-    barrier = threading.Barrier(len(work), timeout=60)
-
-    def start(one: Callable[[], Result]) -> Result:
-        with own_connection():
-            connection.ensure_connection()
-            barrier.wait()
-            return one()
-
-    with ThreadPoolExecutor(len(work)) as pool:
-        futures = [pool.submit(start, one) for one in work]
-    return [future.exception() or future.result() for future in futures]
 
 
 def annotators(project: Project, n: int) -> list[User]:

@@ -197,13 +197,13 @@ def test_so_does_one_that_reads_otherwise_or_is_out_of_sight(
 ) -> None:
     tiny.t5(saved / "t5")
     version = added(starter, saved / path if path == "t5" else Path(path))
-    with pytest.raises(promotion.NotPromotable, match=why):
+    with pytest.raises(promotion.Refused, match=why):
         promotion.promote(version)
 
 
 def test_without_a_starter_it_stays_a_candidate(project: Project, saved: Path) -> None:
     version = ModelVersion.objects.create(project=project, kind="policy", number=1, path=str(saved))
-    with pytest.raises(promotion.NotPromotable, match="no starter"):
+    with pytest.raises(promotion.Refused, match="no starter"):
         promotion.promote(version)
 
 
@@ -229,4 +229,4 @@ def test_pruning_never_touches_its_folder(starter: ModelVersion, saved: Path, ho
     inside = tiny.llama(home / "models" / "sft")
     for number, folder in enumerate((saved, inside), start=1):
         ModelVersion.objects.filter(pk=added(starter, folder, number).pk).update(state="retired")
-    assert retention.plan(starter.project, keep=0) == []
+    assert retention.plan(starter.project, keep=0).removals == ()

@@ -227,7 +227,7 @@ def test_a_reviewer_sees_it_without_buttons(
 
 
 def test_a_decision_needs_a_reason(candidate: ModelVersion, zed: User, client_for: Browser) -> None:
-    for button in ("promote", "retire"):
+    for button in ("promote", "retire", "demote"):
         answer = client_for(zed).post(f"{URL}{candidate.pk}/{button}/", {"reason": " "})
         assert answer.status_code == 400 and b"This field is required" in answer.content
     candidate.refresh_from_db()
@@ -257,9 +257,9 @@ def test_an_admin_retires_a_candidate_and_twice_is_harmless(
     candidate: ModelVersion, zed: User, client_for: Browser
 ) -> None:
     client = client_for(zed)
-    for _ in range(2):
-        assert "policy-1 is retired." in press(client, candidate, "retire")
-        assert candidate.state == "retired"
+    assert "policy-1 is retired." in press(client, candidate, "retire")
+    assert "policy-1 is retired already." in press(client, candidate, "retire", "another reason")
+    assert (candidate.state, candidate.note) == ("retired", "Retired by zed: it reads well")
     assert ModelVersion.objects.get(number=0).state == "promoted"
 
 
@@ -268,20 +268,31 @@ def test_demoting_restores_the_version_before(
 ) -> None:
     client = client_for(zed)
     press(client, candidate, "promote")
-    assert "policy-0 is in use again." in press(client, candidate, "retire")
+    assert "policy-0 is in use again." in press(client, candidate, "demote", "it rambles")
     assert candidate.state == "retired"
     assert ModelVersion.objects.get(number=0).state == "promoted"
+    said = re.findall(r"(?:Promoted|Demoted) by zed: [\w ]+", page(client, candidate))
+    assert said[-2:] == ["Promoted by zed: it reads well", "Demoted by zed: it rambles"]
+
+
+def test_what_was_promoted_since_the_page_was_opened_is_not_taken_back_by_retiring_it(
+    candidate: ModelVersion, zed: User, client_for: Browser
+) -> None:
+    client = client_for(zed)
+    press(client, candidate, "promote")
+    assert "demote it instead" in press(client, candidate, "retire")
+    assert candidate.state == "promoted"
 
 
 def test_the_starter_has_nothing_to_go_back_to(
     project: Project, zed: User, client_for: Browser
 ) -> None:
     starter = add_starter(project)
-    assert "has no version before it" in press(client_for(zed), starter, "retire")
+    assert "has no version before it" in press(client_for(zed), starter, "demote")
     assert starter.state == "promoted"
 
 
-@pytest.mark.parametrize("button", ["promote", "retire"])
+@pytest.mark.parametrize("button", ["promote", "retire", "demote"])
 def test_only_admins_press_buttons_and_only_by_post(
     button: str,
     candidate: ModelVersion,
@@ -298,7 +309,7 @@ def test_only_admins_press_buttons_and_only_by_post(
     assert candidate.state == "candidate"
 
 
-@pytest.mark.parametrize("button", ["promote", "retire"])
+@pytest.mark.parametrize("button", ["promote", "retire", "demote"])
 def test_versions_of_other_projects_and_reward_models_are_404(
     button: str, candidate: ModelVersion, zed: User, client_for: Browser
 ) -> None:

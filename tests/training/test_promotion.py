@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from annotate.models import Completion, ModelNote, Pair, Project
+from tests.conftest import at_once
 from tests.training.conftest import vote_on
 from training import promotion, rounds
 from training.models import ModelVersion, Run, StageResult
@@ -137,9 +138,9 @@ def test_an_admin_may_promote_what_failed_a_gate(
     promotion.promote(new, by=root)
     starter.refresh_from_db()
     assert (new.state, starter.state) == ("promoted", "retired")
-    with pytest.raises(promotion.NotPromotable):
+    with pytest.raises(promotion.Refused):
         promotion.promote(new)
-    with pytest.raises(promotion.NotPromotable):
+    with pytest.raises(promotion.Refused):
         promotion.retire(new)
 
 
@@ -210,7 +211,8 @@ def test_nothing_goes_back_to_a_version_without_weights(
     new = candidate(1)
     promotion.promote(new)
     ModelVersion.objects.filter(pk=starter.pk).update(pruned_at=timezone.now())
-    assert promotion.demote(new, reason="No.") is None
+    with pytest.raises(promotion.Refused, match="no version before it"):
+        promotion.demote(new, note="No.")
     new.refresh_from_db()
     assert new.state == "promoted"
 
@@ -220,15 +222,79 @@ def test_what_somebody_else_promoted_meanwhile_is_not_retired(
 ) -> None:
     seen = candidate(1)
     promotion.promote(ModelVersion.objects.get(pk=seen.pk))
-    with pytest.raises(promotion.NotPromotable):
+    with pytest.raises(promotion.Refused):
         promotion.retire(seen)
     assert ModelVersion.objects.policies().promoted().get().pk == seen.pk
 
 
 def test_the_starter_is_never_demoted(starter: ModelVersion) -> None:
-    assert promotion.demote(starter, reason="No.") is None
+    with pytest.raises(promotion.Refused, match="no version before it"):
+        promotion.demote(starter, note="No.")
     starter.refresh_from_db()
     assert starter.state == "promoted"
+
+
+def test_only_what_is_in_use_is_demoted(candidate: Callable[..., ModelVersion]) -> None:
+    with pytest.raises(promotion.Refused, match="policy-1 is not in use"):
+        promotion.demote(candidate(1), note="No.")
+
+
+@pytest.mark.parametrize("decided", ["promoted", "retired"])
+def test_gates_do_not_overrule_an_admin_who_was_ahead_of_them(
+    decided: str, starter: ModelVersion, candidate: Callable[..., ModelVersion], root: User
+) -> None:
+    new = candidate(1)
+    seen = ModelVersion.objects.get(pk=new.pk)
+    if decided == "promoted":
+        promotion.promote(seen, by=root, reason="It reads well")
+    else:
+        promotion.retire(seen, note="It reads badly")
+    reward = ModelVersion.objects.rewards().get(number=1)
+    promotion.promote(reward, by=root)
+    promotion.judge(new, CONFIG)
+    for version in (seen, reward):
+        before = (version.state, version.note)
+        version.refresh_from_db()
+        assert (version.state, version.note) == before
+    assert seen.state == decided and len(seen.gates) == len(new.gates) > 0
+
+
+def test_every_decision_stays_with_its_reason(
+    starter: ModelVersion, candidate: Callable[..., ModelVersion], root: User
+) -> None:
+    new = candidate(1)
+    promotion.judge(new, CONFIG)
+    promotion.demote(new, note="Demoted by root: too long")
+    promotion.promote(new, by=root, reason="short again")
+    assert list(new.decisions.values_list("state", "note")) == [
+        ("promoted", "Passed every gate."),
+        ("retired", "Demoted by root: too long"),
+        ("promoted", "Promoted by root: short again"),
+    ]
+    assert list(starter.decisions.values_list("state", "note")) == [
+        ("retired", "Replaced by policy-1."),
+        ("promoted", "Restored after policy-1."),
+        ("retired", "Replaced by policy-1."),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_promotions_and_a_demotion_at_once_one_policy_is_in_use(
+    starter: ModelVersion, candidate: Callable[..., ModelVersion]
+) -> None:
+    promotion.promote(candidate(1))
+    rivals = [candidate(number) for number in (2, 3, 4)]
+    first = ModelVersion.objects.policies().get(number=1)
+    outcomes = at_once(
+        *(lambda rival=rival: promotion.promote(rival) for rival in rivals),
+        lambda: promotion.demote(first, note="Demoted."),
+    )
+    assert outcomes[:3] == [None] * 3
+    assert not isinstance(outcomes[3], BaseException) or isinstance(outcomes[3], promotion.Refused)
+    used = ModelVersion.objects.policies().promoted().get()
+    assert used in rivals
+    states = ModelVersion.objects.policies().exclude(pk=used.pk).values_list("state", flat=True)
+    assert set(states) == {"retired"}
 
 
 def test_wilsons_interval_matches_a_published_example() -> None:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from annotate.models import Project
+from tests.conftest import at_once
 from tests.training.history import make_round
-from training import promotion, retention, rounds, serving
+from training import playground, promotion, retention, rounds, serving
 from training.models import ModelVersion, Run
+from training.trials import Trial
 
 State = ModelVersion.State
 Train = Callable[..., ModelVersion]
@@ -53,6 +57,19 @@ def prune(*options: str) -> str:
     out = StringIO()
     call_command("prune", "--project", "desk", *options, stdout=out)
     return out.getvalue()
+
+
+def ask(project: Project, version: ModelVersion) -> Trial:
+    """Somebody asks the version in the playground."""
+    return playground.ask(
+        project,
+        User.objects.create_user("pia"),
+        messages=[{"role": "user", "content": "hello"}],
+        choices=[str(version.pk)],
+        temperature=0.7,
+        max_new_tokens=16,
+        seed=1,
+    )
 
 
 def has_weights(version: ModelVersion) -> bool:
@@ -143,16 +160,80 @@ def test_a_version_promoted_after_the_plan_keeps_its_weights(
     train: Train, project: Project
 ) -> None:
     version = train(1, State.RETIRED)
-    removals = retention.plan(project, keep=0)
+    seen = retention.plan(project, keep=0)
     promotion.promote(version)
-    retention.apply(removals)
+    with pytest.raises(retention.Changed):
+        retention.prune(project, keep=0, confirmed=seen.fingerprint)
+    retention.prune(project, keep=0)
     assert has_weights(version)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_version_that_is_promoted_and_removed_at_once_is_one_of_both(
+    train: Train, project: Project
+) -> None:
+    older = train(1, State.RETIRED)
+    version = train(2, State.RETIRED, older)
+    _, promoted = at_once(
+        lambda: retention.prune(project, keep=0), lambda: promotion.promote(version)
+    )
+    version.refresh_from_db()
+    if promoted is None:
+        assert (version.state, has_weights(version), has_weights(older)) == ("promoted", True, True)
+    else:
+        assert isinstance(promoted, promotion.Refused)
+        assert (version.state, version.pruned_at is None) == ("retired", False)
+
+
+def test_what_the_playground_uses_stays_and_is_named(train: Train, project: Project) -> None:
+    older, other = train(1, State.RETIRED), train(2, State.RETIRED)
+    tried = train(3, State.RETIRED, older)
+    trial = ask(project, tried)
+    said = prune("--keep", "0", "--yes")
+    assert "policy-3 stays: the playground uses it now." in said
+    assert [has_weights(one) for one in (older, other, tried)] == [True, False, True]
+    playground.stop(trial)
+    assert "weights of policy-3" in prune("--keep", "0", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"), [("round", "A round"), ("compare", "A comparison"), ("push", "An upload")]
+)
+def test_while_something_runs_weights_stay_and_the_reason_is_said(
+    kind: str, what: str, train: Train, project: Project
+) -> None:
+    version = train(1, State.RETIRED)
+    Run.objects.create(project=project, kind=kind)
+    assert f"{what}" in (said := prune("--keep", "0", "--yes")) and "under way" in said
+    assert has_weights(version)
+
+
+def test_what_cannot_be_removed_is_named_and_goes_the_next_time(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = train(1, State.RETIRED)
+    folder = Path(version.location).parent
+    rmtree = shutil.rmtree
+
+    def refuse(path: Path) -> None:
+        if path == folder / "model":
+            raise PermissionError(13, "Permission denied")
+        rmtree(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    said = prune("--keep", "0", "--yes")
+    assert "Not all weights of policy-1 could be removed: Permission denied." in said
+    with pytest.raises(promotion.Refused, match="removed"):
+        promotion.promote(version)
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    assert "Removed" in prune("--keep", "0", "--yes")
+    assert not has_weights(version)
 
 
 def test_a_version_without_weights_cannot_be_promoted(train: Train) -> None:
     version = train(1, State.RETIRED)
     prune("--keep", "0", "--yes")
-    with pytest.raises(promotion.NotPromotable, match="removed"):
+    with pytest.raises(promotion.Refused, match="removed"):
         promotion.promote(version)
 
 

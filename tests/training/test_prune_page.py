@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from annotate.models import Project
 from tests.training.history import add_policy, add_starter, make_round
-from training.models import ModelVersion
+from training.models import ModelVersion, Run
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/models/prune/"
@@ -49,7 +49,8 @@ def test_it_shows_what_would_go_and_how_much_and_touches_nothing(
 def test_what_is_confirmed_goes(old: ModelVersion, zed: User, client_for: Browser) -> None:
     client = client_for(zed)
     answer = client.post(URL, shown(client, 4), follow=True)
-    assert "Removed 2.5 MB." in answer.content.decode()
+    text = answer.content.decode().replace("\N{NO-BREAK SPACE}", " ")
+    assert "Removed 2.5 MB." in text
     assert not Path(old.location).is_dir()
     old.refresh_from_db()
     assert old.pruned_at is not None
@@ -66,6 +67,13 @@ def test_a_plan_that_changed_is_shown_again_instead(
     assert answer.status_code == 409
     assert "Weights of policy-2" in answer.content.decode()
     assert Path(old.location).is_dir()
+
+
+def test_what_is_held_back_is_said(old: ModelVersion, zed: User, client_for: Browser) -> None:
+    Run.objects.create(project=old.project, kind="compare")
+    text = client_for(zed).get(URL).content.decode()
+    assert "A comparison is under way: weights stay until it has ended." in text
+    assert "Remove" not in text.partition("<main")[2]
 
 
 @pytest.mark.parametrize("keep", ["-1", "many", ""])

@@ -11,10 +11,11 @@ from django.test import Client
 from pytest_django import Settings
 
 from annotate.models import Project
+from tests.conftest import at_once
 from tests.training import fake_hub
 from tests.training.conftest import QUICK
 from tests.training.history import add_policy, add_starter, make_round
-from training import supervisor
+from training import pushing, supervisor
 from training.models import ModelVersion, Run
 
 Browser = Callable[[User], Client]
@@ -107,6 +108,16 @@ def test_nothing_is_pushed_unless_the_installation_allows_it(
     )
     assert "PAIRLOOP_HUB_PUSH" in push(client, version)
     assert not Run.objects.filter(kind="push").exists()
+
+
+def test_of_two_clicks_at_once_one_pushes(hub: fake_hub.Hub, version: ModelVersion) -> None:
+    def again() -> Run:
+        seen = ModelVersion.objects.select_related("project").get(pk=version.pk)
+        return pushing.push(seen, repo="my-team/desk-policy", private=True)
+
+    outcomes = at_once(again, again)
+    assert {type(one) for one in outcomes} == {pushing.Refused, Run}
+    assert Run.objects.filter(kind="push").count() == 1
 
 
 def test_without_weights_there_is_nothing_to_push(

@@ -136,7 +136,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_server(port: int, process: subprocess.Popen[str], seconds: float = 120.0) -> None:
+def wait_for_server(port: int, process: subprocess.Popen[str], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         try:

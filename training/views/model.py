@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -14,9 +15,12 @@ from annotate import exchange
 from training import archives, cards, lineage, promotion, pushing, reading
 from training.forms import PushForm, ReasonForm
 from training.models import ModelVersion
-from training.progress import gate_rows, verdict
+from training.progress import gate_rows
 from training.templatetags.measures import words
 from training.views.models import headline
+
+Act = Callable[[ModelVersion, str], str]
+"""Does something to a version for a reason, and says what it did."""
 
 
 @require_safe
@@ -36,11 +40,14 @@ def _page(
 ) -> HttpResponse:
     turns = lineage.steps(version)
     policy = version.kind == ModelVersion.POLICY
+    choices = _choices(version)
+    possible = any(choices[name] for name in ("can_promote", "can_retire", "fallback"))
     context = {
         "project": project,
         "tab": "rounds",
         "is_admin": project.role == "admin",
         "version": version,
+        "can_decide": project.role == "admin" and possible,
         "about": lineage.description(project, version),
         "turns": turns,
         "graph": lineage.graph(turns, version),
@@ -49,34 +56,33 @@ def _page(
         "human": version.metrics.get("human"),
         "policy": version if policy else None,
         "gates": gate_rows(version),
-        "verdict": verdict(version),
+        "decisions": version.decisions.all(),
         "samples": reading.samples(version.run) if policy and version.run else [],
         "card": cards.card(version),
         "form": form,
         "push_form": push_form or PushForm(),
         "push_allowed": settings.HUB_PUSH,
         "pushed": pushing.last(version),
-        **_choices(version),
+        **choices,
     }
     return render(request, "training/model.html", context, status=status)
 
 
 def _choices(version: ModelVersion) -> dict[str, Any]:
     """What can be done with the version, and why it cannot be downloaded."""
-    policy, promoted = version.kind == ModelVersion.POLICY, ModelVersion.State.PROMOTED
+    policy, State = version.kind == ModelVersion.POLICY, ModelVersion.State
+    missing, size = "", 0
     try:
-        missing, size = (
-            "",
-            sum(f.stat().st_size for f in archives.files(archives.folder_of(version))),
-        )
+        size = sum(f.stat().st_size for f in archives.files(archives.folder_of(version)))
     except archives.NotHere as error:
-        missing, size = str(error), 0
+        missing = str(error)
+    promoted = policy and version.state == State.PROMOTED
     return {
         "missing": missing,
         "size": size,
-        "can_promote": policy and version.state != promoted and version.pruned_at is None,
-        "can_retire": policy and version.state == ModelVersion.State.CANDIDATE,
-        "can_demote": policy and version.state == promoted and version.parent is not None,
+        "can_promote": policy and not promoted and version.pruned_at is None,
+        "can_retire": policy and version.state == State.CANDIDATE,
+        "fallback": promotion.fallback(version) if promoted else None,
     }
 
 
@@ -100,37 +106,46 @@ def download(request: HttpRequest, slug: str, pk: int) -> HttpResponse | Streami
 
 @require_POST
 def promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    project = exchange.project_or_404(request, slug, "admin")
-    version = _version(project, pk, kind=ModelVersion.POLICY)
-    form = ReasonForm(request.POST)
-    if not form.is_valid():
-        return _page(request, project, version, form, status=400)
-    try:
-        promotion.promote(version, by=request.user, reason=form.cleaned_data["reason"])
-    except promotion.NotPromotable as error:
-        messages.warning(request, str(error))
-    else:
-        messages.success(request, f"{version.name} is in use now.")
-    return redirect("model", project.slug, pk)
+    def act(version: ModelVersion, reason: str) -> str:
+        promotion.promote(version, by=request.user, reason=reason)
+        return f"{version.name} is in use now."
+
+    return _decide(request, slug, pk, act)
 
 
 @require_POST
 def retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Put a candidate aside, or take the promoted policy back."""
+    """Put a candidate aside."""
+
+    def act(version: ModelVersion, reason: str) -> str:
+        promotion.retire(version, note=promotion.signed("Retired", request.user, reason))
+        return f"{version.name} is retired."
+
+    return _decide(request, slug, pk, act)
+
+
+@require_POST
+def demote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Take the policy in use back."""
+
+    def act(version: ModelVersion, reason: str) -> str:
+        note = promotion.signed("Demoted", request.user, reason)
+        return f"{promotion.demote(version, note=note).name} is in use again."
+
+    return _decide(request, slug, pk, act)
+
+
+def _decide(request: HttpRequest, slug: str, pk: int, act: Act) -> HttpResponse:
+    """Let an admin act on a policy, with a reason."""
     project = exchange.project_or_404(request, slug, "admin")
     version = _version(project, pk, kind=ModelVersion.POLICY)
     form = ReasonForm(request.POST)
     if not form.is_valid():
         return _page(request, project, version, form, status=400)
-    reason = form.cleaned_data["reason"]
-    if version.state == ModelVersion.State.PROMOTED:
-        return _demote(request, version, reason)
     try:
-        promotion.retire(version, note=promotion.signed("Retired", request.user, reason))
-    except promotion.NotPromotable as error:  # somebody promoted it meanwhile
+        messages.success(request, act(version, form.cleaned_data["reason"]))
+    except promotion.Refused as error:
         messages.warning(request, str(error))
-    else:
-        messages.success(request, f"{version.name} is retired.")
     return redirect("model", project.slug, pk)
 
 
@@ -148,15 +163,6 @@ def push(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     else:
         messages.success(request, "It is uploaded as soon as a training worker is free.")
     return redirect("model", project.slug, pk)
-
-
-def _demote(request: HttpRequest, version: ModelVersion, reason: str) -> HttpResponse:
-    note = promotion.signed("Demoted", request.user, reason)
-    if (restored := promotion.demote(version, reason=note)) is None:
-        messages.warning(request, f"{version.name} has no version before it to go back to.")
-    else:
-        messages.success(request, f"{restored.name} is in use again.")
-    return redirect("model", version.project.slug, version.pk)
 
 
 def _version(project: Any, pk: int, **columns: str) -> ModelVersion:

@@ -21,8 +21,8 @@ FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("accuracy", "accuracy", percent),
     ("auc", "AUC", figure),
     ("win_rate", "win rate", percent),
-    ("kl", "KL", figure),
-    ("length", "tokens", figure),
+    ("kl", "KL (nats)", figure),
+    ("length", "tokens per reply", figure),
 )
 """Metric, its name on the page, and how it is written."""
 
@@ -30,7 +30,7 @@ FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 @require_safe
 def models(request: HttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
-    versions = ModelVersion.objects.filter(project=project).select_related("parent", "run__round")
+    versions = ModelVersion.objects.filter(project=project).with_rounds().select_related("parent")
     ordered = versions.order_by("-number", "kind")
     page = Paginator(ordered, PER_PAGE).get_page(request.GET.get("page"))
     context = {

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 from annotate import exchange
 from training import retention
 from training.forms import KeepForm
+from training.templatetags.measures import megabytes
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -20,33 +21,23 @@ def prune(request: HttpRequest, slug: str) -> HttpResponse:
     given = request.POST or request.GET
     form = KeepForm(given if "keep" in given else {"keep": retention.KEEP})
     if not form.is_valid():
-        return _page(request, project, form, [], status=400)
-    removals = retention.plan(project, keep=form.cleaned_data["keep"])
+        return _page(request, project, form, status=400)
     if request.method != "POST":
-        return _page(request, project, form, removals)
-    if request.POST.get("plan") != retention.fingerprint(removals):
-        messages.warning(request, "Something changed meanwhile. Look again at what would go.")
-        return _page(request, project, form, removals, status=409)
-    freed = retention.apply(removals)
-    messages.success(request, f"Removed {freed / 1e6:,.1f} MB.")
+        return _page(request, project, form)
+    confirmed = request.POST.get("plan", "")
+    try:
+        done = retention.prune(project, keep=form.cleaned_data["keep"], confirmed=confirmed)
+    except retention.Changed as error:
+        messages.warning(request, str(error))
+        return _page(request, project, form, status=409)
+    for problem in done.held:
+        messages.warning(request, problem)
+    messages.success(request, f"Removed {megabytes(done.size)}.")
     return redirect("models", project.slug)
 
 
-def _page(
-    request: HttpRequest,
-    project: Any,
-    form: KeepForm,
-    removals: list[retention.Removal],
-    *,
-    status: int = 200,
-) -> HttpResponse:
-    context = {
-        "project": project,
-        "tab": "rounds",
-        "form": form,
-        "removals": removals,
-        "total": sum(removal.size for removal in removals),
-        "plan": retention.fingerprint(removals),
-        "live": project.rounds.live().exists(),
-    }
+def _page(request: HttpRequest, project: Any, form: KeepForm, *, status: int = 200) -> HttpResponse:
+    keep = form.cleaned_data.get("keep") if form.is_valid() else None
+    plan = None if keep is None else retention.plan(project, keep=keep)
+    context = {"project": project, "tab": "rounds", "form": form, "plan": plan}
     return render(request, "training/prune.html", context, status=status)

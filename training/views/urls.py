@@ -33,5 +33,6 @@ urlpatterns = [
     path(project + "models/<int:pk>/download/", model.download, name="model-download"),
     path(project + "models/<int:pk>/promote/", model.promote, name="model-promote"),
     path(project + "models/<int:pk>/retire/", model.retire, name="model-retire"),
+    path(project + "models/<int:pk>/demote/", model.demote, name="model-demote"),
     path(project + "models/<int:pk>/push/", model.push, name="model-push"),
 ]

@@ -48,6 +48,6 @@ class Command(BaseCommand):
         if options["promote"]:
             try:
                 promotion.promote(version, reason=version.note)
-            except promotion.NotPromotable as error:
+            except promotion.Refused as error:
                 raise CommandError(f"It stays a candidate. {error}") from error
             self.stdout.write(f"{version.name} is in use now.")

@@ -29,19 +29,22 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, project: str, **options: Any) -> None:
         try:
-            removals = retention.plan(exchange.project(project), keep=options["keep"])
+            act = retention.prune if options["yes"] else retention.plan
+            found = act(exchange.project(project), keep=options["keep"])
         except (exchange.UnknownProject, ValueError) as error:
             raise CommandError(str(error)) from error
-        for removal in removals:
+        for removal in found.removals:
             where = ", ".join(map(str, removal.folders))
             self.stdout.write(f"{megabytes(removal.size)}  {removal.what}  {where}")
-        total = sum(removal.size for removal in removals)
-        if not removals:
+        for reason in found.held:
+            self.stdout.write(reason)
+        total = megabytes(found.size).strip()
+        if not found.removals:
             self.stdout.write("Nothing to remove.")
         elif options["yes"]:
-            self.stdout.write(f"Removed {megabytes(retention.apply(removals)).strip()}.")
+            self.stdout.write(f"Removed {total}.")
         else:
-            self.stdout.write(f"{megabytes(total).strip()} could go. Remove with --yes.")
+            self.stdout.write(f"{total} could go. Remove with --yes.")
 
 
 def megabytes(size: int) -> str:
