@@ -7,8 +7,11 @@ by itself after a while without trials. The row is the record: whatever dies, it
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import logging
+import shutil
 import sys
 import tempfile
 import time
@@ -21,12 +24,13 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 from django.utils import timezone
 
-from training import jobs, processes, supervisor
+from training import jobs, processes, serving, supervisor
 from training.models import ModelVersion
 from training.trials import Trial
 
 log = logging.getLogger(__name__)
 
+SPOOL, LOCK = "pairloop-playground-", "lock"
 IDLE_SECONDS = 600
 MOST_SECONDS = 600
 """A trial that takes longer is ended, with its process."""
@@ -46,7 +50,10 @@ def generator(spool: Path) -> list[str]:
 
 def run(program: Program = generator) -> None:
     """Answer trials until this process shall end."""
-    with tempfile.TemporaryDirectory(prefix="pairloop-playground-") as spool:
+    clear_left_behind()
+    with tempfile.TemporaryDirectory(prefix=SPOOL) as spool, Path(spool, "new").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        Path(lock.name).rename(Path(spool, LOCK))  # nobody sees it without its lock
         desk = Desk(Path(spool), program)
         try:
             while not supervisor.stopping.wait(LOOK_SECONDS):
@@ -54,6 +61,14 @@ def run(program: Program = generator) -> None:
         finally:
             desk.close()
             connections.close_all()
+
+
+def clear_left_behind() -> None:
+    """Remove the spools of workers that were killed: what people asked is in them."""
+    for path in Path(tempfile.gettempdir()).glob(f"{SPOOL}*/{LOCK}"):
+        with contextlib.suppress(OSError), path.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its worker lives
+            shutil.rmtree(path.parent)
 
 
 class Desk:
@@ -85,6 +100,8 @@ class Desk:
             error = self._follow(trial, answer)
         except (OperationalError, InterfaceError):
             raise
+        except serving.NotServable as problem:
+            error = str(problem)
         except Exception as problem:  # whatever it was, the row must say so
             log.exception("answering %s failed", trial)
             error = f"{type(problem).__name__}: {problem}"
@@ -116,6 +133,8 @@ class Desk:
         }
         for name in ("inbox", "outbox"):  # each time: systems clear what long lies idle in /tmp
             (self.spool / name).mkdir(parents=True, exist_ok=True)
+        for late in (self.spool / "outbox").iterdir():  # of a trial that was stopped while it wrote
+            late.unlink(missing_ok=True)
         jobs.write_text(question, json.dumps(asked))
         if self.process is None or processes.has_exited(self.process):
             self._begin()
@@ -169,7 +188,8 @@ def _model(trial: Trial, choice: str) -> dict[str, str]:
     """What the generator needs to know of a choice."""
     if not choice.isdigit():
         return {"url": settings.ENDPOINT, "model": choice}
-    return {"path": ModelVersion.objects.get(project=trial.project, pk=int(choice)).location}
+    version = ModelVersion.objects.get(project=trial.project, pk=int(choice))
+    return {"path": serving.location(version, merge=False)}
 
 
 def _read(path: Path) -> dict[str, Any]:

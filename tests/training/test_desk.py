@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -18,10 +19,11 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Project
+from tests.conftest import at_once
 from tests.training.conftest import wait_for
 from tests.training.history import add_starter
 from training import playground, supervisor
-from training.desk import Desk
+from training.desk import Desk, clear_left_behind, run
 from training.models import ModelVersion
 from training.trials import Trial
 
@@ -163,6 +165,41 @@ def test_a_worker_that_is_stopped_says_so(desk: Desk, ask: Ask) -> None:
     thread.join(40)
     trial.refresh_from_db()
     assert (trial.state, trial.error) == ("failed", "The worker was stopped. Ask again.")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_clicks_at_once_one_asks(ask: Ask) -> None:
+    outcomes = at_once(lambda: ask("hello"), lambda: ask("again"))
+    assert {type(one) for one in outcomes} == {Trial, playground.Refused}
+    assert Trial.objects.count() == 1
+
+
+def test_weights_that_are_gone_fail_the_trial_by_name(desk: Desk, ask: Ask) -> None:
+    trial = ask("hello")
+    ModelVersion.objects.update(pruned_at=timezone.now())
+    desk.look()
+    trial.refresh_from_db()
+    assert trial.state == "failed"
+    assert trial.error == "The weights of policy-0 were removed to save space."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_killed_workers_left_is_cleared_and_a_living_ones_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    alive = threading.Thread(target=run)
+    alive.start()
+    wait_for(lambda: list(tmp_path.glob("*/lock")))
+    [mine] = tmp_path.iterdir()
+    left = tmp_path / "pairloop-playground-left"
+    (left / "inbox").mkdir(parents=True)
+    (left / "lock").touch()
+    clear_left_behind()
+    assert list(tmp_path.iterdir()) == [mine]
+    supervisor.stopping.set()
+    alive.join()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_two_desks_one_takes_a_trial(ask: Ask) -> None:

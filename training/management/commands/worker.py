@@ -36,17 +36,18 @@ class Command(BaseCommand):
             max_delay=1.0,
             shutdown_timeout=supervisor.Pace.stop_grace + 5,
         )
-        beat = threading.Thread(target=_beat, args=(kind,), name="beat", daemon=True)
-        beat.start()
+        threads = [threading.Thread(target=_beat, args=(kind,), name="beat", daemon=True)]
         if gpu:
             # What a killed worker held goes on at once instead of when its lease ends.
             scheduler.recover(at_once=True)
-            # A daemon, because its process ends with it and the trial's lease tells the rest.
-            threading.Thread(target=desk.run, name="playground", daemon=True).start()
+            threads.append(threading.Thread(target=desk.run, name="playground", daemon=True))
+        for thread in threads:
+            thread.start()
         connections.close_all()
         consumer.run()
         supervisor.stopping.set()
-        beat.join(timeout=5)
+        for thread in threads:
+            thread.join(timeout=5)
 
 
 class OrderlyConsumer(Consumer):  # type: ignore[misc]  # huey is untyped
