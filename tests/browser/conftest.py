@@ -10,10 +10,19 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 CHROMIUM = "/usr/bin/chromium"
+WITHOUT = [
+    # Pages of the browser's own in every window, which took a third of the tests' time.
+    *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup"),
+    # And what Playwright switches off by the same option, of which the last one counts.
+    *("AimEnabled", "AvoidCorsURLLoaderRestartOnRedirect", "AvoidUnnecessaryBeforeUnloadCheckSync"),
+    *("DestroyProfileOnBrowserClose", "HttpsFirstBalancedModeAutoEnable", "HttpsUpgrades"),
+    *("LensOverlay", "MediaRouter", "NetworkTimeServiceQuerying", "OptimizationHints"),
+    *("PaintHolding", "PreconnectToSearch", "ThirdPartyStoragePartitioning"),
+]
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -23,10 +32,13 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-features=" + ",".join(WITHOUT),
 ]
+# As long as Playwright waits for everything else: what passes is not waited for, however slow.
+expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
         missing = f"{CHROMIUM} is missing: the browser tests need it"
@@ -60,7 +72,6 @@ def browse(
     def make(user: User | None = None, **options: Any) -> Page:
         options.setdefault("viewport", {"width": 1280, "height": 800})
         context = chromium.new_context(base_url=live_server.url, **options)
-        context.set_default_timeout(10_000)
         # Time runs as ever, and a test can turn it forward instead of waiting.
         context.clock.install()
         contexts.append(context)

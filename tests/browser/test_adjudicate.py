@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from annotate.models import Adjudication, Flag, Pair
+from tests.browser.labelling import press
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,13 +22,13 @@ def test_a_pair_is_decided_categorised_explained_and_taken_back_by_keys(
         Flag.objects.create(pair=pair, annotator=ann, kind="pii")
     page = browse(olga)
     page.goto("/projects/desk/adjudicate/")
-    page.keyboard.press("g")
+    press(page, "g")
     expect(page.get_by_label("Guideline gap")).to_be_checked()
-    page.keyboard.press("n")
+    press(page, "n")
     expect(page.get_by_label("Rationale")).to_be_focused()
     page.keyboard.type("2 readings")
-    page.keyboard.press("Tab")
-    page.keyboard.press("6")
+    press(page, "Tab")
+    press(page, "6")
     expect(page.get_by_text("Decided: B better (guideline gap).")).to_be_visible()
     decision = Adjudication.objects.get()
     assert (decision.choice, decision.category, decision.rationale) == (
@@ -34,9 +36,9 @@ def test_a_pair_is_decided_categorised_explained_and_taken_back_by_keys(
         "guideline_gap",
         "2 readings",
     )
-    page.keyboard.press("s")
-    expect(page.get_by_role("heading", name="Adjudicate")).to_be_visible()
+    press(page, "s")
+    expect(page).to_have_url(re.compile(r"\?after="))
     page.go_back()
-    page.keyboard.press("u")
+    press(page, "u")
     expect(page.get_by_text("taken back")).to_be_visible()
     assert not Adjudication.objects.exists()

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from annotate import checks
 from annotate.models import Pair, Project
+from tests.browser.labelling import press
 from tests.browser.test_pages import violations
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,23 +40,21 @@ def test_a_newcomer_reads_answers_and_votes_by_keyboard_on_accessible_pages(
         expect(page.get_by_role("heading", name=name)).to_be_visible()
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.wait_for_timeout(200)  # keys meant for the page before are ignored
 
     page.goto("/projects/desk/label/")
     shows("Please read the guidelines first")
-    page.keyboard.press("y")
+    press(page, "y")
     shows("First, the qualification")
-    page.keyboard.press("y")
+    press(page, "y")
     shows("1 question before you start")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.get_by_role("article")).to_have_count(2)
     assert violations(page) == []
-    page.wait_for_timeout(200)
-    page.keyboard.press("4")
+    press(page, "4")
     shows("Right: About the same")
     expect(page.get_by_text("Both say where the order is.")).to_be_visible()
-    page.keyboard.press("y")
+    press(page, "y")
     shows("You have passed")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.get_by_role("article")).to_have_count(2)
     expect(page.get_by_role("button", name="Skip")).to_be_visible()

@@ -65,15 +65,14 @@ def test_the_answer_to_a_vote_is_the_next_pair(
     make_pairs(3)
     page = opened(browse(ann))
     requests: list[str] = []
-    sizes: list[int] = []
     page.on("request", lambda request: requests.append(request.url))
-    page.on("response", lambda answer: sizes.append(len(answer.body())))
-    vote(page, "2")
+    with page.expect_response("**/vote/") as answer:
+        vote(page, "2")
     expect(page.locator("#state")).to_contain_text("A better")
     expect(page.locator("#prompt-title")).to_be_focused()
     expect(page.locator("#announcer")).to_contain_text("Next pair")
     assert len(requests) == 1
-    assert sizes[0] < 10_000
+    assert len(answer.value.body()) < 10_000
 
 
 def test_a_vote_is_taken_back_with_one_key(

@@ -110,7 +110,6 @@ def test_a_pair_that_went_to_others_gives_way_to_another_one(
     expect(page.locator("#state")).to_contain_text("no longer yours")
     expect(page.locator("#announcer")).to_contain_text("no longer yours")
     assert prompt(page) != seen
-    page.wait_for_load_state("networkidle")
     vote(page, "1")
     vote(page, "1")
     expect(page.locator("#empty-title")).to_be_visible()

@@ -35,7 +35,6 @@ def test_reasons_and_a_comment_follow_a_vote_by_key(
     page.keyboard.press("Enter")
     page.get_by_role("group", name="Helpful").get_by_role("button", name="B").click()
     expect(page.locator(".toast-said")).to_have_text("noted ✓")
-    page.wait_for_load_state("networkidle")
     row = Assignment.objects.get(annotator=ann, state="voted")
     assert (row.reasons, row.comment) == (["accuracy", "clarity"], "1 is right, 7 is not")
     assert row.criteria == {"Helpful": "b" if row.left == "a" else "a"}

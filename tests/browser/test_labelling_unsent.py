@@ -17,6 +17,7 @@ from tests.browser.labelling import (
     press,
     prompt,
     sign_in,
+    stop_the_clock,
     vote,
     votes_of,
     wait,
@@ -80,6 +81,7 @@ def test_unsent_votes_survive_a_reload(
 ) -> None:
     make_pairs(4)
     page = opened(browse(ann))
+    stop_the_clock(page)  # so that none is sent again before the reload
     page.on("dialog", lambda dialog: dialog.accept())
     vote_unheard(page, "1", "7")
     page.unroute("**/vote/")
