@@ -25,6 +25,8 @@ from training.models import Plan, Round, Run
 from training.supervisor import Pace
 
 FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
+PATIENCE = 180.0
+"""Seconds for what takes a few: what comes is not waited for, however slow the machine."""
 QUICK = Pace(beat=0.2, poll=0.02, cancel_grace=5.0, stop_grace=5.0, pause=0.0)
 
 
@@ -122,9 +124,9 @@ class Spawned(subprocess.Popen[bytes]):
 
     log: Path
 
-    def finish(self, seconds: float = 40.0) -> tuple[int, str]:
+    def finish(self) -> tuple[int, str]:
         """Wait for its end: exit code and output."""
-        code = self.wait(timeout=seconds)
+        code = self.wait(timeout=PATIENCE)
         return code, self.log.read_text()
 
 
@@ -186,8 +188,8 @@ def never_two_writers(run: Run) -> bool:
     return changes == len(set(pids)) - 1
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)

@@ -144,12 +144,12 @@ def test_stopping_a_trial_takes_the_question_away_and_keeps_what_was_written(
 
     def look_and_stay() -> None:
         desk.look()
-        wait_for(noticed.exists, seconds=40)  # the process would end with this thread
+        wait_for(noticed.exists)  # the process would end with this thread
 
     thread = in_thread(look_and_stay)
-    wait_for(lambda: Trial.objects.get(pk=trial.pk).replies, seconds=40)
+    wait_for(lambda: Trial.objects.get(pk=trial.pk).replies)
     assert playground.stop(trial)
-    thread.join(40)
+    thread.join()
     assert noticed.exists()
     trial.refresh_from_db()
     assert (trial.state, trial.replies[0]["text"], trial.error) == ("stopped", "starter", "")
@@ -160,9 +160,9 @@ def test_stopping_a_trial_takes_the_question_away_and_keeps_what_was_written(
 def test_a_worker_that_is_stopped_says_so(desk: Desk, ask: Ask) -> None:
     trial = ask("hang")
     thread = in_thread(desk.look)
-    wait_for(lambda: Trial.objects.get(pk=trial.pk).replies, seconds=40)
+    wait_for(lambda: Trial.objects.get(pk=trial.pk).replies)
     supervisor.stopping.set()
-    thread.join(40)
+    thread.join()
     trial.refresh_from_db()
     assert (trial.state, trial.error) == ("failed", "The worker was stopped. Ask again.")
 

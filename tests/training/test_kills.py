@@ -47,7 +47,7 @@ def test_a_round_survives_the_kill_of_its_worker(run: Run, spawn: Spawn, behave:
     behave(pause=0.15)
     tasks.start_run(run.pk)
     worker = spawn("worker", "--gpu")
-    wait_for(lambda: ("train_policy", "2") in steps(run), 30)
+    wait_for(lambda: ("train_policy", "2") in steps(run))
     pid = Run.objects.get(pk=run.pk).pid
     assert pid is not None
     worker.kill()
@@ -57,7 +57,7 @@ def test_a_round_survives_the_kill_of_its_worker(run: Run, spawn: Spawn, behave:
     assert state(run) == "running"
     behave()
     again = spawn("worker", "--gpu")
-    wait_for(lambda: state(run) == "done", 30)
+    wait_for(lambda: state(run) == "done")
     stop(again)
     assert_everything_happened_once(run)
 
@@ -68,13 +68,13 @@ def test_a_worker_that_is_asked_to_stop_leaves_the_round_for_the_next(
     behave(pause=0.15)
     tasks.start_run(run.pk)
     worker = spawn("worker", "--gpu")
-    wait_for(lambda: len(steps(run)) > 2, 30)
+    wait_for(lambda: len(steps(run)) > 2)
     stop(worker)
     run.refresh_from_db()
     assert (run.state, run.exit_code) == ("queued", 4)
     behave()
     again = spawn("worker", "--gpu")
-    wait_for(lambda: state(run) == "done", 30)
+    wait_for(lambda: state(run) == "done")
     stop(again)
     assert_everything_happened_once(run)
     # Stopped at the edges of steps: none was worked on twice.
@@ -89,7 +89,7 @@ def random_kills(run: Run, spawn: Spawn, *, kills: int, seed: int) -> None:
             return
         worker = spawn("worker", "--gpu")
         goal = len(steps(run)) + rng.randrange(1, 4)
-        wait_for(lambda: len(steps(run)) >= goal or state(run) == "done", 30)  # noqa: B023
+        wait_for(lambda: len(steps(run)) >= goal or state(run) == "done")  # noqa: B023
         victims = rng.choice(("worker", "training", "both"))
         pid = Run.objects.get(pk=run.pk).pid
         if victims != "worker" and pid:
@@ -112,6 +112,6 @@ def test_no_kill_loses_or_doubles_anything(
     random_kills(run, spawn, kills=kills, seed=kills)
     behave(steps=length)
     worker = spawn("worker", "--gpu")
-    wait_for(lambda: state(run) == "done", 30)
+    wait_for(lambda: state(run) == "done")
     stop(worker)
     assert_everything_happened_once(run, steps_per_stage=length)

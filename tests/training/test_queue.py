@@ -51,10 +51,10 @@ def test_the_scheduler_starts_a_round_that_a_training_worker_finishes(
 ) -> None:
     rounds.adopt_starter(voted, "starter")
     trainer = spawn("worker", "--gpu")
-    wait_for(WorkerBeat.objects.filter(kind="gpu").exists, 30)
+    wait_for(WorkerBeat.objects.filter(kind="gpu").exists)
     Project.objects.update(round_after=20)
     scheduler = spawn("worker")
-    wait_for(Run.objects.filter(project=voted, state="done").exists, 60)
+    wait_for(Run.objects.filter(project=voted, state="done").exists)
     assert voted.rounds.get().trigger == "votes"
     assert WorkerBeat.objects.filter(kind="short").exists()
     for worker in (scheduler, trainer):

@@ -66,7 +66,7 @@ def test_it_goes_on_after_a_kill_at_any_step(
     for kind in ("starter", "first_pairs"):
         command = spawn("quickstart")
         running = Run.objects.filter(kind=kind, state="running")
-        wait_for(lambda: running.exists() and len(trace(running.get())) > 1, 60)  # noqa: B023
+        wait_for(lambda: running.exists() and len(trace(running.get())) > 1)  # noqa: B023
         command.kill()
         command.wait()
     behave_all()

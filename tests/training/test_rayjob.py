@@ -159,5 +159,5 @@ def test_ending_the_launcher_stops_the_job(cluster: Cluster) -> None:
         assert process.poll() is None
         time.sleep(0.01)
     process.terminate()
-    assert process.wait(timeout=30) == rayjob.TERMINATED
+    assert process.wait(timeout=120) == rayjob.TERMINATED
     assert [job["status"] for job in cluster.jobs.values()] == ["STOPPED"]

@@ -43,7 +43,7 @@ def test_ctrl_c_stops_it_and_the_next_call_goes_on(
 ) -> None:
     behave(pause=0.15)
     command = spawn("run_round", "--project", "desk")
-    wait_for(lambda: len(trace(run)) > 4, 30)
+    wait_for(lambda: len(trace(run)) > 4)
     command.send_signal(signal.SIGINT)
     assert command.finish()[0] == 130
     run.refresh_from_db()
@@ -59,7 +59,7 @@ def test_it_follows_a_round_that_a_worker_has(
 ) -> None:
     behave(pause=0.1)
     spawn("worker", "--gpu")
-    wait_for(lambda: len(trace(run)) > 1, 30)
+    wait_for(lambda: len(trace(run)) > 1)
     assert spawn("run_round", "--project", "desk").finish()[0] == 0
     run.refresh_from_db()
     assert (run.state, run.fence) == ("done", 1)

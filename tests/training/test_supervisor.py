@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Pair
-from tests.training.conftest import never_two_writers, trace, wait_for
+from tests.training.conftest import PATIENCE, never_two_writers, trace, wait_for
 from training import processes, rounds, scheduler, supervisor
 from training.models import Lost, ModelVersion, Round, Run
 from training.rlhf import failures
@@ -254,12 +254,12 @@ def test_what_a_dead_supervisor_left_running_is_stopped_first(
     run: Run, supervise: Supervise
 ) -> None:
     orphan = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(60)"],
+        [sys.executable, "-c", "import time; time.sleep(600)"],
         env={**os.environ, processes.MARK: str(run.uuid)},
         start_new_session=True,
     )
     supervise(run)
-    assert orphan.wait(timeout=10) == -signal.SIGTERM
+    assert orphan.wait(timeout=PATIENCE) == -signal.SIGTERM
     assert run.state == "done"
 
 

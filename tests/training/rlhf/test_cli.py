@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
+import multiprocessing
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -37,28 +38,28 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Path
     return path
 
 
-def start(run: Path, *options: str) -> subprocess.Popen[bytes]:
+def start(run: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*ENGINE, "round", str(run), *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        [*ENGINE, "round", str(run)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
 
-def wait_for(run: Path, stage: str, step: int, process: subprocess.Popen[bytes]) -> None:
+def start_quickly(run: Path) -> BaseProcess:
+    """A new process that has computed nothing yet, but need not import everything first."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training.rlhf.stages"])
+    process = context.Process(target=main, args=(["round", str(run)],))
+    process.start()
+    return process
+
+
+def wait_for(run: Path, stage: str, step: int, working: Callable[[], bool]) -> None:
     """Until a progress line says that the stage has done this many steps."""
-    while process.poll() is None:
+    while working():
         lines = RunDirectory(run).progress()
         if any(line["stage"] == stage and line["step"] >= step for line in lines):
             return
         time.sleep(0.005)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def results(run: Path) -> dict[str, Any]:
@@ -92,9 +93,10 @@ def survive(run: Path, points: list[tuple[str, int]]) -> None:
     """Kill the engine at each point, then let it finish. A finished stage is never touched."""
     published: dict[str, int] = {}
     for stage, step in points:
-        process = start(run)
-        wait_for(run, stage, step, process)
-        kill(process)
+        process = start_quickly(run)
+        wait_for(run, stage, step, process.is_alive)
+        process.kill()
+        process.join()
         for name in NAMES:
             if (run / name).exists():
                 made = (run / name / "meta.json").stat().st_mtime_ns
@@ -138,7 +140,7 @@ def test_sigterm_stops_at_the_edge_of_a_step_and_the_run_goes_on_later(
 ) -> None:
     run = world.run_directory(tmp_path / "run", starter)
     process = start(run)
-    wait_for(run, "train_policy", 1, process)
+    wait_for(run, "train_policy", 1, lambda: process.poll() is None)
     process.terminate()
     assert process.wait() == STOPPED
     assert not RunDirectory(run).done("train_policy") and RunDirectory(run).error() is None

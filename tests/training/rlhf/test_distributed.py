@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / out / name).mkdir(parents=True)
     program = ["-m", "tests.training.rlhf.peers", str(folder), "two", *NAMES]
     done = subprocess.run(
-        [*TORCHRUN, *program], capture_output=True, text=True, check=False, timeout=240
+        [*TORCHRUN, *program], capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("sft 0/") <= 1  # one of them reports

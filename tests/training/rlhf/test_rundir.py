@@ -27,7 +27,7 @@ def test_a_second_process_cannot_claim_the_run(tmp_path: Path) -> None:
     with RunDirectory(tmp_path).claim():
         process = context.Process(target=claim_elsewhere, args=(tmp_path, answers))
         process.start()
-        assert answers.get(timeout=30) == "locked"
+        assert answers.get(timeout=120) == "locked"
         process.join()
 
 
