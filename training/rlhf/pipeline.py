@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from training.rlhf import jobs, rows, summary
+from training.rlhf import jobs, rows
 from training.rlhf.config import ConfigError, Job, from_dict
 from training.rlhf.configfile import read_mapping, require
 from training.rlhf.rundir import RunDirectory
@@ -185,6 +185,8 @@ def run(phases: Sequence[Phase], chosen: Sequence[Phase], run_dir: RunDirectory)
         ConfigError: a phase that is done was made with other settings or from other results, or
             one that is needed has not run.
     """
+    from training.rlhf import summary
+
     for phase in phases:
         _check_done(phase, run_dir)
     names = [phase.name for phase in phases]
