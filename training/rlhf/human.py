@@ -22,12 +22,17 @@ Verdicts = dict[tuple[str, str], float]
 
 
 def sides(mine: Iterable[Reply], base: Iterable[Reply], *, seed: int) -> Iterator[list[Reply]]:
-    """What two models wrote to each prompt, as a and b; equal and empty replies are no pair."""
+    """What two models wrote to each prompt, as a and b, every two texts once; equal and empty
+    replies are no pair."""
     others = {reply["prompt_id"]: reply for reply in base}
+    seen = set()
     for reply in mine:
         other = others.get(reply["prompt_id"])
-        texts = {_plain(one["text"]) for one in (reply, other) if one is not None}
-        if other is not None and len(texts - {""}) == 2:
+        if other is None or len({_plain(reply["text"]), _plain(other["text"])} - {""}) < 2:
+            continue
+        pair = rows.candidate_key(_key(reply), _key(other))
+        if pair not in seen:
+            seen.add(pair)
             drawn = f"{seed} {reply['model']} {reply['prompt_id']}"
             yield [other, reply] if rows.is_held_out(drawn, 0.5) else [reply, other]
 
@@ -49,7 +54,8 @@ def blind(replies: str, model: str, other: str, out: Path, *, seed: int) -> dict
         replies: replies.jsonl of a comparison.
 
     Returns:
-        pairs, and how many prompts had two equal replies or an empty one, which nobody is asked.
+        pairs, and how many prompts are left out: with two equal replies, an empty one, or the same
+        question and replies as another.
 
     Raises:
         RowError: the file cannot be read.

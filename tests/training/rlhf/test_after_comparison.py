@@ -71,6 +71,15 @@ def test_people_get_pairs_that_do_not_tell_who_wrote_them(replies: str, tmp_path
     assert pairs == [row for _, row in rows.read_json(tmp_path / "pairs.jsonl")]
 
 
+def test_prompts_with_the_same_question_and_replies_are_asked_about_once(tmp_path: Path) -> None:
+    twice = [reply(model, 0, f"It is {model}.", 0.0) for model in ("new", "old")]
+    twice += [row | {"prompt_id": "again"} for row in twice]
+    rows.write(tmp_path / "replies.jsonl", twice)
+    found = human.blind(str(tmp_path / "replies.jsonl"), "new", "old", tmp_path, seed=0)
+    assert found == {"pairs": 1.0, "left_out": 1.0}
+    assert len(list(rows.read_json(tmp_path / "key.jsonl"))) == 1
+
+
 def exported(pairs: list[dict[str, Any]], winner: str) -> list[dict[str, Any]]:
     found = []
     for pair in pairs:
