@@ -27,7 +27,8 @@ PASSED = ("HF_HOME", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE", "OMP_NUM_THRE
 LIVE = ("PENDING", "RUNNING")
 POLL = 2.0
 PATIENCE = 120.0
-"""Seconds that the cluster may be silent before the job is given up."""
+"""Seconds that the cluster may be silent, or an earlier job go on after its stop, before the job is
+given up."""
 UNAVAILABLE, TERMINATED = 69, 128 + signal.SIGTERM
 
 
@@ -68,12 +69,22 @@ class Jobs:
             raise Silent(f"no Ray cluster answers at {self.address}: {error}") from error
 
     def stop_others(self, mark: str) -> None:
-        """Stop what an earlier launcher of this run left, and wait for its end."""
+        """Stop what an earlier launcher of this run left, and wait for its end.
+
+        Raises:
+            Silent: a job does not end; two at work in one run directory would harm it.
+        """
         for job in self.ask():
             if (job.get("metadata") or {}).get(MARK) == mark and job["status"] in LIVE:
-                self.ask(f"{job['submission_id']}/stop", post=True)
-                while self.ask(job["submission_id"])["status"] in LIVE:
-                    time.sleep(POLL)
+                self._end(job["submission_id"])
+
+    def _end(self, name: str) -> None:
+        self.ask(f"{name}/stop", post=True)
+        asked = time.monotonic()
+        while self.ask(name)["status"] in LIVE:
+            if time.monotonic() - asked > PATIENCE:
+                raise Silent(f"{name}, an earlier job of this run, was stopped but does not end")
+            time.sleep(POLL)
 
 
 class Job:

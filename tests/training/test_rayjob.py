@@ -30,6 +30,8 @@ class Cluster(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.jobs: dict[str, dict[str, Any]] = {}
         self.looks, self.code, self.log = 2, 75, ""
+        self.stubborn = False
+        """Whether jobs go on when they are stopped."""
         self.cut_off = 0
         """Answers about a job that break off, from now on."""
 
@@ -45,7 +47,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         jobs, name = self.server.jobs, self.path.split("/")[3]
         if self.path.endswith("/stop"):
-            jobs[name] |= {"status": "STOPPED", "driver_exit_code": None, "message": "stopped"}
+            ended = {"status": "STOPPED", "driver_exit_code": None, "message": "stopped"}
+            jobs[name] |= {} if self.server.stubborn else ended
             return self.answer({"stopped": True})
         data = json.loads(body)
         if "refused" in data["entrypoint"]:
@@ -123,6 +126,21 @@ def test_a_job_that_an_earlier_launcher_left_is_stopped_first(
     run(cluster, "true")
     assert cluster.jobs["old"]["status"] == "STOPPED"
     assert cluster.jobs["other"]["status"] == "RUNNING"
+
+
+def test_a_job_that_does_not_end_when_stopped_is_named_and_no_other_begins(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = {rayjob.MARK: "run-7"}
+    cluster.jobs["old"] = {"submission_id": "old", "status": "RUNNING", "metadata": metadata}
+    cluster.stubborn, cluster.looks = True, 10**6
+    monkeypatch.setenv(rayjob.MARK, "run-7")
+    monkeypatch.setattr(rayjob, "PATIENCE", 0.05)
+    assert run(cluster, "true") == rayjob.UNAVAILABLE
+    assert (
+        "old, an earlier job of this run, was stopped but does not end" in capsys.readouterr().err
+    )
+    assert list(cluster.jobs) == ["old"]
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(
