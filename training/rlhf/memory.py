@@ -15,8 +15,15 @@ GIB = 2**30
 HALF, SINGLE = 2, 4
 """Bytes of a number in bfloat16 and in float32."""
 ADAM_STATES = 2
-NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-"""Of a weight: four bits, one byte per block of 64 and one float32 per 256 such bytes."""
+NF4_BYTES = 0.5 + SINGLE / 64
+"""Of a weight: four bits, and one float32 per block of 64 (Dettmers et al. 2023, arXiv 2305.14314,
+section 3, without the second quantisation)."""
+LOGITS_KEPT, LOGITS_AT_ONCE = 2**26, 2**23
+"""Numbers, as in token_logprobs.py."""
+LAUNCH = 0.8e-3
+"""Seconds that one layer takes for one token however small it is, as PyTorch starts its kernels one
+by one: SmolLM2-135M with its 30 layers writes 39 tokens/s
+(huggingface.co/kernels/phanerozoic/model-as-a-kernel)."""
 OVERHEAD = 1.1
 """For what the sum leaves out: the allocator's gaps, buffers, the CUDA context."""
 
@@ -30,13 +37,26 @@ class Shape:
     hidden: int
     key_value: int
     """Numbers per token and layer in the keys: heads of keys times their size."""
+    wide: int
+    """Width of the MLP."""
     vocabulary: int
+    tables: int
+    """Matrices of vocabulary by width: one where the head is the embedding, else two."""
+
+    @property
+    def linear(self) -> float:
+        """Weights of the layers, which LoRA adapts and four bits hold: all but the tables."""
+        return self.parameters - self.tables * self.vocabulary * self.hidden
 
 
 SHAPES = (
-    Shape(0.494e9, layers=24, hidden=896, key_value=128, vocabulary=151_936),
-    Shape(8.03e9, layers=32, hidden=4096, key_value=1024, vocabulary=128_256),
-    Shape(70.6e9, layers=80, hidden=8192, key_value=1024, vocabulary=128_256),
+    Shape(0.494e9, layers=24, hidden=896, key_value=128, wide=4864, vocabulary=151_936, tables=1),
+    Shape(
+        8.03e9, layers=32, hidden=4096, key_value=1024, wide=14_336, vocabulary=128_256, tables=2
+    ),
+    Shape(
+        70.6e9, layers=80, hidden=8192, key_value=1024, wide=28_672, vocabulary=128_256, tables=2
+    ),
 )
 """Qwen2.5-0.5B, Llama-3.1-8B and Llama-3.1-70B by their published configs."""
 
@@ -60,7 +80,8 @@ class Need:
     """GiB of one PPO run, all on one device."""
 
     weights: float
-    """Of the policy, and for full training of the frozen reference beside it."""
+    """Of the policy; for full training also their bfloat16 copy, which autocast keeps through a
+    pass, and the frozen reference."""
     gradients: float
     optimiser: float
     cache: float
@@ -68,7 +89,7 @@ class Need:
     activations: float
     """With gradient checkpointing: the input of every layer, and one layer at work."""
     logits: float
-    """On reply positions only: float32 and its gradient."""
+    """On reply positions only: all of them up to LOGITS_KEPT, else a slice at a time."""
 
     @property
     def total(self) -> float:
@@ -90,34 +111,45 @@ def nearest(parameters: float) -> Shape:
         layers=max(1, round(known.layers * stretch)),
         hidden=max(1, round(known.hidden * stretch)),
         key_value=max(1, round(known.key_value * stretch)),
+        wide=max(1, round(known.wide * stretch)),
         vocabulary=known.vocabulary,
+        tables=known.tables,
     )
 
 
 def adapter_parameters(shape: Shape, rank: int) -> float:
-    """LoRA on all linear layers: rank * (inputs + outputs) of each; the MLP is 3.5 times as wide
-    as the model."""
-    h, kv, wide = shape.hidden, shape.key_value, 3.5 * shape.hidden
+    """LoRA on all linear layers: rank * (inputs + outputs) of each."""
+    h, kv = shape.hidden, shape.key_value
     attention = 2 * (h + h) + 2 * (h + kv)
-    return rank * shape.layers * (attention + 3 * (h + wide))
+    return rank * shape.layers * (attention + 3 * (h + shape.wide))
 
 
 def need(shape: Shape, method: Method, load: Load = Load()) -> Need:
     """The memory of PPO on `shape`."""
     p, rows, length = shape.parameters, load.pass_rows, load.prompt + load.reply
-    trained = p if method == "full" else adapter_parameters(shape, load.lora_rank)
-    weights = {"full": SINGLE * p + HALF * p, "lora": HALF * p, "qlora": NF4_BYTES * p}[method]
-    if method != "full":
-        weights += SINGLE * trained
-    at_work = (2 * shape.hidden + 2 * shape.key_value + 3 * 3.5 * shape.hidden) * HALF
+    own = p if method == "full" else adapter_parameters(shape, load.lora_rank)
+    trained = own + shape.hidden**2  # the critic's head
+    frozen = {
+        "full": 2 * HALF * p,
+        "lora": HALF * p,
+        "qlora": NF4_BYTES * shape.linear + HALF * (p - shape.linear),
+    }[method]
+    weights = SINGLE * trained + frozen
+    at_work = (2 * shape.hidden + 2 * shape.key_value + 3 * shape.wide) * HALF
     return Need(
         weights=weights / GIB,
         gradients=SINGLE * trained / GIB,
         optimiser=ADAM_STATES * SINGLE * trained / GIB,
         cache=2 * HALF * shape.layers * shape.key_value * load.sequences * length / GIB,
         activations=rows * length * (HALF * shape.layers * shape.hidden + at_work) / GIB,
-        logits=2 * SINGLE * rows * load.reply * shape.vocabulary / GIB,
+        logits=_logits(rows * load.reply * shape.vocabulary) / GIB,
     )
+
+
+def _logits(numbers: int) -> float:
+    """Bytes: what is kept for the backward pass, and a slice with two temporaries of its size."""
+    kept = numbers if numbers <= LOGITS_KEPT else 0
+    return SINGLE * (kept + 3 * min(numbers, LOGITS_AT_ONCE))
 
 
 @dataclass(frozen=True)
@@ -155,17 +187,20 @@ def speed(
 ) -> Speed:
     """How fast PPO goes where its memory suffices.
 
-    Sampling is bound by reading all weights and the cache once per token of the whole batch;
-    training by 6 FLOPs per parameter and token, 8 with gradient checkpointing, and 2 * 2 for the
-    readings of policy and reference before it.
+    Sampling is bound by reading all weights and the cache once per token of the whole batch, or by
+    starting the kernels; training by 6 FLOPs per parameter and token, 8 with gradient
+    checkpointing, and 2 * 2 for the readings of policy and reference before it (Kaplan et al. 2020,
+    arXiv 2001.08361, section 2.1).
 
     Args:
         utilisation: share of the device's FLOPs that training reaches.
         bandwidth_share: share of its memory bandwidth that sampling reaches.
     """
     found = need(shape, "lora", load)
-    per_step = HALF * shape.parameters + found.cache * GIB / 2
-    sampling = load.sequences * device.bandwidth * bandwidth_share / per_step
+    filled = (load.prompt + load.reply / 2) / (load.prompt + load.reply)  # of the cache, on average
+    read = HALF * shape.parameters + found.cache * GIB * filled
+    step = max(read / (device.bandwidth * bandwidth_share), shape.layers * LAUNCH)
+    sampling = load.sequences / step
     reach = device.flops * utilisation
     training = reach / (8 * shape.parameters)
     tokens = load.sequences * (load.prompt + load.reply)
@@ -204,6 +239,11 @@ def sentence(parameters: float, load: Load = Load()) -> str:
     """The speed in words."""
     found = speed(nearest(parameters), load)
     return (
-        f"On an {H100.name}: {found.sampling:,.0f} tokens/s sampled, {found.training:,.0f} tokens/s"
-        f" trained, {found.update_seconds:.1f} s per update"
+        f"On an {H100.name} about {_rough(found.sampling)} tokens/s sampled,"
+        f" {_rough(found.training)} tokens/s trained, {_rough(found.update_seconds)} s per update"
     )
+
+
+def _rough(number: float) -> str:
+    """Two digits: the shares above are assumptions."""
+    return f"{float(f'{number:.2g}'):,.{0 if number >= 10 else 1}f}"
