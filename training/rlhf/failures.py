@@ -26,8 +26,10 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNWRITTEN = re.compile(r"\(os error (28|122|27)\)|PytorchStreamWriter|inline_container.*unexpected")
 """How safetensors and torch.save, which hide the errno, say that a file could not be written."""
 
-EXHAUSTED = re.compile(r"(?i)out of memory|can't allocate|bad allocation|cannot allocate memory")
-"""How CUDA, torch's allocator on a CPU, C++ and the system say that there is no memory left."""
+EXHAUSTED = re.compile(
+    r"(?i)out of memory|can't allocate|bad allocation|cannot allocate memory|STATUS_ALLOC_FAILED"
+)
+"""How CUDA, torch's allocator on a CPU, C++, the system and cuBLAS say that no memory is left."""
 
 
 def sentence(error: BaseException) -> str | None:
@@ -40,12 +42,20 @@ def sentence(error: BaseException) -> str | None:
             "no room to write: the disk is full, or a quota or file size limit is reached. Free "
             "some space and try again; it goes on from the last whole checkpoint"
         )
-    text = " ".join(str(error).split())[:300]
-    if "MemoryError" in kinds or ("RuntimeError" in kinds and EXHAUSTED.search(text)):
+    if is_out_of_memory(error):
+        text = " ".join(str(error).split())[:300]
         return f"out of memory: lower the batch size or the maximum length ({text})"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory, of the machine or of a GPU."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & {"MemoryError", "OutOfMemoryError"}:
+        return True
+    return "RuntimeError" in kinds and bool(EXHAUSTED.search(str(error)))
 
 
 def describe(error: BaseException) -> str:

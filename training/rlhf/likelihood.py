@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from training.rlhf import chat, text_metrics
+from training.rlhf import chat, models, text_metrics
 from training.rlhf.actor_critic import Sequences, response_states
 from training.rlhf.chat import Message
 from training.rlhf.replies import Reply, Settings
@@ -130,6 +130,5 @@ def text_ids(policy: Policy, text: str, *, finished: bool) -> list[int]:
     """A text as a reply in this policy's own tokens; what would fill more than half of its context
     is cut off, and an empty one still ends."""
     end = chat.turn_end(policy.tokenizer)
-    context = getattr(policy.model.config, "max_position_embeddings", None) or 1_000_000
     ids = chat.completion_ids(policy.tokenizer, text) + [end] * finished
-    return ids[: int(context) // 2] or [end]
+    return ids[: models.context(policy.model) // 2] or [end]

@@ -27,11 +27,12 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from training.rlhf import chat, rows
+from training.rlhf import chat, failures, rows
 from training.rlhf.config import LoraConfig
 
 UNUSED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", "<|finetune_right_pad_id|>")
@@ -55,11 +56,10 @@ def memory_advice(advice: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # On a CPU torch raises a plain RuntimeError that names its allocator.
-        text = str(error)
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate" in text:
-            raise OutOfMemory(f"out of memory: {advice} ({text.splitlines()[0][:200]})") from error
-        raise
+        if not failures.is_out_of_memory(error):
+            raise
+        text = " ".join(str(error).split())[:200]
+        raise OutOfMemory(f"out of memory: {advice} ({text})") from error
 
 
 def resolve_device(name: str) -> torch.device:
@@ -111,14 +111,26 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> Tokenize
 
 def is_encoder_decoder(path: str | Path, *, revision: str | None = None) -> bool:
     """Whether a model (or the base of an adapter) reads with an encoder, as T5 does."""
+    return bool(getattr(_config(path, revision), "is_encoder_decoder", False))
+
+
+def _config(path: str | Path, revision: str | None = None) -> PreTrainedConfig | None:
+    """Of a model or of an adapter's base. None for a tokenizer without a model, or no model at all:
+    loading it will say so."""
     base = adapter_base(path)
     if base is not None:
-        return is_encoder_decoder(base)
+        return _config(base)
     try:
-        config = AutoConfig.from_pretrained(str(path), revision=revision, trust_remote_code=False)
+        return AutoConfig.from_pretrained(str(path), revision=revision, trust_remote_code=False)
     except (OSError, ValueError):
-        return False  # a tokenizer without a model, or no model at all: loading it will say so
-    return bool(config.is_encoder_decoder)
+        return None
+
+
+def context(model: str | Path | PreTrainedModel) -> int:
+    """Tokens that a model, loaded or in a folder, reads at once; a million where its positions are
+    relative and set no limit."""
+    config = _config(model) if isinstance(model, str | Path) else model.config
+    return int(getattr(config, "max_position_embeddings", None) or 1_000_000)
 
 
 def load_causal(

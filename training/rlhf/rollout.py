@@ -17,7 +17,7 @@ from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
-from training.rlhf.models import ModelError
+from training.rlhf import models
 
 
 @dataclass
@@ -272,11 +272,11 @@ def prompt_room(model: PreTrainedModel, max_new_tokens: int) -> int:
     Raises:
         ModelError: none, or no reply of that length fits.
     """
-    context = int(getattr(model.config, "max_position_embeddings", None) or 1_000_000)
+    context = models.context(model)
     taken = 0 if model.config.is_encoder_decoder else max_new_tokens
     if context <= max_new_tokens:
-        raise ModelError(
+        raise models.ModelError(
             f"max_new_tokens is {max_new_tokens}, which leaves no room for a prompt in the model's "
-            f"context of {context} tokens"
+            f"context of {context} tokens: lower it"
         )
     return context - taken

@@ -36,13 +36,7 @@ class Policy:
 
     def prompt(self, messages: Sequence[Message], settings: Settings) -> list[int]:
         """The chat as tokens, cut from the left to what fits beside the reply."""
-        context = getattr(self.model.config, "max_position_embeddings", None) or 1_000_000
-        room = context - settings.max_new_tokens
-        if room < 1:
-            raise ConfigError(
-                f"a reply of {settings.max_new_tokens} tokens leaves no room for a prompt: the "
-                f"model reads {context} in all. Lower max_new_tokens"
-            )
+        room = rollout.prompt_room(self.model, settings.max_new_tokens)
         return chat.prompt_ids(self.tokenizer, messages)[-room:]
 
     def reply(

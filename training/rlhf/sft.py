@@ -41,6 +41,7 @@ from training.rlhf import chat, datafiles, distributed, ranks, trainer_edge
 from training.rlhf.config import SFTConfig, TinyModelConfig
 from training.rlhf.configfile import require
 from training.rlhf.models import (
+    context,
     load_causal,
     load_tokenizer,
     new_adapter,
@@ -104,8 +105,9 @@ def train(
     chats, held_out = read_chats(config)
     seed_everything(config.seed)
     model, tokenizer = starting_model(config, chats, device=device)
-    rows, truncated = tokenize(tokenizer, chats, max_length=config.max_length)
-    measured, _ = tokenize(tokenizer, held_out, max_length=config.max_length)
+    length = min(config.max_length, context(model))
+    rows, truncated = tokenize(tokenizer, chats, max_length=length)
+    measured, _ = tokenize(tokenizer, held_out, max_length=length)
     trainer_edge.require_same_run(Path(checkpoints), config, data=rows)
     arguments = _arguments(config, Path(checkpoints), device=device)
     trainer = _trainer(model, tokenizer, rows, arguments, measured=measured)

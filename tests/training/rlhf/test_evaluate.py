@@ -10,6 +10,7 @@ import torch
 from tests.training.rlhf import tiny, world
 from training.rlhf import evaluate, likelihood, reward_model, rows, sample
 from training.rlhf.config import ConfigError, EvaluateConfig, SampleConfig
+from training.rlhf.models import ModelError
 from training.rlhf.rows import Completion
 from training.rlhf.rundir import Stopped
 from training.rlhf.sample import Policy, Settings
@@ -132,7 +133,7 @@ def test_a_reply_as_long_as_the_context_is_one_line(folders: evaluate.Models) ->
     policy = Policy(folders.policy, device=CPU)
     context = policy.model.config.max_position_embeddings
     settings = Settings(temperature=1.0, max_new_tokens=context, batch_size=1)
-    with pytest.raises(ConfigError, match="leaves no room for a prompt"):
+    with pytest.raises(ModelError, match="leaves no room for a prompt"):
         policy.reply([world.prompts(1)[0].messages], settings, seed=3)
 
 

@@ -96,7 +96,7 @@ def llama_model(
     return model
 
 
-def gpt2_model(*, seed: int = 0, width: int = 32) -> GPT2LMHeadModel:
+def gpt2_model(*, seed: int = 0, width: int = 32, positions: int = 256) -> GPT2LMHeadModel:
     """Dropout stays at GPT-2's 0.1: the engine has to switch it off."""
     torch.manual_seed(seed)
     config = GPT2Config(
@@ -104,7 +104,7 @@ def gpt2_model(*, seed: int = 0, width: int = 32) -> GPT2LMHeadModel:
         n_embd=width,
         n_layer=2,
         n_head=2,
-        n_positions=256,
+        n_positions=positions,
         bos_token_id=2,
         eos_token_id=2,
         initializer_range=0.1,
