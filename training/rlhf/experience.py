@@ -129,8 +129,7 @@ class Collector:
                 batch_size=self.config.batch_size,
             )
         replies = distributed.gather(sampled)
-        if not all(math.isfinite(value) for reply in replies for value in reply.logprobs):
-            raise Diverged("the policy's probabilities are no longer finite")
+        require_finite(replies)
         return replies
 
     def _score(self, rows: list[int], texts: list[str]) -> Tensor:
@@ -168,6 +167,12 @@ class Collector:
                 whole[:, rows, : piece.shape[2]] = piece
         logprobs, values, entropy, ref_logprobs = distributed.total(whole)
         return Reading(logprobs, values, entropy), ref_logprobs, fresh
+
+
+def require_finite(replies: Sequence[rollout.Response]) -> None:
+    """Raise Diverged where a policy that is no longer one wrote replies."""
+    if not all(math.isfinite(value) for reply in replies for value in reply.logprobs):
+        raise Diverged("the policy's probabilities are no longer finite: lower the learning rate")
 
 
 def minibatches(

@@ -2,7 +2,8 @@
 
 There is no critic: a reply is compared with the others to the same prompt. One update samples
 `batch_size` replies and trains on them; training resumes at the edges of updates. The replies are
-watched as those of PPO are (alarms.py).
+sampled (rollout.py) and watched (alarms.py) as those of PPO are, and do not depend on how many
+processes share the work.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from training.rlhf import (
     alarms,
     chat,
     distributed,
+    experience,
     models,
+    ranks,
     rollout,
     trainer_edge,
 )
@@ -47,14 +50,26 @@ METRICS = {name: name for name in ("loss", "grad_norm", "entropy")} | {
         *(f"alarm_{sign}" for sign in alarms.TITLES),
     )
 }
-"""Names in those lines to ours. TRL's own reward is one after penalties, its KL one per token."""
+"""Names in those lines to ours; of an update's steps the mean is reported. TRL's own reward is one
+after penalties, its KL one per token."""
 
 
-class _OwnTokens:
-    """Prompts as the tokens of `chat`, cut from their left to `room`; TRL cuts none."""
+class _OwnSampling:
+    """Prompts as the tokens of `chat`, cut from their left to `room` (TRL cuts none), our sampler,
+    and minibatches that are the same however many processes hold the replies."""
 
+    accelerator: Any
+    args: Any
+    model_wrapped: Any
     processing_class: Tokenizer
+    reward_funcs: list[_Reward]
+    state: TrainerState
+    _buffered_inputs: list[dict[str, Tensor]] | None
+    _generate_and_score_completions: Callable[[list[Any]], dict[str, Tensor]]
+    _step: int
     room: int
+    own: float
+    """Sum of the log-probabilities that this process sampled its last replies with."""
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
         """Tokens; images and what else TRL would pass on for them there are none."""
@@ -67,16 +82,51 @@ class _OwnTokens:
         """How many of the prompts lose tokens."""
         return float(sum(len(row) > self.room for row in self._whole(prompts)))
 
+    def replies(self, prompts: list[list[int]]) -> list[list[int]]:
+        """Tokens of a reply to each prompt of this process, whose place in the whole batch and the
+        number of the update decide on its random numbers."""
+        config, stops = self.reward_funcs[0].config, self.reward_funcs[0].stops
+        update, size = self.state.global_step // _steps(config), len(prompts)
+        seed = int(experience.random_source(self.args.seed, "sample", update).integers(2**31))
+        noise = rollout.draws(size * ranks.size(), config.max_new_tokens, seed=seed)
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        model.eval()  # gradient checkpointing switches the cache off in training mode
+        with self.accelerator.autocast():
+            sampled = rollout.generate(
+                actor_critic.base_model(model),
+                self.processing_class,
+                prompts,
+                max_new_tokens=config.max_new_tokens,
+                temperature=config.temperature,
+                noise=noise[ranks.rank() * size :][:size],
+                stop_ids=sorted(stops),
+                batch_size=size,
+            )
+        model.train()
+        experience.require_finite(sampled)
+        self.own = math.fsum(math.fsum(reply.logprobs) for reply in sampled)
+        return [reply.ids for reply in sampled]
 
-class _Watched:
+    def _prepare_inputs(self, rows: list[Any]) -> dict[str, Tensor]:
+        """The next minibatch; each takes every so many-th reply, where TRL lets every process
+        shuffle its own."""
+        steps: int = self.args.steps_per_generation
+        if self._step % _steps(self.reward_funcs[0].config) == 0 or self._buffered_inputs is None:
+            batch = self._generate_and_score_completions(rows)
+            self._buffered_inputs = [
+                {name: value[step::steps] if value.ndim else value for name, value in batch.items()}
+                for step in range(steps)
+            ]
+        return self._buffered_inputs[self._step % steps]
+
+
+class _Watched(_OwnSampling):
     """The replies of every update measured as PPO measures its own, and the alarms they raise.
 
     All of it is in the trainer's lines, which its checkpoints keep: a run that goes on is held
     against the same first updates.
     """
 
-    reward_funcs: list[_Reward]
-    state: TrainerState
     beta: float
     _metrics: dict[str, dict[str, list[float]]]
     read: Tensor
@@ -88,8 +138,8 @@ class _Watched:
             self.read = found[0]
         return found
 
-    def _generate_and_score_completions(self, inputs: list[Any]) -> dict[str, Any]:
-        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+    def _generate_and_score_completions(self, inputs: list[Any]) -> dict[str, Tensor]:
+        batch: dict[str, Tensor] = super()._generate_and_score_completions(inputs)
         reward = self.reward_funcs[0]
         found = reward.measured() | (self._to_reference(batch) if self.beta else {})
         found |= alarms.metrics([*_history(self.state), found], reward.config)
@@ -97,31 +147,28 @@ class _Watched:
             self._metrics["train"][f"{UPDATE}{name}"].append(value)
         return batch
 
-    def _to_reference(self, batch: dict[str, Any]) -> dict[str, float]:
+    def _to_reference(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """How far the replies are from the reference, which TRL reads last before it trains."""
         mask = batch["completion_mask"]
-        theirs = (self.read * mask).sum()
-        own = batch["old_logps"].sum() if "old_logps" in batch else theirs
-        sums = torch.stack([theirs, own - theirs, mask.sum(), torch.tensor(len(mask)).to(theirs)])
-        logprobs, ratio, tokens, replies = distributed.total(sums).tolist()
-        found = {"reference_perplexity": math.exp(-logprobs / tokens)}
-        return found | ({"kl": ratio / replies} if "old_logps" in batch else {})
+        theirs = float((self.read.double() * mask).sum())
+        counts = [float(mask.sum()), float(len(mask))]
+        sums = torch.tensor([theirs, self.own - theirs, *counts], dtype=torch.float64)
+        logprobs, ratio, tokens, replies = distributed.total(sums.to(mask.device)).tolist()
+        return {"reference_perplexity": math.exp(-logprobs / tokens), "kl": ratio / replies}
 
 
-class _RLOOTrainer(_Watched, _OwnTokens, RLOOTrainer):  # type: ignore[misc]  # trl is untyped here
-    """TRL's, on our tokens."""
+class _RLOOTrainer(_Watched, RLOOTrainer):  # type: ignore[misc]  # trl is untyped here
+    """TRL's, on our tokens and replies."""
+
+    def _generate_single_turn(self, prompts: list[list[int]], *_: Any) -> list[list[int]]:
+        return self.replies(prompts)
 
 
-class _GRPOTrainer(_Watched, _OwnTokens, GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
-    """TRL's, on our tokens."""
+class _GRPOTrainer(_Watched, GRPOTrainer):  # type: ignore[misc]  # trl is untyped here
+    """TRL's, on our tokens and replies."""
 
-    def log(self, logs: dict[str, float], *rest: Any) -> None:
-        """Give KL per reply as well, of the update's first step: later ones have moved on. TRL has
-        it per token alone, by the estimator k3, after a gradient step's own reading."""
-        seen = self._metrics["train"]
-        if f"{UPDATE}length" in seen and "kl" in seen:
-            seen[f"{UPDATE}kl"] = [seen["kl"][0] * seen[f"{UPDATE}length"][0]]
-        super().log(logs, *rest)
+    def _generate_single_turn(self, prompts: list[list[int]], *_: Any) -> Any:
+        return self.replies(prompts), None
 
 
 KINDS: dict[str, tuple[type[Any], type[Any]]] = {
@@ -159,11 +206,12 @@ def train(
         prompts_truncated.
 
     Raises:
-        ConfigError: there is no prompt, or checkpoints are of another run.
+        ConfigError: there is no prompt, or checkpoints are of another run; FSDP or DeepSpeed.
         Diverged: a score, the loss or a weight is no longer finite.
         ModelError: the model cannot be trained here.
         Stopped: a stop was asked for; calling again resumes.
     """
+    distributed.require_whole_model(optimiser)
     if not prompts:
         raise ConfigError("there is no prompt to train on (held-out prompts never are)")
     asked = [prompt["messages"] for prompt in prompts]
@@ -182,14 +230,18 @@ def train(
         _arguments(config, checkpoints, seed=seed, device=device),
     )
     _hold_to(trainer, anchor, config)
-    steps = config.batch_size // config.minibatch_size * config.epochs
+    steps = _steps(config)
     trainer_edge.run(
         trainer, checkpoints=checkpoints, report=report, guard=guard, names=METRICS, every=steps
     )
     trainer_edge.save(trainer, tokenizer, out)
-    found = trainer_edge.summary(trainer.state, {"loss": "loss", "grad_norm": "grad_norm"})
-    found |= alarms.summary(_history(trainer.state))
-    return found | {"prompts_truncated": trainer.cut(asked)}
+    told = alarms.summary(_history(trainer.state)) | {"prompts_truncated": trainer.cut(asked)}
+    return trainer_edge.summary(trainer.state, {"loss": "loss", "grad_norm": "grad_norm"}) | told
+
+
+def _steps(config: GroupConfig) -> int:
+    """Optimiser steps of an update."""
+    return config.batch_size // config.minibatch_size * config.epochs
 
 
 def _history(state: TrainerState) -> list[dict[str, float]]:
@@ -221,16 +273,15 @@ def _trainer(
 def _arguments(
     config: GroupConfig, checkpoints: Path, *, seed: int, device: torch.device
 ) -> dict[str, Any]:
-    steps = config.batch_size // config.minibatch_size
     return trainer_edge.arguments(config, checkpoints, seed=seed, device=device) | {
         "per_device_train_batch_size": distributed.per_process(
             config.minibatch_size, "groups.minibatch_size"
         ),
-        "steps_per_generation": steps,
+        "steps_per_generation": config.batch_size // config.minibatch_size,
         "num_iterations": config.epochs,
         "num_generations": config.group_size,
-        "max_steps": config.updates * steps * config.epochs,
-        "save_steps": config.checkpoint_every * steps * config.epochs,
+        "max_steps": config.updates * _steps(config),
+        "save_steps": config.checkpoint_every * _steps(config),
         "max_completion_length": config.max_new_tokens,
         "temperature": config.temperature,
         "epsilon": config.clip_ratio,

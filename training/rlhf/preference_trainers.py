@@ -73,7 +73,8 @@ def train(
         Stopped: a stop was asked for; calling again resumes.
     """
     tokenizer = models.load_tokenizer(policy)
-    found = preference_pairs.read(tokenizer, preferences, max_length=config.max_length)
+    length = min(config.max_length, models.context(policy))
+    found = preference_pairs.read(tokenizer, preferences, max_length=length)
     data = map(vars, found.found)
     made_of = (models.digest(policy), models.digest(reference))
     trainer_edge.require_same_run(checkpoints, config, optimiser, seed, *made_of, data=data)
@@ -85,7 +86,8 @@ def train(
         trainer_edge.require_causal(model, optimiser)
     models.without_dropout(model)
     arguments = _arguments(config, checkpoints, seed=seed, device=device)
-    trainer = BUILD[optimiser](Setup(model, anchor, tokenizer, found.found, config, arguments))
+    setup = Setup(model, anchor, tokenizer, found.found, length, config, arguments)
+    trainer = BUILD[optimiser](setup)
     trainer_edge.run(trainer, checkpoints=checkpoints, report=report, guard=guard, names=METRICS)
     trainer_edge.save(trainer, tokenizer, out)
     return trainer_edge.summary(trainer.state, METRICS) | {
@@ -120,6 +122,7 @@ class Setup:
     """See actor_critic.load_pair."""
     tokenizer: Tokenizer
     pairs: list[Pair]
+    max_length: int
     config: PairsConfig
     arguments: dict[str, Any]
 
@@ -173,7 +176,12 @@ def _dpo(setup: Setup) -> Trainer:
 
 def _kto(setup: Setup) -> Trainer:
     size = setup.arguments["per_device_train_batch_size"] * ranks.size()
-    seed = setup.arguments["seed"]
+    rows = unpaired(
+        setup.pairs,
+        batch_size=size,
+        max_length=setup.max_length,
+        seed=setup.arguments["seed"],
+    )
     trainer = _KTOTrainer(
         model=setup.model,
         ref_model=setup.frozen,
@@ -183,7 +191,7 @@ def _kto(setup: Setup) -> Trainer:
             max_length=None,
             train_sampling_strategy="sequential",
         ),
-        train_dataset=Dataset.from_list(unpaired(setup.pairs, batch_size=size, seed=seed)),
+        train_dataset=Dataset.from_list(rows),
         processing_class=setup.tokenizer,
     )
     if setup.frozen is None:
@@ -191,9 +199,11 @@ def _kto(setup: Setup) -> Trainer:
     return trainer
 
 
-def unpaired(pairs: Sequence[Pair], *, batch_size: int, seed: int) -> list[dict[str, Any]]:
+def unpaired(
+    pairs: Sequence[Pair], *, batch_size: int, max_length: int, seed: int
+) -> list[dict[str, Any]]:
     """KTO's rows: every reply alone, shuffled, with the reply of another row of its batch, from
-    which KL is estimated (arXiv 2402.01306, section 4.1)."""
+    which KL is estimated (arXiv 2402.01306, section 4.1); of that, what fits after the prompt."""
     replies = [
         {"prompt_ids": pair.prompt, "completion_ids": reply, "label": good}
         for pair in pairs
@@ -204,7 +214,8 @@ def unpaired(pairs: Sequence[Pair], *, batch_size: int, seed: int) -> list[dict[
     for start in range(0, len(found), batch_size):
         batch = found[start : start + batch_size]
         for place, row in enumerate(batch):
-            row["KL_completion_ids"] = batch[place - 1]["completion_ids"]
+            room = max_length - len(row["prompt_ids"])
+            row["KL_completion_ids"] = batch[place - 1]["completion_ids"][:room]
     return found
 
 

@@ -189,7 +189,10 @@ class Trainer(Generic[SomeItem]):
     # Resuming
 
     def save(self, folder: Path, step: int, fingerprint: str) -> None:
-        """Write all that the steps after `step` depend on."""
+        """Write all that the steps after `step` depend on; Diverged when a weight is not finite."""
+        for name, parameter in self.parameters().items():
+            if not bool(parameter.isfinite().all()):
+                raise Diverged(f"{name} is no longer finite: lower reward.learning_rate")
         if ranks.rank() != 0:
             return
         tensors: dict[str, Tensor] = {f"now.{n}": p for n, p in self.parameters().items()}

@@ -6,7 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from training.rlhf import distributed, durable, ranks
 from training.rlhf.config import ConfigError, GroupConfig, PairsConfig, SFTConfig, to_dict
 from training.rlhf.experience import Diverged
 from training.rlhf.models import ModelError, memory_advice, save_model
-from training.rlhf.rundir import Stopped
+from training.rlhf.rundir import Fenced, Stopped
 
 Report = Callable[[int, int, dict[str, float]], None]
 
@@ -58,13 +59,20 @@ def run(
         Stopped: a stop was asked for; calling again resumes.
     """
     edge = _Edge(report, guard, names, every)
+    _drop_unfinished(checkpoints)
     trainer.add_callback(edge)
     # Progress is told through `report`; these two print to the terminal.
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
             trainer.remove_callback(callback)
-    with memory_advice("lower the batch size, or switch gradient_checkpointing on"):
-        trainer.train(resume_from_checkpoint=_newest(checkpoints))
+    try:
+        with memory_advice("lower the batch size, or switch gradient_checkpointing on"):
+            trainer.train(resume_from_checkpoint=_newest(checkpoints))
+    except Fenced:
+        raise  # what lies there is somebody else's by now
+    except BaseException:
+        _drop_unfinished(checkpoints)  # half a checkpoint must not keep a disk full
+        raise
     if edge.stopped is not None:
         raise edge.stopped
     guard()
@@ -168,6 +176,13 @@ def check_weights(model: nn.Module) -> None:
             raise Diverged(f"{name} is no longer finite: lower the learning rate")
 
 
+def means(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of every number, over the lines that have it."""
+    names = dict.fromkeys(name for line in lines for name in line)
+    found = {name: [line[name] for line in lines if name in line] for name in names}
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
 def summary(state: TrainerState, names: Mapping[str, str]) -> dict[str, float]:
     """The mean of the last tenth of each logged metric, the first loss, and the steps."""
     lines = [line for line in state.log_history if "loss" in line]
@@ -186,6 +201,13 @@ def _newest(checkpoints: Path) -> str | None:
     return str(max(whole, key=lambda path: int(path.name.split("-")[-1]))) if whole else None
 
 
+def _drop_unfinished(checkpoints: Path) -> None:
+    """Remove what was cut off while being saved; it would count as one of the two that are kept."""
+    for folder in checkpoints.glob("checkpoint-*") if ranks.rank() == 0 else ():
+        if not (folder / COMPLETE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """What happens between two steps: the guard is asked, progress is told, a save is sealed."""
 
@@ -194,6 +216,8 @@ class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
     ) -> None:
         self.report, self.guard, self.names, self.every = report, guard, names, every
         self.stopped: Stopped | None = None
+        self.lines: list[dict[str, float]] = []
+        """What was logged since the last update."""
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -223,11 +247,22 @@ class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
                 f"the loss is {logs['loss']} at step {state.global_step}: lower the learning rate"
             )
         numbers = {name: float(logs[key]) for key, name in self.names.items() if key in logs}
-        self.report(state.global_step // self.every, state.max_steps // self.every, numbers)
+        self.lines.append(numbers)
+        update, between = divmod(state.global_step, self.every)
+        if not between:
+            self.report(update, state.max_steps // self.every, means(self.lines))
+            self.lines = []
 
     def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        model: nn.Module,
+        **_: Any,
     ) -> None:
+        check_weights(model)  # one that is not finite would be gone on from for ever
         distributed.agree(0)  # every process has saved its random numbers
         if ranks.rank() != 0:
             return

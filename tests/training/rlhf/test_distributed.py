@@ -16,7 +16,7 @@ from training.rlhf import distributed, rows
 from training.rlhf.config import ConfigError
 from training.rlhf.rundir import RunDirectory
 
-NAMES = ["reward", "sft", "dpo", "orpo", "ppo"]
+NAMES = ["reward", "sft", "dpo", "kto", "orpo", "ppo", "rloo", "grpo"]
 PPO = {
     "updates": 3,
     "batch_size": 8,
@@ -31,6 +31,15 @@ PPO = {
     "target_update_kl": None,
 }
 """Everything on that is taken over a whole batch."""
+GROUPS = {
+    "updates": 3,
+    "batch_size": 8,
+    "minibatch_size": 4,
+    "group_size": 4,
+    "epochs": 2,
+    "max_new_tokens": 8,
+    "learning_rate": 1e-3,
+}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
@@ -53,16 +62,19 @@ def write_jobs(folder: Path) -> None:
     sft = {"data": str(folder / "chats.jsonl"), "batch_size": 4, "epochs": 1.0, "model": model}
     pairs = job | {"starter": starter, "preferences": str(folder / "pairs.jsonl")}
     settings = {"pairs": {"batch_size": 4, "epochs": 1.0, "learning_rate": 1e-3}}
+    climb = job | {"starter": starter, "prompts": str(folder / "prompts.jsonl")}
+    climb["reward_function"] = "tests.training.rlhf.peers:shortness"
     jobs: dict[str, Any] = {
         "reward": pairs
         | {"preferences": str(folder / "voted.jsonl")}
         | {"reward": {"epochs": 1.0, "batch_size": 5}},
         "sft": job | {"sft": sft | {"checkpoint_every": 1, "learning_rate": 1e-3}},
         "dpo": pairs | settings,
-        "ppo": job
-        | {"starter": starter, "prompts": str(folder / "prompts.jsonl")}
-        | {"reward_function": "tests.training.rlhf.peers:shortness", "ppo": PPO},
+        "kto": pairs | settings,
         "orpo": pairs | settings,
+        "ppo": climb | {"ppo": PPO},
+        "rloo": climb | {"groups": GROUPS},
+        "grpo": climb | {"groups": GROUPS | {"lora": {"r": 4}}},
     }
     for name, data in jobs.items():
         (folder / f"{name}.json").write_text(json.dumps(data))

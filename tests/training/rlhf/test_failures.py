@@ -113,6 +113,7 @@ def test_a_full_disk_is_one_sentence_from_trls_trainers_too(
         assert run_command(tmp_path / "run", command, config) == USAGE
     assert "no room to write: the disk is full" in told(capsys)
     assert not (tmp_path / "run" / "out").exists()
+    assert not list((tmp_path / "run" / "checkpoints").rglob("checkpoint-*")), "and no half of one"
     assert run_command(tmp_path / "run", command, config) == DONE
 
 
@@ -137,6 +138,7 @@ def test_memory_that_runs_out_says_what_to_lower(
     ("error", "sentence"),
     [
         (RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory"), "lower"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out of memory: "),
         (MemoryError(), "out of memory: lower the batch size"),
         (OSError(28, "No space left on device", "x"), "the disk is full"),
         (PermissionError(13, "Permission denied", "/models/x"), "/models/x: Permission denied"),

@@ -251,7 +251,7 @@ def test_a_long_pair_loses_the_left_of_its_prompt_and_is_counted():
 
 def test_kto_compares_each_reply_with_another_of_its_batch():
     found = pairs.read(tiny.tokenizer(), world.preferences(16), max_length=96).found
-    rows = preference_trainers.unpaired(found, batch_size=6, seed=0)
+    rows = preference_trainers.unpaired(found, batch_size=6, max_length=96, seed=0)
     assert sum(row["label"] for row in rows) == len(rows) // 2 == len(found)
     for start in range(0, len(rows), 6):
         batch = rows[start : start + 6]
