@@ -97,6 +97,11 @@ def _add_recipe(commands: Any) -> None:
         "--from", dest="start", default="", metavar="PHASE", help="this phase and those after it"
     )
     recipe.add_argument(
+        "--redo",
+        action="store_true",
+        help="remove results of other settings or inputs, and run their phases again",
+    )
+    recipe.add_argument(
         "--set",
         dest="changes",
         nargs="+",
@@ -169,8 +174,7 @@ def _single(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
     if out.exists():
         return _say(f"error: {out} exists and is not a result of this command", USAGE)
     out.parent.mkdir(parents=True, exist_ok=True)
-    kind, _ = COMMANDS[options.command]
-    config = load(kind, options.config)
+    config = load(COMMANDS[options.command].kind, options.config)
     with display(run), run.claim(), stop_on_signals(run):
         metrics = run_job(options.command, config, run, out.name)
     for name, value in metrics.items() if run.leads else ():
@@ -199,7 +203,7 @@ def _recipe(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
     run = RunDirectory(out)
     run.agree = agree
     with display(run), run.claim(), stop_on_signals(run):
-        pipeline.run(phases, chosen, run)
+        pipeline.run(phases, chosen, run, redo=options.redo)
     if run.leads:
         print(f"{', '.join(phase.name for phase in chosen)}: see {out / 'README.md'}")
     return DONE

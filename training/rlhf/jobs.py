@@ -6,16 +6,16 @@ the folder around it holds lock, progress, metrics and resume state, as in a run
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from training.rlhf import datafiles, trackers
+from training.rlhf import datafiles, inputs, trackers
 from training.rlhf.config import (
     CompareJob,
-    ConfigError,
     EvaluateJob,
     Job,
     PolicyJob,
@@ -26,6 +26,7 @@ from training.rlhf.config import (
     SFTJob,
     to_dict,
 )
+from training.rlhf.configfile import require
 from training.rlhf.data_config import (
     BlindJob,
     HumanJob,
@@ -38,8 +39,6 @@ from training.rlhf.rows import Prompt
 from training.rlhf.rundir import RunDirectory
 
 Metrics = dict[str, float]
-Made = tuple[Metrics, dict[str, str]]
-"""Metrics of a result, and what it was made from."""
 
 
 def run(
@@ -58,40 +57,36 @@ def run(
     Raises:
         ConfigError: a setting is missing, or does not fit the data.
     """
-    _, command = COMMANDS[name]
+    command = COMMANDS[name]
+    check(name, config)
     run_dir.check()
     partial = run_dir.partial(stage)
     with trackers.forward(config.tracker, run_dir, stage, to_dict(config)) as finish:
-        found = run_dir.perform(
-            lambda: command(config, run_dir, stage, partial), shared=name in TOGETHER
+        metrics = run_dir.perform(
+            lambda: command.run(config, run_dir, stage, partial), shared=command.shared
         )
-        metrics, parents = found or ({}, {})
-        finish(metrics)
+        finish(metrics or {})
     run_dir.check()
-    if run_dir.leads:
-        meta = run_dir.meta(stage, to_dict(config), parents, metrics)
+    if run_dir.leads and metrics is not None:
+        meta = run_dir.meta(stage, to_dict(config), inputs.sources(config), metrics)
         run_dir.publish(stage, meta | (notes or {}))
     run_dir.wait()
-    return metrics
+    return metrics or {}
 
 
-def _require(config: Job, *names: str) -> None:
-    missing = [name for name in names if not getattr(config, name)]
-    if missing:
-        raise ConfigError(f"the config file needs {', '.join(missing)}")
-
-
-def _parents(config: Job) -> dict[str, str]:
-    """Every file or folder that the config names."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    values |= values.pop("parts", {})
-    for name in ("models", "reward_models"):
-        paths = values.pop(name, ())
-        named = paths.items() if isinstance(paths, dict) else enumerate(paths, start=1)
-        values |= {f"{name}.{key}": path for key, path in named}
-    for name in ("device", "tracker"):
-        del values[name]
-    return {k: v for k, v in values.items() if isinstance(v, str) and v}
+def check(name: str, config: Job) -> None:
+    """Raise ConfigError where the config lacks what its command cannot do without."""
+    needed = COMMANDS[name].needs
+    if isinstance(config, RewardJob):
+        needed += ("ratings" if config.reward.loss == "regression" else "preferences",)
+    missing = [setting for setting in needed if not attrgetter(setting)(config)]
+    require(not missing, f"the config file needs {', '.join(missing)}")
+    if name in SCORED:
+        found = [getattr(config, setting, ()) for setting in ("reward_model", "reward_models")]
+        require(
+            any(found) != bool(attrgetter("reward_function")(config)),
+            "the config file needs reward_model or reward_function, and not both",
+        )
 
 
 def _work(config: Job, run_dir: RunDirectory, stage: str) -> Any:
@@ -106,13 +101,12 @@ def _prompts(config: PolicyJob | EvaluateJob | CompareJob | SampleJob) -> Sequen
     return datafiles.prompts(config.prompts, held_out_share=config.held_out_share)
 
 
-def sft(config: SFTJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def sft(config: SFTJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Train a starter policy into `out`/model."""
-    _require(config.sft, "data")  # type: ignore[arg-type]
     work = _work(config, run_dir, stage)
     from training.rlhf import sft as training
 
-    metrics = training.train(
+    return training.train(
         config.sft,
         out / "model",
         report=work.report,
@@ -120,25 +114,21 @@ def sft(config: SFTJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
         checkpoints=work.checkpoints,
         device=config.device,
     )
-    return metrics, {"data": config.sft.data, "model": config.sft.model.path}
 
 
-def reward(config: RewardJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def reward(config: RewardJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Train `out`/model and `out`/judge."""
+    share, sizes = config.held_out_share, config.learning_curve
     if config.reward.loss == "regression":
-        _require(config, "starter", "ratings")
-        rated = datafiles.ratings(config.ratings, held_out_share=config.held_out_share)
+        rated = datafiles.ratings(config.ratings, held_out_share=share)
         work = _work(config, run_dir, stage)
         from training.rlhf import reward_stage
 
-        metrics = reward_stage.fit_rewards(work, config.starter, rated, config.reward, out)
-        return metrics, _parents(config)
-    _require(config, "starter", "preferences")
-    pairs = datafiles.preferences(config.preferences, held_out_share=config.held_out_share)
+        return reward_stage.fit_rewards(work, config.starter, rated, config.reward, out)
+    pairs = datafiles.preferences(config.preferences, held_out_share=share)
     work = _work(config, run_dir, stage)
     from training.rlhf import reward_curve, reward_stage
 
-    sizes = config.learning_curve
     if sizes:
         reward_curve.check(pairs, sizes, seed=config.seed)
     metrics = reward_stage.fit_rewards(work, config.starter, pairs, config.reward, out)
@@ -146,7 +136,7 @@ def reward(config: RewardJob, run_dir: RunDirectory, stage: str, out: Path) -> M
         metrics |= reward_stage.draw_learning_curve(
             work, config.starter, pairs, config.reward, sizes, out, whole=metrics
         )
-    return metrics, _parents(config)
+    return metrics
 
 
 def _rewards(config: PolicyJob) -> Any:
@@ -154,14 +144,11 @@ def _rewards(config: PolicyJob) -> Any:
     from training.rlhf import guidance
 
     models = tuple(path for path in (config.reward_model, *config.reward_models) if path)
-    if bool(models) == bool(config.reward_function):
-        raise ConfigError("the config file needs reward_model or reward_function, and not both")
     return guidance.Rewards(models, config.disagreement, config.reward_function)
 
 
-def ppo(config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def ppo(config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Improve a policy into `out`/model."""
-    _require(config, "starter", "prompts")
     prompts = _prompts(config)
     work = _work(config, run_dir, stage)
     from training.rlhf import guidance, stages
@@ -175,42 +162,37 @@ def ppo(config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path) -> Made
         out / "model",
         judge=guidance.judge_of(work, config.judge, prompts, config.ppo) if config.judge else None,
     )
-    return metrics, _parents(config)
+    return metrics
 
 
 def from_pairs(
     optimiser: str, config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path
-) -> Made:
+) -> Metrics:
     """Improve a policy into `out`/model by preferences alone."""
-    _require(config, "starter", "preferences")
     preferences = datafiles.preferences(config.preferences, held_out_share=config.held_out_share)
     work = _work(config, run_dir, stage)
     from training.rlhf import stages
 
     start = stages.Start(config.policy or config.starter, config.starter)
-    metrics = stages.learn_pairs(work, optimiser, start, preferences, config.pairs, out / "model")
-    return metrics, _parents(config)
+    return stages.learn_pairs(work, optimiser, start, preferences, config.pairs, out / "model")
 
 
 def from_groups(
     optimiser: str, config: PolicyJob, run_dir: RunDirectory, stage: str, out: Path
-) -> Made:
+) -> Metrics:
     """Improve a policy into `out`/model against a reward model, without a critic."""
-    _require(config, "starter", "prompts")
     prompts = _prompts(config)
     work = _work(config, run_dir, stage)
     from training.rlhf import stages
 
     start = stages.Start(config.policy or config.starter, config.starter)
-    metrics = stages.learn_groups(
+    return stages.learn_groups(
         work, optimiser, start, _rewards(config), prompts, config.groups, out / "model"
     )
-    return metrics, _parents(config)
 
 
-def evaluate(config: EvaluateJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def evaluate(config: EvaluateJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Compare two policies."""
-    _require(config, "starter", "policy", "reward_model", "judge", "prompts")
     prompts = _prompts(config)
     work = _work(config, run_dir, stage)
     from training.rlhf import evaluate as evaluation
@@ -222,7 +204,7 @@ def evaluate(config: EvaluateJob, run_dir: RunDirectory, stage: str, out: Path) 
         reward=config.reward_model,
         judge=config.judge,
     )
-    metrics = evaluation.run(
+    return evaluation.run(
         folders,
         prompts,
         config.evaluate,
@@ -233,12 +215,10 @@ def evaluate(config: EvaluateJob, run_dir: RunDirectory, stage: str, out: Path) 
         report=work.report,
         guard=run_dir.check,
     )
-    return metrics, _parents(config)
 
 
-def compare(config: CompareJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def compare(config: CompareJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Put any number of models beside each other."""
-    _require(config, "models", "prompts")
     prompts = _prompts(config)
     from training.rlhf import human as people
 
@@ -248,17 +228,16 @@ def compare(config: CompareJob, run_dir: RunDirectory, stage: str, out: Path) ->
     from training.rlhf import compare as comparison
 
     place = answers.Place(config.seed, work.device, work.checkpoints, work.report, run_dir.check)
-    return comparison.run(config, prompts, verdicts, out, place), _parents(config)
+    return comparison.run(config, prompts, verdicts, out, place)
 
 
-def sample(config: SampleJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def sample(config: SampleJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Sample completions."""
-    _require(config, "policy", "prompts")
     prompts = _prompts(config)
     work = _work(config, run_dir, stage)
     from training.rlhf import sample as sampling
 
-    metrics = sampling.run(
+    return sampling.run(
         config.policy,
         config.starter or None,
         prompts,
@@ -271,30 +250,24 @@ def sample(config: SampleJob, run_dir: RunDirectory, stage: str, out: Path) -> M
         report=work.report,
         guard=run_dir.check,
     )
-    return metrics, _parents(config)
 
 
-def save(config: SaveJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def save(config: SaveJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Write models as whole folders with cards."""
-    _require(config, "parts")
     from training.rlhf import save as saving
 
-    return saving.run(config.parts, out), _parents(config)
+    return saving.run(config.parts, out)
 
 
-def reddit(config: RedditJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def reddit(config: RedditJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Make `out`/pairs.jsonl of a dump."""
-    _require(config, "submissions", "comments")
     from training.rlhf import reddit as dump
 
-    return dump.run(config.submissions, config.comments, config.reddit, out), _parents(config)
+    return dump.run(config.submissions, config.comments, config.reddit, out)
 
 
-def score(config: ScoreJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def score(config: ScoreJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Score the replies of a file into `out`/scores.jsonl."""
-    _require(config, "replies")
-    if bool(config.reward_model) == bool(config.reward_function):
-        raise ConfigError("the config file needs reward_model or reward_function, and not both")
     chats = datafiles.chats(config.replies, held_out_share=config.held_out_share)
     work = _work(config, run_dir, stage)
     from training.rlhf import reward_model, scores, scoring
@@ -304,78 +277,84 @@ def score(config: ScoreJob, run_dir: RunDirectory, stage: str, out: Path) -> Mad
         if config.reward_function
         else reward_model.load(config.reward_model, device=work.device).score
     )
-    metrics = scoring.run(
+    return scoring.run(
         chats, judge, out, batch_size=config.batch_size, report=work.report, guard=run_dir.check
     )
-    return metrics, _parents(config)
 
 
-def success(config: SuccessJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def success(config: SuccessJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Count how often the models of a comparison score above a bar."""
-    _require(config, "replies", "score", "baseline")
     from training.rlhf import success as counting
 
-    found = counting.rates(config.replies, config.score, config.baseline, config.threshold)
-    return found, {"replies": config.replies}
+    return counting.rates(config.replies, config.score, config.baseline, config.threshold)
 
 
-def select(config: SelectJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def select(config: SelectJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Link the best of several checkpoints to `out`/model."""
-    _require(config, "replies", "score", "candidates")
     from training.rlhf import selection
 
-    found = selection.run(config.replies, config.score, config.candidates, out)
-    return found, {"replies": config.replies, **config.candidates}
+    return selection.run(config.replies, config.score, config.candidates, out)
 
 
-def blind(config: BlindJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def blind(config: BlindJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Make blind pairs for people of the replies of a comparison."""
-    _require(config, "replies", "model", "other")
     from training.rlhf import human
 
-    found = human.blind(config.replies, config.model, config.other, out, seed=config.seed)
-    return found, {"replies": config.replies}
+    return human.blind(config.replies, config.model, config.other, out, seed=config.seed)
 
 
-def human(config: HumanJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def human(config: HumanJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Read back what people said of blind pairs."""
-    _require(config, "key", "votes")
     from training.rlhf import human as people
 
-    return people.answer(config.key, config.votes, config.undecided), _parents(config)
+    return people.answer(config.key, config.votes, config.undecided)
 
 
-def push(config: PushJob, run_dir: RunDirectory, stage: str, out: Path) -> Made:
+def push(config: PushJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Upload a model."""
-    _require(config, "folder", "repo")
     from training.rlhf import hub
 
-    return hub.push(config, out, scratch=run_dir.checkpoints(stage)), _parents(config)
+    return hub.push(config, out, scratch=run_dir.checkpoints(stage))
 
 
-Command = Callable[[Any, RunDirectory, str, Path], Made]
+SCORED = ("ppo", "rloo", "grpo", "score")
+"""Commands that take the scores of reward models or of a Python function."""
 
-TOGETHER = ("sft", "reward", "ppo", "dpo", "kto", "orpo", "rloo", "grpo")
-"""Commands that all processes of a launcher do; at the others they wait for the first."""
 
-COMMANDS: dict[str, tuple[type[Job], Command]] = {
-    "sft": (SFTJob, sft),
-    "reward": (RewardJob, reward),
-    "ppo": (PolicyJob, ppo),
-    "dpo": (PolicyJob, partial(from_pairs, "dpo")),
-    "kto": (PolicyJob, partial(from_pairs, "kto")),
-    "orpo": (PolicyJob, partial(from_pairs, "orpo")),
-    "rloo": (PolicyJob, partial(from_groups, "rloo")),
-    "grpo": (PolicyJob, partial(from_groups, "grpo")),
-    "evaluate": (EvaluateJob, evaluate),
-    "compare": (CompareJob, compare),
-    "sample": (SampleJob, sample),
-    "reddit": (RedditJob, reddit),
-    "score": (ScoreJob, score),
-    "success": (SuccessJob, success),
-    "select": (SelectJob, select),
-    "blind": (BlindJob, blind),
-    "human": (HumanJob, human),
-    "save": (SaveJob, save),
-    "push": (PushJob, push),
+@dataclass(frozen=True)
+class Command:
+    """A command: its settings, and the function of (config, run, stage, out) that does it."""
+
+    kind: type[Job]
+    run: Callable[[Any, RunDirectory, str, Path], Metrics]
+    needs: tuple[str, ...]
+    """Settings that may not be empty; `check` knows more."""
+    shared: bool = False
+    """Whether all processes of a launcher do it; otherwise they wait for the first."""
+
+
+_FROM_PAIRS = ("starter", "preferences")
+_FROM_PROMPTS = ("starter", "prompts")
+_COMPARED = ("starter", "policy", "reward_model", "judge", "prompts")
+
+COMMANDS = {
+    "sft": Command(SFTJob, sft, ("sft.data",), shared=True),
+    "reward": Command(RewardJob, reward, ("starter",), shared=True),
+    "ppo": Command(PolicyJob, ppo, _FROM_PROMPTS, shared=True),
+    "dpo": Command(PolicyJob, partial(from_pairs, "dpo"), _FROM_PAIRS, shared=True),
+    "kto": Command(PolicyJob, partial(from_pairs, "kto"), _FROM_PAIRS, shared=True),
+    "orpo": Command(PolicyJob, partial(from_pairs, "orpo"), _FROM_PAIRS, shared=True),
+    "rloo": Command(PolicyJob, partial(from_groups, "rloo"), _FROM_PROMPTS, shared=True),
+    "grpo": Command(PolicyJob, partial(from_groups, "grpo"), _FROM_PROMPTS, shared=True),
+    "evaluate": Command(EvaluateJob, evaluate, _COMPARED),
+    "compare": Command(CompareJob, compare, ("models", "prompts")),
+    "sample": Command(SampleJob, sample, ("policy", "prompts")),
+    "reddit": Command(RedditJob, reddit, ("submissions", "comments")),
+    "score": Command(ScoreJob, score, ("replies",)),
+    "success": Command(SuccessJob, success, ("replies", "score", "baseline")),
+    "select": Command(SelectJob, select, ("replies", "score", "candidates")),
+    "blind": Command(BlindJob, blind, ("replies", "model", "other")),
+    "human": Command(HumanJob, human, ("key", "votes")),
+    "save": Command(SaveJob, save, ("parts",)),
+    "push": Command(PushJob, push, ("folder", "repo")),
 }

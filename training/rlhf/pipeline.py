@@ -8,15 +8,18 @@ phase that is done is never run twice; a phase that was ended goes on where it w
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from training.rlhf import jobs, rows
+from training.rlhf import datafiles, durable, inputs, jobs, rows
 from training.rlhf.config import ConfigError, Job, from_dict
 from training.rlhf.configfile import read_mapping, require
 from training.rlhf.rundir import RunDirectory
@@ -31,6 +34,8 @@ that every other phase holds out."""
 WHERE = ("threads", "device", "tracker")
 """Settings that change nothing about what comes out."""
 REFERENCE = re.compile(r"\$\{([\w.-]*)\}")
+BEGUN = "begun.json"
+"""Beside the checkpoints of a phase: what it was begun with."""
 PHASE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -91,7 +96,7 @@ def _phase(step: Step, names: dict[str, Any], out: Path, before: Sequence[Phase]
     where, command = step.where, step.written.get("command")
     known = ", ".join(jobs.COMMANDS)
     require(command in jobs.COMMANDS, f"{where}.command must be one of {known}")
-    kind, _ = jobs.COMMANDS[str(command)]
+    kind = jobs.COMMANDS[str(command)].kind
     fields = {field.name for field in dataclasses.fields(kind)}
     settings = {key: value for key, value in step.shared.items() if key in fields}
     settings |= {key: value for key, value in step.written.items() if key != "command"}
@@ -178,48 +183,129 @@ def choose(phases: Sequence[Phase], *, only: Sequence[str] = (), start: str = ""
     return [phase for phase in phases[first:] if not only or phase.name in only]
 
 
-def run(phases: Sequence[Phase], chosen: Sequence[Phase], run_dir: RunDirectory) -> None:
+def run(
+    phases: Sequence[Phase], chosen: Sequence[Phase], run_dir: RunDirectory, *, redo: bool = False
+) -> None:
     """Run what is not done of the chosen phases, in a claimed run directory.
 
+    Args:
+        redo: run a chosen phase again where its result is not what the recipe would give now.
+
     Raises:
-        ConfigError: a phase that is done was made with other settings or from other results, or
-            one that is needed has not run.
+        ConfigError: a phase that is done was made with other settings or from other inputs, or
+            one that is needed has not run, or a setting or file that a phase needs is missing.
     """
     from training.rlhf import summary
 
     for phase in phases:
-        _check_done(phase, run_dir)
+        if not (redo and phase in chosen):
+            _require_current(phase, phases, run_dir)
+    for phase in chosen:
+        with _naming(phase):
+            _check_ready(phase, run_dir)
     names = [phase.name for phase in phases]
     if run_dir.leads:
         summary.write(run_dir, names)  # a process that was killed may have left it behind
     for phase in chosen:
-        if run_dir.done(phase.name):
-            continue
-        missing = [name for name in phase.reads if not run_dir.done(name)]
-        require(not missing, f"phase {phase.name} needs {', '.join(missing)}, not run yet")
-        notes = {"recipe": phase.settings, "made_from": _made_from(phase, run_dir)}
-        try:
-            jobs.run(phase.command, phase.config, run_dir, phase.name, notes=notes)
-        except (ConfigError, rows.RowError) as error:
-            raise type(error)(f"phase {phase.name}: {error}") from error
-        if run_dir.leads:
-            summary.write(run_dir, names)
+        found = run_dir.stage_meta(phase.name) or _begun(phase, run_dir)
+        if run_dir.agree(int(redo and bool(_outdated(phase, found, run_dir)))):
+            run_dir.forget(phase.name)
+        # The inputs of a phase that is done may have been made anew just now.
+        _require_current(phase, phases, run_dir)
+        if not run_dir.done(phase.name):
+            _perform(phase, run_dir)
+            if run_dir.leads:
+                summary.write(run_dir, names)
+
+
+def _perform(phase: Phase, run_dir: RunDirectory) -> None:
+    missing = [name for name in phase.reads if not run_dir.done(name)]
+    require(not missing, f"phase {phase.name} needs {', '.join(missing)}, not run yet")
+    notes = {
+        "recipe": phase.settings,
+        "made_from": _made_from(phase, run_dir),
+        "inputs": inputs.note(_outside(inputs.sources(phase.config), run_dir).values()),
+    }
+    if run_dir.leads:
+        durable.replace(run_dir.checkpoints(phase.name) / BEGUN, json.dumps(notes))
+    with _naming(phase):
+        jobs.run(phase.command, phase.config, run_dir, phase.name, notes=notes)
+
+
+def _begun(phase: Phase, run_dir: RunDirectory) -> dict[str, Any] | None:
+    """What the phase was begun with, where it was."""
+    file = run_dir.checkpoints(phase.name) / BEGUN
+    return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+
+@contextmanager
+def _naming(phase: Phase) -> Iterator[None]:
+    """Let errors of settings and data say whose they are."""
+    try:
+        yield
+    except (ConfigError, rows.RowError) as error:
+        raise type(error)(f"phase {phase.name}: {error}") from error
+
+
+def _check_ready(phase: Phase, run_dir: RunDirectory) -> None:
+    """Refuse at once what would fail after the phases before it have taken their hours."""
+    if run_dir.done(phase.name):
+        return
+    jobs.check(phase.command, phase.config)
+    for name, path in _outside(inputs.files(phase.config), run_dir).items():
+        is_there = path.startswith(datafiles.DATASET) or Path(path).exists()
+        require(is_there, f"{name}: there is no file {path}")
+
+
+def _outside(paths: Mapping[str, str], run_dir: RunDirectory) -> dict[str, str]:
+    """Those that no phase of this recipe makes."""
+    return {
+        name: path for name, path in paths.items() if not Path(path).is_relative_to(run_dir.path)
+    }
 
 
 def _made_from(phase: Phase, run_dir: RunDirectory) -> dict[str, str]:
     return {name: rows.sha256(run_dir.folder(name) / "meta.json") for name in phase.reads}
 
 
-def _check_done(phase: Phase, run_dir: RunDirectory) -> None:
-    """Refuse results that the recipe, as it is now, would not give."""
-    meta = run_dir.stage_meta(phase.name)
+def _outdated(phase: Phase, meta: dict[str, Any] | None, run_dir: RunDirectory) -> str:
+    """Why what `meta` tells of is not what the recipe, as it is now, would give; "" where it is."""
     if meta is None:
-        return
-    folder = run_dir.folder(phase.name)
-    again = f"remove {folder} to run the phase again, or choose another --out"
-    require(meta.get("recipe") == phase.settings, f"{folder} has other settings: {again}")
+        return ""
+    if meta.get("recipe") != phase.settings:
+        found = list(islice(_differences(meta.get("recipe"), phase.settings), 4))
+        return f"has other settings ({'; '.join(found[:3])}{'; ...' if found[3:] else ''})"
+    replaced = inputs.changed(meta.get("inputs", {}))
+    if replaced:
+        return f"was made before {', '.join(replaced)} changed"
     gone = [name for name in phase.reads if not run_dir.done(name)]
-    require(
-        bool(gone) or meta.get("made_from") == _made_from(phase, run_dir),
-        f"{folder} was made from other results of {', '.join(phase.reads)}: {again}",
-    )
+    if gone or meta.get("made_from") == _made_from(phase, run_dir):
+        return ""
+    return f"was made from other results of {', '.join(phase.reads)}"
+
+
+def _require_current(phase: Phase, phases: Sequence[Phase], run_dir: RunDirectory) -> None:
+    reason = _outdated(phase, run_dir.stage_meta(phase.name), run_dir)
+    again = {phase.name}
+    for later in phases:
+        if again.intersection(later.reads) and run_dir.done(later.name):
+            again.add(later.name)
+    after = [each.name for each in phases if each.name in again - {phase.name}]
+    more = f" and what was made from it ({', '.join(after)})" if after else ""
+    folder = run_dir.folder(phase.name)
+    advice = f"--redo runs it again{more}, or choose another --out"
+    require(not reason, f"{folder} {reason}. {advice}")
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Every setting that is another one, by its dotted name."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        if before != now:
+            yield f"{name} was {_told(before)} and is {_told(now)}"
+        return
+    for key in dict.fromkeys([*before, *now]):
+        yield from _differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+
+
+def _told(value: Any) -> str:
+    return "not given" if value is None else json.dumps(value, ensure_ascii=False)

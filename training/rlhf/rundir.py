@@ -243,6 +243,19 @@ class RunDirectory:
         partial.mkdir(parents=True)
         return partial
 
+    def forget(self, stage: str) -> None:
+        """Remove a stage's results, resume state and metrics, so that it runs from its start."""
+        if self.leads:
+            self.check_fence()
+            if self.folder(stage).exists():
+                # As an unfinished attempt: what a kill leaves of it is no result.
+                self.folder(stage).rename(self.partial(stage))
+            shutil.rmtree(self.path / "checkpoints" / stage, ignore_errors=True)
+            kept = [line for line in self.metrics() if line["stage"] != stage]
+            lines = (f"{json.dumps(line)}\n" for line in kept)
+            durable.replace(self.path / "metrics.jsonl", "".join(lines))
+        self.wait()
+
     def publish(self, stage: str, meta: dict[str, Any]) -> Path:
         """Write meta.json, fsync every file and folder of the stage, rename `.partial` away.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from tests.training.rlhf import tiny
+from tests.training.rlhf.test_reddit import reddit_dump
 from training.rlhf import pipeline
 from training.rlhf.__main__ import main
 from training.rlhf.config import SFTJob
@@ -93,7 +95,9 @@ def test_results_of_other_settings_or_other_inputs_are_refused(
     path = recipe(tmp_path, base)
     assert run(path) == DONE
     assert run(path, "--set", "models.base=elsewhere") == USAGE
-    assert "first has other settings: remove" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    told = f'first has other settings (parts.a was "{base}" and is "elsewhere"). --redo runs it'
+    assert told in error and "made from it (second, third), or choose another --out" in error
     for file in sorted((tmp_path / "out" / "first").rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     (tmp_path / "out" / "first").rmdir()
@@ -103,6 +107,93 @@ def test_results_of_other_settings_or_other_inputs_are_refused(
     meta.write_text(meta.read_text() + "\n")
     assert run(path) == USAGE
     assert "second was made from other results of first" in capsys.readouterr().err
+
+
+def made(path: Path) -> dict[str, int]:
+    """When each phase was done."""
+    out = path.parent / "out"
+    return {meta.parent.name: meta.stat().st_mtime_ns for meta in out.glob("*/meta.json")}
+
+
+def test_redo_runs_what_a_change_concerns_and_leaves_the_rest(tmp_path: Path, base: Path) -> None:
+    alone = {"alone": {"command": "save", "parts": {"x": str(base)}}}
+    path = recipe(tmp_path, base, phases=PHASES | alone)
+    assert run(path) == DONE
+    before = made(path)
+    change = ["--set", "phases.second.parts.b=${models.base}", "--redo"]
+    assert run(path, *change, "--only", "first", "second") == DONE
+    assert {name for name, at in made(path).items() if at != before[name]} == {"second"}
+    assert run(path, *change) == DONE
+    assert {name for name, at in made(path).items() if at != before[name]} == {"second", "third"}
+    assert run(path, *change[:2]) == DONE
+
+
+def test_a_phase_whose_data_changed_under_the_same_name_is_refused_or_run_again(
+    tmp_path: Path,
+    base: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    reddit_dump(tmp_path, posts=4)
+    pairs = {"command": "reddit", "submissions": "RS.jsonl", "comments": "RC.jsonl"}
+    pairs |= {"reddit": {"min_characters": 5}}
+    path = recipe(tmp_path, base, phases={"pairs": pairs, "first": PHASES["first"]})
+    assert run(path) == DONE
+    os.utime(tmp_path / "RC.jsonl")
+    assert run(path) == DONE, "a copy of the same file is the same"
+    reddit_dump(tmp_path, posts=5)
+    before = made(path)
+    assert run(path) == USAGE and made(path) == before
+    assert "pairs was made before RC.jsonl, RS.jsonl changed. --redo" in capsys.readouterr().err
+    assert run(path, "--redo") == DONE
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["pairs"]["posts"] == 5
+    assert made(path)["first"] == before["first"]
+    (tmp_path / "RS.jsonl").unlink()
+    assert run(path) == DONE, "what is done needs its data no more"
+
+
+def test_a_model_that_changed_in_its_folder_is_noticed_too(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(base, copy)
+    path = recipe(tmp_path, copy)
+    assert run(path) == DONE
+    (copy / "config.json").write_text((copy / "config.json").read_text() + "\n")
+    assert run(path) == USAGE
+    assert f"first was made before {copy} changed" in capsys.readouterr().err
+
+
+def test_a_phase_that_was_begun_with_other_settings_starts_anew_by_redo(
+    tmp_path: Path, base: Path
+) -> None:
+    path = recipe(tmp_path, base)
+    assert run(path, "--set", "models.base=gone") == USAGE
+    state = tmp_path / "out" / "checkpoints" / "first" / "state"
+    state.touch()
+    assert run(path, "--set", "models.base=gone", "--redo") == USAGE
+    assert state.exists(), "the same settings go on from it"
+    assert run(path, "--redo") == DONE and not state.exists()
+
+
+def test_what_a_later_phase_lacks_is_said_before_the_first_one_runs(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = [
+        (
+            {"command": "reddit", "submissions": "gone", "comments": "x"},
+            "submissions: there is no file gone",
+        ),
+        ({"command": "sft"}, "the config file needs sft.data"),
+        ({"command": "ppo", "starter": "x", "prompts": "x"}, "the config file needs reward_model"),
+        ({"command": "reward", "starter": "x"}, "the config file needs preferences"),
+    ]
+    for second, message in lacking:
+        path = recipe(tmp_path, base, phases={"first": PHASES["first"], "second": second})
+        assert run(path) == USAGE and done(path) == []
+        error = capsys.readouterr().err
+        assert f"error: phase second: {message}" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,20 @@ def test_a_listener_hears_every_progress_line(tmp_path: Path) -> None:
         run.report("sample", 1, 2)
         run.report("sample", 2, 2)
     assert heard == [1, 2]
+
+
+def test_a_forgotten_stage_leaves_nothing_and_the_others_stay(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    with run.claim():
+        for stage in ("ppo", "sample"):
+            run.record(stage, 1, {"loss": 1.0})
+            (run.checkpoints(stage) / "state").touch()
+            run.partial(stage)
+            run.publish(stage, {"metrics": {}})
+        run.forget("ppo")
+        run.forget("never-run")
+        assert not run.done("ppo") and run.done("sample")
+        assert [line["stage"] for line in run.metrics()] == ["sample"]
+        assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["sample"]
+        (run.partial("ppo") / "model").touch()
+        assert (run.publish("ppo", {"metrics": {}}) / "model").exists()
