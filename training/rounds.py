@@ -12,7 +12,7 @@ from django.utils import timezone
 from annotate import exchange
 from training import promotion, supervisor, tasks
 from training.models import ModelVersion, Plan, Round, Run
-from training.rlhf.config import RoundConfig, from_dict, to_dict
+from training.rlhf.config import ConfigError, RoundConfig, from_dict, to_dict
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -38,6 +38,10 @@ class NoStarter(RoundRefused):
     """The project has no policy to start from."""
 
 
+class WrongSettings(RoundRefused):
+    """The project's plan or the environment has a setting that the engine does not take."""
+
+
 def start_round(
     project: Any,
     *,
@@ -54,7 +58,7 @@ def start_round(
         enqueue: False leaves the run to the caller, who supervises it.
 
     Raises:
-        RoundRunning, NotEnoughVotes, NoStarter
+        RoundRunning, NotEnoughVotes, NoStarter, WrongSettings
     """
     # Before freezing, which makes votes final.
     _require_readiness(project)
@@ -246,4 +250,7 @@ def _config(project: Any, *, seed: int | None) -> dict[str, Any]:
     given |= {"number": number, "seed": number if seed is None else seed}
     if settings.TRAINING_THREADS:
         given["threads"] = settings.TRAINING_THREADS
-    return to_dict(from_dict(RoundConfig, given))
+    try:
+        return to_dict(from_dict(RoundConfig, {"tracker": settings.TRACKER} | given))
+    except ConfigError as error:
+        raise WrongSettings(f"The settings of the round are wrong: {error}.") from error

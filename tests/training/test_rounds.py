@@ -153,6 +153,17 @@ def test_a_projects_plan_overrides_the_defaults(voted: Project, home: Path) -> N
     assert config["starter"] == "org/model"
 
 
+def test_rounds_send_their_metrics_where_the_installation_says(
+    voted: Project, home: Path, settings: Any
+) -> None:
+    rounds.adopt_starter(voted, "org/model")
+    settings.TRACKER = "wand"
+    with pytest.raises(rounds.WrongSettings, match="tracker must be one of none, tensorboard"):
+        rounds.start_round(voted, enqueue=False)
+    settings.TRACKER = "mlflow"
+    assert rounds.start_round(voted, enqueue=False).config["tracker"] == "mlflow"
+
+
 def test_a_finished_round_is_neither_cancelled_nor_retried(a_round: Round, run: Run) -> None:
     Run.objects.update(state="done")
     Round.objects.update(state="done")

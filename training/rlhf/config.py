@@ -22,6 +22,9 @@ from training.rlhf.evaluate_config import EndpointConfig, EvaluateConfig, JudgeC
 from training.rlhf.policy_config import GroupConfig, Optimiser, PairsConfig, PPOConfig
 from training.rlhf.reward_config import MIN_LENGTH, LoraConfig, RewardConfig
 
+Tracker = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
+"""Where metrics go besides metrics.jsonl; all but `none` need requirements-extras.txt."""
+
 __all__ = [
     "ConfigError",
     "EndpointConfig",
@@ -210,6 +213,7 @@ class RoundConfig:
     sample: SampleConfig = field(default_factory=SampleConfig)
     propose: ProposeConfig = field(default_factory=ProposeConfig)
     gates: GateConfig = field(default_factory=GateConfig)
+    tracker: Tracker = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +224,7 @@ class Job:
     threads: int = 0
     """CPU threads; 0 leaves torch's default. Fixed threads make runs exactly repeatable."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    tracker: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = "none"
-    """Where the metrics go besides metrics.jsonl; all but `none` need requirements-extras.txt."""
+    tracker: Tracker = "none"
 
 
 @dataclass(frozen=True, kw_only=True)

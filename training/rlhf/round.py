@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from training.rlhf import alarms, rows
+from training.rlhf import alarms, rows, trackers
 from training.rlhf.config import ConfigError, GateConfig, RoundConfig, load, to_dict
 from training.rlhf.rundir import (
     DONE,
@@ -161,9 +161,11 @@ def run_stage(run: RunDirectory, stage: Stage, config: RoundConfig) -> None:
     """Run one stage into its `.partial` folder and publish it."""
     run.check()
     run.report(stage.name, 0, 1, stage.title)
-    result = run.perform(
-        lambda: stage.load()(run, config, run.partial(stage.name)), shared=stage.shared
-    )
+    with trackers.forward(config.tracker, run, stage.name, to_dict(config)) as finish:
+        result = run.perform(
+            lambda: stage.load()(run, config, run.partial(stage.name)), shared=stage.shared
+        )
+        finish(result.metrics if result else {})
     run.check()
     if run.leads and result is not None:
         meta = run.meta(stage.name, to_dict(config), result.parents, result.metrics)

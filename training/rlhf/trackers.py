@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,18 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from training.rlhf.configfile import ConfigError, require
-from training.rlhf.rundir import RunDirectory
+from training.rlhf.rundir import Fenced, RunDirectory, Stopped
 
 PROJECT = "pairloop"
-PACKAGES = {
-    "tensorboard": "tensorboard",
-    "wandb": "wandb",
-    "mlflow": "mlflow",
-    "trackio": "trackio",
-}
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+"""How a run ends, in MLflow's words; one that was killed goes on later."""
 
 Log = Callable[[dict[str, float], int], None]
-Close = Callable[[], None]
+Close = Callable[[str], None]
 
 
 @contextmanager
@@ -46,61 +43,108 @@ def forward(
     if tracker == "none" or not run.leads:
         yield lambda metrics: None
         return
+    sender = _Sender(tracker, *_open(tracker, run, stage, settings))
+    run.metrics_listener = sender.line
+    status = FAILED
+    try:
+        yield sender.final
+        status = FINISHED
+    except (Stopped, Fenced, KeyboardInterrupt):
+        status = KILLED
+        raise
+    finally:
+        run.metrics_listener = None
+        sender.close(status)
+
+
+def _open(
+    tracker: str, run: RunDirectory, stage: str, settings: dict[str, Any]
+) -> tuple[Log, Close]:
     require(
         importlib.util.find_spec(tracker) is not None,
         f"tracker {tracker} needs its package: pip install -r requirements-extras.txt",
     )
     try:
-        log, close = OPEN[tracker](run.path, stage, settings)
+        return OPEN[tracker](run.path, stage, settings)
     except Exception as error:  # of any kind: it is another program's
         raise ConfigError(
             f"tracker {tracker} cannot begin: {' '.join(str(error).split())}"
         ) from error
-    last, broken = 0, False
 
-    def send(line: dict[str, Any]) -> None:
-        nonlocal last
-        last = line["step"]
+
+class _Sender:
+    """A tracker's open run; the first thing that goes wrong with it is the last it is told."""
+
+    def __init__(self, tracker: str, log: Log, close: Close) -> None:
+        self.tracker, self._log, self._close = tracker, log, close
+        self.step, self.broken = 0, False
+
+    def line(self, line: dict[str, Any]) -> None:
+        """One line of metrics.jsonl."""
+        self.step = line["step"]
         told = {k: v for k, v in line.items() if k not in ("time", "stage", "step")}
-        attempt(lambda: log({k: v for k, v in told.items() if v is not None}, last))
+        self._attempt(self._log, {k: v for k, v in told.items() if v is not None}, self.step)
 
-    def attempt(act: Callable[[], None]) -> None:
-        nonlocal broken
+    def final(self, metrics: dict[str, float]) -> None:
+        """What the stage found in the end."""
+        told = {f"final/{key}": value for key, value in metrics.items()}
+        self._attempt(self._log, told, self.step)
+
+    def close(self, status: str) -> None:
+        self._attempt(self._close, status)
+
+    def _attempt(self, act: Callable[..., None], *arguments: Any) -> None:
         try:
-            if not broken:
-                act()
+            if not self.broken:
+                act(*arguments)
         except Exception as error:  # noqa: BLE001 - of any kind: it is another program's
-            broken = True
-            print(f"tracker {tracker} was given up: {error}", file=sys.stderr)
+            self.broken = True
+            print(f"tracker {self.tracker} was given up: {error}", file=sys.stderr)
 
-    run.metrics_listener = send
-    try:
-        yield lambda metrics: attempt(
-            lambda: log({f"final/{key}": value for key, value in metrics.items()}, last)
-        )
-    finally:
-        run.metrics_listener = None
-        attempt(close)
+
+def _note(folder: Path, stage: str, tracker: str) -> Path:
+    """Where the tracker's name of the run is kept, so that a resumed stage goes on in it."""
+    note = folder / "checkpoints" / stage / f"{tracker}-run"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    return note
+
+
+def _known(note: Path) -> str | None:
+    return note.read_text("utf-8") if note.exists() else None
 
 
 def _tensorboard(folder: Path, stage: str, settings: dict[str, Any]) -> tuple[Log, Close]:
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(folder / "tensorboard" / stage))
+    writers = importlib.import_module("torch.utils.tensorboard")
+    place, note = folder / "tensorboard" / stage, _note(folder, stage, "tensorboard")
+    if not note.exists():
+        shutil.rmtree(place, ignore_errors=True)  # a run that was removed
+        note.touch()
+    writer = writers.SummaryWriter(str(place))
 
     def log(numbers: dict[str, float], step: int) -> None:
         for name, value in numbers.items():
             writer.add_scalar(name, value, step)
 
-    return log, writer.close
+    return log, lambda status: writer.close()
 
 
 def _wandb(folder: Path, stage: str, settings: dict[str, Any]) -> tuple[Log, Close]:
     wandb = importlib.import_module("wandb")
+    note = _note(folder, stage, "wandb")
     run = wandb.init(
-        project=PROJECT, group=folder.name, name=stage, dir=str(folder), config=settings
+        project=PROJECT,
+        group=folder.name,
+        name=stage,
+        dir=str(folder),
+        config=settings,
+        id=_known(note),
+        resume="allow",
     )
-    return lambda numbers, step: run.log(numbers, step=step), run.finish
+    note.write_text(run.id, "utf-8")
+    return (
+        lambda numbers, step: run.log(numbers, step=step),
+        lambda status: run.finish(exit_code=int(status != FINISHED)),
+    )
 
 
 def _mlflow(folder: Path, stage: str, settings: dict[str, Any]) -> tuple[Log, Close]:
@@ -110,7 +154,9 @@ def _mlflow(folder: Path, stage: str, settings: dict[str, Any]) -> tuple[Log, Cl
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         mlflow.set_tracking_uri((folder / "mlruns").as_uri())
     mlflow.set_experiment(f"{PROJECT}/{folder.name}")
-    mlflow.start_run(run_name=stage)
+    note = _note(folder, stage, "mlflow")
+    run = mlflow.start_run(run_id=_known(note), run_name=stage)
+    note.write_text(run.info.run_id, "utf-8")
     mlflow.log_dict(settings, "settings.json")
     return lambda numbers, step: mlflow.log_metrics(numbers, step=step), mlflow.end_run
 
@@ -118,8 +164,15 @@ def _mlflow(folder: Path, stage: str, settings: dict[str, Any]) -> tuple[Log, Cl
 def _trackio(folder: Path, stage: str, settings: dict[str, Any]) -> tuple[Log, Close]:
     os.environ.setdefault("TRACKIO_DIR", str(folder / "trackio"))
     trackio = importlib.import_module("trackio")
-    trackio.init(project=f"{PROJECT}-{folder.name}", name=stage, config=settings)
-    return lambda numbers, step: trackio.log(numbers, step=step), trackio.finish
+    note = _note(folder, stage, "trackio")
+    run = trackio.init(
+        project=f"{PROJECT}-{folder.name}",
+        name=_known(note) or stage,
+        config=settings,
+        resume="allow" if note.exists() else "never",
+    )
+    note.write_text(run.name, "utf-8")
+    return lambda numbers, step: trackio.log(numbers, step=step), lambda status: trackio.finish()
 
 
 OPEN: dict[str, Callable[[Path, str, dict[str, Any]], tuple[Log, Close]]] = {

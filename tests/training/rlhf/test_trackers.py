@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 
 from training.rlhf import rows, trackers
 from training.rlhf.__main__ import main
-from training.rlhf.config import ConfigError
-from training.rlhf.rundir import DONE, RunDirectory
+from training.rlhf.config import ConfigError, RoundConfig
+from training.rlhf.round import Result, Stage, run_stage
+from training.rlhf.rundir import DONE, RunDirectory, Stopped
 
 STEPS = {1: {"loss": 3.0, "kl": 0.5}, 2: {"loss": 2.0, "kl": float("nan")}}
 
@@ -76,6 +78,57 @@ def test_a_tracker_that_breaks_is_given_up_and_ends_nothing(
     assert told == [1], "it is not asked again"
     assert "tracker json was given up: no network" in capsys.readouterr().err
     assert len(RunDirectory(tmp_path / "run").metrics()) == 3
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(None, "FINISHED"), (ValueError("broken"), "FAILED"), (Stopped("asked to"), "KILLED")],
+)
+def test_a_tracker_is_told_how_the_work_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Exception | None, status: str
+) -> None:
+    told: list[str] = []
+
+    def telling(folder: Path, stage: str, settings: dict[str, Any]) -> Any:
+        return lambda numbers, step: None, told.append
+
+    monkeypatch.setitem(trackers.OPEN, "json", telling)
+    run = RunDirectory(tmp_path)
+    with run.claim(), contextlib.suppress(ValueError, Stopped):
+        with trackers.forward("json", run, "ppo", {}):
+            if end is not None:
+                raise end
+    assert told == [status]
+
+
+def losses(run: RunDirectory) -> list[float]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.path / "tensorboard" / "stage"))
+    events.Reload()
+    return [event.value for event in events.Scalars("loss")]
+
+
+def stage(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
+    run.record("stage", config.number, {"loss": float(config.number)})
+    if config.number == 1:
+        raise Stopped("asked to")
+    return Result({"reward": 1.0}, {})
+
+
+def test_a_round_tells_the_tracker_of_its_settings_and_goes_on_in_the_same_run(
+    tmp_path: Path,
+) -> None:
+    run, step = RunDirectory(tmp_path), Stage("stage", "", "", f"{__name__}:stage")
+    first, second = (RoundConfig(number=number, tracker="tensorboard") for number in (1, 2))
+    with run.claim():
+        with pytest.raises(Stopped):
+            run_stage(run, step, first)
+        run_stage(run, step, second)
+        assert losses(run) == [1.0, 2.0]
+        run.forget("stage")
+        run_stage(run, step, second)
+    assert losses(run) == [2.0], "a removed result is no part of the curve"
 
 
 def test_a_command_names_its_tracker_in_one_setting(tmp_path: Path) -> None:
