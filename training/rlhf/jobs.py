@@ -286,7 +286,9 @@ def success(config: SuccessJob, run_dir: RunDirectory, stage: str, out: Path) ->
     """Count how often the models of a comparison score above a bar."""
     from training.rlhf import success as counting
 
-    return counting.rates(config.replies, config.score, config.baseline, config.threshold)
+    return counting.rates(
+        config.replies, config.score, config.baseline, config.threshold, seed=config.seed
+    )
 
 
 def select(config: SelectJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from training.rlhf import human, rows, selection, success
+from training.rlhf import calibration, human, rows, selection, success
 from training.rlhf.__main__ import main
 from training.rlhf.config import ConfigError
 from training.rlhf.data_config import ScoreJob
@@ -42,6 +43,35 @@ def test_a_success_scores_above_the_median_of_the_baseline_and_has_no_fault(repl
     assert found["threshold"] == 4.5
     assert found["success_old"] == 0.5 and found["success_new"] == 0.7
     assert found["success_new_low"] < 0.7 < found["success_new_high"]
+
+
+def test_the_intervals_of_success_know_that_the_bar_is_a_guess(tmp_path: Path) -> None:
+    """Both policies score alike, so the true rate is one half; the baseline's median of 30 prompts
+    misses the bar by so much that Wilson's interval alone holds it far less often than 95 %."""
+    rng, covered, known = np.random.default_rng(0), 0, 0
+    for trial in range(60):
+        found = [
+            reply(m, i, f"{m} {i}", float(rng.normal())) for m in ("old", "new") for i in range(30)
+        ]
+        rows.write(tmp_path / "replies.jsonl", found)
+        rates = success.rates(str(tmp_path / "replies.jsonl"), "score_judge", "old", seed=trial)
+        covered += rates["success_new_low"] <= 0.5 <= rates["success_new_high"]
+        low, high = calibration.wilson(rates["success_new"], 30)
+        known += low <= 0.5 <= high
+    assert covered >= 54 > known
+
+
+def test_the_gain_over_the_baseline_is_paired_by_prompt(tmp_path: Path) -> None:
+    """Where both succeed and fail on the same prompts there is no doubt about the difference."""
+    found = [reply(m, i, f"{m} {i}", float(i % 3)) for m in ("old", "new") for i in range(30)]
+    rows.write(tmp_path / "replies.jsonl", found)
+    rates = success.rates(str(tmp_path / "replies.jsonl"), "score_judge", "old", 0.5)
+    assert rates["success_new"] == pytest.approx(2 / 3) and rates["success_new_low"] < 0.6
+    assert rates["gain_new"] == rates["gain_new_low"] == rates["gain_new_high"] == 0
+    assert "gain_old" not in rates
+    rows.write(tmp_path / "replies.jsonl", found[:-1])
+    with pytest.raises(ConfigError, match="new and old did not answer the same prompts"):
+        success.rates(str(tmp_path / "replies.jsonl"), "score_judge", "old")
 
 
 def test_the_bar_of_success_may_be_fixed(replies: str) -> None:
