@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from training.rlhf import summary
 from training.rlhf.configfile import require
 
 POLICY_CARD = """# {name}
 
-A policy: it answers chats.
+A policy (`{architecture}`): it answers chats.
 
 ```python
 from transformers import {kind}, AutoTokenizer
@@ -34,8 +35,8 @@ reply = tokenizer.decode(written[0]{start}, skip_special_tokens=True)
 """
 REWARD_CARD = """# {name}
 
-A reward model: it scores a chat with a reply; the difference of two scores is the logit of
-preferring the first.{plain}
+A reward model (`{architecture}`): it scores a chat with a reply; the difference of two scores is
+the logit of preferring the first.{plain}
 
 ```python
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -64,7 +65,7 @@ def run(parts: Mapping[str, str], out: Path) -> dict[str, float]:
         parts: folders of policies or reward models, whole or adapters, by the name of the part.
 
     Raises:
-        ConfigError: a part that is no folder of a model.
+        ConfigError: a part that is no folder of a model, or does not say of which.
         ModelError: an adapter that cannot be merged into its base.
     """
     for name, folder in parts.items():
@@ -80,7 +81,7 @@ def run(parts: Mapping[str, str], out: Path) -> dict[str, float]:
             link(source, target)
         card = target / "README.md"
         card.unlink(missing_ok=True)  # or the text would be written into the linked file
-        card.write_text(_card(name, target), "utf-8")
+        card.write_text(_card(name, target) + _made(source), "utf-8")
     return {"parts": float(len(parts))}
 
 
@@ -104,16 +105,32 @@ def _link(source: str, target: str) -> None:
 
 def _card(name: str, folder: Path) -> str:
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    (architecture,) = config["architectures"]
+    (architecture, *_) = config.get("architectures") or [""]
+    require(
+        bool(architecture),
+        f"parts.{name}: config.json names no architectures, so no program knows what to load",
+    )
     if not architecture.endswith("ForSequenceClassification"):
         seq2seq = config.get("is_encoder_decoder", False)
         kind = "AutoModelForSeq2SeqLM" if seq2seq else "AutoModelForCausalLM"
         start = "" if seq2seq else '[inputs["input_ids"].shape[1] :]'
-        return POLICY_CARD.format(name=name, kind=kind, start=start)
+        return POLICY_CARD.format(name=name, architecture=architecture, kind=kind, start=start)
     pooling = config.get("reward_pooling", "last")
     plain = "" if pooling in ("last", "own") else OTHER_POOLING.format(pooling=pooling)
     read = READ_CHAT if _has_template(folder) else READ_SEGMENTS
-    return REWARD_CARD.format(name=name, plain=plain, read=read)
+    return REWARD_CARD.format(name=name, architecture=architecture, plain=plain, read=read)
+
+
+def _made(source: Path) -> str:
+    """What made the model and how that went, where the folder around it tells."""
+    meta = source.parent / "meta.json"
+    if not meta.is_file():
+        return ""
+    found = json.loads(meta.read_text("utf-8"))
+    command = found.get("recipe", {}).get("command") or found.get("stage")
+    if not (command and found.get("metrics")):
+        return ""  # another program's file
+    return "\n".join([f"\nMade by `{command}`:\n", *summary.rows_of(found["metrics"]), ""])
 
 
 def _has_template(folder: Path) -> bool:

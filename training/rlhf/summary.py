@@ -58,15 +58,14 @@ def _markdown(title: str, found: Metas, waiting: Sequence[str]) -> str:
     if waiting:
         lines.append(f"Still to run: {', '.join(waiting)}.\n")
     for name, meta in found.items():
-        lines += [
-            f"## {name}\n",
-            f"`{meta['recipe']['command']}`\n",
-            "| metric | value |",
-            "|---|---|",
-        ]
-        lines += [f"| {key} | {_figure(value)} |" for key, value in meta["metrics"].items()]
-        lines.append("")
+        lines += [f"## {name}\n", f"`{meta['recipe']['command']}`\n", *rows_of(meta["metrics"]), ""]
     return "\n".join(lines)
+
+
+def rows_of(metrics: Mapping[str, float | None]) -> list[str]:
+    """The lines of a Markdown table."""
+    lines = [f"| {key} | {_figure(value)} |" for key, value in metrics.items()]
+    return ["| metric | value |", "|---|---|", *lines]
 
 
 def _html(run: RunDirectory, found: Metas, waiting: Sequence[str]) -> str:

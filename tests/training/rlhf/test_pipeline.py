@@ -255,6 +255,18 @@ def test_a_wrong_option_is_one_line(
     assert done(tmp_path / "recipe.yaml") == []
 
 
+def test_a_part_that_does_not_say_what_it_is_a_model_of_is_refused(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(base, copy)
+    config = json.loads((copy / "config.json").read_text())
+    del config["architectures"]
+    (copy / "config.json").write_text(json.dumps(config))
+    assert run(recipe(tmp_path, copy)) == USAGE
+    assert "phase first: parts.a: config.json names no architectures" in capsys.readouterr().err
+
+
 def test_a_change_of_one_phase_leaves_the_others_alone(tmp_path: Path) -> None:
     """YAML's anchors make one object of what stands in two phases."""
     path = tmp_path / "recipe.yaml"

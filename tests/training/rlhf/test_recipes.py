@@ -99,6 +99,7 @@ def check_cards(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(saved.iterdir())) > 1
     for part in saved.iterdir():
         if part.is_dir():
+            assert re.search(r"Made by `\w+`:\n\n\| metric ", (part / "README.md").read_text())
             found = card(part, monkeypatch)
             if "score" in found:
                 chat = [{"role": "user", "content": found["prompt"]}]
