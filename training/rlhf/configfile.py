@@ -7,6 +7,7 @@ costs a training run.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import types
 import typing
@@ -56,7 +57,9 @@ def from_dict(cls: type[T], data: dict[str, Any], *, where: str = "") -> T:
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(data) - set(hints))
     if unknown:
-        raise ConfigError(f"{where or cls.__name__}: unknown setting {', '.join(unknown)}")
+        near = difflib.get_close_matches(unknown[0], hints, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{where or cls.__name__}: unknown setting {', '.join(unknown)}{meant}")
     values = {
         key: _coerce(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in data.items()
     }
@@ -115,13 +118,27 @@ def load(cls: type[T], path: str | Path) -> T:
 def read_mapping(path: str | Path) -> dict[str, Any]:
     """Read a YAML or JSON file of settings; ConfigError when it is none."""
     try:
-        data = yaml.safe_load(Path(path).read_text("utf-8")) or {}
+        data = yaml.load(Path(path).read_text("utf-8"), _Loader) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         where = " ".join(str(error).split())  # of YAML, which draws its errors over many lines
         raise ConfigError(f"cannot read {path}: {where}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of settings")
     return data
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a name that stands twice is an error: the first would silently be lost."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        names = [key.value for key, _ in node.value]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.composer.ComposerError(
+                    None, None, f"{name} stands twice", node.start_mark
+                )
+        return node
 
 
 def dump(config: Any, path: str | Path) -> None:

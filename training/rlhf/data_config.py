@@ -53,6 +53,7 @@ class ScoreJob(Job):
     """Share of the prompts that only measure, where the rows do not say which do."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.batch_size >= 1, "batch_size must be at least 1")
 
 

@@ -15,10 +15,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from training.rlhf import rows
 from training.rlhf.rows import Choice, Message, Preference, Prompt, Rating, RowError, Vote
+
+T = TypeVar("T")
 
 SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 SYSTEM = "\n\nSystem:"
@@ -37,7 +39,7 @@ def preferences(path: str | Path, *, held_out_share: float) -> list[Preference]:
         held_out_share: of the prompts, by their hash, where rows have no `held_out` or `split`.
 
     Raises:
-        RowError: unreadable file, or a row that is none; it names file and row.
+        RowError: unreadable or empty file, or a row that is none; it names file and row.
     """
     found = []
     for where, data in _objects(path):
@@ -49,7 +51,7 @@ def preferences(path: str | Path, *, held_out_share: float) -> list[Preference]:
         except (TypeError, ValueError) as error:
             raise RowError(f"{where}: {error}") from error
         found.append(rows.parse(Preference, {**data, "held_out": held_out}, where))
-    return found
+    return _some(found, path, "pairs")
 
 
 def ratings(path: str | Path, *, held_out_share: float) -> list[Rating]:
@@ -67,7 +69,7 @@ def ratings(path: str | Path, *, held_out_share: float) -> list[Rating]:
         except (TypeError, ValueError) as error:
             raise RowError(f"{where}: {error}") from error
         found.append(rows.parse(Rating, row, where))
-    return found
+    return _some(found, path, "ratings")
 
 
 def prompts(path: str | Path, *, held_out_share: float) -> list[Prompt]:
@@ -90,7 +92,7 @@ def prompts(path: str | Path, *, held_out_share: float) -> list[Prompt]:
         except (TypeError, ValueError) as error:
             raise RowError(f"{where}: {error}") from error
         found.setdefault(prompt_id, rows.parse(Prompt, row, where))
-    return list(found.values())
+    return _some(list(found.values()), path, "prompts")
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,6 @@ class Chat:
 def chats(path: str | Path, *, held_out_share: float) -> list[Chat]:
     """Read chats to learn replies from: `messages` that end with one, `prompt` and `completion`,
     or the better replies of pairs. Arguments and errors as of `preferences`.
-
-    Raises:
-        RowError: there is none at all, too.
     """
     found = []
     for where, data in _objects(path):
@@ -118,8 +117,12 @@ def chats(path: str | Path, *, held_out_share: float) -> list[Chat]:
             found.append(Chat(prompt_id, messages, held_out))
         except (TypeError, ValueError) as error:
             raise RowError(f"{where}: {error}") from error
+    return _some(found, path, "chats")
+
+
+def _some(found: list[T], path: str | Path, kind: str) -> list[T]:
     if not found:
-        raise RowError(f"{path} holds no chats")
+        raise RowError(f"{path} holds no {kind}")
     return found
 
 
@@ -133,7 +136,10 @@ def _answered(data: dict[str, Any]) -> list[Message]:
     elif isinstance(data.get("completion"), str):
         messages = [*asked(data), {"role": "assistant", "content": data["completion"]}]
     else:
-        raise ValueError("expected messages, prompt and completion, or prompt, chosen and rejected")
+        raise ValueError(
+            "expected messages, prompt and completion, or prompt, chosen and rejected, "
+            f"not {', '.join(map(str, data))}"
+        )
     for message in messages:
         if message["role"] not in ROLES:
             raise ValueError(f"a message needs a role ({', '.join(ROLES)}) and a content")
@@ -191,7 +197,7 @@ def _objects(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{path}, line {number}", data
         return
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             listed = list(csv.DictReader(file)) if path.suffix == ".csv" else json.load(file)
     except OSError as error:
         raise RowError(f"cannot read {path}: {error.strerror}") from error
@@ -280,7 +286,9 @@ def _column(data: dict[str, Any], name: str, missing: float) -> float:
 def _sides(data: dict[str, Any]) -> tuple[list[Message], str, str]:
     for name in ("chosen", "rejected"):
         if data.get(name) is None:
-            raise ValueError(f"{name} is missing")
+            raise ValueError(f"{name} is missing among {', '.join(map(str, data))}")
+        if not isinstance(data[name], str | list):
+            raise TypeError(f"{name} must be text or messages")
     sides = [data["chosen"], data["rejected"]]
     if data.get("prompt") and all(isinstance(side, str) for side in sides):
         return _messages(data["prompt"]), str(sides[0]), str(sides[1])

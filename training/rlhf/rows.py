@@ -237,7 +237,7 @@ def read_json(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        data = json.loads(line.decode("utf-8"))
+        data = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise RowError(f"{where}: not UTF-8") from None
     except ValueError as error:

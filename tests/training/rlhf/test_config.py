@@ -22,6 +22,29 @@ def test_an_unknown_setting_is_named_with_its_path() -> None:
         config.from_dict(RoundConfig, {"ppo": {"updatez": 3}})
 
 
+def test_a_name_that_is_nearly_right_is_told_which_it_may_have_meant() -> None:
+    with pytest.raises(ConfigError, match=r"unknown setting updatez; did you mean updates\?"):
+        config.from_dict(RoundConfig, {"ppo": {"updatez": 3}})
+
+
+def test_a_setting_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sft.yaml").write_text("epochs: 1\nmodel: {path: x}\nepochs: 2\n")
+    with pytest.raises(ConfigError, match=r"cannot read .*sft\.yaml: epochs stands twice"):
+        config.load(SFTConfig, tmp_path / "sft.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"held_out_share": 2}, r"held_out_share must lie in \[0, 1\]"),
+        ({"threads": -1}, "threads must not be negative"),
+    ],
+)
+def test_a_command_has_bounds_too(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config.from_dict(config.RewardJob, given)
+
+
 def test_a_wrong_type_is_named_with_its_path() -> None:
     with pytest.raises(ConfigError, match=r"ppo\.epochs must be int, not str"):
         config.from_dict(RoundConfig, {"ppo": {"epochs": "four"}})

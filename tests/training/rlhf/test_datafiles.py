@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,7 @@ def test_scores_of_single_replies_become_ratings(tmp_path: Path, name: str) -> N
         ('[{"chosen": "x", "rejected": "y"}]', "row 1: prompt is missing"),
         ('[{"prompt": "x", "chosen": "y"}]', "row 1: rejected is missing"),
         ('[{"prompt": 3, "chosen": "x", "rejected": "y"}]', "row 1: prompt must be text"),
+        ('[{"prompt": "p", "chosen": 4, "rejected": "y"}]', "row 1: chosen must be text or"),
         ('[{"prompt": "p", "chosen": "x", "rejected": "y", "margin": "m"}]', "row 1: could not"),
     ],
 )
@@ -197,6 +199,39 @@ def test_a_file_or_row_that_cannot_be_read_is_named(
     file.write_text(content)
     with pytest.raises(RowError, match=message):
         datafiles.preferences(file, held_out_share=0.1)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv"])
+def test_a_mark_that_some_programs_put_before_a_text_is_no_part_of_it(
+    tmp_path: Path, name: str
+) -> None:
+    file = write(tmp_path / name, [{"prompt": ASKED, "chosen": "x", "rejected": "y"}])
+    file.write_text("\ufeff" + file.read_text("utf-8"), "utf-8")
+    (found,) = datafiles.preferences(file, held_out_share=0.1)
+    assert found.messages == [{"role": "user", "content": ASKED}]
+
+
+@pytest.mark.parametrize(
+    ("read", "kind"),
+    [
+        (datafiles.preferences, "pairs"),
+        (datafiles.ratings, "ratings"),
+        (datafiles.prompts, "prompts"),
+        (datafiles.chats, "chats"),
+    ],
+)
+def test_a_table_without_rows_is_named(
+    tmp_path: Path, read: Callable[..., list[Any]], kind: str
+) -> None:
+    (tmp_path / "x.csv").write_text("prompt,chosen,rejected\n")
+    with pytest.raises(RowError, match=rf"x\.csv holds no {kind}"):
+        read(tmp_path / "x.csv", held_out_share=0.1)
+
+
+def test_columns_of_other_names_are_told(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("prompt;chosen;rejected\na;b;c\n")
+    with pytest.raises(RowError, match="row 1: chosen is missing among prompt;chosen;rejected"):
+        datafiles.preferences(tmp_path / "x.csv", held_out_share=0.1)
 
 
 def test_a_missing_file_and_a_score_that_is_no_number_are_named(tmp_path: Path) -> None:

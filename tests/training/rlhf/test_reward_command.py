@@ -131,9 +131,14 @@ def test_a_learning_curve_that_cannot_be_drawn_is_refused_before_anything_is_tra
 
 
 @pytest.mark.parametrize(
-    ("data", "message"), [("", "no pair with votes"), ("[]", "no pair with votes")]
+    ("data", "message"),
+    [
+        ("", "pairs.jsonl holds no pairs"),
+        ("[]", "pairs.json holds no pairs"),
+        (json.dumps([pairs(1)[0] | {"held_out": True}]), "no pair with votes"),
+    ],
 )
-def test_an_empty_file_of_pairs_says_so(
+def test_a_file_without_a_pair_to_train_on_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str, message: str
 ) -> None:
     file = tmp_path / ("pairs.json" if data else "pairs.jsonl")
