@@ -123,7 +123,7 @@ def test_kl_and_perplexity_hold_for_encoder_decoders_and_are_zero_for_the_starte
 def test_peoples_votes_on_its_blind_pairs_come_back_as_a_win_rate(
     recipe: dict[str, Any], done: Path, tmp_path: Path
 ) -> None:
-    """Everybody prefers what `other` wrote, except on one pair."""
+    """Everybody prefers what `other` wrote, except on one pair; another is a tie."""
     pairs = [data for _, data in rows.read_json(done / "pairs.jsonl")]
     mine = [pair for pair in pairs if "other" in (pair["model_a"], pair["model_b"])]
     assert {pair["model_a"] for pair in mine} == {"base", "other"}  # the sides are mixed
@@ -133,9 +133,11 @@ def test_peoples_votes_on_its_blind_pairs_come_back_as_a_win_rate(
         if (pair["model_a"] == "other") == (number == 0):
             ours, theirs = theirs, ours
         voted.append({"prompt": pair["prompt"], "chosen": ours, "rejected": theirs})
-    rows.write(tmp_path / "votes.jsonl", voted)
+    rows.write(tmp_path / "votes.jsonl", voted[:-1])
+    rows.write(tmp_path / "ties.jsonl", mine[-1:])
     # The replies of the first run are taken from where it left them.
-    settings = recipe | {"votes": str(tmp_path / "votes.jsonl")}
+    files = {name: str(tmp_path / f"{name}.jsonl") for name in ("votes", "ties")}
+    settings = recipe | {"votes": files["votes"], "undecided": files["ties"]}
     (done.parent / "again.yaml").write_text(yaml.safe_dump(settings))
     (done.parent / "checkpoints" / "again").symlink_to(done.parent / "checkpoints" / "compare")
     arguments = ["--config", str(done.parent / "again.yaml"), "--out", str(done.parent / "again")]
@@ -143,7 +145,7 @@ def test_peoples_votes_on_its_blind_pairs_come_back_as_a_win_rate(
     table = json.loads((done.parent / "again" / "comparison.json").read_text())
     found = table["groups"]["all"]["models"]
     assert found["other"]["people_win_rate"]["n"] == len(mine) > 5
-    assert found["other"]["people_win_rate"]["value"] == pytest.approx(1 - 1 / len(mine))
+    assert found["other"]["people_win_rate"]["value"] == pytest.approx(1 - 1.5 / len(mine))
     assert "people_win_rate" not in found["t5"]
 
 
