@@ -130,7 +130,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """YAML in which a name that stands twice is an error: the first would silently be lost."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         names = [key.value for key, _ in node.value]
         for name in names:
