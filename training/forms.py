@@ -120,9 +120,11 @@ class TrialForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
-        named = [data[name] for name in self.PLACES if data.get(name)]
-        if len(set(named)) < len(named):
-            self.add_error("second", "Choose different models.")
+        seen: set[str] = set()
+        for name in self.PLACES:
+            if data.get(name) in seen:
+                self.add_error(name, "Choose different models.")
+            seen |= {data[name]} if data.get(name) else set()
         return data
 
     def trial(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from annotate import exchange
 from training import loop
+from training.charts import figure
 from training.models import ModelVersion
 from training.rlhf import rows
 from training.trials import Trial
@@ -122,19 +123,19 @@ def status(trial: Trial) -> str:
 
 
 def columns(trial: Trial) -> list[dict[str, Any]]:
-    """Each model's reply beside its name; the highest score is marked."""
+    """Each model's reply beside its name; the highest score, as it is written, is marked."""
     numbers = [int(choice) for choice in trial.choices if choice.isdigit()]
     versions = ModelVersion.objects.filter(project=trial.project_id).in_bulk(numbers)
     replies = trial.replies or [{}] * len(trial.choices)
     scores = [reply["score"] for reply in replies if reply.get("score") is not None]
-    best = max(scores) if len(set(scores)) > 1 else None
+    best = figure(max(scores)) if len(set(map(figure, scores))) > 1 else None
     return [
         {
             "place": place,
             "version": versions.get(int(choice)) if choice.isdigit() else None,
             "name": choice,
             "reply": reply,
-            "best": best is not None and reply.get("score") == best,
+            "best": best is not None and figure(reply.get("score")) == best,
             "usable": bool(reply.get("text")) and not trial.live,
         }
         for place, (choice, reply) in enumerate(zip(trial.choices, replies, strict=True))

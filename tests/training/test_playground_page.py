@@ -122,6 +122,23 @@ def test_replies_are_formatted_scored_and_harmless(
     assert "hx-get" not in page.partition('id="replies"')[2].partition(">")[0]
 
 
+def test_scores_that_read_the_same_have_no_highest(
+    done: Trial, zed: User, client_for: Browser
+) -> None:
+    Trial.objects.update(
+        replies=[one | {"score": 10.21 + i / 1000} for i, one in enumerate(done.replies)]
+    )
+    assert "highest" not in text(client_for(zed).get(f"{URL}{done.uuid}/"))
+
+
+def test_what_did_not_fit_into_a_context_is_said(
+    done: Trial, zed: User, client_for: Browser
+) -> None:
+    Trial.objects.update(replies=[one | {"cut": 7 * i} for i, one in enumerate(done.replies)])
+    page = text(client_for(zed).get(f"{URL}{done.uuid}/"))
+    assert page.count("did not fit") == 1 and "The first 7 tokens of the chat" in page
+
+
 def test_polling_is_quiet_while_nothing_changes_and_ends_with_the_trial(
     done: Trial, zed: User, client_for: Browser
 ) -> None:

@@ -4,8 +4,8 @@
 
 SPOOL/inbox/ID.json is a question (see Question); SPOOL/outbox/ID.json, replaced whole a few times
 per second, is its answer so far: {"state": "loading", "writing", "scoring" or "done", "replies":
-[{"text", "tokens", "finished", "fault", "shown", "score", "error"}], "error": ""}. Taking the
-question away ends the answer. Questions are answered one after another, the oldest name first.
+[{"text", "tokens", "cut", "finished", "fault", "shown", "score", "error"}], "error": ""}. Taking
+the question away ends the answer. Questions are answered one after another, the oldest name first.
 What the last one needed stays in memory, nothing else; after IDLE seconds without a question the
 process ends.
 """
@@ -61,6 +61,8 @@ class Written:
 
     text: str = ""
     tokens: int = 0
+    cut: int = 0
+    """Tokens at the chat's beginning that the model's context has no room for."""
     finished: bool = False
     fault: str = ""
     shown: str = ""
@@ -85,10 +87,12 @@ class Local:
     def __init__(self, policy: Policy, question: Question) -> None:
         self.policy = policy
         self.response = rollout.Response()
+        prompt = chat.prompt_ids(policy.tokenizer, question.messages)
+        self.cut = max(0, len(prompt) - rollout.prompt_room(policy.model, question.max_new_tokens))
         self.steps = rollout.stream(
             policy.model,
             policy.tokenizer,
-            chat.prompt_ids(policy.tokenizer, question.messages),
+            prompt,
             max_new_tokens=question.max_new_tokens,
             temperature=question.temperature,
             seed=question.seed,
@@ -105,7 +109,8 @@ class Local:
     def read(self) -> Written:
         ids = self.response.ids
         text = chat.response_text(self.policy.tokenizer, ids)
-        return Written(text=text, tokens=len(ids), finished=self.response.finished)
+        done = self.response.finished
+        return Written(text=text, tokens=len(ids), cut=self.cut, finished=done)
 
 
 class Served:

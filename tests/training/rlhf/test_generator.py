@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,18 @@ def test_every_model_replies_as_it_would_alone_and_is_scored(folders: dict[str, 
         [alone] = sample.Policy(path, device=CPU).reply([CHAT], settings, seed=asked.seed)
         assert (reply["text"], reply["tokens"]) == (alone.text, len(alone.ids))
         assert reply["score"] == pytest.approx(scorer.score([CHAT], [alone.text])[0], abs=1e-5)
+
+
+def test_what_a_context_has_no_room_for_is_counted(folders: dict[str, str]) -> None:
+    asked = question(folders["llama"])
+    long = [{"role": "user", "content": "Tell me about the parcel. " * 60}]
+    policy = sample.Policy(folders["llama"], device=CPU)
+    room = rollout.prompt_room(policy.model, asked.max_new_tokens)
+    over = len(chat.prompt_ids(policy.tokenizer, long)) - room
+    assert over > 0
+    for messages, cut in ((CHAT, 0), (long, over)):
+        [reply] = told(replace(asked, messages=messages))[-1]["replies"]
+        assert (reply["cut"], reply["error"]) == (cut, "")
 
 
 def test_texts_grow_while_they_are_written(
