@@ -171,9 +171,11 @@ def ours(folder: Path, pairs: Sequence[Pair], **settings: Any) -> tuple[Any, Cal
         }
         | settings
     )
-    # `load` and not `new`, which would set the head to zero: both engines start from one model.
+    # `load` and not `new`, which would pool as the base does.
     model = reward_model.load(folder)
     model.pooling, model.read.max_length = config.pooling, config.max_length
+    if config.probe:
+        torch.nn.init.zeros_(model.head.weight)  # a head that has learnt would be kept
     found = [
         Example(str(i), model.read(chat, better), model.read(chat, worse), 1.0, 1.0)
         for i, (chat, better, worse) in enumerate(pairs)

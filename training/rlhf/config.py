@@ -161,7 +161,8 @@ class RewardJob(Job):
     """`reward`: train a reward model and a judge on votes."""
 
     starter: str = ""
-    """Folder of the causal model (or hub id of an encoder) that reward models start from."""
+    """Folder or hub id of the model that reward models start from: a causal one, an encoder or an
+    encoder-decoder, or a reward model, ours or not, whose head is kept (a warm start)."""
     preferences: str = ""
     """Pairs with votes as in a run directory, or rows of prompt, chosen and rejected: JSON lines,
     a JSON list or CSV."""

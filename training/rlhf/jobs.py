@@ -118,6 +118,8 @@ def sft(config: SFTJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics
 
 def reward(config: RewardJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Train `out`/model and `out`/judge."""
+    if config.reward.warm_start:
+        raise ConfigError("reward.warm_start is for rounds: name the earlier model as `starter`")
     share, sizes = config.held_out_share, config.learning_curve
     if config.reward.loss == "regression":
         rated = datafiles.ratings(config.ratings, held_out_share=share)

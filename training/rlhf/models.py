@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +94,7 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> Tokenize
 
     Encoder-decoders, which know no roles, get the plain chat template when they have none.
     """
-    _require_folder(path)
+    require_folder(path)
     with loading(path, "a tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
             str(path), revision=revision, trust_remote_code=False, padding_side="left"
@@ -217,10 +217,10 @@ def _check_folder(path: str | Path) -> None:
     folder = Path(path)
     if folder.is_dir() and not (folder / "config.json").exists():
         raise ModelError(f"{folder} holds no model: config.json is missing")
-    _require_folder(path)
+    require_folder(path)
 
 
-def _require_folder(path: str | Path) -> None:
+def require_folder(path: str | Path) -> None:
     """A path that does not exist would be looked for on the hub."""
     folder = Path(path)
     if not folder.is_dir() and (folder.is_absolute() or str(path).startswith(".")):
@@ -304,8 +304,10 @@ def without_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        elif isinstance(getattr(module, "attention_dropout", None), float):
-            cast(Any, module).attention_dropout = 0.0
+            continue
+        for name in ("attention_dropout", "activation_dropout", "dropout"):  # the last: T5, BART
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def stop_token_ids(model: PreTrainedModel, tokenizer: Tokenizer) -> list[int]:

@@ -21,9 +21,8 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from training.rlhf import distributed, ranks, reward_adapters, reward_model
+from training.rlhf import distributed, models, ranks, reward_adapters, reward_model
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
-from training.rlhf.models import seed_everything
 from training.rlhf.reward_data import Item, bootstrap, decided, examples, rated
 from training.rlhf.reward_model import RewardModel
 from training.rlhf.reward_trainer import Trainer
@@ -50,7 +49,8 @@ def train(
     """Train a reward model and write it to `out`.
 
     Args:
-        base: the starter (its trunk is used) or, for a warm start, an earlier reward model.
+        base: the starter (its trunk is used) or, for a warm start, an earlier reward model (its
+            head and pooling too).
         data: all pairs, or ratings where the loss is `regression`; held-out ones, evaluation
             pairs and pairs without votes are left out.
         checkpoints: folder of the resume state; training goes on from what is there.
@@ -69,7 +69,7 @@ def train(
         Diverged: the loss stopped being finite; the last good checkpoint is kept.
     """
     distributed.require_whole_model("reward")
-    seed_everything(seed)
+    models.seed_everything(seed)
     model = reward_model.new(
         base,
         pooling=config.pooling,
@@ -80,7 +80,8 @@ def train(
     found, counts = _items(model, data, config)
     chosen = bootstrap(found, seed=seed) if resample else found
     trainer = Trainer(model, chosen, config, seed=seed)
-    _run(trainer, checkpoints, _fingerprint(config, seed, chosen), report, guard)
+    made_of = _fingerprint(models.digest(base), config, seed, chosen)
+    _run(trainer, checkpoints, made_of, report, guard)
     trainer.keep_best()
     if isinstance(model.classifier, PeftModel):
         model.classifier = reward_adapters.merge(model.classifier)
@@ -152,7 +153,7 @@ def _run(
             trainer.save(folder, done, fingerprint)
 
 
-def _fingerprint(config: RewardConfig, seed: int, found: Sequence[Item]) -> str:
+def _fingerprint(weights: str, config: RewardConfig, seed: int, found: Sequence[Item]) -> str:
     settings = to_dict(config)
     settings.pop("checkpoint_every")
     data = [
@@ -161,4 +162,4 @@ def _fingerprint(config: RewardConfig, seed: int, found: Sequence[Item]) -> str:
         | {"texts": [text.ids for text in item.texts]}
         for item in found
     ]
-    return hashlib.sha256(json.dumps([settings, seed, data]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([weights, settings, seed, data]).encode()).hexdigest()

@@ -75,7 +75,7 @@ class RewardConfig:
     of similar length. Bounds the memory and changes nothing else. Small passes suit the caches of
     CPUs; raise it on a GPU."""
     warm_start: bool = False
-    """Start from the last reward model instead of the fixed base."""
+    """Start from the last reward model, with its head and pooling, instead of the fixed base."""
     checkpoint_every: int = 20
 
     def __post_init__(self) -> None:

@@ -21,8 +21,14 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, DynamicCache, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    DynamicCache,
+    PreTrainedModel,
+)
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf import chat, reward_adapters, reward_text
@@ -34,6 +40,7 @@ from training.rlhf.models import (
     load_tokenizer,
     loading,
     quantisation,
+    require_folder,
     without_dropout,
 )
 from training.rlhf.reward_text import Reader, Text, with_template
@@ -43,6 +50,12 @@ Score = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[float]]
 
 SUM_TOKENS = 32
 """Length at which all ways of pooling over the reply have the same scale."""
+LAST = "last"
+"""Pooling of plain sequence classifiers."""
+UNLIMITED = 10**9
+"""Maximum length of a model that was trained elsewhere: what its context holds."""
+BATCH_TOKENS = 32_768
+"""Tokens, with padding, that scoring reads at once, at most (or one text)."""
 
 CARD = """# Reward model
 
@@ -77,17 +90,21 @@ class RewardModel(nn.Module):
             max_length=min(max_length, _context(classifier, tokenizer)),
             single_end=bool(classifier.config.is_encoder_decoder),
         )
-        self.pooling = pooling if isinstance(self.head, nn.Linear) else "own"
+        self.pooling = pooling if self.head is not None else "own"
         takes = inspect.signature(self.trunk.forward).parameters
-        self._remembers = {"past_key_values", "position_ids"} <= set(takes)
+        # Only decoders have a linear head. BERT takes keys and values too, but reads both ways.
+        remembers = {"past_key_values", "position_ids"} <= set(takes)
+        self._remembers = self.head is not None and remembers
         self._segments = {"token_type_ids"} <= set(takes) & set(tokenizer.model_input_names)
         without_dropout(classifier)
 
     @property
-    def head(self) -> nn.Module | None:
+    def head(self) -> nn.Linear | None:
         """The linear score head of decoders; None for classifiers with a head of their own."""
         found = getattr(self.classifier, "score", None)
-        return found if isinstance(found, nn.Module) else None
+        if isinstance(found, ModulesToSaveWrapper):
+            found = found.modules_to_save["default"]
+        return found if isinstance(found, nn.Linear) else None
 
     @property
     def trunk(self) -> nn.Module:
@@ -108,9 +125,10 @@ class RewardModel(nn.Module):
 
     def forward(self, texts: Sequence[Text]) -> Tensor:
         """Scores of a batch, (B,), in float32."""
-        if self.pooling != "own":
-            assert self.head is not None, "only `own` does without a linear head"
-            scores: Tensor = self.head(self.features(texts))
+        if self.head is not None:
+            features = self.features(texts)
+            with self._full_precision():
+                scores: Tensor = self.head(features)
             return scores[:, 0].float()
         ids, mask = self._pad([text.ids for text in texts])
         more = {"token_type_ids": self._second_segment(texts, ids)} if self._segments else {}
@@ -118,7 +136,7 @@ class RewardModel(nn.Module):
         return scores[:, 0].float()
 
     def features(self, texts: Sequence[Text]) -> Tensor:
-        """What the score head reads, (B, H)."""
+        """What the score head reads, (B, H), in float32."""
         prompts: dict[tuple[int, ...], int] = {}
         for text in texts:
             prompts.setdefault(text.prompt, len(prompts))
@@ -134,7 +152,12 @@ class RewardModel(nn.Module):
         for row, (text, tokens) in enumerate(zip(texts, rows, strict=True)):
             read = 1 if self.pooling == "last" else text.reply
             weight[row, len(tokens) - read : len(tokens)] = _share(self.pooling, read)
-        return torch.einsum("bth,bt->bh", hidden, weight.to(hidden))
+        with self._full_precision():
+            return torch.einsum("bth,bt->bh", hidden.float(), weight.to(hidden.device))
+
+    def _full_precision(self) -> torch.autocast:
+        """No mixed precision: two scores near each other would round to one in bfloat16."""
+        return torch.autocast(self.device.type, enabled=False)
 
     def _continue(
         self, prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]], place: Tensor
@@ -207,17 +230,17 @@ class RewardModel(nn.Module):
     def in_batches(
         self, texts: Sequence[Text], read: Callable[[Sequence[Text]], Tensor], *, batch_size: int
     ) -> Tensor:
-        """Apply `forward` or `features` to any number of texts, similar lengths together."""
-        order = reward_text.order(texts)
-        parts = [
-            read([texts[i] for i in order[start : start + batch_size]]).cpu()
-            for start in range(0, len(order), batch_size)
-        ]
+        """Apply `forward` or `features` to any number of texts, similar lengths together.
+
+        Texts so long that `batch_size` of them take more than BATCH_TOKENS are read in fewer.
+        """
+        batches = reward_text.batches(texts, size=batch_size, tokens=BATCH_TOKENS)
+        parts = [read([texts[i] for i in batch]).cpu() for batch in batches]
         if not parts:
             return torch.zeros(0)
         found = torch.cat(parts)
         result = torch.empty_like(found)
-        result[torch.tensor(order)] = found
+        result[torch.tensor([i for batch in batches for i in batch])] = found
         return result
 
     def save(self, folder: str | Path) -> None:
@@ -261,19 +284,28 @@ def new(
 ) -> RewardModel:
     """A reward model on the trunk of `base`, its score head at zero (random for encoders).
 
+    A base that is a reward model itself, ours or another's (a warm start), keeps its head, and the
+    pooling that its head was trained with.
+
     Draws from torch's global generator: seed it first.
 
     Raises:
         ModelError: no such model, one that cannot end a reply, or no bitsandbytes to quantise it.
     """
+    earlier: str | None = None
     if adapter_base(base) is not None:
         classifier = _merged(base)
     else:
-        quantised = quantisation(quantise, keep=reward_adapters.HEADS)
-        classifier = _classifier(base, num_labels=1, quantization_config=quantised)
+        outputs, earlier = _earlier_head(base)
+        classifier = _classifier(
+            base,
+            num_labels=1,
+            quantization_config=quantisation(quantise, keep=reward_adapters.HEADS),
+            ignore_mismatched_sizes=outputs > 1,  # the head of another kind of classifier
+        )
     tokenizer = with_template(load_tokenizer(base))
-    model = RewardModel(classifier, tokenizer, pooling=pooling, max_length=max_length)
-    if isinstance(model.head, nn.Linear):
+    model = RewardModel(classifier, tokenizer, pooling=earlier or pooling, max_length=max_length)
+    if model.head is not None and earlier is None:
         nn.init.zeros_(model.head.weight)
     return model if quantise != "none" else model.to(device)
 
@@ -290,26 +322,39 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> RewardMod
     model = RewardModel(
         classifier,
         with_template(load_tokenizer(folder)),
-        pooling=getattr(classifier.config, "reward_pooling", "last"),
-        max_length=getattr(classifier.config, "reward_max_length", 512),
+        pooling=getattr(classifier.config, "reward_pooling", LAST),
+        max_length=getattr(classifier.config, "reward_max_length", UNLIMITED),
     )
     return model.to(device).eval()
 
 
+def _earlier_head(base: str | Path) -> tuple[int, str | None]:
+    """Of a base that is a classifier: its outputs, and where that is one what its head pools.
+    (0, None) of any other."""
+    require_folder(base)
+    with loading(base, "a reward model"):
+        config = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
+    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        return 0, None
+    scores = config.num_labels == 1
+    return config.num_labels, getattr(config, "reward_pooling", LAST) if scores else None
+
+
 def _merged(base: str | Path) -> PreTrainedModel:
     """A classifier on the trunk of an adapter folder merged into its base."""
-    causal = load_causal(base)
-    config = copy.deepcopy(causal.config)
+    writer = load_causal(base)
+    config = copy.deepcopy(writer.config)
     config.num_labels = 1
     classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    classifier.base_model.load_state_dict(causal.base_model.state_dict())
-    return classifier
+    states = writer.base_model.state_dict()
+    trunk = classifier.base_model
+    # Of an encoder-decoder that writes the base is the whole, its language model's head included.
+    trunk.load_state_dict({name: states[name] for name in trunk.state_dict()})
+    return classifier.eval()
 
 
 def _classifier(path: str | Path, **options: Any) -> PreTrainedModel:
-    # A path that does not exist would be looked for on the hub.
-    if (Path(path).is_absolute() or str(path).startswith(".")) and not Path(path).is_dir():
-        raise ModelError(f"there is no model folder {path}")
+    require_folder(path)
     with loading(path, "a reward model"):
         return AutoModelForSequenceClassification.from_pretrained(
             str(path),

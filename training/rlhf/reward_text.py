@@ -73,6 +73,20 @@ def order(texts: Sequence[Text]) -> list[int]:
     )
 
 
+def batches(texts: Sequence[Text], *, size: int, tokens: int) -> list[list[int]]:
+    """Places of the texts in their `order`, in batches of at most `size` texts and of at most
+    `tokens` tokens with padding (or of one text)."""
+    found: list[list[int]] = []
+    widest = 0
+    for i in order(texts):
+        widest = max(widest, len(texts[i].ids))
+        if not found or len(found[-1]) == size or widest * (len(found[-1]) + 1) > tokens:
+            found.append([])
+            widest = len(texts[i].ids)
+        found[-1].append(i)
+    return found
+
+
 def cells(texts: Iterable[Text]) -> int:
     """Tokens that a forward pass over these texts reads when replies share their prompts."""
     found = list(texts)

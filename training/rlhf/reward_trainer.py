@@ -24,6 +24,9 @@ from training.rlhf.reward_losses import Objective
 from training.rlhf.reward_model import RewardModel
 
 MAX_GRAD_NORM = 1.0
+PROBE_PAIRS = 10_000
+"""Pairs that the score head is first fitted to, at most: more hardly move it, and their features
+would have to be in memory together."""
 TIE_LEARNING_RATE = 0.01
 """Of the tie models' one parameter: it starts where the data put it, and has little way to go."""
 
@@ -40,7 +43,9 @@ class Trainer(Generic[SomeItem]):
         self.train, self.slice = split(found, config)
         self.per_epoch = math.ceil(len(self.train) / config.batch_size)
         self.steps = max(1, math.ceil(config.epochs * self.per_epoch))
-        centre = self._fit_head(self.train) if config.probe else 0.0
+        # A head that has learnt already (a warm start) is kept.
+        self.probes = config.probe and model.head is not None and not model.head.weight.any()
+        centre = self._fit_head(self.train) if self.probes else 0.0
         self.objective = Objective(config, self.train, centre=centre).to(model.device)
         if config.lora is not None:
             model.classifier = reward_adapters.attach(model.classifier, config.lora)
@@ -75,8 +80,11 @@ class Trainer(Generic[SomeItem]):
         Returns the mean score of the texts, which the centring term then keeps.
         """
         found = [item for item in items if isinstance(item, Example)]
-        if not found or not isinstance(self.model.head, nn.Linear):
+        if not found or self.model.head is None:
             return 0.0
+        if len(found) > PROBE_PAIRS:
+            drawn = np.random.default_rng([self.seed, 4]).permutation(len(found))[:PROBE_PAIRS]
+            found = [found[i] for i in sorted(drawn.tolist())]
         mass = sum(example.weight for example in found) / len(found)
         texts = [text for example in found for text in example.texts]
         read = self.model.in_batches(texts, self.model.features, batch_size=64)
@@ -111,7 +119,7 @@ class Trainer(Generic[SomeItem]):
         batch = [self.train[i] for i in self.order(epoch)[place * size : (place + 1) * size]]
         self._set_learning_rate(step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss, right, decided = 0.0, 0, 0
+        loss, right, decided = 0.0, 0.0, 0
         for part in passes(ranks.share(batch), tokens=self.config.pass_tokens):
             with self._mixed_precision():
                 scores = self.scores(part)
@@ -121,7 +129,7 @@ class Trainer(Generic[SomeItem]):
             for row, item in zip(scores.detach().tolist(), part, strict=True):
                 if len(row) == 2 and item.value != 0.5:
                     decided += 1
-                    right += (row[0] > row[1]) == (item.value > 0.5)
+                    right += 0.5 if row[0] == row[1] else (row[0] > row[1]) == (item.value > 0.5)
         distributed.sum_gradients(self.parameters().values())
         sums = distributed.total(torch.tensor([loss, right, decided], dtype=torch.float64))
         loss, right, decided = sums.tolist()
@@ -183,7 +191,7 @@ class Trainer(Generic[SomeItem]):
             return
         for name, parameter in self.parameters().items():
             parameter.copy_(self.best[name])
-        if self.best_step == 0 and self.config.probe:
+        if self.best_step == 0 and self.probes:
             self._fit_head(self.train + self.slice)
 
     # Resuming
@@ -213,7 +221,9 @@ class Trainer(Generic[SomeItem]):
         if saved is None:
             return 0
         if saved.state["fingerprint"] != fingerprint:
-            raise ConfigError(f"{folder} holds checkpoints of other settings, votes or seed")
+            raise ConfigError(
+                f"{folder} holds checkpoints of another base, or of other settings, votes or seed"
+            )
         for name, parameter in self.parameters().items():
             parameter.copy_(saved.tensors[f"now.{name}"])
         best = {n[5:]: t for n, t in saved.tensors.items() if n.startswith("best.")}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from tests.training.rlhf import tiny
+from tests.training.rlhf import tiny, trunks
 from training.rlhf import models
 from training.rlhf.config import LoraConfig
 
@@ -124,6 +124,14 @@ def test_dropout_is_off_in_training_mode_too():
     models.without_dropout(model)
     with torch.no_grad():
         assert torch.equal(model.train()(IDS).logits, model.eval()(IDS).logits)
+
+
+def test_dropout_inside_the_attention_of_an_encoder_decoder_is_off_in_training_mode_too(tmp_path):
+    model = models.load_causal(trunks.t5(tmp_path / "t5"))
+    models.without_dropout(model)
+    read = {"input_ids": IDS, "decoder_input_ids": IDS}
+    with torch.no_grad():
+        assert torch.equal(model.train()(**read).logits, model.eval()(**read).logits)
 
 
 def test_a_gpu_that_is_not_there_is_an_error_and_auto_takes_what_is(monkeypatch):

@@ -204,6 +204,48 @@ def test_checkpoints_of_other_votes_are_refused(starter: Path, tmp_path: Path) -
         train(starter, tmp_path, votes[1:])
 
 
+def test_checkpoints_of_another_base_are_refused(starter: Path, tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        train(starter, tmp_path, world.preferences(24), stop_after=1)
+    other = tiny.llama(tmp_path / "other", seed=1)
+    with pytest.raises(ConfigError, match="checkpoints of another base"):
+        train(other, tmp_path, world.preferences(24))
+
+
+def test_a_warm_start_knows_from_the_first_step_what_the_earlier_model_had_learnt(
+    starter: Path, tmp_path: Path
+) -> None:
+    config = RewardConfig(epochs=4.0, max_length=128, learning_rate=2e-3)
+    train(starter, tmp_path / "a", world.preferences(120), config)
+    few = [p for p in world.preferences(12, seed=5) if not p.held_out]
+    quick = dataclasses.replace(config, epochs=1.0, learning_rate=1e-5)
+    warm, _, _ = train(tmp_path / "a" / "model", tmp_path / "b", few, quick)
+    fresh = [p for p in world.preferences(200, seed=9) if p.held_out]
+    assert reward_report.held_out(warm, fresh).metrics()["accuracy"] > 0.9
+
+
+def test_scores_that_are_equal_count_half_in_the_training_accuracy(
+    starter: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(QUICK, probe=False)
+    _, _, seen = train(starter, tmp_path, world.preferences(12), config)
+    assert seen[0][1]["train_accuracy"] == 0.5
+
+
+def test_where_no_step_helped_the_head_is_fitted_once_more_with_adapters_too(
+    starter: Path, tmp_path: Path
+) -> None:
+    votes = [Preference(**(vars(p) | {"held_out": False})) for p in world.preferences(64)]
+    spoilt = dataclasses.replace(QUICK, learning_rate=0.5, slice_share=0.4)
+    scores = []
+    for name, lora in (("full", None), ("lora", LoraConfig(r=2))):
+        config = dataclasses.replace(spoilt, lora=lora)
+        model, metrics, _ = train(starter, tmp_path / name, votes, config)
+        assert metrics["best_step"] == 0
+        scores.append(model.score([p.messages for p in votes], [p.completion_a for p in votes]))
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
 def test_the_judge_is_another_model_of_other_prompts(starter: Path, tmp_path: Path) -> None:
     model = reward_model.new(starter, pooling="mean", max_length=128, device=CPU)
     found = reward_data.examples(world.preferences(60), model.read)

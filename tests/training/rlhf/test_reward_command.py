@@ -130,6 +130,14 @@ def test_a_learning_curve_that_cannot_be_drawn_is_refused_before_anything_is_tra
     assert code == USAGE and message in capsys.readouterr().err
 
 
+def test_a_warm_start_is_asked_for_by_the_starter_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = {"starter": "anything", "preferences": str(write(tmp_path / "pairs.jsonl", pairs()))}
+    code, _ = run(tmp_path, "smollm2", base, warm_start=True)
+    assert code == USAGE and "name the earlier model as `starter`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -51,6 +51,18 @@ def test_a_batch_is_cut_into_passes_that_keep_to_their_tokens_and_lose_nothing(
         assert len(part) == 1 or widest * len(part) <= tokens
 
 
+@given(LENGTHS, st.integers(1, 8), st.integers(1, 300))
+def test_texts_are_scored_in_batches_that_keep_to_their_size_and_tokens_and_lose_none(
+    lengths: list[tuple[int, int, int]], size: int, tokens: int
+) -> None:
+    texts = [text([i] * p, a) for i, (p, a, _) in enumerate(lengths)]
+    found = reward_text.batches(texts, size=size, tokens=tokens)
+    assert sorted(i for batch in found for i in batch) == list(range(len(texts)))
+    for batch in found:
+        widest = max(len(texts[i].ids) for i in batch)
+        assert len(batch) == 1 or (len(batch) <= size and widest * len(batch) <= tokens)
+
+
 def test_a_prompt_counts_once_where_replies_share_it() -> None:
     assert reward_text.cells([text([1, 2, 3], 2), text([1, 2, 3], 4)]) == 3 + 2 + 4
     assert reward_text.cells([text([1, 2, 3], 2), text([2, 3], 4)]) == 3 + 2 + 2 + 4

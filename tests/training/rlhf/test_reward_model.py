@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPTN
 from transformers import GPTNeoForSequenceClassification as NeoClassifier
 
 from tests.training.rlhf import tiny, trunks, world
-from training.rlhf import chat, reward_adapters, reward_model
+from training.rlhf import chat, models, reward_adapters, reward_model
 from training.rlhf.config import LoraConfig
 from training.rlhf.models import ModelError
 from training.rlhf.reward_model import RewardModel
@@ -131,6 +131,70 @@ def test_a_model_without_a_chat_template_reads_turns_written_down_plainly(
     model.save(tmp_path / "model")
     again = reward_model.load(tmp_path / "model")
     assert again.read(LONG, "Thanks.") == model.read(LONG, "Thanks.")
+
+
+def test_an_earlier_reward_model_keeps_its_head_and_pooling_for_a_warm_start(
+    tmp_path: Path,
+) -> None:
+    earlier = new(tiny.llama(tmp_path / "base"), pooling="sum")
+    earlier.save(tmp_path / "model")
+    again = reward_model.new(tmp_path / "model", pooling="root", max_length=128, device=CPU)
+    assert again.score(CHATS, REPLIES) == pytest.approx(earlier.score(CHATS, REPLIES), abs=1e-6)
+
+
+def test_a_classifier_trained_elsewhere_is_read_as_it_was_trained(tmp_path: Path) -> None:
+    """Its last token, and as much of a chat as its context holds."""
+    model = new(tiny.llama(tmp_path / "base"))
+    model.classifier.save_pretrained(str(tmp_path / "base"))
+    context = model.classifier.config.max_position_embeddings
+    for again in (
+        reward_model.load(tmp_path / "base"),
+        reward_model.new(tmp_path / "base", pooling="root", max_length=10**6, device=CPU),
+    ):
+        assert (again.pooling, again.read.max_length) == ("last", context)
+        assert again.score(CHATS, REPLIES) == pytest.approx(model.score(CHATS, REPLIES), abs=1e-6)
+
+
+def test_a_classifier_of_several_classes_lends_its_trunk(tmp_path: Path) -> None:
+    base = trunks.distilbert(tmp_path / "base")
+    other = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3)
+    other.save_pretrained(base)
+    model = new(base)
+    assert len(model.score(CHATS, REPLIES)) == len(CHATS)
+    for name, tensor in other.base_model.state_dict().items():
+        assert torch.equal(model.trunk.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"), [("t5", ("q", "v")), ("gpt_neo", ("q_proj", "v_proj"))]
+)
+def test_a_starter_that_is_an_adapter_lends_its_merged_trunk(
+    tmp_path: Path, name: str, targets: tuple[str, ...]
+) -> None:
+    base = getattr(trunks, name)(tmp_path / "base")
+    torch.manual_seed(0)
+    adapted = models.new_adapter(
+        models.load_causal(base), LoraConfig(r=2, target_modules=targets), base=base
+    )
+    with torch.no_grad():
+        for key, parameter in adapted.named_parameters():
+            if "lora_B" in key:
+                parameter.normal_(std=0.3)
+    models.save_model(adapted, models.load_tokenizer(base), tmp_path / "adapter")
+    merged = adapted.merge_and_unload().base_model.state_dict()
+    model = new(tmp_path / "adapter")
+    for key, tensor in model.trunk.state_dict().items():
+        torch.testing.assert_close(tensor, merged[key])
+    assert not model.trunk.training
+
+
+def test_mixed_precision_does_not_round_scores(tmp_path: Path) -> None:
+    model = new(tiny.llama(tmp_path / "base"), pooling="root")
+    texts = [model.read(c, r) for c, r in zip(CHATS, REPLIES, strict=True)]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        scores = model(texts)
+    assert scores.dtype == torch.float32
+    assert (scores != scores.bfloat16().float()).all()
 
 
 def test_a_model_that_could_never_end_a_reply_is_refused_by_name(tmp_path: Path) -> None:
