@@ -170,6 +170,7 @@ def load_causal(
             quantization_config=quantisation(quantise, keep=("lm_head",)),
         )
     if quantise != "none":
+        without_packing(model)
         return model.eval()  # bitsandbytes has put it where it belongs
     return model.to(device).eval()  # dropout off: sampler, trainer and reference read alike
 
@@ -194,6 +195,17 @@ def quantisation(kind: str, *, keep: Sequence[str]) -> BitsAndBytesConfig | None
         bnb_4bit_compute_dtype=torch.float32,
         llm_int8_skip_modules=list(keep),
     )
+
+
+def without_packing(model: nn.Module) -> None:
+    """Keep 4-bit weights as they are on a CPU with AVX512-BF16.
+
+    There bitsandbytes packs them anew when it first reads in evaluation mode, for speed: packed
+    weights pass no gradients on, and are taken for unpacked ones when they are dequantised (0.50).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 @contextmanager

@@ -128,22 +128,12 @@ def choose(
         best = np.argsort(-ranking.scores, kind="stable").tolist()
         active = [i for i in best if i not in taken and ranking.scores[i] > 0][:room]
     scores = {i: float(ranking.scores[i]) for i in active} if ranking is not None else {}
-    picked = [_with(train[i], stream="active", score=scores[i]) for i in active]
-    picked += [_with(train[i], stream="random", score=0.0) for i in shuffled]
     order = rng.permutation(len(held_out))[:measured].tolist()
-    return picked + [_with(held_out[i], stream="random", score=0.0) for i in order]
-
-
-def _with(candidate: Candidate, *, stream: Literal["random", "active"], score: float) -> Candidate:
-    return Candidate(
-        key=candidate.key,
-        prompt_id=candidate.prompt_id,
-        completion_a=candidate.completion_a,
-        completion_b=candidate.completion_b,
-        kind=candidate.kind,
-        stream=stream,
-        score=score,
-    )
+    return [
+        *(replace(train[i], stream="active", score=scores[i]) for i in active),
+        *(train[i] for i in shuffled),  # as they are: random, and without a score
+        *(held_out[i] for i in order),
+    ]
 
 
 def labelled_pairs(preferences: Sequence[Preference]) -> list[Labelled]:

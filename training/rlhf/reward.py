@@ -156,10 +156,10 @@ def _run(
 def _fingerprint(weights: str, config: RewardConfig, seed: int, found: Sequence[Item]) -> str:
     settings = to_dict(config)
     settings.pop("checkpoint_every")
-    data = [
+    digest = hashlib.sha256(json.dumps([weights, settings, seed]).encode())
+    for item in found:
         # All that a pair or a rating teaches, with its texts as tokens.
-        {k: v for k, v in vars(item).items() if k not in ("first", "second", "text")}
-        | {"texts": [text.ids for text in item.texts]}
-        for item in found
-    ]
-    return hashlib.sha256(json.dumps([weights, settings, seed, data]).encode()).hexdigest()
+        told = {k: v for k, v in vars(item).items() if k not in ("first", "second", "text")}
+        told |= {"texts": [text.ids for text in item.texts]}
+        digest.update(json.dumps(told).encode())
+    return digest.hexdigest()

@@ -42,6 +42,7 @@ from training.rlhf.models import (
     quantisation,
     require_folder,
     without_dropout,
+    without_packing,
 )
 from training.rlhf.reward_text import Reader, Text, with_template
 
@@ -307,7 +308,10 @@ def new(
     model = RewardModel(classifier, tokenizer, pooling=earlier or pooling, max_length=max_length)
     if model.head is not None and earlier is None:
         nn.init.zeros_(model.head.weight)
-    return model if quantise != "none" else model.to(device)
+    if quantise != "none":
+        without_packing(model)
+        return model  # bitsandbytes has put it where it belongs
+    return model.to(device)
 
 
 def load(folder: str | Path, *, device: torch.device | str = "cpu") -> RewardModel:

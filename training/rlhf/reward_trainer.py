@@ -14,6 +14,7 @@ from typing import Any, Generic
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.rlhf import acquire, checkpoints, distributed, ranks, reward_adapters
@@ -102,10 +103,9 @@ class Trainer(Generic[SomeItem]):
             self.model.head.weight.copy_(torch.from_numpy(weights)[None])
         return float(features.mean(axis=0) @ weights)
 
-    def order(self, epoch: int) -> list[int]:
+    def order(self, epoch: int) -> NDArray[np.int64]:
         """The pairs in this epoch's order."""
-        rng = np.random.default_rng([self.seed, 1, epoch])
-        return [int(i) for i in rng.permutation(len(self.train))]
+        return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.train))
 
     def step(self, step: int) -> dict[str, float]:
         """Optimiser step number `step`, counted from 0. Of several processes each reads its share
@@ -116,7 +116,8 @@ class Trainer(Generic[SomeItem]):
         """
         epoch, place = divmod(step, self.per_epoch)
         size = self.config.batch_size
-        batch = [self.train[i] for i in self.order(epoch)[place * size : (place + 1) * size]]
+        drawn = self.order(epoch)[place * size : (place + 1) * size]
+        batch = [self.train[i] for i in drawn.tolist()]
         self._set_learning_rate(step)
         self.optimizer.zero_grad(set_to_none=True)
         loss, right, decided = 0.0, 0.0, 0
