@@ -79,6 +79,10 @@ def check(name: str, config: Job) -> None:
     needed = COMMANDS[name].needs
     if isinstance(config, RewardJob):
         needed += ("ratings" if config.reward.loss == "regression" else "preferences",)
+        require(
+            not config.reward.warm_start,
+            "reward.warm_start is for rounds: name the earlier model as `starter`",
+        )
     missing = [setting for setting in needed if not attrgetter(setting)(config)]
     require(not missing, f"the config file needs {', '.join(missing)}")
     if name in SCORED:
@@ -118,8 +122,6 @@ def sft(config: SFTJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics
 
 def reward(config: RewardJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Train `out`/model and `out`/judge."""
-    if config.reward.warm_start:
-        raise ConfigError("reward.warm_start is for rounds: name the earlier model as `starter`")
     share, sizes = config.held_out_share, config.learning_curve
     if config.reward.loss == "regression":
         rated = datafiles.ratings(config.ratings, held_out_share=share)

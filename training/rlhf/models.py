@@ -40,6 +40,8 @@ UNUSED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", "<|finetune_right_p
 
 
 ADAPTER_SETTINGS = "adapter_config.json"
+PACKS = "support_avx512bf16_for_cpu"
+"""What bitsandbytes' 4-bit layers call that they may pack their weights."""
 
 
 class ModelError(ValueError):
@@ -204,8 +206,8 @@ def without_packing(model: nn.Module) -> None:
     weights pass no gradients on, and are taken for unpacked ones when they are dequantised (0.50).
     """
     for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+        if hasattr(module, PACKS):
+            setattr(module, PACKS, False)
 
 
 @contextmanager
