@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
 ENGINE_AND_PAGES = ("tests/training/rlhf", "tests/training/test_failed_rounds.py", "tests/browser")
 """What asks no database, or none that SQLite would not answer alike."""
+WORKERS = min(2 * (os.cpu_count() or 1), 8)
+"""More than cores: half of the time is spent waiting for databases, browsers and processes."""
 REQUIRED = os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1"
 
 
@@ -35,7 +37,9 @@ def postgres() -> str | None:
 def run(*command: str, **environment: str) -> bool:
     """Run one step and say whether it passed."""
     print(f"\n$ {' '.join(command)}", flush=True)
-    status = subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=False)
+    # The workers share the cores; threads of their own would only be in each other's way.
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ | environment
+    status = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     return status.returncode == 0
 
 
@@ -52,21 +56,15 @@ def main(arguments: list[str]) -> int:
         run(python, "-m", "ruff", "format", "--check", "."),
         run(python, "-m", "mypy"),
     ]
-    suite = [
-        python,
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "--dist",
-        "loadgroup",
-        *([] if long else ["-m", "not long"]),
-    ]
+    suite = (python, "-m", "pytest", "-n", str(WORKERS), "--dist", "loadgroup", "-m")
+    chosen = "" if long else "not long"
     if url:
-        passed.append(run(*suite, *map("--ignore={}".format, ENGINE_AND_PAGES), DATABASE_URL=url))
+        asking = " and ".join(filter(None, ("database", chosen)))
+        ignored = map("--ignore={}".format, ENGINE_AND_PAGES)
+        passed.append(run(*suite, asking, *ignored, DATABASE_URL=url))
     # With PostgreSQL the loop has run by its commands there; on SQLite the browser closes it.
     once = ["--ignore=tests/test_loop.py"] if url and chromium and not long else []
-    passed.append(run(*suite, *once, DATABASE_URL=""))
+    passed.append(run(*suite, chosen, *once, DATABASE_URL=""))
     for name in missing:
         print(f"Not tested: {name} was not found.")
     return 0 if all(passed) else 1

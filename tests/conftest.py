@@ -21,6 +21,16 @@ from annotate.models.people import Role
 
 PASSWORD = "correct horse battery"
 Result = TypeVar("Result")
+DATABASES = {"db", "transactional_db"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks a database; begin with the groups, which take longest."""
+    for item in items:
+        asked = DATABASES & set(getattr(item, "fixturenames", ()))
+        if asked or item.get_closest_marker("django_db"):
+            item.add_marker("database")
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.fixture(scope="session")

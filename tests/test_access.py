@@ -106,7 +106,11 @@ def test_a_stranger_finds_nothing_in_a_project(
 
 @pytest.mark.parametrize(("name", "who"), TOO_LOW)
 def test_a_member_stays_below_their_role(
-    client_for: Callable[[User], Client], request: pytest.FixtureRequest, name: str, who: str
+    client_for: Callable[[User], Client],
+    project: Project,
+    request: pytest.FixtureRequest,
+    name: str,
+    who: str,
 ) -> None:
     found = codes(client_for(request.getfixturevalue(who)), name)
     assert found <= {403, 405} and 403 in found
