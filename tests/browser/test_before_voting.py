@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 from annotate import checks
 from annotate.models import Pair, Project
+from tests.browser.accessibility import violations
 from tests.browser.labelling import press
-from tests.browser.test_pages import violations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -15,6 +14,7 @@ from playwright.sync_api import Page, expect
 from annotate import datasets, queue
 from annotate.models import Invitation, Membership, Pair, Project
 from annotate.people import invite
+from tests.browser.accessibility import violations, violations_in_both_schemes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Browse = Callable[..., Page]
@@ -90,34 +90,23 @@ def addresses() -> list[str]:
     return [address.format(ann=ann, pair=pair) for address in PAGES]
 
 
-def violations(page: Page) -> list[str]:
-    found: dict[str, Any] = Axe().run(page).response
-    return [
-        f"{rule['id']}: {node['html'][:120]}"
-        for rule in found["violations"]
-        for node in rule["nodes"]
-    ]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_passes_axe(browse: Browse, root: User, furnished: Project, scheme: str) -> None:
-    page = browse(root, color_scheme=scheme, reduced_motion="reduce")
+def test_every_page_passes_axe(browse: Browse, root: User, furnished: Project) -> None:
+    page = browse(root)
     problems: dict[str, list[str]] = {}
     for address in addresses():
         page.goto(address)
-        problems[address] = violations(page)
+        problems[address] = violations_in_both_schemes(page)
     assert {address: found for address, found in problems.items() if found} == {}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_without_an_account_pass_axe(
-    browse: Browse, zed: User, project: Project, scheme: str, console: list[str]
+    browse: Browse, zed: User, project: Project, console: list[str]
 ) -> None:
     token = invite(project, Invitation(role="annotator"), by=zed)
-    page = browse(color_scheme=scheme)
+    page = browse()
     for address in ("/accounts/login/", reverse("invitation", args=[token]), "/invitations/x/"):
         page.goto(address)
-        assert violations(page) == [], address
+        assert violations_in_both_schemes(page) == [], address
     console.clear()  # the browser notes the 404 of the last one
 
 
@@ -138,15 +127,14 @@ def test_states_of_the_labelling_screen_pass_axe(
     assert violations(page) == []
 
 
-@pytest.mark.parametrize("width", [320, 360, 1280])
-def test_no_page_scrolls_sideways(
-    browse: Browse, root: User, furnished: Project, width: int
-) -> None:
-    page = browse(root, viewport={"width": width, "height": 720})
+def test_no_page_scrolls_sideways(browse: Browse, root: User, furnished: Project) -> None:
+    page = browse(root)
     for address in addresses():
         page.goto(address)
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, address
+        for width in (1280, 360, 320):
+            page.set_viewport_size({"width": width, "height": 720})
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, address
 
 
 def test_the_current_tab_is_in_sight_on_a_phone(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
 from annotate.models import Project
+from tests.browser.accessibility import violations
 from tests.training.rlhf import tiny
 from training import desk, rounds, scheduler, supervisor
 from training.models import ModelVersion
@@ -54,8 +54,7 @@ def worker(models: None) -> Iterator[None]:
 
 def problems(page: Page) -> list[str]:
     page.evaluate("for (const d of document.querySelectorAll('main details')) d.open = true")
-    rules = Axe().run(page).response["violations"]
-    return [f"{rule['id']}: {node['html'][:120]}" for rule in rules for node in rule["nodes"]]
+    return violations(page)
 
 
 def test_two_models_reply_and_are_scored(
