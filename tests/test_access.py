@@ -43,7 +43,7 @@ ADMIN = {
     *("people", "invite", "revoke", "member"),
     *("round-start", "round-cancel", "round-retry", "ask-colleagues"),
     *("compare-start", "compare-cancel"),
-    *("model-promote", "model-retire", "model-download", "model-push"),
+    *("model-promote", "model-demote", "model-retire", "model-download", "model-push"),
     *("models-prune", "trial-queue"),
     *("api-export", "api-import"),
 }
