@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
 
 import numpy as np
 from nltk.corpus import wordnet
 from nltk.stem.porter import PorterStemmer
-from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import Tokenizer
 from sacrebleu.metrics.bleu import BLEU
@@ -40,20 +38,9 @@ class _Letters(Tokenizer):  # type: ignore[misc]  # the package has no types
 
     _word = re.compile(r"[^\W_]+")
 
-    def __init__(self) -> None:
-        self._stemmer = PorterStemmer()
-
     def tokenize(self, text: str) -> list[str]:
         found = self._word.findall(text.lower())
-        return [self._stemmer.stem(word) if len(word) > 3 else word for word in found]
-
-
-class _NoSynonyms:
-    """A WordNet without entries: METEOR then matches exact words and stems only."""
-
-    @staticmethod
-    def synsets(_word: str) -> list[Any]:
-        return []
+        return [_stem(word) if len(word) > 3 else word for word in found]
 
 
 def overlap(reply: str, reference: str) -> dict[str, float]:
@@ -62,20 +49,68 @@ def overlap(reply: str, reference: str) -> dict[str, float]:
     Returns:
         rouge1, rouge2, rougeL: F1 of stemmed unigrams, bigrams and the longest common
         subsequence (Lin 2004).
-        meteor_exact_stem: METEOR (Banerjee and Lavie 2005; alpha 0.9, beta 3, gamma 0.5) with exact
-        and stem matching; meteor: with synonyms too, only where NLTK's WordNet is installed.
+        meteor_exact_stem: METEOR with exact and stem matching; meteor: with synonyms too, only
+        where NLTK's WordNet is installed.
     """
     found = {name: score.fmeasure for name, score in _rouge().score(reference, reply).items()}
-    tokens = words(reference), words(reply)
-    found["meteor_exact_stem"] = single_meteor_score(*tokens, wordnet=_NoSynonyms())
+    tokens = words(reply), words(reference)
+    found["meteor_exact_stem"] = meteor(*tokens, (_equal, _same_stem))
     if has_wordnet():
-        found["meteor"] = single_meteor_score(*tokens)
+        found["meteor"] = meteor(*tokens, (_equal, _same_stem, _synonyms))
     return found | bleu_counts(reply, reference)
 
 
 @cache
 def _rouge() -> RougeScorer:
     return RougeScorer(ROUGE, tokenizer=_Letters())
+
+
+Alike = Callable[[str, str], bool]
+
+
+def meteor(reply: Sequence[str], reference: Sequence[str], stages: Sequence[Alike]) -> float:
+    """METEOR of words (Banerjee and Lavie 2005): alpha 0.9, beta 3, gamma 0.5.
+
+    Every stage matches words that are left over from those before it, from the right as NLTK does.
+    NLTK itself hands stems on to WordNet, which knows "automobile" and not "automobil".
+    """
+    places: dict[int, int] = {}
+    free = dict(enumerate(reference))
+    for alike in stages:
+        for i in sorted(set(range(len(reply))) - set(places), reverse=True):
+            found = next((j for j in reversed(free) if alike(reply[i], free[j])), None)
+            if found is not None:
+                places[i] = found
+                del free[found]
+    if not places:
+        return 0.0
+    matches = len(places)
+    chunks = sum(places.get(i - 1, -2) + 1 != j for i, j in places.items())
+    precision, recall = matches / len(reply), matches / len(reference)
+    score = precision * recall / (0.9 * precision + 0.1 * recall)
+    return score * (1 - 0.5 * (chunks / matches) ** 3)
+
+
+_stem: Callable[[str], str] = lru_cache(maxsize=65536)(PorterStemmer().stem)
+
+
+def _equal(one: str, other: str) -> bool:
+    return one == other
+
+
+def _same_stem(one: str, other: str) -> bool:
+    return _stem(one) == _stem(other)
+
+
+def _synonyms(one: str, other: str) -> bool:
+    return other in _lemmas(one)
+
+
+@lru_cache(maxsize=65536)
+def _lemmas(word: str) -> frozenset[str]:
+    """The words of every sense of a word."""
+    senses = wordnet.synsets(word)
+    return frozenset(name.lower() for sense in senses for name in sense.lemma_names())
 
 
 @cache

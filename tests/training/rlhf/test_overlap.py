@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from nltk.stem.porter import PorterStemmer
+from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 
@@ -83,6 +84,34 @@ def test_rouge_and_meteor_are_what_slow_counting_gives(reply: str) -> None:
     assert found["rougeL"] == pytest.approx(2 * common / (len(a) + len(b)) if common else 0.0)
     tokens = overlap.words(reply), overlap.words(REFERENCE)
     assert found["meteor_exact_stem"] == pytest.approx(slow_meteor(*tokens))
+
+
+class NoSynonyms:
+    @staticmethod
+    def synsets(_word: str) -> list[str]:
+        return []
+
+
+def test_meteor_without_synonyms_is_that_of_nltk() -> None:
+    texts = [overlap.words(text) for text in (*REPLIES, *sentences(20))]
+    for reply, reference in product(texts, texts):
+        theirs = single_meteor_score(reference, reply, wordnet=NoSynonyms()) if reply else 0.0
+        found = overlap.overlap(" ".join(reply), " ".join(reference))["meteor_exact_stem"]
+        assert found == pytest.approx(theirs)
+
+
+def test_synonyms_are_of_words_and_not_of_their_stems() -> None:
+    """NLTK asks for the synonyms of "automobil", of which there are none."""
+    pair = overlap.words("an automobile is late"), overlap.words("a car is late")
+
+    def same(one: str, other: str) -> bool:
+        return one == other
+
+    def synonyms(one: str, other: str) -> bool:
+        return {one, other} == {"automobile", "car"}
+
+    # Three of four words match in one run: P = R = 3/4, and the penalty is (1/3)^3 / 2.
+    assert overlap.meteor(*pair, (same, synonyms)) == pytest.approx(0.75 * (1 - 1 / 54))
 
 
 def test_rouge_on_plain_english_is_that_of_rouge_score() -> None:
