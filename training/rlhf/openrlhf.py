@@ -7,6 +7,7 @@ of OpenRLHF 0.10, which groups them by dots (`--actor.adam.lr`).
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ def export(run_dir: str | Path, out: str | Path) -> dict[str, int]:
     rows.write(out / PREFERENCES, train)
     rows.write(out / HELD_OUT, held_out)
     rows.write(out / PROMPTS, ({"messages": prompt.messages} for prompt in asked))
-    durable.replace(out / "train.sh", script(config))
+    durable.replace(out / "train.sh", script(config, prompts=len(asked)))
     found = {"preferences": len(train), "held_out": len(held_out), "prompts": len(asked)}
     return found | {"ties": len(voted) - len(train) - len(held_out)}
 
@@ -72,8 +73,8 @@ def _pairs(voted: Iterable[Preference]) -> Iterator[dict[str, Any]]:
         }
 
 
-def script(config: RoundConfig) -> str:
-    """The commands: a reward model on the votes, then PPO against it."""
+def script(config: RoundConfig, *, prompts: int) -> str:
+    """The commands: a reward model on the votes, then PPO against it on `prompts` prompts."""
     parts = [
         "#!/bin/sh",
         "# Written by `python -m training.rlhf openrlhf` for OpenRLHF 0.10.",
@@ -81,7 +82,7 @@ def script(config: RoundConfig) -> str:
         'cd "$(dirname "$0")"',
         f'GPUS="${{GPUS:-{GPUS}}}"',
         _command("deepspeed --module openrlhf.cli.train_rm", reward_flags(config, config.reward)),
-        _command("python3 -m openrlhf.cli.train_ppo_ray", ppo_flags(config, config.ppo)),
+        _command("python3 -m openrlhf.cli.train_ppo_ray", ppo_flags(config, config.ppo, prompts)),
     ]
     return "\n".join(parts) + "\n"
 
@@ -113,9 +114,11 @@ def reward_flags(round_: RoundConfig, config: RewardConfig) -> dict[str, Any]:
     }
 
 
-def ppo_flags(round_: RoundConfig, config: PPOConfig) -> dict[str, Any]:
+def ppo_flags(round_: RoundConfig, config: PPOConfig, prompts: int) -> dict[str, Any]:
     """Of openrlhf.cli.train_ppo_ray. All models share the GPUs of one machine; the KL reference is
-    the policy that training begins with, so it begins with the starter."""
+    the policy that training begins with, so it begins with the starter. What we count in updates it
+    counts in episodes: passes over all prompts, of which the last, smaller batch is left out."""
+    batch = min(config.batch_size, prompts)
     each = {f"{part}.num_nodes": 1 for part in ("actor", "ref", "critic", "reward")}
     gpus = {f"{part}.num_gpus_per_node": "$GPUS" for part in ("actor", "ref", "critic", "reward")}
     return {
@@ -138,8 +141,9 @@ def ppo_flags(round_: RoundConfig, config: PPOConfig) -> dict[str, Any]:
         "data.max_len": config.max_prompt_length + config.max_new_tokens,
         "rollout.max_new_tokens": config.max_new_tokens,
         "rollout.temperature": config.temperature,
-        "rollout.batch_size": config.batch_size,
-        "train.batch_size": config.minibatch_size,
+        "rollout.batch_size": batch,
+        "train.batch_size": min(config.minibatch_size, batch),
+        "train.num_episodes": math.ceil(config.updates / (prompts // batch)),
         "train.micro_batch_size": 1,
         "train.max_epochs": config.epochs,
         "train.seed": round_.seed,

@@ -85,6 +85,9 @@ def test_the_commands_have_the_settings_of_the_round(run: Path, tmp_path: Path) 
     assert ppo["reward.clip_range"] == ["-4.0", "4.0"] and ppo["ds.lora.rank"] == ["8"]
     assert ppo["actor.num_gpus_per_node"] == ["$GPUS"]
     assert "algo.kl.target" not in ppo
+    # 12 prompts fill no batch of 32: one of 12 is an episode and an update.
+    assert ppo["rollout.batch_size"] == ["12"]
+    assert ppo["train.num_episodes"] == [str(PPO.updates)]
     named = {value for part in (reward, ppo) for values in part.values() for value in values}
     assert {p.name for p in (tmp_path / "out").glob("*.jsonl")} <= named
 
