@@ -60,27 +60,24 @@ def _meta(folder: Path) -> Meta:
 
 def _train_reward(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     round_ = _round(run)
-    version = ModelVersion.objects.create(
-        project=run.project,
-        kind=ModelVersion.REWARD,
-        number=round_.number,
-        path=_relative(folder / "model"),
-        parent=_version_at(run, round_.config["last_reward"]) if _is_warm(round_) else None,
-        run=run,
-        dataset_version=round_.dataset_version,
-        metrics=metrics,
-    )
-    promotion.publish(version)
+    warm = round_.config["reward"]["warm_start"]
+    _add(run, ModelVersion.REWARD, folder, metrics, round_.config["last_reward"] if warm else "")
 
 
 def _train_policy(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    config = _round(run).config
+    _add(run, ModelVersion.POLICY, folder, metrics, config["policy"] or config["starter"])
+
+
+def _add(run: Run, kind: str, folder: Path, metrics: dict[str, float], start: str) -> None:
+    """The version that a stage made; `start` is the folder that it began with, if a version's."""
     round_ = _round(run)
     version = ModelVersion.objects.create(
         project=run.project,
-        kind=ModelVersion.POLICY,
+        kind=kind,
         number=round_.number,
         path=_relative(folder / "model"),
-        parent=_version_at(run, round_.config["policy"] or round_.config["starter"]),
+        parent=_version_at(run, start) if start else None,
         run=run,
         dataset_version=round_.dataset_version,
         metrics=metrics,
@@ -169,10 +166,6 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def _round(run: Run) -> Round:
     assert run.round is not None, "only runs of a round have these stages"
     return run.round
-
-
-def _is_warm(round_: Round) -> bool:
-    return bool(round_.config["reward"]["warm_start"] and round_.config["last_reward"])
 
 
 def _policy_of(run: Run) -> ModelVersion:

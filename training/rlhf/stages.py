@@ -64,7 +64,8 @@ def describe(metrics: dict[str, float]) -> str:
     """The one or two numbers worth a place on the progress line."""
     shown = ("loss", "slice_loss", "judge_loss", "reward", "kl")
     found = [f"{name} {metrics[name]:.3g}" for name in shown if name in metrics]
-    found += [text for name, text in alarms.TITLES.items() if metrics.get(f"alarm_{name}")]
+    signs = (sign for sign in alarms.TITLES if sign != "endless")  # told below, with what to do
+    found += [alarms.TITLES[sign] for sign in signs if metrics.get(f"alarm_{sign}")]
     if metrics.get("eos_rate") == 0:
         found.append(alarms.ENDLESS_ADVICE)
     return ", ".join(found)
