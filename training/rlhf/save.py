@@ -130,7 +130,9 @@ def _made(source: Path) -> str:
     command = found.get("recipe", {}).get("command") or found.get("stage")
     if not (command and found.get("metrics")):
         return ""  # another program's file
-    return "\n".join([f"\nMade by `{command}`:\n", *summary.rows_of(found["metrics"]), ""])
+    return "\n".join(
+        [f"\nMade by `{command}`:\n", *summary.rows_of({"value": found["metrics"]}), ""]
+    )
 
 
 def _has_template(folder: Path) -> bool:

@@ -37,6 +37,8 @@ ACCURACIES = {
 LINE = "svg .line { fill: none; stroke: var(--accent); stroke-width: 1.5; }"
 
 Metas = Mapping[str, dict[str, Any]]
+Columns = Mapping[str, Mapping[str, float | None]]
+"""Metrics by the name that stands above them."""
 
 
 def write(run: RunDirectory, phases: Sequence[str]) -> None:
@@ -58,14 +60,33 @@ def _markdown(title: str, found: Metas, waiting: Sequence[str]) -> str:
     if waiting:
         lines.append(f"Still to run: {', '.join(waiting)}.\n")
     for name, meta in found.items():
-        lines += [f"## {name}\n", f"`{meta['recipe']['command']}`\n", *rows_of(meta["metrics"]), ""]
+        lines += [f"## {name}\n", f"`{meta['recipe']['command']}`\n"]
+        lines += [*rows_of({"value": meta["metrics"]}), ""]
+    for heading, columns in _side_by_side(found):
+        lines += [f"## {heading}\n", *rows_of(columns), ""]
     return "\n".join(lines)
 
 
-def rows_of(metrics: Mapping[str, float | None]) -> list[str]:
+def rows_of(columns: Columns) -> list[str]:
     """The lines of a Markdown table."""
-    lines = [f"| {key} | {_figure(value)} |" for key, value in metrics.items()]
-    return ["| metric | value |", "|---|---|", *lines]
+    lines = [f"| {key} | {' | '.join(values)} |" for key, values in _cells(columns)]
+    return [f"| metric | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *lines]
+
+
+def _cells(columns: Columns) -> Iterator[tuple[str, list[str]]]:
+    """Every metric with what each column has of it."""
+    for key in dict.fromkeys(key for metrics in columns.values() for key in metrics):
+        yield key, [_figure(m[key]) if key in m else "" for m in columns.values()]
+
+
+def _side_by_side(found: Metas) -> Iterator[tuple[str, Columns]]:
+    """A title and the metrics of each two or more phases that do the same in different ways."""
+    groups: dict[str, dict[str, Mapping[str, float | None]]] = {}
+    for name, meta in found.items():
+        groups.setdefault(meta["recipe"]["command"], {})[name] = meta["metrics"]
+    for command, columns in groups.items():
+        if len(columns) > 1 and set.intersection(*map(set, columns.values())):
+            yield f"{command}: side by side", columns
 
 
 def _html(run: RunDirectory, found: Metas, waiting: Sequence[str]) -> str:
@@ -84,7 +105,9 @@ def _html(run: RunDirectory, found: Metas, waiting: Sequence[str]) -> str:
         drawn = [*_curves(run, name), *_accuracies(name, meta["metrics"])]
         if drawn:
             parts.append(f'<div class="plots">{"".join(drawn)}</div>')
-        parts.append(_table(name, meta["metrics"]))
+        parts.append(_table(f"Metrics of {name}", {"Value": meta["metrics"]}))
+    for heading, columns in _side_by_side(found):
+        parts += [f"<h2>{heading}</h2>", _table(heading, columns)]
     return "\n".join([*parts, "</body></html>\n"])
 
 
@@ -111,13 +134,13 @@ def _accuracies(phase: str, metrics: Mapping[str, float | None]) -> Iterator[str
         yield f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
 
-def _table(phase: str, metrics: Mapping[str, float | None]) -> str:
+def _table(title: str, columns: Columns) -> str:
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Metric", *columns))
     body = "".join(
-        f'<tr><th scope="row">{escape(key)}</th><td>{_figure(value)}</td></tr>'
-        for key, value in metrics.items()
+        f'<tr><th scope="row">{escape(key)}</th><td>{"</td><td>".join(values)}</td></tr>'
+        for key, values in _cells(columns)
     )
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="Metrics of {phase}"><table>'
-        f'<thead><tr><th scope="col">Metric</th><th scope="col">Value</th></tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="wide" tabindex="0" role="region" aria-label="{title}"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -224,7 +224,10 @@ def test_the_gpt2_pipeline(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full, part = found["sft"], found["sft_peft"]
     for cost in ("parameters_trained", "optimiser_mb"):
         assert part[cost] < full[cost] / 2
-    assert {full["seconds"], part["seconds"], full["loss_held_out"], part["loss_held_out"]}
+    report = (out / "README.md").read_text()
+    trade_off = report[report.index("## sft: side by side") :]
+    for cost in ("parameters_trained", "optimiser_mb", "seconds", "loss_held_out"):
+        assert f"| {cost} | {full[cost]:.4g} | {part[cost]:.4g} |" in trade_off
     for model in ("base", "sft", "sft_peft", "ppo"):
         for measure in ("rouge1", "rouge2", "rougeL", "score_reward"):
             assert math.isfinite(found["comparison"][f"{model}.{measure}"])

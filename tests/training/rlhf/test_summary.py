@@ -29,6 +29,22 @@ def test_long_and_short_and_level_runs_are_drawn_inside_the_frame() -> None:
     assert "circle" in curves.svg("Loss", [(5, 1.0)])
 
 
+def test_phases_of_one_command_stand_side_by_side(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    numbers = {"full": {"loss": 1.0, "weights_mb": 8.0}, "part": {"loss": 1.5}, "other": {"n": 1.0}}
+    with run.claim():
+        for stage, metrics in numbers.items():
+            run.partial(stage)
+            command = "save" if stage == "other" else "sft"
+            run.publish(stage, run.meta(stage, {}, {}, metrics) | {"recipe": {"command": command}})
+    summary.write(run, list(numbers))
+    text, page = (tmp_path / "README.md").read_text(), (tmp_path / "report.html").read_text()
+    assert "| metric | full | part |\n|---|---|---|\n| loss | 1 | 1.5 |" in text
+    assert "| weights_mb | 8 |  |" in text and "save: side by side" not in text
+    assert '<th scope="col">full</th><th scope="col">part</th>' in page
+    assert "<td>1</td><td>1.5</td>" in page
+
+
 def test_the_page_shows_losses_accuracies_and_the_way_to_the_comparison(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     accuracy = {"accuracy": 0.75, "pairs_held_out": 40.0, "ece": float("nan")}
