@@ -27,7 +27,15 @@ MOST_BYTES = 64 * 1024 * 1024
 """A file of replies larger than this is left to programs."""
 TABLE, REPLIES, REPORT = "comparison.json", "replies.jsonl", "report.html"
 ALL = "all"
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration)
+UNREADABLE = (
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 """What reading files that somebody else may have written can raise."""
 
 
@@ -163,6 +171,8 @@ def _read(run: Run, names: dict[str, ModelVersion]) -> Comparison:
     table = json.loads(file_of(run, TABLE).read_text("utf-8"))
     groups = {str(name): group for name, group in table["groups"].items()}
     order = [str(name) for name in table["models"]]
+    if ALL not in groups or set(order) != set(names):
+        raise ValueError(f"{TABLE} of run {run.uuid} is of something else")
     return Comparison(
         run=run,
         names={name: names[name] for name in order},

@@ -119,6 +119,10 @@ def test_what_people_prefer_stands_beside_it(
         lambda path: path.unlink(),
         lambda path: path.write_text("{"),
         lambda path: path.write_text('{"models": ["x"], "groups": {}, "measures": []}'),
+        lambda path: path.write_text('{"models": [], "groups": {}, "measures": []}'),
+        lambda path: path.write_text(path.read_text().replace('"all"', '"every"')),
+        lambda path: path.write_text(path.read_text().replace('"n": 12', f'"n": {10**400}')),
+        lambda path: path.write_text("[" * 100_000),
         lambda path: path.write_text("[]"),
     ],
 )
@@ -132,9 +136,12 @@ def test_files_that_cannot_be_read_are_as_good_as_none(
 def test_replies_that_are_elsewhere_leave_the_figures(
     compared: Run, olga: User, client_for: Browser
 ) -> None:
-    (compared.directory / "compare" / "replies.jsonl").write_text('{"prompt_id": 1}\n')
-    text = page(client_for(olga))
-    assert "The replies are not on this machine" in text and "Score by reward" in text
+    file = compared.directory / "compare" / "replies.jsonl"
+    whole = file.read_text()
+    for spoilt in ('{"prompt_id": 1}\n', "[" * 100_000, whole.replace('"text"', '"said"'), ""):
+        file.write_text(spoilt)
+        text = page(client_for(olga))
+        assert "The replies are not on this machine" in text and "Score by reward" in text
 
 
 def test_a_page_of_replies_is_read_and_not_the_whole_file(
