@@ -11,6 +11,7 @@ import difflib
 import json
 import types
 import typing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -31,16 +32,21 @@ def require(condition: bool, message: str) -> None:
 
 def require_at_least(low: float, section: str, config: Any, *names: str) -> None:
     """Raise ConfigError for the first of these settings that is smaller (or not a number)."""
-    for name in names:
-        value = getattr(config, name)
+    for name, value in _given(config, names):
         require(value >= low, f"{section}.{name} must be at least {low:g}, not {value:g}")
 
 
 def require_positive(section: str, config: Any, *names: str) -> None:
     """Raise ConfigError for the first of these settings that is zero or less (or not a number)."""
-    for name in names:
-        value = getattr(config, name)
+    for name, value in _given(config, names):
         require(value > 0, f"{section}.{name} must be positive, not {value:g}")
+
+
+def _given(config: Any, names: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Settings with their values; None switches one off."""
+    for name in names:
+        if getattr(config, name) is not None:
+            yield name, getattr(config, name)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -111,11 +111,36 @@ class PPOConfig(WatchedConfig):
             "max_prompt_length",
             "checkpoint_every",
             "select_prompts",
+            "kl_horizon",
             "alarm_length_ratio",
             "alarm_perplexity_ratio",
         )
-        require_at_least(0, "ppo", self, "select_every", "warmup_updates")
-        require_positive("ppo", self, "learning_rate", "max_grad_norm", "temperature")
+        require_at_least(
+            0,
+            "ppo",
+            self,
+            "select_every",
+            "warmup_updates",
+            "weight_decay",
+            "value_coef",
+            "entropy_coef",
+            "kl_coef",
+            "missing_eos_penalty",
+        )
+        require_positive(
+            "ppo",
+            self,
+            "learning_rate",
+            "critic_learning_rate",
+            "max_grad_norm",
+            "temperature",
+            "clip_ratio",
+            "clip_value",
+            "score_clip",
+            "kl_target",
+            "stop_kl",
+            "target_update_kl",
+        )
         require(
             self.warmup_updates < self.updates, "ppo.warmup_updates must be less than ppo.updates"
         )
@@ -223,7 +248,10 @@ class GroupConfig(WatchedConfig):
             "alarm_length_ratio",
             "alarm_perplexity_ratio",
         )
-        require_positive("groups", self, "learning_rate", "max_grad_norm", "temperature")
+        require_at_least(0, "groups", self, "beta", "weight_decay", "missing_eos_penalty")
+        require_positive(
+            "groups", self, "learning_rate", "max_grad_norm", "temperature", "clip_ratio"
+        )
         require(
             self.batch_size % self.minibatch_size == 0,
             "groups.batch_size must be a multiple of groups.minibatch_size",

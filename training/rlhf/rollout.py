@@ -61,23 +61,24 @@ def generate(
     """
     noise = draws(len(prompts), max_new_tokens, seed=seed) if noise is None else noise
     responses = [Response() for _ in prompts]
+    stops = set(stop_ids)
     reader = _Encoded if model.config.is_encoder_decoder else _Batch
     room = prompt_room(model, max_new_tokens)
     cut = [list(prompt)[-room:] for prompt in prompts]
     for rows in _buckets([len(prompt) for prompt in cut], batch_size):
         batch = reader(model, [cut[row] for row in rows], pad=tokenizer.pad_token_id)
         drawn = noise[rows].to(batch.device)
-        live = torch.arange(len(rows), device=batch.device)  # the rows still in the batch
+        live = [responses[row] for row in rows]
         for step in range(max_new_tokens):
-            logits = batch.next_logits()
             tokens, logprobs = choose(
-                logits, drawn[live, step], temperature=temperature, top_p=top_p
+                batch.next_logits(), drawn[:, step], temperature=temperature, top_p=top_p
             )
-            going = _record(responses, rows, live.tolist(), tokens, logprobs, set(stop_ids))
+            going = _record(live, tokens, logprobs, stops)
             if not going:
                 break
             batch.extend(tokens, keep=going)
-            live = live[going]
+            if len(going) < len(live):
+                live, drawn = [live[place] for place in going], drawn[going]
     return responses
 
 
@@ -99,15 +100,14 @@ def stream(
     Raises:
         ModelError: the model's context is not longer than `max_new_tokens`.
     """
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.rand((1, max_new_tokens), generator=generator)
     reader = _Encoded if model.config.is_encoder_decoder else _Batch
     cut = list(prompt)[-prompt_room(model, max_new_tokens) :]
     batch = reader(model, [cut], pad=tokenizer.pad_token_id)
-    response, draws = Response(), draws.to(batch.device)
+    drawn = draws(1, max_new_tokens, seed=seed).to(batch.device)
+    response = Response()
     for step in range(max_new_tokens):
-        tokens, logprobs = choose(batch.next_logits(), draws[:, step], temperature=temperature)
-        going = _record([response], [0], [0], tokens, logprobs, set(stop_ids))
+        tokens, logprobs = choose(batch.next_logits(), drawn[:, step], temperature=temperature)
+        going = _record([response], tokens, logprobs, set(stop_ids))
         yield response
         if not going:
             break
@@ -120,23 +120,14 @@ def draws(rows: int, tokens: int, *, seed: int) -> Tensor:
 
 
 def _record(
-    responses: list[Response],
-    rows: list[int],
-    live: list[int],
-    tokens: Tensor,
-    logprobs: Tensor,
-    stop_ids: set[int],
+    live: list[Response], tokens: Tensor, logprobs: Tensor, stop_ids: set[int]
 ) -> list[int]:
-    """Append one token to each live response; return which places in the batch go on."""
-    going = []
-    for place, (token, logprob) in enumerate(zip(tokens.tolist(), logprobs.tolist(), strict=True)):
-        response = responses[rows[live[place]]]
+    """Append one token to each response; return the places of those that go on."""
+    for response, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
         response.ids.append(token)
         response.logprobs.append(logprob)
         response.finished = token in stop_ids
-        if not response.finished:
-            going.append(place)
-    return going
+    return [place for place, response in enumerate(live) if not response.finished]
 
 
 def choose(

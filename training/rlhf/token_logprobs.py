@@ -89,6 +89,7 @@ class _TokenLogprobs(torch.autograd.Function):
         hidden, weight, bias, tokens, totals, entropy = ctx.saved_tensors
         for_logprobs, for_entropy = (grad.float() for grad in grads)
         wanted = ctx.needs_input_grad
+        entropy_counts = bool(for_entropy.any())
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight) if wanted[1] else None
         d_bias = torch.zeros_like(bias) if bias is not None and wanted[2] else None
@@ -99,7 +100,11 @@ class _TokenLogprobs(torch.autograd.Function):
                 else ctx.kept[part]
             )
             slope = _logits_gradient(
-                logits, totals[part], entropy[part], for_logprobs[part], for_entropy[part]
+                logits,
+                totals[part],
+                entropy[part],
+                for_logprobs[part],
+                for_entropy[part] if entropy_counts else None,
             )
             slope.scatter_add_(-1, tokens[part, None], for_logprobs[part, None])
             slope = slope.div_(ctx.temperature).to(hidden.dtype)
@@ -113,7 +118,11 @@ class _TokenLogprobs(torch.autograd.Function):
 
 
 def _logits_gradient(
-    logits: Tensor, totals: Tensor, entropy: Tensor, for_logprobs: Tensor, for_entropy: Tensor
+    logits: Tensor,
+    totals: Tensor,
+    entropy: Tensor,
+    for_logprobs: Tensor,
+    for_entropy: Tensor | None,
 ) -> Tensor:
     """Overwrite logits (n, V) with the gradient that goes to every one of them.
 
@@ -121,7 +130,7 @@ def _logits_gradient(
     d H / d z_j = -p_j (log p_j + H).
     """
     logs = logits.sub_(totals[:, None])
-    if not for_entropy.any():
+    if for_entropy is None:
         return logs.exp_().mul_(-for_logprobs[:, None])
     weights = (logs + entropy[:, None]).mul_(-for_entropy[:, None]).sub_(for_logprobs[:, None])
     return logs.exp_().mul_(weights)
