@@ -19,7 +19,7 @@ from training.rlhf import alarms, distributed, objectives
 from training.rlhf import checkpoints as disk
 from training.rlhf.actor_critic import ActorCritic
 from training.rlhf.config import PPOConfig
-from training.rlhf.experience import Collector, Diverged, Experience, Score, minibatches
+from training.rlhf.experience import Collector, Diverged, Experience, Score
 
 SKIPS_ALLOWED = 3
 """Optimiser steps in a row that may be skipped for a gradient that is not finite."""
@@ -113,9 +113,8 @@ class PPO:
         cfg, steps = self.config, []
         self.actor.model.train(cfg.gradient_checkpointing)
         self._set_learning_rate(update)
-        widths = seen.batch.widths
         for epoch in range(cfg.epochs):
-            for minibatch in minibatches(cfg, widths, seed=self.seed, update=update, epoch=epoch):
+            for minibatch in self.collector.minibatches(seen.batch, update, epoch=epoch):
                 steps.append(self._step_on(minibatch, seen, advantages, returns))
             kl = steps[-1]["approx_kl"]
             if cfg.target_update_kl is not None and kl > cfg.target_update_kl:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -88,6 +89,33 @@ def test_a_value_gains_nothing_by_moving_further_than_the_clip():
     loss.sum().backward()
     assert values.grad is not None
     assert values.grad.tolist() == pytest.approx([-0.8, 0.0])
+
+
+def test_both_clipped_losses_equal_their_formulas_token_by_token():
+    source = torch.Generator().manual_seed(0)
+    new, old, advantages, returns = torch.randn(4, 200, generator=source, dtype=torch.float64)
+    policy, where = objectives.policy_loss(new, old, advantages, clip=0.3)
+    value = objectives.value_loss(new, old, returns, clip=0.5)
+    for i in range(200):
+        n, o, a, r = (float(each[i]) for each in (new, old, advantages, returns))
+        ratio = math.exp(n - o)
+        kept = min(max(ratio, 0.7), 1.3)
+        assert float(policy[i]) == pytest.approx(-min(ratio * a, kept * a))
+        assert bool(where[i]) == (kept * a < ratio * a)
+        near = min(max(n, o - 0.5), o + 0.5)
+        assert float(value[i]) == pytest.approx(max((n - r) ** 2, (near - r) ** 2) / 2)
+
+
+def test_whitening_is_the_distance_from_the_mean_in_deviations():
+    rewards, _, lengths = ragged(1)
+    mask = objectives.length_mask(lengths, rewards.shape[1]).double()
+    real = [x for row, n in zip(rewards, lengths, strict=True) for x in row[: int(n)].tolist()]
+    mean, deviation = statistics.fmean(real), statistics.pstdev(real)
+    expected = [(x - mean) / deviation for x in real]
+    found = objectives.whiten(rewards, mask)[mask.bool()].tolist()
+    assert found == pytest.approx(expected, rel=1e-6)
+    kept = objectives.whiten(rewards, mask, shift_mean=False)[mask.bool()].tolist()
+    assert kept == pytest.approx([x + mean for x in expected], rel=1e-6)
 
 
 def test_whitening_ignores_padding():

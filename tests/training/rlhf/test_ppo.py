@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.rlhf import tiny
-from training.rlhf import actor_critic, checkpoints, experience, models, ppo
+from training.rlhf import actor_critic, checkpoints, models, ppo
 from training.rlhf.config import ConfigError, LoraConfig, PPOConfig
 from training.rlhf.learner import rate_share
 from training.rlhf.rundir import Fenced, Stopped
@@ -182,9 +182,7 @@ def test_the_first_update_of_the_first_round_has_no_kl(tmp_path, kind, lora):
 def test_the_ratio_is_exactly_one_at_the_first_minibatch(starter, lora):
     subject = learner(starter, gradient_accumulation=2, lora=lora)
     seen = subject.collector.collect(0)
-    first = next(
-        experience.minibatches(subject.config, seen.batch.widths, seed=3, update=0, epoch=0)
-    )
+    first = next(subject.collector.minibatches(seen.batch, 0, epoch=0))
     for rows in first:
         part = seen.batch.select(rows)
         reading = subject.actor.read(part, temperature=subject.config.temperature)
