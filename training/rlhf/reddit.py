@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import heapq
+import html
 import io
 import json
 import re
@@ -92,7 +93,12 @@ def _wanted(post: dict[str, Any], config: RedditConfig) -> bool:
 
 
 def _prompt(post: dict[str, Any]) -> str:
-    return f"{post['title']}\n\n{post.get('selftext') or ''}".strip()
+    return _text(f"{post['title']}\n\n{post.get('selftext') or ''}")
+
+
+def _text(written: str) -> str:
+    """The dumps hold texts as a page would: `&gt;` begins a quotation."""
+    return html.unescape(written).strip()
 
 
 def _replies(
@@ -104,13 +110,20 @@ def _replies(
         post = str(data.get("link_id", "")).removeprefix("t3_")
         if post not in posts or data.get("parent_id") != data.get("link_id"):
             continue
-        text = str(data.get("body", "")).strip()
+        text = _text(str(data.get("body", "")))
         if text in GONE or data.get("stickied") or data.get("author") == "AutoModerator":
             continue
         if config.min_characters <= len(text) <= config.max_characters:
-            created, score = float(data.get("created_utc") or 0), int(data.get("score") or 0)
-            found[post].append(Comment(text, score, created))
+            found[post].append(_comment(data, text, path))
     return found
+
+
+def _comment(data: dict[str, Any], text: str, path: str) -> Comment:
+    try:
+        return Comment(text, int(data.get("score") or 0), float(data.get("created_utc") or 0))
+    except (TypeError, ValueError) as error:
+        where = f"{path}, comment {data.get('id')}"
+        raise RowError(f"{where}: score and created_utc must be numbers ({error})") from None
 
 
 def _pairs(comments: list[Comment], config: RedditConfig) -> list[tuple[Comment, Comment]]:
@@ -156,6 +169,8 @@ def _object(line: str, where: str) -> dict[str, Any]:
 def _opened(path: str) -> Iterator[IO[bytes]]:
     with open(path, "rb") as file:
         if path.endswith(".zst"):
-            yield zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(file)
+            decoder = zstandard.ZstdDecompressor(max_window_size=WINDOW)
+            # Some archives are several, one after the other.
+            yield decoder.stream_reader(file, read_across_frames=True)
         else:
             yield gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file  # type: ignore[misc]

@@ -142,6 +142,30 @@ def test_what_a_dump_leaves_open_ends_nothing(tmp_path: Path) -> None:
 ANSWERS = (("eight minutes", 10, 2), ("no idea", 2, 1))
 
 
+def test_texts_are_those_that_readers_saw(tmp_path: Path) -> None:
+    asked = post("a", title="Salt &amp; eggs?", selftext="&gt; Boil them")
+    pairs, _ = made(tmp_path, [asked], [comment("a", "&gt; Boil\n\nNo.", 9, 2), TWO[1]])
+    assert pairs == [("> Boil\n\nNo.", "no idea")]
+    (read,) = datafiles.prompts(tmp_path / "pairs.jsonl", held_out_share=0.1)
+    assert read.messages[0]["content"] == "Salt & eggs?\n\n> Boil them"
+
+
+def test_an_archive_of_several_is_read_to_its_end(tmp_path: Path) -> None:
+    posts = lines(tmp_path / "RS.jsonl", [post("a"), post("b")])
+    archive = tmp_path / "RC.zst"
+    parts = [lines(archive, TWO).read_bytes()]
+    parts.append(
+        lines(archive, [row | {"link_id": "t3_b", "parent_id": "t3_b"} for row in TWO]).read_bytes()
+    )
+    archive.write_bytes(b"".join(parts))
+    assert reddit.run(str(posts), str(archive), ANY, tmp_path)["pairs"] == 2
+
+
+def test_a_score_that_is_no_number_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RowError, match=r"RC\.jsonl, comment c1: score and created_utc must be"):
+        made(tmp_path, [post("a")], [TWO[0], comment("a", "no idea", "?", 1, id="c1")])  # type: ignore[arg-type]
+
+
 def test_a_long_thread_gives_its_clearest_pairs_only(tmp_path: Path) -> None:
     comments = [comment("a", f"answer {i}", 4**i, i) for i in range(5)]
     config = RedditConfig(min_characters=5, pairs_per_post=2)
