@@ -168,7 +168,10 @@ class Desk:
             if self.process is None:
                 return "The process with the models was ended."
             if processes.has_exited(self.process):
-                if found or processes.reap(self.process):
+                code = processes.reap(self.process)
+                if code < 0:
+                    return f"The process with the models was {jobs.ended_by(code)}."
+                if found or code:
                     return f"The process with the models ended: {self._last_line()}"
                 self._begin()  # its idle time was over just as the question came
         return "The worker was stopped. Ask again."

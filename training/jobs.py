@@ -135,10 +135,14 @@ def explain(run: Run, code: int) -> str:
     if code in ENDINGS:
         return ENDINGS[code]
     if code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        hint = " (often: out of memory)" if name == "SIGKILL" else ""
-        return f"The process was ended by {name}{hint}."
+        return f"The process was {ended_by(code)}."
     return f"The process ended with exit code {code}: {_last_line(run.directory / LOG)}"
+
+
+def ended_by(code: int) -> str:
+    """Name the signal behind a negative exit code."""
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    return f"ended by {name}{' (often: out of memory)' if name == 'SIGKILL' else ''}"
 
 
 ENDINGS = {

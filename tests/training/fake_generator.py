@@ -2,13 +2,15 @@
 
     fake_generator.py SPOOL
 
-Where the last message says "die" it dies; where it says "hang" it writes a beginning and waits
-until the question is taken away, then leaves SPOOL/taken-away.
+Where the last message says "die" it dies, where "killed" by a signal; where it says "hang" it
+writes a beginning and waits until the question is taken away, then leaves SPOOL/taken-away.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -29,6 +31,8 @@ def main(spool: Path) -> int:
 def answer(spool: Path, file: Path) -> None:
     asked = json.loads(file.read_text())
     text = asked["messages"][-1]["content"]
+    if "killed" in text:
+        os.kill(os.getpid(), signal.SIGKILL)
     if "die" in text:
         print("CUDA error: out of luck", flush=True)
         sys.exit(1)

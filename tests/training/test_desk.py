@@ -95,6 +95,14 @@ def test_a_process_that_dies_fails_its_trial_and_the_next_one_has_another(
     assert after.state == "done"
 
 
+def test_a_process_that_was_killed_is_said_to_have_been(desk: Desk, ask: Ask) -> None:
+    trial = ask("killed")
+    desk.look()
+    trial.refresh_from_db()
+    said = "The process with the models was ended by SIGKILL (often: out of memory)."
+    assert (trial.state, trial.error) == ("failed", said)
+
+
 def test_a_process_that_was_just_leaving_is_replaced(desk: Desk, ask: Ask) -> None:
     programs = iter([[sys.executable, "-c", ""], desk.program(desk.spool)])
     desk.program = lambda spool: next(programs)

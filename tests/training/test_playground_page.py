@@ -209,6 +209,7 @@ def test_one_prompt_at_a_time_and_not_too_many_a_minute(
     answer = client.post(URL, fields(*policies, message="Keep these words."))
     assert answer.status_code == 429 and "still being answered" in text(answer)
     assert "Keep these words." in text(answer)
+    assert f'href="{URL}{Trial.objects.get().uuid}/">Go to it</a>' in text(answer)
     for _ in range(playground.PER_MINUTE - 1):
         client.post(f"{URL}{Trial.objects.latest('pk').uuid}/stop/")
         client.post(URL, fields(*policies))

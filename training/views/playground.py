@@ -166,7 +166,7 @@ def _page(
         "earlier": _earlier(form),
         "possible": bool(form.fields["first"].choices),  # type: ignore[attr-defined]
         "absent": loop.absent_worker(),
-        "recent": recent.exclude(pk=found.pk if found else None)[:RECENT],
+        "recent": list(recent.exclude(pk=found.pk if found else None)[:RECENT]),
     }
     context |= _trial_context(project, found) if found else {}
     return render(request, "training/playground.html", context, status=status)
