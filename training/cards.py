@@ -53,9 +53,9 @@ def card(version: ModelVersion, *, merged: bool = False) -> str:
     Args:
         merged: the version is an adapter and leaves as one model with its base.
     """
-    adapter = _is_adapter(version) and not merged
+    adapter, base = _is_adapter(version) and not merged, base_model(version)
     title = f"# {version.name} of {_plain(version.project.name)}"
-    parts = [f"---\n{_head(version, adapter=adapter)}---", title, _about(version)]
+    parts = [f"---\n{_head(version, base, adapter=adapter)}---", title, _about(version, base)]
     parts += [f"## {name}\n\n{text}" for name, text in _sections(version, adapter=adapter) if text]
     return "\n\n".join(parts) + "\n"
 
@@ -74,14 +74,14 @@ def _sections(version: ModelVersion, *, adapter: bool) -> Iterator[tuple[str, st
     yield "Limits", LIMITS
 
 
-def _head(version: ModelVersion, *, adapter: bool) -> str:
+def _head(version: ModelVersion, base: str, *, adapter: bool) -> str:
     policy = version.kind == ModelVersion.POLICY
     head: dict[str, Any] = {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation" if policy else "text-classification",
         "tags": ["pairloop", "rlhf", "reinforcement-learning" if policy else "reward-model"],
     }
-    if base := base_model(version):
+    if base:
         head["base_model"] = base
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
@@ -101,8 +101,7 @@ def _is_adapter(version: ModelVersion) -> bool:
     return (Path(version.location) / "adapter_config.json").is_file()
 
 
-def _about(version: ModelVersion) -> str:
-    base = base_model(version)
+def _about(version: ModelVersion, base: str) -> str:
     origin = f"`{base}`" if base else "a model of the project's own"
     if version.number == 0:
         return f"The policy that the project started from: {origin}."

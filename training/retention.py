@@ -114,7 +114,8 @@ def prune(project: Any, *, keep: int = KEEP, confirmed: str | None = None) -> Pl
 
 def _checkpoints(project: Any) -> Iterator[Removal]:
     """Optimiser states and half-finished stages: only an unfinished run resumes from them."""
-    for run in Run.objects.filter(project=project, state=Run.State.DONE).order_by("pk"):
+    done = Run.objects.filter(project=project, state=Run.State.DONE).order_by("pk")
+    for run in done.select_related("round").defer("log_tail", "round__config"):
         folder = run.directory / "checkpoints"
         if folder.is_dir():
             what = run.round or run.kind.replace("_", " ")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from annotate.models import Project
@@ -44,6 +46,23 @@ def test_it_shows_what_would_go_and_how_much_and_touches_nothing(
     assert "policy-3" not in text
     assert "Remove 5.0 MB for good" in text
     assert Path(old.location).is_dir()
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rounds(
+    old: ModelVersion, zed: User, client_for: Browser
+) -> None:
+    client = client_for(zed)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as seen:
+            assert client.get(URL).status_code == 200
+        return len(seen)
+
+    few = queries()
+    for run in Run.objects.all():
+        (run.directory / "checkpoints").mkdir(parents=True)
+    assert b"Checkpoints of round 5" in client.get(URL).content
+    assert queries() == few
 
 
 def test_what_is_confirmed_goes(old: ModelVersion, zed: User, client_for: Browser) -> None:
