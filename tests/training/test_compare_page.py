@@ -238,7 +238,8 @@ def test_one_comparison_runs_at_a_time_and_can_be_cancelled(
     again = client.post(f"{URL}start/", {"v": ["1", "2"]}, follow=True).content.decode()
     assert "Another comparison of this project is running" in again
     assert Run.objects.filter(kind="compare").count() == 1
-    client.post(f"{URL}cancel/")
+    answer = client.post(f"{URL}cancel/")
+    assert answer["Location"] == f"{URL}?v=0&v=1"
     assert Run.objects.get(kind="compare").state == "cancelled"
     assert "No comparison is running" in client.post(f"{URL}cancel/", follow=True).content.decode()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -79,8 +79,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
         messages.warning(request, str(error))
     else:
         messages.success(request, "The versions are asked the same prompts now.")
-    query = urlencode({"v": [version.number for version in chosen]}, doseq=True)
-    return redirect(f"{reverse('models-compare', args=[project.slug])}?{query}")
+    return redirect(_address(project, chosen))
 
 
 @require_POST
@@ -91,7 +90,16 @@ def cancel(request: HttpRequest, slug: str) -> HttpResponse:
         messages.info(request, "The comparison stops; what was measured is kept.")
     else:
         messages.warning(request, "No comparison is running.")
-    return redirect("models-compare", project.slug)
+    asked = run.options.get("versions", []) if run else []
+    return redirect(_address(project, ModelVersion.objects.filter(project=project, pk__in=asked)))
+
+
+def _address(project: Any, versions: Iterable[ModelVersion]) -> str:
+    return f"{reverse('models-compare', args=[project.slug])}?{_query(versions)}"
+
+
+def _query(versions: Iterable[ModelVersion]) -> str:
+    return urlencode({"v": sorted(version.number for version in versions)}, doseq=True)
 
 
 @require_safe
@@ -159,7 +167,7 @@ def _found_context(
         "group": group,
         "groups": list(found.groups.items()),
         "prompts": found.groups[group],
-        "query": urlencode({"v": [version.number for version in chosen]}, doseq=True),
+        "query": _query(chosen),
         "lines": [
             (measure, [found.cell(group, version, measure.name) for version in chosen])
             for measure in found.measures
