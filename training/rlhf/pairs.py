@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf import chat, rows
-from training.rlhf.config import ConfigError
+from training.rlhf.configfile import require
 from training.rlhf.rows import Preference
 
 
@@ -52,9 +52,20 @@ def read(tokenizer: Tokenizer, preferences: Iterable[Preference], *, max_length:
         pair, cut = _pair(tokenizer, row.messages, better, worse, max_length=max_length)
         found.append(pair)
         truncated += cut
-    if not found:
-        raise ConfigError("no pair with a preference to train the policy on")
+    require_direction(len(found), ties, "policy")
     return Pairs(found, ties, truncated)
+
+
+def require_direction(decided: int, ties: int, learner: str) -> None:
+    """Raise ConfigError where nothing says which reply is better.
+
+    Args:
+        decided: how many pairs say it.
+        ties: how many say that neither is.
+    """
+    require(decided + ties > 0, f"no pair with votes to train the {learner} on")
+    message = f"all {ties} pairs with votes are ties: nothing says which reply is better"
+    require(decided > 0, message)
 
 
 def _pair(

@@ -11,6 +11,7 @@ import numpy as np
 
 from training.rlhf import reward_text, rows
 from training.rlhf.config import ConfigError, RewardConfig
+from training.rlhf.pairs import require_direction
 from training.rlhf.reward_text import Reader, Text
 from training.rlhf.rows import Preference, Rating
 
@@ -88,12 +89,8 @@ def decided(found: Sequence[Example]) -> list[Example]:
     Raises:
         ConfigError: no pair with votes, or every one a tie.
     """
-    if not found:
-        raise ConfigError("no pair with votes to train the reward model on")
-    if all(example.value == 0.5 for example in found):
-        raise ConfigError(
-            f"all {len(found)} pairs with votes are ties: nothing says which reply is better"
-        )
+    ties = sum(example.value == 0.5 for example in found)
+    require_direction(len(found) - ties, ties, "reward model")
     return list(found)
 
 

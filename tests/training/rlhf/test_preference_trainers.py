@@ -227,8 +227,10 @@ def test_ties_and_held_out_pairs_teach_nothing_and_are_counted():
 
 
 def test_only_ties_are_refused_with_a_reason():
-    with pytest.raises(ConfigError, match="no pair with a preference"):
-        pairs.read(tiny.tokenizer(), [pair("tie")], max_length=96)
+    with pytest.raises(ConfigError, match="all 2 pairs with votes are ties"):
+        pairs.read(tiny.tokenizer(), [pair("tie"), pair("tie")], max_length=96)
+    with pytest.raises(ConfigError, match="no pair with votes to train the policy on"):
+        pairs.read(tiny.tokenizer(), [pair("a", held_out=True)], max_length=96)
 
 
 def test_an_end_spelt_out_in_a_reply_stays_text():
