@@ -2,6 +2,9 @@
 
 Torch-free. All scores lie in [0, 1]; 1 is equal. None of them sees meaning: they compare versions
 of one policy on the same prompts, and say little about a single reply.
+
+NLTK takes as long to import as torch does. The first text that is measured imports it, not a
+command that only trains.
 """
 
 from __future__ import annotations
@@ -10,12 +13,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
-from nltk.corpus import wordnet
-from nltk.stem.porter import PorterStemmer
-from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenizers import Tokenizer
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
@@ -33,7 +33,7 @@ BLEU_COUNTS = (
 """The sufficient statistics of corpus BLEU, which add up over replies."""
 
 
-class _Letters(Tokenizer):  # type: ignore[misc]  # the package has no types
+class _Letters:
     """rouge_score's own words on ASCII; letters of other scripts are kept, which it drops."""
 
     _word = re.compile(r"[^\W_]+")
@@ -61,7 +61,9 @@ def overlap(reply: str, reference: str) -> dict[str, float]:
 
 
 @cache
-def _rouge() -> RougeScorer:
+def _rouge() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
     return RougeScorer(ROUGE, tokenizer=_Letters())
 
 
@@ -91,7 +93,16 @@ def meteor(reply: Sequence[str], reference: Sequence[str], stages: Sequence[Alik
     return score * (1 - 0.5 * (chunks / matches) ** 3)
 
 
-_stem: Callable[[str], str] = lru_cache(maxsize=65536)(PorterStemmer().stem)
+@cache
+def _stemmer() -> Any:
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()
+
+
+@lru_cache(maxsize=65536)
+def _stem(word: str) -> str:
+    return str(_stemmer().stem(word))
 
 
 def _equal(one: str, other: str) -> bool:
@@ -109,6 +120,8 @@ def _synonyms(one: str, other: str) -> bool:
 @lru_cache(maxsize=65536)
 def _lemmas(word: str) -> frozenset[str]:
     """The words of every sense of a word."""
+    from nltk.corpus import wordnet
+
     senses = wordnet.synsets(word)
     return frozenset(name.lower() for sense in senses for name in sense.lemma_names())
 
@@ -116,6 +129,8 @@ def _lemmas(word: str) -> frozenset[str]:
 @cache
 def has_wordnet() -> bool:
     """Whether NLTK's WordNet is on this machine; nothing is downloaded."""
+    from nltk.corpus import wordnet
+
     try:
         wordnet.ensure_loaded()
     except LookupError:

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from training.rlhf import datafiles, durable, inputs, jobs, rows
+from training.rlhf import datafiles, durable, inputs, jobs, rows, summary
 from training.rlhf.config import ConfigError, Job, from_dict
 from training.rlhf.configfile import read_mapping, require
 from training.rlhf.rundir import RunDirectory
@@ -195,8 +195,6 @@ def run(
         ConfigError: a phase that is done was made with other settings or from other inputs, or
             one that is needed has not run, or a setting or file that a phase needs is missing.
     """
-    from training.rlhf import summary
-
     for phase in phases:
         if not (redo and phase in chosen):
             _require_current(phase, phases, run_dir)

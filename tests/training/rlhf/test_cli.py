@@ -38,17 +38,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, starter: Path) -> Path
     return path
 
 
-def start(run: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*ENGINE, "round", str(run)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def command(run: Path) -> None:
+    sys.exit(main(["round", str(run)]))
 
 
-def start_quickly(run: Path) -> BaseProcess:
+def start(run: Path) -> BaseProcess:
     """A new process that has computed nothing yet, but need not import everything first."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["training.rlhf.stages"])
-    process = context.Process(target=main, args=(["round", str(run)],))
+    process = context.Process(target=command, args=(run,))
     process.start()
     return process
 
@@ -93,7 +91,7 @@ def survive(run: Path, points: list[tuple[str, int]]) -> None:
     """Kill the engine at each point, then let it finish. A finished stage is never touched."""
     published: dict[str, int] = {}
     for stage, step in points:
-        process = start_quickly(run)
+        process = start(run)
         wait_for(run, stage, step, process.is_alive)
         process.kill()
         process.join()
@@ -101,7 +99,8 @@ def survive(run: Path, points: list[tuple[str, int]]) -> None:
             if (run / name).exists():
                 made = (run / name / "meta.json").stat().st_mtime_ns
                 assert published.setdefault(name, made) == made, f"{name} was run twice"
-    assert start(run).wait() == DONE
+    done = subprocess.run([*ENGINE, "round", str(run)], capture_output=True, check=False)
+    assert done.returncode == DONE
     for name, made in published.items():
         assert (run / name / "meta.json").stat().st_mtime_ns == made
 
@@ -140,9 +139,10 @@ def test_sigterm_stops_at_the_edge_of_a_step_and_the_run_goes_on_later(
 ) -> None:
     run = world.run_directory(tmp_path / "run", starter)
     process = start(run)
-    wait_for(run, "train_policy", 1, lambda: process.poll() is None)
+    wait_for(run, "train_policy", 1, process.is_alive)
     process.terminate()
-    assert process.wait() == STOPPED
+    process.join()
+    assert process.exitcode == STOPPED
     assert not RunDirectory(run).done("train_policy") and RunDirectory(run).error() is None
     run_round(run)
     assert_equal_runs(run, undisturbed)
