@@ -169,8 +169,6 @@ def _object(line: str, where: str) -> dict[str, Any]:
 def _opened(path: str) -> Iterator[IO[bytes]]:
     with open(path, "rb") as file:
         if path.endswith(".zst"):
-            decoder = zstandard.ZstdDecompressor(max_window_size=WINDOW)
-            # Some archives are several, one after the other.
-            yield decoder.stream_reader(file, read_across_frames=True)
+            yield zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(file)
         else:
             yield gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file  # type: ignore[misc]
