@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training.rlhf import chat, likelihood
+from training.rlhf import chat, likelihood, rollout
 from training.rlhf.config import JudgeConfig
 from training.rlhf.endpoint import Endpoint
 from training.rlhf.replies import Settings
@@ -81,7 +81,8 @@ def judge(
 def reader(config: JudgeConfig, *, device: torch.device) -> Ask:
     """The judge that the settings name.
 
-    A local policy takes the letter that it finds likelier, so that it always answers.
+    A local policy takes the letter that it finds likelier, and gives no verdict on a question that
+    exceeds its context, of which it would read the end alone.
 
     Raises:
         ModelError: no such model.
@@ -96,7 +97,12 @@ def reader(config: JudgeConfig, *, device: torch.device) -> Ask:
 
     def ask(questions: Sequence[Chat]) -> list[str]:
         a, b = (likelihood.read(policy, questions, [ids] * len(questions)) for ids in letters)
-        return ["A" if x.plain > y.plain else "B" for x, y in zip(a, b, strict=True)]
+        room = rollout.prompt_room(policy.model, max(map(len, letters)))
+        fits = [len(chat.prompt_ids(policy.tokenizer, asked)) <= room for asked in questions]
+        return [
+            ("A" if x.plain > y.plain else "B") if whole else ""
+            for x, y, whole in zip(a, b, fits, strict=True)
+        ]
 
     return ask
 

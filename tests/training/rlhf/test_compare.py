@@ -49,6 +49,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     torch.nn.init.normal_(model.head.weight)
     model.save(root / "reward")
     rows.write(root / "prompts.jsonl", prompts())
+    reader = tiny.llama_model(seed=5, context=2048)
+    judge = tiny.write(root / "judge", reader, tiny.tokenizer())
     models = {
         "base": str(base),
         "other": str(tiny.llama(root / "other", seed=5)),
@@ -66,7 +68,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "batch_size": 1,
             "samples": 3,
             "resamples": 100,
-            "judge": {"path": models["other"]},
+            "judge": {"path": str(judge)},
         },
     }
 
@@ -118,6 +120,13 @@ def test_kl_and_perplexity_hold_for_encoder_decoders_and_are_zero_for_the_starte
     assert found["base"]["kl"]["value"] == pytest.approx(0.0, abs=1e-4)
     assert found["t5"]["kl"]["value"] > 0.5
     assert found["t5"]["reference_perplexity"]["n"] == 6
+
+
+def test_a_judge_that_reads_the_replies_gives_a_verdict_on_every_pair(done: Path) -> None:
+    found = json.loads((done / "comparison.json").read_text())["groups"]["all"]["models"]
+    assert "judged_win_rate" not in found["base"]
+    assert found["other"]["judged_win_rate"]["n"] == 12
+    assert found["other"]["judge_silent_rate"]["value"] == 0
 
 
 def test_peoples_votes_on_its_blind_pairs_come_back_as_a_win_rate(

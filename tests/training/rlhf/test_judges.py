@@ -96,7 +96,8 @@ def test_a_judge_that_names_no_reply_is_told_from_one_that_changes_its_mind() ->
 
 
 def test_a_local_judge_takes_the_letter_it_finds_likelier(tmp_path: Path) -> None:
-    folder = tiny.llama(tmp_path / "judge", sharpness=4.0)
+    model = tiny.llama_model(sharpness=4.0, context=512)
+    folder = tiny.write(tmp_path / "judge", model, tiny.tokenizer())
     questions = [judges.question(chat, a, b) for chat, a, b in zip(CHATS, GOOD, OTHER, strict=True)]
     found = judges.reader(JudgeConfig(path=str(folder)), device=CPU)(questions)
     policy = Policy(folder, device=CPU)
@@ -105,3 +106,9 @@ def test_a_local_judge_takes_the_letter_it_finds_likelier(tmp_path: Path) -> Non
         logits = policy.model(input_ids=torch.tensor([ids])).logits[0, -1]
         a, b = (policy.tokenizer.encode(name)[0] for name in "AB")
         assert verdict == ("A" if logits[a] > logits[b] else "B")
+
+
+def test_a_local_judge_says_nothing_of_replies_that_it_cannot_read_whole(tmp_path: Path) -> None:
+    ask = judges.reader(JudgeConfig(path=str(tiny.llama(tmp_path / "judge"))), device=CPU)
+    (found,) = judges.judge(ask, CHATS[:1], ["late " * 2000], ["short"])
+    assert (found.points, found.silent) == (0.5, True)

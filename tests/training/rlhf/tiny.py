@@ -74,7 +74,12 @@ def tokenizer(*, pad: str | None = PAD, template: str | None = CHATML) -> PreTra
 
 
 def llama_model(
-    *, vocab: int | None = None, seed: int = 0, hidden: int = 32, sharpness: float = 1.0
+    *,
+    vocab: int | None = None,
+    seed: int = 0,
+    hidden: int = 32,
+    sharpness: float = 1.0,
+    context: int = 256,
 ) -> LlamaForCausalLM:
     """`sharpness` scales the logits; at 4 a frozen LM head leaves adapters something to choose."""
     torch.manual_seed(seed)
@@ -84,7 +89,7 @@ def llama_model(
         intermediate_size=2 * hidden,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=256,
+        max_position_embeddings=context,
         pad_token_id=0,
         bos_token_id=None,
         eos_token_id=2,
