@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from django.db import IntegrityError, transaction
 
+from annotate import exchange
 from training import rounds
 from training.models import ModelVersion, Run
 from training.progress import number
@@ -113,18 +114,23 @@ def start(project: Any, versions: Sequence[ModelVersion]) -> Run:
     """
     if not 2 <= len(versions) <= MOST_VERSIONS:
         raise ComparisonRefused(f"Choose two to {MOST_VERSIONS} versions.")
-    gone = [version.name for version in versions if version.pruned_at is not None]
-    if gone:
-        raise ComparisonRefused(f"The weights of {', '.join(gone)} were removed to save space.")
     chosen = sorted(versions, key=lambda version: version.number)
     options = {"versions": [version.pk for version in chosen], "seed": 0}
     try:
         with transaction.atomic():
+            exchange.lock(project)  # of this and a removal of weights, one is first
+            _require_weights(options["versions"])
             run = Run.objects.create(kind=KIND, project=project, options=options)
             rounds.hand_to_worker(run)
     except IntegrityError as error:
         raise ComparisonRefused("Another comparison of this project is running.") from error
     return run
+
+
+def _require_weights(versions: Sequence[int]) -> None:
+    pruned = ModelVersion.objects.filter(pk__in=versions, pruned_at__isnull=False)
+    if gone := [version.name for version in pruned.order_by("number")]:
+        raise ComparisonRefused(f"The weights of {', '.join(gone)} were removed to save space.")
 
 
 def last_run(project: Any) -> Run | None:

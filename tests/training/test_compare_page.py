@@ -254,7 +254,7 @@ def test_too_few_versions_start_nothing(
 
 
 def test_a_version_whose_weights_are_gone_cannot_be_asked(versions: list[ModelVersion]) -> None:
-    versions[1].pruned_at = versions[1].created_at
+    ModelVersion.objects.filter(pk=versions[1].pk).update(pruned_at=versions[1].created_at)
     with pytest.raises(comparisons.ComparisonRefused, match="weights of policy-1 were removed"):
         comparisons.start(versions[0].project, versions)
 
