@@ -141,7 +141,7 @@ class PPOConfig(WatchedConfig):
             "stop_kl",
             "target_update_kl",
         )
-        require(self.warmup_updates < self.updates, "ppo.warmup_updates must be below ppo.updates")
+        require(self.warmup_updates < self.updates, "ppo.warmup_updates must be less than updates")
         require(
             self.batch_size % self.minibatch_size == 0,
             "ppo.batch_size must be a multiple of ppo.minibatch_size",
