@@ -16,8 +16,11 @@ import psycopg
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
-ENGINE_AND_PAGES = ("tests/training/rlhf", "tests/training/test_failed_rounds.py", "tests/browser")
-"""What asks no database, or none that SQLite would not answer alike."""
+MODELS_AND_PAGES = (
+    *("tests/training/rlhf", "tests/training/test_failed_rounds.py", "tests/browser"),
+    *("tests/training/test_add_model.py", "tests/training/test_serving.py"),
+)
+"""Real models and a real browser: what they ask of a database SQLite answers alike."""
 WORKERS = min(2 * (os.cpu_count() or 1), 8)
 """More than cores: half of the time is spent waiting for databases, browsers and processes."""
 REQUIRED = os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1"
@@ -60,7 +63,7 @@ def main(arguments: list[str]) -> int:
     chosen = "" if long else "not long"
     if url:
         asking = " and ".join(filter(None, ("database", chosen)))
-        ignored = map("--ignore={}".format, ENGINE_AND_PAGES)
+        ignored = map("--ignore={}".format, MODELS_AND_PAGES)
         passed.append(run(*suite, asking, *ignored, DATABASE_URL=url))
     # With PostgreSQL the loop has run by its commands there; on SQLite the browser closes it.
     once = ["--ignore=tests/test_loop.py"] if url and chromium and not long else []

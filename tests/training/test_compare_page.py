@@ -16,7 +16,6 @@ from annotate import exchange
 from annotate.models import Project
 from tests.training.comparison import TEXTS, write
 from tests.training.history import add_policy, add_starter, make_round
-from tests.training.rlhf import tiny
 from training import comparisons, ingest, jobs, supervisor
 from training.models import ModelVersion, Run, StageResult
 from training.rlhf import __main__ as engine
@@ -207,6 +206,8 @@ def test_an_admin_has_them_asked_the_same_prompts(
     django_capture_on_commit_callbacks: Any,
 ) -> None:
     """From the button to the page, through the engine's own command line."""
+    from tests.training.rlhf import tiny  # and torch, which nothing else here needs
+
     starter, _, second = versions
     make_pairs(12)
     for seed, version in enumerate((starter, second)):
