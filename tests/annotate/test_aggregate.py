@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas
 import pytest
-from crowdkit.aggregation import DawidSkene, MajorityVote
 
 from annotate.aggregate import dawid_skene, majority, vote_shares
 
@@ -86,21 +84,32 @@ def peculiar():
     return item, worker, np.where(confused, 1, choice)
 
 
-def as_frame(item, worker, choice) -> pandas.DataFrame:
-    return pandas.DataFrame({"task": item, "worker": worker, "label": choice})
+@pytest.fixture(scope="module")
+def crowd_kit():
+    """Which takes seconds to import."""
+    from crowdkit.aggregation import classification
+
+    return classification
 
 
-def test_majorities_are_those_of_crowd_kit(peculiar):
+@pytest.fixture(scope="module")
+def frame(peculiar):
+    import pandas
+
+    return pandas.DataFrame(dict(zip(("task", "worker", "label"), peculiar, strict=True)))
+
+
+def test_majorities_are_those_of_crowd_kit(peculiar, crowd_kit, frame):
     item, _, choice = peculiar
     found = majority(item, choice, items=1500, classes=3)
-    oracle = MajorityVote().fit_predict(as_frame(*peculiar)).loc[range(1500)].to_numpy()
+    oracle = crowd_kit.MajorityVote().fit_predict(frame).loc[range(1500)].to_numpy()
     assert (found >= 0).sum() > 1200
     assert (found == oracle)[found >= 0].all()
 
 
-def test_dawid_skene_gives_the_posteriors_and_confusions_of_crowd_kit(peculiar):
+def test_dawid_skene_gives_the_posteriors_and_confusions_of_crowd_kit(peculiar, crowd_kit, frame):
     found = dawid_skene(*peculiar, **sizes(1500, 5, 3))
-    oracle = DawidSkene(n_iter=60, tol=1e-6).fit(as_frame(*peculiar))
+    oracle = crowd_kit.DawidSkene(n_iter=60, tol=1e-6).fit(frame)
     posteriors = oracle.probas_.loc[range(1500), range(3)].to_numpy()
     confusion = [oracle.errors_.loc[w].loc[range(3), range(3)].to_numpy().T for w in range(5)]
     assert found.confusion == pytest.approx(np.array(confusion), abs=0.02)
