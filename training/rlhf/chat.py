@@ -51,7 +51,8 @@ def full_ids(
     """Return the tokens of a chat with its reply and how many were cut to fit `max_length`.
 
     The prompt loses tokens from its left; only a reply that is too long on its own loses some from
-    its right. The last token is always the turn's end, as the policy would have written it.
+    its right. The first token stays where it is the text's beginning (Llama and Gemma lean on it in
+    every layer), and the last is always the turn's end, as the policy would have written it.
     Encoders without a chat template get `[CLS] chat [SEP] reply [SEP]`.
 
     Raises:
@@ -68,6 +69,8 @@ def full_ids(
     kept_reply = reply[: max(0, max_length - len(head) - 1)]
     room = max_length - len(head) - len(kept_reply) - 1
     kept_prompt = prompt[max(0, len(prompt) - room) :]
+    if kept_prompt and prompt[0] == tokenizer.bos_token_id and prompt[0] not in kept_prompt:
+        kept_prompt[0] = prompt[0]
     cut = len(prompt) - len(kept_prompt) + len(reply) - len(kept_reply)
     return [*head, *kept_prompt, *kept_reply, end], cut
 

@@ -70,6 +70,20 @@ def test_a_long_chat_loses_tokens_from_the_left_of_its_prompt(max_length):
     assert cut == len(whole) - max_length
 
 
+@pytest.mark.parametrize("max_length", [40, 12, 4])
+def test_a_long_chat_keeps_the_token_that_begins_every_text(max_length):
+    words = tiny.tokenizer()
+    words.bos_token = tiny.PAD
+    words.chat_template = "{{- bos_token -}}" + words.chat_template
+    long = [{"role": "user", "content": "Tell me about the parcel. " * 5}]
+    whole, _ = chat.full_ids(words, long, "yes", max_length=1000)
+    ids, cut = chat.full_ids(words, long, "yes", max_length=max_length)
+    assert ids[1:] == whole[-max_length:][1:] and cut == len(whole) - max_length
+    reply = len(chat.completion_ids(words, "yes")) + 1
+    assert (ids[0] == words.bos_token_id) == (max_length > reply)
+    assert whole.count(words.bos_token_id) == 1
+
+
 def test_a_reply_that_is_too_long_alone_keeps_its_beginning_and_its_end_token():
     words = tiny.tokenizer()
     reply = "The quick brown fox jumps over the lazy dog"
