@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.rlhf import failures, memory, openrlhf, pipeline, ranks
-from training.rlhf.config import load
+from training.rlhf import failures, inputs, memory, openrlhf, pipeline, ranks
+from training.rlhf.config import Job, from_dict, load, to_dict
+from training.rlhf.configfile import differences, require
 from training.rlhf.jobs import COMMANDS
 from training.rlhf.jobs import run as run_job
 from training.rlhf.round import STAGES, quiet_libraries, run_round, stop_on_signals
@@ -169,17 +170,32 @@ def _single(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
         return _say(f"error: there is no config file {options.config}", USAGE)
     run = RunDirectory(out.parent)
     run.agree = agree
-    if run.done(out.name):
+    config = load(COMMANDS[options.command].kind, options.config)
+    meta = run.stage_meta(out.name)
+    if meta is not None:
+        _require_same(out, meta, config)
         return _say(f"{out} is done already; remove it to run the command again", DONE)
     if out.exists():
         return _say(f"error: {out} exists and is not a result of this command", USAGE)
     out.parent.mkdir(parents=True, exist_ok=True)
-    config = load(COMMANDS[options.command].kind, options.config)
+    notes = {"inputs": inputs.note(inputs.sources(config).values())}
     with display(run), run.claim(), stop_on_signals(run):
-        metrics = run_job(options.command, config, run, out.name)
+        metrics = run_job(options.command, config, run, out.name, notes=notes)
     for name, value in metrics.items() if run.leads else ():
         print(f"{name:>16}  {value:.4g}")
     return DONE
+
+
+def _require_same(out: Path, meta: dict[str, Any], config: Job) -> None:
+    """Raise ConfigError where a result is not what the command would give now."""
+    before = to_dict(from_dict(type(config), meta["config"], where=f"{out}: config"))
+    found = differences(before, to_dict(config) | {name: before[name] for name in pipeline.WHERE})
+    require(not found, f"{out} has other settings ({found}): remove it to run the command again")
+    replaced = ", ".join(inputs.changed(meta.get("inputs", {})))
+    require(
+        not replaced,
+        f"{out} was made before {replaced} changed: remove it to run the command again",
+    )
 
 
 def _openrlhf(options: argparse.Namespace) -> int:

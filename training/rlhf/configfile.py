@@ -12,6 +12,7 @@ import json
 import types
 import typing
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -110,6 +111,21 @@ def _coerce_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
         except ConfigError:
             continue
     return _coerce(options[-1], value, where)
+
+
+def differences(before: Any, now: Any) -> str:
+    """The first three settings that are other ones, by their dotted names; "" where none is."""
+    found = list(islice(_differences(before, now, ""), 4))
+    return "; ".join([*found[:3], *["..."] * (len(found) > 3)])
+
+
+def _differences(before: Any, now: Any, name: str) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+    elif before != now:
+        was, is_ = ("not given" if one is None else json.dumps(one) for one in (before, now))
+        yield f"{name} was {was} and is {is_}"
 
 
 def load(cls: type[T], path: str | Path) -> T:

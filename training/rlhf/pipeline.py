@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import yaml
 
 from training.rlhf import datafiles, durable, inputs, jobs, rows, summary
 from training.rlhf.config import ConfigError, Job, from_dict
-from training.rlhf.configfile import read_mapping, require
+from training.rlhf.configfile import differences, read_mapping, require
 from training.rlhf.rundir import RunDirectory
 
 NAMES = ("models", "data")
@@ -271,8 +270,7 @@ def _outdated(phase: Phase, meta: dict[str, Any] | None, run_dir: RunDirectory) 
     if meta is None:
         return ""
     if meta.get("recipe") != phase.settings:
-        found = list(islice(_differences(meta.get("recipe"), phase.settings), 4))
-        return f"has other settings ({'; '.join(found[:3])}{'; ...' if found[3:] else ''})"
+        return f"has other settings ({differences(meta.get('recipe'), phase.settings)})"
     replaced = inputs.changed(meta.get("inputs", {}))
     if replaced:
         return f"was made before {', '.join(replaced)} changed"
@@ -293,17 +291,3 @@ def _require_current(phase: Phase, phases: Sequence[Phase], run_dir: RunDirector
     folder = run_dir.folder(phase.name)
     advice = f"--redo runs it again{more}, or choose another --out"
     require(not reason, f"{folder} {reason}. {advice}")
-
-
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    """Every setting that is another one, by its dotted name."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        if before != now:
-            yield f"{name} was {_told(before)} and is {_told(now)}"
-        return
-    for key in dict.fromkeys([*before, *now]):
-        yield from _differences(before.get(key), now.get(key), f"{name}.{key}".lstrip("."))
-
-
-def _told(value: Any) -> str:
-    return "not given" if value is None else json.dumps(value, ensure_ascii=False)

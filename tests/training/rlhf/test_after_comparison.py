@@ -13,7 +13,7 @@ from training.rlhf import calibration, human, rows, selection, success
 from training.rlhf.__main__ import main
 from training.rlhf.config import ConfigError
 from training.rlhf.data_config import ScoreJob
-from training.rlhf.rundir import DONE
+from training.rlhf.rundir import DONE, USAGE
 
 
 def reply(model: str, prompt: int, text: str, score: float, fault: str = "") -> dict[str, Any]:
@@ -192,6 +192,26 @@ def test_a_file_of_replies_gets_scores_that_a_reward_model_can_learn(tmp_path: P
     assert [rating.score for rating in found] == [2, 3, 4, 5, 6]
     assert all(rating.held_out for rating in found)
     assert [rating.completion for rating in found] == [row["completion"] for row in data]
+
+
+def test_a_result_of_other_settings_or_replies_is_not_taken_for_what_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replies, file, out = (tmp_path / name for name in ("replies.jsonl", "score.json", "scores"))
+    rows.write(replies, [{"prompt": "Why?", "completion": "So."}])
+    settings = {"replies": str(replies), "reward_function": f"{__name__}:judge"}
+
+    def score(**more: Any) -> int:
+        file.write_text(json.dumps(settings | more))
+        return main(["score", "--config", str(file), "--out", str(out)])
+
+    assert score() == DONE and score(threads=1) == DONE, "threads change nothing that comes out"
+    assert "scores is done already" in capsys.readouterr().err
+    assert score(batch_size=2) == USAGE
+    assert "scores has other settings (batch_size was 64 and is 2)" in capsys.readouterr().err
+    rows.write(replies, [{"prompt": "Why?", "completion": "Because."}])
+    assert score() == USAGE
+    assert f"scores was made before {replies} changed: remove it" in capsys.readouterr().err
 
 
 def test_no_batch_is_empty() -> None:
