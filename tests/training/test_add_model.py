@@ -165,7 +165,7 @@ def test_a_promoted_one_gives_way_to_the_starter_when_it_is_demoted(
     browser.post(f"{address}promote/", {"reason": "It reads well."})
     version.refresh_from_db()
     assert version.state == "promoted"
-    browser.post(f"{address}retire/", {"reason": "It does not."})
+    browser.post(f"{address}demote/", {"reason": "It does not."})
     starter.refresh_from_db()
     assert starter.state == "promoted"
 
