@@ -21,9 +21,6 @@ from training.rlhf.config import EndpointConfig
 from training.rlhf.replies import Reply, Settings
 from training.rlhf.rows import Message
 
-KEY_VARIABLE = "PAIRLOOP_ENDPOINT_KEY"
-"""Environment variable of the API key. It stands in no file and in no message."""
-
 BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 """Answers after which asking again may help."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
@@ -60,7 +57,8 @@ class Endpoint:
         self._given_up = threading.Event()
 
     def _client(self) -> httpx2.Client:
-        key, config = os.environ.get(KEY_VARIABLE), self.config
+        # The key stands in no file and in no message.
+        key, config = os.environ.get("PAIRLOOP_ENDPOINT_KEY"), self.config
         return httpx2.Client(
             base_url=config.url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -191,7 +189,8 @@ class Endpoint:
         said, code = _message(response), response.status_code
         if code in (401, 403):
             return EndpointError(
-                f"{self.config.url} wants another key than {KEY_VARIABLE} holds ({code}): {said}"
+                f"{self.config.url} wants another key than PAIRLOOP_ENDPOINT_KEY "
+                f"holds ({code}): {said}"
             )
         verdict = "is busy" if code in BUSY else "refuses the request"
         return EndpointError(f"{self.config.url} {verdict} ({code}): {said}")
