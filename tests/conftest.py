@@ -42,9 +42,11 @@ def django_db_modify_db_settings(
         path = tmp_path_factory.mktemp("database") / "test.sqlite3"
         connection.settings_dict["TEST"]["NAME"] = str(path)
     else:
+        options = connection.settings_dict["OPTIONS"]
         # The test client keeps a thread's connection between requests.
-        pool = connection.settings_dict["OPTIONS"]["pool"]
-        connection.settings_dict["OPTIONS"]["pool"] = {**pool, "max_size": 50}
+        options["pool"] = {**options["pool"], "max_size": 50}
+        # A test is one transaction, in which much else is done on a slow machine.
+        options["options"] += " -c idle_in_transaction_session_timeout=0"
 
 
 @pytest.fixture(autouse=True)

@@ -131,6 +131,7 @@ def test_five_votes_are_taken_back_one_by_one_whatever_was_revised(
 
 ACTS = ("vote", "vote", "vote", "undo", "revise", "skip", "reason", "flag", "remark", "freeze")
 REASONS = ("", "hard", "broken", "identical", "unsafe", "my own words")
+Step = tuple[str, int, int, str, str]
 steps = st.lists(
     st.tuples(
         st.sampled_from(ACTS),
@@ -191,12 +192,8 @@ def check(pair: Pair) -> None:
         assert label.margin == pytest.approx(found.margin)
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@given(steps=steps, salt=st.integers(0, 2**20))
-@pytest.mark.django_db
-def test_any_order_of_acts_leaves_counts_equal_to_a_recount_and_versions_as_they_were(
-    steps: list[tuple[str, int, int, str, str]], salt: int
-) -> None:
+def live(steps: list[Step], salt: int) -> None:
+    """Go through the steps, and look at everything after each of them."""
     name = f"order-{Project.objects.count()}"
     project = Project.objects.create(slug=name, name=name)
     people = [person(f"{name}-{i}", project=project, role="annotator") for i in range(3)]
@@ -212,3 +209,25 @@ def test_any_order_of_acts_leaves_counts_equal_to_a_recount_and_versions_as_they
             assert held.setdefault(version.number, rows) == rows
         for pair in project.pairs.all():
             check(pair)
+
+
+QUICK = settings(
+    max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@QUICK
+@given(steps=steps, salt=st.integers(0, 2**20))
+@pytest.mark.django_db
+def test_any_order_of_acts_leaves_counts_equal_to_a_recount_and_versions_as_they_were(
+    steps: list[Step], salt: int
+) -> None:
+    live(steps, salt)
+
+
+@pytest.mark.long
+@settings(QUICK, max_examples=300)
+@given(steps=steps, salt=st.integers(0, 2**20))
+@pytest.mark.django_db
+def test_three_hundred_orders_of_acts_do_so(steps: list[Step], salt: int) -> None:
+    live(steps, salt)
