@@ -152,10 +152,6 @@ class RunDirectory:
         if self.fence is not None and current != self.fence:
             raise Fenced(f"fence is {current}, this process holds {self.fence}")
 
-    def should_stop(self) -> bool:
-        """Whether to leave at the next step edge, after a checkpoint."""
-        return self.stop_requested
-
     def check(self) -> None:
         """The edge of a step: raise Fenced or Stopped when the run should end here.
 
