@@ -53,6 +53,7 @@ def within(clock: Clock, phase: str, following: str, function: Callable[..., Any
 def main() -> None:
     task, clock = Task.read(), Clock()
     models.fix_threads(1)
+    models.keep_freed_memory()
     rollout.generate = within(clock, "sampling", "scoring", rollout.generate)
     learner.PPO._optimise = within(clock, "training", "", learner.PPO._optimise)
     lengths: list[float] = []

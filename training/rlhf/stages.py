@@ -76,6 +76,7 @@ def begin(run: RunDirectory, stage: str, *, seed: int, threads: int, device: str
     disable_progress_bar()
     set_verbosity_error()
     models.fix_threads(threads)
+    models.keep_freed_memory()
     return Work(run, stage, seed, models.resolve_device(device))
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import resource
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,21 @@ from training.rlhf.config import LoraConfig
 
 FOLDERS = {"llama": tiny.llama, "gpt2": tiny.gpt2, "smollm2": tiny.smollm2}
 IDS = torch.tensor([[5, 6, 7, 8]])
+
+
+def page_faults() -> int:
+    """Of using and freeing 128 MiB."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    arrays = [torch.ones(2**22) for _ in range(8)]
+    arrays.clear()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_memory_that_was_freed_is_used_again_without_asking_the_system():
+    models.keep_freed_memory()
+    page_faults()
+    assert page_faults() < 2**15 / 2  # half of its pages
 
 
 def stirred_adapter(folder: Path, base: Path) -> torch.Tensor:
