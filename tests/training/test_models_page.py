@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from annotate.models import Project
+from tests.training.conftest import queries
 from tests.training.history import add_policy, add_starter, make_round
 from training.models import ModelVersion
 
@@ -54,15 +53,10 @@ def test_the_number_of_queries_does_not_grow_with_the_models(
 ) -> None:
     client = client_for(zed)
 
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as seen:
-            assert client.get(URL).status_code == 200
-        return len(seen)
-
-    few = queries()
+    few = queries(client, URL)
     for number in range(2, 9):
         add_policy(make_round(candidate.project, number), state="candidate")
-    assert queries() == few
+    assert queries(client, URL) == few
     assert few <= 10
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from annotate.models import Project
+from tests.training.conftest import queries
 from tests.training.history import add_policy, add_starter, make_round
 from training.models import ModelVersion, Run
 
@@ -53,16 +52,11 @@ def test_the_number_of_queries_does_not_grow_with_the_rounds(
 ) -> None:
     client = client_for(zed)
 
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as seen:
-            assert client.get(URL).status_code == 200
-        return len(seen)
-
-    few = queries()
+    few = queries(client, URL)
     for run in Run.objects.all():
         (run.directory / "checkpoints").mkdir(parents=True)
     assert b"Checkpoints of round 5" in client.get(URL).content
-    assert queries() == few
+    assert queries(client, URL) == few
 
 
 def test_what_is_confirmed_goes(old: ModelVersion, zed: User, client_for: Browser) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from annotate.models import Project
+from tests.training.conftest import queries
 from tests.training.history import (
     SAMPLE,
     add_curve,
@@ -162,15 +161,10 @@ def test_the_number_of_queries_does_not_grow_with_history(
 ) -> None:
     client = client_for(zed)
 
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as seen:
-            assert client.get(URL).status_code == 200
-        return len(seen)
-
-    few = queries()
+    few = queries(client, URL)
     for number in range(2, 8):
         make_round(finished.project, number)
-    assert queries() == few
+    assert queries(client, URL) == few
     assert few <= 20
 
 

@@ -7,12 +7,11 @@ from typing import get_args
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.models import Assignment, Project
+from tests.training.conftest import queries
 from tests.training.history import add_policy, add_starter, make_round
 from training.advice import OPTIMISERS, advise
 from training.models import Round, Run, WorkerBeat
@@ -127,17 +126,12 @@ def test_the_number_of_queries_does_not_grow_with_the_rounds(
 ) -> None:
     client = client_for(zed)
 
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as seen:
-            assert client.get(URL).status_code == 200
-        return len(seen)
-
     add_starter(project)
     add_policy(make_round(project, 1), state="candidate")
-    few = queries()
+    few = queries(client, URL)
     for number in range(2, 10):
         add_policy(make_round(project, number), state="candidate")
-    assert queries() == few
+    assert queries(client, URL) == few
     assert few <= 23
 
 
