@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
+from xdist.scheduler import LoadScopeScheduling
 
 from annotate.models import ApiToken, Completion, Membership, Pair, Project, Prompt
 from annotate.models.content import is_held_out, messages_sha256, text_sha256
@@ -31,6 +32,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if asked or item.get_closest_marker("django_db"):
             item.add_marker("database")
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+class ByTestOrFile(LoadScopeScheduling):
+    """Hands out single tests, but all of a file whose tests share something that takes long.
+
+    pytest-xdist 3.8 does not find its own xdist_group with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.endswith("/test_distributed.py") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByTestOrFile | None:
+    return ByTestOrFile(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

@@ -80,10 +80,6 @@ def write_jobs(folder: Path) -> None:
         (folder / f"{name}.json").write_text(json.dumps(data))
 
 
-together = pytest.mark.xdist_group("peers")
-"""What shares a folder is run by one worker, which makes it once."""
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every job done in one process and in two."""
@@ -102,7 +98,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@together
 @pytest.mark.parametrize("name", NAMES)
 def test_two_processes_have_the_losses_of_one(folder: Path, name: str) -> None:
     one, two = (RunDirectory(folder / out / name).metrics() for out in ("one", "two"))
@@ -112,7 +107,6 @@ def test_two_processes_have_the_losses_of_one(folder: Path, name: str) -> None:
         assert {k: both[k] for k in numbers} == pytest.approx(numbers, rel=1e-4, abs=1e-5)
 
 
-@together
 @pytest.mark.parametrize("name", NAMES)
 def test_the_model_that_two_leave_is_that_of_one(folder: Path, name: str) -> None:
     files = sorted((folder / "one" / name / "result").rglob("*.safetensors"))
@@ -125,7 +119,6 @@ def test_the_model_that_two_leave_is_that_of_one(folder: Path, name: str) -> Non
             assert both[key].sub(tensor).abs().max() < 1e-4, f"{file.name}: {key}"
 
 
-@together
 def test_one_of_them_writes(folder: Path) -> None:
     for name in NAMES:
         lines = (folder / "two" / name / "progress.jsonl").read_text().splitlines()
