@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -276,16 +276,19 @@ def test_gpt_neo_125m_trains_294_912_adapter_weights_on_queries_and_values() -> 
     assert sum(size for name, size in trained.items() if "lora_" not in name) == 768
 
 
-@pytest.mark.parametrize("kind", ["int8", "nf4"])
-def test_a_quantised_trunk_needs_bitsandbytes_and_merges_to_what_was_trained(
-    tmp_path: Path, kind: str
+def test_a_quantised_trunk_needs_bitsandbytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = tiny.llama(tmp_path / "base", hidden=64)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(ModelError, match=r"needs bitsandbytes: pip install"):
+        reward_model.new(base, pooling="last", max_length=64, device=CPU, quantise="nf4")
+
+
+@pytest.mark.parametrize("kind", ["int8", "nf4"])
+def test_a_quantised_trunk_merges_to_what_was_trained(tmp_path: Path, kind: str) -> None:
+    base = tiny.llama(tmp_path / "base", hidden=64)
     options: dict[str, Any] = {"pooling": "last", "max_length": 64, "device": CPU}
-    if importlib.util.find_spec("bitsandbytes") is None:
-        with pytest.raises(ModelError, match=r"needs bitsandbytes: pip install"):
-            reward_model.new(base, **options, quantise=kind)
-        return
     torch.manual_seed(0)
     model = reward_model.new(base, **options, quantise=kind)
     adapted = reward_adapters.attach(model.classifier, LoraConfig(r=4))
