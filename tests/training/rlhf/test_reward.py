@@ -178,21 +178,30 @@ def test_a_resumed_run_equals_an_undisturbed_one(
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_a_run_killed_at_a_random_step_ends_with_the_same_weights(
+    starter: Path, tmp_path: Path
+) -> None:
+    kill_and_compare(starter, tmp_path, QUICK)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("attempt", range(5))
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=2)], ids=["full", "lora"])
 def test_kills_at_five_random_steps(
     starter: Path, tmp_path: Path, lora: LoraConfig | None, attempt: int
 ) -> None:
-    config = dataclasses.replace(QUICK, lora=lora)
+    kill_and_compare(starter, tmp_path, dataclasses.replace(QUICK, lora=lora))
+
+
+def kill_and_compare(starter: Path, folder: Path, config: RewardConfig) -> None:
     votes, step = world.preferences(64), random.Random().randint(1, 5)
-    train(starter, tmp_path / "a", votes, config)
+    train(starter, folder / "a", votes, config)
     killed = {"stop_after": step, "stop_with": KeyboardInterrupt}
     with pytest.raises(KeyboardInterrupt):
-        train(starter, tmp_path / "b", votes, config, **killed)
-    torch.manual_seed(step)
-    train(starter, tmp_path / "b", votes, config)
-    weights = [load_file(tmp_path / run / "model" / "model.safetensors") for run in "ab"]
+        train(starter, folder / "b", votes, config, **killed)
+    torch.manual_seed(step)  # a new process knows nothing of the old one's generators
+    train(starter, folder / "b", votes, config)
+    weights = [load_file(folder / run / "model" / "model.safetensors") for run in "ab"]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
