@@ -1,7 +1,8 @@
 """Take the screenshots in docs/screenshots: `python docs/screenshots.py LINK [NAME ...]`.
 
-LINK is the sign-in link that `make demo` prints, after a round has run. Without names, all that
-the project has; the qualification only where it asks for one, which then hides the label page.
+LINK is the sign-in link that `make demo` prints, after a round, a comparison and a question in the
+playground. Without names, all that the project has; the qualification only where it asks for one,
+which then hides the label page.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ PAGES = {
     "round": f"{PROJECT}/rounds/1/",
     "models": f"{PROJECT}/models/",
     "playground": f"{PROJECT}/playground/?prompt=any",
+    "compare": f"{PROJECT}/models/compare/?v=0&v=1",
     "prune": f"{PROJECT}/models/prune/?keep=0",
     "people": f"{PROJECT}/people/",
     "settings": f"{PROJECT}/settings/",

@@ -164,10 +164,9 @@ def _under_starter(
             room=settings.max_new_tokens,
         )
         own = likelihood.own_logprobs(reader, chats, replies, settings)
-        return [
-            _perplexity(one) | {"kl": mine - one.tempered}
-            for one, mine in zip(theirs, own, strict=True)
-        ]
+        # Sums of float32 log-probabilities tell no more: a model differs from itself by 1e-6 nats.
+        ratios = [round(a - b.tempered, 4) + 0.0 for a, b in zip(own, theirs, strict=True)]
+        return [_perplexity(b) | {"kl": kl} for b, kl in zip(theirs, ratios, strict=True)]
 
     parts = (Path(contest.starter), Path(model), settings, chats, [r.ids for r in replies])
     return place.keep("starter", parts, read)
