@@ -99,13 +99,15 @@ def test_an_adapter_records_its_base_so_that_any_folder_can_find_it(tmp_path, mo
 
 def test_a_base_beside_its_adapter_is_found_after_both_moved(tmp_path):
     base = tiny.llama(tmp_path / "here" / "base")
-    stirred_adapter(tmp_path / "here" / "adapter", base)
+    logits = stirred_adapter(tmp_path / "here" / "adapter", base)
     config = tmp_path / "here" / "adapter" / "adapter_config.json"
     config.write_text(
         json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": "../base"})
     )
     (tmp_path / "here").rename(tmp_path / "there")
-    models.load_causal(tmp_path / "there" / "adapter")
+    with torch.no_grad():
+        found = models.load_causal(tmp_path / "there" / "adapter")(IDS).logits
+    assert torch.allclose(found, logits, atol=1e-4)
 
 
 def test_an_unusable_folder_is_named(tmp_path):
