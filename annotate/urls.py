@@ -7,6 +7,6 @@ from annotate import health
 urlpatterns = [
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
-    path("", include("annotate.views.urls")),
+    path("", include("annotate.page_urls")),
     path("", include("annotate.api.urls")),
 ]

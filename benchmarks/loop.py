@@ -139,7 +139,9 @@ def judged(folder: Path, home: Path, seed: int) -> Row:
     from transformers.utils.logging import disable_progress_bar
 
     from annotate.sample import rubric
-    from training.rlhf import reward_model, rows, sample
+    from training.rlhf import rows
+    from training.rlhf.completions import sampling
+    from training.rlhf.reward import reward_model
 
     torch.set_num_threads(1)
     disable_progress_bar()
@@ -149,8 +151,8 @@ def judged(folder: Path, home: Path, seed: int) -> Row:
     chats = [prompt.messages for prompt in found]
 
     def write(policy: Path, temperature: float, *, draw: int) -> list[str]:
-        settings = sample.Settings(temperature, MAX_NEW_TOKENS, batch_size=64)
-        writer = sample.Policy(policy, device=torch.device("cpu"))
+        settings = sampling.Settings(temperature, MAX_NEW_TOKENS, batch_size=64)
+        writer = sampling.Policy(policy, device=torch.device("cpu"))
         return [reply.text for reply in writer.reply(chats, settings, seed=seed * 10 + draw)]
 
     left, right = (write(starter, LABEL_TEMPERATURE, draw=draw) for draw in (1, 2))

@@ -127,16 +127,16 @@ def _command(name: str, settings: dict[str, Any], out: Path) -> None:
 def _write_prompts(folder: Path) -> None:
     """Prompts with their tokens: TRL takes no chats."""
     from annotate.sample import grammar
-    from training.rlhf import chat, models
+    from training.rlhf.language import chat_template, pretrained
 
-    tokenizer = models.load_tokenizer(folder / "sft" / "model")
+    tokenizer = pretrained.load_tokenizer(folder / "sft" / "model")
     chats = grammar.prompts(PROMPTS + HELD_OUT, seed=1)
     found = [
         {
             "prompt_id": f"p{number}",
             "messages": messages,
             "held_out": number >= PROMPTS,
-            "input_ids": chat.prompt_ids(tokenizer, messages),
+            "input_ids": chat_template.prompt_ids(tokenizer, messages),
         }
         for number, messages in enumerate(chats)
     ]
@@ -171,7 +171,7 @@ def _set_scale(folder: Path) -> None:
     for every reward model. Written into the weights, so that both engines see it."""
     import torch
 
-    from training.rlhf import reward_model
+    from training.rlhf.reward import reward_model
 
     chats, texts, _ = _replies(folder / "sft" / "model", folder, seed=7)
     model = reward_model.load(folder / "reward" / "model")
@@ -238,16 +238,18 @@ def _replies(policy: Path, world: Path, *, seed: int) -> tuple[list[Any], list[s
     """A policy's replies to the held-out prompts at temperature 1, and their KL to the starter."""
     import torch
 
-    from training.rlhf import likelihood, rows, sample
+    from training.rlhf import rows
+    from training.rlhf.completions import sampling
+    from training.rlhf.evaluation import kl_and_perplexity
 
     torch.set_num_threads(1)
     found = [p for p in rows.read(rows.Prompt, world / "prompts.jsonl") if p.held_out]
     chats = [prompt.messages for prompt in found]
-    settings = sample.Settings(1.0, Task.max_new_tokens, batch_size=64)
+    settings = sampling.Settings(1.0, Task.max_new_tokens, batch_size=64)
     cpu = torch.device("cpu")
-    replies = sample.Policy(policy, device=cpu).reply(chats, settings, seed=seed)
-    starter = sample.Policy(world / "sft" / "model", device=cpu)
-    kl = likelihood.kl_to(starter, chats, replies, settings)
+    replies = sampling.Policy(policy, device=cpu).reply(chats, settings, seed=seed)
+    starter = sampling.Policy(world / "sft" / "model", device=cpu)
+    kl = kl_and_perplexity.kl_to(starter, chats, replies, settings)
     return chats, [reply.text for reply in replies], kl
 
 
@@ -292,9 +294,9 @@ def memory(world: Path, theirs: Path, folder: Path) -> Row:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
-    from training.rlhf import models
+    from training.rlhf.language import pretrained
 
-    tokenizer = models.load_tokenizer(world / "sft" / "model")
+    tokenizer = pretrained.load_tokenizer(world / "sft" / "model")
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=BIG_VOCABULARY,

@@ -64,9 +64,9 @@ def dialogues(n: int, *, seed: int) -> tuple[str, list[Pair]]:
 
 def human_assistant(row: dict[str, str]) -> Pair | None:
     """One row of HH-RLHF; None where its sides differ in more than the last turn."""
-    from training.rlhf import datafiles
+    from training.rlhf.data import data_files
 
-    first, second = (datafiles.turns(row[name]) for name in ("chosen", "rejected"))
+    first, second = (data_files.turns(row[name]) for name in ("chosen", "rejected"))
     if first[:-1] != second[:-1]:
         return None
     return first[:-1], first[-1]["content"], second[-1]["content"]
@@ -153,10 +153,10 @@ def ours(folder: Path, pairs: Sequence[Pair], **settings: Any) -> tuple[Any, Cal
     """Our trainer on a base, and what trains it."""
     import torch
 
-    from training.rlhf import reward_model
     from training.rlhf.config import RewardConfig
-    from training.rlhf.reward_data import Example
-    from training.rlhf.reward_trainer import Trainer
+    from training.rlhf.reward import reward_model
+    from training.rlhf.reward.optimiser_loop import Trainer
+    from training.rlhf.reward.reward_data import Example
 
     config = RewardConfig(
         **{

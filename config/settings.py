@@ -180,7 +180,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["annotate.api.parsers.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["annotate.api.json_parser.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
     "DEFAULT_THROTTLE_RATES": {
@@ -188,7 +188,7 @@ REST_FRAMEWORK = {
         "import": "60/hour",
         "export": "120/hour",
     },
-    "EXCEPTION_HANDLER": "annotate.api.errors.handle",
+    "EXCEPTION_HANDLER": "annotate.api.problem_responses.handle",
     # With an override, ?format= would choose a renderer and answer 404 to our own ?format=trl.
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STACK = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "crowdkit")
-TORCH_FREE = ("config", "configfile", "rows", "rundir", "round", "acquire")
-# The engine's doors for the Django side; rundir is reached through round.
+TORCH_FREE = ("config", "rows", "run.run_directory", "round", "acquire")
+# The engine's doors for the Django side; run_directory is reached through round.
 DOORS = ("config", "rows", "round", "acquire")
 
 

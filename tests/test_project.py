@@ -13,7 +13,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTINGS = ("config/settings.py", "config/gunicorn.py", "training/rlhf/endpoint.py")
+SETTINGS = (
+    "config/settings.py",
+    "config/gunicorn.py",
+    "training/rlhf/completions/openai_endpoint.py",
+)
 
 
 def manage(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -12,9 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate import exchange
-from training import loop, progress
+from training.figures import run_progress
 from training.models import ModelVersion, Round
-from training.rounds import RoundRefused, RoundRunning, start_round
+from training.rounds import loop_state
+from training.rounds.round_control import RoundRefused, RoundRunning, start_round
 
 
 class StageSerializer(serializers.Serializer[Any]):
@@ -98,9 +99,9 @@ def rounds(request: Request, slug: str) -> Response:
     if request.method == "POST":
         return _start(request, slug)
     project = exchange.project_or_404(request, slug, "reviewer")
-    state = loop.state(project)
+    state = loop_state.state(project)
     data = {field: getattr(state, field) for field in LoopSerializer().fields if field != "rounds"}
-    return Response(data | {"rounds": [_round(round) for round in loop.history(project)]})
+    return Response(data | {"rounds": [_round(round) for round in loop_state.history(project)]})
 
 
 def _start(request: Request, slug: str) -> Response:
@@ -118,8 +119,8 @@ def _start(request: Request, slug: str) -> Response:
 
 
 def _round(round: Round) -> dict[str, Any]:
-    run = progress.last_run(round)
-    lines = [asdict(line) for line in progress.stage_lines(run)]
+    run = run_progress.last_run(round)
+    lines = [asdict(line) for line in run_progress.stage_lines(run)]
     data = {
         "number": round.number,
         "state": round.state,
@@ -129,7 +130,7 @@ def _round(round: Round) -> dict[str, Any]:
         "finished_at": round.finished_at,
         "stages": lines,
         "models": [version.name for version in run.models.all()] if run else [],
-        "outcome": progress.headline(run).verdict,
+        "outcome": run_progress.headline(run).verdict,
         "error": run.error if run else "",
     }
     return dict(RoundSerializer(data).data)

@@ -7,8 +7,8 @@ from typing import Any
 
 from django import forms
 
-from training import playground
-from training.advice import OPTIMISERS
+from training.playground import questions
+from training.rounds.optimiser_advice import OPTIMISERS
 
 MOST_COLLEAGUES = 50
 MOST_VOTES = 1000
@@ -76,13 +76,13 @@ class TrialForm(forms.Form):
 
     message = forms.CharField(
         label="Message",
-        max_length=playground.MOST_MESSAGE,
+        max_length=questions.MOST_MESSAGE,
         widget=forms.Textarea(attrs={"rows": 4}),
     )
     system = forms.CharField(
         label="Instructions",
         help_text="Said to the models before the chat begins.",
-        max_length=playground.MOST_MESSAGE,
+        max_length=questions.MOST_MESSAGE,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
@@ -94,7 +94,7 @@ class TrialForm(forms.Form):
         label="Temperature", min_value=0.0, max_value=2.0, help_text="0 takes the likeliest word."
     )
     max_new_tokens = forms.IntegerField(
-        label="Longest reply", min_value=1, max_value=playground.MOST_TOKENS, help_text="In tokens."
+        label="Longest reply", min_value=1, max_value=questions.MOST_TOKENS, help_text="In tokens."
     )
     seed = forms.IntegerField(
         label="Seed", min_value=0, max_value=2**31 - 1, help_text="Repeats the same draw."
@@ -114,8 +114,8 @@ class TrialForm(forms.Form):
 
     def clean_history(self) -> list[dict[str, str]]:
         try:
-            return playground.chat(self.cleaned_data["history"])
-        except playground.Refused as error:
+            return questions.chat(self.cleaned_data["history"])
+        except questions.Refused as error:
             raise forms.ValidationError(str(error)) from error
 
     def clean(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 from rest_framework import serializers
 
 from annotate import queue
-from annotate.judgement import FLAGS
 from annotate.models import Assignment
+from annotate.votes.scales import FLAGS
 
 COMPARED = ("left", "right", "tie")
 SIDES = ("left", "right", "tie", "both_bad")

@@ -6,7 +6,6 @@ what the labelling side shows about its models.
 
 from __future__ import annotations
 
-from annotate.datasets import freeze
 from annotate.exchange.incoming import (
     add_completions,
     add_pairs,
@@ -29,20 +28,21 @@ from annotate.exchange.outgoing import (
     resolved_since,
     votes_on,
 )
-from annotate.exchange.projects import (
+from annotate.exchange.project_lookup import (
     UnknownProject,
     installation_id,
     live_projects,
     lock,
     project,
 )
-from annotate.exchange.sample import ask_colleagues, create_sample_project, sample_corpus
+from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.models.content import messages_sha256 as prompt_id
-from annotate.permissions import project_or_404
+from annotate.people.kept_figures import count_if_due as count_annotators_if_due
+from annotate.people.permissions import project_or_404
+from annotate.quality.reliability import refresh as refresh_labels
+from annotate.quality.reliability import refresh_if_due as refresh_labels_if_due
 from annotate.queue import release_expired
-from annotate.reliability import refresh as refresh_labels
-from annotate.reliability import refresh_if_due as refresh_labels_if_due
-from annotate.tally import count_if_due as count_annotators_if_due
+from annotate.votes.dataset_versions import freeze
 
 __all__ = [
     "UnknownProject",

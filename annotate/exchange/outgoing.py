@@ -10,11 +10,11 @@ from typing import Any
 
 from django.db.models import Count, Exists, OuterRef, Q
 
-from annotate import datasets
 from annotate.exchange.batches import batched
-from annotate.labels import ADJUDICATED, CLASS
 from annotate.models import Assignment, DatasetVersion, Membership, Pair, Project
-from annotate.search import wrote
+from annotate.review.search import wrote
+from annotate.votes import dataset_versions
+from annotate.votes.labels import ADJUDICATED, CLASS
 
 TEACHING = (Pair.Kind.NORMAL, Pair.Kind.OVERLAP)
 """Kinds whose votes may enter training. Evaluation pairs measure policies, gold and retest
@@ -43,7 +43,7 @@ def preferences(
     people = _people(project, include_simulated=include_simulated)
     decided = version.decided
     columns = ("pair_id", "seq", "annotator_id", "choice", "strength", "surplus")
-    votes = datasets.votes_in(version, include_simulated=include_simulated, columns=columns)
+    votes = dataset_versions.votes_in(version, include_simulated=include_simulated, columns=columns)
     counted = (row for row in votes.iterator() if not row[5])
     by_pair = ((key, list(group)) for key, group in groupby(counted, key=itemgetter(0)))
     for batch in batched(by_pair):

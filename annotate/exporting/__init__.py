@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from annotate.exporting import sft, trl, votes
+from annotate.exporting import sft_format, trl_format, votes_format
 
-FORMATS: dict[str, ModuleType] = {"sft": sft, "trl": trl, "votes": votes}
+FORMATS: dict[str, ModuleType] = {"sft": sft_format, "trl": trl_format, "votes": votes_format}
 
 
 class UnknownFormat(ValueError):

@@ -13,11 +13,11 @@ from typing import IO, Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from annotate.importing.lines import rows as json_rows
+from annotate.importing.import_report import Report
+from annotate.importing.json_lines import rows as json_rows
 from annotate.importing.problems import Problem, Refused, Unreadable
-from annotate.importing.report import Report
-from annotate.importing.rows import Row, read
-from annotate.importing.store import BATCH, Writer
+from annotate.importing.row_shapes import Row, read
+from annotate.importing.row_store import BATCH, Writer
 from annotate.models import Project
 
 TURN = 0x696D70

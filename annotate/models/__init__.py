@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from annotate.models.api_token import ApiToken
 from annotate.models.assignment import Assignment, VoteRevision
-from annotate.models.checks import Gold, QualificationAnswer
 from annotate.models.content import Completion, Prompt
-from annotate.models.dataset import DatasetVersion
+from annotate.models.dataset_version import DatasetVersion
+from annotate.models.gold_pair import Gold, QualificationAnswer
+from annotate.models.membership import Installation, Invitation, Membership
 from annotate.models.pair import Label, Pair
-from annotate.models.people import Installation, Invitation, Membership
 from annotate.models.project import Guideline, ModelNote, Project, Tally
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
-from annotate.models.tokens import ApiToken
 
 __all__ = [
     "Adjudication",

@@ -25,7 +25,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """Projects in which `user` has at least `role`; superusers have every role."""
         if user.is_superuser:
             return self
-        from annotate.models.people import Role
+        from annotate.models.membership import Role
 
         return self.filter(
             memberships__user=user,
@@ -142,7 +142,7 @@ class Project(models.Model):
     archived = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    # The role of the person looking, once annotate.permissions has checked it.
+    # The role of the person looking, once annotate.people.permissions has checked it.
     role: str = ""
 
     objects = ProjectQuerySet.as_manager()
@@ -203,7 +203,10 @@ class ModelNote(models.Model):
 
 
 class Tally(models.Model):
-    """What was counted of each annotator of a large project, and when (annotate.annotators)."""
+    """Figures of each annotator of a large project, and when they were counted.
+
+    annotate.people.kept_figures writes them.
+    """
 
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="+")
     figures: models.JSONField[list[dict[str, Any]]] = models.JSONField(default=list)

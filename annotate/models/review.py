@@ -6,8 +6,8 @@ from django.conf import settings
 from django.db import models
 
 from annotate.models.assignment import Assignment, Choice, Side
+from annotate.models.membership import Membership
 from annotate.models.pair import Pair
-from annotate.models.people import Membership
 
 
 class Adjudication(models.Model):

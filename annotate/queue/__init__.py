@@ -6,20 +6,20 @@ simulated annotators alike.
 
 from __future__ import annotations
 
-from annotate.queue.acts import renew, skip, undo, undo_token
-from annotate.queue.ballot import Cast, vote, vote_side
-from annotate.queue.errors import (
+from annotate.queue.lease import held_up, next_pair, release_expired, shown
+from annotate.queue.objection import flag, skip_reason
+from annotate.queue.revision import remark, revise
+from annotate.queue.rewrite import rewrite
+from annotate.queue.skip_and_undo import renew, skip, undo, undo_token
+from annotate.queue.transactions import write
+from annotate.queue.vote import Cast, vote, vote_side
+from annotate.queue.vote_errors import (
     ChoiceConflict,
     Gone,
     OffScale,
     UnknownAssignment,
     UnknownCriterion,
 )
-from annotate.queue.lease import held_up, next_pair, release_expired, shown
-from annotate.queue.objections import flag, skip_reason
-from annotate.queue.revising import remark, revise
-from annotate.queue.rewriting import rewrite
-from annotate.queue.transaction import write
 
 __all__ = [
     "Cast",

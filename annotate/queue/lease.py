@@ -12,9 +12,9 @@ from django.db import connection
 from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Pair, Project
-from annotate.models.people import Role
-from annotate.queue import pace, places, retests, statements
-from annotate.queue.transaction import write
+from annotate.models.membership import Role
+from annotate.queue import lease_length, retest, slots, sql
+from annotate.queue.transactions import write
 
 # Expired leases are looked for at most once a second per project, and when nothing is open.
 RELEASE_EVERY = timedelta(seconds=1)
@@ -45,11 +45,11 @@ def next_pair(
         member = _lock_membership(project, user)
         if member is None or barred(project, member):
             return None
-        found = statements.renew(
+        found = sql.renew(
             project=project.pk,
             user=user.pk,
             after=after,
-            expires=now + pace.lasts(project, member.pace_ms),
+            expires=now + lease_length.lasts(project, member.pace_ms),
             version=project.guideline_version,
         )
         if found is None:
@@ -66,11 +66,11 @@ def held_up(project: Project, user: User) -> str:
     """
     if project.archived:
         return ""
-    member = statements.member(project=project.pk, user=user.pk)
+    member = sql.member(project=project.pk, user=user.pk)
     return barred(project, member) if member else ""
 
 
-def barred(project: Project, member: statements.Member) -> str:
+def barred(project: Project, member: sql.Member) -> str:
     """Like `held_up`, for a membership that was read already."""
     if member.paused_at is not None:
         return "paused"
@@ -124,17 +124,17 @@ def release(lease: Assignment) -> None:
         state=Assignment.State.RELEASED, surplus=False, expires_at=None
     )
     if not lease.surplus:
-        places.give_back(lease.pair_id, left=lease.left)
+        slots.give_back(lease.pair_id, left=lease.left)
 
 
-def _lock_membership(project: Project, user: User) -> statements.Member | None:
+def _lock_membership(project: Project, user: User) -> sql.Member | None:
     """One lease at a time per person: two tabs that ask at once must not get three pairs."""
-    found = statements.member(project=project.pk, user=user.pk, lock=True)
+    found = sql.member(project=project.pk, user=user.pk, lock=True)
     if found is None and user.is_superuser:
         Membership.objects.update_or_create(
             project=project, user=user, defaults={"role": Role.ADMIN, "active": True}
         )
-        found = statements.member(project=project.pk, user=user.pk, lock=True)
+        found = sql.member(project=project.pk, user=user.pk, lock=True)
     return found
 
 
@@ -142,16 +142,16 @@ def _claim(
     project: Project,
     user: User,
     *,
-    member: statements.Member,
+    member: sql.Member,
     now: datetime,
     rng: random.Random,
 ) -> int | None:
     _release_sometimes(project, now)
     arms = _draw_arms(project, rng)
     side = _draw_side(member.left_balance, rng)
-    expires = now + pace.lasts(project, member.pace_ms)
+    expires = now + lease_length.lasts(project, member.pace_ms)
     if project.retest_share and rng.random() < project.retest_share:
-        found = retests.lease(project, user, now=now, expires=expires, rng=rng)
+        found = retest.lease(project, user, now=now, expires=expires, rng=rng)
         if found is not None:
             return found
     for attempt in range(2):
@@ -169,7 +169,7 @@ def _claim(
                 "expires": expires,
                 "guideline_version": project.guideline_version,
             }
-            found = statements.claim(claim)
+            found = sql.claim(claim)
             if found is not None:
                 return found
         if attempt == 0 and not release_expired(project, now=now):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 from django.utils.safestring import SafeString
 
-from annotate.markup import render
+from annotate.text.markdown import render
 
 register = template.Library()
 

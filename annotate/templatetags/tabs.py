@@ -10,8 +10,8 @@ from django.template import RequestContext
 from django.urls import NoReverseMatch, reverse
 
 from annotate.models import Message, Project
-from annotate.models.people import Role
-from annotate.permissions import role_of
+from annotate.models.membership import Role
+from annotate.people.permissions import role_of
 
 register = template.Library()
 

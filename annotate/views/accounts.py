@@ -19,7 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from annotate.views import attempts
+from annotate.views import sign_in_attempts
 
 LINK_SALT = "annotate.sign-in-link"
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -38,17 +38,17 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return redirect(target)
     username = request.POST.get("username", "")
-    if request.method == "POST" and attempts.blocked(request, username):
+    if request.method == "POST" and sign_in_attempts.blocked(request, username):
         form = AuthenticationForm(request)
         context = {"form": form, "next": target, "blocked": BLOCKED}
         return render(request, "annotate/sign_in.html", context, status=429)
     form = AuthenticationForm(request, data=request.POST or None)
     if request.method == "POST" and form.is_valid():
-        attempts.succeeded(request, username)
+        sign_in_attempts.succeeded(request, username)
         login(request, form.get_user())
         return redirect(target)
     if request.method == "POST":
-        attempts.failed(request, username)
+        sign_in_attempts.failed(request, username)
     context = {"form": form, "next": target}
     return render(request, "annotate/sign_in.html", context)
 
@@ -65,7 +65,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @require_GET
 def enter(request: HttpRequest, token: str) -> HttpResponse:
     """Sign in by a link that was printed on this very machine."""
-    user = _link_user(token) if attempts.from_this_machine(request) else None
+    user = _link_user(token) if sign_in_attempts.from_this_machine(request) else None
     # The conditional update makes the link work once, even for two clicks at one instant.
     once = user and User.objects.filter(pk=user.pk, last_login=user.last_login).update(
         last_login=timezone.now()

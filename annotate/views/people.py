@@ -17,11 +17,11 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate import people as membership
-from annotate.forms import InvitationForm, NewAccountForm
+from annotate.forms.page_forms import InvitationForm, NewAccountForm
 from annotate.models import Invitation, Membership, Project
-from annotate.models.people import Role
-from annotate.permissions import project_or_404
+from annotate.models.membership import Role
+from annotate.people import memberships
+from annotate.people.permissions import project_or_404
 from annotate.views.accounts import MODEL_BACKEND
 
 
@@ -37,7 +37,7 @@ def invite(request: HttpRequest, slug: str) -> HttpResponse:
     form = InvitationForm(request.POST)
     if not form.is_valid():
         return _page(request, project, form=form, status=400)
-    token = membership.invite(project, form.save(commit=False), by=request.user)
+    token = memberships.invite(project, form.save(commit=False), by=request.user)
     # Shown in this answer and never again: only the token's hash is stored.
     link = request.build_absolute_uri(reverse("invitation", args=[token]))
     return _page(request, project, link=link)
@@ -85,7 +85,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     if request.method == "POST" and (form is None or form.is_valid()):
         with transaction.atomic():
             user = form.save() if form else request.user
-            joined = membership.accept(found, user)
+            joined = memberships.accept(found, user)
             if not joined:
                 transaction.set_rollback(True)
         if not joined:
@@ -99,7 +99,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _reset(request: HttpRequest, project: Project, found: Membership) -> HttpResponse:
-    if not membership.may_reset(request.user, found.user):
+    if not memberships.may_reset(request.user, found.user):
         raise PermissionDenied(
             "This account has rights elsewhere; only a superuser may reset its password."
         )
@@ -124,7 +124,7 @@ def _page(
     context = {
         "project": project,
         "tab": "people",
-        "members": membership.members(project),
+        "members": memberships.members(project),
         "invitations": project.invitations.open().order_by("expires_at"),
         "roles": Role.choices,
         "form": form or InvitationForm(),

@@ -9,12 +9,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate import guidelines as versions
+from annotate.forms.project_forms import ProjectForm, ReadForm, SettingsForm
 from annotate.models import Guideline, Membership, Project
-from annotate.models.people import Role
-from annotate.permissions import project_or_404
-from annotate.progress import projects_of
-from annotate.project_forms import ProjectForm, ReadForm, SettingsForm
+from annotate.models.membership import Role
+from annotate.people import guidelines as versions
+from annotate.people.labelling_progress import projects_of
+from annotate.people.permissions import project_or_404
 
 
 @require_safe

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ppo_engines.task import Clock, Task
-from training.rlhf import learner, models, ppo, reward_model, rollout, rows
+from training.rlhf import rows
 from training.rlhf.config import PPOConfig
+from training.rlhf.language import generation, pretrained
+from training.rlhf.ppo import training_loop, update
+from training.rlhf.reward import reward_model
 
 
 def config(task: Task) -> PPOConfig:
@@ -52,12 +55,12 @@ def within(clock: Clock, phase: str, following: str, function: Callable[..., Any
 
 def main() -> None:
     task, clock = Task.read(), Clock()
-    models.fix_threads(1)
-    models.keep_freed_memory()
-    rollout.generate = within(clock, "sampling", "scoring", rollout.generate)
-    learner.PPO._optimise = within(clock, "training", "", learner.PPO._optimise)
+    pretrained.fix_threads(1)
+    pretrained.keep_freed_memory()
+    generation.generate = within(clock, "sampling", "scoring", generation.generate)
+    update.PPO._optimise = within(clock, "training", "", update.PPO._optimise)
     lengths: list[float] = []
-    metrics = ppo.train(
+    metrics = training_loop.train(
         task.starter,
         task.starter,
         [vars(prompt) for prompt in rows.read(rows.Prompt, task.prompts)],

@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Project
-from annotate.views import attempts
+from annotate.views import sign_in_attempts
 from annotate.views.accounts import sign_in_link
 from tests.conftest import PASSWORD
 
@@ -64,7 +64,7 @@ def test_a_deactivated_account_cannot_sign_in(client: Client, ann: User) -> None
 
 
 def test_after_five_failures_even_the_right_password_waits(client: Client, ann: User) -> None:
-    for _ in range(attempts.LIMIT):
+    for _ in range(sign_in_attempts.LIMIT):
         assert sign_in(client, "wrong") == 200
     assert sign_in(client) == 429
     assert not signed_in(client)
@@ -72,14 +72,14 @@ def test_after_five_failures_even_the_right_password_waits(client: Client, ann: 
 
 
 def test_one_persons_failures_do_not_keep_another_out(client: Client, ann: User, ben: User) -> None:
-    for _ in range(attempts.LIMIT):
+    for _ in range(sign_in_attempts.LIMIT):
         sign_in(client, "wrong")
     response = client.post(LOGIN, {"username": "ben", "password": PASSWORD})
     assert response.status_code == 302
 
 
 def test_a_forged_proxy_header_does_not_reset_the_count(client: Client, ann: User) -> None:
-    for n in range(attempts.LIMIT):
+    for n in range(sign_in_attempts.LIMIT):
         sign_in(client, "wrong", HTTP_X_FORWARDED_FOR=f"10.0.0.{n}")
     assert sign_in(client, HTTP_X_FORWARDED_FOR="10.0.0.99") == 429
 
@@ -88,7 +88,7 @@ def test_behind_a_trusted_proxy_each_client_counts_alone(
     client: Client, ann: User, settings: Settings
 ) -> None:
     settings.TRUST_PROXY = True
-    for _ in range(attempts.LIMIT):
+    for _ in range(sign_in_attempts.LIMIT):
         sign_in(client, "wrong", HTTP_X_FORWARDED_FOR="6.6.6.6, 10.0.0.1")
     assert sign_in(client, HTTP_X_FORWARDED_FOR="10.0.0.1") == 429
     assert sign_in(client, HTTP_X_FORWARDED_FOR="10.0.0.1, 10.0.0.2") == 302
@@ -96,7 +96,7 @@ def test_behind_a_trusted_proxy_each_client_counts_alone(
 
 def test_signing_in_clears_the_failures(client: Client, ann: User) -> None:
     for _ in range(2):
-        for _ in range(attempts.LIMIT - 1):
+        for _ in range(sign_in_attempts.LIMIT - 1):
             sign_in(client, "wrong")
         assert sign_in(client) == 302
         client.logout()

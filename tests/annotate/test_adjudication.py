@@ -4,8 +4,11 @@ import json
 
 import pytest
 
-from annotate import adjudication, datasets, exchange, exporting, queue, reliability
+from annotate import exchange, exporting, queue
 from annotate.models import Adjudication, Assignment, Flag, Label, Pair
+from annotate.quality import reliability
+from annotate.review import adjudication
+from annotate.votes import dataset_versions
 
 URL = "/projects/desk/adjudicate/"
 
@@ -188,7 +191,7 @@ def test_pairs_without_a_label_cannot_be_decided(project, make_pairs, olga):
 
 def test_exports_and_training_rows_carry_the_decision(project, split, olga):
     adjudication.decide(olga, split, choice="b", strength=3)
-    version = datasets.freeze(project)
+    version = dataset_versions.freeze(project)
     (row,) = rows(version)
     assert row["chosen"] == split.completion_b.text
     assert (row["margin"], row["n_votes"], row["method"]) == (1.0, 3, "adjudicated")
@@ -197,13 +200,18 @@ def test_exports_and_training_rows_carry_the_decision(project, split, olga):
 
 
 def test_a_version_keeps_the_decisions_that_stood_when_it_was_made(project, split, olga):
-    before = datasets.freeze(project)
+    before = dataset_versions.freeze(project)
     adjudication.decide(olga, split, choice="b", strength=3)
-    decided = datasets.freeze(project)
+    decided = dataset_versions.freeze(project)
     adjudication.decide(olga, split, choice="both_bad")
-    changed = datasets.freeze(project)
+    changed = dataset_versions.freeze(project)
     adjudication.take_back(split)
-    assert [v.number for v in (before, decided, changed, datasets.freeze(project))] == [1, 2, 3, 4]
+    assert [v.number for v in (before, decided, changed, dataset_versions.freeze(project))] == [
+        1,
+        2,
+        3,
+        4,
+    ]
     assert rows(before) == rows(changed) == [] and len(rows(decided)) == 1
     assert [row["outcome"] for row in rows(before, "ties")] == ["split"]
     assert [row["outcome"] for row in rows(changed, "ties")] == ["both_bad"]
@@ -216,7 +224,7 @@ def test_training_rows_of_a_version_know_nothing_of_later_decisions(
     for people, choices in (((ann, ben, cleo), ("a", "b", "tie")), ((ann, ben), "aa")):
         vote_all(project, people, choices)
     adjudication.decide(olga, decided, choice="b", strength=3)
-    version = datasets.freeze(project)
+    version = dataset_versions.freeze(project)
     reliability.refresh(project)
     before = taught(project, version)
     adjudication.decide(olga, undecided, choice="b", strength=3)
@@ -227,7 +235,7 @@ def test_training_rows_of_a_version_know_nothing_of_later_decisions(
     assert before[1]["soft"] is not None and after[1]["soft"] is None
     adjudication.take_back(decided)
     assert taught(project, version)[0] == before[0]
-    newer = datasets.freeze(project)
+    newer = dataset_versions.freeze(project)
     assert [row["decided"] for row in taught(project, newer)] == ["", "b"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from annotate.aggregate import dawid_skene, majority, vote_shares
+from annotate.statistics.aggregation import dawid_skene, majority, vote_shares
 
 
 def crowd(accuracies: list[float], *, items: int = 300, classes: int = 3, seed: int = 0):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from annotate.agreement import (
+from annotate.statistics.agreement import (
     STATISTICS,
     agreement,
     cohen_kappa,
@@ -174,7 +174,7 @@ def widths(found):
 def test_drawing_totals_as_normal_gives_the_intervals_of_drawing_prompts(monkeypatch):
     rows, prompts = many_prompts(3000, seed=1)
     quick = agreement(rows, prompts, resamples=4000)
-    monkeypatch.setattr("annotate.agreement.MANY", 10**9)
+    monkeypatch.setattr("annotate.statistics.agreement.MANY", 10**9)
     slow = agreement(rows, prompts, resamples=4000)
     assert quick.values == slow.values
     assert widths(quick) == pytest.approx(widths(slow), rel=0.06)

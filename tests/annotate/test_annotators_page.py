@@ -7,8 +7,10 @@ import re
 import pytest
 from django.utils import timezone
 
-from annotate import annotators, queue, reliability
+from annotate import queue
 from annotate.models import Assignment, Gold, Membership, Message, Pair
+from annotate.people import annotator_figures
+from annotate.quality import reliability
 
 URL = "/projects/desk/annotators/"
 
@@ -35,7 +37,7 @@ def own(user):
 
 
 def row(project, user, **how):
-    return next(r for r in annotators.rows(project, **how) if r.annotator_id == user.pk)
+    return next(r for r in annotator_figures.rows(project, **how) if r.annotator_id == user.pk)
 
 
 @pytest.fixture
@@ -66,8 +68,8 @@ def test_only_the_first_two_votes_of_a_pair_are_compared(project, make_pairs, an
     vote(project, ann, "a")
     vote(project, ben, "b")
     vote(project, cleo, "a")
-    assert row(project, ann).agreement == annotators.Share(0, 1)
-    assert row(project, cleo).agreement == annotators.Share(0, 0)
+    assert row(project, ann).agreement == annotator_figures.Share(0, 1)
+    assert row(project, cleo).agreement == annotator_figures.Share(0, 0)
 
 
 def test_both_bad_is_a_tie_in_gold_pairs_and_in_retests(project, make_pairs, ann):
@@ -81,8 +83,8 @@ def test_both_bad_is_a_tie_in_gold_pairs_and_in_retests(project, make_pairs, ann
     voted(original, ann, "tie")
     voted(again, ann, "both_bad")
     one = row(project, ann)
-    assert one.gold == annotators.Share(1, 2)
-    assert one.retest == annotators.Share(1, 1)
+    assert one.gold == annotator_figures.Share(1, 2)
+    assert one.retest == annotator_figures.Share(1, 1)
     assert one.agreement.n == 0 and one.votes == 4
 
 
@@ -90,7 +92,7 @@ def test_simulated_votes_are_left_out_unless_asked(client_for, project, make_pai
     make_pairs(1)
     vote(project, ann, "a", simulated=True)
     vote(project, ben, "a")
-    assert [one.pseudonym for one in annotators.rows(project)] == ["ann-ben"]
+    assert [one.pseudonym for one in annotator_figures.rows(project)] == ["ann-ben"]
     assert row(project, ben).agreement.n == 0
     assert row(project, ben, include_simulated=True).agreement.n == 1
     assert "ann-ann" not in client_for(olga).get(URL + "?simulated=1").text
@@ -106,7 +108,7 @@ def test_the_number_of_statements_does_not_grow_with_the_people(
     for user in (cleo, olga):
         vote(project, user, "a")
     with django_assert_num_queries(7):
-        assert len(annotators.rows(project)) == 4
+        assert len(annotator_figures.rows(project)) == 4
 
 
 def test_somebody_without_a_place_has_a_line_and_no_page(client_for, make_pairs, root):

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from annotate import bias, queue
-from annotate.fatigue import fatigue, minutes_in_sitting
+from annotate import queue
 from annotate.models import Assignment, Completion, Pair
-from annotate.style_effects import ELEMENTS, elements, fit, logistic
+from annotate.quality import bias
+from annotate.statistics.fatigue import fatigue, minutes_in_sitting
+from annotate.statistics.style_effects import ELEMENTS, elements, fit, logistic
 
 URL = "/projects/desk/quality/?section=bias"
 

@@ -7,10 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from annotate import breakdowns, queue
-from annotate.breakdowns import Day
+from annotate import queue
 from annotate.models import Pair, Prompt
-from annotate.views import quality as page
+from annotate.quality import breakdowns
+from annotate.quality.breakdowns import Day
+from annotate.views.reviewing import quality
 
 URL = "/projects/desk/quality/"
 
@@ -152,7 +153,7 @@ def test_the_page_names_a_fall_within_a_margin(client_for, make_pairs, olga):
 def test_a_large_project_shows_its_sections_one_by_one(client_for, judged, olga, monkeypatch):
     whole = client_for(olga).get(URL).text
     assert "ann-ben" in whole and "policy-2" in whole
-    monkeypatch.setattr(page, "AT_ONCE", 3)
+    monkeypatch.setattr(quality, "AT_ONCE", 3)
     first = client_for(olga).get(URL).text
     assert "ann-ben" not in first and "?section=duos&amp;stream=all" in first
     opened = client_for(olga).get(URL + "?section=groups").text

@@ -11,10 +11,14 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from annotate import annotators, checks, datasets, exchange, quality, queue
-from annotate.annotators import Share
+from annotate import exchange, queue
+from annotate.gold import gold_pairs
 from annotate.models import Assignment, Gold, Membership, Pair, Project
-from annotate.progress import progress, projects_of
+from annotate.people import annotator_figures
+from annotate.people.annotator_figures import Share
+from annotate.people.labelling_progress import progress, projects_of
+from annotate.quality import agreement_counts
+from annotate.votes import dataset_versions
 
 MakePairs = Callable[..., list[Pair]]
 
@@ -30,7 +34,7 @@ def often(project: Project) -> Project:
 def gold(make_pairs: MakePairs, expected: str = "a", **options: object) -> Gold:
     """Of a pair that is settled and no longer offered itself."""
     (pair,) = make_pairs(1, state="resolved", open_slots=0)
-    return checks.make_gold(pair, expected, **options)  # type: ignore[arg-type]
+    return gold_pairs.make_gold(pair, expected, **options)  # type: ignore[arg-type]
 
 
 def label(project: Project, user: User, n: int, *, choice: str = "a", seed: int = 0) -> list[Pair]:
@@ -91,7 +95,7 @@ def test_nobody_sees_the_same_texts_twice(
     label(often, ann, 1)
     original = often.pairs.get()
     make_pairs(20)
-    made = checks.make_gold(original, "a")
+    made = gold_pairs.make_gold(original, "a")
     assert made.pair_id not in {pair.pk for pair in label(often, ann, 30)}
     seen = {pair.pk for pair in label(often, ben, 30)}
     assert made.pair_id in seen and original.pk not in seen
@@ -131,16 +135,16 @@ def test_votes_on_gold_are_outside_labels_agreement_and_counts(
     label(often, ben, 30)
     assert Assignment.objects.filter(pair__kind="gold", state="voted").count() > 4
     assert not Pair.objects.filter(kind="gold", label__isnull=False).exists()
-    assert quality.summary(often).votes == 16
+    assert agreement_counts.summary(often).votes == 16
     assert exchange.counts(often)["votes"] == 16
-    version = datasets.freeze(often)
+    version = dataset_versions.freeze(often)
     taught = exchange.preferences(often, version, include_simulated=False)
     assert sum(len(row["votes"]) for row in taught) == 16
 
 
 def right(project: Project) -> dict[int, Share]:
     """Person -> the hidden gold pairs they got right."""
-    return {one.annotator_id: one.gold for one in annotators.count(project)}
+    return {one.annotator_id: one.gold for one in annotator_figures.count(project)}
 
 
 def test_results_count_right_answers_by_class(
@@ -161,10 +165,10 @@ def test_a_gold_pair_that_is_switched_off_is_neither_offered_nor_counted(
     made = gold(make_pairs)
     label(often, ann, 15)
     assert right(often)[ann.pk].n == 1
-    checks.switch(made, on=False)
+    gold_pairs.switch(made, on=False)
     assert right(often)[ann.pk].n == 0
     assert made.pair_id not in {pair.pk for pair in label(often, ben, 15)}
-    checks.switch(made, on=True)
+    gold_pairs.switch(made, on=True)
     made.pair.refresh_from_db()
     assert made.pair.open_slots == Pair.UNLIMITED - 1
     assert right(often)[ann.pk].n == 1
@@ -182,7 +186,7 @@ def test_an_open_pair_leaves_the_queue_when_it_becomes_gold(
     often: Project, make_pairs: MakePairs
 ) -> None:
     (pair,) = make_pairs(1)
-    checks.make_gold(pair, "a")
+    gold_pairs.make_gold(pair, "a")
     pair.refresh_from_db()
     assert (pair.state, pair.open_slots) == ("retired", 0)
 
@@ -191,8 +195,8 @@ def test_making_a_pair_gold_again_corrects_the_answer(
     often: Project, make_pairs: MakePairs
 ) -> None:
     (pair,) = make_pairs(1)
-    first = checks.make_gold(pair, "a", qualification=True)
-    again = checks.make_gold(pair, "b", "Look at the order number.")
+    first = gold_pairs.make_gold(pair, "a", qualification=True)
+    again = gold_pairs.make_gold(pair, "b", "Look at the order number.")
     assert again.pk == first.pk
     assert (again.expected, again.explanation) == ("b", "Look at the order number.")
     again.pair.refresh_from_db()
@@ -204,8 +208,8 @@ def test_pairs_that_measure_something_else_cannot_be_gold(
     project: Project, make_pairs: MakePairs, kind: str
 ) -> None:
     (pair,) = make_pairs(1, kind=kind)
-    with pytest.raises(checks.NoGold):
-        checks.make_gold(pair, "a")
+    with pytest.raises(gold_pairs.NoGold):
+        gold_pairs.make_gold(pair, "a")
 
 
 def test_an_undone_vote_on_gold_can_be_cast_again(
@@ -288,12 +292,12 @@ def test_the_page_offers_pairs_on_which_everybody_agreed_and_finds_others(
     settled, split, _ = make_pairs(3)
     Pair.objects.filter(pk=settled.pk).update(n_a=2, open_slots=0, state="resolved")
     Pair.objects.filter(pk=split.pk).update(n_a=2, n_b=1, asked=3, open_slots=0, state="resolved")
-    assert list(checks.candidates(project)) == [settled]
+    assert list(gold_pairs.candidates(project)) == [settled]
     client = client_for(olga)
     found = client.get("/projects/desk/checks/?q=order 1 is on").content.decode()
     assert f"?pair={split.pk}" in found and f"?pair={settled.pk}" not in found
-    checks.make_gold(settled, "a")
-    assert not checks.candidates(project).exists()
+    gold_pairs.make_gold(settled, "a")
+    assert not gold_pairs.candidates(project).exists()
 
 
 def test_a_gold_pair_of_another_project_is_not_found(
@@ -301,7 +305,7 @@ def test_a_gold_pair_of_another_project_is_not_found(
 ) -> None:
     other = Project.objects.create(slug="other", name="Other")
     (pair,) = make_pairs(1, project=other)
-    made = checks.make_gold(pair, "a")
+    made = gold_pairs.make_gold(pair, "a")
     client = client_for(olga)
     assert client.post(f"/projects/desk/checks/{made.pk}/", {"active": "no"}).status_code == 404
     assert client.get(f"/projects/desk/checks/?pair={pair.pk}").status_code == 404

@@ -8,9 +8,10 @@ from urllib.parse import parse_qsl
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from annotate import queue, search
-from annotate.exporting.lines import pseudonyms
+from annotate import queue
 from annotate.models import Flag, Pair, Prompt
+from annotate.review import search
+from annotate.votes.export_values import pseudonyms
 
 URL = "/projects/desk/data/"
 IMPORT = URL + "import/"

@@ -6,9 +6,10 @@ import threading
 import pytest
 from django.db import OperationalError, connection
 
-from annotate import datasets, queue
-from annotate.exporting import votes
+from annotate import queue
+from annotate.exporting import votes_format
 from annotate.models import DatasetVersion
+from annotate.votes import dataset_versions
 
 
 @pytest.mark.django_db(transaction=True)
@@ -45,14 +46,14 @@ def test_versions_frozen_while_people_vote_and_undo_never_change(project, make_p
     for thread in threads:
         thread.start()
     while len(frozen) < 6 and any(thread.is_alive() for thread in threads):
-        version = datasets.freeze(project)
-        frozen[version.number] = b"".join(votes.lines(version, include_simulated=True))
+        version = dataset_versions.freeze(project)
+        frozen[version.number] = b"".join(votes_format.lines(version, include_simulated=True))
     stop.set()
     for thread in threads:
         thread.join()
     assert failures == [] and len(frozen) > 2
     for version in DatasetVersion.objects.all():
-        again = b"".join(votes.lines(version, include_simulated=True))
+        again = b"".join(votes_format.lines(version, include_simulated=True))
         assert again.splitlines() == frozen[version.number].splitlines()
         assert again.count(b"\n") == version.n_votes
-        assert version.sha256 == votes.sha256(version)
+        assert version.sha256 == votes_format.sha256(version)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate import diff
-from annotate.diff import MAX_STEPS, Matcher, Text, word_diff
-from annotate.markup import capped, reveal
+from annotate.text import word_diff as diff
+from annotate.text.markdown import capped, reveal
+from annotate.text.word_diff import MAX_STEPS, Matcher, Text, word_diff
 from tests.annotate.hostile import PAYLOADS
 
 TEXTS = st.text(st.sampled_from("ab é\n\t<&\"'>.語ا\u0301\u202e👩🏽"), max_size=60)

@@ -7,9 +7,10 @@ import re
 import pytest
 from django.utils import timezone
 
-from annotate import datasets, exchange, queue
-from annotate.effect import effect
+from annotate import exchange, queue
 from annotate.models import Assignment, Membership, Pair, Prompt
+from annotate.review.vote_effect import effect
+from annotate.votes import dataset_versions
 
 ME = "/projects/desk/me/"
 
@@ -20,7 +21,7 @@ def vote(project, user, choice="a"):
 
 def publish(project, number, **metrics):
     """What training pushes after it trained a reward model on all votes there are."""
-    version = datasets.freeze(project)
+    version = dataset_versions.freeze(project)
     exchange.publish_model_version(
         project,
         name=f"reward-{number}",

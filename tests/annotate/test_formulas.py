@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate.formulas import MAX_CHARACTERS_PER_TEXT
-from annotate.markup import render
-from annotate.mathml import MAX_CHARACTERS
+from annotate.text.formulas import MAX_CHARACTERS_PER_TEXT
+from annotate.text.markdown import render
+from annotate.text.mathml import MAX_CHARACTERS
 from tests.annotate.test_markup import active
 
 PARTS = [*"ab1{}[]()_^&$|<'\"` \n%#", "\\\\", r"\frac", r"\text{", r"\left(", r"\begin{matrix}"]

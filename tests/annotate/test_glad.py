@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate.aggregate import dawid_skene, glad, majority, posterior, preferences
+from annotate.statistics.aggregation import dawid_skene, glad, majority, posterior, preferences
 
 Arrays = tuple[np.ndarray, ...]
 

@@ -9,8 +9,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from annotate import guidelines, queue, simulate
+from annotate import queue
 from annotate.models import Assignment, Membership, Pair, Project
+from annotate.people import guidelines
+from annotate.sample import simulated_votes
 
 MakePairs = Callable[..., list[Pair]]
 ClientFor = Callable[[User], Client]
@@ -133,4 +135,4 @@ def test_a_superuser_without_a_place_confirms_as_well(
 
 
 def test_simulated_colleagues_read_nothing(strict: Project) -> None:
-    assert simulate.run(strict, annotators=2, votes=2, seed=1) == 2
+    assert simulated_votes.run(strict, annotators=2, votes=2, seed=1) == 2

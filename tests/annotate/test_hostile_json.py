@@ -12,7 +12,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.test import APIClient
 
 from annotate import queue
-from annotate.api.parsers import parse
+from annotate.api.json_parser import parse
 from annotate.models import Assignment, Pair, Project
 
 MakePairs = Callable[..., list[Pair]]

@@ -10,29 +10,30 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from annotate import datasets, exchange, judgement, queue
+from annotate import exchange, queue
 from annotate.models import Assignment, Flag, Label, Pair, Project, VoteRevision
+from annotate.votes import dataset_versions, scales
 from tests.annotate.test_queue import lease
 
 MakePairs = Callable[..., list[Pair]]
 ClientFor = Callable[[User], Client]
 SCALES = list(Project.Scale.values)
-KEYS = [(scale, key) for scale in SCALES for key in judgement.scale_choices(scale)]
+KEYS = [(scale, key) for scale in SCALES for key in scales.scale_choices(scale)]
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_scale_is_the_same_from_both_sides_and_ends_with_both_bad(scale: str) -> None:
-    votes = list(judgement.scale_choices(scale).values())
+    votes = list(scales.scale_choices(scale).values())
     swap = {"left": "right", "right": "left", "tie": "tie"}
     assert votes[-1] == ("both_bad", 0)
     assert [(swap[side], strength) for side, strength in reversed(votes[:-1])] == votes[:-1]
-    assert list(judgement.scale_choices(scale)) == [str(i + 1) for i in range(len(votes))]
-    captions = [point.caption for point in judgement.all_points(scale).values()]
+    assert list(scales.scale_choices(scale)) == [str(i + 1) for i in range(len(votes))]
+    captions = [point.caption for point in scales.all_points(scale).values()]
     assert len(set(captions)) == len(captions)
 
 
 def test_only_scales_without_a_tie_force_a_choice() -> None:
-    ties = {s for s in SCALES if ("tie", 0) in judgement.scale_choices(s).values()}
+    ties = {s for s in SCALES if ("tie", 0) in scales.scale_choices(s).values()}
     assert ties == {"three", "seven"}
 
 
@@ -49,7 +50,7 @@ def test_each_key_of_each_scale_is_offered_and_stored(
     own = Assignment.objects.get()
     client.post(reverse("vote", args=["desk", own.token]), {"vote": key})
     own.refresh_from_db()
-    side, strength = judgement.scale_choices(scale)[key]
+    side, strength = scales.scale_choices(scale)[key]
     shown = {"a": "left", "b": "right"} if own.left == "a" else {"a": "right", "b": "left"}
     assert (shown.get(own.choice, own.choice), own.strength) == (side, strength)
 
@@ -206,7 +207,11 @@ def test_a_remark_on_a_frozen_vote_is_a_new_revision(
     assert VoteRevision.objects.get().first_key_ms == 7
     second = exchange.freeze(project)
     held = [
-        list(datasets.votes_in(v, include_simulated=True, columns=("pair_id", "seq", "comment")))
+        list(
+            dataset_versions.votes_in(
+                v, include_simulated=True, columns=("pair_id", "seq", "comment")
+            )
+        )
         for v in (first, second)
     ]
     assert [rows[0][2] for rows in held] == ["", "Too long."]
@@ -245,7 +250,7 @@ def test_rest_takes_exactly_the_votes_that_the_scale_has_a_button_for(
     ballot = {"choice": side, "strength": strength}
     said = api_for(ann).post(f"/api/v1/assignments/{own.token}/vote/", ballot, format="json")
     counted = strength if side in ("left", "right") else 0
-    known = (side, counted) in judgement.scale_choices(scale).values()
+    known = (side, counted) in scales.scale_choices(scale).values()
     assert said.status_code == (200 if known else 400)
     assert Assignment.objects.get().state == ("voted" if known else "reserved")
     if not known:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotate import queue
-from annotate.leaderboard import Met, leaderboard, meetings
 from annotate.models import Assignment, Pair, Project
+from annotate.quality.bradley_terry import Met, leaderboard, meetings
 
 URL = "/projects/desk/leaderboard/"
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from annotate import mathml
-from annotate.markup import (
+from annotate.text import mathml
+from annotate.text.markdown import (
     ATTRIBUTES,
     BLOCKS,
     CODE_CLASSES,

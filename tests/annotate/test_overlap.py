@@ -13,8 +13,9 @@ from django.contrib.auth.models import User
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annotate import exchange, quality, queue
+from annotate import exchange, queue
 from annotate.models import Assignment, Membership, Pair, Project
+from annotate.quality import agreement_counts
 from tests.conftest import make_pair, person
 
 MakePairs = Callable[..., list[Pair]]
@@ -152,9 +153,9 @@ def test_votes_asked_because_of_a_contradiction_are_outside_agreement(
     make_pairs(1, project=single(project), margin=SURE)
     cast(project, ann, "b")
     cast(project, ben, "a")
-    assert quality.measure(project).agreement.pairs == 0
+    assert agreement_counts.measure(project).agreement.pairs == 0
     queue.revise(ben, Assignment.objects.get(annotator=ben).token, side="tie")
-    assert quality.measure(project).agreement.pairs == 0
+    assert agreement_counts.measure(project).agreement.pairs == 0
 
 
 def believed(votes: list[tuple[str, float | None]]) -> dict[str, float]:

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from annotate import pair_list
 from annotate.models import Pair
+from annotate.quality import pairs_by_agreement
 
 URL = "/projects/desk/quality/pairs/"
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ def walk(project, **how):
     """All rows of the list, a page at a time."""
     found, after = [], ""
     while True:
-        page = pair_list.page(project, after=after, **how)
+        page = pairs_by_agreement.page(project, after=after, **how)
         found += page.pairs
         if page.next is None:
             return found
@@ -69,12 +69,12 @@ def walk(project, **how):
 def test_every_order_shows_each_pair_once_however_long_a_page_is(
     project, voted, monkeypatch, order, wanted, size
 ):
-    monkeypatch.setattr(pair_list, "PAGE", size)
+    monkeypatch.setattr(pairs_by_agreement, "PAGE", size)
     assert [voted.index(pair) for pair in walk(project, order=order)] == wanted
 
 
 def test_agreement_is_how_often_two_of_the_votes_are_the_same(project, voted):
-    found = {voted.index(pair): pair.agreement for pair in pair_list.page(project).pairs}
+    found = {voted.index(pair): pair.agreement for pair in pairs_by_agreement.page(project).pairs}
     assert found == {0: 1, 1: 0, 2: 0, 3: 1, 4: pytest.approx(1 / 3), 5: 1, 6: pytest.approx(1 / 3)}
 
 
@@ -100,7 +100,7 @@ def test_streams_simulated_votes_and_checks_are_told_apart(project, voted):
 def test_each_pair_links_to_its_page_and_the_next_page_is_a_link(
     client_for, voted, olga, monkeypatch
 ):
-    monkeypatch.setattr(pair_list, "PAGE", 4)
+    monkeypatch.setattr(pairs_by_agreement, "PAGE", 4)
     client = client_for(olga)
     page = client.get(URL + "?sort=-last").text
     assert f'href="/projects/desk/pairs/{voted[4].pk}/"' in page and "2 A · 0 tie · 1 B" in page

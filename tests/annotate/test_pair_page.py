@@ -4,8 +4,10 @@ import re
 
 import pytest
 
-from annotate import adjudication, datasets, history, queue
+from annotate import queue
 from annotate.models import Flag, Pair, Project
+from annotate.review import adjudication, pair_history
+from annotate.votes import dataset_versions
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def test_the_history_names_everything_in_order(told, project, make_pairs, ann, b
     (pair,) = make_pairs(1, margin=1.5)
     queue.vote(ann, queue.next_pair(project, ann).token, choice="a", active_ms=2500)
     queue.skip(ben, queue.next_pair(project, ben).token, reason="hard")
-    datasets.freeze(project)
+    dataset_versions.freeze(project)
     Flag.objects.create(pair=pair, annotator=ann, kind="pii")
     adjudication.decide(olga, pair, choice="b", strength=2, rationale="It <i>invents</i>.")
     page = told(pair)
@@ -46,7 +48,7 @@ def test_a_changed_vote_is_told_with_the_versions_that_keep_what_it_was(
 ):
     (pair,) = make_pairs(1)
     own = queue.vote(ann, queue.next_pair(project, ann).token, choice="a").assignment
-    datasets.freeze(project)
+    dataset_versions.freeze(project)
     side = "left" if own.left == "b" else "right"
     queue.revise(ann, own.token, side=side, strength=3)
     queue.remark(ann, own.token, reasons=["Clarity"], comment="B answers <b>")
@@ -78,12 +80,15 @@ def test_sides_lead_to_the_policy_and_the_round_that_wrote_them(told, make_pairs
     page = told(pair)
     assert 'href="/projects/desk/models/#policy-3"' in page
     assert page.count('href="/projects/desk/rounds/3/"') == 2
-    assert [side.policy for side in history.authors(Pair.objects.get())] == ["policy-3", "starter"]
+    assert [side.policy for side in pair_history.authors(Pair.objects.get())] == [
+        "policy-3",
+        "starter",
+    ]
 
 
 @pytest.mark.parametrize("source", ["round-", "round-٣", "round-7x", "import", ""])
 def test_a_source_that_is_no_round_has_no_number(source):
-    assert history.round_of(source) is None
+    assert pair_history.round_of(source) is None
 
 
 def test_a_persons_own_votes_lead_to_the_history_only_where_it_may_be_read(

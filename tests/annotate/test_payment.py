@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from annotate import payment, queue
-from annotate.exporting.spreadsheet import csv_line
+from annotate import queue
 from annotate.models import Assignment, Gold, Membership, Pair
-from annotate.payment import HEADINGS
+from annotate.people import payment
+from annotate.people.payment import HEADINGS
+from annotate.votes.csv_lines import csv_line
 
 URL = "/projects/desk/annotators/export.csv"
 MONDAY, TUESDAY = (datetime(2026, 3, day, 9, tzinfo=UTC) for day in (2, 3))

@@ -12,9 +12,9 @@ from django.test import Client
 from django.utils import timezone
 
 from annotate.models import ApiToken, Invitation, Membership, Project
-from annotate.people import invite
+from annotate.people.memberships import invite
 from annotate.sample.colleagues import colleague as sample_colleague
-from annotate.simulate import join
+from annotate.sample.simulated_votes import join
 
 PEOPLE = "/projects/desk/people/"
 INVITE = f"{PEOPLE}invite/"

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from annotate import queue
 from annotate.models import Membership, Pair, Project
-from annotate.permissions import project_or_404
+from annotate.people.permissions import project_or_404
 
 MakePairs = Callable[..., list[Pair]]
 ROLES = ("annotator", "reviewer", "admin")

@@ -11,8 +11,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from annotate import queue
+from annotate.forms.project_forms import SettingsForm
 from annotate.models import Guideline, Membership, Pair, Project
-from annotate.project_forms import SettingsForm
 
 LIST = "/projects/"
 NEW = "/projects/new/"

@@ -9,7 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from annotate import annotators, checks, exchange, qualification, quality, queue, simulate
+from annotate import exchange, queue
+from annotate.gold import gold_pairs, qualification
 from annotate.models import (
     Assignment,
     Gold,
@@ -19,6 +20,9 @@ from annotate.models import (
     Project,
     QualificationAnswer,
 )
+from annotate.people import annotator_figures
+from annotate.quality import agreement_counts
+from annotate.sample import simulated_votes
 
 MakePairs = Callable[..., list[Pair]]
 ClientFor = Callable[[User], Client]
@@ -33,7 +37,7 @@ def gated(project: Project, make_pairs: MakePairs) -> Project:
     project.qualification, project.qualification_share = True, 0.6
     project.save()
     for pair in make_pairs(QUESTIONS, state="resolved", open_slots=0):
-        checks.make_gold(pair, "a", "It says where the order is.", qualification=True)
+        gold_pairs.make_gold(pair, "a", "It says where the order is.", qualification=True)
     make_pairs(5)
     return project
 
@@ -107,7 +111,7 @@ def test_sides_are_the_same_on_every_look_and_differ_between_questions_and_attem
     gated: Project, ann: User, make_pairs: MakePairs
 ) -> None:
     for pair in make_pairs(17, state="resolved", open_slots=0):
-        checks.make_gold(pair, "a", qualification=True)
+        gold_pairs.make_gold(pair, "a", qualification=True)
     me = member(ann)
     sides = [qualification.left_side(me, gold) for gold in qualification.questions(gated)]
     assert sides == [qualification.left_side(me, gold) for gold in qualification.questions(gated)]
@@ -171,7 +175,7 @@ def test_an_admin_may_let_somebody_vote_without_it(
 def test_a_question_that_is_switched_off_counts_for_nobody(gated: Project, ann: User) -> None:
     take(ann, 1)
     wrong = QualificationAnswer.objects.filter(correct=False)[0]
-    checks.switch(wrong.gold, on=False)
+    gold_pairs.switch(wrong.gold, on=False)
     (result,) = qualification.results(member(ann))
     assert (result.right, result.answered, result.asked) == (1, 2, 2)
 
@@ -182,7 +186,7 @@ def test_who_answered_all_but_what_is_switched_off_has_passed(
     take(ann, 2, of=2)
     last = qualification.following(member(ann))
     assert last is not None
-    checks.switch(last, on=False)
+    gold_pairs.switch(last, on=False)
     assert queue.held_up(gated, ann) == "qualification"
     assert client_for(ann).get(HERE).status_code == 200
     assert queue.held_up(gated, ann) == ""
@@ -195,8 +199,8 @@ def test_answers_never_become_data(gated: Project, ann: User, ben: User) -> None
     assert exchange.counts(gated) == before
     assert not Assignment.objects.exists()
     assert not Label.objects.exists()
-    assert quality.summary(gated).votes == 0
-    assert annotators.count(gated) == []
+    assert agreement_counts.summary(gated).votes == 0
+    assert annotator_figures.count(gated) == []
     version = exchange.freeze(gated)
     assert list(exchange.preferences(gated, version, include_simulated=True)) == []
 
@@ -215,11 +219,11 @@ def test_only_questions_of_the_project_can_be_answered(
     gated: Project, ann: User, ben: User, make_pairs: MakePairs, client_for: ClientFor
 ) -> None:
     (pair,) = make_pairs(1, state="resolved", open_slots=0)
-    hidden = checks.make_gold(pair, "a")
+    hidden = gold_pairs.make_gold(pair, "a")
     other = Project.objects.create(slug="other", name="Other", qualification=True)
     Membership.objects.create(project=other, user=ben)
     (pair,) = make_pairs(1, project=other, state="resolved", open_slots=0)
-    foreign = checks.make_gold(pair, "a", qualification=True)
+    foreign = gold_pairs.make_gold(pair, "a", qualification=True)
     client = client_for(ann)
     for gold in (hidden, foreign):
         assert client.get(f"{HERE}{gold.pk}/").status_code == 404
@@ -233,7 +237,7 @@ def test_without_questions_the_page_says_so(
     gated: Project, ann: User, client_for: ClientFor
 ) -> None:
     for gold in qualification.questions(gated):
-        checks.switch(gold, on=False)
+        gold_pairs.switch(gold, on=False)
     assert "There are no questions yet" in client_for(ann).get(HERE).content.decode()
 
 
@@ -245,7 +249,7 @@ def test_rest_names_the_qualification(
 
 
 def test_simulated_colleagues_need_none(gated: Project) -> None:
-    assert simulate.run(gated, annotators=2, votes=2, seed=1) == 2
+    assert simulated_votes.run(gated, annotators=2, votes=2, seed=1) == 2
 
 
 def test_a_superuser_takes_it_like_everybody(

@@ -5,10 +5,11 @@ import random
 import pytest
 from django.utils import timezone
 
-from annotate import quality, queue
+from annotate import queue
 from annotate.models import Assignment, Completion, Pair, Prompt
 from annotate.models.content import text_sha256
-from annotate.queue import firsts
+from annotate.quality import agreement_counts
+from annotate.queue import first_two_votes
 
 
 @pytest.fixture
@@ -67,8 +68,10 @@ def test_planted_agreement_comes_back_although_a_third_vote_follows_every_disagr
         return before[-1]
 
     vote_all(project, (ann, ben, cleo), decide=decide, rng=rng)
-    summary = quality.summary(project)
-    first_two, everything = (quality.measure(project, every=every) for every in (False, True))
+    summary = agreement_counts.summary(project)
+    first_two, everything = (
+        agreement_counts.measure(project, every=every) for every in (False, True)
+    )
     assert (summary.open, summary.resolved, summary.votes) == (0, 303, 2 * 303 + 83)
     assert summary.votes_per_pair == pytest.approx(2.27, abs=0.005)
     assert first_two.agreement.pairs == 303 and first_two.agreement.votes == 606
@@ -97,7 +100,7 @@ def bulk_votes(project, user, *, seq, choose):
         for i, pair in enumerate(project.pairs.order_by("pk"))
     )
     for pk in project.pairs.values_list("pk", flat=True):
-        firsts.recount(pk)
+        first_two_votes.recount(pk)
 
 
 def cast(project, pairs, *ballots):
@@ -112,13 +115,15 @@ def cast(project, pairs, *ballots):
 
 def counts(project, *, every=False, include_simulated=False):
     """Votes for A, tie and B of the pairs that count, from what is measured on them."""
-    found = quality.measure(project, every=every, include_simulated=include_simulated).agreement
+    found = agreement_counts.measure(
+        project, every=every, include_simulated=include_simulated
+    ).agreement
     if every:
         return found.pairs, found.votes
-    (numbers,) = quality.rows(quality.TOTALS, project, "all", include_simulated)
+    (numbers,) = agreement_counts.rows(agreement_counts.TOTALS, project, "all", include_simulated)
     return [
         list(answers)
-        for answers, n in zip(quality.FALLS * 2, numbers, strict=True)
+        for answers, n in zip(agreement_counts.FALLS * 2, numbers, strict=True)
         for _ in range(n)
     ]
 
@@ -139,11 +144,11 @@ def test_surplus_gold_and_retest_votes_are_left_out(project, make_pairs, ann, be
     pairs = make_pairs(3)
     cast(project, pairs, (ann, "a"), (ben, "a"))
     Assignment.objects.filter(pair=pairs[0], annotator=ben).update(surplus=True)
-    firsts.recount(pairs[0].pk)
+    first_two_votes.recount(pairs[0].pk)
     Pair.objects.filter(pk=pairs[1].pk).update(kind="gold")
     Pair.objects.filter(pk=pairs[2].pk).update(kind="retest")
     assert counts(project) == []
-    assert quality.summary(project).resolved == 1
+    assert agreement_counts.summary(project).resolved == 1
 
 
 def test_a_vote_that_was_taken_back_makes_room_for_the_next(project, make_pairs, ann, ben, cleo):
@@ -159,7 +164,7 @@ def test_simulated_votes_count_only_when_asked(project, make_pairs, ann, ben, cl
     cast(project, pairs, (ann, "a"), (ben, "b"), (cleo, "b"))
     Assignment.objects.filter(annotator=ben).update(simulated=True)
     for pair in pairs:
-        firsts.recount(pair.pk)
+        first_two_votes.recount(pair.pk)
     assert counts(project) == []
     assert counts(project, include_simulated=True) == [[1, 0, 1]] * 2
     assert counts(project, every=True) == (2, 4)
@@ -170,12 +175,12 @@ def test_the_random_stream_is_the_default_once_it_holds_200_pairs(project, many_
     Pair.objects.filter(key="many-200").update(stream="active")
     bulk_votes(project, ann, seq=1, choose=lambda _: "a")
     bulk_votes(project, ben, seq=2, choose=lambda i: "a" if i % 4 else "b")
-    found = quality.measure(project)
+    found = agreement_counts.measure(project)
     assert (found.stream, found.agreement.pairs) == ("random", 200)
-    assert quality.measure(project, stream="all").agreement.pairs == 201
+    assert agreement_counts.measure(project, stream="all").agreement.pairs == 201
     Pair.objects.filter(key="many-0").update(stream="active")
-    assert quality.measure(project).stream == "all"
-    assert quality.measure(project, stream="random").stream == "random"
+    assert agreement_counts.measure(project).stream == "all"
+    assert agreement_counts.measure(project, stream="random").stream == "random"
 
 
 def test_the_streams_are_measured_apart_and_together(project, many_pairs, ann, ben):
@@ -183,7 +188,7 @@ def test_the_streams_are_measured_apart_and_together(project, many_pairs, ann, b
     Pair.objects.filter(key__in=[f"many-{i}" for i in range(10)]).update(stream="active")
     bulk_votes(project, ann, seq=1, choose=lambda _: "a")
     bulk_votes(project, ben, seq=2, choose=lambda i: "a" if i >= 5 else "b")
-    found = quality.by_stream(project)
+    found = agreement_counts.by_stream(project)
     assert [(name, one.pairs, one.values["raw"]) for name, one in found.items()] == [
         ("random", 20, 1.0),
         ("active", 10, 0.5),
@@ -197,9 +202,9 @@ def test_a_large_project_gets_its_intervals_from_a_part_of_its_prompts(
     many_pairs(400)
     bulk_votes(project, ann, seq=1, choose=lambda i: "ab"[i % 2])
     bulk_votes(project, ben, seq=2, choose=lambda i: "ab"[i % 2] if i % 3 else "tie")
-    whole = quality.by_stream(project)["all"]
-    monkeypatch.setattr(quality, "SAMPLE", 150)
-    part = quality.by_stream(project)["all"]
+    whole = agreement_counts.by_stream(project)["all"]
+    monkeypatch.setattr(agreement_counts, "SAMPLE", 150)
+    part = agreement_counts.by_stream(project)["all"]
     assert part.values == pytest.approx(whole.values)
     assert part.intervals != whole.intervals
     assert part.intervals["raw"] == pytest.approx(whole.intervals["raw"], abs=0.025)
@@ -217,13 +222,13 @@ def test_the_hardest_pairs_come_first_and_unanimous_ones_never(project, make_pai
     cast(project, [split], (ann, "a"), (ben, "b"), (cleo, "tie"))
     cast(project, [two_one], (ann, "a"), (ben, "b"), (cleo, "a"))
     cast(project, [one_vote], (ann, "a"))
-    assert list(quality.hardest(project)) == [split, two_one]
+    assert list(agreement_counts.hardest(project)) == [split, two_one]
     Pair.objects.filter(pk=two_one.pk).update(stream="active")
-    assert list(quality.hardest(project, stream="active")) == [two_one]
+    assert list(agreement_counts.hardest(project, stream="active")) == [two_one]
 
 
 def test_a_project_without_votes_has_a_summary_and_no_votes_per_pair(project):
-    found = quality.summary(project)
+    found = agreement_counts.summary(project)
     assert (found.open, found.votes, found.votes_per_pair) == (0, 0, None)
 
 
@@ -231,5 +236,5 @@ def test_pairs_of_one_prompt_are_resampled_together(project, many_pairs, ann, be
     many_pairs(60, per_prompt=10)
     bulk_votes(project, ann, seq=1, choose=lambda _: "a")
     bulk_votes(project, ben, seq=2, choose=lambda i: "ab"[i // 10 % 2])
-    by_prompt = quality.measure(project).agreement.intervals["raw"]
+    by_prompt = agreement_counts.measure(project).agreement.intervals["raw"]
     assert by_prompt[1] - by_prompt[0] > 0.5

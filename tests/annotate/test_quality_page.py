@@ -5,10 +5,11 @@ import re
 import pytest
 from django.urls import reverse
 
-from annotate import published, queue
-from annotate.agreement import agreement
-from annotate.interval_plot import Estimate, plot
+from annotate import queue
 from annotate.models import Pair
+from annotate.statistics import published_agreement
+from annotate.statistics.agreement import agreement
+from annotate.statistics.interval_plot import Estimate, plot
 
 URL = "/projects/desk/quality/"
 NO_PAIRS = "no pair has votes of two people"
@@ -135,7 +136,7 @@ def test_the_reading_compares_the_interval_with_published_figures(agreeing, word
     found = agreement(
         [[2, 0, 0]] * (n // 2) + [[0, 0, 2]] * (n - n // 2) + [[1, 0, 1]] * (1000 - n)
     )
-    assert words in published.reading(found)[-1]
+    assert words in published_agreement.reading(found)[-1]
 
 
 def test_the_plot_keeps_every_interval_inside_and_in_proportion():

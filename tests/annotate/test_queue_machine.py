@@ -23,8 +23,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from annotate import datasets, exchange, queue
+from annotate import exchange, queue
 from annotate.models import Assignment, Pair, Project
+from annotate.votes import dataset_versions
 from tests.conftest import make_pair, person
 
 CHOICES = ("a", "b", "tie", "both_bad")
@@ -316,7 +317,7 @@ class QueueMachine(RuleBasedStateMachine):
         for number, expected in getattr(self, "versions", {}).items():
             version = self.project.dataset_versions.get(number=number)
             columns = ("pair_id", "annotator_id", "choice", "seq")
-            rows = datasets.votes_in(version, include_simulated=True, columns=columns)
+            rows = dataset_versions.votes_in(version, include_simulated=True, columns=columns)
             assert sorted(row[:3] for row in rows) == expected
 
 

@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from annotate import exchange, labels, queue
+from annotate import exchange, queue
 from annotate.models import Adjudication, Assignment, Gold, Label, Membership, Pair
-from annotate.simulate import run as simulate
+from annotate.sample.simulated_votes import run as simulate
+from annotate.votes import labels
 from tests.conftest import person
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 
 from annotate import queue
 from annotate.models import Assignment, Flag, Pair, Project
-from annotate.views.remarks import lettered
+from annotate.views.labelling.remarks import lettered
 
 HTMX = {"HX-Request": "true"}
 ClientFor = Callable[[User], Client]

@@ -12,8 +12,9 @@ from django.contrib.auth.models import User
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annotate import datasets, exchange, labels, queue
+from annotate import exchange, queue
 from annotate.models import Adjudication, Assignment, Label, Pair, Project, VoteRevision
+from annotate.votes import dataset_versions, labels
 from tests.annotate.test_queue import lease
 from tests.conftest import make_pair, person
 
@@ -205,7 +206,7 @@ def live(steps: list[Step], salt: int) -> None:
         with contextlib.suppress(queue.Gone):
             perform(project, people[who], act, pick, side, reason, rng)
         for version in project.dataset_versions.all():
-            rows = list(datasets.votes_in(version, include_simulated=True))
+            rows = list(dataset_versions.votes_in(version, include_simulated=True))
             assert held.setdefault(version.number, rows) == rows
         for pair in project.pairs.all():
             check(pair)

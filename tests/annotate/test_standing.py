@@ -11,11 +11,12 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from annotate import queue, standing
-from annotate.annotators import Share
-from annotate.doubt import DOUBTFUL, Meetings, doubts
+from annotate import queue
 from annotate.models import Assignment, Gold, Membership, Message, Pair
-from annotate.queue import firsts
+from annotate.people import warnings_and_pauses
+from annotate.people.annotator_figures import Share
+from annotate.queue import first_two_votes
+from annotate.statistics.low_agreement import DOUBTFUL, Meetings, doubts
 
 PEOPLE = 8
 CASTS = 20
@@ -55,7 +56,7 @@ def flagged(seed, fault=None):
     rows = [Meetings(*who, n, n if same else 0) for (*who, same), n in sorted(met.items())]
     found = {who for who, doubt in doubts(rows).items() if doubt < DOUBTFUL}
     shares = {who: Share(left[who], decided[who]) for who in range(PEOPLE)}
-    return found | {who for who, share in shares.items() if standing.one_sided(share)}
+    return found | {who for who, share in shares.items() if warnings_and_pauses.one_sided(share)}
 
 
 def flagged_on_the_page(project, make_pairs, seed, fault=None):
@@ -75,7 +76,7 @@ def flagged_on_the_page(project, make_pairs, seed, fault=None):
         for seq, (who, vote, sure, side) in enumerate(votes, start=1)
     )  # fmt: skip
     for pair in made:
-        firsts.recount(pair.pk)
+        first_two_votes.recount(pair.pk)
     client = Client()
     client.force_login(User.objects.create_superuser(f"root-{seed}-{fault}"))
     page = client.get(f"/projects/{project.slug}/annotators/").text
@@ -130,7 +131,7 @@ def answered(make_pairs, user, right, wrong):
             pair=pair, annotator=user, state="voted", choice="b" if i < wrong else "a",
             left="a", seq=1, leased_at=now, voted_at=now, acted_at=now,
         )  # fmt: skip
-        standing.review(vote)
+        warnings_and_pauses.review(vote)
     member.refresh_from_db()
     return member
 
@@ -139,14 +140,14 @@ def test_a_warning_comes_once_from_five_gold_pairs_on(make_pairs, ann):
     assert answered(make_pairs, ann, 0, 4).warned_at is None
     member = answered(make_pairs, ann, 0, 3)
     assert member.warned_at is not None and member.paused_at is None
-    assert [m.text for m in Message.objects.filter(member=member)] == [standing.WARNING]
-    assert "gold" not in standing.WARNING + standing.PAUSED
+    assert [m.text for m in Message.objects.filter(member=member)] == [warnings_and_pauses.WARNING]
+    assert "gold" not in warnings_and_pauses.WARNING + warnings_and_pauses.PAUSED
 
 
 def test_a_pause_needs_twenty_gold_pairs(make_pairs, ann):
     assert answered(make_pairs, ann, 0, 19).paused_at is None
     member = answered(make_pairs, ann, 0, 1)
-    assert member.paused_at is not None and member.paused_because == standing.PAUSED
+    assert member.paused_at is not None and member.paused_because == warnings_and_pauses.PAUSED
 
 
 def test_after_a_pause_is_lifted_the_rules_begin_anew(client_for, make_pairs, ann, zed):
@@ -159,7 +160,7 @@ def test_after_a_pause_is_lifted_the_rules_begin_anew(client_for, make_pairs, an
     assert answered(make_pairs, ann, 0, 14).paused_at is None
     assert answered(make_pairs, ann, 0, 1).paused_at is not None
     sent = Message.objects.filter(member=member).order_by("pk").values_list("text", flat=True)
-    assert list(sent) == [standing.WARNING, standing.PAUSED] * 2
+    assert list(sent) == [warnings_and_pauses.WARNING, warnings_and_pauses.PAUSED] * 2
 
 
 def test_who_does_better_after_a_pause_is_not_held_to_the_time_before(
@@ -185,7 +186,7 @@ def pauses(seed, low=0.7, high=0.9):
         hits = n = 0
         for right in rng.random(60) < ability:
             hits, n = hits + int(right), n + 1
-            if standing.paused_by(Share(hits, n), 0.6):
+            if warnings_and_pauses.paused_by(Share(hits, n), 0.6):
                 paused, hits, n = paused + 1, 0, 0
     return paused
 

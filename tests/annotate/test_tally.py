@@ -10,10 +10,10 @@ from statistics import median
 import pytest
 from django.utils import timezone
 
-from annotate import annotators, tally
-from annotate.annotators import Share
 from annotate.models import Assignment, Gold, Membership, Pair, Tally
-from annotate.queue import firsts
+from annotate.people import annotator_figures, kept_figures
+from annotate.people.annotator_figures import Share
+from annotate.queue import first_two_votes
 from tests.conftest import person
 
 URL = "/projects/desk/annotators/"
@@ -50,7 +50,7 @@ def random_project(project, make_pairs, seed):
         for seq, (i, user) in enumerate(rng.sample(list(enumerate(people)), 4), start=1)
     )  # fmt: skip
     for pair in pairs:
-        firsts.recount(pair.pk)
+        first_two_votes.recount(pair.pk)
     return people
 
 
@@ -69,7 +69,7 @@ def obvious(user):
         "left": Share(sum(one.choice == one.left for one in sided), len(sided)),
         "ties": Share(sum(CLASS[one.choice] == "tie" for one in votes), len(votes)),
         "skips": Share(skipped, len(votes) + skipped),
-        "too_fast": Share(sum(ms < annotators.TOO_FAST_MS for ms in times), len(times)),
+        "too_fast": Share(sum(ms < annotator_figures.TOO_FAST_MS for ms in times), len(times)),
         "gold": share(
             (one.choice, one.pair.gold.expected)
             for one in votes
@@ -108,9 +108,9 @@ def test_kept_and_counted_figures_are_what_loops_over_the_votes_give(
     project, make_pairs, monkeypatch, seed
 ):
     people = random_project(project, make_pairs, seed)
-    monkeypatch.setattr(tally, "LIVE_UP_TO", 10)
-    assert tally.count_if_due(project)
-    kept, counted = tally.table(project), annotators.rows(project)
+    monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
+    assert kept_figures.count_if_due(project)
+    kept, counted = kept_figures.table(project), annotator_figures.rows(project)
     assert kept.rows == counted and kept.counted_at is not None
     found = {row.annotator_id: row for row in counted}
     assert set(found) == {user.pk for user in people[:5]}
@@ -121,42 +121,42 @@ def test_kept_and_counted_figures_are_what_loops_over_the_votes_give(
 
 def test_a_small_project_is_counted_while_the_page_waits(project, make_pairs):
     random_project(project, make_pairs, 1)
-    assert not tally.count_if_due(project)
-    assert tally.table(project).counted_at is None
+    assert not kept_figures.count_if_due(project)
+    assert kept_figures.table(project).counted_at is None
 
 
 def test_kept_figures_follow_new_votes_and_the_hour(project, make_pairs, ann, monkeypatch):
     random_project(project, make_pairs, 1)
-    monkeypatch.setattr(tally, "LIVE_UP_TO", 10)
-    assert tally.count_if_due(project)
-    assert not tally.count_if_due(project)
+    monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
+    assert kept_figures.count_if_due(project)
+    assert not kept_figures.count_if_due(project)
     now = timezone.now()
     Assignment.objects.create(
         pair=make_pairs(1)[0], annotator=ann, state="voted", choice="a", left="a", seq=1,
         leased_at=now, voted_at=now, acted_at=now,
     )  # fmt: skip
-    assert tally.count_if_due(project)
-    assert ann.pk in {row.annotator_id for row in tally.table(project).rows}
+    assert kept_figures.count_if_due(project)
+    assert ann.pk in {row.annotator_id for row in kept_figures.table(project).rows}
     # A vote that was changed or taken back is no new act.
     Assignment.objects.filter(annotator=ann).delete()
-    assert not tally.count_if_due(project)
+    assert not kept_figures.count_if_due(project)
     Tally.objects.update(counted_at=now - timedelta(minutes=61))
-    assert tally.count_if_due(project)
-    assert ann.pk not in {row.annotator_id for row in tally.table(project).rows}
+    assert kept_figures.count_if_due(project)
+    assert ann.pk not in {row.annotator_id for row in kept_figures.table(project).rows}
 
 
 def test_figures_that_another_release_kept_are_counted_anew(
     client_for, project, make_pairs, olga, monkeypatch
 ):
     random_project(project, make_pairs, 1)
-    monkeypatch.setattr(tally, "LIVE_UP_TO", 10)
-    tally.count_if_due(project)
+    monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
+    kept_figures.count_if_due(project)
     kept = Tally.objects.get()
     for one in kept.figures:
         one["formerly"] = one.pop("ties")
     kept.save()
     assert "Counted at" not in client_for(olga).get(URL).text
-    assert tally.count_if_due(project)
+    assert kept_figures.count_if_due(project)
     assert "Counted at" in client_for(olga).get(URL).text
 
 
@@ -164,8 +164,8 @@ def test_what_admins_change_shows_at_once_beside_kept_figures(
     client_for, project, make_pairs, olga, monkeypatch
 ):
     random_project(project, make_pairs, 1)
-    monkeypatch.setattr(tally, "LIVE_UP_TO", 10)
-    tally.count_if_due(project)
+    monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
+    kept_figures.count_if_due(project)
     Membership.objects.filter(user__username="p1").update(paused_at=timezone.now())
     page = client_for(olga).get(URL).text
     assert "paused</span>" in page and "Counted at" in page

@@ -8,9 +8,9 @@ import random
 import numpy as np
 import pytest
 
-from annotate import aggregate
 from annotate.sample import grammar, rubric
 from annotate.sample.colleagues import colleague
+from annotate.statistics import aggregation
 
 PAIRS, PEOPLE, VOTES = 200, 8, 3
 
@@ -52,12 +52,12 @@ def test_labels_by_trust_are_never_worse_than_the_majority(careless):
     for seed in range(3):
         votes, wins = world(seed, careless=careless)
         item, worker, choice = votes[:, 0], votes[:, 1], votes[:, 2]
-        found = aggregate.preferences(
+        found = aggregation.preferences(
             item, worker, choice, votes[:, 3] == 1, items=PAIRS, workers=PEOPLE
         )
         weight = np.maximum(2 * found.reliability - 1, 0.05)[worker]
         trusted = np.bincount(item, weight * (2 - choice) / 2) / np.bincount(item, weight)
-        winner = aggregate.majority(item, choice, items=PAIRS, classes=3)
+        winner = aggregation.majority(item, choice, items=PAIRS, classes=3)
         majority = np.where(winner < 0, 0.5, (2 - winner) / 2)
         losses.append((log_loss(trusted, wins), log_loss(majority, wins)))
     trusted, simple = np.mean(losses, axis=0)

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from annotate import checks
+from annotate.gold import gold_pairs
 from annotate.models import Pair, Project
 from tests.browser.accessibility import violations
 from tests.browser.labelling import press
@@ -26,7 +26,7 @@ def test_a_newcomer_reads_answers_and_votes_by_keyboard_on_accessible_pages(
     width: int,
 ) -> None:
     question, _ = make_pairs(2)
-    checks.make_gold(question, "tie", "Both say where the order is.", qualification=True)
+    gold_pairs.make_gold(question, "tie", "Both say where the order is.", qualification=True)
     project.read_guidelines = project.qualification = True
     project.save()
     page = browse(

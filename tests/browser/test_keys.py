@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from annotate import judgement
 from annotate.models import Project
+from annotate.votes import scales
 from tests.browser.accessibility import violations_in_both_schemes
 from tests.browser.labelling import LABEL, Browse, MakePairs, opened, press, vote, votes_of
 
@@ -108,7 +108,7 @@ def test_a_changed_key_holds_for_its_place_on_every_scale(
         page.wait_for_load_state("networkidle")
         expect(page.locator("[data-key~='3'] kbd").first).to_have_text("c")
         vote(page, "c")
-        point = judgement.all_points(scale)["3"]
+        point = scales.all_points(scale)["3"]
         expected.append((point.choice, point.strength if point.choice in ("left", "right") else 0))
     assert votes_of(ann) == expected
 

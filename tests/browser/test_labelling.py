@@ -10,8 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import expect
 
-from annotate import judgement
 from annotate.models import Assignment, Project
+from annotate.votes import scales
 from tests.browser.labelling import (
     LABEL,
     PHONE,
@@ -279,7 +279,7 @@ def test_every_button_of_the_bar_is_in_reach_of_a_thumb(
     for width, height in ((320, 640), (360, 740), (640, 400)):
         page.set_viewport_size({"width": width, "height": height})
         boxes = page.evaluate(BOXES)
-        assert len(boxes) == len(judgement.all_points(scale)) + 2
+        assert len(boxes) == len(scales.all_points(scale)) + 2
         for box in boxes:
             assert box["width"] >= 44 and box["height"] >= 44, box
             assert box["bottom"] <= height and box["top"] > height / 2 - 20, box

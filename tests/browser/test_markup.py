@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page
 
-from annotate import mathml
-from annotate.markup import ATTRIBUTES, TAGS, render
+from annotate.text import mathml
+from annotate.text.markdown import ATTRIBUTES, TAGS, render
 from tests.annotate.hostile import documents
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,9 +15,12 @@ from pytest_django import Settings
 from annotate.models import Project
 from tests.browser.accessibility import violations
 from tests.training.rlhf import tiny
-from training import desk, rounds, scheduler, supervisor
 from training.models import ModelVersion
-from training.rlhf import reward_model
+from training.playground import answering
+from training.rlhf.reward import reward_model
+from training.rounds import round_control
+from training.runs import supervisor
+from training.worker import scheduler
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/projects/desk/playground/"
@@ -28,7 +31,7 @@ def models(project: Project, settings: Settings, tmp_path: Path) -> None:
     """The starter, policy-1 and the reward model that scores them."""
     settings.HOME = tmp_path
     tiny.llama(tmp_path / "starter", sharpness=4.0)
-    rounds.adopt_starter(project, "starter")
+    round_control.adopt_starter(project, "starter")
     tiny.llama(tmp_path / "policy", seed=1, sharpness=4.0)
     torch.manual_seed(0)
     scorer = reward_model.new(
@@ -45,7 +48,7 @@ def models(project: Project, settings: Settings, tmp_path: Path) -> None:
 def worker(models: None) -> Iterator[None]:
     """The part of the training worker that answers, as the worker starts it."""
     supervisor.stopping.clear()
-    thread = threading.Thread(target=desk.run)
+    thread = threading.Thread(target=answering.run)
     thread.start()
     yield
     supervisor.stopping.set()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from training.rlhf import measures, report
-from training.rlhf.measures import Answer, Resampling
+from training.rlhf.evaluation import comparison_report, comparison_table
+from training.rlhf.evaluation.comparison_table import Answer, Resampling
 
 TEXTS = {
     "policy-0": "No <idea> about {i}.",
@@ -19,7 +19,7 @@ def answers(model: str) -> list[Answer]:
     found = []
     for i in range(12):
         text = TEXTS[model].format(i=i)
-        numbers = measures.numbers_of(text, "", finished=True, tokens=len(text.split()))
+        numbers = comparison_table.numbers_of(text, "", finished=True, tokens=len(text.split()))
         found.append(
             Answer(
                 model=model,
@@ -44,10 +44,10 @@ def write(folder: Path, names: dict[str, str]) -> None:
     first, *others = found
     for name in others:
         for mine, base in zip(found[name], found[first], strict=True):
-            mine.numbers["win_rate_reward"] = measures.points(mine, base, scorer="reward")
+            mine.numbers["win_rate_reward"] = comparison_table.points(mine, base, scorer="reward")
         for judged in found[name][:5]:
             judged.numbers["people_win_rate"] = 1.0
-    table = measures.table(found, measures.measures(["reward"]), Resampling(50))
+    table = comparison_table.table(found, comparison_table.measures(["reward"]), Resampling(50))
     table["about"] = {
         "scorers": {"reward": "runs/reward"},
         "temperature": 0.7,
@@ -57,4 +57,4 @@ def write(folder: Path, names: dict[str, str]) -> None:
         "starter": "starter",
     }
     folder.mkdir(parents=True)
-    report.write(folder, table, found, samples=2)
+    comparison_report.write(folder, table, found, samples=2)

@@ -22,9 +22,10 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Assignment, Pair, Project
-from training import queue, rounds, supervisor
 from training.models import Plan, Round, Run
-from training.supervisor import Pace
+from training.rounds import round_control
+from training.runs import supervisor, task_queue
+from training.runs.supervisor import Pace
 
 FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
 PATIENCE = 180.0
@@ -80,9 +81,9 @@ def vote_on(pairs: list[Pair], *people: User) -> None:
 def a_round(voted: Project, home: Path, transactional_db: None) -> Round:
     """A queued round of the project, with a starter; nobody was told about it."""
     (home / "starter").mkdir()
-    rounds.adopt_starter(voted, "starter")
+    round_control.adopt_starter(voted, "starter")
     Plan.objects.create(project=voted)
-    return rounds.start_round(voted, enqueue=False)
+    return round_control.start_round(voted, enqueue=False)
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def as_in_a_new_process() -> Iterator[None]:
     """Nobody asked to stop yet, and no connection to another test's queue is left."""
     supervisor.stopping.clear()
     yield
-    queue.close()
+    task_queue.close()
 
 
 class Spawned(subprocess.Popen[bytes]):

@@ -16,9 +16,13 @@ from django.test import Client
 from annotate.models import Project
 from tests.training.history import add_starter
 from tests.training.rlhf import tiny
-from training import cards, comparisons, jobs, playground, promotion, retention, rounds
+from training.dashboard import comparisons
 from training.models import ModelVersion, Round, Run
-from training.rlhf import reward_model
+from training.playground import questions
+from training.rlhf.reward import reward_model
+from training.rounds import round_control
+from training.runs import run_kinds
+from training.versions import model_cards, promotion, retention
 
 Browser = Callable[[User], Client]
 
@@ -67,7 +71,7 @@ def test_a_folder_is_tried_and_becomes_a_candidate(starter: ModelVersion, saved:
     )
     assert version.note == f"Added from {saved / 'sft'}. Recipe gpt2."
     assert version.location == str(saved / "sft")
-    assert "policy-1 (candidate)" in dict(playground.choices(starter.project)).values()
+    assert "policy-1 (candidate)" in dict(questions.choices(starter.project)).values()
     with pytest.raises(CommandError, match="It is policy-1 of desk already"):
         add_model(f"{saved}/../{saved.name}/sft")
 
@@ -85,8 +89,8 @@ def test_an_added_reward_model_scores_what_policies_write(
     assert (version.number, version.parent) == (1, None)
     run = comparisons.start(starter.project, [starter, added(starter, saved / "trunk", 2)])
     run.directory.mkdir(parents=True)
-    jobs.prepare(run)
-    config = json.loads((run.directory / jobs.CONFIG).read_text())
+    run_kinds.prepare(run)
+    config = json.loads((run.directory / run_kinds.CONFIG).read_text())
     assert config["reward_models"] == {"reward": str(saved / "reward_model")}
     assert config["models"] == {
         "policy-0": str(Path(starter.location)),
@@ -139,7 +143,7 @@ def test_its_page_says_that_it_was_added_and_its_card_invents_nothing(
     assert f"trained elsewhere and added to {starter.project.name}" in text
     row = browser.get("/projects/desk/models/").content.decode().split('id="policy-1"')[1]
     assert row.split('<td class="small">')[1].split()[0] == "added"
-    card = cards.card(version)
+    card = model_cards.card(version)
     assert "trained elsewhere" in card and "people's comparisons" not in card
     assert browser.get(f"/projects/desk/models/{version.pk}/download/").status_code == 200
 
@@ -213,13 +217,13 @@ def test_a_round_begins_with_a_promoted_one_and_takes_a_number_of_its_own(
     Run.objects.filter(round=a_round).update(state="done")
     Round.objects.filter(pk=a_round.pk).update(state="done")
     tiny.llama(home / "starter")
-    number = rounds.next_number(a_round.project)
+    number = round_control.next_number(a_round.project)
     policy = added(ModelVersion.objects.get(number=0), tiny.llama(saved / "sft", seed=1), number)
     promotion.promote(policy)
     ModelVersion.objects.create(
         project=a_round.project, kind="reward", number=number + 1, path=str(saved), state="promoted"
     )
-    later = rounds.start_round(a_round.project, enqueue=False)
+    later = round_control.start_round(a_round.project, enqueue=False)
     assert (a_round.number, number, later.number) == (1, 2, 4)
     assert later.config["policy"] == str(saved / "sft")
     assert later.config["last_reward"] == ""

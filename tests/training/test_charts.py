@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import charts
-from training.charts import Point, Series
+from training.figures import charts
+from training.figures.charts import Point, Series
 
 
 def chart(*points: Point, **options: object) -> charts.Chart:

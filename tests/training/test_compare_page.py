@@ -16,9 +16,10 @@ from annotate import exchange
 from annotate.models import Project
 from tests.training.comparison import TEXTS, write
 from tests.training.history import add_policy, add_starter, make_round
-from training import comparisons, ingest, jobs, supervisor
+from training.dashboard import comparisons
 from training.models import ModelVersion, Run, StageResult
 from training.rlhf import __main__ as engine
+from training.runs import run_kinds, stage_results, supervisor
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/models/compare/"
@@ -218,14 +219,14 @@ def test_an_admin_has_them_asked_the_same_prompts(
     run = Run.objects.get(kind="compare")
     assert "waits for a training worker" in page(client, "?v=0&v=2")
     run.directory.mkdir(parents=True)
-    jobs.prepare(run)
+    run_kinds.prepare(run)
     config = json.loads((run.directory / "config.json").read_text())
     config["evaluate"] |= {"max_new_tokens": 4, "resamples": 20}
     (run.directory / "config.json").write_text(json.dumps(config))
-    assert engine.main(jobs.program(run)[3:]) == 0
+    assert engine.main(run_kinds.program(run)[3:]) == 0
     held = Run.objects.claim(run.pk, owner="host:1")
     assert held is not None
-    ingest.apply(held, "compare")
+    stage_results.apply(held, "compare")
     supervisor.set_state(run, Run.State.DONE, rows=Run.objects.held(held))
     held_out = sum(row["held_out"] for row in exchange.prompts(run.project))
     assert f"The same {held_out} held-out prompts" in page(client, "?v=0&v=2")

@@ -22,10 +22,11 @@ from annotate.models import Project
 from tests.conftest import at_once
 from tests.training.conftest import wait_for
 from tests.training.history import add_starter
-from training import playground, supervisor
-from training.desk import Desk, clear_left_behind, run
 from training.models import ModelVersion
-from training.trials import Trial
+from training.models.trial import Trial
+from training.playground import questions
+from training.playground.answering import Desk, clear_left_behind, run
+from training.runs import supervisor
 
 FAKE = Path(__file__).with_name("fake_generator.py")
 Ask = Callable[..., Trial]
@@ -48,7 +49,7 @@ def ask(project: Project, olga: User) -> Ask:
     def put(text: str, **changes: Any) -> Trial:
         asked = [{"role": "user", "content": text}]
         how: dict[str, Any] = {"choices": [str(starter.pk)], "temperature": 0.7, "seed": 1}
-        trial = playground.ask(project, olga, messages=asked, max_new_tokens=16, **how | changes)
+        trial = questions.ask(project, olga, messages=asked, max_new_tokens=16, **how | changes)
         return trial
 
     return put
@@ -127,7 +128,7 @@ def test_a_trial_that_cannot_even_be_failed_does_not_end_the_desk(
     desk: Desk, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     # A report that holds such a log cannot be sent from one test process to another.
-    caplog.set_level(logging.CRITICAL, logger="training.desk")
+    caplog.set_level(logging.CRITICAL, logger="training.playground.answering")
     working = desk.program
 
     def broken(spool: Path) -> list[str]:
@@ -156,12 +157,12 @@ def test_stopping_a_trial_takes_the_question_away_and_keeps_what_was_written(
 
     thread = in_thread(look_and_stay)
     wait_for(lambda: Trial.objects.get(pk=trial.pk).replies)
-    assert playground.stop(trial)
+    assert questions.stop(trial)
     thread.join()
     assert noticed.exists()
     trial.refresh_from_db()
     assert (trial.state, trial.replies[0]["text"], trial.error) == ("stopped", "starter", "")
-    assert not playground.stop(trial)
+    assert not questions.stop(trial)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -178,7 +179,7 @@ def test_a_worker_that_is_stopped_says_so(desk: Desk, ask: Ask) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_two_clicks_at_once_one_asks(ask: Ask) -> None:
     outcomes = at_once(lambda: ask("hello"), lambda: ask("again"))
-    assert {type(one) for one in outcomes} == {Trial, playground.Refused}
+    assert {type(one) for one in outcomes} == {Trial, questions.Refused}
     assert Trial.objects.count() == 1
 
 

@@ -13,9 +13,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Project
-from training import checkup
-from training.checkup import Level
 from training.models import ModelVersion, WorkerBeat
+from training.setup import doctor_checks
+from training.setup.doctor_checks import Level
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def doctor(*, expect: int = 0) -> dict[str, tuple[str, str, str]]:
     return {f["check"]: (f["level"], f["text"], f["advice"]) for f in data["findings"]}
 
 
-def level(check: checkup.Findings) -> Level:
+def level(check: doctor_checks.Findings) -> Level:
     return next(check).level
 
 
@@ -79,20 +79,20 @@ def test_a_key_from_the_environment_needs_no_file(
     healthy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (healthy / "secret_key").unlink()
-    assert level(checkup.secret_key()) == Level.FAIL
+    assert level(doctor_checks.secret_key()) == Level.FAIL
     monkeypatch.setenv("SECRET_KEY", "from outside")
-    assert level(checkup.secret_key()) == Level.OK
+    assert level(doctor_checks.secret_key()) == Level.OK
 
 
 def test_a_home_open_to_others_is_a_warning(healthy: Path) -> None:
     healthy.chmod(0o755)
-    assert level(checkup.home()) == Level.WARN
+    assert level(doctor_checks.home()) == Level.WARN
     assert stat.S_IMODE(healthy.stat().st_mode) == 0o755
 
 
 def test_a_home_that_cannot_be_written_fails(healthy: Path, settings: Settings) -> None:
     settings.HOME = healthy / "gone"
-    assert level(checkup.home()) == Level.FAIL
+    assert level(doctor_checks.home()) == Level.FAIL
 
 
 def test_a_full_disk_fails_and_a_nearly_full_one_is_a_warning(
@@ -101,7 +101,7 @@ def test_a_full_disk_fails_and_a_nearly_full_one_is_a_warning(
     free = shutil.disk_usage(healthy).free / 1e9
     for least, expected in ((free * 2, Level.FAIL), (free / 2, Level.WARN), (0.0, Level.OK)):
         settings.MIN_FREE_GB = least
-        assert level(checkup.disk()) == expected
+        assert level(doctor_checks.disk()) == expected
 
 
 def test_a_policy_without_its_folder_fails(healthy: Path, project: Project) -> None:
@@ -115,18 +115,20 @@ def test_a_policy_without_its_folder_fails(healthy: Path, project: Project) -> N
 
 def test_silent_workers_are_warnings_that_name_the_command(healthy: Path) -> None:
     WorkerBeat.objects.filter(kind="short").delete()
-    WorkerBeat.objects.filter(kind="gpu").update(seen_at=timezone.now() - 2 * checkup.SILENT_AFTER)
-    short, gpu = checkup.workers()
+    WorkerBeat.objects.filter(kind="gpu").update(
+        seen_at=timezone.now() - 2 * doctor_checks.SILENT_AFTER
+    )
+    short, gpu = doctor_checks.workers()
     assert (short.level, gpu.level) == (Level.WARN, Level.WARN)
     assert "make worker" in short.advice and "make worker-gpu" in gpu.advice
 
 
 def test_a_check_that_breaks_is_a_finding(healthy: Path) -> None:
-    def broken() -> Iterator[checkup.Finding]:
+    def broken() -> Iterator[doctor_checks.Finding]:
         raise RuntimeError("cable unplugged")
         yield
 
-    (found,) = checkup._guarded(broken)
+    (found,) = doctor_checks._guarded(broken)
     assert found.level == Level.FAIL and "cable unplugged" in found.text
 
 
@@ -142,6 +144,6 @@ def test_a_check_that_breaks_is_a_finding(healthy: Path) -> None:
 def test_a_model_must_write_text_and_should_stop(
     answer: dict[str, object], level: str, text: str
 ) -> None:
-    found = checkup.judge("model desk/policy-0", {"replies": 8} | answer)
+    found = doctor_checks.judge("model desk/policy-0", {"replies": 8} | answer)
     assert found.level == level and text in found.text
     assert bool(found.advice) == (level != "OK")

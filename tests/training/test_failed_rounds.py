@@ -15,9 +15,10 @@ from pytest_django import Settings
 from annotate.models import Project
 from tests.training.conftest import QUICK
 from tests.training.rlhf import tiny, world
-from training import rounds, supervisor
 from training.models import ModelVersion, Plan, Round, Run
 from training.rlhf.round import STAGES
+from training.rounds import round_control
+from training.runs import supervisor
 
 PAGE = "/projects/desk/rounds/1/"
 QUICK_ROUND = {
@@ -33,9 +34,9 @@ def started(
     """A queued round of the real engine, in miniature, and the folder of its starter."""
     settings.TRAINING_THREADS = 1
     starter = tiny.llama(home / "starter")
-    rounds.adopt_starter(voted, "starter")
+    round_control.adopt_starter(voted, "starter")
     Plan.objects.create(project=voted, config=world.CONFIG | QUICK_ROUND)
-    return Run.objects.get(round=rounds.start_round(voted, enqueue=False)), starter
+    return Run.objects.get(round=round_control.start_round(voted, enqueue=False)), starter
 
 
 def see_through(run: Run) -> Run:

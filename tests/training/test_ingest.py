@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from annotate.models import Assignment, Completion, Pair, Project
-from training import ingest, opening, rounds
 from training.models import Lost, ModelVersion, Run, StageResult
 from training.rlhf.round import STAGES
+from training.rounds import round_control
+from training.runs import first_pairs, stage_results
 
 
 def counts(project: Project) -> dict[str, int]:
@@ -30,7 +31,7 @@ def test_applying_every_stage_again_changes_nothing(
     Run.objects.update(state="queued")
     held = Run.objects.claim(run.pk, owner="another")
     assert held is not None
-    assert [ingest.apply(held, stage.name) for stage in STAGES] == [False] * len(STAGES)
+    assert [stage_results.apply(held, stage.name) for stage in STAGES] == [False] * len(STAGES)
     assert counts(run.project) == before
 
 
@@ -40,7 +41,7 @@ def test_who_does_not_hold_the_run_cannot_apply_a_stage(
     supervise(run)
     StageResult.objects.filter(stage="propose").delete()
     with pytest.raises(Lost):
-        ingest.apply(run, "propose")
+        stage_results.apply(run, "propose")
     assert not StageResult.objects.filter(stage="propose").exists()
 
 
@@ -101,8 +102,8 @@ def test_a_policy_that_was_not_promoted_displaces_no_pairs(
 
 
 def test_adopting_a_starter_twice_keeps_the_first(project: Project) -> None:
-    first = rounds.adopt_starter(project, "one")
-    assert rounds.adopt_starter(project, "two") == first
+    first = round_control.adopt_starter(project, "one")
+    assert round_control.adopt_starter(project, "two") == first
     assert (first.name, first.state, first.path) == ("policy-0", "promoted", "one")
 
 
@@ -112,7 +113,7 @@ def completion(prompt: str, text: str) -> dict[str, str]:
 
 def test_first_pairs_use_each_distinct_completion_once() -> None:
     texts = ["yes", "no", "yes  ", "maybe", "  ", "never"]
-    pairs = opening.pairs(completion("p", text) for text in texts)
+    pairs = first_pairs.pairs(completion("p", text) for text in texts)
     used = [pair[side] for pair in pairs for side in ("completion_a", "completion_b")]
     assert len(pairs) == 2
     assert len(set(used)) == 4
@@ -121,8 +122,8 @@ def test_first_pairs_use_each_distinct_completion_once() -> None:
 
 def test_first_pairs_are_the_same_in_any_order_of_completions() -> None:
     rows = [completion(prompt, text) for prompt in "pqr" for text in ("a", "b", "c", "d")]
-    assert opening.pairs(rows) == opening.pairs(reversed(rows))
+    assert first_pairs.pairs(rows) == first_pairs.pairs(reversed(rows))
 
 
 def test_a_prompt_whose_completions_read_the_same_has_no_pair() -> None:
-    assert opening.pairs([completion("p", "Yes."), completion("p", " Yes. ")]) == []
+    assert first_pairs.pairs([completion("p", "Yes."), completion("p", " Yes. ")]) == []

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.training.conftest import Spawned, never_two_writers, trace, wait_for
-from training import processes, tasks
 from training.models import ModelVersion, Run
 from training.rlhf.round import STAGES
+from training.runs import processes
+from training.worker import tasks
 
 Spawn = Callable[..., Spawned]
 Behave = Callable[..., None]

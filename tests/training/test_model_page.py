@@ -16,8 +16,8 @@ from pytest_django import Settings
 
 from annotate.models import DatasetVersion, Project
 from tests.training.history import SAMPLE, add_policy, add_starter, make_round, write_samples
-from training import archives, cards
 from training.models import ModelVersion, Run
+from training.versions import model_cards, zip_archive
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/models/"
@@ -129,7 +129,7 @@ def test_the_card_is_what_hubs_read_and_names_no_path_and_no_person(
 ) -> None:
     press(client_for(zed), candidate, "promote")
     ModelVersion.objects.filter(number=0).update(path="someone/tiny-chat")
-    text = cards.card(ModelVersion.objects.get(pk=candidate.pk))
+    text = model_cards.card(ModelVersion.objects.get(pk=candidate.pk))
     head = ModelCard(text).data.to_dict()
     assert head["base_model"] == "someone/tiny-chat"
     assert (head["library_name"], head["pipeline_tag"]) == ("transformers", "text-generation")
@@ -141,7 +141,7 @@ def test_the_card_is_what_hubs_read_and_names_no_path_and_no_person(
 
 def test_a_name_cannot_break_out_of_the_card(candidate: ModelVersion) -> None:
     candidate.project.name = "Desk\n---\nlicense: mit\n# <script>"
-    text = cards.card(candidate)
+    text = model_cards.card(candidate)
     assert "license" not in yaml.safe_load(text.split("---")[1])
     assert "license" not in ModelCard(text).data.to_dict()
     assert "<script>" not in text.replace("\\<", "")
@@ -168,7 +168,7 @@ def test_a_download_holds_the_model_and_its_card_and_nothing_else(
         names = {name.removeprefix("desk-policy-1/") for name in archive.namelist()}
         assert names == {"README.md", "model.safetensors", "config.json", "chat_template.jinja"}
         assert archive.read("desk-policy-1/model.safetensors") == b"weights"
-        assert archive.read("desk-policy-1/README.md").decode() == cards.card(candidate)
+        assert archive.read("desk-policy-1/README.md").decode() == model_cards.card(candidate)
 
 
 def test_a_large_model_is_sent_in_small_pieces(
@@ -176,10 +176,10 @@ def test_a_large_model_is_sent_in_small_pieces(
 ) -> None:
     folder = weights(candidate, {"config.json": "{}"})
     with (folder / "model.safetensors").open("wb") as file:
-        file.truncate(24 * archives.CHUNK)
-    sizes = [len(piece) for piece in archives.stream(candidate, folder)]
-    assert sum(sizes) > 24 * archives.CHUNK
-    assert max(sizes) <= 2 * archives.CHUNK
+        file.truncate(24 * zip_archive.CHUNK)
+    sizes = [len(piece) for piece in zip_archive.stream(candidate, folder)]
+    assert sum(sizes) > 24 * zip_archive.CHUNK
+    assert max(sizes) <= 2 * zip_archive.CHUNK
 
 
 def test_an_adapter_brings_along_the_base_that_only_this_machine_has(
@@ -190,7 +190,7 @@ def test_an_adapter_brings_along_the_base_that_only_this_machine_has(
     adapted = json.dumps({"base_model_name_or_path": str(base), "r": 8})
     files = {"adapter_model.safetensors": "adapter", "adapter_config.json": adapted}
     folder = weights(candidate, files)
-    with zipfile.ZipFile(io.BytesIO(b"".join(archives.stream(candidate, folder)))) as archive:
+    with zipfile.ZipFile(io.BytesIO(b"".join(zip_archive.stream(candidate, folder)))) as archive:
         config = json.loads(archive.read("desk-policy-1/adapter_config.json"))
         assert config == {"base_model_name_or_path": "base", "r": 8}
         assert archive.read("desk-policy-1/base/model.safetensors") == b"base"
@@ -206,7 +206,7 @@ def test_an_adapter_brings_along_no_folder_that_is_not_a_models(
     folder = weights(candidate, files)
     (folder.parent / "private").mkdir()
     (folder.parent / "private" / "secret.json").write_text("{}")
-    with zipfile.ZipFile(io.BytesIO(b"".join(archives.stream(candidate, folder)))) as archive:
+    with zipfile.ZipFile(io.BytesIO(b"".join(zip_archive.stream(candidate, folder)))) as archive:
         assert not [name for name in archive.namelist() if "/base/" in name]
 
 

@@ -10,9 +10,10 @@ from django.utils import timezone
 from annotate.models import Completion, ModelNote, Pair, Project
 from tests.conftest import at_once
 from tests.training.conftest import vote_on
-from training import promotion, rounds
 from training.models import ModelVersion, Run, StageResult
 from training.rlhf.config import RoundConfig, to_dict
+from training.rounds import round_control
+from training.versions import promotion
 
 GOOD: dict[str, dict[str, float]] = {
     "train_reward": {"accuracy": 0.8},
@@ -31,7 +32,7 @@ GOOD: dict[str, dict[str, float]] = {
 
 @pytest.fixture
 def starter(project: Project) -> ModelVersion:
-    return rounds.adopt_starter(project, "starter")
+    return round_control.adopt_starter(project, "starter")
 
 
 @pytest.fixture

@@ -13,9 +13,11 @@ from pytest_django import Settings
 from annotate.models import Project
 from tests.conftest import at_once
 from tests.training.history import make_round
-from training import playground, promotion, retention, rounds, serving
 from training.models import ModelVersion, Run
-from training.trials import Trial
+from training.models.trial import Trial
+from training.playground import questions
+from training.rounds import round_control
+from training.versions import promotion, retention, serving
 
 State = ModelVersion.State
 Train = Callable[..., ModelVersion]
@@ -61,7 +63,7 @@ def prune(*options: str) -> str:
 
 def ask(project: Project, version: ModelVersion) -> Trial:
     """Somebody asks the version in the playground."""
-    return playground.ask(
+    return questions.ask(
         project,
         User.objects.create_user("pia"),
         messages=[{"role": "user", "content": "hello"}],
@@ -192,7 +194,7 @@ def test_what_the_playground_uses_stays_and_is_named(train: Train, project: Proj
     said = prune("--keep", "0", "--yes")
     assert "policy-3 stays: the playground uses it now." in said
     assert [has_weights(one) for one in (older, other, tried)] == [True, False, True]
-    playground.stop(trial)
+    questions.stop(trial)
     assert "weights of policy-3" in prune("--keep", "0", "--yes")
 
 
@@ -239,7 +241,7 @@ def test_a_version_without_weights_cannot_be_promoted(train: Train) -> None:
 
 def test_a_model_from_elsewhere_is_never_removed(project: Project, home: Path) -> None:
     (home / "mine").mkdir()
-    starter = rounds.adopt_starter(project, "mine")
+    starter = round_control.adopt_starter(project, "mine")
     ModelVersion.objects.filter(pk=starter.pk).update(state=State.RETIRED, number=7)
     assert prune("--keep", "0", "--yes") == "Nothing to remove.\n"
     assert (home / "mine").is_dir()

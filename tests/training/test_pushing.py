@@ -15,8 +15,9 @@ from tests.conftest import at_once
 from tests.training import fake_hub
 from tests.training.conftest import QUICK
 from tests.training.history import add_policy, add_starter, make_round
-from training import pushing, supervisor
 from training.models import ModelVersion, Run
+from training.rounds import hub_push
+from training.runs import supervisor
 
 Browser = Callable[[User], Client]
 REPO = {"repo": "my-team/desk-policy", "private": "on"}
@@ -113,10 +114,10 @@ def test_nothing_is_pushed_unless_the_installation_allows_it(
 def test_of_two_clicks_at_once_one_pushes(hub: fake_hub.Hub, version: ModelVersion) -> None:
     def again() -> Run:
         seen = ModelVersion.objects.select_related("project").get(pk=version.pk)
-        return pushing.push(seen, repo="my-team/desk-policy", private=True)
+        return hub_push.push(seen, repo="my-team/desk-policy", private=True)
 
     outcomes = at_once(again, again)
-    assert {type(one) for one in outcomes} == {pushing.Refused, Run}
+    assert {type(one) for one in outcomes} == {hub_push.Refused, Run}
     assert Run.objects.filter(kind="push").count() == 1
 
 

@@ -8,9 +8,10 @@ from django.db import connection
 
 from annotate.models import Installation, Project
 from tests.training.conftest import Spawned, wait_for
-from training import rounds, tasks
 from training.models import Run, WorkerBeat
-from training.queue import huey
+from training.rounds import round_control
+from training.runs.task_queue import huey
+from training.worker import tasks
 
 Spawn = Callable[..., Spawned]
 
@@ -49,7 +50,7 @@ def test_a_task_that_was_not_signed_with_our_key_is_refused(queue: None) -> None
 def test_the_scheduler_starts_a_round_that_a_training_worker_finishes(
     voted: Project, home: Path, spawn: Spawn
 ) -> None:
-    rounds.adopt_starter(voted, "starter")
+    round_control.adopt_starter(voted, "starter")
     trainer = spawn("worker", "--gpu")
     wait_for(WorkerBeat.objects.filter(kind="gpu").exists)
     Project.objects.update(round_after=20)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from training import rayjob
+from training.runs import ray_job
 
-LAUNCHER = Path(rayjob.__file__)
+LAUNCHER = Path(ray_job.__file__)
 
 
 class Cluster(ThreadingHTTPServer):
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(rayjob, "POLL", 0.01)
+    monkeypatch.setattr(ray_job, "POLL", 0.01)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     with Cluster() as found:
         thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
@@ -98,7 +98,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 
 def run(cluster: Cluster, *program: str) -> int:
-    return rayjob.main(["--address", cluster.address, "--gpus", "1", "--", *program])
+    return ray_job.main(["--address", cluster.address, "--gpus", "1", "--", *program])
 
 
 def test_the_log_comes_through_and_the_exit_code_is_the_jobs(
@@ -119,9 +119,9 @@ def test_a_job_that_an_earlier_launcher_left_is_stopped_first(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, mark in (("old", "run-7"), ("other", "run-8")):
-        metadata = {rayjob.MARK: mark}
+        metadata = {ray_job.MARK: mark}
         cluster.jobs[name] = {"submission_id": name, "status": "RUNNING", "metadata": metadata}
-    monkeypatch.setenv(rayjob.MARK, "run-7")
+    monkeypatch.setenv(ray_job.MARK, "run-7")
     cluster.looks = 5
     run(cluster, "true")
     assert cluster.jobs["old"]["status"] == "STOPPED"
@@ -131,12 +131,12 @@ def test_a_job_that_an_earlier_launcher_left_is_stopped_first(
 def test_a_job_that_does_not_end_when_stopped_is_named_and_no_other_begins(
     cluster: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metadata = {rayjob.MARK: "run-7"}
+    metadata = {ray_job.MARK: "run-7"}
     cluster.jobs["old"] = {"submission_id": "old", "status": "RUNNING", "metadata": metadata}
     cluster.stubborn, cluster.looks = True, 10**6
-    monkeypatch.setenv(rayjob.MARK, "run-7")
-    monkeypatch.setattr(rayjob, "PATIENCE", 0.05)
-    assert run(cluster, "true") == rayjob.UNAVAILABLE
+    monkeypatch.setenv(ray_job.MARK, "run-7")
+    monkeypatch.setattr(ray_job, "PATIENCE", 0.05)
+    assert run(cluster, "true") == ray_job.UNAVAILABLE
     assert (
         "old, an earlier job of this run, was stopped but does not end" in capsys.readouterr().err
     )
@@ -154,7 +154,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
 def test_what_the_cluster_refuses_is_said(
     cluster: Cluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(cluster, "refused") == rayjob.UNAVAILABLE
+    assert run(cluster, "refused") == ray_job.UNAVAILABLE
     assert "says 400" in capsys.readouterr().err
 
 
@@ -162,7 +162,7 @@ def test_what_the_cluster_refuses_is_said(
 def test_without_a_cluster_it_ends_at_once(
     address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert rayjob.main(["--address", address, "--", "true"]) == rayjob.UNAVAILABLE
+    assert ray_job.main(["--address", address, "--", "true"]) == ray_job.UNAVAILABLE
     assert address in capsys.readouterr().err
 
 
@@ -177,5 +177,5 @@ def test_ending_the_launcher_stops_the_job(cluster: Cluster) -> None:
         assert process.poll() is None
         time.sleep(0.01)
     process.terminate()
-    assert process.wait(timeout=120) == rayjob.TERMINATED
+    assert process.wait(timeout=120) == ray_job.TERMINATED
     assert [job["status"] for job in cluster.jobs.values()] == ["STOPPED"]

@@ -11,7 +11,7 @@ from annotate import queue
 from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
 from training.models import Plan, Run, StageResult
-from training.rerank import VOTES_BETWEEN, Features, rank, rerank
+from training.rounds.rerank import VOTES_BETWEEN, Features, rank, rerank
 
 N, D = 60, 4
 

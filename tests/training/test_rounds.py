@@ -12,10 +12,12 @@ from django.db import connections
 from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
 from tests.training.history import make_round
-from training import jobs, promotion, rounds
 from training.models import ModelVersion, Plan, Round, Run
-from training.queue import huey
 from training.rlhf import rows
+from training.rounds import round_control
+from training.runs import run_kinds
+from training.runs.task_queue import huey
+from training.versions import promotion
 
 
 def test_a_round_freezes_the_votes_and_waits_for_a_worker(a_round: Round, run: Run) -> None:
@@ -30,14 +32,14 @@ def test_its_inputs_are_written_from_the_frozen_version(
 ) -> None:
     vote_on(make_pairs(5), ann)
     run.directory.mkdir(parents=True)
-    jobs.prepare(run)
+    run_kinds.prepare(run)
     preferences = list(rows.read(rows.Preference, run.directory / "preferences.jsonl"))
     prompts = list(rows.read(rows.Prompt, run.directory / "prompts.jsonl"))
     assert (len(preferences), len(prompts)) == (50, 55)
     assert {len(row.votes) for row in preferences} == {2}
     before = (run.directory / "prompts.jsonl").read_text()
     make_pairs(1)
-    jobs.prepare(run)
+    run_kinds.prepare(run)
     assert (run.directory / "prompts.jsonl").read_text() == before
 
 
@@ -52,7 +54,7 @@ def test_its_inputs_hold_the_pairs_that_wait_for_votes(
     voted = a_round.project.pairs.filter(state="resolved").earliest("pk")
     Pair.objects.filter(pk=voted.pk).update(state="open")
     run.directory.mkdir(parents=True)
-    jobs.prepare(run)
+    run_kinds.prepare(run)
     preferences = list(rows.read(rows.Preference, run.directory / "preferences.jsonl"))
     waiting = [row.pair_id for row in preferences if not row.votes]
     assert waiting == [best.key, other.key]
@@ -64,16 +66,16 @@ def test_its_inputs_hold_the_pairs_that_wait_for_votes(
 def test_two_starts_at_once_give_one_round(
     voted: Project, home: Path, transactional_db: None
 ) -> None:
-    rounds.adopt_starter(voted, "starter")
+    round_control.adopt_starter(voted, "starter")
     barrier = threading.Barrier(2)
     outcomes: list[str] = []
 
     def start() -> None:
         barrier.wait()
         try:
-            rounds.start_round(Project.objects.get(pk=voted.pk))
+            round_control.start_round(Project.objects.get(pk=voted.pk))
             outcomes.append("started")
-        except rounds.RoundRunning:
+        except round_control.RoundRunning:
             outcomes.append("refused")
         finally:
             connections.close_all()
@@ -90,8 +92,8 @@ def test_two_starts_at_once_give_one_round(
 def test_a_started_round_is_in_the_training_queue(
     voted: Project, home: Path, transactional_db: None
 ) -> None:
-    rounds.adopt_starter(voted, "starter")
-    rounds.start_round(voted)
+    round_control.adopt_starter(voted, "starter")
+    round_control.start_round(voted)
     assert huey("gpu").pending_count() == 1
 
 
@@ -99,28 +101,28 @@ def test_a_started_round_is_in_the_training_queue(
 def test_a_round_without_enough_votes_says_how_many_there_are(
     pairs: int, project: Project, make_pairs: Callable[..., Any], ann: User, ben: User
 ) -> None:
-    rounds.adopt_starter(project, "starter")
+    round_control.adopt_starter(project, "starter")
     made = make_pairs(pairs)
     vote_on(made, ann, ben)
     found = sum(not pair.prompt.held_out for pair in made)
-    with pytest.raises(rounds.NotEnoughVotes, match=f"20 pairs .* {found} are resolved"):
-        rounds.start_round(project)
+    with pytest.raises(round_control.NotEnoughVotes, match=f"20 pairs .* {found} are resolved"):
+        round_control.start_round(project)
     assert not project.dataset_versions.exists()
 
 
 def test_a_round_without_held_out_votes_is_refused(
     project: Project, make_pairs: Callable[..., Any], ann: User, ben: User
 ) -> None:
-    rounds.adopt_starter(project, "starter")
+    round_control.adopt_starter(project, "starter")
     vote_on([pair for pair in make_pairs(40) if not pair.prompt.held_out], ann, ben)
-    with pytest.raises(rounds.NotEnoughVotes, match=r"there are \d+ and 0"):
-        rounds.start_round(project)
+    with pytest.raises(round_control.NotEnoughVotes, match=r"there are \d+ and 0"):
+        round_control.start_round(project)
     assert not project.rounds.exists()
 
 
 def test_a_project_without_a_policy_is_told_how_to_get_one(voted: Project) -> None:
-    with pytest.raises(rounds.NoStarter, match="run_round --project desk --model"):
-        rounds.start_round(voted)
+    with pytest.raises(round_control.NoStarter, match="run_round --project desk --model"):
+        round_control.start_round(voted)
 
 
 def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
@@ -128,7 +130,7 @@ def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
 ) -> None:
     for name in ("starter", "one", "two"):
         (home / name).mkdir()
-    rounds.adopt_starter(voted, "starter")
+    round_control.adopt_starter(voted, "starter")
     for number, path in ((1, "one"), (2, "two")):
         version = ModelVersion.objects.create(
             project=voted,
@@ -139,15 +141,15 @@ def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
         )
         if number == 1:
             promotion.promote(version)
-    config = rounds.start_round(voted, seed=7, enqueue=False).config
+    config = round_control.start_round(voted, seed=7, enqueue=False).config
     assert (config["starter"], config["policy"]) == (str(home / "starter"), str(home / "one"))
     assert (config["number"], config["seed"]) == (3, 7)
 
 
 def test_a_projects_plan_overrides_the_defaults(voted: Project, home: Path) -> None:
-    rounds.adopt_starter(voted, "org/model")
+    round_control.adopt_starter(voted, "org/model")
     Plan.objects.create(project=voted, config={"ppo": {"updates": 3}})
-    config = rounds.start_round(voted, enqueue=False).config
+    config = round_control.start_round(voted, enqueue=False).config
     assert config["ppo"]["updates"] == 3
     assert config["ppo"]["epochs"] == 4
     assert config["starter"] == "org/model"
@@ -156,23 +158,25 @@ def test_a_projects_plan_overrides_the_defaults(voted: Project, home: Path) -> N
 def test_rounds_send_their_metrics_where_the_installation_says(
     voted: Project, home: Path, settings: Any
 ) -> None:
-    rounds.adopt_starter(voted, "org/model")
+    round_control.adopt_starter(voted, "org/model")
     settings.TRACKER = "wand"
-    with pytest.raises(rounds.WrongSettings, match="tracker must be one of none, tensorboard"):
-        rounds.start_round(voted, enqueue=False)
+    with pytest.raises(
+        round_control.WrongSettings, match="tracker must be one of none, tensorboard"
+    ):
+        round_control.start_round(voted, enqueue=False)
     settings.TRACKER = "mlflow"
-    assert rounds.start_round(voted, enqueue=False).config["tracker"] == "mlflow"
+    assert round_control.start_round(voted, enqueue=False).config["tracker"] == "mlflow"
 
 
 def test_a_finished_round_is_neither_cancelled_nor_retried(a_round: Round, run: Run) -> None:
     Run.objects.update(state="done")
     Round.objects.update(state="done")
-    assert not rounds.cancel(a_round)
-    assert not rounds.retry(a_round)
+    assert not round_control.cancel(a_round)
+    assert not round_control.retry(a_round)
 
 
 def test_a_retry_waits_for_the_live_round(a_round: Round, voted: Project) -> None:
-    assert rounds.cancel(a_round)
-    rounds.start_round(voted, enqueue=False)
-    with pytest.raises(rounds.RoundRunning):
-        rounds.retry(a_round)
+    assert round_control.cancel(a_round)
+    round_control.start_round(voted, enqueue=False)
+    with pytest.raises(round_control.RoundRunning):
+        round_control.retry(a_round)

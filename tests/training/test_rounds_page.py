@@ -13,10 +13,10 @@ from django.utils import timezone
 from annotate.models import Assignment, Project
 from tests.training.conftest import queries
 from tests.training.history import add_policy, add_starter, make_round
-from training.advice import OPTIMISERS, advise
 from training.models import Round, Run, WorkerBeat
 from training.rlhf.config import Optimiser
-from training.rounds import start_round
+from training.rounds.optimiser_advice import OPTIMISERS, advise
+from training.rounds.round_control import start_round
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/rounds/"

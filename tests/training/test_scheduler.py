@@ -12,9 +12,11 @@ from django.utils import timezone
 from annotate.models import Project
 from tests.training.conftest import vote_on
 from tests.training.test_promotion import judged
-from training import promotion, rounds, scheduler, tasks
 from training.models import ModelVersion, Round, Run, WorkerBeat
-from training.queue import huey
+from training.rounds import round_control
+from training.runs.task_queue import huey
+from training.versions import promotion
+from training.worker import scheduler, tasks
 
 Pairs = Callable[..., Any]
 
@@ -22,7 +24,7 @@ Pairs = Callable[..., Any]
 @pytest.fixture
 def looping(voted: Project, home: Path, transactional_db: None) -> Project:
     """A project with a starter, 50 voted pairs, and a round after 30 more."""
-    rounds.adopt_starter(voted, "starter")
+    round_control.adopt_starter(voted, "starter")
     Project.objects.filter(pk=voted.pk).update(round_after=30)
     voted.refresh_from_db()
     return voted
@@ -85,14 +87,14 @@ def test_a_cron_line_starts_a_round_once_it_is_due(looping: Project) -> None:
     due_at = three if three > created else three + timedelta(days=1)
     assert scheduler.due(looping, due_at - timedelta(minutes=1)) is None
     assert scheduler.due(looping, due_at) == "schedule"
-    rounds.start_round(looping, trigger="schedule")
+    round_control.start_round(looping, trigger="schedule")
     assert scheduler.due(looping, due_at) is None
 
 
 def test_a_cron_line_starts_nothing_without_new_labels(looping: Project) -> None:
     Project.objects.filter(pk=looping.pk).update(round_after=0, round_schedule="* * * * *")
     looping.refresh_from_db()
-    rounds.start_round(looping)
+    round_control.start_round(looping)
     finish_round(looping)
     assert scheduler.due(looping, timezone.now() + timedelta(days=1)) is None
 

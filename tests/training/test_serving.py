@@ -24,10 +24,10 @@ from django.core.management import CommandError, call_command
 from annotate.models import Project
 from tests.training.conftest import environment
 from tests.training.rlhf import tiny
-from training import rounds
 from training.models import ModelVersion
-from training.rlhf import models
 from training.rlhf.config import LoraConfig
+from training.rlhf.language import pretrained
+from training.rounds import round_control
 
 DOCUMENT = Path(django_settings.BASE_DIR) / "docs" / "operations.md"
 Run = Callable[[str], subprocess.Popen[str]]
@@ -42,8 +42,8 @@ def promoted(*options: str) -> tuple[str, str]:
 def adapter(home: Path) -> str:
     """A tiny Llama in `home`/starter and an untrained adapter of it; the adapter's folder."""
     base = tiny.llama(home / "starter")
-    model = models.new_adapter(models.load_causal(base), LoraConfig(r=2), base=base)
-    models.save_model(model, models.load_tokenizer(base), home / "adapter")
+    model = pretrained.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
+    pretrained.save_model(model, pretrained.load_tokenizer(base), home / "adapter")
     return "adapter"
 
 
@@ -56,13 +56,13 @@ def promote(project: Project, path: str) -> None:
 
 def test_it_prints_the_folder_of_the_policy_in_use(project: Project, home: Path) -> None:
     (home / "starter").mkdir()
-    rounds.adopt_starter(project, "starter")
+    round_control.adopt_starter(project, "starter")
     for options in ((), ("--merge",)):
         assert promoted(*options) == (f"{home / 'starter'}\n", "")
 
 
 def test_a_policy_from_a_hub_is_its_id(project: Project, home: Path) -> None:
-    rounds.adopt_starter(project, "someone/tiny-chat")
+    round_control.adopt_starter(project, "someone/tiny-chat")
     assert promoted()[0] == "someone/tiny-chat\n"
 
 

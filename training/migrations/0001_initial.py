@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('kind', models.CharField(default='round', help_text='See training.jobs.', max_length=20)),
+                ('kind', models.CharField(default='round', help_text='See training.runs.run_kinds.', max_length=20)),
                 ('options', models.JSONField(default=dict, help_text='Inputs of a run without a round: seed and threads.')),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=10)),
                 ('owner', models.CharField(blank=True, max_length=200)),

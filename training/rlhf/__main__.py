@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.rlhf import failures, inputs, memory, openrlhf, pipeline, ranks
 from training.rlhf.config import Job, from_dict, load, to_dict
-from training.rlhf.configfile import differences, require
-from training.rlhf.jobs import COMMANDS
-from training.rlhf.jobs import run as run_job
+from training.rlhf.config.config_file import differences, require
+from training.rlhf.data import input_fingerprints
+from training.rlhf.delivery import memory_estimate, openrlhf
+from training.rlhf.pipeline import recipe as pipeline
+from training.rlhf.pipeline.commands import COMMANDS
+from training.rlhf.pipeline.commands import run as run_job
 from training.rlhf.round import STAGES, quiet_libraries, run_round, stop_on_signals
-from training.rlhf.rundir import (
+from training.rlhf.run import failures, ranks
+from training.rlhf.run.run_directory import (
     DONE,
     FAILED,
     FENCED,
@@ -142,7 +145,7 @@ def together() -> Callable[[int], int]:
     agreed on with them."""
     if ranks.size() == 1:
         return int
-    from training.rlhf import distributed
+    from training.rlhf.run import distributed
 
     distributed.begin()
     return distributed.agree
@@ -178,7 +181,7 @@ def _single(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
     if out.exists():
         return _say(f"error: {out} exists and is not a result of this command", USAGE)
     out.parent.mkdir(parents=True, exist_ok=True)
-    notes = {"inputs": inputs.note(inputs.sources(config).values())}
+    notes = {"inputs": input_fingerprints.note(input_fingerprints.sources(config).values())}
     with display(run), run.claim(), stop_on_signals(run):
         metrics = run_job(options.command, config, run, out.name, notes=notes)
     for name, value in metrics.items() if run.leads else ():
@@ -191,7 +194,7 @@ def _require_same(out: Path, meta: dict[str, Any], config: Job) -> None:
     before = to_dict(from_dict(type(config), meta["config"], where=f"{out}: config"))
     found = differences(before, to_dict(config) | {name: before[name] for name in pipeline.WHERE})
     require(not found, f"{out} has other settings ({found}): remove it to run the command again")
-    replaced = ", ".join(inputs.changed(meta.get("inputs", {})))
+    replaced = ", ".join(input_fingerprints.changed(meta.get("inputs", {})))
     require(
         not replaced,
         f"{out} was made before {replaced} changed: remove it to run the command again",
@@ -207,7 +210,11 @@ def _openrlhf(options: argparse.Namespace) -> int:
 def _memory(options: argparse.Namespace) -> int:
     if not 1e6 <= options.params <= 1e13:
         return _say("error: --params must lie between 1e6 and 1e13", USAGE)
-    print("\n".join([*memory.table(options.params), memory.sentence(options.params)]))
+    print(
+        "\n".join(
+            [*memory_estimate.table(options.params), memory_estimate.sentence(options.params)]
+        )
+    )
     return DONE
 
 

@@ -20,9 +20,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from training.rlhf import alarms, rows, trackers
+from training.rlhf import rows
 from training.rlhf.config import ConfigError, GateConfig, RoundConfig, load, to_dict
-from training.rlhf.rundir import (
+from training.rlhf.metrics import reward_hacking
+from training.rlhf.run import trackers
+from training.rlhf.run.run_directory import (
     DONE,
     FAILED,
     FENCED,
@@ -91,33 +93,33 @@ STAGES = (
         "train_reward",
         "Train reward model",
         "Learns to predict the votes, and trains a second model as an independent judge.",
-        "training.rlhf.stages:train_reward",
+        "training.rlhf.pipeline.stages:train_reward",
         shared=True,
     ),
     Stage(
         "train_policy",
         "Improve policy",
         "Optimises the policy by the reward model or the votes, held near the starter.",
-        "training.rlhf.stages:train_policy",
+        "training.rlhf.pipeline.stages:train_policy",
         shared=True,
     ),
     Stage(
         "evaluate",
         "Evaluate",
         "Compares the new policy with the one before it on held-out prompts.",
-        "training.rlhf.stages:evaluate",
+        "training.rlhf.pipeline.stages:evaluate",
     ),
     Stage(
         "sample",
         "Sample completions",
         "Writes completions of the new policy for people to compare.",
-        "training.rlhf.stages:sample",
+        "training.rlhf.pipeline.stages:sample",
     ),
     Stage(
         "propose",
         "Propose pairs",
         "Picks the pairs whose votes will teach most, beside a random stream.",
-        "training.rlhf.stages:propose",
+        "training.rlhf.pipeline.stages:propose",
     ),
 )
 
@@ -283,7 +285,9 @@ def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig)
 def _alarm_gate(trained: Mapping[str, float | None], config: GateConfig) -> Iterator[Gate]:
     """Of the optimisers that sample: DPO, KTO and ORPO have no replies to watch."""
     if "alarms" in trained:
-        signs = [title for name, title in alarms.TITLES.items() if trained.get(f"alarm_{name}")]
+        signs = [
+            title for name, title in reward_hacking.TITLES.items() if trained.get(f"alarm_{name}")
+        ]
         title = "Alarms during training" + (f" ({', '.join(signs)})" if signs else "")
         yield _gate("alarms", title, trained["alarms"], high=config.alarms_max)
 

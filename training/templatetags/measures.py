@@ -6,8 +6,8 @@ from typing import Any
 
 from django import template
 
-from training import charts
-from training.progress import number
+from training.figures import charts
+from training.figures.run_progress import number
 
 register = template.Library()
 DASH = "\N{EN DASH}"

@@ -15,10 +15,11 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
-from training import comparisons, loop, rounds
-from training.charts import Chart, Point, Series, line_chart
-from training.comparisons import ALL, Cell, Comparison
+from training.dashboard import comparisons
+from training.dashboard.comparisons import ALL, Cell, Comparison
+from training.figures.charts import Chart, Point, Series, line_chart
 from training.models import ModelVersion, Run
+from training.rounds import loop_state, round_control
 from training.views.polling import ended, unchanged
 
 PER_PAGE = 6
@@ -86,7 +87,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
 def cancel(request: HttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     run = comparisons.last_run(project)
-    if run is not None and rounds.cancel_runs(Run.objects.filter(pk=run.pk)):
+    if run is not None and round_control.cancel_runs(Run.objects.filter(pk=run.pk)):
         messages.info(request, "The comparison stops; what was measured is kept.")
     else:
         messages.warning(request, "No comparison is running.")
@@ -152,7 +153,7 @@ def _run_context(project: Any) -> dict[str, Any]:
         "live": live,
         "failed": run is not None and run.state == Run.State.FAILED,
         "stamp": hashlib.sha256(repr(shown).encode()).hexdigest()[:16],
-        "no_worker": loop.silent_worker(run) if live else "",
+        "no_worker": loop_state.silent_worker(run) if live else "",
     }
 
 

@@ -12,11 +12,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
-from training import archives, cards, lineage, promotion, pushing, reading
+from training.figures import run_files
+from training.figures.run_progress import gate_rows
 from training.forms import PushForm, ReasonForm
 from training.models import ModelVersion
-from training.progress import gate_rows
+from training.rounds import hub_push
 from training.templatetags.measures import words
+from training.versions import lineage, model_cards, promotion, zip_archive
 from training.views.models import headline
 
 Act = Callable[[ModelVersion, str], str]
@@ -52,17 +54,17 @@ def _page(
         "turns": turns,
         "graph": lineage.graph(turns, version),
         "headline": headline(version),
-        "figures": [(words(key), *rest) for key, *rest in cards.figures(version)],
+        "figures": [(words(key), *rest) for key, *rest in model_cards.figures(version)],
         "human": version.metrics.get("human"),
         "policy": version if policy else None,
         "gates": gate_rows(version),
         "decisions": version.decisions.all(),
-        "samples": reading.samples(version.run) if policy and version.run else [],
-        "card": cards.card(version),
+        "samples": run_files.samples(version.run) if policy and version.run else [],
+        "card": model_cards.card(version),
         "form": form,
         "push_form": push_form or PushForm(),
         "push_allowed": settings.HUB_PUSH,
-        "pushed": pushing.last(version),
+        "pushed": hub_push.last(version),
         **choices,
     }
     return render(request, "training/model.html", context, status=status)
@@ -73,8 +75,8 @@ def _choices(version: ModelVersion) -> dict[str, Any]:
     policy, State = version.kind == ModelVersion.POLICY, ModelVersion.State
     missing, size = "", 0
     try:
-        size = sum(f.stat().st_size for f in archives.files(archives.folder_of(version)))
-    except archives.NotHere as error:
+        size = sum(f.stat().st_size for f in zip_archive.files(zip_archive.folder_of(version)))
+    except zip_archive.NotHere as error:
         missing = str(error)
     promoted = policy and version.state == State.PROMOTED
     return {
@@ -92,13 +94,13 @@ def download(request: HttpRequest, slug: str, pk: int) -> HttpResponse | Streami
     project = exchange.project_or_404(request, slug, "admin")
     version = _version(project, pk)
     try:
-        folder = archives.folder_of(version)
-    except archives.NotHere as error:
+        folder = zip_archive.folder_of(version)
+    except zip_archive.NotHere as error:
         messages.warning(request, str(error))
         return redirect("model", project.slug, pk)
     name = f"{project.slug}-{version.name}.zip"
     return StreamingHttpResponse(
-        archives.stream(version, folder),
+        zip_archive.stream(version, folder),
         content_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
@@ -157,8 +159,8 @@ def push(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, version, ReasonForm(), push_form=form, status=400)
     try:
-        pushing.push(version, **form.cleaned_data)
-    except pushing.Refused as error:
+        hub_push.push(version, **form.cleaned_data)
+    except hub_push.Refused as error:
         messages.warning(request, str(error))
     else:
         messages.success(request, "It is uploaded as soon as a training worker is free.")

@@ -11,9 +11,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate import exchange
-from training.charts import figure
+from training.figures.charts import figure
+from training.figures.run_progress import number
 from training.models import ModelVersion
-from training.progress import number
 from training.templatetags.measures import percent
 
 PER_PAGE = 40

@@ -13,9 +13,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import exchange
-from training import loop, playground
 from training.forms import TrialForm
-from training.trials import Trial
+from training.models.trial import Trial
+from training.playground import questions
+from training.rounds import loop_state
 from training.views.polling import STOP_POLLING, unchanged
 
 RECENT = 8
@@ -33,8 +34,8 @@ def home(request: HttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, form, status=400)
     try:
-        trial = playground.ask(project, request.user, **form.trial())
-    except playground.Refused as error:
+        trial = questions.ask(project, request.user, **form.trial())
+    except questions.Refused as error:
         form.add_error(None, str(error))
         return _page(request, project, form, status=429)
     return redirect("trial", project.slug, trial.uuid)
@@ -64,7 +65,7 @@ def progress(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
 @require_POST
 def stop(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
-    playground.stop(_trial(request, project, uuid))
+    questions.stop(_trial(request, project, uuid))
     return redirect("trial", project.slug, uuid)
 
 
@@ -75,10 +76,10 @@ def queue(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
     found = _trial(request, project, uuid)
     try:
         first, second = (int(request.POST.get(name, "")) for name in ("a", "b"))
-        added = playground.queue_pair(found, first, second)
+        added = questions.queue_pair(found, first, second)
     except ValueError:
         messages.warning(request, "Choose two replies.")
-    except playground.Refused as error:
+    except questions.Refused as error:
         messages.warning(request, str(error))
     else:
         said = "The pair is in the queue." if added else "That pair was queued before."
@@ -94,11 +95,11 @@ def _trial(request: HttpRequest, project: Any, uuid: Any) -> Trial:
 
 
 def _form(project: Any, *args: Any, **kwargs: Any) -> TrialForm:
-    return TrialForm(*args, choices=playground.choices(project), **kwargs)
+    return TrialForm(*args, choices=questions.choices(project), **kwargs)
 
 
 def _suggested(project: Any, model: str) -> dict[str, Any]:
-    names = playground.suggested(project, model)
+    names = questions.suggested(project, model)
     named = dict(zip(TrialForm.PLACES, names, strict=False))
     return DEFAULTS | named | {"seed": secrets.randbelow(10_000)}
 
@@ -165,7 +166,7 @@ def _page(
         "form": form,
         "earlier": _earlier(form),
         "possible": bool(form.fields["first"].choices),  # type: ignore[attr-defined]
-        "absent": loop.absent_worker(),
+        "absent": loop_state.absent_worker(),
         "recent": list(recent.exclude(pk=found.pk if found else None)[:RECENT]),
     }
     context |= _trial_context(project, found) if found else {}
@@ -185,12 +186,12 @@ def _trial_context(project: Any, trial: Trial) -> dict[str, Any]:
         "is_admin": project.role == "admin",
         "trial": trial,
         "turns": trial.messages,
-        "columns": playground.columns(trial),
-        "status": playground.status(trial),
+        "columns": questions.columns(trial),
+        "status": questions.status(trial),
         "stamp": _stamp(trial),
     }
 
 
 def _stamp(trial: Trial) -> str:
-    shown = [trial.state, trial.stage, trial.replies, trial.error, playground.status(trial)]
+    shown = [trial.state, trial.stage, trial.replies, trial.error, questions.status(trial)]
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

@@ -10,9 +10,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from annotate import exchange
-from training import retention
 from training.forms import KeepForm
 from training.templatetags.measures import megabytes
+from training.versions import retention
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -10,10 +10,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
-from training import curves as charts
-from training import loop, reading, rounds
-from training.models import ModelVersion, Round
-from training.progress import (
+from training.dashboard import round_curves
+from training.figures import run_files
+from training.figures.run_progress import (
     gate_rows,
     headline,
     last_run,
@@ -22,6 +21,8 @@ from training.progress import (
     stage_lines,
     verdict,
 )
+from training.models import ModelVersion, Round
+from training.rounds import loop_state, round_control
 from training.views.polling import ended, stamp, unchanged
 
 STARTED = {
@@ -72,7 +73,7 @@ def cancel(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     found = _round(project, number)
     if found.state in LIVE:
-        rounds.cancel(found)
+        round_control.cancel(found)
         messages.info(request, f"Round {number} stops at the end of its current step.")
     else:
         messages.warning(request, f"Round {number} has ended already.")
@@ -87,8 +88,8 @@ def retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         messages.warning(request, f"Round {number} has nothing to try again.")
         return redirect("round", project.slug, number)
     try:
-        rounds.retry(found)
-    except rounds.RoundRunning as error:
+        round_control.retry(found)
+    except round_control.RoundRunning as error:
         messages.warning(request, str(error))
     else:
         messages.success(request, f"Round {number} goes on from its last checkpoint.")
@@ -96,7 +97,7 @@ def retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 def _round(project: Any, number: int) -> Round:
-    return get_object_or_404(loop.history(project), number=number)
+    return get_object_or_404(loop_state.history(project), number=number)
 
 
 def _progress_context(project: Any, round: Round) -> dict[str, Any]:
@@ -112,13 +113,16 @@ def _progress_context(project: Any, round: Round) -> dict[str, Any]:
         "can_retry": round.state in (Round.State.FAILED, Round.State.CANCELLED),
         "stages": stage_lines(run),
         "stamp": stamp(round, run),
-        "no_worker": loop.silent_worker(run) if live else "",
+        "no_worker": loop_state.silent_worker(run) if live else "",
     }
 
 
 def _curves_context(project: Any, round: Round) -> dict[str, Any]:
     history = [r for r in results_of(project, up_to=round.number) if r.stage == "train_reward"]
-    updates, accuracy = charts.policy_charts(last_run(round)), charts.accuracy_chart(history)
+    updates, accuracy = (
+        round_curves.policy_charts(last_run(round)),
+        round_curves.accuracy_chart(history),
+    )
     return {
         "updates": bool(updates),
         "charts": [*updates, accuracy] if accuracy else updates,
@@ -141,9 +145,9 @@ def _result_context(round: Round) -> dict[str, Any]:
         "policy": policy,
         "verdict": verdict(policy) if policy else "",
         "gates": gate_rows(policy) if policy else [],
-        "samples": reading.samples(run) if run else [],
+        "samples": run_files.samples(run) if run else [],
         "models": list(models) if run else [],
         "stage_metrics": [line for line in lines if line.metrics],
         "started": STARTED.get(round.trigger, f"Started by {round.started_by or 'an admin'}"),
-        "config": list(reading.flat(round.config)),
+        "config": list(run_files.flat(round.config)),
     }

@@ -12,12 +12,20 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
-from training import curves, loop
-from training.advice import advise
+from training.dashboard import round_curves
+from training.figures.run_progress import (
+    headline,
+    last_run,
+    outcome,
+    policy_of,
+    results_of,
+    stage_lines,
+)
 from training.forms import AskForm, StartForm
 from training.models import Round, StageResult
-from training.progress import headline, last_run, outcome, policy_of, results_of, stage_lines
-from training.rounds import RoundRefused, choose_optimiser, optimiser, start_round
+from training.rounds import loop_state
+from training.rounds.optimiser_advice import advise
+from training.rounds.round_control import RoundRefused, choose_optimiser, optimiser, start_round
 from training.views.polling import ended, stamp, unchanged
 
 PER_PAGE = 25
@@ -33,7 +41,7 @@ def rounds(request: HttpRequest, slug: str) -> HttpResponse:
 def progress(request: HttpRequest, slug: str) -> HttpResponse:
     """The part of the page that changes while a round runs."""
     project = exchange.project_or_404(request, slug, "reviewer")
-    live = loop.history(project).live().first()
+    live = loop_state.history(project).live().first()
     if live is not None and unchanged(request, stamp(live, last_run(live))):
         return HttpResponse(status=204)
     response = render(
@@ -81,8 +89,8 @@ def _page(
 ) -> HttpResponse:
     results = results_of(project)
     charts = [
-        curves.accuracy_chart(_of(results, "train_reward")),
-        curves.win_rate_chart(_of(results, "evaluate")),
+        round_curves.accuracy_chart(_of(results, "train_reward")),
+        round_curves.win_rate_chart(_of(results, "evaluate")),
     ]
     context = _loop_context(request, project, form)
     context |= {"charts": [chart for chart in charts if chart is not None]}
@@ -99,8 +107,8 @@ def _ask_form(project: Any) -> AskForm | None:
 
 
 def _loop_context(request: HttpRequest, project: Any, form: AskForm | None) -> dict[str, Any]:
-    state = loop.state(project)
-    page = Paginator(loop.history(project), PER_PAGE).get_page(request.GET.get("page"))
+    state = loop_state.state(project)
+    page = Paginator(loop_state.history(project), PER_PAGE).get_page(request.GET.get("page"))
     live = next((round for round in page if round == state.live), state.live)
     run = last_run(live) if live else None
     return {
@@ -115,7 +123,7 @@ def _loop_context(request: HttpRequest, project: Any, form: AskForm | None) -> d
         "run": run,
         "stages": stage_lines(run),
         "stamp": stamp(live, run) if live else "",
-        "no_worker": loop.silent_worker(run) if live else "",
+        "no_worker": loop_state.silent_worker(run) if live else "",
         "page": page,
         "rounds": [_entry(round) for round in page],
     }

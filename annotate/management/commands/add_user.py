@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from annotate.models import ApiToken, Membership, Project
-from annotate.models.people import Role
+from annotate.models.membership import Role
 
 
 class Command(BaseCommand):

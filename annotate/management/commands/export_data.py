@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from annotate import datasets
-from annotate.exporting import FORMATS, UnknownFormat, files, format_named
+from annotate.exporting import FORMATS, UnknownFormat, export_files, format_named
 from annotate.models import DatasetVersion, Project
+from annotate.votes import dataset_versions
 
 
 class Command(BaseCommand):
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         try:
             module = format_named(format)
             version = self._version(project, options["number"])
-            paths = files.write(version, format, out, include_simulated=simulated)
+            paths = export_files.write(version, format, out, include_simulated=simulated)
         except UnknownFormat as error:
             raise CommandError(str(error)) from error
         except OSError as error:
@@ -51,6 +51,6 @@ class Command(BaseCommand):
         if project is None:
             raise CommandError(f"There is no project {slug!r}.")
         try:
-            return datasets.version_or_live(project, number)
+            return dataset_versions.version_or_live(project, number)
         except DatasetVersion.DoesNotExist:
             raise CommandError(f"The project {slug!r} has no dataset version {number}.") from None

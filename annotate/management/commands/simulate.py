@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from annotate import exchange, simulate
+from annotate import exchange
+from annotate.sample import simulated_votes
 
 
 class Command(BaseCommand):
@@ -25,7 +26,7 @@ class Command(BaseCommand):
             found = exchange.project(project)
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
-        cast = simulate.run(
+        cast = simulated_votes.run(
             found, annotators=annotators, votes=votes, seed=seed, report=self._report(votes)
         )
         self.stdout.write(f"{annotators} simulated annotators cast {cast} votes in {project}.")

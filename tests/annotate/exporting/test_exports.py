@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotate import datasets, queue
-from annotate.exporting import trl
-from annotate.exporting.files import replace
-from annotate.importing.rows import read as read_row
+from annotate import queue
+from annotate.exporting import trl_format
+from annotate.exporting.export_files import replace
+from annotate.importing.row_shapes import read as read_row
 from annotate.models import Assignment, Pair, Project, Prompt
+from annotate.votes import dataset_versions
 
 VOTE_COLUMNS = [
     "vote_id",
@@ -195,7 +196,7 @@ def test_a_dialogue_becomes_one_prompt_text_that_imports_as_the_same_dialogue():
         {"role": "assistant", "content": "Hello"},
         {"role": "user", "content": "More?"},
     ]
-    row = read_row({"prompt": trl.prompt_text(messages), "chosen": "x", "rejected": "y"})
+    row = read_row({"prompt": trl_format.prompt_text(messages), "chosen": "x", "rejected": "y"})
     assert row.messages == messages
 
 
@@ -208,8 +209,8 @@ def test_an_exported_file_imports_into_another_project_as_it_was(
     other = Project.objects.create(slug="other", name="Other")
     path = str(tmp_path / "trl.jsonl")
     call_command("import_data", path, "--project", "other", stdout=StringIO())
-    version = datasets.freeze(other)
-    again = [json.loads(line) for line in trl.lines(version, include_simulated=False)]
+    version = dataset_versions.freeze(other)
+    again = [json.loads(line) for line in trl_format.lines(version, include_simulated=False)]
     same = ("prompt", "chosen", "rejected", "margin", "split", "prompt_id", "chosen_id")
     assert [[row[k] for k in same] for row in again] == [[row[k] for k in same] for row in exported]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from annotate.importing import Refused, Unreadable
-from annotate.importing.lines import MAX_LINE, parse, rows
-from annotate.importing.rows import read
+from annotate.importing.json_lines import MAX_LINE, parse, rows
+from annotate.importing.row_shapes import read
 
 HI = [{"role": "user", "content": "Hi"}]
 SAY = {"role": "assistant", "content": "Hello"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotate.aggregate import dawid_skene, glad, vote_shares
+from annotate.statistics.aggregation import dawid_skene, glad, vote_shares
 
 FOLDER = Path(os.environ["PAIRLOOP_DATA"]) / "get_another_label"
 CLASSES = "GPRX"

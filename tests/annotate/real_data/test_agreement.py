@@ -11,8 +11,8 @@ import krippendorff
 import numpy as np
 import pytest
 
-from annotate.agreement import agreement, cohen_kappa
-from annotate.style_effects import elements, fit
+from annotate.statistics.agreement import agreement, cohen_kappa
+from annotate.statistics.style_effects import elements, fit
 
 FILE = Path(os.environ["PAIRLOOP_DATA"]) / "pandalm" / "pairs_votes.jsonl"
 CLASSES = ("a", "tie", "b")

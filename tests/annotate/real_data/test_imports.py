@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from annotate import quality
 from annotate.importing import import_rows
 from annotate.models import Assignment, Completion, Label
+from annotate.quality import agreement_counts
 
 DATA = Path(os.environ["PAIRLOOP_DATA"])
 
@@ -34,13 +34,13 @@ def test_pandalm_imports_with_the_counts_and_the_agreement_of_its_readme(project
     assert Completion.objects.filter(text="True").exists()
     outcomes = [Label.objects.filter(outcome=one).count() for one in ("a", "b", "tie", "split")]
     assert outcomes == [422, 472, 105, 0]
-    every = quality.measure(project, every=True).agreement
+    every = agreement_counts.measure(project, every=True).agreement
     assert (every.pairs, every.votes) == (999, 2997)
     assert every.values["raw"] == pytest.approx(0.919920, abs=1e-6)
     assert every.values["alpha_nominal"] == pytest.approx(0.864221, abs=1e-6)
     assert every.values["alpha_ordinal"] == pytest.approx(0.877464, abs=1e-6)
     assert every.values["fleiss_kappa"] == pytest.approx(0.864175, abs=1e-6)
-    first_two = quality.measure(project).agreement
+    first_two = agreement_counts.measure(project).agreement
     assert (first_two.pairs, first_two.votes) == (999, 1998)
 
 
@@ -56,7 +56,7 @@ def test_hh_rlhf_imports_by_turns(project):
     turns = [len(messages) for messages in project.prompts.values_list("messages", flat=True)]
     # Two of the 662 rows with one human turn could only share a prompt; the README counts rows.
     assert 660 <= sum(n == 1 for n in turns) <= 662
-    assert quality.measure(project).agreement.values["raw"] is None
+    assert agreement_counts.measure(project).agreement.values["raw"] is None
 
 
 def test_finegrained_rlhf_has_several_completions_per_prompt_and_no_overlap(project):
@@ -79,6 +79,6 @@ def test_finegrained_rlhf_has_several_completions_per_prompt_and_no_overlap(proj
     assert counted(report) == {"prompts": 500, "completions": 2000, "pairs": 3000, "votes": 3000}
     choices = Assignment.objects.values_list("choice", flat=True)
     assert [list(choices).count(one) for one in ("a", "b", "tie")] == [1577, 1039, 384]
-    measured = quality.measure(project).agreement
+    measured = agreement_counts.measure(project).agreement
     assert measured.values["raw"] is None
     assert "no pair has two votes" in measured.explanations["raw"]

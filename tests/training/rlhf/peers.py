@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.rlhf.__main__ import main
-from training.rlhf.rundir import DONE
+from training.rlhf.run.run_directory import DONE
 
 
 def shortness(chats: list[Any], replies: list[str]) -> list[float]:

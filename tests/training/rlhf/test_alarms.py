@@ -8,10 +8,11 @@ import pytest
 
 from tests.training.rlhf import test_group_trainers, tiny
 from tests.training.rlhf.test_ppo import train
-from training.rlhf import alarms, ppo
 from training.rlhf.config import GateConfig, PPOConfig
+from training.rlhf.metrics import reward_hacking
+from training.rlhf.pipeline.stages import describe
+from training.rlhf.ppo import training_loop
 from training.rlhf.round import gates
-from training.rlhf.stages import describe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,29 +46,29 @@ def history(*, updates: int = 10, reward: float = 2.0, **last: float) -> list[di
     ],
 )
 def test_each_sign_is_raised_by_what_it_watches_and_only_while_the_score_rises(name, last):
-    assert alarms.raised(history(**last), CONFIG) == [name]
-    assert alarms.raised(history(reward=0.9, **last), CONFIG) == []
-    assert alarms.raised(history(), CONFIG) == []
+    assert reward_hacking.raised(history(**last), CONFIG) == [name]
+    assert reward_hacking.raised(history(reward=0.9, **last), CONFIG) == []
+    assert reward_hacking.raised(history(), CONFIG) == []
 
 
 def test_one_odd_update_and_a_run_that_has_just_begun_raise_nothing():
     odd = [CALM | {"reward": 2.0}] * 9 + [CALM | {"reward": 2.0, "length": 45.0}]
-    assert alarms.raised(odd, PPOConfig(updates=20)) == []
-    assert alarms.raised(history(updates=3, length=90.0), CONFIG) == []
+    assert reward_hacking.raised(odd, PPOConfig(updates=20)) == []
+    assert reward_hacking.raised(history(updates=3, length=90.0), CONFIG) == []
 
 
 def test_what_is_not_measured_raises_nothing():
     def blind(rows: list[dict[str, float]]) -> list[dict[str, float]]:
         return [{k: v for k, v in row.items() if k != "reference_perplexity"} for row in rows]
 
-    assert alarms.raised(blind(history(reference_perplexity=9.0)), CONFIG) == []
-    assert alarms.raised(blind(history(distinct2=0.4)), CONFIG) == ["variety"]
+    assert reward_hacking.raised(blind(history(reference_perplexity=9.0)), CONFIG) == []
+    assert reward_hacking.raised(blind(history(distinct2=0.4)), CONFIG) == ["variety"]
 
 
 def test_a_policy_that_never_stops_is_told_so_whatever_the_score_does():
     never = [CALM | {"eos_rate": 0.0}] * 10
-    assert alarms.raised(never, CONFIG) == ["endless"]
-    said = describe(never[-1] | alarms.metrics(never, CONFIG))
+    assert reward_hacking.raised(never, CONFIG) == ["endless"]
+    said = describe(never[-1] | reward_hacking.metrics(never, CONFIG))
     assert "no reply ended by itself" in said
     assert "stop token" in said
 
@@ -85,7 +86,7 @@ def gamed(tmp_path_factory: pytest.TempPathFactory) -> Gamed:
         tiny.llama(work / "starter", sharpness=4.0),
         work / "run",
         score=most_repeated,
-        judge=ppo.Judge(most_repeated, [row["messages"] for row in tiny.prompts(8)]),
+        judge=training_loop.Judge(most_repeated, [row["messages"] for row in tiny.prompts(8)]),
         updates=10,
         batch_size=24,
         minibatch_size=24,

@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from tests.training.rlhf import tiny
-from training.rlhf import chat
+from training.rlhf.language import chat_template
 
 CHAT = [{"role": "user", "content": "Tell me about the parcel."}]
 QWEN3_LIKE = (
@@ -17,20 +17,22 @@ QWEN3_LIKE = (
 
 def test_the_prompt_ends_where_the_reply_begins():
     words = tiny.tokenizer()
-    text = words.decode(chat.prompt_ids(words, CHAT))
+    text = words.decode(chat_template.prompt_ids(words, CHAT))
     expected = "<|im_start|>user\nTell me about the parcel.<|im_end|>\n<|im_start|>assistant\n"
     assert text == expected
 
 
 def test_a_template_that_can_think_is_told_not_to():
     words = tiny.tokenizer(template=QWEN3_LIKE)
-    assert words.decode(chat.prompt_ids(words, CHAT)).endswith("assistant\n<think></think>")
+    assert words.decode(chat_template.prompt_ids(words, CHAT)).endswith(
+        "assistant\n<think></think>"
+    )
 
 
 def test_the_scored_tokens_are_the_prompt_the_reply_and_the_turn_end():
     words = tiny.tokenizer()
-    ids, cut = chat.full_ids(words, CHAT, "It is late.", max_length=200)
-    prompt = chat.prompt_ids(words, CHAT)
+    ids, cut = chat_template.full_ids(words, CHAT, "It is late.", max_length=200)
+    prompt = chat_template.prompt_ids(words, CHAT)
     assert cut == 0
     assert ids[: len(prompt)] == prompt
     assert words.decode(ids[len(prompt) :]) == "It is late.<|im_end|>"
@@ -38,17 +40,17 @@ def test_the_scored_tokens_are_the_prompt_the_reply_and_the_turn_end():
 
 def test_a_sampled_reply_and_its_text_are_scored_on_the_same_tokens():
     words = tiny.tokenizer()
-    prompt = chat.prompt_ids(words, CHAT)
-    sampled = [*chat.completion_ids(words, "I will check it today."), words.eos_token_id]
-    text = chat.response_text(words, sampled)
-    assert chat.full_ids(words, CHAT, text, max_length=200)[0] == prompt + sampled
+    prompt = chat_template.prompt_ids(words, CHAT)
+    sampled = [*chat_template.completion_ids(words, "I will check it today."), words.eos_token_id]
+    text = chat_template.response_text(words, sampled)
+    assert chat_template.full_ids(words, CHAT, text, max_length=200)[0] == prompt + sampled
 
 
 def test_a_sampled_nul_becomes_a_character_that_every_database_stores():
     words = tiny.tokenizer()
     sampled = words.encode("a\0b", add_special_tokens=False)
     assert words.decode(sampled) == "a\0b"
-    assert chat.response_text(words, sampled) == "a\N{REPLACEMENT CHARACTER}b"
+    assert chat_template.response_text(words, sampled) == "a\N{REPLACEMENT CHARACTER}b"
 
 
 def test_a_full_chat_equals_what_the_template_renders_up_to_its_last_newline():
@@ -56,7 +58,7 @@ def test_a_full_chat_equals_what_the_template_renders_up_to_its_last_newline():
     rendered = words.apply_chat_template(
         [*CHAT, {"role": "assistant", "content": "yes"}], tokenize=False
     )
-    ids, _ = chat.full_ids(words, CHAT, "yes", max_length=200)
+    ids, _ = chat_template.full_ids(words, CHAT, "yes", max_length=200)
     assert words.decode(ids) == rendered.rstrip("\n")
 
 
@@ -64,8 +66,8 @@ def test_a_full_chat_equals_what_the_template_renders_up_to_its_last_newline():
 def test_a_long_chat_loses_tokens_from_the_left_of_its_prompt(max_length):
     words = tiny.tokenizer()
     long = [{"role": "user", "content": "Tell me about the parcel. " * 5}]
-    whole, _ = chat.full_ids(words, long, "yes", max_length=1000)
-    ids, cut = chat.full_ids(words, long, "yes", max_length=max_length)
+    whole, _ = chat_template.full_ids(words, long, "yes", max_length=1000)
+    ids, cut = chat_template.full_ids(words, long, "yes", max_length=max_length)
     assert ids == whole[-max_length:]
     assert cut == len(whole) - max_length
 
@@ -76,10 +78,10 @@ def test_a_long_chat_keeps_the_token_that_begins_every_text(max_length):
     words.bos_token = tiny.PAD
     words.chat_template = "{{- bos_token -}}" + words.chat_template
     long = [{"role": "user", "content": "Tell me about the parcel. " * 5}]
-    whole, _ = chat.full_ids(words, long, "yes", max_length=1000)
-    ids, cut = chat.full_ids(words, long, "yes", max_length=max_length)
+    whole, _ = chat_template.full_ids(words, long, "yes", max_length=1000)
+    ids, cut = chat_template.full_ids(words, long, "yes", max_length=max_length)
     assert ids[1:] == whole[-max_length:][1:] and cut == len(whole) - max_length
-    reply = len(chat.completion_ids(words, "yes")) + 1
+    reply = len(chat_template.completion_ids(words, "yes")) + 1
     assert (ids[0] == words.bos_token_id) == (max_length > reply)
     assert whole.count(words.bos_token_id) == 1
 
@@ -87,39 +89,39 @@ def test_a_long_chat_keeps_the_token_that_begins_every_text(max_length):
 def test_a_reply_that_is_too_long_alone_keeps_its_beginning_and_its_end_token():
     words = tiny.tokenizer()
     reply = "The quick brown fox jumps over the lazy dog"
-    ids, cut = chat.full_ids(words, CHAT, reply, max_length=6)
-    whole, _ = chat.full_ids(words, CHAT, reply, max_length=1000)
-    assert ids == [*chat.completion_ids(words, reply)[:5], words.eos_token_id]
+    ids, cut = chat_template.full_ids(words, CHAT, reply, max_length=6)
+    whole, _ = chat_template.full_ids(words, CHAT, reply, max_length=1000)
+    assert ids == [*chat_template.completion_ids(words, reply)[:5], words.eos_token_id]
     assert cut == len(whole) - 6
 
 
 def test_control_tokens_spelt_out_in_a_reply_stay_text():
     words = tiny.tokenizer()
-    ids, _ = chat.full_ids(words, CHAT, "no<|im_end|>yes", max_length=200)
+    ids, _ = chat_template.full_ids(words, CHAT, "no<|im_end|>yes", max_length=200)
     assert ids.count(words.eos_token_id) == 2  # the user's turn and the end
-    assert chat.prompt_ids(words, CHAT)[0] == words.convert_tokens_to_ids("<|im_start|>")
+    assert chat_template.prompt_ids(words, CHAT)[0] == words.convert_tokens_to_ids("<|im_start|>")
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused_by_name():
     words = tiny.tokenizer(template=None)
     words.name_or_path = "some/base-model"
-    with pytest.raises(chat.NoChatTemplate, match="some/base-model"):
-        chat.prompt_ids(words, CHAT)
-    with pytest.raises(chat.NoChatTemplate):
-        chat.full_ids(words, CHAT, "yes", max_length=50)
+    with pytest.raises(chat_template.NoChatTemplate, match="some/base-model"):
+        chat_template.prompt_ids(words, CHAT)
+    with pytest.raises(chat_template.NoChatTemplate):
+        chat_template.full_ids(words, CHAT, "yes", max_length=50)
 
 
 def test_a_template_that_never_ends_the_assistants_turn_is_refused():
     endless = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n"
     words = tiny.tokenizer(template=endless + "{% endfor %}")
-    with pytest.raises(chat.NoChatTemplate, match="never stop"):
-        chat.turn_end(words)
+    with pytest.raises(chat_template.NoChatTemplate, match="never stop"):
+        chat_template.turn_end(words)
 
 
 def test_the_turn_end_comes_from_the_template_even_when_eos_is_another_token():
     words = tiny.tokenizer()
     words.eos_token = tiny.PAD  # as Qwen's base models have it
-    assert chat.turn_end(words) == words.convert_tokens_to_ids(tiny.END)
+    assert chat_template.turn_end(words) == words.convert_tokens_to_ids(tiny.END)
 
 
 def test_an_encoder_without_a_template_reads_chat_and_reply_as_two_segments():
@@ -129,9 +131,13 @@ def test_an_encoder_without_a_template_reads_chat_and_reply_as_two_segments():
     words = PreTrainedTokenizerFast(
         tokenizer_object=backend, cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
     )
-    ids, cut = chat.full_ids(words, [{"role": "user", "content": "yes"}], "yes", max_length=20)
+    ids, cut = chat_template.full_ids(
+        words, [{"role": "user", "content": "yes"}], "yes", max_length=20
+    )
     assert (ids, cut) == ([2, 4, 5, 6, 3, 6, 3], 0)
-    assert chat.full_ids(words, [{"role": "user", "content": "yes"}], "yes", max_length=5) == (
+    assert chat_template.full_ids(
+        words, [{"role": "user", "content": "yes"}], "yes", max_length=5
+    ) == (
         [2, 6, 3, 6, 3],
         2,
     )
@@ -139,5 +145,5 @@ def test_an_encoder_without_a_template_reads_chat_and_reply_as_two_segments():
 
 def test_the_text_of_a_reply_has_no_control_tokens():
     words = tiny.tokenizer()
-    ids = [*chat.completion_ids(words, " Thank you!\n"), words.eos_token_id]
-    assert chat.response_text(words, ids) == "Thank you!"
+    ids = [*chat_template.completion_ids(words, " Thank you!\n"), words.eos_token_id]
+    assert chat_template.response_text(words, ids) == "Thank you!"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.rlhf import checkpoints
+from training.rlhf.run import checkpoints
 
 
 def put(folder: Path, step: int) -> Path:

@@ -19,7 +19,7 @@ from tests.training.rlhf import world
 from training.rlhf import rows
 from training.rlhf.__main__ import main, plain_lines
 from training.rlhf.round import STAGES, RunDirectory, run_round
-from training.rlhf.rundir import DONE, FENCED, LOCKED, STOPPED, USAGE, Fenced
+from training.rlhf.run.run_directory import DONE, FENCED, LOCKED, STOPPED, USAGE, Fenced
 
 ENGINE = [sys.executable, "-m", "training.rlhf"]
 NAMES = [stage.name for stage in STAGES]
@@ -45,7 +45,7 @@ def command(run: Path) -> None:
 def start(run: Path) -> BaseProcess:
     """A new process that has computed nothing yet, but need not import everything first."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.rlhf.stages"])
+    context.set_forkserver_preload(["training.rlhf.pipeline.stages"])
     process = context.Process(target=command, args=(run,))
     process.start()
     return process

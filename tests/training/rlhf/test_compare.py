@@ -12,13 +12,15 @@ from safetensors.torch import save_file
 
 from tests.training.rlhf import tiny, world
 from training.rlhf import __main__ as command_line
-from training.rlhf import answers, compare, judges, likelihood, reward_model, rows
+from training.rlhf import rows
+from training.rlhf.completions.openai_endpoint import EndpointError
+from training.rlhf.completions.sampling import Policy
+from training.rlhf.completions.writers import Settings
 from training.rlhf.config import CompareJob, ConfigError, JudgeConfig, from_dict
-from training.rlhf.endpoint import EndpointError
-from training.rlhf.replies import Settings
+from training.rlhf.evaluation import comparison, kl_and_perplexity, llm_judge, measured_replies
+from training.rlhf.reward import reward_model
 from training.rlhf.rows import Prompt
-from training.rlhf.rundir import Stopped
-from training.rlhf.sample import Policy
+from training.rlhf.run.run_directory import Stopped
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(temperature=0.7, max_new_tokens=8, batch_size=4)
@@ -73,7 +75,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-def place(folder: Path, *, stop_at: int = 0) -> tuple[answers.Place, list[tuple[int, int]]]:
+def place(
+    folder: Path, *, stop_at: int = 0
+) -> tuple[measured_replies.Place, list[tuple[int, int]]]:
     seen: list[tuple[int, int]] = []
     calls: list[int] = []
 
@@ -83,7 +87,9 @@ def place(folder: Path, *, stop_at: int = 0) -> tuple[answers.Place, list[tuple[
             raise Stopped
 
     report = seen.append
-    return answers.Place(2, CPU, folder, lambda done, total: report((done, total)), guard), seen
+    return measured_replies.Place(
+        2, CPU, folder, lambda done, total: report((done, total)), guard
+    ), seen
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +172,12 @@ def test_it_goes_on_after_the_last_model_that_was_done(
     out.mkdir()
     where, seen = place(tmp_path / "checkpoints", stop_at=7)
     with pytest.raises(Stopped):
-        compare.run(config, prompts(), {}, out, where)
+        comparison.run(config, prompts(), {}, out, where)
     assert seen and not list(out.iterdir())
     kept = {path: path.stat().st_mtime_ns for path in where.checkpoints.rglob("*.jsonl")}
     assert kept
     where, seen = place(where.checkpoints)
-    compare.run(config, prompts(), {}, out, where)
+    comparison.run(config, prompts(), {}, out, where)
     after = {path: path.stat().st_mtime_ns for path in where.checkpoints.rglob("*.jsonl")}
     assert kept.items() <= after.items()
     assert (out / "comparison.json").read_bytes() == (done / "comparison.json").read_bytes()
@@ -180,7 +186,7 @@ def test_it_goes_on_after_the_last_model_that_was_done(
 def test_a_judge_that_fails_goes_on_after_the_last_part_that_it_judged(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "JUDGED_AT_ONCE", 5)
+    monkeypatch.setattr(measured_replies, "JUDGED_AT_ONCE", 5)
     asked: list[int] = []
     broken = True
 
@@ -190,15 +196,15 @@ def test_a_judge_that_fails_goes_on_after_the_last_part_that_it_judged(
             raise EndpointError("the server went away")
         return ["A"] * len(questions)
 
-    monkeypatch.setattr(judges, "reader", lambda config, device: ask)
+    monkeypatch.setattr(llm_judge, "reader", lambda config, device: ask)
     models = {name: recipe["models"][name] for name in ("base", "other")}
     judge = JudgeConfig(path="judge")
-    contest = answers.Contest(models, models["base"], {}, judge)
+    contest = measured_replies.Contest(models, models["base"], {}, judge)
     where, _ = place(tmp_path / "checkpoints")
     with pytest.raises(EndpointError):
-        answers.gather(contest, prompts(), SETTINGS, where)
+        measured_replies.gather(contest, prompts(), SETTINGS, where)
     broken = False
-    found = answers.gather(contest, prompts(), SETTINGS, where)
+    found = measured_replies.gather(contest, prompts(), SETTINGS, where)
     assert all("judged_win_rate" in one.numbers for one in found["other"])
     # Both orders of the first part, the one that failed, and both of the other two parts.
     assert asked[:2] == [5, 5] and asked[2:] == [5, 5, 5, 2, 2]
@@ -206,18 +212,18 @@ def test_a_judge_that_fails_goes_on_after_the_last_part_that_it_judged(
 
 def test_a_retrained_model_is_asked_again(recipe: dict[str, Any], tmp_path: Path) -> None:
     folder = tiny.llama(tmp_path / "model")
-    before = answers.digest(folder, SETTINGS)
-    assert answers.digest(folder, SETTINGS) == before
+    before = measured_replies.digest(folder, SETTINGS)
+    assert measured_replies.digest(folder, SETTINGS) == before
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": str(folder)})
     )
     save_file({}, adapter / "adapter_model.safetensors")
-    adapted = answers.digest(adapter, SETTINGS)
+    adapted = measured_replies.digest(adapter, SETTINGS)
     tiny.llama(tmp_path / "model", seed=1)
-    assert answers.digest(folder, SETTINGS) != before
-    assert answers.digest(adapter, SETTINGS) != adapted
+    assert measured_replies.digest(folder, SETTINGS) != before
+    assert measured_replies.digest(adapter, SETTINGS) != adapted
 
 
 def test_models_of_other_vocabularies_have_a_perplexity_and_no_kl(tmp_path: Path) -> None:
@@ -226,8 +232,8 @@ def test_models_of_other_vocabularies_have_a_perplexity_and_no_kl(tmp_path: Path
     words.add_tokens(["parcel!"])
     other = tiny.write(tmp_path / "other", model, words)
     where, _ = place(tmp_path / "checkpoints")
-    contest = answers.Contest({"base": str(base), "other": str(other)}, str(base), {})
-    found = answers.gather(contest, prompts(4), SETTINGS, where)
+    contest = measured_replies.Contest({"base": str(base), "other": str(other)}, str(base), {})
+    found = measured_replies.gather(contest, prompts(4), SETTINGS, where)
     assert all("kl" in one.numbers for one in found["base"])
     assert all("kl" not in one.numbers and one.numbers["nll"] > 0 for one in found["other"])
 
@@ -237,9 +243,12 @@ def test_models_of_other_vocabularies_have_a_perplexity_and_no_kl(tmp_path: Path
 def test_likelihoods_equal_a_plain_forward_pass(family: Any, tmp_path: Path) -> None:
     policy = Policy(family(tmp_path / "model"), device=CPU)
     chats = [prompt.messages for prompt in prompts(3)]
-    ids = [likelihood.text_ids(policy, text, finished=True) for text in ("good", "a sad dog", "")]
+    ids = [
+        kl_and_perplexity.text_ids(policy, text, finished=True)
+        for text in ("good", "a sad dog", "")
+    ]
     for chat, reply, found in zip(
-        chats, ids, likelihood.read(policy, chats, ids, temperature=0.5), strict=True
+        chats, ids, kl_and_perplexity.read(policy, chats, ids, temperature=0.5), strict=True
     ):
         prompt = policy.prompt(chat, Settings(0.5, len(reply), 1))
         if policy.model.config.is_encoder_decoder:
@@ -259,7 +268,7 @@ def test_it_wants_two_models_and_a_prompt(recipe: dict[str, Any], tmp_path: Path
     where, _ = place(tmp_path)
     config = from_dict(CompareJob, recipe)
     with pytest.raises(ConfigError, match="no held-out prompt"):
-        compare.run(config, [], {}, tmp_path, where)
+        comparison.run(config, [], {}, tmp_path, where)
     alone = dataclasses.replace(config, models={"base": config.models["base"]})
     with pytest.raises(ConfigError, match="at least two"):
-        compare.run(alone, prompts(), {}, tmp_path, where)
+        comparison.run(alone, prompts(), {}, tmp_path, where)

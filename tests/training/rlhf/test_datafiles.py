@@ -11,7 +11,8 @@ import datasets
 import pytest
 
 from tests.training.rlhf import world
-from training.rlhf import datafiles, rows
+from training.rlhf import rows
+from training.rlhf.data import data_files
 from training.rlhf.rows import RowError, Vote
 
 ASKED = "Tell me about the parcel."
@@ -48,12 +49,12 @@ def test_rows_of_prompt_chosen_and_rejected_become_pairs_with_one_vote(
         {"prompt": f"{ASKED} {i}", "chosen": f"good {i}", "rejected": "bad", "margin": 1.0}
         for i in range(40)
     ]
-    found = datafiles.preferences(write(tmp_path / name, data), held_out_share=0.3)
+    found = data_files.preferences(write(tmp_path / name, data), held_out_share=0.3)
     assert [preferred(pair) for pair in found] == [f"good {i}" for i in range(40)]
     assert {pair.votes[0].choice for pair in found} == {"a", "b"}, "sides are mixed"
     assert {pair.votes[0].strength for pair in found} == {3}
     assert 0 < sum(pair.held_out for pair in found) < 40
-    again = datafiles.preferences(tmp_path / name, held_out_share=0.3)
+    again = data_files.preferences(tmp_path / name, held_out_share=0.3)
     assert again == found
     assert len({pair.pair_id for pair in found}) == 40
 
@@ -87,7 +88,7 @@ def test_what_the_export_tells_of_the_votes_comes_back(tmp_path: Path, name: str
         exported(len(votes), share, label.strength)
         for votes, share, label in zip(cast, shares, told, strict=True)
     ]
-    found = datafiles.preferences(write(tmp_path / name, data), held_out_share=0.0)
+    found = data_files.preferences(write(tmp_path / name, data), held_out_share=0.0)
     assert [len(pair.votes) for pair in found] == [2, 4, 2]
     for pair, label in zip(found, told, strict=True):
         assert towards_chosen(pair) == label, "pooled as if the votes themselves had come"
@@ -96,14 +97,14 @@ def test_what_the_export_tells_of_the_votes_comes_back(tmp_path: Path, name: str
 def test_a_share_that_no_whole_votes_add_up_to_is_kept(tmp_path: Path) -> None:
     data = [exported(5, 0.73, 0.1), {"prompt": ASKED, "chosen": "good", "rejected": "bad"}]
     data[1] |= {"vote_fraction": 0.9}
-    found = datafiles.preferences(write(tmp_path / "x.json", data), held_out_share=0.0)
+    found = data_files.preferences(write(tmp_path / "x.json", data), held_out_share=0.0)
     assert [towards_chosen(pair).value for pair in found] == pytest.approx([0.73, 0.9])
     assert sum(vote.weight for vote in found[0].votes) == pytest.approx(5)
 
 
 def test_a_reviewers_answer_overrules_the_votes_in_an_export_too(tmp_path: Path) -> None:
     data = [exported(3, 1 / 3, 1.0, method="adjudicated")]
-    (found,) = datafiles.preferences(write(tmp_path / "x.jsonl", data), held_out_share=0.0)
+    (found,) = data_files.preferences(write(tmp_path / "x.jsonl", data), held_out_share=0.0)
     assert towards_chosen(found).value == 1.0 and len(found.votes) == 3
 
 
@@ -111,7 +112,7 @@ def test_a_reviewers_answer_overrules_the_votes_in_an_export_too(tmp_path: Path)
 def test_impossible_votes_are_named(tmp_path: Path, n: float, share: float) -> None:
     file = write(tmp_path / "x.json", [exported(n, share, 0.5)])  # type: ignore[arg-type]
     with pytest.raises(RowError, match="row 1: n_votes must be a whole number from 1"):
-        datafiles.preferences(file, held_out_share=0.1)
+        data_files.preferences(file, held_out_share=0.1)
 
 
 def test_the_turns_that_both_sides_begin_with_are_the_prompt(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_the_turns_that_both_sides_begin_with_are_the_prompt(tmp_path: Path) -> 
         {"chosen": f"{told}\n\nAssistant: Well.", "rejected": f"{told}\n\nAssistant:"},
         {"prompt": start, "chosen": "Well.", "rejected": ""},
     ]
-    found = datafiles.preferences(write(tmp_path / "x.json", data), held_out_share=0.1)
+    found = data_files.preferences(write(tmp_path / "x.json", data), held_out_share=0.1)
     for pair in found:
         assert pair.messages == start and preferred(pair) == "Well."
     assert len({pair.pair_id for pair in found}) == 1, "the same pair however it is written"
@@ -133,7 +134,7 @@ def test_the_turns_that_both_sides_begin_with_are_the_prompt(tmp_path: Path) -> 
 
 def test_own_rows_are_taken_as_they_are(tmp_path: Path) -> None:
     rows.write(tmp_path / "own.jsonl", world.preferences(6))
-    found = datafiles.preferences(tmp_path / "own.jsonl", held_out_share=0.9)
+    found = data_files.preferences(tmp_path / "own.jsonl", held_out_share=0.9)
     assert found == world.preferences(6)
 
 
@@ -141,7 +142,7 @@ def test_own_rows_that_do_not_say_what_is_held_out_follow_their_prompt(tmp_path:
     silent = [{k: v for k, v in vars(p).items() if k != "held_out"} for p in world.preferences(24)]
     votes = {"votes": [{"annotator": "ann", "choice": "a"}]}
     rows.write(tmp_path / "own.jsonl", ({**row, **votes} for row in silent))
-    found = datafiles.preferences(tmp_path / "own.jsonl", held_out_share=0.5)
+    found = data_files.preferences(tmp_path / "own.jsonl", held_out_share=0.5)
     assert 0 < sum(pair.held_out for pair in found) < len(found)
     assert all(pair.held_out == rows.is_held_out(pair.prompt_id, 0.5) for pair in found)
 
@@ -151,11 +152,11 @@ def test_what_is_said_to_be_held_out_is(tmp_path: Path, name: str) -> None:
     data = [
         {"prompt": ASKED, "chosen": "x", "rejected": str(i), "held_out": i < 2} for i in range(4)
     ]
-    found = datafiles.preferences(write(tmp_path / name, data), held_out_share=0.5)
+    found = data_files.preferences(write(tmp_path / name, data), held_out_share=0.5)
     assert [pair.held_out for pair in found] == [True, True, False, False]
     data[3]["held_out"] = "perhaps"
     with pytest.raises(RowError, match="row 4: held_out must be true or false"):
-        datafiles.preferences(write(tmp_path / name, data), held_out_share=0.5)
+        data_files.preferences(write(tmp_path / name, data), held_out_share=0.5)
 
 
 def test_a_split_that_is_given_is_kept(tmp_path: Path) -> None:
@@ -163,17 +164,17 @@ def test_a_split_that_is_given_is_kept(tmp_path: Path) -> None:
         {"prompt": f"{ASKED} {i}", "chosen": "x", "rejected": "y", "split": split}
         for i, split in enumerate(["train", "test", "held_out"] * 5)
     ]
-    found = datafiles.preferences(write(tmp_path / "x.jsonl", data), held_out_share=0.5)
+    found = data_files.preferences(write(tmp_path / "x.jsonl", data), held_out_share=0.5)
     assert [pair.held_out for pair in found] == [False, True, True] * 5
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.json"])
 def test_scores_of_single_replies_become_ratings(tmp_path: Path, name: str) -> None:
     data = [{"prompt": ASKED, "completion": "good", "score": 4.5}]
-    (found,) = datafiles.ratings(write(tmp_path / name, data), held_out_share=0.0)
+    (found,) = data_files.ratings(write(tmp_path / name, data), held_out_share=0.0)
     assert (found.completion, found.score, found.held_out) == ("good", 4.5, False)
     assert found.messages == [turn("user", ASKED)]
-    (found,) = datafiles.ratings(
+    (found,) = data_files.ratings(
         write(tmp_path / name, [data[0] | {"prompt_id": 7}]), held_out_share=0.0
     )
     assert found.prompt_id == "7"
@@ -198,7 +199,7 @@ def test_a_file_or_row_that_cannot_be_read_is_named(
     file = tmp_path / "x.json"
     file.write_text(content)
     with pytest.raises(RowError, match=message):
-        datafiles.preferences(file, held_out_share=0.1)
+        data_files.preferences(file, held_out_share=0.1)
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv"])
@@ -207,17 +208,17 @@ def test_a_mark_that_some_programs_put_before_a_text_is_no_part_of_it(
 ) -> None:
     file = write(tmp_path / name, [{"prompt": ASKED, "chosen": "x", "rejected": "y"}])
     file.write_text("\ufeff" + file.read_text("utf-8"), "utf-8")
-    (found,) = datafiles.preferences(file, held_out_share=0.1)
+    (found,) = data_files.preferences(file, held_out_share=0.1)
     assert found.messages == [{"role": "user", "content": ASKED}]
 
 
 @pytest.mark.parametrize(
     ("read", "kind"),
     [
-        (datafiles.preferences, "pairs"),
-        (datafiles.ratings, "ratings"),
-        (datafiles.prompts, "prompts"),
-        (datafiles.chats, "chats"),
+        (data_files.preferences, "pairs"),
+        (data_files.ratings, "ratings"),
+        (data_files.prompts, "prompts"),
+        (data_files.chats, "chats"),
     ],
 )
 def test_a_table_without_rows_is_named(
@@ -231,21 +232,21 @@ def test_a_table_without_rows_is_named(
 def test_columns_of_other_names_are_told(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("prompt;chosen;rejected\na;b;c\n")
     with pytest.raises(RowError, match="row 1: chosen is missing among prompt;chosen;rejected"):
-        datafiles.preferences(tmp_path / "x.csv", held_out_share=0.1)
+        data_files.preferences(tmp_path / "x.csv", held_out_share=0.1)
 
 
 def test_a_missing_file_and_a_score_that_is_no_number_are_named(tmp_path: Path) -> None:
     with pytest.raises(RowError, match=r"cannot read .*gone\.json"):
-        datafiles.preferences(tmp_path / "gone.json", held_out_share=0.1)
+        data_files.preferences(tmp_path / "gone.json", held_out_share=0.1)
     data = [{"prompt": ASKED, "completion": "good", "score": "high"}]
     with pytest.raises(RowError, match="row 1: could not convert"):
-        datafiles.ratings(write(tmp_path / "x.csv", data), held_out_share=0.1)
+        data_files.ratings(write(tmp_path / "x.csv", data), held_out_share=0.1)
 
 
 @pytest.mark.parametrize("name", ["chats.json", "chats.jsonl", "chats.csv"])
 def test_chats_to_learn_from_come_in_every_shape(tmp_path: Path, name: str) -> None:
     data = [{"prompt": f"{ASKED} {i}", "completion": "It is late."} for i in range(20)]
-    found = datafiles.chats(write(tmp_path / name, data), held_out_share=0.3)
+    found = data_files.chats(write(tmp_path / name, data), held_out_share=0.3)
     assert [chat.messages[-1] for chat in found] == [turn("assistant", "It is late.")] * 20
     assert 0 < sum(chat.held_out for chat in found) < 20
 
@@ -255,9 +256,9 @@ def test_the_better_reply_of_a_pair_is_learnt_and_the_same_prompts_are_held_out(
 ) -> None:
     data = [{"prompt": f"{ASKED} {i}", "chosen": "good", "rejected": "bad"} for i in range(30)]
     file = write(tmp_path / "pairs.json", data)
-    chats = datafiles.chats(file, held_out_share=0.3)
-    asked = datafiles.prompts(file, held_out_share=0.3)
-    pairs = datafiles.preferences(file, held_out_share=0.3)
+    chats = data_files.chats(file, held_out_share=0.3)
+    asked = data_files.prompts(file, held_out_share=0.3)
+    pairs = data_files.preferences(file, held_out_share=0.3)
     assert {chat.messages[-1]["content"] for chat in chats} == {"good"}
     assert [chat.messages[:-1] for chat in chats] == [prompt.messages for prompt in asked]
     assert {prompt.reference for prompt in asked} == {"good"}
@@ -282,20 +283,20 @@ def test_a_broken_chat_is_named(line: str, message: str, tmp_path: Path) -> None
     good = {"messages": [turn("assistant", "Hello.")]}
     path.write_text(f"{json.dumps(good)}\n{line}\n")
     with pytest.raises(RowError, match=message):
-        datafiles.chats(path, held_out_share=0.0)
+        data_files.chats(path, held_out_share=0.0)
 
 
 def test_a_file_without_chats_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(RowError, match=r"empty\.jsonl holds no chats"):
-        datafiles.chats(tmp_path / "empty.jsonl", held_out_share=0.0)
+        data_files.chats(tmp_path / "empty.jsonl", held_out_share=0.0)
     with pytest.raises(RowError, match=r"cannot read .*none\.jsonl"):
-        datafiles.chats(tmp_path / "none.jsonl", held_out_share=0.0)
+        data_files.chats(tmp_path / "none.jsonl", held_out_share=0.0)
 
 
 def test_prompts_keep_their_tags_and_count_once(tmp_path: Path) -> None:
     data = [{"prompt": ASKED, "tags": "toxic, short"}, {"prompt": ASKED, "tags": ""}]
-    (found,) = datafiles.prompts(write(tmp_path / "x.csv", data), held_out_share=1.0)
+    (found,) = data_files.prompts(write(tmp_path / "x.csv", data), held_out_share=1.0)
     assert found.tags == ("toxic", "short") and found.held_out and not found.reference
 
 
@@ -310,13 +311,13 @@ def test_a_hugging_face_dataset_is_read_like_a_file(tmp_path: Path, saved: str) 
         whole = datasets.Dataset.from_list(data)
         made = datasets.DatasetDict({"train": whole}) if saved == "splits" else whole
         made.save_to_disk(str(folder))
-    found = datafiles.preferences(f"hf:{folder}:train", held_out_share=0.1)
-    assert found == datafiles.preferences(write(tmp_path / "x.json", data), held_out_share=0.1)
+    found = data_files.preferences(f"hf:{folder}:train", held_out_share=0.1)
+    assert found == data_files.preferences(write(tmp_path / "x.json", data), held_out_share=0.1)
 
 
 def test_a_dataset_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RowError, match="cannot read the dataset"):
-        datafiles.preferences(f"hf:{tmp_path}:test", held_out_share=0.1)
+        data_files.preferences(f"hf:{tmp_path}:test", held_out_share=0.1)
 
 
 @pytest.mark.parametrize("system", [[], [turn("system", "Be kind.")]])
@@ -329,15 +330,15 @@ def test_a_prompt_in_one_text_is_the_dialogue_that_it_tells(
     data = [{"prompt": told, "chosen": "good", "rejected": "bad", "prompt_id": "p"}]
     path = write(tmp_path / "pairs.jsonl", data)
     messages = [*system, turn("user", "Hi."), turn("assistant", "Hello."), turn("user", ASKED)]
-    assert datafiles.preferences(path, held_out_share=0.0)[0].messages == messages
-    assert datafiles.prompts(path, held_out_share=0.0)[0].messages == messages
-    assert datafiles.chats(path, held_out_share=0.0)[0].messages[:-1] == messages
+    assert data_files.preferences(path, held_out_share=0.0)[0].messages == messages
+    assert data_files.prompts(path, held_out_share=0.0)[0].messages == messages
+    assert data_files.chats(path, held_out_share=0.0)[0].messages[:-1] == messages
 
 
 def test_the_reply_of_a_chat_is_its_reference_and_no_part_of_the_prompt(tmp_path: Path) -> None:
     chat = [turn("user", ASKED), turn("assistant", "It left.")]
     path = write(tmp_path / "chats.jsonl", [{"messages": chat}])
-    (prompt,) = datafiles.prompts(path, held_out_share=0.5)
+    (prompt,) = data_files.prompts(path, held_out_share=0.5)
     assert (prompt.messages, prompt.reference) == (chat[:1], "It left.")
-    (learnt,) = datafiles.chats(path, held_out_share=0.5)
+    (learnt,) = data_files.chats(path, held_out_share=0.5)
     assert (learnt.prompt_id, learnt.held_out) == (prompt.prompt_id, prompt.held_out)

@@ -12,9 +12,10 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.training.rlhf import peers, world
-from training.rlhf import distributed, rows
+from training.rlhf import rows
 from training.rlhf.config import ConfigError
-from training.rlhf.rundir import RunDirectory
+from training.rlhf.run import distributed
+from training.rlhf.run.run_directory import RunDirectory
 
 NAMES = ["reward", "sft", "dpo", "kto", "orpo", "ppo", "rloo", "grpo"]
 PPO = {

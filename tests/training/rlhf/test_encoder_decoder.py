@@ -12,10 +12,12 @@ import torch
 from tests.training.rlhf import test_preference_trainers as preferences
 from tests.training.rlhf import tiny, world
 from tests.training.rlhf.test_ppo import assert_same_weights, learner, train
-from training.rlhf import actor_critic, chat, models, rollout, sft
-from training.rlhf.actor_critic import ActorCritic, Sequences
 from training.rlhf.config import LoraConfig, ModelConfig, SFTConfig
-from training.rlhf.rundir import Stopped
+from training.rlhf.language import chat_template, generation, pretrained
+from training.rlhf.ppo import actor_critic
+from training.rlhf.ppo.actor_critic import ActorCritic, Sequences
+from training.rlhf.run.run_directory import Stopped
+from training.rlhf.trainers import sft
 
 LORA = LoraConfig(r=4, target_modules=("q", "v"))
 CPU = torch.device("cpu")
@@ -29,11 +31,11 @@ def starter(tmp_path: Path) -> Path:
     return tiny.t5(tmp_path / "starter")
 
 
-def sampled(folder: Path, **changes: Any) -> tuple[Any, list[list[int]], list[rollout.Response]]:
-    model, tokenizer = models.load_causal(folder), models.load_tokenizer(folder)
-    prompts = [chat.prompt_ids(tokenizer, messages) for messages in tiny.chats(6)]
+def sampled(folder: Path, **changes: Any) -> tuple[Any, list[list[int]], list[generation.Response]]:
+    model, tokenizer = pretrained.load_causal(folder), pretrained.load_tokenizer(folder)
+    prompts = [chat_template.prompt_ids(tokenizer, messages) for messages in tiny.chats(6)]
     settings = {"max_new_tokens": 9, "temperature": 0.8, "stop_ids": [2], "batch_size": 4}
-    return model, prompts, rollout.generate(model, tokenizer, prompts, **(settings | changes))
+    return model, prompts, generation.generate(model, tokenizer, prompts, **(settings | changes))
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["t5", "flan-t5"])
@@ -83,7 +85,7 @@ def test_ppo_raises_the_score_of_an_encoder_decoder(lora, starter, tmp_path):
     )
     assert seen[0]["kl"] == pytest.approx(0, abs=1e-5)
     assert summary["reward_last"] > summary["reward_first"] + 1
-    models.load_causal(tmp_path / "run" / "model")
+    pretrained.load_causal(tmp_path / "run" / "model")
 
 
 def test_with_adapters_policy_critic_and_reference_share_one_trunk(starter):
@@ -95,7 +97,7 @@ def test_with_adapters_policy_critic_and_reference_share_one_trunk(starter):
     after = dict(subject.actor.model.named_parameters())
     assert all(torch.equal(value, after[name]) for name, value in frozen.items())
     seen = subject.collector.collect(1)
-    base = ActorCritic(models.load_causal(starter), None)
+    base = ActorCritic(pretrained.load_causal(starter), None)
     with torch.no_grad():
         expected = base.read(seen.batch, temperature=1.0).logprobs
     torch.testing.assert_close(seen.ref_logprobs, expected, atol=1e-5, rtol=1e-5)
@@ -135,8 +137,8 @@ def test_supervised_fine_tuning_teaches_the_replies(lora, starter, tmp_path):
     assert metrics["loss"] < 0.6 * metrics["loss_first"]
     if lora is None:
         _, _, replies = sampled(tmp_path / "model", temperature=0.0)
-        tokenizer = models.load_tokenizer(tmp_path / "model")
-        texts = [chat.response_text(tokenizer, reply.ids) for reply in replies]
+        tokenizer = pretrained.load_tokenizer(tmp_path / "model")
+        texts = [chat_template.response_text(tokenizer, reply.ids) for reply in replies]
         assert all(text.startswith("good") for text in texts)
         assert all(reply.finished for reply in replies)
 
@@ -157,5 +159,5 @@ def test_orpo_takes_an_encoder_decoder_and_trl_says_that_it_does_not(starter, tm
     preferences.train("orpo", starter, tmp_path / "orpo", votes=votes, learning_rate=1e-2)
     found = preferences.preferred(tmp_path / "orpo" / "model", votes)
     assert found > preferences.preferred(starter, votes) + 0.2
-    with pytest.raises(models.ModelError, match="choose ppo or orpo"):
+    with pytest.raises(pretrained.ModelError, match="choose ppo or orpo"):
         preferences.train("dpo", starter, tmp_path / "dpo", votes=votes)

@@ -15,14 +15,15 @@ import pytest
 import torch
 
 from tests.training.rlhf import tiny, world
-from training.rlhf import endpoint as endpoints
-from training.rlhf import judges, likelihood, rows, sample
+from training.rlhf import rows
 from training.rlhf.__main__ import main
+from training.rlhf.completions import openai_endpoint, sampling
+from training.rlhf.completions.openai_endpoint import Endpoint, EndpointError
+from training.rlhf.completions.writers import Reply, Settings
 from training.rlhf.config import ConfigError, EndpointConfig, JudgeConfig, SampleConfig
-from training.rlhf.endpoint import Endpoint, EndpointError
-from training.rlhf.replies import Reply, Settings
+from training.rlhf.evaluation import kl_and_perplexity, llm_judge
 from training.rlhf.rows import Completion
-from training.rlhf.rundir import USAGE
+from training.rlhf.run.run_directory import USAGE
 
 SETTINGS = Settings(temperature=0.7, max_new_tokens=8, batch_size=2, top_p=0.9)
 CHATS = [[{"role": "user", "content": f"Tell me about parcel {i}."}] for i in range(6)]
@@ -98,7 +99,7 @@ def events(text: str) -> Iterator[bytes]:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(endpoints, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(openai_endpoint, "FIRST_WAIT", 0.01)
     with Server() as found:
         thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -196,7 +197,7 @@ def test_a_reply_can_be_read_while_it_is_written(server: Server) -> None:
 
 
 def test_an_absent_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(openai_endpoint, "FIRST_WAIT", 0.01)
     with socket.socket() as taken:  # bound and not listening: nobody else can answer there
         taken.bind(("127.0.0.1", 0))
         config = EndpointConfig(url=f"http://127.0.0.1:{taken.getsockname()[1]}/v1", retries=1)
@@ -214,7 +215,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def draw(starter: Path, out: Path, **server: Any) -> list[Completion]:
     out.mkdir(exist_ok=True)
-    sample.run(
+    sampling.run(
         starter,
         starter,
         world.prompts(40),
@@ -270,13 +271,13 @@ def test_naming_only_the_new_policy_is_refused(
 
 def test_the_kl_of_replies_from_elsewhere_is_read_here(starter: Path, tmp_path: Path) -> None:
     cpu = torch.device("cpu")
-    reference = sample.Policy(starter, device=cpu)
-    policy = sample.Policy(tiny.llama(tmp_path / "other", seed=5), device=cpu)
+    reference = sampling.Policy(starter, device=cpu)
+    policy = sampling.Policy(tiny.llama(tmp_path / "other", seed=5), device=cpu)
     settings = Settings(temperature=0.7, max_new_tokens=8, batch_size=2)
     own = policy.reply(CHATS, settings, seed=0)
-    expected = likelihood.kl_to(reference, CHATS, own, settings)
+    expected = kl_and_perplexity.kl_to(reference, CHATS, own, settings)
     untold = [dataclasses.replace(reply, logprobs=[]) for reply in own]
-    found = likelihood.kl_to(reference, CHATS, untold, settings, reader=policy)
+    found = kl_and_perplexity.kl_to(reference, CHATS, untold, settings, reader=policy)
     assert found == pytest.approx(expected, abs=1e-3) and found > 0.5
 
 
@@ -299,9 +300,9 @@ def test_the_command_line_says_what_is_wrong_in_one_line(
 def test_a_server_can_judge_pairs_and_is_asked_in_both_orders(server: Server) -> None:
     """Its answers begin with its name: a judge that always says A is never consistent."""
     config = JudgeConfig(endpoint=EndpointConfig(url=server.url, model="A"))
-    ask_judge = judges.reader(config, device=torch.device("cpu"))
+    ask_judge = llm_judge.reader(config, device=torch.device("cpu"))
     texts = [f"reply {i}" for i in range(len(CHATS))]
-    found = judges.judge(ask_judge, CHATS, texts, ["another"] * len(CHATS))
+    found = llm_judge.judge(ask_judge, CHATS, texts, ["another"] * len(CHATS))
     assert {(one.points, one.consistent) for one in found} == {(0.5, False)}
     assert len(server.asked) == 2 * len(CHATS)
     assert {sent["temperature"] for sent in server.asked} == {0.0}

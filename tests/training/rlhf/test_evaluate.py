@@ -8,19 +8,22 @@ import pytest
 import torch
 
 from tests.training.rlhf import tiny, world
-from training.rlhf import evaluate, likelihood, reward_model, rows, sample
+from training.rlhf import rows
+from training.rlhf.completions import sampling
+from training.rlhf.completions.sampling import Policy, Settings
 from training.rlhf.config import ConfigError, EvaluateConfig, SampleConfig
-from training.rlhf.models import ModelError
+from training.rlhf.evaluation import before_after, kl_and_perplexity
+from training.rlhf.language.pretrained import ModelError
+from training.rlhf.reward import reward_model
 from training.rlhf.rows import Completion
-from training.rlhf.rundir import Stopped
-from training.rlhf.sample import Policy, Settings
+from training.rlhf.run.run_directory import Stopped
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(temperature=0.8, max_new_tokens=10, batch_size=2)
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Models:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> before_after.Models:
     """A starter, another policy, and two untrained but different reward models."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("models")
@@ -32,7 +35,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Models:
         assert isinstance(model.head, torch.nn.Linear)
         torch.nn.init.normal_(model.head.weight)
         model.save(root / name)
-    return evaluate.Models(
+    return before_after.Models(
         policy=str(other),
         before=str(starter),
         starter=str(starter),
@@ -41,7 +44,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Models:
     )
 
 
-def run(folders: evaluate.Models, out: Path, *, stop_at: int | None = None) -> dict[str, float]:
+def run(folders: before_after.Models, out: Path, *, stop_at: int | None = None) -> dict[str, float]:
     calls: list[int] = []
 
     def guard() -> None:
@@ -50,7 +53,7 @@ def run(folders: evaluate.Models, out: Path, *, stop_at: int | None = None) -> d
             raise Stopped
 
     out.mkdir(exist_ok=True)
-    return evaluate.run(
+    return before_after.run(
         folders,
         world.prompts(64),
         EvaluateConfig(prompts=12, max_new_tokens=8, batch_size=2, samples=3),
@@ -63,8 +66,8 @@ def run(folders: evaluate.Models, out: Path, *, stop_at: int | None = None) -> d
     )
 
 
-def test_a_policy_against_itself_draws(folders: evaluate.Models, tmp_path: Path) -> None:
-    same = evaluate.Models(**(vars(folders) | {"policy": folders.before}))
+def test_a_policy_against_itself_draws(folders: before_after.Models, tmp_path: Path) -> None:
+    same = before_after.Models(**(vars(folders) | {"policy": folders.before}))
     metrics = run(same, tmp_path / "out")
     assert metrics["win_rate"] == metrics["reward_win_rate"] == 0.5
     assert metrics["kl"] == pytest.approx(0.0, abs=1e-3)
@@ -72,7 +75,7 @@ def test_a_policy_against_itself_draws(folders: evaluate.Models, tmp_path: Path)
 
 
 def test_two_policies_differ_and_the_interval_holds_the_rate(
-    folders: evaluate.Models, tmp_path: Path
+    folders: before_after.Models, tmp_path: Path
 ) -> None:
     metrics = run(folders, tmp_path / "out")
     assert metrics["kl"] > 0.5
@@ -84,7 +87,7 @@ def test_two_policies_differ_and_the_interval_holds_the_rate(
     assert all(json.loads(line)["prompt_id"] in held_out for line in lines)
 
 
-def test_it_goes_on_from_the_replies_it_has(folders: evaluate.Models, tmp_path: Path) -> None:
+def test_it_goes_on_from_the_replies_it_has(folders: before_after.Models, tmp_path: Path) -> None:
     straight = run(folders, tmp_path / "a")
     with pytest.raises(Stopped):
         run(folders, tmp_path / "b", stop_at=3)
@@ -93,13 +96,13 @@ def test_it_goes_on_from_the_replies_it_has(folders: evaluate.Models, tmp_path: 
 
 def test_only_held_out_prompts_are_evaluated() -> None:
     prompts = world.prompts()
-    chosen = evaluate.choose(prompts, 100, seed=0)
+    chosen = before_after.choose(prompts, 100, seed=0)
     assert {p.prompt_id for p in chosen} == {p.prompt_id for p in prompts if p.held_out}
     with pytest.raises(ConfigError, match="no held-out prompt"):
-        evaluate.choose([p for p in prompts if not p.held_out], 100, seed=0)
+        before_after.choose([p for p in prompts if not p.held_out], 100, seed=0)
 
 
-def test_every_reply_is_kept_with_its_numbers(folders: evaluate.Models, tmp_path: Path) -> None:
+def test_every_reply_is_kept_with_its_numbers(folders: before_after.Models, tmp_path: Path) -> None:
     metrics = run(folders, tmp_path / "out")
     kept = [data for _, data in rows.read_json(tmp_path / "out" / "replies.jsonl")]
     assert len(kept) == 2 * 12
@@ -109,16 +112,16 @@ def test_every_reply_is_kept_with_its_numbers(folders: evaluate.Models, tmp_path
     assert metrics["perplexity"] > metrics["perplexity_before"] > 1
 
 
-def test_the_kl_is_that_of_the_tempered_distributions(folders: evaluate.Models) -> None:
+def test_the_kl_is_that_of_the_tempered_distributions(folders: before_after.Models) -> None:
     """A policy's own replies have no KL to itself, at whatever temperature they were drawn."""
     policy = Policy(folders.policy, device=CPU)
     chats = [p.messages for p in world.prompts(6)]
     replies = policy.reply(chats, SETTINGS, seed=3)
-    assert likelihood.kl_to(policy, chats, replies, SETTINGS) == pytest.approx(0.0, abs=1e-4)
+    assert kl_and_perplexity.kl_to(policy, chats, replies, SETTINGS) == pytest.approx(0.0, abs=1e-4)
 
 
 def test_a_chat_that_does_not_fit_is_cut_as_it_was_for_the_sampler(
-    folders: evaluate.Models,
+    folders: before_after.Models,
 ) -> None:
     policy = Policy(folders.policy, device=CPU)
     question = [dict(m) for m in world.prompts(1)[0].messages]
@@ -126,10 +129,10 @@ def test_a_chat_that_does_not_fit_is_cut_as_it_was_for_the_sampler(
     settings = Settings(temperature=1.0, max_new_tokens=64, batch_size=1)
     (whole,) = policy.reply(long, settings, seed=3)
     replies = [dataclasses.replace(whole, ids=whole.ids[:5], logprobs=whole.logprobs[:5])]
-    assert likelihood.kl_to(policy, long, replies, settings) == pytest.approx(0.0, abs=1e-4)
+    assert kl_and_perplexity.kl_to(policy, long, replies, settings) == pytest.approx(0.0, abs=1e-4)
 
 
-def test_a_reply_as_long_as_the_context_is_one_line(folders: evaluate.Models) -> None:
+def test_a_reply_as_long_as_the_context_is_one_line(folders: before_after.Models) -> None:
     policy = Policy(folders.policy, device=CPU)
     context = policy.model.config.max_position_embeddings
     settings = Settings(temperature=1.0, max_new_tokens=context, batch_size=1)
@@ -140,12 +143,12 @@ def test_a_reply_as_long_as_the_context_is_one_line(folders: evaluate.Models) ->
 # Sampling
 
 
-def draw(folders: evaluate.Models, out: Path, **changes: int) -> list[Completion]:
+def draw(folders: before_after.Models, out: Path, **changes: int) -> list[Completion]:
     out.mkdir()
     config = SampleConfig(
         **({"prompts": 12, "per_prompt": 3, "max_new_tokens": 8, "batch_size": 4} | changes)
     )
-    sample.run(
+    sampling.run(
         folders.policy,
         folders.starter,
         world.prompts(),
@@ -161,7 +164,9 @@ def draw(folders: evaluate.Models, out: Path, **changes: int) -> list[Completion
     return list(rows.read(Completion, out / "completions.jsonl"))
 
 
-def test_every_completion_can_be_written_again(folders: evaluate.Models, tmp_path: Path) -> None:
+def test_every_completion_can_be_written_again(
+    folders: before_after.Models, tmp_path: Path
+) -> None:
     first, second = draw(folders, tmp_path / "a"), draw(folders, tmp_path / "b")
     assert first == second
     assert all(c.key == rows.completion_key(c.prompt_id, c.text) for c in first)
@@ -171,7 +176,7 @@ def test_every_completion_can_be_written_again(folders: evaluate.Models, tmp_pat
 
 
 def test_the_starter_answers_only_held_out_prompts(
-    folders: evaluate.Models, tmp_path: Path
+    folders: before_after.Models, tmp_path: Path
 ) -> None:
     found = draw(folders, tmp_path / "a")
     held_out = {p.prompt_id for p in world.prompts() if p.held_out}
@@ -181,7 +186,7 @@ def test_the_starter_answers_only_held_out_prompts(
 
 
 def test_the_wanted_share_of_prompts_is_held_out() -> None:
-    chosen = sample.plan(
+    chosen = sampling.plan(
         world.prompts(200), SampleConfig(prompts=40, held_out_share=0.25), compared=0, seed=0
     )
     assert len(chosen.many) == 40
@@ -189,7 +194,7 @@ def test_the_wanted_share_of_prompts_is_held_out() -> None:
 
 
 def test_a_small_project_is_sampled_whole() -> None:
-    chosen = sample.plan(world.prompts(8), SampleConfig(prompts=40), compared=5, seed=0)
+    chosen = sampling.plan(world.prompts(8), SampleConfig(prompts=40), compared=5, seed=0)
     assert len({p.prompt_id for p in chosen.many}) == len(chosen.many) <= 8
     assert len(chosen.compared) == 2
 
@@ -213,18 +218,18 @@ def test_loops_and_gibberish_stay_away_from_people_while_two_others_are_left() -
         completion("cut", "It is on its way.", finished=True),
         *(completion("blind", text) for text in ("We ship it today.", loop, "It is late.")),
     ]
-    found = sample.readable(kept, spared={"blind"})
+    found = sampling.readable(kept, spared={"blind"})
     assert [(one.prompt_id, one.text) for one in kept if one not in found] == [
         ("rich", loop),
         ("rich", broken),
     ]
 
 
-def test_what_was_left_out_is_counted(folders: evaluate.Models, tmp_path: Path) -> None:
+def test_what_was_left_out_is_counted(folders: before_after.Models, tmp_path: Path) -> None:
     """The untrained policy writes little that can be read."""
     config = SampleConfig(prompts=6, per_prompt=4, max_new_tokens=8)
     (tmp_path / "out").mkdir()
-    metrics = sample.run(
+    metrics = sampling.run(
         folders.policy,
         None,
         world.prompts(),

@@ -12,7 +12,7 @@ from tests.training.rlhf import tiny, world
 from tests.training.rlhf.test_failures import run_command, told
 from training.rlhf import rows
 from training.rlhf.rows import Prompt
-from training.rlhf.rundir import DONE, USAGE, RunDirectory
+from training.rlhf.run.run_directory import DONE, USAGE, RunDirectory
 
 FROM_PAIRS = ("dpo", "kto", "orpo")
 SAMPLING = ("ppo", "rloo", "grpo")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.rlhf.config import PPOConfig
-from training.rlhf.experience import cuts, minibatches
+from training.rlhf.ppo.experience import cuts, minibatches
 
 
 def computed(widths: list[int], bounds: list[int], cost: int) -> int:

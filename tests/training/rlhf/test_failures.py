@@ -14,17 +14,18 @@ import torch
 
 from tests.training.rlhf import tiny, world
 from tests.training.rlhf.test_cli import assert_equal_runs
-from training.rlhf import failures, rows
+from training.rlhf import rows
 from training.rlhf.__main__ import main
-from training.rlhf.chat import NoChatTemplate
+from training.rlhf.completions.openai_endpoint import EndpointError
 from training.rlhf.config import ConfigError, GateConfig
-from training.rlhf.endpoint import EndpointError
-from training.rlhf.experience import Diverged
-from training.rlhf.models import ModelError, OutOfMemory
-from training.rlhf.ppo import OtherSettings
+from training.rlhf.language.chat_template import NoChatTemplate
+from training.rlhf.language.pretrained import ModelError, OutOfMemory
+from training.rlhf.ppo.experience import Diverged
+from training.rlhf.ppo.training_loop import OtherSettings
 from training.rlhf.round import RunDirectory, gates, run_round
 from training.rlhf.rows import RowError
-from training.rlhf.rundir import DONE, USAGE
+from training.rlhf.run import failures
+from training.rlhf.run.run_directory import DONE, USAGE
 
 BASE: dict[str, Any] = {"threads": 1, "device": "cpu"}
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"

@@ -17,10 +17,13 @@ from tests.training.rlhf.test_endpoint import (
     Server,
     server,  # noqa: F401 - a fixture
 )
-from training.rlhf import chat, generator, models, reward_model, rollout, sample
-from training.rlhf.generator import Memory, Question
-from training.rlhf.replies import Settings
-from training.rlhf.response_filter import FALLBACK
+from training.rlhf.completions import sampling
+from training.rlhf.completions.writers import Settings
+from training.rlhf.language import chat_template, generation, pretrained
+from training.rlhf.metrics.reply_faults import FALLBACK
+from training.rlhf.reward import reward_model
+from training.rlhf.serving import playground_generator
+from training.rlhf.serving.playground_generator import Memory, Question
 
 CPU = torch.device("cpu")
 CHAT = [{"role": "user", "content": "Tell me about the parcel."}]
@@ -46,19 +49,19 @@ def question(*paths: str, **changes: Any) -> Question:
 def told(asked: Question, memory: Memory | None = None) -> list[dict[str, Any]]:
     """Everything that somebody who waits is told."""
     said: list[dict[str, Any]] = []
-    generator.answer(asked, memory or Memory(CPU), tell=said.append, wanted=lambda: True)
+    playground_generator.answer(asked, memory or Memory(CPU), tell=said.append, wanted=lambda: True)
     return said
 
 
 @pytest.mark.parametrize("write", [tiny.llama, tiny.gpt2, tiny.t5])
 def test_a_streamed_reply_is_the_one_that_is_generated_whole(write: Any, tmp_path: Path) -> None:
     folder = write(tmp_path / "model")
-    model, words = models.load_causal(folder), models.load_tokenizer(folder)
+    model, words = pretrained.load_causal(folder), pretrained.load_tokenizer(folder)
     how = {"max_new_tokens": 12, "temperature": 0.7, "seed": 5, "stop_ids": [2]}
-    prompt = chat.prompt_ids(words, CHAT)
-    [whole] = rollout.generate(model, words, [prompt], **how)
+    prompt = chat_template.prompt_ids(words, CHAT)
+    [whole] = generation.generate(model, words, [prompt], **how)
     lengths = []
-    for response in rollout.stream(model, words, prompt, **how):
+    for response in generation.stream(model, words, prompt, **how):
         lengths.append(len(response.ids))
     assert response == whole
     assert lengths == list(range(1, len(whole.ids) + 1))
@@ -71,7 +74,7 @@ def test_every_model_replies_as_it_would_alone_and_is_scored(folders: dict[str, 
     settings = Settings(asked.temperature, asked.max_new_tokens, 1)
     scorer = reward_model.load(folders["reward"])
     for path, reply in zip((folders["llama"], folders["other"]), last["replies"], strict=True):
-        [alone] = sample.Policy(path, device=CPU).reply([CHAT], settings, seed=asked.seed)
+        [alone] = sampling.Policy(path, device=CPU).reply([CHAT], settings, seed=asked.seed)
         assert (reply["text"], reply["tokens"]) == (alone.text, len(alone.ids))
         assert reply["score"] == pytest.approx(scorer.score([CHAT], [alone.text])[0], abs=1e-5)
 
@@ -79,9 +82,9 @@ def test_every_model_replies_as_it_would_alone_and_is_scored(folders: dict[str, 
 def test_what_a_context_has_no_room_for_is_counted(folders: dict[str, str]) -> None:
     asked = question(folders["llama"])
     long = [{"role": "user", "content": "Tell me about the parcel. " * 60}]
-    policy = sample.Policy(folders["llama"], device=CPU)
-    room = rollout.prompt_room(policy.model, asked.max_new_tokens)
-    over = len(chat.prompt_ids(policy.tokenizer, long)) - room
+    policy = sampling.Policy(folders["llama"], device=CPU)
+    room = generation.prompt_room(policy.model, asked.max_new_tokens)
+    over = len(chat_template.prompt_ids(policy.tokenizer, long)) - room
     assert over > 0
     for messages, cut in ((CHAT, 0), (long, over)):
         [reply] = told(replace(asked, messages=messages))[-1]["replies"]
@@ -91,7 +94,7 @@ def test_what_a_context_has_no_room_for_is_counted(folders: dict[str, str]) -> N
 def test_texts_grow_while_they_are_written(
     folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generator, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(playground_generator, "TELL_SECONDS", 0.0)
     said = told(question(folders["llama"], folders["llama"]))
     counts = [[one["tokens"] for one in at["replies"]] for at in said if at["state"] == "writing"]
     assert counts[:3] == [[1, 1], [2, 2], [3, 3]]  # both at a time, not one after the other
@@ -162,7 +165,7 @@ def test_a_spool_is_served_in_order_until_nobody_asks(
         asked = {"messages": CHAT, "models": [{"path": path}], "max_new_tokens": 4}
         (tmp_path / "inbox" / f"{name}.json").write_text(json.dumps(asked))
     (tmp_path / "inbox" / "3.json").write_text('{"models": 7}')
-    generator.serve(tmp_path, idle=0.3, device=CPU)
+    playground_generator.serve(tmp_path, idle=0.3, device=CPU)
     answers = [json.loads((tmp_path / "outbox" / f"{n}.json").read_text()) for n in (1, 2, 3)]
     assert [answer["state"] for answer in answers] == ["done"] * 3
     assert [len(answer["replies"]) for answer in answers] == [1, 1, 0]
@@ -189,6 +192,6 @@ def test_a_question_that_is_taken_away_ends_the_answer(
 
     thread = threading.Thread(target=take_away)
     thread.start()
-    generator.serve(tmp_path, idle=0.3, device=CPU)
+    playground_generator.serve(tmp_path, idle=0.3, device=CPU)
     thread.join()
     assert json.loads(out.read_text())["state"] != "done"

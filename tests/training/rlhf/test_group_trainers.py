@@ -14,11 +14,13 @@ from transformers import AutoModelForCausalLM
 from tests.training.rlhf import tiny
 from tests.training.rlhf.test_chat import QWEN3_LIKE
 from tests.training.rlhf.test_preference_trainers import assert_same_weights
-from training.rlhf import alarms, chat, group_trainers
 from training.rlhf.config import GroupConfig, LoraConfig
-from training.rlhf.experience import Score
-from training.rlhf.rundir import Stopped
-from training.rlhf.trainer_edge import Diverged
+from training.rlhf.language import chat_template
+from training.rlhf.metrics import reward_hacking
+from training.rlhf.ppo.experience import Score
+from training.rlhf.run.run_directory import Stopped
+from training.rlhf.trainers import rloo_grpo
+from training.rlhf.trainers.callbacks import Diverged
 
 OPTIMISERS = ("rloo", "grpo")
 LORA = LoraConfig(r=4)
@@ -67,7 +69,7 @@ def train(
         if edges[0] == stop_at:
             raise stop_with
 
-    summary = group_trainers.train(
+    summary = rloo_grpo.train(
         optimiser,
         policy or starter,
         starter,
@@ -101,7 +103,7 @@ def test_the_score_goes_up(optimiser, starter, tmp_path):
     assert summary["reward_last"] > summary["reward_first"] + 1
     assert summary["updates"] == 14
     assert (seen[-1]["done"], seen[-1]["total"]) == (14, 14)
-    measured = {*alarms.WATCHED, "reward_deviation", "kl", "entropy", "alarms"}
+    measured = {*reward_hacking.WATCHED, "reward_deviation", "kl", "entropy", "alarms"}
     assert measured <= seen[0].keys()
 
 
@@ -195,14 +197,14 @@ def test_kl_per_reply_and_the_references_surprise_against_reading_each_reply(
     train(optimiser, starter, tmp_path / "one", learning_rate=2e-2)
     promoted = tmp_path / "one" / "model"
     seen: list[dict[str, torch.Tensor]] = []
-    kind, settings = group_trainers.KINDS[optimiser]
+    kind, settings = rloo_grpo.KINDS[optimiser]
 
     class Watched(kind):  # type: ignore[misc,valid-type]
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             seen.append(super()._generate_and_score_completions(inputs))
             return seen[-1]
 
-    monkeypatch.setitem(group_trainers.KINDS, optimiser, (Watched, settings))
+    monkeypatch.setitem(rloo_grpo.KINDS, optimiser, (Watched, settings))
     parted = {"updates": 1, "minibatch_size": 4, "epochs": 2}
     summary, updates = train(optimiser, starter, tmp_path / "two", policy=promoted, **parted)
     own, theirs = read(promoted, seen[0]), read(starter, seen[0])
@@ -237,8 +239,8 @@ def prompted(monkeypatch) -> list[tuple[Any, list[int]]]:
 
         return Watched
 
-    for name, (kind, settings) in group_trainers.KINDS.items():
-        monkeypatch.setitem(group_trainers.KINDS, name, (watched(kind), settings))
+    for name, (kind, settings) in rloo_grpo.KINDS.items():
+        monkeypatch.setitem(rloo_grpo.KINDS, name, (watched(kind), settings))
     return seen
 
 
@@ -247,15 +249,15 @@ def test_a_prompt_that_is_too_long_loses_tokens_from_its_left_and_is_counted(
     optimiser, starter, tmp_path, prompted
 ):
     words = tiny.tokenizer()
-    whole = [chat.prompt_ids(words, prompt["messages"]) for prompt in tiny.prompts(10)]
+    whole = [chat_template.prompt_ids(words, prompt["messages"]) for prompt in tiny.prompts(10)]
     room = sorted(map(len, whole))[4]
     longer = sum(len(ids) > room for ids in whole)
     assert 0 < longer < 10
     summary, _ = train(optimiser, starter, tmp_path / "run", max_prompt_length=room)
     assert summary["prompts_truncated"] == longer
-    assert any(len(chat.prompt_ids(words, messages)) > room for messages, _ in prompted)
+    assert any(len(chat_template.prompt_ids(words, messages)) > room for messages, _ in prompted)
     for messages, ids in prompted:
-        assert ids == chat.prompt_ids(words, messages)[-room:]
+        assert ids == chat_template.prompt_ids(words, messages)[-room:]
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
@@ -279,4 +281,4 @@ def test_the_policy_is_trained_on_the_prompts_that_it_is_sampled_with(
     train(optimiser, starter, tmp_path / "run", updates=1)
     assert prompted
     for messages, ids in prompted:
-        assert ids == chat.prompt_ids(words, messages)
+        assert ids == chat_template.prompt_ids(words, messages)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.rlhf import intervals
+from training.rlhf.metrics import intervals
 
 NORMAL = np.random.default_rng(0).normal(2.0, 3.0, size=(400, 1))
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.training.rlhf import tiny
-from training.rlhf import judges, likelihood
+from training.rlhf.completions.sampling import Policy
 from training.rlhf.config import JudgeConfig
-from training.rlhf.judges import Chat
-from training.rlhf.sample import Policy
+from training.rlhf.evaluation import kl_and_perplexity, llm_judge
+from training.rlhf.evaluation.llm_judge import Chat
 
 CHATS: list[Chat] = [[{"role": "user", "content": f"Question {i}?"}] for i in range(4)]
 GOOD = ["a fine long reply", "short", "same", "equal size"]
@@ -49,7 +49,7 @@ def longest(questions: Sequence[Chat]) -> list[str]:
 
 
 def test_a_reply_wins_only_when_both_orders_prefer_it() -> None:
-    found = judges.judge(longest, CHATS, GOOD, OTHER)
+    found = llm_judge.judge(longest, CHATS, GOOD, OTHER)
     assert [one.points for one in found] == [1.0, 0.0, 0.5, 0.5]
     assert [one.consistent for one in found] == [True, True, None, False]
 
@@ -61,7 +61,7 @@ def test_a_judge_that_always_prefers_the_first_gives_ties_and_is_never_consisten
         asked.append(len(questions))
         return ["A"] * len(questions)
 
-    found = judges.judge(first, CHATS, GOOD, OTHER)
+    found = llm_judge.judge(first, CHATS, GOOD, OTHER)
     assert {one.points for one in found} == {0.5}
     assert [one.consistent for one in found] == [False, False, None, False]
     assert asked == [3, 3]  # the equal pair is never asked about
@@ -85,12 +85,12 @@ def test_a_judge_that_always_prefers_the_first_gives_ties_and_is_never_consisten
     ],
 )
 def test_a_verdict_is_the_only_letter_that_is_named(answer: str, expected: str) -> None:
-    assert judges.letter(answer) == expected
+    assert llm_judge.letter(answer) == expected
 
 
 def test_a_judge_that_names_no_reply_is_told_from_one_that_changes_its_mind() -> None:
-    (silent,) = judges.judge(lambda asked: ["Both"] * len(asked), CHATS[:1], ["x"], ["y"])
-    (wavering,) = judges.judge(lambda asked: ["B"] * len(asked), CHATS[:1], ["x"], ["y"])
+    (silent,) = llm_judge.judge(lambda asked: ["Both"] * len(asked), CHATS[:1], ["x"], ["y"])
+    (wavering,) = llm_judge.judge(lambda asked: ["B"] * len(asked), CHATS[:1], ["x"], ["y"])
     assert silent.points == wavering.points == 0.5
     assert (silent.silent, wavering.silent) == (True, False)
 
@@ -98,17 +98,19 @@ def test_a_judge_that_names_no_reply_is_told_from_one_that_changes_its_mind() ->
 def test_a_local_judge_takes_the_letter_it_finds_likelier(tmp_path: Path) -> None:
     model = tiny.llama_model(sharpness=4.0, context=512)
     folder = tiny.write(tmp_path / "judge", model, tiny.tokenizer())
-    questions = [judges.question(chat, a, b) for chat, a, b in zip(CHATS, GOOD, OTHER, strict=True)]
-    found = judges.reader(JudgeConfig(path=str(folder)), device=CPU)(questions)
+    questions = [
+        llm_judge.question(chat, a, b) for chat, a, b in zip(CHATS, GOOD, OTHER, strict=True)
+    ]
+    found = llm_judge.reader(JudgeConfig(path=str(folder)), device=CPU)(questions)
     policy = Policy(folder, device=CPU)
     for question, verdict in zip(questions, found, strict=True):
-        ids = likelihood.chat.prompt_ids(policy.tokenizer, question)
+        ids = kl_and_perplexity.chat.prompt_ids(policy.tokenizer, question)
         logits = policy.model(input_ids=torch.tensor([ids])).logits[0, -1]
         a, b = (policy.tokenizer.encode(name)[0] for name in "AB")
         assert verdict == ("A" if logits[a] > logits[b] else "B")
 
 
 def test_a_local_judge_says_nothing_of_replies_that_it_cannot_read_whole(tmp_path: Path) -> None:
-    ask = judges.reader(JudgeConfig(path=str(tiny.llama(tmp_path / "judge"))), device=CPU)
-    (found,) = judges.judge(ask, CHATS[:1], ["late " * 2000], ["short"])
+    ask = llm_judge.reader(JudgeConfig(path=str(tiny.llama(tmp_path / "judge"))), device=CPU)
+    (found,) = llm_judge.judge(ask, CHATS[:1], ["late " * 2000], ["short"])
     assert (found.points, found.silent) == (0.5, True)

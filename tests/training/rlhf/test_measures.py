@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.rlhf import measures, overlap, text_metrics
-from training.rlhf.measures import Answer, Resampling
+from training.rlhf.evaluation import comparison_table
+from training.rlhf.evaluation.comparison_table import Answer, Resampling
+from training.rlhf.metrics import overlap, text_metrics
 
 HOW = Resampling(200, seed=1)
 WORDS = ("parcel", "late", "today", "sorry", "invoice", "sent", "we", "will", "check")
@@ -28,7 +29,9 @@ def answer(i: int, model: str, text: str, **numbers: float) -> Answer:
         text=text,
         finished=True,
         fault="",
-        numbers=measures.numbers_of(text, reference, finished=True, tokens=len(text.split()))
+        numbers=comparison_table.numbers_of(
+            text, reference, finished=True, tokens=len(text.split())
+        )
         | numbers,
     )
 
@@ -56,8 +59,8 @@ def both() -> dict[str, list[Answer]]:
 @pytest.fixture(scope="module")
 def table(both: dict[str, list[Answer]]) -> dict[str, Any]:
     for mine, base in zip(both["new"], both["base"], strict=True):
-        mine.numbers["win_rate_judge"] = measures.points(mine, base, scorer="judge")
-    return measures.table(both, measures.measures(["judge"]), HOW)
+        mine.numbers["win_rate_judge"] = comparison_table.points(mine, base, scorer="judge")
+    return comparison_table.table(both, comparison_table.measures(["judge"]), HOW)
 
 
 def test_means_perplexity_and_bleu_are_those_of_the_whole_group(
@@ -96,9 +99,9 @@ def test_every_tag_has_its_own_figures_with_counts(
 
 
 def test_only_the_commonest_tags_have_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measures, "MOST_TAGS", 2)
+    monkeypatch.setattr(comparison_table, "MOST_TAGS", 2)
     few = {"base": answers("base", seed=0)}
-    groups = measures.table(few, measures.measures([]), HOW)["groups"]
+    groups = comparison_table.table(few, comparison_table.measures([]), HOW)["groups"]
     assert list(groups) == ["all", "plain", "short"]
 
 
@@ -126,7 +129,7 @@ def test_a_measure_that_nothing_has_is_left_out(table: dict[str, Any]) -> None:
 def test_equal_texts_and_equal_scores_count_half() -> None:
     def pair(a: str, x: float, b: str, y: float) -> float:
         mine, base = answer(0, "new", a, score_j=x), answer(0, "base", b, score_j=y)
-        return measures.points(mine, base, scorer="j")
+        return comparison_table.points(mine, base, scorer="j")
 
     assert pair("a", 1, "a", 0) == pair("c", 3, "y", 3) == 0.5
     assert (pair("b", 2, "x", 1), pair("d", 0, "z", 5)) == (1.0, 0.0)
@@ -134,7 +137,9 @@ def test_equal_texts_and_equal_scores_count_half() -> None:
 
 def test_a_single_reply_has_figures_without_intervals() -> None:
     one = {"base": answers("base", seed=0, n=1), "new": answers("new", seed=1, n=1)}
-    cell = measures.table(one, measures.measures(["judge"]), HOW)["groups"]["all"]["models"]["new"]
+    cell = comparison_table.table(one, comparison_table.measures(["judge"]), HOW)["groups"]["all"][
+        "models"
+    ]["new"]
     assert set(cell["score_judge"]) == {"value", "n", "difference"}
 
 
@@ -142,7 +147,9 @@ def test_a_single_reply_has_figures_without_intervals() -> None:
 def test_too_few_replies_are_not_resampled(n: int, drawn: bool) -> None:
     """Of two replies that both got better the bootstrap is sure, whatever the truth."""
     few = {"base": answers("base", seed=0, n=n), "new": answers("new", seed=1, n=n)}
-    cells = measures.table(few, measures.measures(["judge"]), HOW)["groups"]["all"]["models"]["new"]
+    cells = comparison_table.table(few, comparison_table.measures(["judge"]), HOW)["groups"]["all"][
+        "models"
+    ]["new"]
     assert ("low" in cells["score_judge"]) == ("difference_low" in cells["score_judge"]) == drawn
     assert cells["broken_rate"]["high"] < 1, "Wilson's holds for any number"
 
@@ -152,4 +159,6 @@ def test_every_measure_is_explained_in_the_documentation() -> None:
     text, _, _ = text.partition("## While a policy learns")
     rows = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
     explained = set(re.findall(r"`(\w+)`", rows))
-    assert explained == {measure.name for measure in measures.measures(["NAME"], judged=True)}
+    assert explained == {
+        measure.name for measure in comparison_table.measures(["NAME"], judged=True)
+    }

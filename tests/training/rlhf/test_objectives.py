@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.rlhf import objectives
+from training.rlhf.ppo import losses as objectives
 
 
 def ragged(seed: int, batch: int = 5, width: int = 9) -> tuple[torch.Tensor, ...]:

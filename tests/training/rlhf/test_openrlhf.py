@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from tests.training.rlhf import world
-from training.rlhf import openrlhf, rows
+from training.rlhf import rows
 from training.rlhf.__main__ import main
 from training.rlhf.config import LoraConfig, PPOConfig, RoundConfig, dump
+from training.rlhf.delivery import openrlhf
 from training.rlhf.rows import Vote
-from training.rlhf.rundir import DONE, USAGE
+from training.rlhf.run.run_directory import DONE, USAGE
 
 PPO = PPOConfig(learning_rate=2e-6, kl_coef=0.07, score_clip=4.0, lora=LoraConfig(r=8))
 

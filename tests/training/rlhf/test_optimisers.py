@@ -12,11 +12,13 @@ import torch
 import yaml
 
 from tests.training.rlhf import world
-from training.rlhf import config, models, reward_model, rows
+from training.rlhf import config, rows
 from training.rlhf.__main__ import main
 from training.rlhf.config import RoundConfig
+from training.rlhf.language import pretrained
+from training.rlhf.reward import reward_model
 from training.rlhf.round import STAGES, run_stage
-from training.rlhf.rundir import DONE, USAGE, RunDirectory
+from training.rlhf.run.run_directory import DONE, USAGE, RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_file_serves_every_optimiser(optimiser, folder, tmp_path):
     out = tmp_path / optimiser
     assert main([optimiser, "--config", str(folder / "policy.yaml"), "--out", str(out)]) == DONE
-    models.load_causal(out / "model")
+    pretrained.load_causal(out / "model")
     run = RunDirectory(tmp_path)
     assert run.metrics()[-1]["stage"] == optimiser
     meta = run.stage_meta(optimiser)
@@ -137,7 +139,7 @@ def test_the_optimiser_of_a_round_is_one_word_of_its_config(folder, tmp_path):
     stage = next(stage for stage in STAGES if stage.name == "train_policy")
     with run.claim():
         run_stage(run, stage, settings)
-    models.load_causal(run.folder("train_policy") / "model")
+    pretrained.load_causal(run.folder("train_policy") / "model")
     meta = run.stage_meta("train_policy")
     assert meta is not None
     assert meta["metrics"]["pairs"] > 0

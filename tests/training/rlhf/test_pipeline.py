@@ -13,10 +13,10 @@ import yaml
 
 from tests.training.rlhf import tiny
 from tests.training.rlhf.test_reddit import reddit_dump
-from training.rlhf import pipeline
 from training.rlhf.__main__ import main
 from training.rlhf.config import SFTJob
-from training.rlhf.rundir import DONE, USAGE
+from training.rlhf.pipeline import recipe as pipeline
+from training.rlhf.run.run_directory import DONE, USAGE
 
 PHASES = {
     "first": {"command": "save", "parts": {"a": "${models.base}"}},

@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.rlhf import tiny
-from training.rlhf import actor_critic, checkpoints, models, ppo
 from training.rlhf.config import ConfigError, LoraConfig, PPOConfig
-from training.rlhf.learner import rate_share
-from training.rlhf.rundir import Fenced, Stopped
+from training.rlhf.language import pretrained
+from training.rlhf.ppo import actor_critic, training_loop
+from training.rlhf.ppo.update import rate_share
+from training.rlhf.run import checkpoints
+from training.rlhf.run.run_directory import Fenced, Stopped
 
 LORA = LoraConfig(r=4)
 TOY: dict[str, Any] = {
@@ -46,12 +48,12 @@ def train(
     starter: Path,
     work: Path,
     *,
-    score: ppo.Score = likes_e,
+    score: training_loop.Score = likes_e,
     stop_at: int | None = None,
     stop_with: type[Exception] = Stopped,
     prompts: list[dict[str, Any]] | None = None,
     policy: Path | None = None,
-    judge: ppo.Judge | None = None,
+    judge: training_loop.Judge | None = None,
     **changes: Any,
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
     """Run PPO in `work`; return its summary and every update's metrics.
@@ -64,7 +66,7 @@ def train(
         if stop_at is not None and len(seen) >= stop_at:
             raise stop_with
 
-    summary = ppo.train(
+    summary = training_loop.train(
         policy or starter,
         starter,
         prompts or tiny.prompts(10),
@@ -81,12 +83,14 @@ def train(
     return summary, seen
 
 
-def learner(starter: Path, *, score: ppo.Score = likes_e, **changes: Any) -> ppo.PPO:
+def learner(
+    starter: Path, *, score: training_loop.Score = likes_e, **changes: Any
+) -> training_loop.PPO:
     config = PPOConfig(**(TOY | changes))
     actor = actor_critic.load(starter, starter, config, device=torch.device("cpu"), seed=0)
-    return ppo.PPO(
+    return training_loop.PPO(
         actor,
-        models.load_tokenizer(starter),
+        pretrained.load_tokenizer(starter),
         tiny.prompts(10),
         score=score,
         config=config,
@@ -152,19 +156,19 @@ def test_the_result_is_a_model_folder_that_loads_and_differs_from_the_starter(st
     assert summary["updates"] == len(seen) == 2
     ids = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
-        trained = models.load_causal(tmp_path / "run" / "model")(ids).logits
-        assert not torch.allclose(trained, models.load_causal(starter)(ids).logits)
+        trained = pretrained.load_causal(tmp_path / "run" / "model")(ids).logits
+        assert not torch.allclose(trained, pretrained.load_causal(starter)(ids).logits)
     assert (tmp_path / "run" / "model" / "value_head.safetensors").exists()
-    assert models.load_tokenizer(tmp_path / "run" / "model").chat_template
+    assert pretrained.load_tokenizer(tmp_path / "run" / "model").chat_template
 
 
 def test_the_result_of_lora_is_an_adapter_that_the_next_round_goes_on_from(starter, tmp_path):
     train(starter, tmp_path / "one", lora=LORA)
     promoted = tmp_path / "one" / "model"
-    assert models.adapter_base(promoted) == str(starter)
+    assert pretrained.adapter_base(promoted) == str(starter)
     _, seen = train(starter, tmp_path / "two", lora=LORA, policy=promoted, updates=1)
     assert seen[0]["kl"] != 0
-    assert models.adapter_base(tmp_path / "two" / "model") == str(starter)
+    assert pretrained.adapter_base(tmp_path / "two" / "model") == str(starter)
 
 
 # What the first update looks like
@@ -216,7 +220,7 @@ def test_a_pad_token_that_equals_eos_changes_nothing(tmp_path):
     same = tiny.smollm2(tmp_path / "same")
     apart = tiny.smollm2(tmp_path / "apart")
     tiny.tokenizer().save_pretrained(str(apart))
-    assert models.load_tokenizer(same).pad_token != models.load_tokenizer(apart).pad_token
+    assert pretrained.load_tokenizer(same).pad_token != pretrained.load_tokenizer(apart).pad_token
     _, first = train(same, tmp_path / "one", updates=2)
     _, second = train(apart, tmp_path / "two", updates=2)
     assert first == second
@@ -404,7 +408,7 @@ def test_a_prompt_longer_than_the_context_loses_its_left_and_is_counted(starter,
 
 
 def test_replies_longer_than_the_context_are_refused_with_both_numbers(starter, tmp_path):
-    with pytest.raises(models.ModelError, match=r"max_new_tokens is 256.* context of 256"):
+    with pytest.raises(pretrained.ModelError, match=r"max_new_tokens is 256.* context of 256"):
         train(starter, tmp_path / "run", max_new_tokens=256)
 
 
@@ -413,12 +417,12 @@ def test_running_out_of_memory_says_what_to_lower_and_leaves_no_model(starter, t
         torch.empty(2**50)
         return [0.0] * len(replies)
 
-    with pytest.raises(models.OutOfMemory, match=r"raise ppo\.gradient_accumulation"):
+    with pytest.raises(pretrained.OutOfMemory, match=r"raise ppo\.gradient_accumulation"):
         train(starter, tmp_path / "run", score=greedy)
     assert not (tmp_path / "run" / "model").exists()
 
 
-def constant(value: float) -> ppo.Score:
+def constant(value: float) -> training_loop.Score:
     return lambda chats, replies: [value] * len(replies)
 
 
@@ -452,7 +456,7 @@ def test_an_entropy_bonus_keeps_the_policy_undecided(tmp_path):
 # Divergence
 
 
-def failing_after(updates: int, value: float) -> ppo.Score:
+def failing_after(updates: int, value: float) -> training_loop.Score:
     calls = [0]
 
     def score(chats: list[Any], replies: list[str]) -> list[float]:
@@ -466,7 +470,7 @@ def failing_after(updates: int, value: float) -> ppo.Score:
 def test_a_score_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(
     starter, tmp_path, value
 ):
-    with pytest.raises(ppo.Diverged, match=r"score of a reply is (nan|inf)"):
+    with pytest.raises(training_loop.Diverged, match=r"score of a reply is (nan|inf)"):
         train(starter, tmp_path / "run", score=failing_after(3, value))
     saved = checkpoints.latest(tmp_path / "run" / "checkpoints")
     assert saved is not None
@@ -478,7 +482,7 @@ def test_a_score_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(
 
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_weights_that_explode_end_the_run_with_a_clear_error(starter, tmp_path, epochs):
-    with pytest.raises(ppo.Diverged, match="finite"):
+    with pytest.raises(training_loop.Diverged, match="finite"):
         train(starter, tmp_path / "run", learning_rate=1e38, epochs=epochs, checkpoint_every=1)
     assert checkpoints.latest(tmp_path / "run" / "checkpoints") is None
 
@@ -605,7 +609,9 @@ def test_a_finished_run_started_again_trains_nothing_and_writes_the_same(starter
 
 def test_checkpoints_of_other_settings_are_refused(starter, tmp_path):
     train(starter, tmp_path / "run", updates=2)
-    with pytest.raises(ppo.OtherSettings, match=r"differs in settings: .* remove the folder"):
+    with pytest.raises(
+        training_loop.OtherSettings, match=r"differs in settings: .* remove the folder"
+    ):
         train(starter, tmp_path / "run", updates=2, kl_coef=0.5)
 
 
@@ -613,12 +619,12 @@ def test_checkpoints_of_a_policy_whose_folder_was_replaced_are_refused(starter, 
     policy = Path(shutil.copytree(starter, tmp_path / "policy"))
     train(starter, tmp_path / "run", updates=2, policy=policy)
     train(starter, tmp_path / "run", updates=2, policy=shutil.copytree(policy, tmp_path / "moved"))
-    models.save_model(
-        models.load_causal(tiny.llama(tmp_path / "other", sharpness=4.0)),
-        models.load_tokenizer(starter),
+    pretrained.save_model(
+        pretrained.load_causal(tiny.llama(tmp_path / "other", sharpness=4.0)),
+        pretrained.load_tokenizer(starter),
         policy,
     )
-    with pytest.raises(ppo.OtherSettings, match="differs in policy:"):
+    with pytest.raises(training_loop.OtherSettings, match="differs in policy:"):
         train(starter, tmp_path / "run", updates=2, policy=policy)
 
 

@@ -13,11 +13,13 @@ from safetensors.torch import load_file
 from transformers import TrainingArguments
 
 from tests.training.rlhf import tiny, world
-from training.rlhf import actor_critic, models, pairs, preference_trainers
-from training.rlhf.actor_critic import Sequences
 from training.rlhf.config import ConfigError, LoraConfig, PairsConfig
+from training.rlhf.language import pretrained
+from training.rlhf.ppo import actor_critic
+from training.rlhf.ppo.actor_critic import Sequences
 from training.rlhf.rows import Preference, Vote
-from training.rlhf.rundir import Stopped
+from training.rlhf.run.run_directory import Stopped
+from training.rlhf.trainers import dpo_kto_orpo, preference_pairs
 
 OPTIMISERS = ("dpo", "kto", "orpo")
 LORA = LoraConfig(r=4)
@@ -59,7 +61,7 @@ def train(
         if steps[0] == stop_at:
             raise stop_with
 
-    summary = preference_trainers.train(
+    summary = dpo_kto_orpo.train(
         optimiser,
         policy or starter,
         starter,
@@ -91,8 +93,8 @@ def assert_same_weights(first: Path, second: Path) -> None:
 @torch.no_grad()
 def preferred(policy: Path, votes: list[Preference]) -> float:
     """Mean of log p(better reply) - log p(worse reply)."""
-    model, tokenizer = models.load_causal(policy), models.load_tokenizer(policy)
-    found = pairs.read(tokenizer, votes, max_length=96).found
+    model, tokenizer = pretrained.load_causal(policy), pretrained.load_tokenizer(policy)
+    found = preference_pairs.read(tokenizer, votes, max_length=96).found
     gaps = []
     for pair in found:
         batch = Sequences.build(
@@ -116,7 +118,7 @@ def test_the_policy_comes_to_prefer_what_people_prefer(optimiser, lora, starter,
     assert summary["pairs"] == sum(not vote.held_out for vote in votes)
     assert {"loss", "grad_norm"} <= seen[0].keys()
     assert "margin" in {name for metrics in seen for name in metrics}
-    assert models.load_tokenizer(tmp_path / "run" / "model").chat_template
+    assert pretrained.load_tokenizer(tmp_path / "run" / "model").chat_template
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
@@ -209,7 +211,7 @@ def pair(choice: Any, **changes: Any) -> Preference:
 
 
 def test_ties_and_held_out_pairs_teach_nothing_and_are_counted():
-    found = pairs.read(
+    found = preference_pairs.read(
         tiny.tokenizer(),
         [pair("a"), pair("b"), pair("tie"), pair("a", held_out=True), pair("a", votes=())],
         max_length=96,
@@ -220,22 +222,22 @@ def test_ties_and_held_out_pairs_teach_nothing_and_are_counted():
 
 def test_only_ties_are_refused_with_a_reason():
     with pytest.raises(ConfigError, match="all 2 pairs with votes are ties"):
-        pairs.read(tiny.tokenizer(), [pair("tie"), pair("tie")], max_length=96)
+        preference_pairs.read(tiny.tokenizer(), [pair("tie"), pair("tie")], max_length=96)
     with pytest.raises(ConfigError, match="no pair with votes to train the policy on"):
-        pairs.read(tiny.tokenizer(), [pair("a", held_out=True)], max_length=96)
+        preference_pairs.read(tiny.tokenizer(), [pair("a", held_out=True)], max_length=96)
 
 
 def test_an_end_spelt_out_in_a_reply_stays_text():
     tokenizer = tiny.tokenizer()
-    found = pairs.read(tokenizer, [pair("a")], max_length=96).found[0]
+    found = preference_pairs.read(tokenizer, [pair("a")], max_length=96).found[0]
     end = tokenizer.eos_token_id
     assert found.rejected.count(end) == found.chosen.count(end) == 1
     assert found.rejected[-1] == found.chosen[-1] == end
 
 
 def test_a_long_pair_loses_the_left_of_its_prompt_and_is_counted():
-    whole = pairs.read(tiny.tokenizer(), [pair("a")], max_length=96).found[0]
-    found = pairs.read(tiny.tokenizer(), [pair("a")], max_length=20)
+    whole = preference_pairs.read(tiny.tokenizer(), [pair("a")], max_length=96).found[0]
+    found = preference_pairs.read(tiny.tokenizer(), [pair("a")], max_length=20)
     short = found.found[0]
     assert found.truncated == 1
     assert (short.chosen, short.rejected) == (whole.chosen, whole.rejected)
@@ -244,8 +246,8 @@ def test_a_long_pair_loses_the_left_of_its_prompt_and_is_counted():
 
 
 def test_kto_compares_each_reply_with_another_of_its_batch():
-    found = pairs.read(tiny.tokenizer(), world.preferences(16), max_length=96).found
-    rows = preference_trainers.unpaired(found, batch_size=6, max_length=96, seed=0)
+    found = preference_pairs.read(tiny.tokenizer(), world.preferences(16), max_length=96).found
+    rows = dpo_kto_orpo.unpaired(found, batch_size=6, max_length=96, seed=0)
     assert sum(row["label"] for row in rows) == len(rows) // 2 == len(found)
     for start in range(0, len(rows), 6):
         batch = rows[start : start + 6]
@@ -258,14 +260,14 @@ def test_orpo_reads_the_model_in_the_precision_that_is_asked_for(tmp_path):
     model.model.layers[0].mlp.up_proj.register_forward_hook(
         lambda module, given, made: seen.append(made.dtype)
     )
-    pair = pairs.Pair([5, 6], [7, 2], [8, 9, 2])
-    trainer = preference_trainers._ORPOTrainer(
+    pair = preference_pairs.Pair([5, 6], [7, 2], [8, 9, 2])
+    trainer = dpo_kto_orpo._ORPOTrainer(
         weight=0.1,
         model=model,
         args=TrainingArguments(str(tmp_path), bf16=True, use_cpu=True, report_to="none"),
         train_dataset=[pair],
     )
-    loss = trainer.compute_loss(model, preference_trainers._collate([pair]))
+    loss = trainer.compute_loss(model, dpo_kto_orpo._collate([pair]))
     assert seen == [torch.bfloat16]
     assert loss.dtype == torch.float32
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.rlhf import world
-from training.rlhf import acquire, propose, rows
+from training.rlhf import acquire, rows
+from training.rlhf.active import propose
 from training.rlhf.config import ProposeConfig
 from training.rlhf.rows import Candidate, Completion, Vote
 

@@ -18,10 +18,13 @@ from tests.training.rlhf import tiny, trunks, world
 from tests.training.rlhf.test_datafiles import write
 from tests.training.rlhf.test_reddit import reddit_dump
 from tests.training.rlhf.test_reward_command import dialogues, pairs, scores
-from training.rlhf import models, pipeline, reward_model, rows
+from training.rlhf import rows
 from training.rlhf.__main__ import main
 from training.rlhf.config import SFTJob
-from training.rlhf.rundir import DONE
+from training.rlhf.language import pretrained
+from training.rlhf.pipeline import recipe as pipeline
+from training.rlhf.reward import reward_model
+from training.rlhf.run.run_directory import DONE
 
 ROOT = Path(__file__).resolve().parents[3]
 RECIPES = ROOT / "training" / "rlhf" / "recipes"
@@ -183,7 +186,7 @@ def test_the_hh_rlhf_pipeline_trains_294_912_weights_of_gpt_neo_125m() -> None:
                 attention_types=[[["global", "local"], 6]],
             )
         )
-        adapted = models.new_adapter(model, phase.config.sft.model.lora, base="base")
+        adapted = pretrained.new_adapter(model, phase.config.sft.model.lora, base="base")
     assert 125e6 < adapted.num_parameters() < 126e6
     assert adapted.num_parameters(only_trainable=True) == 294_912
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import zstandard
 
-from training.rlhf import datafiles, reddit
 from training.rlhf.config import ConfigError
-from training.rlhf.data_config import RedditConfig
+from training.rlhf.config.data_config import RedditConfig
+from training.rlhf.data import data_files, reddit
 from training.rlhf.rows import RowError
 
 ANY = RedditConfig(min_characters=5)
@@ -75,9 +75,9 @@ def test_two_comments_on_a_post_become_a_pair_that_the_engine_reads(
     pairs, counts = made(tmp_path, [post("a"), post("b")], TWO, ending=ending)
     assert pairs == [("eight minutes", "no idea")]
     assert counts == {"posts": 2, "comments": 2, "pairs": 1, "posts_without_pair": 1}
-    (read,) = datafiles.preferences(tmp_path / "pairs.jsonl", held_out_share=0.1)
+    (read,) = data_files.preferences(tmp_path / "pairs.jsonl", held_out_share=0.1)
     assert read.messages[0]["content"] == "How long do eggs boil a?\n\nMine break."
-    (asked,) = datafiles.prompts(tmp_path / "pairs.jsonl", held_out_share=0.1)
+    (asked,) = data_files.prompts(tmp_path / "pairs.jsonl", held_out_share=0.1)
     assert asked.tags == ("AskCulinary",) and asked.reference == "eight minutes"
 
 
@@ -146,7 +146,7 @@ def test_texts_are_those_that_readers_saw(tmp_path: Path) -> None:
     asked = post("a", title="Salt &amp; eggs?", selftext="&gt; Boil them")
     pairs, _ = made(tmp_path, [asked], [comment("a", "&gt; Boil\n\nNo.", 9, 2), TWO[1]])
     assert pairs == [("> Boil\n\nNo.", "no idea")]
-    (read,) = datafiles.prompts(tmp_path / "pairs.jsonl", held_out_share=0.1)
+    (read,) = data_files.prompts(tmp_path / "pairs.jsonl", held_out_share=0.1)
     assert read.messages[0]["content"] == "Salt & eggs?\n\n> Boil them"
 
 

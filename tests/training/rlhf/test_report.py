@@ -7,8 +7,8 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from training.rlhf import measures, report
-from training.rlhf.measures import Answer, Resampling
+from training.rlhf.evaluation import comparison_report, comparison_table
+from training.rlhf.evaluation.comparison_table import Answer, Resampling
 
 MEAN = (
     "<script>alert(1)</script>\n![x](http://tracker/a.png) &lt; *not* bold | a `b` ~~c~~\n"
@@ -34,7 +34,7 @@ def written() -> tuple[dict[str, Any], list[list[Answer]]]:
         ]
         for model in MODELS
     }
-    table = measures.table(answers, measures.measures([]), Resampling(0))
+    table = comparison_table.table(answers, comparison_table.measures([]), Resampling(0))
     table["about"] = {
         "scorers": {"<u>": "runs/a_b_c"},
         "temperature": 0.7,
@@ -62,7 +62,7 @@ def plain(html: str) -> str:
 
 def test_nothing_that_a_model_writes_is_markup_in_the_markdown_report() -> None:
     page = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    html = page.render(report.markdown(*written()))
+    html = page.render(comparison_report.markdown(*written()))
     allowed = "h1 h2 p strong blockquote br hr table thead tbody tr th td"
     assert Tags(html).tags <= set(allowed.split())
     assert plain(html).count(" ".join(MEAN.split())) == 3  # the prompt, and both replies
@@ -70,6 +70,6 @@ def test_nothing_that_a_model_writes_is_markup_in_the_markdown_report() -> None:
 
 
 def test_nothing_that_a_model_writes_is_markup_in_the_html_report() -> None:
-    html = report.html(*written())
+    html = comparison_report.html(*written())
     assert not Tags(html).tags & {"script", "img", "b2", "i", "u", "s"}
     assert plain(html).count(" ".join(MEAN.split())) == 3

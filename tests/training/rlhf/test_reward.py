@@ -15,20 +15,20 @@ from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, DistilBertModel
 
 from tests.training.rlhf import tiny, trunks, world
-from training.rlhf import (
-    calibration,
-    reward,
+from training.rlhf import rows
+from training.rlhf.config import ConfigError, LoraConfig, RewardConfig
+from training.rlhf.metrics import calibration
+from training.rlhf.ppo.experience import Diverged
+from training.rlhf.reward import (
+    held_out_report,
+    optimiser_loop,
     reward_data,
     reward_model,
-    reward_report,
-    reward_trainer,
-    rows,
+    reward_training,
 )
-from training.rlhf.config import ConfigError, LoraConfig, RewardConfig
-from training.rlhf.experience import Diverged
-from training.rlhf.reward_model import Scale
+from training.rlhf.reward.reward_model import Scale
 from training.rlhf.rows import Preference, Rating, Vote
-from training.rlhf.rundir import Stopped
+from training.rlhf.run.run_directory import Stopped
 
 CPU = torch.device("cpu")
 QUICK = RewardConfig(epochs=1.0, batch_size=8, max_length=128, checkpoint_every=2)
@@ -57,7 +57,7 @@ def train(
         if seen and seen[-1][0] == stop_after:
             raise stop_with
 
-    model, metrics = reward.train(
+    model, metrics = reward_training.train(
         starter,
         preferences,
         config,
@@ -80,7 +80,7 @@ def test_it_learns_a_planted_rule(starter: Path, tmp_path: Path, pooling: Any) -
     model, metrics, _ = train(starter, tmp_path, votes, config)
     fresh = world.preferences(200, seed=9)
     held_out = [p for p in fresh if p.held_out]
-    assert reward_report.held_out(model, held_out).metrics()["accuracy"] > 0.9
+    assert held_out_report.held_out(model, held_out).metrics()["accuracy"] > 0.9
     assert metrics["pairs_train"] == sum(not p.held_out for p in votes)
     assert metrics["votes_train"] == 2 * metrics["pairs_train"]
 
@@ -104,7 +104,7 @@ def test_early_stopping_never_looks_at_a_prompt_it_trains_on(starter: Path) -> N
         Preference(**(vars(p) | {"prompt_id": str(i // 2), "held_out": False}))
         for i, p in enumerate(world.preferences(200))
     ]
-    trainer = reward_trainer.Trainer(model, reward_data.examples(many, model.read), QUICK, seed=0)
+    trainer = optimiser_loop.Trainer(model, reward_data.examples(many, model.read), QUICK, seed=0)
     inside, outside = ({e.prompt_id for e in part} for part in (trainer.train, trainer.slice))
     assert outside and not inside & outside
 
@@ -230,7 +230,7 @@ def test_a_warm_start_knows_from_the_first_step_what_the_earlier_model_had_learn
     quick = dataclasses.replace(config, epochs=1.0, learning_rate=1e-5)
     warm, _, _ = train(tmp_path / "a" / "model", tmp_path / "b", few, quick)
     fresh = [p for p in world.preferences(200, seed=9) if p.held_out]
-    assert reward_report.held_out(warm, fresh).metrics()["accuracy"] > 0.9
+    assert held_out_report.held_out(warm, fresh).metrics()["accuracy"] > 0.9
 
 
 def test_scores_that_are_equal_count_half_in_the_training_accuracy(
@@ -274,7 +274,7 @@ def test_ties_pull_scores_together(starter: Path, tmp_path: Path) -> None:
 
     def spread(preferences: list[Preference], out: Path) -> float:
         model, _, _ = train(starter, out, preferences)
-        return float(np.abs(reward_report.held_out(model, votes).logits).mean())
+        return float(np.abs(held_out_report.held_out(model, votes).logits).mean())
 
     assert spread(tied, tmp_path / "tied") < 0.1 * spread(votes, tmp_path / "decided")
 
@@ -293,7 +293,7 @@ def test_a_tie_model_learns_the_rule_and_how_often_people_tie(
     config = RewardConfig(epochs=4.0, max_length=128, learning_rate=2e-3, loss=loss)
     model, metrics, _ = train(starter, tmp_path, votes, config)
     fresh = [p for p in world.preferences(200, seed=9) if p.held_out]
-    assert reward_report.held_out(model, fresh).metrics()["accuracy"] > 0.9
+    assert held_out_report.held_out(model, fresh).metrics()["accuracy"] > 0.9
     saved = reward_model.load(tmp_path / "model").classifier.config
     assert (saved.reward_loss, saved.reward_tie) == (loss, metrics["tie"])
     assert metrics["tie"] > 0
@@ -316,8 +316,8 @@ def test_ratings_are_learnt_by_regression(starter: Path, tmp_path: Path) -> None
     )
     model, metrics, _ = train(starter, tmp_path, ratings, config)
     again = reward_model.load(tmp_path / "model")
-    found = reward_report.held_out_ratings(again, ratings)
-    assert found == reward_report.held_out_ratings(model, ratings)
+    found = held_out_report.held_out_ratings(again, ratings)
+    assert found == held_out_report.held_out_ratings(model, ratings)
     assert found["pearson"] > 0.9 and found["rmse"] < 7 and found["accuracy"] > 0.85
     assert metrics["ratings_train"] == 180 and found["ratings_held_out"] == 60
 
@@ -368,7 +368,7 @@ def test_other_architectures_learn_a_planted_rule(tmp_path: Path, name: str) -> 
     config = RewardConfig(epochs=10.0, max_length=96, learning_rate=3e-3)
     model, _, _ = train(base, tmp_path, world.preferences(120), config)
     fresh = [p for p in world.preferences(200, seed=9) if p.held_out]
-    assert reward_report.held_out(model, fresh).metrics()["accuracy"] > 0.8
+    assert held_out_report.held_out(model, fresh).metrics()["accuracy"] > 0.8
 
 
 def test_an_adapter_is_trained_and_merged(starter: Path, tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_an_encoder_with_its_own_head_can_be_a_reward_model(tmp_path: Path) -> N
     model, _, _ = train(tmp_path / "encoder", tmp_path, world.preferences(120), config)
     assert model.pooling == "own"
     fresh = [p for p in world.preferences(200, seed=9) if p.held_out]
-    assert reward_report.held_out(model, fresh).metrics()["accuracy"] > 0.8
+    assert held_out_report.held_out(model, fresh).metrics()["accuracy"] > 0.8
 
 
 def test_held_out_figures_use_the_majority_and_count_draws(starter: Path, tmp_path: Path) -> None:
@@ -411,7 +411,7 @@ def test_held_out_figures_use_the_majority_and_count_draws(starter: Path, tmp_pa
     draw = (Vote(annotator="a", choice="a"), Vote(annotator="b", choice="b"))
     inside = [p for p in votes if p.held_out]
     drawn = Preference(**(vars(inside[0]) | {"votes": draw}))
-    seen = reward_report.held_out(
+    seen = held_out_report.held_out(
         model, [drawn, *inside[1:], *(p for p in votes if not p.held_out)]
     )
     assert seen.pair_ids == [p.pair_id for p in inside]

@@ -12,7 +12,7 @@ import pytest
 from tests.training.rlhf import tiny, trunks, world
 from tests.training.rlhf.test_datafiles import write
 from training.rlhf.__main__ import main
-from training.rlhf.rundir import DONE, USAGE
+from training.rlhf.run.run_directory import DONE, USAGE
 
 LORA = {"r": 8, "alpha": 16}
 CONFIGS: dict[str, dict[str, Any]] = {

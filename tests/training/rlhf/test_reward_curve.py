@@ -6,20 +6,21 @@ from pathlib import Path
 import pytest
 
 from tests.training.rlhf import tiny, world
-from training.rlhf import reward_curve, reward_stage, stages
 from training.rlhf.config import ConfigError, RewardConfig
+from training.rlhf.pipeline import stages
+from training.rlhf.reward import learning_curve, model_and_judge
 from training.rlhf.rows import Preference
-from training.rlhf.rundir import RunDirectory, Stopped
+from training.rlhf.run.run_directory import RunDirectory, Stopped
 
 
 def test_a_larger_subset_holds_the_smaller_and_never_parts_a_prompt() -> None:
     votes = world.preferences(60)
-    small, large = (reward_curve.subset(votes, n, seed=1) for n in (20, 60))
+    small, large = (learning_curve.subset(votes, n, seed=1) for n in (20, 60))
     assert {p.pair_id for p in small} < {p.pair_id for p in large}
     learnt = [p for p in small if not p.held_out]
     assert 20 <= sum(len(p.votes) for p in learnt) <= 22
     assert [p for p in small if p.held_out] == [p for p in votes if p.held_out]
-    assert reward_curve.subset(votes, 20, seed=2) != small
+    assert learning_curve.subset(votes, 20, seed=2) != small
 
 
 CONFIG = RewardConfig(epochs=1.0, batch_size=4, max_length=128, checkpoint_every=1)
@@ -47,7 +48,7 @@ def draw(
 
     run.listener = watch
     with run.claim():
-        return reward_stage.draw_learning_curve(
+        return model_and_judge.draw_learning_curve(
             work, str(base), votes, config, (8, 16), out, whole=WHOLE
         )
 
@@ -95,15 +96,15 @@ def test_what_a_curve_cannot_be_drawn_from_is_said_before_training() -> None:
         )
         for row in votes
     ]
-    small = {p.pair_id for p in reward_curve.subset(votes, 8, seed=1) if not p.held_out}
+    small = {p.pair_id for p in learning_curve.subset(votes, 8, seed=1) if not p.held_out}
     tied = [
         other if row.pair_id in small else row for row, other in zip(votes, undecided, strict=True)
     ]
-    reward_curve.check(votes, (8, 16), seed=1)
-    reward_curve.check(tied, (16,), seed=1)
+    learning_curve.check(votes, (8, 16), seed=1)
+    learning_curve.check(tied, (16,), seed=1)
     with pytest.raises(ConfigError, match="the 8 votes drawn for a point are all ties"):
-        reward_curve.check(tied, (8, 16), seed=1)
+        learning_curve.check(tied, (8, 16), seed=1)
     with pytest.raises(ConfigError, match="with a preferred side to measure on"):
-        reward_curve.check([r for r in votes if not r.held_out], (8,), seed=1)
+        learning_curve.check([r for r in votes if not r.held_out], (8,), seed=1)
     with pytest.raises(ConfigError, match="asks for 99 votes, and there are 48"):
-        reward_curve.check(votes, (99,), seed=1)
+        learning_curve.check(votes, (99,), seed=1)

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.rlhf import tiny, world
-from training.rlhf import reward_data, reward_text, rows
+from training.rlhf import rows
 from training.rlhf.config import ConfigError
-from training.rlhf.reward_text import Reader, Text
+from training.rlhf.language import reward_text
+from training.rlhf.language.reward_text import Reader, Text
+from training.rlhf.reward import reward_data
 from training.rlhf.rows import Preference, Rating, Vote
 
 

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.rlhf import reward_losses
 from training.rlhf.config import ConfigError, RewardConfig
-from training.rlhf.reward_data import Example, Rated
-from training.rlhf.reward_losses import Objective
-from training.rlhf.reward_text import Text
+from training.rlhf.language.reward_text import Text
+from training.rlhf.reward import reward_losses
+from training.rlhf.reward.reward_data import Example, Rated
+from training.rlhf.reward.reward_losses import Objective
 
 REWARDS = st.floats(-6, 6)
 SHARES = st.tuples(*[st.integers(0, 5)] * 3).filter(lambda votes: sum(votes) > 0)

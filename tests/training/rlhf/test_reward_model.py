@@ -11,10 +11,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPTN
 from transformers import GPTNeoForSequenceClassification as NeoClassifier
 
 from tests.training.rlhf import tiny, trunks, world
-from training.rlhf import chat, models, reward_adapters, reward_model
 from training.rlhf.config import LoraConfig
-from training.rlhf.models import ModelError
-from training.rlhf.reward_model import RewardModel
+from training.rlhf.language import chat_template, pretrained
+from training.rlhf.language.pretrained import ModelError
+from training.rlhf.reward import adapters, reward_model
+from training.rlhf.reward.reward_model import RewardModel
 
 CPU = torch.device("cpu")
 LONG = [
@@ -127,7 +128,7 @@ def test_a_model_without_a_chat_template_reads_turns_written_down_plainly(
     text = model.read(LONG, "Thanks.")
     written = model.tokenizer.decode(text.ids)
     assert written.startswith("user:\nTell me") and "\n\nassistant:\nIt is late.\n\n" in written
-    assert text.ids.count(chat.turn_end(model.tokenizer)) == 1
+    assert text.ids.count(chat_template.turn_end(model.tokenizer)) == 1
     model.save(tmp_path / "model")
     again = reward_model.load(tmp_path / "model")
     assert again.read(LONG, "Thanks.") == model.read(LONG, "Thanks.")
@@ -173,14 +174,14 @@ def test_a_starter_that_is_an_adapter_lends_its_merged_trunk(
 ) -> None:
     base = getattr(trunks, name)(tmp_path / "base")
     torch.manual_seed(0)
-    adapted = models.new_adapter(
-        models.load_causal(base), LoraConfig(r=2, target_modules=targets), base=base
+    adapted = pretrained.new_adapter(
+        pretrained.load_causal(base), LoraConfig(r=2, target_modules=targets), base=base
     )
     with torch.no_grad():
         for key, parameter in adapted.named_parameters():
             if "lora_B" in key:
                 parameter.normal_(std=0.3)
-    models.save_model(adapted, models.load_tokenizer(base), tmp_path / "adapter")
+    pretrained.save_model(adapted, pretrained.load_tokenizer(base), tmp_path / "adapter")
     merged = adapted.merge_and_unload().base_model.state_dict()
     model = new(tmp_path / "adapter")
     for key, tensor in model.trunk.state_dict().items():
@@ -236,7 +237,7 @@ def test_adapters_leave_the_head_whole_and_merge_to_the_same_scores(
     tmp_path: Path, name: str, targets: tuple[str, ...], heads: set[str]
 ) -> None:
     model = new((DECODERS | WITH_OWN_HEAD)[name](tmp_path / "base"))
-    adapted = reward_adapters.attach(model.classifier, LoraConfig(r=2, target_modules=targets))
+    adapted = adapters.attach(model.classifier, LoraConfig(r=2, target_modules=targets))
     model.classifier = adapted
     trained = [key for key, p in model.named_parameters() if p.requires_grad]
     whole = [key for key in trained if "lora_" not in key]
@@ -247,14 +248,14 @@ def test_adapters_leave_the_head_whole_and_merge_to_the_same_scores(
             if "lora_B" in key:
                 parameter.normal_(std=0.3)
     before = model.score(CHATS, REPLIES)
-    model.classifier = reward_adapters.merge(adapted)
+    model.classifier = adapters.merge(adapted)
     assert model.score(CHATS, REPLIES) == pytest.approx(before, abs=1e-4)
 
 
 def test_adapters_that_fit_nothing_in_the_model_are_refused(tmp_path: Path) -> None:
     model = new(trunks.distilbert(tmp_path / "base"))
     with pytest.raises(ModelError, match=r"reward\.lora does not fit"):
-        reward_adapters.attach(model.classifier, LoraConfig(target_modules=("q_proj",)))
+        adapters.attach(model.classifier, LoraConfig(target_modules=("q_proj",)))
 
 
 def test_gpt_neo_125m_trains_294_912_adapter_weights_on_queries_and_values() -> None:
@@ -270,7 +271,7 @@ def test_gpt_neo_125m_trains_294_912_adapter_weights_on_queries_and_values() -> 
             )
         )
         lora = LoraConfig(r=8, alpha=16, target_modules=("q_proj", "v_proj"))
-        adapted = reward_adapters.attach(model, lora)
+        adapted = adapters.attach(model, lora)
     trained = {n: p.numel() for n, p in adapted.named_parameters() if p.requires_grad}
     assert sum(size for name, size in trained.items() if "lora_" in name) == 294_912
     assert sum(size for name, size in trained.items() if "lora_" not in name) == 768
@@ -291,14 +292,14 @@ def test_a_quantised_trunk_merges_to_what_was_trained(tmp_path: Path, kind: str)
     options: dict[str, Any] = {"pooling": "last", "max_length": 64, "device": CPU}
     torch.manual_seed(0)
     model = reward_model.new(base, **options, quantise=kind)
-    adapted = reward_adapters.attach(model.classifier, LoraConfig(r=4))
+    adapted = adapters.attach(model.classifier, LoraConfig(r=4))
     model.classifier = adapted
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name or ("modules_to_save" in name and "weight" in name):
                 parameter.normal_(std=0.1)
     before = model.score(CHATS, REPLIES)
-    model.classifier = reward_adapters.merge(adapted)
+    model.classifier = adapters.merge(adapted)
     # int8 rounds activations as well, which no merged weight can repeat.
     assert model.score(CHATS, REPLIES) == pytest.approx(before, abs=1e-4 if kind == "nf4" else 0.1)
     model.save(tmp_path / "model")

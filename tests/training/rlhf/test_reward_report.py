@@ -13,8 +13,9 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import roc_auc_score
 
 from tests.training.rlhf import tiny, world
-from training.rlhf import calibration, reward_model, reward_report
-from training.rlhf.reward_report import HeldOut
+from training.rlhf.metrics import calibration
+from training.rlhf.reward import held_out_report, reward_model
+from training.rlhf.reward.held_out_report import HeldOut
 from training.rlhf.rows import Preference, Rating, Vote
 
 RNG = np.random.default_rng(0)
@@ -146,7 +147,7 @@ def test_held_out_pairs_are_scored_as_each_reply_alone(model: reward_model.Rewar
     pairs = [Preference(**(vars(p) | {"votes": votes})) for p in world.preferences(24)]
     long: dict[str, Any] = {"messages": [{"role": "user", "content": "the parcel " * 99}]}
     pairs[3] = Preference(**(vars(pairs[3]) | long))
-    seen = reward_report.held_out(model, pairs)
+    seen = held_out_report.held_out(model, pairs)
     inside = [pair for pair in pairs if pair.held_out]
     assert seen.pair_ids == [pair.pair_id for pair in inside] and seen.truncated == 1
     for i, row in enumerate(inside):
@@ -168,7 +169,7 @@ def test_ratings_are_reported_in_their_own_unit(model: reward_model.RewardModel)
     left_out = Rating(**(vars(ratings[0]) | {"held_out": False, "score": -100.0}))
     alone = Rating(**(vars(ratings[0]) | {"prompt_id": "q"}))
     model.classifier.config.reward_mean, model.classifier.config.reward_deviation = 5.0, 2.0
-    found = reward_report.held_out_ratings(model, [*ratings, left_out])
+    found = held_out_report.held_out_ratings(model, [*ratings, left_out])
     scores = model.score([chat] * 4, list(told))
     errors = [(5 + 2 * s - t) ** 2 for s, t in zip(scores, told.values(), strict=True)]
     assert found["rmse"] == pytest.approx(math.sqrt(sum(errors) / 4), rel=1e-5)
@@ -181,8 +182,8 @@ def test_ratings_are_reported_in_their_own_unit(model: reward_model.RewardModel)
         (scores[i] > scores[j]) == ([*told.values()][i] > [*told.values()][j]) for i, j in pairs
     ]
     assert found["accuracy"] == pytest.approx(sum(right) / 5)
-    more = reward_report.held_out_ratings(model, [alone, *ratings])
+    more = held_out_report.held_out_ratings(model, [alone, *ratings])
     assert (more["ratings_held_out"], more["pairs_held_out"]) == (5, 5), "prompts stay apart"
     assert more["accuracy"] == found["accuracy"]
-    only = reward_report.held_out_ratings(model, [alone])
+    only = held_out_report.held_out_ratings(model, [alone])
     assert only["pairs_held_out"] == 0 and math.isnan(only["accuracy"])

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from tests.training.rlhf import tiny
-from training.rlhf import chat, models, rollout
+from training.rlhf.language import chat_template, generation, pretrained
 
 MODELS = {"llama": tiny.llama_model, "gpt2": tiny.gpt2_model, "smollm2": tiny.smollm2_model}
 
@@ -18,7 +18,7 @@ def model(request: pytest.FixtureRequest) -> PreTrainedModel:
 
 
 def prompt_tokens(n: int = 6) -> list[list[int]]:
-    return [chat.prompt_ids(tiny.tokenizer(), messages) for messages in tiny.chats(n)]
+    return [chat_template.prompt_ids(tiny.tokenizer(), messages) for messages in tiny.chats(n)]
 
 
 def sample(model: PreTrainedModel, prompts: list[list[int]], **changes: object):
@@ -29,7 +29,7 @@ def sample(model: PreTrainedModel, prompts: list[list[int]], **changes: object):
         "batch_size": 4,
         "seed": 3,
     } | changes
-    return rollout.generate(model, tiny.tokenizer(), prompts, **settings)
+    return generation.generate(model, tiny.tokenizer(), prompts, **settings)
 
 
 @torch.no_grad()
@@ -92,11 +92,11 @@ def test_a_reply_stops_at_any_of_the_stop_tokens_and_keeps_it():
 
 def test_a_stop_token_inside_the_prompt_is_neither_padding_nor_an_end(tmp_path: Path):
     folder = tiny.smollm2(tmp_path / "model")
-    tokenizer = models.load_tokenizer(folder)
+    tokenizer = pretrained.load_tokenizer(folder)
     assert tokenizer.pad_token_id == tokenizer.eos_token_id
-    model = models.load_causal(folder)
+    model = pretrained.load_causal(folder)
     prompts = [[5, 2, 2, 6], list(range(10, 30))]
-    responses = rollout.generate(
+    responses = generation.generate(
         model, tokenizer, prompts, max_new_tokens=6, temperature=0.7, stop_ids=[2]
     )
     for prompt, response in zip(prompts, responses, strict=True):
@@ -107,7 +107,7 @@ def test_a_stop_token_inside_the_prompt_is_neither_padding_nor_an_end(tmp_path: 
 def test_draws_follow_the_tempered_distribution():
     logits = torch.tensor([[2.0, 0.0, -1.0, 1.0]])
     draws = (torch.arange(10_000) + 0.5) / 10_000
-    tokens, logprobs = rollout.choose(logits.expand(10_000, -1), draws, temperature=2.0)
+    tokens, logprobs = generation.choose(logits.expand(10_000, -1), draws, temperature=2.0)
     expected = (logits[0] / 2).softmax(-1)
     shares = torch.bincount(tokens, minlength=4) / 10_000
     torch.testing.assert_close(shares, expected, atol=2e-4, rtol=0)
@@ -118,13 +118,13 @@ def test_a_token_without_probability_is_never_drawn():
     logits = torch.full((3, 5), float("-inf"))
     logits[:, 2] = 0.0
     draws = torch.tensor([0.0, 0.5, 1 - 2**-24])
-    tokens, _ = rollout.choose(logits, draws, temperature=1.0)
+    tokens, _ = generation.choose(logits, draws, temperature=1.0)
     assert tokens.tolist() == [2, 2, 2]
 
 
 def test_the_nucleus_is_the_smallest_set_that_reaches_top_p():
     probs = torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.97, 0.01, 0.01, 0.01]])
-    kept = rollout.nucleus(probs, 0.7)
+    kept = generation.nucleus(probs, 0.7)
     torch.testing.assert_close(kept[0], torch.tensor([0.0, 2 / 3, 0.0, 1 / 3]))
     torch.testing.assert_close(kept[1], torch.tensor([1.0, 0.0, 0.0, 0.0]))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.rlhf.rundir import Fenced, Locked, RunDirectory, Stopped
+from training.rlhf.run.run_directory import Fenced, Locked, RunDirectory, Stopped
 
 
 def own(path: Path, fence: int) -> None:

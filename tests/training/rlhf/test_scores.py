@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from training.rlhf import scores
 from training.rlhf.config import ConfigError
+from training.rlhf.reward import score_functions
 
 CHATS: list[Any] = [[{"role": "user", "content": "hello"}]] * 3
 REPLIES = ["a", "bb", "ccc"]
@@ -21,18 +21,20 @@ def square(chats: list[Any], replies: list[str]) -> list[float]:
 
 
 def test_a_conservative_score_is_the_mean_minus_the_disagreement():
-    found = scores.conservative([length, square], penalty=0.5)(CHATS, REPLIES)
+    found = score_functions.conservative([length, square], penalty=0.5)(CHATS, REPLIES)
     for n, value in zip((1, 2, 3), found, strict=True):
         expected = statistics.mean((n, n * n)) - 0.5 * statistics.pstdev((n, n * n))
         assert value == pytest.approx(expected)
 
 
 def test_one_score_stays_as_it_is():
-    assert scores.conservative([length], penalty=3.0)(CHATS, REPLIES) == length(CHATS, REPLIES)
+    assert score_functions.conservative([length], penalty=3.0)(CHATS, REPLIES) == length(
+        CHATS, REPLIES
+    )
 
 
 def test_a_function_is_found_by_its_path():
-    assert scores.from_path(f"{__name__}:square")(CHATS, REPLIES) == [1.0, 4.0, 9.0]
+    assert score_functions.from_path(f"{__name__}:square")(CHATS, REPLIES) == [1.0, 4.0, 9.0]
 
 
 @pytest.mark.parametrize(
@@ -46,10 +48,12 @@ def test_a_function_is_found_by_its_path():
 )
 def test_a_path_without_a_function_is_a_clear_error(path, reason):
     with pytest.raises(ConfigError, match=reason):
-        scores.from_path(path)
+        score_functions.from_path(path)
 
 
 def test_a_function_is_known_by_the_file_it_was_read_from():
-    assert scores.source_digest(length) == scores.source_digest(square) != ""
-    assert scores.source_digest(length) != scores.source_digest(scores.conservative([], penalty=0))
-    assert scores.source_digest(max) == ""
+    assert score_functions.source_digest(length) == score_functions.source_digest(square) != ""
+    assert score_functions.source_digest(length) != score_functions.source_digest(
+        score_functions.conservative([], penalty=0)
+    )
+    assert score_functions.source_digest(max) == ""

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from annotate.sample import grammar
 from tests.training.rlhf import trunks
-from training.rlhf import chat, models, rollout, sft
 from training.rlhf.config import ConfigError, LoraConfig, ModelConfig, SFTConfig, TinyModelConfig
-from training.rlhf.rundir import Fenced, Stopped
+from training.rlhf.language import chat_template, generation, pretrained
+from training.rlhf.run.run_directory import Fenced, Stopped
+from training.rlhf.trainers import sft
 
 TINY = TinyModelConfig(
     vocab_size=600, hidden_size=48, layers=2, heads=2, intermediate_size=96, context=192
@@ -73,16 +74,18 @@ def test_the_loss_falls_and_progress_is_told(trained: Path) -> None:
 
 
 def test_the_starter_loads_again_writes_text_and_stops(trained: Path) -> None:
-    tokenizer = models.load_tokenizer(trained / "model")
-    model = models.load_causal(trained / "model")
-    stops = models.stop_token_ids(model, tokenizer)
+    tokenizer = pretrained.load_tokenizer(trained / "model")
+    model = pretrained.load_causal(trained / "model")
+    stops = pretrained.stop_token_ids(model, tokenizer)
     assert stops == [tokenizer.eos_token_id]
-    prompts = [chat.prompt_ids(tokenizer, messages) for messages in grammar.prompts(16, seed=9)]
-    replies = rollout.generate(
+    prompts = [
+        chat_template.prompt_ids(tokenizer, messages) for messages in grammar.prompts(16, seed=9)
+    ]
+    replies = generation.generate(
         model, tokenizer, prompts, max_new_tokens=80, temperature=0.5, stop_ids=stops
     )
     assert sum(reply.finished for reply in replies) >= 12
-    texts = [chat.response_text(tokenizer, reply.ids) for reply in replies]
+    texts = [chat_template.response_text(tokenizer, reply.ids) for reply in replies]
     assert sum(len(text.split()) >= 3 for text in texts) >= 12
     # The model alone, as any other program would run it, stops as well.
     output = model.generate(
@@ -94,7 +97,7 @@ def test_the_starter_loads_again_writes_text_and_stops(trained: Path) -> None:
 def test_the_saved_weights_are_safetensors_and_the_template_marks_the_reply(trained: Path) -> None:
     assert load_file(trained / "model" / "model.safetensors")
     assert not list((trained / "model").glob("*.bin"))
-    tokenizer = models.load_tokenizer(trained / "model")
+    tokenizer = pretrained.load_tokenizer(trained / "model")
     messages = [*grammar.prompts(1, seed=1)[0], {"role": "assistant", "content": "Thank you."}]
     marked = tokenizer.apply_chat_template(
         messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
@@ -132,7 +135,7 @@ def test_a_chat_with_an_answer_in_its_middle_keeps_its_roles_apart() -> None:
         {"role": "assistant", "content": "B"},
         {"role": "user", "content": "C"},
     ]
-    text = tokenizer.decode(chat.prompt_ids(tokenizer, messages))
+    text = tokenizer.decode(chat_template.prompt_ids(tokenizer, messages))
     assert (
         text
         == "<|system|>S<|end|><|user|>A<|end|><|assistant|>B<|end|><|user|>C<|end|><|assistant|>"
@@ -152,7 +155,7 @@ def test_the_loss_is_on_the_last_reply_and_its_end_only() -> None:
     assert tokenizer.decode(learnt) == "Thank you.<|end|>"
     assert row["labels"][-len(learnt) :] == row["input_ids"][-len(learnt) :]
     assert truncated == 0
-    prompt = chat.prompt_ids(tokenizer, messages[:-1])
+    prompt = chat_template.prompt_ids(tokenizer, messages[:-1])
     assert row["input_ids"][: len(prompt)] == prompt
 
 
@@ -244,8 +247,8 @@ def test_a_model_from_a_folder_is_tuned_by_lora(trained: Path, data: Path, tmp_p
     metrics, _ = _train(_config(data, model=source, max_steps=4), tmp_path)
     assert metrics["steps"] == 4
     assert (tmp_path / "model" / "adapter_model.safetensors").exists()
-    tuned = models.load_causal(tmp_path / "model")
-    base = models.load_causal(trained / "model")
+    tuned = pretrained.load_causal(tmp_path / "model")
+    base = pretrained.load_causal(trained / "model")
     before, after = base.state_dict(), tuned.state_dict()
     moved = [key for key in before if not torch.equal(before[key], after[key])]
     assert moved and not any("embed" in key for key in moved)
@@ -310,9 +313,9 @@ def test_mixed_precision_leaves_the_weights_as_they_are(data: Path, tmp_path: Pa
 
 def test_a_base_model_learns_a_plain_template_and_keeps_it(data: Path, tmp_path: Path) -> None:
     source = ModelConfig(path=str(trunks.gpt2_base(tmp_path / "base")))
-    assert models.load_tokenizer(source.path).chat_template is None
+    assert pretrained.load_tokenizer(source.path).chat_template is None
     _train(_config(data, model=source, max_steps=1), tmp_path)
-    assert models.load_tokenizer(tmp_path / "model").chat_template == chat.PLAIN
+    assert pretrained.load_tokenizer(tmp_path / "model").chat_template == chat_template.PLAIN
 
 
 def test_four_bits_train_adapters_alone(trained: Path, data: Path, tmp_path: Path) -> None:
@@ -321,4 +324,4 @@ def test_four_bits_train_adapters_alone(trained: Path, data: Path, tmp_path: Pat
     whole = json.loads((trained / "told.json").read_text())[0]
     assert metrics["weights_mb"] < 0.7 * whole["weights_mb"]
     assert (tmp_path / "model" / "adapter_model.safetensors").exists()
-    assert models.load_causal(tmp_path / "model").dtype == torch.float32
+    assert pretrained.load_causal(tmp_path / "model").dtype == torch.float32

@@ -4,8 +4,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from training.rlhf import calibration, curves, summary
-from training.rlhf.rundir import RunDirectory
+from training.rlhf.metrics import calibration, curve_svg
+from training.rlhf.pipeline import recipe_report
+from training.rlhf.run.run_directory import RunDirectory
 
 
 def points(svg: str) -> list[tuple[float, float]]:
@@ -14,19 +15,19 @@ def points(svg: str) -> list[tuple[float, float]]:
 
 
 def test_a_curve_goes_down_where_its_numbers_do() -> None:
-    found = points(curves.svg("Loss", [(1, 3.0), (2, 2.0), (4, 1.0)]))
+    found = points(curve_svg.svg("Loss", [(1, 3.0), (2, 2.0), (4, 1.0)]))
     assert [y for _, y in found] == sorted(y for _, y in found), "y grows downwards"
     assert found[1][0] - found[0][0] < found[2][0] - found[1][0], "steps are to scale"
-    assert found[0][0] == curves.LEFT and found[-1][0] == curves.WIDTH - curves.RIGHT
+    assert found[0][0] == curve_svg.LEFT and found[-1][0] == curve_svg.WIDTH - curve_svg.RIGHT
 
 
 def test_long_and_short_and_level_runs_are_drawn_inside_the_frame() -> None:
-    long = points(curves.svg("Loss", [(i, 1 / (i + 1)) for i in range(10_000)]))
-    assert len(long) <= curves.MOST + 1 and long[-1][0] == curves.WIDTH - curves.RIGHT
-    level = points(curves.svg("Loss", [(1, 2.0), (2, 2.0)]))
+    long = points(curve_svg.svg("Loss", [(i, 1 / (i + 1)) for i in range(10_000)]))
+    assert len(long) <= curve_svg.MOST + 1 and long[-1][0] == curve_svg.WIDTH - curve_svg.RIGHT
+    level = points(curve_svg.svg("Loss", [(1, 2.0), (2, 2.0)]))
     for _, y in [*long, *level]:
-        assert curves.TOP <= y <= curves.HEIGHT - curves.BOTTOM
-    assert "circle" in curves.svg("Loss", [(5, 1.0)])
+        assert curve_svg.TOP <= y <= curve_svg.HEIGHT - curve_svg.BOTTOM
+    assert "circle" in curve_svg.svg("Loss", [(5, 1.0)])
 
 
 def test_phases_of_one_command_stand_side_by_side(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_phases_of_one_command_stand_side_by_side(tmp_path: Path) -> None:
             run.partial(stage)
             command = "save" if stage == "other" else "sft"
             run.publish(stage, run.meta(stage, {}, {}, metrics) | {"recipe": {"command": command}})
-    summary.write(run, list(numbers))
+    recipe_report.write(run, list(numbers))
     text, page = (tmp_path / "README.md").read_text(), (tmp_path / "report.html").read_text()
     assert "| metric | full | part |\n|---|---|---|\n| loss | 1 | 1.5 |" in text
     assert "| weights_mb | 8 |  |" in text and "save: side by side" not in text
@@ -58,7 +59,7 @@ def test_the_page_shows_losses_accuracies_and_the_way_to_the_comparison(tmp_path
                 run.record(stage, 2, {"loss": 0.4})
             meta = run.meta(stage, {}, {}, metrics) | {"recipe": {"command": "x"}}
             run.publish(stage, meta)
-    summary.write(run, ["reward_model", "comparison"])
+    recipe_report.write(run, ["reward_model", "comparison"])
     page = (tmp_path / "report.html").read_text()
     assert page.count("<polyline") == 1 and page.count("<figure>") == 2
     low, high = calibration.wilson(0.75, 40)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.rlhf import text_metrics
+from training.rlhf.metrics import text_metrics
 
 
 def test_distinct_counts_different_ngrams_over_all_texts() -> None:

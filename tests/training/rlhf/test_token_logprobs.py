@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.rlhf import token_logprobs
+from training.rlhf.language import token_logprobs
 
 N, H, V = 11, 8, 50
 

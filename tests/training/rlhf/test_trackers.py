@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from training.rlhf import rows, trackers
+from training.rlhf import rows
 from training.rlhf.__main__ import main
 from training.rlhf.config import ConfigError, RoundConfig
 from training.rlhf.round import Result, Stage, run_stage
-from training.rlhf.rundir import DONE, RunDirectory, Stopped
+from training.rlhf.run import trackers
+from training.rlhf.run.run_directory import DONE, RunDirectory, Stopped
 
 STEPS = {1: {"loss": 3.0, "kl": 0.5}, 2: {"loss": 2.0, "kl": float("nan")}}
 

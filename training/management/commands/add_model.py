@@ -7,8 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
-from training import adding, promotion
 from training.models import ModelVersion
+from training.setup import add_model
+from training.versions import promotion
 
 
 class Command(BaseCommand):
@@ -37,13 +38,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, model: str, project: str, **options: Any) -> None:
         try:
             found = exchange.project(project)
-            version, trial = adding.add(found, model, kind=options["kind"], note=options["note"])
+            version, trial = add_model.add(found, model, kind=options["kind"], note=options["note"])
             self.stdout.write(f"Added {version.name} to {project}. {trial}")
-        except adding.Known as known:
+        except add_model.Known as known:
             if not options["promote"]:
                 raise CommandError(str(known)) from known
             version = known.version
-        except (exchange.UnknownProject, adding.Refused) as error:
+        except (exchange.UnknownProject, add_model.Refused) as error:
             raise CommandError(str(error)) from error
         if options["promote"]:
             try:

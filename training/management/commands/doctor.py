@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from training import checkup
-from training.checkup import Finding, Level
+from training.setup import doctor_checks
+from training.setup.doctor_checks import Finding, Level
 
 
 class Command(BaseCommand):
@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, json: bool, **options: Any) -> None:
         findings = []
-        for finding in checkup.examine():
+        for finding in doctor_checks.examine():
             findings.append(finding)
             if not json:
                 self._print(finding)

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
-from training import serving
+from training.versions import serving
 
 
 class Command(BaseCommand):

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
-from training import retention
+from training.versions import retention
 
 
 class Command(BaseCommand):

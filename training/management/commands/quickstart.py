@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
-from training import quickstart
+from training.setup import quickstart
 
 
 class Command(BaseCommand):

@@ -8,8 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
-from training import foreground, quickstart, rounds
 from training.models import Round, Run
+from training.rounds import round_control
+from training.runs import foreground
+from training.setup import quickstart
 
 
 class Command(BaseCommand):
@@ -47,10 +49,10 @@ class Command(BaseCommand):
         """The run of the project's live round, or of a new one."""
         live = project.rounds.live().first()
         try:
-            round_ = live or rounds.start_round(
+            round_ = live or round_control.start_round(
                 project, trigger="command", seed=seed, enqueue=False
             )
-        except rounds.RoundRefused as refusal:
+        except round_control.RoundRefused as refusal:
             raise CommandError(str(refusal)) from refusal
         if live is not None:
             self.stdout.write(f"Round {live.number} is {live.state} already; following it.")

@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
-from training import loop
+from training.figures.run_progress import headline, last_run, metrics, outcome, stage_lines
 from training.models import Round
-from training.progress import headline, last_run, metrics, outcome, stage_lines
+from training.rounds import loop_state
 from training.templatetags.measures import percent
 
 
@@ -26,11 +26,11 @@ class Command(BaseCommand):
             found = exchange.project(project)
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
-        state, rounds = loop.state(found), list(loop.history(found))
+        state, rounds = loop_state.state(found), list(loop_state.history(found))
         self.stdout.write(as_json(state, rounds) if json else as_text(state, rounds))
 
 
-def as_json(state: loop.Loop, rounds: list[Round]) -> str:
+def as_json(state: loop_state.Loop, rounds: list[Round]) -> str:
     """Rounds from the latest on; `stages` names the finished ones in order."""
     data = {
         "pairs_open": state.pairs_open,
@@ -52,7 +52,7 @@ def _round(round: Round) -> dict[str, Any]:
     }
 
 
-def as_text(state: loop.Loop, rounds: list[Round]) -> str:
+def as_text(state: loop_state.Loop, rounds: list[Round]) -> str:
     """The same for people: a few lines, and one per round."""
     lines = [
         f"pairs   {state.pairs_open} open, {state.pairs_resolved} resolved",

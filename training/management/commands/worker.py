@@ -9,8 +9,10 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connections
 from huey.consumer import Consumer
 
-from training import desk, scheduler, supervisor, tasks
-from training.queue import Kind, huey
+from training.playground import answering
+from training.runs import supervisor
+from training.runs.task_queue import Kind, huey
+from training.worker import scheduler, tasks
 
 BEAT_SECONDS = 20.0
 
@@ -40,7 +42,7 @@ class Command(BaseCommand):
         if gpu:
             # What a killed worker held goes on at once instead of when its lease ends.
             scheduler.recover(at_once=True)
-            threads.append(threading.Thread(target=desk.run, name="playground", daemon=True))
+            threads.append(threading.Thread(target=answering.run, name="playground", daemon=True))
         for thread in threads:
             thread.start()
         connections.close_all()

@@ -1,0 +1,270 @@
+"""The data calls: agreement, export, import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.http import StreamingHttpResponse
+from django.urls import path
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers, status
+from rest_framework.decorators import (
+    api_view,
+    parser_classes,
+    renderer_classes,
+    throttle_classes,
+)
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.parsers import BaseParser, MultiPartParser
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import ScopedRateThrottle
+
+from annotate.api.serializers import ErrorBody
+from annotate.exporting import FORMATS, UnknownFormat, format_named
+from annotate.importing import Report, Unreadable, import_rows
+from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size, spooled
+from annotate.models import DatasetVersion, Project
+from annotate.people.permissions import project_or_404
+from annotate.quality import agreement_counts
+from annotate.statistics.agreement import STATISTICS
+from annotate.votes import dataset_versions
+
+NDJSON = "application/x-ndjson"
+BAD = OpenApiResponse(ErrorBody, description="A parameter or the file is wrong.")
+FOREIGN = OpenApiResponse(ErrorBody, description="There is no such project, or you are not in it.")
+DENIED = OpenApiResponse(ErrorBody, description="Your role in the project is too low.")
+
+
+class ExportThrottle(ScopedRateThrottle):
+    scope = "export"
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        view.throttle_scope = self.scope
+        return super().allow_request(request, view)
+
+
+class ImportThrottle(ExportThrottle):
+    scope = "import"
+
+
+class NDJSONRenderer(JSONRenderer):
+    """Lets clients ask for lines of JSON; only errors are rendered, rows are streamed."""
+
+    media_type = NDJSON
+    format = "ndjson"
+
+
+class FileTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+
+class RawFileParser(BaseParser):
+    """The body is the file, whatever it calls itself."""
+
+    media_type = "*/*"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            return {"file": spooled(stream)}
+        except TooLarge as error:
+            raise FileTooLarge(str(error)) from error
+
+
+class IntervalsBody(serializers.Serializer[Any]):
+    raw, alpha_nominal, alpha_ordinal, fleiss_kappa = (
+        serializers.ListField(
+            child=serializers.FloatField(), min_length=2, max_length=2, allow_null=True
+        )
+        for _ in STATISTICS
+    )
+
+
+class AgreementBody(serializers.Serializer[Any]):
+    """Agreement over pairs with at least two votes. Undefined values are null."""
+
+    stream = serializers.ChoiceField(choices=agreement_counts.STREAMS)
+    pairs = serializers.IntegerField()
+    votes = serializers.IntegerField()
+    raw = serializers.FloatField(allow_null=True)
+    alpha_nominal = serializers.FloatField(allow_null=True)
+    alpha_ordinal = serializers.FloatField(allow_null=True)
+    fleiss_kappa = serializers.FloatField(allow_null=True)
+    ci95 = IntervalsBody()
+    explanations = serializers.DictField(
+        child=serializers.CharField(), help_text="Why a value or an interval is null."
+    )
+
+
+class ProblemBody(serializers.Serializer[Any]):
+    line = serializers.IntegerField()
+    field = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField()
+
+
+class ReportBody(serializers.Serializer[Any]):
+    """What an import did. Refused rows are listed (the first 1,000); the others are imported."""
+
+    written = serializers.BooleanField()
+    rows = serializers.IntegerField()
+    accepted = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    warnings = serializers.IntegerField()
+    added = serializers.DictField(child=serializers.IntegerField())
+    problems = ProblemBody(many=True)
+
+
+@extend_schema(
+    operation_id="agreement",
+    parameters=[
+        OpenApiParameter("stream", str, enum=agreement_counts.STREAMS),
+        OpenApiParameter("votes", str, enum=("every",), description="Not only the first two."),
+        OpenApiParameter("include_simulated", bool),
+    ],
+    responses={200: AgreementBody, 400: BAD, 403: DENIED, 404: FOREIGN},
+)
+@api_view(["GET"])
+def agreement(request: Request, slug: str) -> Response:
+    """Agreement of the first two votes of each pair, with 95 % bootstrap intervals."""
+    project = project_or_404(request, slug, "reviewer")
+    measured = agreement_counts.measure(
+        project,
+        stream=_choice(request, "stream", agreement_counts.STREAMS),
+        every=_choice(request, "votes", ("every",)) is not None,
+        include_simulated=_flag(request, "include_simulated"),
+    )
+    found = measured.agreement
+    return Response(
+        {
+            "stream": measured.stream,
+            "pairs": found.pairs,
+            "votes": found.votes,
+            **found.values,
+            "ci95": found.intervals,
+            "explanations": found.explanations,
+        }
+    )
+
+
+@extend_schema(
+    operation_id="export",
+    parameters=[
+        OpenApiParameter("format", str, required=True, enum=sorted(FORMATS)),
+        OpenApiParameter("version", int, description="Without it, the votes that stand now."),
+        OpenApiParameter("include_simulated", bool),
+        OpenApiParameter("part", str, description="Of `trl`: `ties`, the pairs without a winner."),
+    ],
+    responses={
+        (200, NDJSON): OpenApiResponse(
+            OpenApiTypes.STR,
+            description="One JSON object per line; counts are in the X-Pairloop-* headers.",
+        ),
+        400: BAD,
+        403: DENIED,
+        404: FOREIGN,
+    },
+)
+@api_view(["GET"])
+@renderer_classes([JSONRenderer, NDJSONRenderer])
+@throttle_classes([ExportThrottle])
+def export(request: Request, slug: str) -> StreamingHttpResponse:
+    """Stream a dataset version. The same version gives the same bytes for ever."""
+    project = project_or_404(request, slug, "admin")
+    try:
+        module = format_named(request.query_params.get("format", ""))
+    except UnknownFormat as error:
+        raise ValidationError({"detail": str(error)}) from error
+    part = _choice(request, "part", module.PARTS) or module.PARTS[0]
+    simulated = _flag(request, "include_simulated")
+    version = _version(request, project)
+    response = StreamingHttpResponse(
+        module.lines(version, part=part, include_simulated=simulated), content_type=NDJSON
+    )
+    response["Content-Disposition"] = (
+        f'attachment; filename="{project.slug}-v{version.number}-{part}.jsonl"'
+    )
+    response["X-Pairloop-Version"] = str(version.number)
+    # Counted beforehand: a streamed answer can say nothing after its last row.
+    for name, count in module.counts(version, include_simulated=simulated).items():
+        response[f"X-Pairloop-{name.replace('_', '-').title()}"] = str(count)
+    return response
+
+
+@extend_schema(
+    operation_id="import",
+    request={
+        NDJSON: OpenApiTypes.BINARY,
+        "multipart/form-data": {
+            "type": "object",
+            "properties": {"file": {"type": "string", "format": "binary"}},
+        },
+    },
+    parameters=[
+        OpenApiParameter("dry_run", bool, description="Only report what would happen."),
+        OpenApiParameter("strict", bool, description="Import nothing if any row is refused."),
+    ],
+    responses={200: ReportBody, 400: ReportBody, 403: DENIED, 404: FOREIGN, 413: BAD},
+)
+@api_view(["POST"])
+@parser_classes([MultiPartParser, RawFileParser])
+@throttle_classes([ImportThrottle])
+def import_file(request: Request, slug: str) -> Response:
+    """Import prompts, completions, pairs and votes from JSON lines (plain or gzip)."""
+    project = project_or_404(request, slug, "admin")
+    dry_run, strict = _flag(request, "dry_run"), _flag(request, "strict")
+    file = request.data.get("file")
+    if not hasattr(file, "read"):
+        raise ValidationError({"file": ["The file is missing."]})
+    try:
+        check_size(getattr(file, "size", None))
+        report = import_rows(project, file, dry_run=dry_run, strict=strict, max_bytes=MAX_UNPACKED)
+    except TooLarge as error:
+        raise FileTooLarge(str(error)) from error
+    except Unreadable as error:
+        raise ValidationError({"detail": str(error)}) from error
+    return _report(report, dry_run=dry_run)
+
+
+def _report(report: Report, *, dry_run: bool) -> Response:
+    body = report.as_dict()
+    if report.written or (dry_run and report.accepted):
+        return Response(body)
+    detail = f"{report.verdict} First: {report.refused[0]}."
+    return Response({"detail": detail, **body}, status=status.HTTP_400_BAD_REQUEST)
+
+
+def _choice(request: Request, name: str, known: tuple[str, ...]) -> str | None:
+    value = request.query_params.get(name)
+    if value is not None and value not in known:
+        raise ValidationError({name: [f"Must be one of: {', '.join(known)}."]})
+    return value
+
+
+def _flag(request: Request, name: str) -> bool:
+    return _choice(request, name, ("1", "0", "true", "false")) in ("1", "true")
+
+
+def _version(request: Request, project: Project) -> DatasetVersion:
+    given = request.query_params.get("version")
+    if given is not None and not (given.isascii() and given.isdigit() and len(given) < 9):
+        raise ValidationError({"version": ["Must be a whole number."]})
+    try:
+        return dataset_versions.version_or_live(project, int(given) if given else None)
+    except DatasetVersion.DoesNotExist:
+        detail = f"The project has no dataset version {given}."
+        raise ValidationError({"version": [detail]}) from None
+
+
+urlpatterns = [
+    path("api/v1/projects/<slug:slug>/agreement/", agreement, name="api-agreement"),
+    path("api/v1/projects/<slug:slug>/export/", export, name="api-export"),
+    path("api/v1/projects/<slug:slug>/import/", import_file, name="api-import"),
+]

@@ -1,0 +1,160 @@
+"""The annotation calls: next, vote, skip, undo, remark, flag."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.decorators import api_view, throttle_classes
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import UserRateThrottle
+
+from annotate import queue
+from annotate.api.problem_responses import HeldUp
+from annotate.api.serializers import (
+    ErrorBody,
+    FlagBody,
+    FlagRequest,
+    HeldUpBody,
+    NextRequest,
+    PairBody,
+    RemarkBody,
+    RemarkRequest,
+    SkipBody,
+    SkipRequest,
+    VoteBody,
+    VoteRequest,
+    pair_body,
+)
+from annotate.models import Assignment, Project
+from annotate.people.permissions import project_or_404
+
+RETRY_AFTER = "10"
+BAD = OpenApiResponse(ErrorBody, description="A field or the body is wrong.")
+FOREIGN = OpenApiResponse(ErrorBody, description="There is no such thing, or it is not yours.")
+CONFLICT = OpenApiResponse(ErrorBody, description="Something else is stored; undo it first.")
+FILL_NEXT = OpenApiParameter("next", bool, description="Put the next pair into the answer.")
+
+
+class VoteThrottle(UserRateThrottle):
+    """Off unless PAIRLOOP_VOTE_RATE is set."""
+
+    scope = "vote"
+
+
+@extend_schema(
+    operation_id="next",
+    request=NextRequest,
+    responses={
+        200: PairBody,
+        204: OpenApiResponse(description="Nothing now; ask again after Retry-After seconds."),
+        400: BAD,
+        403: OpenApiResponse(HeldUpBody, description="You are held up; `code` says by what."),
+        404: FOREIGN,
+    },
+)
+@api_view(["POST"])
+def next_pair(request: Request, slug: str) -> Response:
+    """Lease the best pair you have not had. A lease you hold is returned again."""
+    project = project_or_404(request, slug)
+    asked = _read(NextRequest, request)
+    assignment = queue.next_pair(project, request.user, after=asked.get("after"))
+    if assignment is None:
+        if reason := queue.held_up(project, request.user):
+            raise HeldUp(reason)
+        return Response(status=204, headers={"Retry-After": RETRY_AFTER})
+    return Response(pair_body(assignment))
+
+
+@extend_schema(
+    operation_id="vote",
+    request=VoteRequest,
+    parameters=[FILL_NEXT],
+    responses={200: VoteBody, 400: BAD, 404: FOREIGN, 409: CONFLICT},
+)
+@api_view(["POST"])
+@throttle_classes([VoteThrottle])
+def vote(request: Request, token: UUID) -> Response:
+    """Vote on a pair you lease. Repeating the same vote is safe and answers "replayed"."""
+    ballot = _read(VoteRequest, request)
+    wants_next = _wants_next(request)
+    # One transaction for the vote and the next pair: one commit per human action.
+    with queue.write():
+        cast = queue.vote_side(request.user, token, ballot.pop("choice"), on_scale=True, **ballot)
+        following = _next(request, cast.assignment) if wants_next else None
+    return Response({"status": cast.status, "next": following})
+
+
+@extend_schema(
+    operation_id="skip",
+    request=SkipRequest,
+    parameters=[FILL_NEXT],
+    responses={200: SkipBody, 400: BAD, 404: FOREIGN, 409: CONFLICT},
+)
+@api_view(["POST"])
+def skip(request: Request, token: UUID) -> Response:
+    """Give a pair up for good; it is never offered to you again."""
+    asked = _read(SkipRequest, request)
+    wants_next = _wants_next(request)
+    with queue.write():
+        assignment = queue.skip(request.user, token, reason=asked["reason"])
+        following = _next(request, assignment) if wants_next else None
+    return Response({"status": "skipped", "next": following})
+
+
+@extend_schema(
+    operation_id="undo",
+    request=None,
+    responses={200: PairBody, 404: FOREIGN, 409: CONFLICT},
+)
+@api_view(["POST"])
+def undo(request: Request, token: UUID) -> Response:
+    """Take your last vote or skip back; the pair is yours to vote on again."""
+    _read(SkipRequest, request)
+    assignment = queue.undo_token(request.user, token)
+    return Response(pair_body(Assignment.objects.for_display().get(pk=assignment.pk)))
+
+
+@extend_schema(
+    operation_id="remark",
+    request=RemarkRequest,
+    responses={200: RemarkBody, 400: BAD, 404: FOREIGN, 409: CONFLICT},
+)
+@api_view(["POST"])
+def remark(request: Request, token: UUID) -> Response:
+    """Add reasons, a comment or criteria to your vote. Repeating it is safe."""
+    queue.remark(request.user, token, **_read(RemarkRequest, request))
+    return Response({"status": "stored"})
+
+
+@extend_schema(
+    operation_id="flag",
+    request=FlagRequest,
+    responses={200: FlagBody, 400: BAD, 404: FOREIGN},
+)
+@api_view(["POST"])
+def flag(request: Request, token: UUID) -> Response:
+    """Warn of a pair you were given: unsafe, personal data, or broken."""
+    return Response({"new": queue.flag(request.user, token, _read(FlagRequest, request)["kind"])})
+
+
+def _read(serializer: Any, request: Request) -> dict[str, Any]:
+    found = serializer(data=request.data)
+    found.is_valid(raise_exception=True)
+    return dict(found.validated_data)
+
+
+def _wants_next(request: Request) -> bool:
+    value = request.query_params.get("next", "0")
+    if value not in ("0", "1", "true", "false"):
+        raise ValidationError({"next": ["Must be 1 or 0."]})
+    return value in ("1", "true")
+
+
+def _next(request: Request, assignment: Assignment) -> dict[str, Any] | None:
+    project = Project.objects.get(pairs=assignment.pair_id)
+    following = queue.next_pair(project, request.user)
+    return pair_body(following) if following else None

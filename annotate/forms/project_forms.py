@@ -1,0 +1,224 @@
+"""Input rules of the pages about a project itself: a new one, its settings, its guidelines."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+from croniter import croniter
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.text import slugify
+
+from annotate.gold.qualification import questions
+from annotate.models import Project
+
+MAX_GUIDELINES = 100_000
+
+
+class ProjectForm(forms.ModelForm):
+    """What a new project needs; everything else has a default that works."""
+
+    slug = forms.SlugField(
+        max_length=60,
+        required=False,
+        label="Short name",
+        help_text="Part of the project's address: lower-case letters, digits and hyphens. "
+        "Left empty, it is made from the name. It cannot be changed later.",
+    )
+
+    class Meta:
+        model = Project
+        fields = ["name", "slug", "description", "guidelines"]
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 2}),
+            "guidelines": forms.Textarea(attrs={"rows": 10}),
+        }
+        help_texts = {
+            "guidelines": "What makes one answer better than another here. Markdown; "
+            "annotators open it with the key g.",
+        }
+
+    def clean_guidelines(self) -> str:
+        return _short_enough(self.cleaned_data["guidelines"])
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if not data.get("slug") and data.get("name"):
+            data["slug"] = slugify(data["name"])[:60]
+        slug = data.get("slug")
+        if "slug" not in self.errors:
+            if not slug:
+                self.add_error("slug", "Give a short name of letters and digits.")
+            elif slug == "new" or Project.objects.filter(slug=slug).exists():
+                self.add_error("slug", f"“{slug}” is taken. Choose another short name.")
+        return data
+
+
+class LinesField(forms.CharField):
+    """A list of short texts, one per line."""
+
+    widget = forms.Textarea(attrs={"rows": 5})
+    MOST, LONGEST = 12, 40
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        lines = [" ".join(line.split()) for line in (value or "").splitlines()]
+        return list(dict.fromkeys(line for line in lines if line))
+
+    def validate(self, value: list[str]) -> None:
+        if len(value) > self.MOST:
+            raise ValidationError(f"At most {self.MOST} lines.")
+        long = [line for line in value if len(line) > self.LONGEST]
+        if long:
+            raise ValidationError(f"“{long[0]}” is longer than {self.LONGEST} characters.")
+
+    def run_validators(self, value: list[str]) -> None:
+        """Validators of a single text do not apply to a list."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return self.to_python(data) != (initial or [])
+
+
+SETTINGS = {
+    "About": ("name", "description", "guidelines", "read_guidelines"),
+    "Voting": ("scale", "reason_chips", "criteria", "allow_rewrites"),
+    "Qualification": ("qualification", "qualification_share"),
+    "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause", "require_rationale"),
+    "Queue": ("votes", "overlap_share", "stop_when_certain", "random_share", "lease_seconds"),
+    "Rounds": ("round_after", "round_schedule", "promotion", "train_on_simulated"),
+}
+"""The fields of the settings page by its sections."""
+
+
+class SettingsForm(forms.ModelForm):
+    """Everything about a project that may change while people vote."""
+
+    based_on = forms.IntegerField(widget=forms.HiddenInput)
+    reason_chips = LinesField(
+        required=False,
+        label="Reasons",
+        help_text="Offered after a vote, one per line; nobody has to choose one.",
+    )
+    criteria = LinesField(
+        required=False,
+        label="Criteria",
+        help_text="Compared one by one beside the overall vote, one per line, for example "
+        "“Helpful” and “Harmless”. Empty: the overall vote alone.",
+    )
+
+    class Meta:
+        model = Project
+        fields = list(chain.from_iterable(SETTINGS.values()))
+        help_texts = {
+            "votes": "For pairs added from now on. With one vote per pair, another is asked where "
+            "the vote contradicts a reward model that was at least 90 % sure.",
+            "overlap_share": "With one vote per pair, or where pairs stop early: the share of "
+            "pairs with at least two, because agreement cannot be measured without.",
+            "stop_when_certain": "A pair is done as soon as its label is this probable (0.6 to "
+            "0.999), given how reliable those are who voted; until then more people are asked, up "
+            "to the most votes above. Somebody about whom nothing is known yet counts as right "
+            "three times in four. Empty: votes are counted alone.",
+            "read_guidelines": "Everybody confirms each version of the guidelines before they are "
+            "offered more pairs, and is shown what changed since the version they know.",
+            "require_rationale": "With every decision in the adjudication and every known answer "
+            "of a gold pair. Annotators are never made to.",
+            "qualification": "Nobody is offered a pair before they passed, even if they voted "
+            "before. The questions are the gold pairs that Checks marks for it, with feedback "
+            "after each answer.",
+            "qualification_share": "Share of right answers that passes, from 0 to 1. Who fails "
+            "needs an admin, who may allow another attempt on the person’s page.",
+        }
+        labels = {
+            "read_guidelines": "Ask people to read the guidelines",
+            "qualification": "Ask people to qualify",
+            "qualification_share": "Share to get right",
+            "scale": "Scale",
+            "allow_rewrites": "Better answers",
+            "gold_share": "Gold share",
+            "retest_share": "Retest share",
+            "check_threshold": "Threshold on gold",
+            "auto_pause": "Pause automatically",
+            "require_rationale": "Reviewers give a reason",
+            "votes": "Votes per pair",
+            "stop_when_certain": "Stop when certain",
+            "overlap_share": "Overlap",
+            "random_share": "Random share",
+            "lease_seconds": "Reservation, in seconds",
+            "round_after": "Pairs per round",
+            "round_schedule": "Schedule",
+            "promotion": "Promotion of a new policy",
+            "train_on_simulated": "Train on simulated votes",
+        }
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 2}),
+            "guidelines": forms.Textarea(attrs={"rows": 12}),
+            "stop_when_certain": forms.NumberInput(attrs={"step": "any", "min": 0.6, "max": 0.999}),
+            **{
+                name: forms.NumberInput(attrs={"step": "any", "min": 0, "max": 1})
+                for name in (
+                    "overlap_share",
+                    "random_share",
+                    "gold_share",
+                    "retest_share",
+                    "check_threshold",
+                    "qualification_share",
+                )
+            },
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        version = self.initial["based_on"] = self.instance.guideline_version
+        self.fields["guidelines"].help_text = (
+            f"Markdown, shown with the key g. This is version {version}. Saving other guidelines "
+            "makes a new version; every vote remembers the one its author saw."
+        )
+
+    def sections(self) -> dict[str, list[forms.BoundField]]:
+        """The fields as the page groups them, by the heading above them."""
+        return {title: [self[name] for name in names] for title, names in SETTINGS.items()}
+
+    def clean_guidelines(self) -> str:
+        return _short_enough(self.cleaned_data["guidelines"])
+
+    def clean_qualification(self) -> bool:
+        wanted: bool = self.cleaned_data["qualification"]
+        new = "qualification" in self.changed_data
+        if wanted and new and not questions(self.instance).exists():
+            raise ValidationError("There are no questions yet: first mark gold pairs on Checks.")
+        return wanted
+
+    def clean_round_schedule(self) -> str:
+        schedule: str = self.cleaned_data["round_schedule"].strip()
+        if schedule and not croniter.is_valid(schedule):
+            raise ValidationError("Not a cron expression. Every night at three is “0 3 * * *”.")
+        return schedule
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        stale = data.get("based_on") != self.initial["based_on"]
+        if stale and "guidelines" in self.changed_data:
+            self.add_error(
+                "guidelines",
+                "Somebody else saved other guidelines meanwhile. Open this page again "
+                "in a second tab, take over what you need, and save there.",
+            )
+        return data
+
+
+class ReadForm(forms.Form):
+    """Which version of the guidelines somebody has read."""
+
+    def __init__(self, data: Any, *, project: Project) -> None:
+        super().__init__(data)
+        newest = project.guideline_version
+        self.fields["version"] = forms.IntegerField(min_value=1, max_value=newest)
+
+
+def _short_enough(text: str) -> str:
+    if len(text.encode()) > MAX_GUIDELINES:
+        raise ValidationError("Guidelines may have 100 kB at most.")
+    return text

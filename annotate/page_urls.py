@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from annotate.views import accounts, data_and_export, home, people, projects
+from annotate.views.labelling import label, me, my_votes, qualification, remarks
+from annotate.views.reviewing import adjudicate, annotators, gold, leaderboard, pair, quality
+
+PROJECT = "projects/<slug:slug>/"
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("accounts/login/", accounts.sign_in, name="login"),
+    path("accounts/logout/", accounts.sign_out, name="logout"),
+    path("accounts/password/", accounts.password, name="password"),
+    path("accounts/enter/<str:token>/", accounts.enter, name="enter"),
+    path("invitations/<str:token>/", people.invitation, name="invitation"),
+    path("projects/", projects.projects, name="projects"),
+    path("projects/new/", projects.new, name="project-new"),
+    path(PROJECT + "label/", label.label, name="label"),
+    path(PROJECT + "label/undo/", label.undo, name="undo"),
+    path(PROJECT + "label/<uuid:token>/vote/", label.vote, name="vote"),
+    path(PROJECT + "label/<uuid:token>/skip/", label.skip, name="skip"),
+    path(PROJECT + "votes/", my_votes.my_votes, name="my-votes"),
+    path(PROJECT + "votes/<uuid:token>/", my_votes.my_vote, name="my-vote"),
+    path(PROJECT + "votes/<uuid:token>/rewrite/", my_votes.my_rewrite, name="my-rewrite"),
+    path(PROJECT + "label/<uuid:token>/remark/", remarks.remark, name="remark"),
+    path(PROJECT + "label/<uuid:token>/skip-reason/", remarks.skip_reason, name="skip-reason"),
+    path(PROJECT + "label/<uuid:token>/flag/", remarks.flag, name="flag"),
+    path(PROJECT + "label/<uuid:token>/renew/", label.renew, name="renew"),
+    path(PROJECT + "guidelines/", projects.guidelines, name="guidelines"),
+    path(PROJECT + "guidelines/read/", projects.guidelines_read, name="guidelines-read"),
+    path(PROJECT + "qualification/", qualification.qualification, name="qualification"),
+    path(
+        PROJECT + "qualification/<int:gold_id>/",
+        qualification.question,
+        name="qualification-question",
+    ),
+    path(PROJECT + "checks/", gold.checks, name="checks"),
+    path(PROJECT + "checks/<int:gold_id>/", gold.switch, name="check"),
+    path(PROJECT + "quality/", quality.quality, name="quality"),
+    path(PROJECT + "quality/pairs/", quality.pairs, name="quality-pairs"),
+    path(PROJECT + "leaderboard/", leaderboard.leaderboard, name="leaderboard"),
+    path(PROJECT + "annotators/", annotators.annotators, name="annotators"),
+    path(PROJECT + "annotators/export.csv", annotators.payment, name="payment"),
+    path(PROJECT + "annotators/<int:member_id>/", annotators.annotator, name="annotator"),
+    path(
+        PROJECT + "annotators/<int:member_id>/change/", annotators.change, name="annotator-change"
+    ),
+    path(PROJECT + "me/", me.me, name="me"),
+    path(PROJECT + "me/messages/<int:message_id>/", me.read, name="message-read"),
+    path(PROJECT + "adjudicate/", adjudicate.adjudicate, name="adjudicate"),
+    path(PROJECT + "adjudicate/<int:pair_id>/", adjudicate.decide, name="decide"),
+    path(PROJECT + "adjudicate/<int:pair_id>/undo/", adjudicate.take_back, name="decide-undo"),
+    path(PROJECT + "adjudicate/<int:pair_id>/flags/", adjudicate.settle, name="flags-settle"),
+    path(PROJECT + "pairs/<int:pair_id>/", pair.pair, name="pair"),
+    path(PROJECT + "data/", data_and_export.data, name="data"),
+    path(PROJECT + "data/import/", data_and_export.import_file, name="import"),
+    path(PROJECT + "export/", data_and_export.export, name="export"),
+    path(PROJECT + "settings/", projects.settings, name="project-settings"),
+    path(PROJECT + "settings/archive/", projects.archive, name="project-archive"),
+    path(PROJECT + "people/", people.people, name="people"),
+    path(PROJECT + "people/invite/", people.invite, name="invite"),
+    path(PROJECT + "people/invitations/<int:invitation_id>/", people.revoke, name="revoke"),
+    path(PROJECT + "people/<int:member_id>/", people.member, name="member"),
+]

@@ -1,0 +1,79 @@
+"""Annotators' figures in large projects: counted by the minute tick, kept for the pages."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from annotate.models import Assignment, Project, Tally
+from annotate.models.statement_timeout import unhurried
+from annotate.people.annotator_figures import Figures, Row, Share, count, named, rows
+
+LIVE_UP_TO = 20_000
+"""Votes and skips that are counted while somebody waits for the page."""
+PATIENCE = 200
+"""Kept figures are counted anew when this part of the votes is new."""
+AT_LEAST_EVERY = timedelta(hours=1)
+"""And so often in any case, for what people took back or changed."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everybody who voted or skipped, busiest first."""
+
+    rows: list[Row]
+    counted_at: datetime | None
+    """When the figures were counted; None for just now."""
+
+
+def table(project: Project, *, include_simulated: bool = False) -> Table:
+    """The figures as the minute tick left them, or counted now where it keeps none."""
+    kept = None if include_simulated else _kept(project)
+    if kept is None:
+        return Table(rows(project, include_simulated=include_simulated), None)
+    return Table(named(project, [_from_json(one) for one in kept.figures]), kept.counted_at)
+
+
+def count_if_due(project: Project) -> bool:
+    """Count anew where pages show kept figures, and enough is new; whether it did."""
+    now = timezone.now()
+    kept = _kept(project)
+    if kept is None:
+        due = Assignment.objects.in_project(project)[LIVE_UP_TO : LIVE_UP_TO + 1].exists()
+    else:
+        due = kept.counted_at < now - AT_LEAST_EVERY or _much_is_new(project, kept)
+    if due:
+        with unhurried():
+            figures = [_as_json(one) for one in count(project)]
+        defaults = {"figures": figures, "counted_at": now}
+        Tally.objects.update_or_create(project=project, defaults=defaults)
+    return due
+
+
+def _kept(project: Project) -> Tally | None:
+    """What the last count left, unless another release of the product counted other figures."""
+    kept = Tally.objects.filter(project=project).first()
+    names = {field.name for field in fields(Figures)}
+    return kept if kept and all(set(one) == names for one in kept.figures) else None
+
+
+def _much_is_new(project: Project, kept: Tally) -> bool:
+    # By person, because that is what the index of acts is by.
+    people = project.memberships.values("user_id")
+    acts = Assignment.objects.filter(annotator__in=people, acted_at__gt=kept.counted_at)
+    new = acts.filter(pair__project=project).count()
+    return new * PATIENCE > sum(one["votes"] for one in kept.figures)
+
+
+def _as_json(figures: Figures) -> dict[str, Any]:
+    last = figures.last_vote
+    return asdict(figures) | {"last_vote": last and last.isoformat()}
+
+
+def _from_json(kept: dict[str, Any]) -> Figures:
+    shares = {key: Share(**value) for key, value in kept.items() if isinstance(value, dict)}
+    last = kept["last_vote"]
+    return Figures(**kept | shares | {"last_vote": last and datetime.fromisoformat(last)})

@@ -1,0 +1,80 @@
+"""Rules about who is in a project and how they get in."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from django.contrib.auth.models import User
+from django.db.models import Count, Max, Q, QuerySet
+from django.utils import timezone
+
+from annotate.models import Assignment, Invitation, Membership, Project
+from annotate.models.membership import Role
+
+
+def members(project: Project) -> QuerySet[Membership]:
+    """A project's members, people before simulated colleagues, with their votes."""
+    voted = Q(
+        user__assignments__state=Assignment.State.VOTED,
+        user__assignments__pair__project=project,
+    )
+    return (
+        project.memberships.select_related("user")
+        .annotate(
+            votes=Count("user__assignments", filter=voted),
+            last_vote=Max("user__assignments__voted_at", filter=voted),
+        )
+        .order_by("simulated", "-active", "user__username")
+    )
+
+
+def place_of(project: Project, user: User) -> Membership:
+    """The user's place in the project; a superuser, who needs none to come in, is given one."""
+    return project.memberships.get_or_create(user=user, defaults={"role": Role.ADMIN})[0]
+
+
+def invite(project: Project, invitation: Invitation, *, by: User) -> str:
+    """Store the invitation and return the token of its link, which is kept nowhere."""
+    token = secrets.token_urlsafe(32)
+    invitation.project = project
+    invitation.created_by = by
+    invitation.token_hash = hashlib.sha256(token.encode()).hexdigest()
+    invitation.expires_at = timezone.now() + Invitation.LIFETIME
+    invitation.save()
+    return token
+
+
+def accept(invitation: Invitation, user: User) -> bool:
+    """Let `user` in, once. False when they stay out; the caller then rolls back.
+
+    That is when somebody else used the link a moment ago, and for who was deactivated: a link
+    left over from before must not undo an admin's decision. A member's role is raised, never
+    lowered.
+    """
+    used = Invitation.objects.open().filter(pk=invitation.pk)
+    if not used.update(accepted_by=user, accepted_at=timezone.now()):
+        return False
+    place, created = Membership.objects.get_or_create(
+        project=invitation.project, user=user, defaults={"role": invitation.role}
+    )
+    if not place.active:
+        return False
+    if not created and invitation.role in Role.at_least(place.role):
+        place.role = invitation.role
+        place.save(update_fields=["role"])
+    return True
+
+
+def may_reset(admin: User, user: User) -> bool:
+    """Whether a project's admin may set this person's password.
+
+    A password opens every project of its owner, so the admin must have at least that much:
+    otherwise resetting passwords would be a way to other people's projects.
+    """
+    if admin.is_superuser:
+        return True
+    if user.is_superuser or user.is_staff:
+        return False
+    administered = Project.objects.for_user(admin, Role.ADMIN)
+    return not user.memberships.exclude(project__in=administered).exists()

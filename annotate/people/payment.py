@@ -1,0 +1,93 @@
+"""What annotators are paid by: votes, skips and time, per person and day.
+
+Work is paid for whatever becomes of it: gold pairs, retests and surplus votes count like every
+other vote. What somebody took back is left out, and so is what nobody did here: simulated votes,
+and imported ones, which carry no guideline version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from itertools import groupby
+from operator import attrgetter
+from statistics import median
+from typing import NamedTuple
+
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from annotate.models import Assignment, Project
+from annotate.votes.csv_lines import csv_line
+from annotate.votes.export_values import pseudonyms
+
+HEADINGS = (
+    "annotator",
+    "name",
+    "day",
+    "votes",
+    "skips",
+    "active_minutes",
+    "wall_minutes",
+    "median_seconds",
+)
+
+
+class Act(NamedTuple):
+    """A vote or a skip. Skips carry no times."""
+
+    day: date
+    state: str
+    active_ms: int | None
+    wall_ms: int | None
+
+
+def lines(
+    project: Project, *, since: date | None = None, until: date | None = None
+) -> Iterator[bytes]:
+    """CSV by name: a line per person and day of the server's time zone, and one with their total.
+
+    `since` and `until` are the first and the last day. Memory holds one person's acts at a time.
+    """
+    yield csv_line(HEADINGS)
+    pseudonym = pseudonyms(project)
+    for user_id, name in _people(project):
+        acts = [act for act in _acts(project, user_id) if _within(act.day, since, until)]
+        if not acts:
+            continue
+        for day, of_day in groupby(acts, key=attrgetter("day")):
+            yield csv_line([pseudonym(user_id), name, day.isoformat(), *_figures(list(of_day))])
+        yield csv_line([pseudonym(user_id), name, "total", *_figures(acts)])
+
+
+def _people(project: Project) -> list[tuple[int, str]]:
+    acts = Assignment.objects.in_project(project).filter(annotator=OuterRef("pk"))
+    people = User.objects.filter(Exists(acts)).order_by("username")
+    return list(people.values_list("pk", "username"))
+
+
+def _acts(project: Project, user_id: int) -> Iterator[Act]:
+    """In order of time, along the index of a person's acts."""
+    acts = Assignment.objects.in_project(project).filter(
+        annotator=user_id,
+        state__in=(Assignment.State.VOTED, Assignment.State.SKIPPED),
+        simulated=False,
+        guideline_version__gt=0,
+    )
+    columns = acts.order_by("acted_at").values_list("acted_at", "state", "active_ms", "wall_ms")
+    zone = timezone.get_current_timezone()
+    return (Act(at.astimezone(zone).date(), *rest) for at, *rest in columns.iterator())
+
+
+def _within(day: date, since: date | None, until: date | None) -> bool:
+    return (since is None or since <= day) and (until is None or day <= until)
+
+
+def _figures(acts: list[Act]) -> list[object]:
+    votes = [act for act in acts if act.state == Assignment.State.VOTED]
+    times = [act.active_ms for act in votes if act.active_ms is not None]
+    wall = sum(act.wall_ms or 0 for act in votes)
+    seconds = f"{median(times) / 1000:.1f}" if times else ""
+    minutes = [f"{ms / 60_000:.1f}" for ms in (sum(times), wall)]
+    return [len(votes), len(acts) - len(votes), *minutes, seconds]

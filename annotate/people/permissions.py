@@ -1,0 +1,38 @@
+"""Who may see a project: the one check that every view starts with."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
+
+from annotate.models import Membership, Project
+from annotate.models.membership import Role
+
+
+def role_of(user: User, project: Project) -> str | None:
+    """The user's role in the project; None for a stranger. Superusers are admins everywhere."""
+    if user.is_superuser:
+        return Role.ADMIN
+    return (
+        Membership.objects.filter(user=user, project=project, active=True)
+        .values_list("role", flat=True)
+        .first()
+    )
+
+
+def project_or_404(request: HttpRequest, slug: str, role: str = "annotator") -> Project:
+    """The project, if the signed-in user has at least `role` in it.
+
+    A stranger gets the same 404 as for a slug that does not exist; a member whose role is too
+    low gets 403. The role found is left on the project as `project.role`, for templates.
+    """
+    user = request.user
+    project = Project.objects.filter(slug=slug).first()
+    found = role_of(user, project) if project is not None and user.is_authenticated else None
+    if project is None or found is None:
+        raise Http404("There is no such project, or you are not in it.")
+    if found not in Role.at_least(role):
+        raise PermissionDenied(f"This needs the role {role} in the project {project.name}.")
+    project.role = found
+    return project

@@ -1,0 +1,191 @@
+"""How far each annotator can be trusted, and what the votes on a pair say once that is known.
+
+One job for a whole project: it reads the standing votes as arrays, estimates
+(annotate.statistics.aggregation.preferences), and writes `Label.p_a, p_tie, p_b` and
+`Membership.reliability`. Gold pairs and adjudicated pairs are anchors: their right answer is
+given. Retests are left out, because a person's second vote on the same texts is no second opinion.
+Simulated votes count where the project trains on them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from django.db import connection
+from django.db.models import Case, IntegerField, Max, Q, QuerySet, Value, When
+from django.utils import timezone
+
+from annotate.models import Adjudication, Assignment, Gold, Label, Membership, Pair, Project
+from annotate.queue import write
+from annotate.statistics import aggregation
+from annotate.statistics.aggregation import Bools, Floats, Ints
+
+CHUNK = 10_000
+UNCHANGED = 5e-4
+"""Labels whose probabilities moved by less are not written again."""
+PATIENCE = 200
+"""Between rounds a refresh waits for this part of the votes to be new."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Votes:
+    """A project's votes: positions of pairs and people in `pairs` and `people` (both sorted)."""
+
+    pairs: Ints
+    people: Ints
+    item: Ints
+    worker: Ints
+    choice: Ints
+    flipped: Bools
+
+
+def refresh(project: Project) -> None:
+    """Estimate reliabilities and label probabilities from the votes that stand, and store them."""
+    began = timezone.now()
+    votes = _read(project)
+    known = _known(project)
+    anchors = np.array([known.get(pair, -1) for pair in votes.pairs.tolist()], dtype=np.int64)
+    found = aggregation.preferences(
+        votes.item,
+        votes.worker,
+        votes.choice,
+        votes.flipped,
+        items=len(votes.pairs),
+        workers=len(votes.people),
+        known=anchors,
+    )
+    _store_reliabilities(project, votes, anchors, found.reliability, at=began)
+    _store_labels(project, votes.pairs, found.posteriors, known)
+
+
+def refresh_if_due(project: Project) -> bool:
+    """Refresh when enough new votes came; on large projects that is rarer than every minute."""
+    since = project.memberships.aggregate(at=Max("reliability_at"))["at"]
+    if not _due(project, since):
+        return False
+    refresh(project)
+    return True
+
+
+def _due(project: Project, since: datetime | None) -> bool:
+    if since is None:
+        return _standing(project).exists()
+    if Adjudication.objects.filter(pair__project=project, decided_at__gt=since).exists():
+        return True
+    # By person, because that is what the index of acts is by.
+    people = project.memberships.values("user_id")
+    acts = Assignment.objects.filter(annotator__in=people, acted_at__gt=since)
+    new = acts.filter(pair__project=project, state=Assignment.State.VOTED).count()
+    return new > 0 and new * PATIENCE >= _standing(project).count()
+
+
+def _standing(project: Project) -> QuerySet[Assignment]:
+    """Votes that say something about pairs or people."""
+    votes = Assignment.objects.in_project(project).filter(state=Assignment.State.VOTED)
+    votes = votes.filter(Q(surplus=False) | Q(pair__kind=Pair.Kind.GOLD))
+    votes = votes.exclude(pair__kind=Pair.Kind.RETEST)
+    return votes if project.train_on_simulated else votes.filter(simulated=False)
+
+
+def _read(project: Project) -> Votes:
+    choices = [When(choice=name, then=Value(n)) for name, n in aggregation.PLACE.items()]
+    columns = _standing(project).values_list(
+        "pair_id",
+        "annotator_id",
+        Case(*choices, output_field=IntegerField()),
+        Case(When(left="b", then=Value(1)), default=Value(0), output_field=IntegerField()),
+    )
+    chunks = list(_chunks(columns))
+    rows = np.concatenate(chunks) if chunks else np.zeros((0, 4), dtype=np.int64)
+    pairs, item = np.unique(rows[:, 0], return_inverse=True)
+    people, worker = np.unique(rows[:, 1], return_inverse=True)
+    return Votes(
+        pairs=pairs,
+        people=people,
+        item=item,
+        worker=worker,
+        choice=rows[:, 2],
+        flipped=rows[:, 3] == 1,
+    )
+
+
+def _chunks(columns: QuerySet[Assignment, tuple[int, ...]]) -> Iterator[Ints]:
+    """Arrays of rows, so that a million votes are never a million tuples."""
+    chunk: list[tuple[int, ...]] = []
+    for row in columns.iterator(chunk_size=CHUNK):
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield np.array(chunk, dtype=np.int64)
+            chunk = []
+    if chunk:
+        yield np.array(chunk, dtype=np.int64)
+
+
+def _known(project: Project) -> dict[int, int]:
+    """The class of the pairs whose right answer is given."""
+    gold = Gold.objects.filter(pair__project=project, active=True)
+    decided = Adjudication.objects.filter(pair__project=project)
+    rows = [*gold.values_list("pair", "expected"), *decided.values_list("pair", "choice")]
+    return {pair: aggregation.PLACE[choice] for pair, choice in rows}
+
+
+def _store_reliabilities(
+    project: Project, votes: Votes, anchors: Ints, reliability: Floats, *, at: datetime
+) -> None:
+    """Of everybody with a vote that can be compared; of the others nothing is known."""
+    compared = aggregation.comparable(votes.item, anchors)
+    told = np.bincount(votes.worker[compared], minlength=len(votes.people)) > 0
+    estimates = {
+        person: value
+        for person, value, known in zip(
+            votes.people.tolist(), reliability.tolist(), told.tolist(), strict=True
+        )
+        if known
+    }
+    members = list(project.memberships.only("user_id", "reliability"))
+    for member in members:
+        member.reliability, member.reliability_at = estimates.get(member.user_id), at
+    Membership.objects.bulk_update(members, ["reliability", "reliability_at"], batch_size=200)
+
+
+def _store_labels(project: Project, pairs: Ints, posteriors: Floats, known: dict[int, int]) -> None:
+    """Write the probabilities that changed, in transactions too short to be waited for."""
+    columns = ("pk", "pair_id", "p_a", "p_tie", "p_b")
+    stored = Label.objects.filter(pair__project=project).values_list(*columns)
+    rows = np.array(list(stored.iterator(chunk_size=CHUNK)), dtype=np.float64).reshape(-1, 5)
+    of = rows[:, 1].astype(np.int64)
+    wanted = np.full((len(rows), 3), np.nan)
+    if len(pairs):
+        place = np.searchsorted(pairs, of).clip(max=len(pairs) - 1)
+        wanted = np.where((pairs[place] == of)[:, None], posteriors[place], np.nan)
+    given = np.array([known.get(pair, -1) for pair in of.tolist()], dtype=np.int64)
+    wanted = np.where((given >= 0)[:, None], np.eye(3)[given], wanted)
+    changed = ~np.isclose(rows[:, 2:], wanted, rtol=0, atol=UNCHANGED, equal_nan=True).all(axis=1)
+    order = np.flatnonzero(changed)[np.argsort(rows[changed, 0])]
+    for start in range(0, len(order), CHUNK):
+        part = order[start : start + CHUNK]
+        _write_labels(rows[part, 0].astype(np.int64), wanted[part])
+
+
+def _write_labels(labels: Ints, probabilities: Floats) -> None:
+    values = [
+        [None if math.isnan(value) else value for value in column]
+        for column in probabilities.T.tolist()
+    ]
+    with write(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "UPDATE annotate_label SET p_a = new.a, p_tie = new.tie, p_b = new.b FROM "
+                "unnest(%s::bigint[], %s::float8[], %s::float8[], %s::float8[]) "
+                "AS new (id, a, tie, b) WHERE annotate_label.id = new.id",
+                [labels.tolist(), *values],
+            )
+        else:
+            cursor.executemany(
+                "UPDATE annotate_label SET p_a = %s, p_tie = %s, p_b = %s WHERE id = %s",
+                list(zip(*values, labels.tolist(), strict=True)),
+            )

@@ -1,0 +1,218 @@
+"""Voting: one person's judgement on a pair, stored once whatever the network repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from annotate.models import Assignment, Pair
+from annotate.models.assignment import Choice
+from annotate.people import warnings_and_pauses
+from annotate.queue import lease_length, slots, sql
+from annotate.queue.transactions import write
+from annotate.queue.vote_errors import (
+    ChoiceConflict,
+    Gone,
+    OffScale,
+    UnknownAssignment,
+    UnknownCriterion,
+)
+from annotate.votes.scales import off_scale
+
+Status = Literal["stored", "replayed", "surplus"]
+State = Assignment.State
+
+
+DECIDED = (Choice.A, Choice.B)
+# Whether these are on the scale need not be asked, which would cost every vote a query.
+ON_EVERY_SCALE = (("left", 2), ("right", 2))
+INPUTS = ("", "key", "click", "touch")
+
+
+@dataclass(frozen=True)
+class Cast:
+    """What became of a vote."""
+
+    status: Status
+    assignment: Assignment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ballot:
+    """A vote as it was handed in."""
+
+    choice: str
+    strength: int
+    reasons: Sequence[str] = ()
+    comment: str = ""
+    criteria: Mapping[str, str] = field(default_factory=dict)
+    active_ms: int | None = None
+    first_key_ms: int | None = None
+    wall_ms: int | None = None
+    input: str = ""
+    simulated: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        assignment: Assignment,
+        side: str,
+        *,
+        strength: int,
+        criteria: Mapping[str, str] | None = None,
+        **rest: Any,
+    ) -> Ballot:
+        """Strength means nothing where neither completion was preferred."""
+        choice = completion(side, assignment.left)
+        return cls(
+            choice=choice,
+            strength=strength if choice in DECIDED else 0,
+            criteria=compared(assignment, criteria or {}),
+            **rest,
+        )
+
+    def __post_init__(self) -> None:
+        if self.choice not in Choice.values:
+            raise ValueError(f"choice must be one of {', '.join(Choice.values)}")
+        if self.strength not in (0, 1, 2, 3):
+            raise ValueError("strength must be 0, 1, 2 or 3")
+        if self.input not in INPUTS:
+            raise ValueError(f"input must be one of {', '.join(INPUTS[1:])}")
+
+    def repeats(self, stored: Assignment) -> bool:
+        return (self.choice, self.strength) == (stored.choice, stored.strength)
+
+
+def completion(side: str, left: str) -> str:
+    """What a side of the screen stands for: left and right become a or b, the rest stays."""
+    return {"left": left, "right": "b" if left == "a" else "a"}.get(side, side)
+
+
+def compared(assignment: Assignment, criteria: Mapping[str, str]) -> dict[str, str]:
+    """Comparisons by criterion (left, right or tie) relative to the completions.
+
+    Raises UnknownCriterion for one that the project does not have.
+    """
+    if not criteria:
+        return {}
+    known = assignment.pair.project.criteria
+    unknown = [name for name in criteria if name not in known]
+    if unknown:
+        raise UnknownCriterion(f"The project has no criterion “{unknown[0][:40]}”.")
+    found = {name: completion(side, assignment.left) for name, side in criteria.items()}
+    if not set(found.values()) <= {*DECIDED, Choice.TIE}:
+        raise UnknownCriterion("A criterion is compared as left, right or tie.")
+    return found
+
+
+def vote(user: User, token: UUID, *, choice: str, strength: int = 2, **rest: Any) -> Cast:
+    """Store the user's vote on the assignment with this token.
+
+    `choice` is about the completions: a, b, tie or both_bad. `strength` is 0 (negligibly) to 3
+    and means nothing for tie and both_bad; `rest` is what `Ballot` has besides, and `now`. The
+    same vote again is "replayed". A vote that comes after its lease ended takes a place if one
+    is free, else it is kept as "surplus".
+
+    Raises UnknownAssignment, ChoiceConflict (another vote stands) or Gone (skipped).
+    """
+    if choice not in Choice.values:
+        raise ValueError(f"choice must be one of {', '.join(Choice.values)}")
+    return vote_side(user, token, choice, strength=strength, **rest)
+
+
+def vote_side(
+    user: User,
+    token: UUID,
+    side: str,
+    *,
+    strength: int = 2,
+    on_scale: bool = False,
+    now: datetime | None = None,
+    **rest: Any,
+) -> Cast:
+    """Like `vote`, with a choice as the screen words it: left, right, tie or both_bad.
+
+    `criteria` compares the sides as well: {"Helpful": "left"}. With `on_scale`, a vote for which
+    the project's scale has no button raises OffScale.
+    """
+    with write():
+        assignment = locked(user, token)
+        ballot = Ballot.of(assignment, side, strength=strength, **rest)
+        if assignment.state == State.SKIPPED:
+            raise Gone("You skipped this pair. Undo the skip to vote on it.")
+        if assignment.state == State.VOTED:
+            if not ballot.repeats(assignment):
+                raise ChoiceConflict
+            return Cast("replayed", assignment)
+        if on_scale and (side, strength) not in ON_EVERY_SCALE:
+            scale = assignment.pair.project.scale
+            if problems := off_scale(scale, side, ballot.strength):
+                raise OffScale(problems)
+        return _store(assignment, ballot, now=now or timezone.now())
+
+
+def locked(user: User, token: UUID) -> Assignment:
+    """The user's assignment, read while its pair is locked. Raises UnknownAssignment."""
+    found = sql.lock(user=user.pk, token=token)
+    if found is None:
+        raise UnknownAssignment
+    # Its own row too: a dataset version that is freezing this vote comes before or after.
+    return Assignment.objects.select_for_update(no_key=True).get(pk=found)
+
+
+def _store(assignment: Assignment, ballot: Ballot, *, now: datetime) -> Cast:
+    holds = assignment.state == State.RESERVED and not assignment.surplus
+    holds = holds or slots.take(assignment.pair_id, left=assignment.left) is not None
+    after = slots.cast(
+        assignment.pair_id,
+        ballot.choice,
+        counts=holds,
+        by=assignment.annotator_id,
+        now=now,
+        simulated=ballot.simulated,
+    )
+    assignment.state = State.VOTED
+    assignment.reasons = list(ballot.reasons)
+    assignment.criteria = dict(ballot.criteria)
+    for name in AS_HANDED_IN:
+        setattr(assignment, name, getattr(ballot, name))
+    assignment.surplus = not holds
+    assignment.seq = after.cast
+    assignment.voted_at = assignment.acted_at = now
+    assignment.expires_at = None
+    assignment.save(update_fields=STORED)
+    if holds:
+        slots.settle(after, voted=True, now=now)
+    if after.kind == Pair.Kind.GOLD:
+        warnings_and_pauses.review(assignment)
+    lease_length.remember(assignment)
+    return Cast("stored" if holds else "surplus", assignment)
+
+
+AS_HANDED_IN = (
+    "choice",
+    "strength",
+    "comment",
+    "active_ms",
+    "first_key_ms",
+    "wall_ms",
+    "input",
+    "simulated",
+)
+STORED = (
+    *AS_HANDED_IN,
+    "state",
+    "reasons",
+    "criteria",
+    "surplus",
+    "seq",
+    "voted_at",
+    "acted_at",
+    "expires_at",
+)

@@ -1,0 +1,171 @@
+"""What happened to a pair, in the order of time, and why it was asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from math import tanh
+from typing import NamedTuple
+
+from annotate.models import Assignment, Pair, Rewrite, VoteRevision
+from annotate.votes import scales
+from annotate.votes.export_values import pseudonyms
+
+State = Assignment.State
+
+
+class Event(NamedTuple):
+    """One thing that happened; `who` is a name, or empty where nobody did it."""
+
+    at: datetime
+    who: str
+    what: str
+    said: str = ""
+    """In the person's own words."""
+    pair: int | None = None
+    """Another pair that it is about."""
+
+
+class Author(NamedTuple):
+    """Where one side of a pair came from."""
+
+    letter: str
+    text: str
+    policy: str
+    source: str
+    round: int | None
+    sampling: dict[str, object]
+
+
+def authors(pair: Pair) -> list[Author]:
+    """A and B, with the policy that wrote each."""
+    return [
+        Author(
+            letter=letter,
+            text=side.text,
+            # A text that several policies wrote is one completion, with the name of the first.
+            policy=named or side.policy,
+            source=side.source,
+            round=round_of(side.source),
+            sampling=side.sampling,
+        )
+        for letter, side, named in (
+            ("A", pair.completion_a, pair.policy_a),
+            ("B", pair.completion_b, pair.policy_b),
+        )
+    ]
+
+
+def round_of(source: str) -> int | None:
+    """The number of the round that a source is named after."""
+    found = re.fullmatch(r"round-([0-9]{1,9})", source)
+    return int(found[1]) if found else None
+
+
+def probability_of_a(pair: Pair) -> float | None:
+    """What the reward model gave A when the pair was queued."""
+    return None if pair.margin is None else 0.5 + 0.5 * tanh(pair.margin / 2)
+
+
+def events(pair: Pair) -> list[Event]:
+    """Everything that is known to have happened to the pair, oldest first.
+
+    A vote that was taken back before a dataset version held it has left no trace.
+    """
+    name = pseudonyms(pair.project)
+    places = list(pair.assignments.select_related("rewrite"))
+    revisions = list(
+        VoteRevision.objects.filter(assignment__pair=pair).select_related("assignment")
+    )
+    found = [Event(pair.created_at, "", f"Queued by {pair.source}, {pair.stream} stream")]
+    for place in places:
+        found += _place(place, name(place.annotator_id))
+    for old in revisions:
+        found += _replaced(old, name(old.assignment.annotator_id))
+    found += _versions(pair, [*places, *revisions])
+    found += _warnings(pair, name)
+    found += _checks(pair, name)
+    if pair.resolved_at:
+        found.append(Event(pair.resolved_at, "", f"Became {pair.get_state_display().lower()}"))
+    return sorted(found, key=lambda event: event.at)
+
+
+def _place(place: Assignment, who: str) -> Iterator[Event]:
+    """The lease, what became of it, and what was said beside it."""
+    lease = f"got it with {place.left.upper()} on the left"
+    lease += f", by the {place.stream} arm (probability {place.propensity:.2f})"
+    if place.state == State.RELEASED:
+        lease += "; the lease ended without an answer"
+    yield Event(place.leased_at, who, lease)
+    if place.state == State.VOTED and place.voted_at:
+        yield Event(place.voted_at, who, f"voted: {_vote(place)}", place.comment)
+    elif place.state == State.SKIPPED and place.acted_at:
+        reason = scales.SKIP_REASONS.get(place.skip_reason, place.skip_reason)
+        yield Event(place.acted_at, who, f"skipped: {reason}" if reason else "skipped")
+    if written := _rewrite(place):
+        what = f"wrote a better answer, from {written.based_on.upper()}"
+        yield Event(written.updated_at, who, what, written.text)
+
+
+def _rewrite(place: Assignment) -> Rewrite | None:
+    return getattr(place, "rewrite", None)
+
+
+def _replaced(old: VoteRevision, who: str) -> Iterator[Event]:
+    """A vote that was changed or taken back after a version held it."""
+    yield Event(old.voted_at, who, f"voted: {_vote(old)}", old.comment)
+    kept = f"version {old.frozen_from} keeps"
+    if old.frozen_until > old.frozen_from:
+        kept = f"versions {old.frozen_from} to {old.frozen_until} keep"
+    yield Event(old.replaced_at, who, f"changed the vote or took it back; dataset {kept} it")
+
+
+def _versions(pair: Pair, votes: list[Assignment | VoteRevision]) -> Iterator[Event]:
+    """The dataset versions that were the first to hold one of the votes."""
+    firsts = [vote.frozen_from for vote in votes if vote.frozen_from]
+    for version in pair.project.dataset_versions.filter(number__in=firsts):
+        n = firsts.count(version.number)
+        what = f"Dataset version {version.number} took {n} vote{'' if n == 1 else 's'} in"
+        yield Event(version.created_at, "", what)
+
+
+def _warnings(pair: Pair, name: Callable[[int], str]) -> Iterator[Event]:
+    """Flags, and what reviewers made of the pair."""
+    for flag in pair.flags.all():
+        kind = flag.get_kind_display().lower()
+        yield Event(flag.created_at, name(flag.annotator_id), f"warned: {kind}")
+        if flag.settled_at:
+            yield Event(flag.settled_at, "", f"The warning of {kind} was settled")
+    if decision := getattr(pair, "adjudication", None):
+        answer = scales.stated(decision.choice, decision.strength)
+        category = decision.get_category_display().lower()
+        by = decision.reviewer.username if decision.reviewer else "A reviewer"
+        what = f"decided: {answer} ({category})"
+        yield Event(decision.decided_at, by, what, decision.rationale)
+
+
+def _checks(pair: Pair, name: Callable[[int], str]) -> Iterator[Event]:
+    """What the pair is used for to check annotators."""
+    for again in Pair.objects.filter(retest_of=pair).order_by("pk"):
+        who = name(again.only_for_id) if again.only_for_id else ""
+        yield Event(again.created_at, who, "is asked once more, sides swapped", "", again.pk)
+    if gold := getattr(pair, "gold", None):
+        right = scales.stated(gold.expected, 2)
+        yield Event(gold.created_at, "", f"Became a gold pair: {right}", gold.explanation)
+
+
+def _vote(vote: Assignment | VoteRevision) -> str:
+    parts = [scales.stated(vote.choice, vote.strength)]
+    parts += [f"{name}: {side.upper()}" for name, side in vote.criteria.items()]
+    parts += vote.reasons
+    if vote.active_ms is not None:
+        parts.append(f"{vote.active_ms / 1000:.1f} s")
+    # Imported votes refer to no version of the guidelines.
+    if vote.guideline_version:
+        parts.append(f"guidelines {vote.guideline_version}")
+    if vote.simulated:
+        parts.append("simulated")
+    if vote.surplus:
+        parts.append("extra, not counted")
+    return ", ".join(parts)

@@ -1,0 +1,152 @@
+"""The data page with its import form, and the export page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.paginator import Paginator
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from annotate.importing import Unreadable, import_rows
+from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size
+from annotate.models import Assignment, Project, Prompt
+from annotate.models.membership import Role
+from annotate.people.permissions import project_or_404
+from annotate.review import search
+from annotate.review.search import Search
+from annotate.views.address_ids import number_in
+from annotate.votes import dataset_versions, scales
+from annotate.votes.export_values import pseudonyms
+
+VERSIONS = 50
+LISTS = {"pairs": search.pairs, "prompts": search.prompts, "votes": search.votes}
+"""The lists of the data page by the name in its address."""
+
+
+@require_safe
+def data(request: HttpRequest, slug: str) -> HttpResponse:
+    """One of the lists; htmx gets the list alone, with an address that leaves empty fields out."""
+    project = project_or_404(request, slug, "reviewer")
+    form, chosen = Search(request.GET), request.GET.get("in") or "pairs"
+    if not form.is_valid() or chosen not in LISTS:
+        problem = form.errors.as_text() or "in must be pairs, prompts or votes."
+        return HttpResponseBadRequest(problem, content_type="text/plain; charset=utf-8")
+    # Going back to an address that htmx left asks for the whole page.
+    if "HX-Request" not in request.headers or "HX-History-Restore-Request" in request.headers:
+        return _data_page(request, project, form, chosen)
+    context = _found(request, project, form, chosen)
+    response = render(request, "annotate/data.html#found", context)
+    response["HX-Push-Url"] = f"?{context['address']}"
+    return response
+
+
+@require_POST
+def import_file(request: HttpRequest, slug: str) -> HttpResponse:
+    project = project_or_404(request, slug, "admin")
+    file = request.FILES.get("file")
+    if file is None:
+        return _data_page(request, project, problem="Choose a file first.", status=400)
+    try:
+        check_size(file.size)
+        report = import_rows(
+            project,
+            file,
+            dry_run="dry_run" in request.POST,
+            strict="strict" in request.POST,
+            max_bytes=MAX_UNPACKED,
+        )
+    except TooLarge as error:
+        return _data_page(request, project, problem=str(error), status=413)
+    except Unreadable as error:
+        return _data_page(request, project, problem=f"{error} Nothing was imported.", status=400)
+    status = 200 if report.written or not report.n_refused else 400
+    return _data_page(request, project, report=report, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def export(request: HttpRequest, slug: str) -> HttpResponse:
+    project = project_or_404(request, slug, "admin")
+    if request.method == "POST":
+        version = dataset_versions.freeze(project, by=request.user)
+        messages.success(request, f"Version {version.number} holds the votes that stand now.")
+        return redirect("export", slug)
+    page = Paginator(project.dataset_versions.all(), VERSIONS).get_page(request.GET.get("page"))
+    return render(
+        request, "annotate/export.html", {"project": project, "tab": "export", "page": page}
+    )
+
+
+def _found(request: HttpRequest, project: Project, form: Search, chosen: str) -> dict[str, Any]:
+    wanted = form.cleaned_data
+    before, after = (number_in(request, name) for name in ("before", "after"))
+    with search.from_the_newest():
+        found = search.page(LISTS[chosen](project, wanted), before=before, after=after)
+    return {
+        "project": project,
+        "form": form,
+        "wanted": wanted,
+        "filters": sum(bool(value) for name, value in wanted.items() if name != "q"),
+        "chosen": chosen,
+        "tabs": {name: search.address(wanted, **{"in": name}) for name in LISTS},
+        "address": search.address(wanted, **{"in": chosen}),
+        "found": found,
+        "entries": ENTRIES[chosen](project, found.rows),
+    }
+
+
+def _prompt_entries(project: Project, rows: list[Prompt]) -> list[dict[str, Any]]:
+    pairs = project.pairs.filter(prompt__in=rows).order_by().values_list("prompt")
+    counts = dict(pairs.annotate(n=Count("pk")))
+    return [{"prompt": prompt, "pairs": counts.get(prompt.pk, 0)} for prompt in rows]
+
+
+def _vote_entries(project: Project, rows: list[Assignment]) -> list[dict[str, Any]]:
+    name = pseudonyms(project)
+    people: dict[int, str] = {}
+    if project.role == Role.ADMIN:
+        people = dict(User.objects.filter(assignments__in=rows).values_list("pk", "username"))
+    return [
+        {
+            "vote": vote,
+            "says": scales.stated(vote.choice, vote.strength),
+            "who": name(vote.annotator_id),
+            "username": people.get(vote.annotator_id, ""),
+        }
+        for vote in rows
+    ]
+
+
+ENTRIES: dict[str, Callable[..., list[Any]]] = {
+    "pairs": lambda project, rows: rows,
+    "prompts": _prompt_entries,
+    "votes": _vote_entries,
+}
+
+
+def _data_page(
+    request: HttpRequest,
+    project: Project,
+    form: Search | None = None,
+    chosen: str = "pairs",
+    *,
+    status: int = 200,
+    **said: object,
+) -> HttpResponse:
+    """The page; `said` is what came of an import."""
+    if form is None:
+        form = Search({})
+        form.is_valid()
+    admin = project.role == Role.ADMIN
+    context = _found(request, project, form, chosen) | {
+        "tab": "data",
+        "may_import": admin,
+        "offered": search.offered(project, named=admin),
+        **said,
+    }
+    return render(request, "annotate/data.html", context, status=status)

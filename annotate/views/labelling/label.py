@@ -1,0 +1,273 @@
+"""The labelling screen: one pair, one vote, and the next pair in the answer to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate import queue
+from annotate.forms.page_forms import UndoForm, VoteForm
+from annotate.models import Assignment, Pair, Project
+from annotate.people import guidelines
+from annotate.people.labelling_progress import Progress, progress
+from annotate.people.permissions import project_or_404
+from annotate.review.vote_effect import effect
+from annotate.text.word_diff import word_diff
+from annotate.views.labelling.remarks import offered
+from annotate.votes import scales
+
+ROLES = {"system": "Instructions", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+
+
+class Key(NamedTuple):
+    """A line in the list of keys."""
+
+    first: str
+    caption: str
+    more: str = ""
+    arrow: str = ""
+
+
+# Besides those of the scale.
+KEYS = [
+    Key("s", "Skip", "you will not see this pair again"),
+    Key("u", "Undo", "takes the last vote or skip back"),
+    Key("n", "Comment", "on the vote just cast; the letters beside the reasons choose them"),
+    Key("f", "Warn", "of unsafe, private or broken content"),
+    Key("r", "Raw", "both replies as they were written"),
+    Key("d", "Diff", "what differs between A and B"),
+    Key("e", "Show all", "of two long replies, or their beginnings"),
+    Key("h", "My votes"),
+    Key("g", "Guidelines"),
+    Key("?", "Keys", "this list"),
+]
+ARROWS = {"ArrowLeft": "←", "ArrowDown": "↓", "ArrowRight": "→"}
+
+
+@dataclass(frozen=True)
+class Note:
+    """What became of the last key: shown beside the undo button, which takes `last` back."""
+
+    text: str
+    level: str = "success"
+    last: UUID | None = None
+
+
+@require_safe
+def label(request: HttpRequest, slug: str) -> HttpResponse:
+    """The pair on this person's screen; with `after`, its token, the one that comes then."""
+    project = project_or_404(request, slug)
+    after = _after(request)
+    assignment = queue.next_pair(project, request.user, after=after)
+    if after and assignment is None:
+        return HttpResponse(status=204)
+    return _screen(request, project, assignment)
+
+
+@require_POST
+def vote(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+    project = project_or_404(request, slug)
+    form = VoteForm(request.POST, project=project)
+    if not form.is_valid():
+        return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
+    try:
+        # The vote and the lease of the pair that follows are one commit.
+        with queue.write():
+            cast = queue.vote_side(request.user, token, **form.ballot)
+            following = _following(request, project)
+    except queue.UnknownAssignment as error:
+        raise Http404(str(error)) from error
+    except (queue.ChoiceConflict, queue.Gone) as problem:
+        return _refused(request, project, problem)
+    said = form.caption
+    if cast.status == "surplus":
+        said += " (kept as an extra vote: others filled the pair meanwhile)"
+    return _answer(request, project, Note(said, last=token), following)
+
+
+@require_POST
+def skip(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+    project = project_or_404(request, slug)
+    try:
+        with queue.write():
+            queue.skip(request.user, token)
+            following = _following(request, project)
+    except queue.UnknownAssignment as error:
+        raise Http404(str(error)) from error
+    except queue.Gone as problem:
+        return _refused(request, project, problem)
+    return _answer(request, project, Note("Skipped", last=token), following)
+
+
+@require_POST
+def undo(request: HttpRequest, slug: str) -> HttpResponse:
+    """Take back the act that `last` names, so that repeating the request is harmless; a page
+    that does not know it takes back whatever was last."""
+    project = project_or_404(request, slug)
+    form = UndoForm(request.POST)
+    if not form.is_valid():
+        return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
+    last = form.cleaned_data["last"]
+    try:
+        taken_back = (
+            queue.undo_token(request.user, last) if last else queue.undo(request.user, project)
+        )
+    except queue.UnknownAssignment as error:
+        raise Http404(str(error)) from error
+    except queue.Gone as problem:
+        return _refused(request, project, problem)
+    if taken_back is None:
+        following = _following(request, project)
+        return _answer(request, project, Note("Nothing to take back", "info"), following)
+    return _answer(request, project, Note("Taken back", "info"), taken_back)
+
+
+def _following(request: HttpRequest, project: Project) -> Assignment | None:
+    """What the answer to an act shows: the next pair, or the one after that which the page says
+    it shows already. A redirect shows nothing."""
+    if not request.htmx:
+        return None
+    return queue.next_pair(project, request.user, after=_after(request))
+
+
+@require_POST
+def renew(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+    """The heartbeat of a page on which somebody reads: 204, or 410 when the lease has ended."""
+    project_or_404(request, slug)
+    try:
+        until = queue.renew(request.user, token)
+    except queue.UnknownAssignment as error:
+        raise Http404(str(error)) from error
+    return HttpResponse(status=204 if until else 410)
+
+
+def _answer(
+    request: HttpRequest,
+    project: Project,
+    note: Note,
+    assignment: Assignment | None,
+    *,
+    status: int = 200,
+) -> HttpResponse:
+    """The next pair in this very answer; without JavaScript, a redirect to it."""
+    if not request.htmx:
+        getattr(messages, note.level)(request, note.text)
+        return redirect(_address(request, project))
+    return _screen(request, project, assignment, note=note, status=status)
+
+
+def _refused(request: HttpRequest, project: Project, problem: Exception) -> HttpResponse:
+    note = Note(str(problem), "error")
+    return _answer(request, project, note, _following(request, project), status=409)
+
+
+def _screen(
+    request: HttpRequest,
+    project: Project,
+    assignment: Assignment | None,
+    *,
+    note: Note | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    done = progress(project, request.user)
+    context: dict[str, Any] = {
+        "project": project,
+        "tab": "label",
+        "assignment": assignment,
+        "progress": done,
+        "note": note or _message(request),
+        "view": chosen_view(request),
+        "points": scales.points(project.scale),
+        "both_bad": scales.both_bad(project.scale),
+        "keys": _keys(project.scale),
+    } | offered(project.reason_chips)
+    if assignment is not None:
+        context |= texts(assignment)
+    else:
+        held_up = queue.held_up(project, request.user)
+        context |= _waiting(project, done, held_up)
+        if held_up == "guidelines":
+            context["changes"] = guidelines.changes(project, request.user)
+        if request.htmx and request.GET.get("seen") == context["stamp"]:
+            return HttpResponse(status=204)
+        context["effect"] = effect(project, request.user)
+    template = "annotate/label.html" + ("#screen" if request.htmx else "")
+    return render(request, template, context, status=status)
+
+
+def _keys(scale: str) -> list[Key]:
+    votes = [
+        Key(
+            point.key, point.caption, arrow=ARROWS.get(point.keys.removeprefix(f"{point.key} "), "")
+        )
+        for point in scales.all_points(scale).values()
+    ]
+    return votes + KEYS
+
+
+def texts(assignment: Assignment) -> dict[str, Any]:
+    shown = queue.shown(assignment)
+    turns = [
+        {"role": ROLES.get(turn["role"], turn["role"]), "text": turn["content"]}
+        for turn in shown["prompt"]
+    ]
+    left, right = shown["left"], shown["right"]
+    sources = word_diff(left, right)
+    replies = [
+        {"letter": letter, "text": text, "source": source}
+        for letter, text, source in zip("AB", (left, right), sources, strict=True)
+    ]
+    lease = assignment.expires_at - timezone.now() if assignment.expires_at else timedelta()
+    return {
+        "lease_seconds": round(lease.total_seconds()),
+        "earlier": turns[:-1],
+        "turn": turns[-1],
+        "replies": replies,
+    }
+
+
+def _waiting(project: Project, done: Progress, held_up: str) -> dict[str, Any]:
+    """What the empty screen says; the stamp tells a poll whether that has changed."""
+    all_pairs = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).count()
+    stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}-{held_up}"
+    if held_up == "guidelines":
+        stamp += f"-{project.guideline_version}"
+    return {"all_pairs": all_pairs, "stamp": stamp, "held_up": held_up}
+
+
+def _message(request: HttpRequest) -> Note | None:
+    """The last message of a redirect, for the place where the note stands."""
+    stored = list(messages.get_messages(request))
+    return Note(str(stored[-1]), stored[-1].level_tag) if stored else None
+
+
+def _sent(request: HttpRequest) -> QueryDict:
+    return request.POST if request.method == "POST" else request.GET
+
+
+def chosen_view(request: HttpRequest) -> str:
+    """How replies are first shown; a script then follows what the person last chose."""
+    view = "raw" if _sent(request).get("raw") == "1" else _sent(request).get("view", "")
+    return view if view in ("raw", "diff") else ""
+
+
+def _after(request: HttpRequest) -> UUID | None:
+    """The token of the pair that the page shows meanwhile."""
+    try:
+        return UUID(_sent(request).get("after", ""))
+    except ValueError:
+        return None
+
+
+def _address(request: HttpRequest, project: Project) -> str:
+    view = chosen_view(request)
+    return reverse("label", args=[project.slug]) + (f"?view={view}" if view else "")

@@ -1,0 +1,89 @@
+"""The qualification as a person takes it: one question at a time, and the outcome."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from annotate import queue
+from annotate.forms.page_forms import VoteForm
+from annotate.gold import qualification as rules
+from annotate.models import Assignment, Gold, Membership, Project
+from annotate.people import memberships
+from annotate.people.permissions import project_or_404
+from annotate.views.labelling.label import chosen_view, texts
+from annotate.votes import scales
+
+
+@require_safe
+def qualification(request: HttpRequest, slug: str) -> HttpResponse:
+    """What is asked, how far this person has come, and how it ended."""
+    project, member = _place(request, slug)
+    if queue.held_up(project, request.user) in ("paused", "guidelines"):
+        return redirect("label", slug)
+    # The questions that were left may have been switched off since the last answer.
+    rules.settle(member)
+    context = {
+        "project": project,
+        "tab": "label",
+        "member": member,
+        "result": rules.result(member),
+        "following": rules.following(member),
+    }
+    return render(request, "annotate/qualification.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def question(request: HttpRequest, slug: str, gold_id: int) -> HttpResponse:
+    """One question, or, once it is answered, the feedback on it."""
+    project, member = _place(request, slug)
+    gold = get_object_or_404(rules.questions(project), pk=gold_id)
+    if request.method == "POST":
+        return _answer(request, member, gold)
+    if member.qualified_at and not rules.answer_to(member, gold):
+        return redirect("qualification", slug)
+    context = _asked(member, gold) | {"view": chosen_view(request)}
+    return render(request, "annotate/qualification_question.html", context)
+
+
+def _place(request: HttpRequest, slug: str) -> tuple[Project, Membership]:
+    project = project_or_404(request, slug)
+    if not project.qualification:
+        raise Http404("This project asks for no qualification.")
+    member = memberships.place_of(project, request.user)
+    member.project = project
+    return project, member
+
+
+def _answer(request: HttpRequest, member: Membership, gold: Gold) -> HttpResponse:
+    form = VoteForm(request.POST, project=member.project)
+    if not form.is_valid():
+        return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
+    if member.qualified_at is None:
+        rules.answer(member, gold, form.ballot["side"])
+    return redirect("qualification-question", member.project.slug, gold.pk)
+
+
+def _asked(member: Membership, gold: Gold) -> dict[str, object]:
+    given = rules.answer_to(member, gold)
+    left = given.left if given else rules.left_side(member, gold)
+    project = member.project
+    return texts(Assignment(pair=gold.pair, left=left)) | {
+        "project": project,
+        "tab": "label",
+        "gold": gold,
+        "result": rules.result(member),
+        "given": given,
+        "said": _said(given.choice, left) if given else "",
+        "wanted": _said(gold.expected, left),
+        "points": scales.points(project.scale),
+        "both_bad": scales.both_bad(project.scale),
+    }
+
+
+def _said(choice: str, left: str) -> str:
+    """A choice in the letters of the screen, on which A is whatever stands on the left."""
+    if choice in ("a", "b"):
+        return f"{'A' if choice == left else 'B'} is better"
+    return {"tie": "About the same", "both_bad": "Both are bad"}[choice]

@@ -1,0 +1,147 @@
+"""The adjudication page: one pair with its votes, the reviewer's decision, and the next pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate.forms.page_forms import DecisionForm
+from annotate.models import Adjudication, Assignment, Pair, Project
+from annotate.people.annotator_figures import TOO_FAST_MS
+from annotate.people.permissions import project_or_404
+from annotate.review import adjudication
+from annotate.review.adjudication import ANSWERS
+from annotate.views.address_ids import number_in
+from annotate.views.labelling.label import ROLES
+from annotate.votes import scales
+
+MOST = 500
+"""Of the queue, so many are looked through for the place of a pair."""
+
+
+@require_safe
+def adjudicate(request: HttpRequest, slug: str) -> HttpResponse:
+    """The first pair that waits; `pair` names another one, `after` the one to go on behind."""
+    project = project_or_404(request, slug, "reviewer")
+    waiting = list(adjudication.queue_for(project).values_list("pk", "why")[:MOST])
+    pair = _chosen(request, project, [pk for pk, _ in waiting])
+    context: dict[str, Any] = {
+        "project": project,
+        "tab": "adjudicate",
+        "counts": adjudication.waiting(project),
+        "last": _last(request, project),
+        "pair": pair,
+    }
+    if pair is not None:
+        context |= _shown(pair, dict(waiting).get(pair.pk, ""))
+    return render(request, "annotate/adjudicate.html", context)
+
+
+@require_POST
+def decide(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+    project = project_or_404(request, slug, "reviewer")
+    pair = get_object_or_404(project.pairs, pk=pair_id)
+    form = DecisionForm(request.POST, project=project)
+    if form.has_error("rationale", "required"):
+        messages.error(request, "Nothing was decided: this project wants a rationale.")
+        return redirect(reverse("adjudicate", args=[slug]) + f"?pair={pair.pk}")
+    if not form.is_valid():
+        return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
+    answer = ANSWERS[form.cleaned_data["vote"]]
+    try:
+        decision = adjudication.decide(
+            request.user,
+            pair,
+            choice=answer.choice,
+            strength=answer.strength,
+            category=form.cleaned_data["category"],
+            rationale=form.cleaned_data["rationale"],
+        )
+    except adjudication.Undecidable as problem:
+        messages.error(request, str(problem))
+        return redirect("adjudicate", slug)
+    said = f"Decided: {answer.caption} ({decision.get_category_display().lower()})."
+    messages.success(request, said)
+    return redirect(reverse("adjudicate", args=[slug]) + f"?last={pair.pk}")
+
+
+@require_POST
+def take_back(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+    project = project_or_404(request, slug, "reviewer")
+    pair = get_object_or_404(project.pairs, pk=pair_id)
+    if adjudication.take_back(pair):
+        messages.info(request, "The decision is taken back: the votes speak again.")
+    return redirect(reverse("adjudicate", args=[slug]) + f"?pair={pair.pk}")
+
+
+@require_POST
+def settle(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+    project = project_or_404(request, slug, "reviewer")
+    pair = get_object_or_404(project.pairs, pk=pair_id)
+    if adjudication.settle_flags(pair):
+        messages.success(request, "The flags are settled; the pair stays as it is.")
+    return redirect("adjudicate", slug)
+
+
+def _chosen(request: HttpRequest, project: Project, waiting: list[int]) -> Pair | None:
+    pairs = _pairs(project)
+    if named := number_in(request, "pair"):
+        return get_object_or_404(pairs, pk=named)
+    after = number_in(request, "after")
+    start = waiting.index(after) + 1 if after in waiting else 0
+    return pairs.filter(pk=waiting[start % len(waiting)]).first() if waiting else None
+
+
+def _pairs(project: Project) -> QuerySet[Pair]:
+    texts = ("prompt", "completion_a", "completion_b")
+    return project.pairs.select_related(*texts, "label", "adjudication__reviewer")
+
+
+def _last(request: HttpRequest, project: Project) -> Adjudication | None:
+    """The decision just made, which can still be taken back."""
+    named = number_in(request, "last")
+    return Adjudication.objects.filter(pair__project=project, pair=named).first() if named else None
+
+
+def _shown(pair: Pair, why: str) -> dict[str, Any]:
+    turns = [
+        {"role": ROLES.get(turn["role"], turn["role"]), "text": turn["content"]}
+        for turn in pair.prompt.messages
+    ]
+    model = adjudication.model_says(pair)
+    return {
+        "why": why,
+        "earlier": turns[:-1],
+        "turn": turns[-1],
+        "replies": {"A": pair.completion_a.text, "B": pair.completion_b.text},
+        "votes": _votes(pair),
+        "flags": pair.flags.filter(settled_at=None).order_by("created_at", "pk"),
+        "model": model and {"side": model[0].upper(), "probability": model[1]},
+        "undecidable": adjudication.undecidable(pair),
+        "answers": list(ANSWERS.values()),
+        "categories": [
+            (category, adjudication.LETTERS[category]) for category in Adjudication.Category
+        ],
+        "decision": getattr(pair, "adjudication", None),
+    }
+
+
+def _votes(pair: Pair) -> list[dict[str, Any]]:
+    """The pair's votes in the order they were cast, without names."""
+    cast = pair.assignments.filter(state=Assignment.State.VOTED).order_by("seq")
+    return [
+        {"vote": vote, "says": scales.stated(vote.choice, vote.strength), **_taken(vote)}
+        for vote in cast
+    ]
+
+
+def _taken(vote: Assignment) -> dict[str, Any]:
+    ms = vote.active_ms if vote.active_ms is not None else vote.wall_ms
+    fast = ms is not None and ms < TOO_FAST_MS
+    return {"seconds": None if ms is None else ms / 1000, "fast": fast}

@@ -1,0 +1,51 @@
+"""The leaderboard: which policy people prefer."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from annotate.people.permissions import project_or_404
+from annotate.quality import bradley_terry
+from annotate.statistics.interval_plot import Estimate, plot
+from annotate.views.tables import counts_simulated
+
+
+@require_safe
+def leaderboard(request: HttpRequest, slug: str) -> HttpResponse:
+    """From blind evaluation pairs, or with `pairs=training` from the others."""
+    project = project_or_404(request, slug, "reviewer")
+    pairs = request.GET.get("pairs", "evaluation")
+    if pairs not in bradley_terry.KINDS:
+        return HttpResponseBadRequest("pairs must be evaluation or training.")
+    simulated = counts_simulated(request, project)
+    met = bradley_terry.meetings(project, pairs, include_simulated=simulated)
+    found = bradley_terry.leaderboard(met, reference=request.GET.get("reference", ""))
+    context = {
+        "project": project,
+        "tab": "quality",
+        "pairs": pairs,
+        "simulated": simulated,
+        "found": found,
+        "plot": plot(
+            _shares(found) if found else [],
+            title="Chance to be preferred to the reference, with 95 % intervals",
+            axis="probability of being preferred",
+        ),
+    }
+    return render(request, "annotate/leaderboard.html", context)
+
+
+def _shares(found: bradley_terry.Leaderboard) -> list[Estimate]:
+    """Each policy's chance to be preferred to the reference, which is marked."""
+    return [
+        Estimate(
+            name=one.policy,
+            value=one.beats,
+            low=one.interval[0],
+            high=one.interval[1],
+            ours=one.policy == found.reference,
+        )
+        for one in found.standings
+    ]

@@ -1,0 +1,28 @@
+"""One pair: its texts, who wrote them, why it was asked, its label and its history."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from annotate.people.permissions import project_or_404
+from annotate.review import pair_history
+
+
+@require_safe
+def pair(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+    project = project_or_404(request, slug, "reviewer")
+    texts = ("prompt", "completion_a", "completion_b", "project")
+    pairs = project.pairs.select_related(*texts, "label", "gold", "adjudication__reviewer")
+    found = get_object_or_404(pairs, pk=pair_id)
+    context = {
+        "project": project,
+        "tab": "data",
+        "pair": found,
+        "authors": pair_history.authors(found),
+        "round": pair_history.round_of(found.source),
+        "probability": pair_history.probability_of_a(found),
+        "events": pair_history.events(found),
+    }
+    return render(request, "annotate/pair.html", context)

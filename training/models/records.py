@@ -1,0 +1,356 @@
+"""Rounds, runs and model versions: the record of what training did."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+
+class Plan(models.Model):
+    """How one project trains: what differs from the engine's defaults."""
+
+    project = models.OneToOneField(
+        "annotate.Project", on_delete=models.CASCADE, related_name="training_plan"
+    )
+    config: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="Settings of a round that differ from RoundConfig's defaults."
+    )
+    reranked_votes = models.PositiveIntegerField(
+        default=0, help_text="Votes the queue's order was last computed from."
+    )
+    reranked_run = models.UUIDField(null=True, help_text="Run whose features those votes met.")
+
+    def __str__(self) -> str:
+        return f"training plan of {self.project}"
+
+
+class RoundQuerySet(models.QuerySet["Round"]):
+    def live(self) -> RoundQuerySet:
+        """Rounds that wait or run; a project has at most one."""
+        return self.filter(state__in=[Round.State.QUEUED, Round.State.RUNNING])
+
+
+class Round(models.Model):
+    """One turn of the loop of one project."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="rounds")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    trigger = models.CharField(max_length=20, default="admin")
+    dataset_version = models.PositiveIntegerField(null=True)
+    config: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    started_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = RoundQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "number"], name="round_number_once"),
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=Q(state__in=["queued", "running"]),
+                name="one_live_round_per_project",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"round {self.number}"
+
+    @property
+    def name(self) -> str:
+        """Source of what the round adds to the queue, for example round-7."""
+        return f"round-{self.number}"
+
+
+class Lost(Exception):
+    """The run has another holder, or none: its former one must not write any more."""
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def claimable(self, now: datetime) -> RunQuerySet:
+        """Runs that wait for a supervisor, or whose supervisor let the lease run out."""
+        free = Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, lease_until__lt=now)
+        return self.filter(free, cancel_requested=False, attempts__lt=F("max_attempts"))
+
+    def claim(self, pk: int, *, owner: str) -> Run | None:
+        """Take one run over, or None when somebody else has it.
+
+        One conditional update: of any number of callers exactly one gets the new fence.
+        """
+        now = timezone.now()
+        taken = (
+            self.filter(pk=pk)
+            .claimable(now)
+            .update(
+                state=Run.State.RUNNING,
+                owner=owner,
+                fence=F("fence") + 1,
+                attempts=F("attempts") + 1,
+                lease_until=now + Run.LEASE,
+                heartbeat_at=now,
+                started_at=Coalesce("started_at", now),
+                finished_at=None,
+                exit_code=None,
+                error="",
+            )
+        )
+        return self.get(pk=pk, owner=owner) if taken else None
+
+    def held(self, run: Run) -> RunQuerySet:
+        """The row, as long as `run` (owner and fence) is still its holder."""
+        return self.filter(pk=run.pk, owner=run.owner, fence=run.fence, state=Run.State.RUNNING)
+
+    def write(self, run: Run, **fields: Any) -> None:
+        """Update the row as its holder.
+
+        Raises:
+            Lost: it is not the holder any more; nothing was written.
+        """
+        if not self.held(run).update(**fields):
+            raise Lost(f"{run} has another holder")
+
+    def beat(self, run: Run) -> bool:
+        """Renew the lease; False when it was lost or the run shall be cancelled."""
+        now = timezone.now()
+        live = self.held(run).filter(cancel_requested=False)
+        return bool(live.update(lease_until=now + Run.LEASE, heartbeat_at=now))
+
+    def exhausted(self, now: datetime) -> RunQuerySet:
+        """Runs without a holder that may not be tried again."""
+        free = Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, lease_until__lt=now)
+        return self.filter(free, cancel_requested=False, attempts__gte=F("max_attempts"))
+
+
+class Run(models.Model):
+    """One supervised process and its directory; the record that Huey only triggers.
+
+    Claimed by a conditional update that raises `fence`; every later write names owner and
+    fence, so a supervisor that lost its lease can never write again.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    LEASE = timedelta(seconds=60)
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    kind = models.CharField(
+        max_length=20, default="round", help_text="See training.runs.run_kinds."
+    )
+    round = models.ForeignKey(Round, on_delete=models.CASCADE, null=True, related_name="runs")
+    project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="runs")
+    options: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="Inputs of a run without a round: seed and threads."
+    )
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    owner = models.CharField(max_length=200, blank=True)
+    fence = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    max_attempts = models.PositiveIntegerField(default=20)
+    cancel_requested = models.BooleanField(default=False)
+    host = models.CharField(max_length=200, blank=True)
+    pid = models.PositiveIntegerField(null=True)
+    pid_started = models.CharField(max_length=40, blank=True)
+    exit_code = models.IntegerField(null=True)
+    error = models.TextField(blank=True)
+    log_tail = models.TextField(blank=True)
+    stage = models.CharField(max_length=40, blank=True)
+    step = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    message = models.CharField(max_length=200, blank=True)
+    enqueued_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(state="running") | (~Q(owner="") & Q(lease_until__isnull=False)),
+                name="a_running_run_is_held",
+            ),
+            models.UniqueConstraint(
+                fields=["project", "kind"],
+                condition=Q(kind__in=["starter", "first_pairs"]),
+                name="one_run_of_each_kind_before_the_first_round",
+            ),
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=Q(kind="compare", state__in=["queued", "running"]),
+                name="one_live_comparison_per_project",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.uuid}"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing happens to it any more, unless an admin retries it."""
+        return self.state in (Run.State.DONE, Run.State.FAILED, Run.State.CANCELLED)
+
+    @property
+    def directory(self) -> Path:
+        """Folder of the run, named by its UUID."""
+        return Path(settings.HOME) / "runs" / str(self.uuid)
+
+
+class StageResult(models.Model):
+    """A finished stage's numbers; its presence means its effect was applied."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="stages")
+    stage = models.CharField(max_length=40)
+    metrics: models.JSONField[dict[str, float]] = models.JSONField(default=dict)
+    finished_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "stage"], name="stage_applied_once"),
+        ]
+
+
+class Metric(models.Model):
+    """One step of one stage, for the curves."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="metrics")
+    stage = models.CharField(max_length=40)
+    step = models.PositiveIntegerField()
+    values: models.JSONField[dict[str, float]] = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "stage", "step"], name="metric_once"),
+        ]
+
+
+LONGEST_PATH = 300
+
+
+class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
+    def policies(self) -> ModelVersionQuerySet:
+        return self.filter(kind=ModelVersion.POLICY)
+
+    def rewards(self) -> ModelVersionQuerySet:
+        return self.filter(kind=ModelVersion.REWARD)
+
+    def promoted(self) -> ModelVersionQuerySet:
+        return self.filter(state=ModelVersion.State.PROMOTED)
+
+    def with_rounds(self) -> ModelVersionQuerySet:
+        """With their rounds, of which lists show the number and not all that is stored."""
+        return self.select_related("run__round").defer("run__log_tail", "run__round__config")
+
+
+class ModelVersion(models.Model):
+    """A saved checkpoint with its lineage."""
+
+    class State(models.TextChoices):
+        CANDIDATE = "candidate", "Candidate"
+        PROMOTED = "promoted", "Promoted"
+        RETIRED = "retired", "Retired"
+
+    POLICY, REWARD = "policy", "reward"
+
+    project = models.ForeignKey(
+        "annotate.Project", on_delete=models.CASCADE, related_name="model_versions"
+    )
+    kind = models.CharField(max_length=10, help_text="policy or reward")
+    number = models.PositiveIntegerField(help_text="0 is the starter.")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.CANDIDATE)
+    path = models.CharField(
+        max_length=LONGEST_PATH, help_text="Relative to PAIRLOOP_HOME, or a hub id."
+    )
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="children")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, related_name="models")
+    dataset_version = models.PositiveIntegerField(null=True)
+    metrics: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    gates: models.JSONField[list[dict[str, Any]]] = models.JSONField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+    promoted_at = models.DateTimeField(null=True)
+    pruned_at = models.DateTimeField(null=True, help_text="When its weights were removed.")
+    note = models.TextField(blank=True, help_text="Why it is not, or no longer, promoted.")
+
+    objects = ModelVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "kind"],
+                condition=Q(state="promoted"),
+                name="one_promoted_version_per_kind",
+            ),
+            models.UniqueConstraint(
+                fields=["project", "kind", "number"], name="model_version_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.number}"
+
+    @property
+    def added(self) -> bool:
+        """Whether it was trained elsewhere and is not what the project began with."""
+        return self.run_id is None and self.number > 0
+
+    @property
+    def location(self) -> str:
+        """Folder as an absolute path, or the hub id."""
+        folder = Path(settings.HOME) / self.path
+        return str(folder) if folder.is_dir() else self.path
+
+
+class Decision(models.Model):
+    """A change of a version's state and why, kept for good; `note` has the latest alone."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="decisions")
+    state = models.CharField(max_length=10, choices=ModelVersion.State.choices)
+    note = models.TextField(blank=True)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.state}"
+
+
+class WorkerBeat(models.Model):
+    """When each kind of worker was last seen; a dead worker is silent, its age is not."""
+
+    kind = models.CharField(max_length=10, primary_key=True, help_text="short or gpu")
+    host = models.CharField(max_length=200)
+    pid = models.PositiveIntegerField()
+    seen_at = models.DateTimeField()

@@ -1,0 +1,242 @@
+"""Completions for people to compare, each with all that is needed to write it again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from training.rlhf import rows
+from training.rlhf.completions.openai_endpoint import Endpoint
+from training.rlhf.completions.writers import Reply, Settings, Writer, reply_in_chunks
+from training.rlhf.config import ConfigError, EndpointConfig, SampleConfig
+from training.rlhf.language import chat_template, generation, pretrained
+from training.rlhf.language.chat_template import Message
+from training.rlhf.language.reward_text import with_template
+from training.rlhf.metrics.reply_faults import FAULTS, fault
+from training.rlhf.rows import Completion, Prompt, completion_key
+
+UNREADABLE = ("looping", "gibberish")
+Report = Callable[[int, int], None]
+Guard = Callable[[], None]
+
+
+class Policy:
+    """A policy that answers chats."""
+
+    def __init__(self, folder: str | Path, *, device: torch.device) -> None:
+        self.model = pretrained.load_causal(folder, device=device)
+        # A base model, to compare with, reads turns written down plainly and may never stop.
+        self.tokenizer = with_template(pretrained.load_tokenizer(folder))
+        self.stop_ids = pretrained.stop_token_ids(self.model, self.tokenizer)
+
+    def prompt(self, messages: Sequence[Message], settings: Settings) -> list[int]:
+        """The chat as tokens, cut from the left to what fits beside the reply."""
+        room = generation.prompt_room(self.model, settings.max_new_tokens)
+        return chat_template.prompt_ids(self.tokenizer, messages)[-room:]
+
+    def reply(
+        self, chats: Sequence[Sequence[Message]], settings: Settings, *, seed: int
+    ) -> list[Reply]:
+        """One reply to each chat."""
+        responses = generation.generate(
+            self.model,
+            self.tokenizer,
+            [self.prompt(messages, settings) for messages in chats],
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=seed,
+            stop_ids=self.stop_ids,
+            batch_size=settings.batch_size,
+        )
+        return [
+            Reply(
+                chat_template.response_text(self.tokenizer, response.ids),
+                response.ids,
+                response.finished,
+                response.logprobs,
+                seed,
+            )
+            for response in responses
+        ]
+
+
+def require_both(endpoint: EndpointConfig | None) -> None:
+    """Raise ConfigError when a server is told the name of one of two policies only."""
+    if endpoint and bool(endpoint.model) != bool(endpoint.other):
+        raise ConfigError("endpoint needs both names, model and other, or neither")
+
+
+def writer(
+    folder: str | Path, endpoint: EndpointConfig | None, *, new: bool, device: torch.device
+) -> Writer:
+    """Whoever writes the replies of the policy in `folder`: this process, or a server.
+
+    Args:
+        new: whether it is the new policy, or the one that is compared with it.
+    """
+    if endpoint is None:
+        return Policy(folder, device=device)
+    served = endpoint.model if new else endpoint.other
+    tokenizer = pretrained.load_tokenizer(folder)
+
+    def tokens(text: str, finished: bool) -> list[int]:
+        end = [chat_template.turn_end(tokenizer)] if finished else []
+        return chat_template.completion_ids(tokenizer, text) + end
+
+    return Endpoint(
+        endpoint, served or str(folder), tokens=tokens, template=chat_template.switches(tokenizer)
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which prompts to sample: `many` get several completions of the new policy, `compared` get
+    one of the starter and at least one of the new policy."""
+
+    many: list[Prompt]
+    compared: list[Prompt]
+
+
+def plan(prompts: Sequence[Prompt], config: SampleConfig, *, compared: int, seed: int) -> Plan:
+    """Draw prompts: a share of them held out, the comparisons all held out."""
+    rng = np.random.default_rng([seed, 3])
+    order = [prompts[i] for i in rng.permutation(len(prompts))]
+    held_out = [prompt for prompt in order if prompt.held_out]
+    train = [prompt for prompt in order if not prompt.held_out]
+    n = min(config.prompts, len(prompts))
+    wanted = min(round(n * config.held_out_share), len(held_out))
+    inside = max(wanted, n - len(train))
+    return Plan(many=train[: n - inside] + held_out[:inside], compared=held_out[:compared])
+
+
+def run(
+    policy_folder: str | Path,
+    starter_folder: str | Path | None,
+    prompts: Sequence[Prompt],
+    config: SampleConfig,
+    out: Path,
+    *,
+    compared: int,
+    seed: int,
+    device: torch.device,
+    checkpoints: Path,
+    report: Report,
+    guard: Guard,
+) -> dict[str, float]:
+    """Sample completions into `out`/completions.jsonl.
+
+    Args:
+        starter_folder: also sampled, once for each of `compared` held-out prompts; None: not.
+        compared: held-out prompts to prepare for blind comparisons of new policy and starter.
+
+    Returns:
+        completions, prompts, left_out (see `readable`), duplicates (left out), length,
+        finished_rate, and how many were empty (left out), looping, gibberish and truncated.
+
+    Raises:
+        ConfigError: the endpoint names only one of two policies.
+        EndpointError: the server failed; the chunks it finished are kept.
+    """
+    if starter_folder:
+        require_both(config.endpoint)
+    chosen = plan(prompts, config, compared=compared if starter_folder else 0, seed=seed)
+    settings = Settings(config.temperature, config.max_new_tokens, config.batch_size, config.top_p)
+    known = {prompt.prompt_id for prompt in chosen.many}
+    new = [prompt for prompt in chosen.many for _ in range(config.per_prompt)]
+    new += [prompt for prompt in chosen.compared if prompt.prompt_id not in known]
+    work: list[tuple[Literal["new", "starter"], str | Path, list[Prompt]]]
+    work = [("new", policy_folder, new)]
+    if starter_folder and chosen.compared:
+        work.append(("starter", starter_folder, chosen.compared))
+    total, before = sum(len(asked) for _, _, asked in work), 0
+    completions: list[Completion] = []
+    for number, (name, folder, asked) in enumerate(work):
+        replies = reply_in_chunks(
+            writer(folder, config.endpoint, new=name == "new", device=device),
+            [prompt.messages for prompt in asked],
+            settings,
+            seed=seed + number,
+            folder=checkpoints / name,
+            report=lambda done, _, offset=before: report(offset + done, total),  # type: ignore[misc]
+            guard=guard,
+        )
+        before += len(asked)
+        completions += [
+            _completion(prompt, reply, settings, policy=name)
+            for prompt, reply in zip(asked, replies, strict=True)
+        ]
+    kept = readable(_distinct(completions), spared={prompt.prompt_id for prompt in chosen.compared})
+    rows.write(out / "completions.jsonl", kept)
+    return _metrics(completions, kept)
+
+
+def _completion(
+    prompt: Prompt, reply: Reply, settings: Settings, *, policy: Literal["new", "starter"]
+) -> Completion:
+    return Completion(
+        key=completion_key(prompt.prompt_id, reply.text),
+        prompt_id=prompt.prompt_id,
+        text=reply.text,
+        policy=policy,
+        seed=reply.seed,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        n_tokens=len(reply.ids),
+        finish_reason="stop" if reply.finished else "length",
+    )
+
+
+def _distinct(completions: Sequence[Completion]) -> list[Completion]:
+    """Nobody is asked to read an empty completion, or the same text twice."""
+    kept: dict[str, Completion] = {}
+    for completion in completions:
+        if completion.text.strip():
+            kept.setdefault(completion.key, completion)
+    return list(kept.values())
+
+
+def readable(kept: Sequence[Completion], *, spared: Container[str]) -> list[Completion]:
+    """Without what nobody can judge: loops and gibberish, while two others are left to compare.
+
+    A prompt with fewer keeps its faulty ones, or a policy that is bad through and through could
+    never be voted better. Truncated replies stay: that a reply should end is worth a vote.
+
+    Args:
+        spared: prompts of blind comparisons, which would flatter a policy without its failures.
+    """
+    good = [completion for completion in kept if _fault(completion) not in UNREADABLE]
+    enough = {prompt for prompt, n in Counter(c.prompt_id for c in good).items() if n >= 2}
+    sound = {completion.key for completion in good}
+    return [
+        completion
+        for completion in kept
+        if completion.key in sound
+        or completion.prompt_id in spared
+        or completion.prompt_id not in enough
+    ]
+
+
+def _fault(completion: Completion) -> str:
+    return fault(completion.text, finished=completion.finish_reason == "stop")
+
+
+def _metrics(completions: Sequence[Completion], kept: Sequence[Completion]) -> dict[str, float]:
+    faults = Counter(map(_fault, completions))
+    n = max(1, len(completions))
+    distinct = len(_distinct(completions))
+    return {
+        "completions": float(len(kept)),
+        "prompts": float(len({completion.prompt_id for completion in kept})),
+        **{name: float(faults[name]) for name in FAULTS},
+        "left_out": float(distinct - len(kept)),
+        "duplicates": float(len(completions) - distinct - faults["empty"]),
+        "length": sum(completion.n_tokens for completion in completions) / n,
+        "finished_rate": sum(c.finish_reason == "stop" for c in completions) / n,
+    }

@@ -1,0 +1,103 @@
+"""The settings of adapters and reward models; `config` has all others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from training.rlhf.config.config_file import require, require_at_least, require_positive
+
+MIN_LENGTH = 8
+"""Tokens that a prompt and its reply need together: with fewer there is nothing left to read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) instead of full training."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+    def __post_init__(self) -> None:
+        require_at_least(1, "lora", self, "r", "alpha")
+        require(0 <= self.dropout < 1, "lora.dropout must lie in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """Reward model; by default Bradley-Terry on vote fractions (soft labels)."""
+
+    loss: Literal["bradley_terry", "rao_kupper", "davidson", "regression"] = "bradley_terry"
+    """Bradley-Terry is the binary cross-entropy on preferences, a tie as half a vote for each
+    side. Rao-Kupper and Davidson give ties a probability of their own. Regression learns ratings
+    of single replies instead of pairs."""
+    epochs: float = 2.0
+    batch_size: int = 16
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    warmup_ratio: float = 0.1
+    max_length: int = 512
+    """Longer pairs lose tokens from the left of the prompt and are counted."""
+    margin: float = 0.0
+    """Subtracted from the logit in favour of the winner (Llama 2, arXiv 2307.09288, eq. 2)."""
+    margin_by: Literal["votes", "fixed", "strength"] = "votes"
+    """Which share of the margin a pair gets: as far as its votes agree, all of it, or the mean
+    signed strength of its votes / 3."""
+    label_smoothing: float = 0.0
+    """Share of every label that is spread over all outcomes alike."""
+    centre: float = 0.01
+    """Weight of (r_a + r_b)^2, which centres the scores (Eisenstein et al. 2023)."""
+    pooling: Literal["root", "sum", "mean", "last"] = "root"
+    """How a decoder's score reads the reply's hidden states: their sum divided by the root of
+    their number, their sum, their mean, or the last one. Small trunks trained from scratch are 3
+    to 5 points more accurate with one of the first three than with the last. Under the mean every
+    sentence that is good, but less good than the best, lowers the score, and PPO learns to be curt
+    (docs/decisions.md). Encoders use their own head."""
+    probe: bool = True
+    """Start the score head at the Bayesian fit on frozen features instead of at zero, so that
+    fine-tuning does not first distort the trunk (Kumar et al. 2022, arXiv 2202.10054)."""
+    early_stopping: bool = True
+    """Keep the epoch with the lowest loss on a slice of the training prompts."""
+    slice_share: float = 0.1
+    """Share of the training prompts in that slice."""
+    soft_labels: bool = False
+    """Learn the aggregated probabilities instead of the votes' weighted share. Off, because they
+    are worse for the reward model wherever annotators are careful (docs/decisions.md)."""
+    lora: LoraConfig | None = None
+    quantise: Literal["none", "int8", "nf4"] = "none"
+    """Keep the frozen trunk in 8 or 4 bits while adapters are trained (QLoRA, arXiv 2305.14314);
+    needs `lora` and bitsandbytes."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    pass_tokens: int = 2048
+    """Tokens read in one forward pass, at most: a batch takes as many passes as it needs, of pairs
+    of similar length. Bounds the memory and changes nothing else. Small passes suit the caches of
+    CPUs; raise it on a GPU."""
+    warm_start: bool = False
+    """Start from the last reward model, with its head and pooling, instead of the fixed base."""
+    checkpoint_every: int = 20
+
+    def __post_init__(self) -> None:
+        require_at_least(1, "reward", self, "batch_size", "pass_tokens", "checkpoint_every")
+        require_at_least(MIN_LENGTH, "reward", self, "max_length")
+        require_positive("reward", self, "epochs", "learning_rate")
+        require(
+            self.dtype != "float16",
+            "reward.dtype float16 is refused: small gradients vanish in it; take bfloat16 or"
+            " float32",
+        )
+        require(0 < self.slice_share < 1, "reward.slice_share must lie in (0, 1)")
+        require(0 <= self.label_smoothing < 1, "reward.label_smoothing must lie in [0, 1)")
+        require(
+            self.loss == "bradley_terry" or not self.margin,
+            f"reward.margin belongs to bradley_terry, not to {self.loss}",
+        )
+        require(
+            self.loss != "regression" or not self.label_smoothing,
+            "reward.label_smoothing belongs to preferences, not to regression",
+        )
+        require(
+            self.quantise == "none" or self.lora is not None,
+            "reward.quantise needs reward.lora: quantised weights cannot be trained",
+        )

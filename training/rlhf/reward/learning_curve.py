@@ -1,0 +1,150 @@
+"""How a reward model's accuracy grows with the votes it has learnt from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.rlhf import rows
+from training.rlhf.config import ConfigError, RewardConfig, to_dict
+from training.rlhf.language import pretrained
+from training.rlhf.metrics import calibration
+from training.rlhf.reward import held_out_report, reward_training
+from training.rlhf.reward.reward_training import Guard, Report
+from training.rlhf.rows import Preference
+from training.rlhf.run import distributed, ranks
+
+Point = dict[str, float]
+"""votes, pairs, steps, accuracy with its 95 % interval (low, high), auc and ece."""
+
+
+def subset(preferences: Sequence[Preference], votes: int, *, seed: int) -> list[Preference]:
+    """Training pairs of whole prompts with about `votes` votes, and all held-out pairs.
+
+    A larger subset of the same seed holds the smaller ones.
+    """
+    prompts = sorted({row.prompt_id for row in preferences if _learnt(row)})
+    place = np.random.default_rng([seed, 3]).permutation(len(prompts))
+    order = dict(zip(prompts, place.tolist(), strict=True))
+    found = [row for row in preferences if row.held_out]
+    cast = 0
+    for row in sorted(filter(_learnt, preferences), key=lambda row: order[row.prompt_id]):
+        if cast >= votes:
+            break
+        cast += len(row.votes)
+        found.append(row)
+    return found
+
+
+def check(preferences: Sequence[Preference], sizes: Sequence[int], *, seed: int) -> None:
+    """Raise ConfigError where there is nothing to measure on, a size is out of reach, or its votes
+    would teach nothing."""
+    votes = sum(len(row.votes) for row in preferences if _learnt(row))
+    if not any(row.held_out and rows.verdict(row) for row in preferences):
+        raise ConfigError("learning_curve needs held-out pairs with a preferred side to measure on")
+    for size in sizes:
+        if not 1 <= size <= votes:
+            raise ConfigError(f"learning_curve asks for {size} votes, and there are {votes}")
+        learnt = filter(_learnt, subset(preferences, size, seed=seed))
+        if all(label.value == 0.5 for label in map(rows.label, learnt) if label):
+            raise ConfigError(
+                f"learning_curve: the {size} votes drawn for a point are all ties, which "
+                "say nothing about a direction; ask for more votes"
+            )
+
+
+def points(
+    base: str | Path,
+    preferences: Sequence[Preference],
+    config: RewardConfig,
+    sizes: Sequence[int],
+    *,
+    seed: int,
+    device: torch.device,
+    before: int,
+    checkpoints: Path,
+    report: Report,
+    guard: Guard,
+) -> list[Point]:
+    """Train on every number of votes and measure on the same held-out pairs.
+
+    A point that is done is kept in `checkpoints` and not computed again, unless base, settings or
+    data have changed.
+
+    Args:
+        before: steps that the stage did earlier, which the reported ones are counted on from.
+        report: called with (steps done, steps in all, numbers) after every step.
+    """
+    found, weights = [], pretrained.digest(base)
+    for size in sorted(set(sizes)):
+        chosen = subset(preferences, size, seed=seed)
+        made_of = _fingerprint(weights, config, seed, chosen)
+        folder = checkpoints / f"curve-{size}-{made_of[:16]}"
+        file = folder / "point.json"
+        if not file.exists():
+            model, numbers = reward_training.train(
+                base,
+                chosen,
+                config,
+                folder / "model",
+                seed=seed,
+                device=device,
+                checkpoints=folder / "steps",
+                report=_numbered(report, size, before),
+                guard=guard,
+            )
+            seen = held_out_report.held_out(model, chosen).metrics()
+            if ranks.rank() == 0:
+                shutil.rmtree(folder / "model")
+                shutil.rmtree(folder / "steps", ignore_errors=True)
+                rows.write(file, [point(numbers, seen)])
+            distributed.agree(0)  # the file is there for all
+        found.append(json.loads(file.read_text("utf-8")))
+        before += int(found[-1]["steps"])
+    return found
+
+
+def _fingerprint(
+    weights: str, config: RewardConfig, seed: int, chosen: Sequence[Preference]
+) -> str:
+    """Hash of all that a point depends on."""
+    settings = to_dict(config)
+    settings.pop("checkpoint_every")
+    data = [dataclasses.asdict(row) for row in chosen]
+    return hashlib.sha256(json.dumps([weights, settings, seed, data]).encode()).hexdigest()
+
+
+def _numbered(report: Report, votes: int, before: int) -> Report:
+    """Report a point's steps after those before it, under names of its own."""
+
+    def found(done: int, total: int, numbers: dict[str, float]) -> None:
+        named = {f"curve_{votes}_{name}": value for name, value in numbers.items()}
+        report(before + done, before + total, named)
+
+    return found
+
+
+def point(trained: dict[str, float], seen: dict[str, float]) -> Point:
+    """One point from the metrics of a training and of its report."""
+    low, high = calibration.wilson(seen["accuracy"], int(seen["pairs_held_out"]))
+    return {
+        "votes": trained["votes_train"],
+        "pairs": trained["pairs_train"],
+        "steps": trained["steps"],
+        "accuracy": seen["accuracy"],
+        "low": low,
+        "high": high,
+        "auc": seen["auc"],
+        "ece": seen["ece"],
+    }
+
+
+def _learnt(row: Preference) -> bool:
+    return not row.held_out and row.kind != "evaluation" and bool(row.votes)

@@ -1,0 +1,108 @@
+"""What the stage `train_reward` and the command `reward` do: two models, their report, a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.rlhf import rows
+from training.rlhf.config import RewardConfig
+from training.rlhf.reward import held_out_report, learning_curve, reward_training
+from training.rlhf.reward.reward_model import RewardModel
+from training.rlhf.rows import Preference, Rating
+from training.rlhf.run import ranks
+
+if TYPE_CHECKING:
+    from training.rlhf.pipeline.stages import Work
+
+
+def fit_rewards(
+    work: Work,
+    base: str,
+    data: Sequence[Preference] | Sequence[Rating],
+    config: RewardConfig,
+    out: Path,
+) -> dict[str, float]:
+    """Write `out`/model, `out`/judge and for pairs `out`/heldout.jsonl; the metrics of both."""
+
+    def fit(name: str, *, before: int) -> tuple[RewardModel, dict[str, float]]:
+        first = not before
+
+        def report(done: int, total: int, metrics: dict[str, float]) -> None:
+            prefix = "" if first else "judge_"
+            named = {f"{prefix}{key}": value for key, value in metrics.items()}
+            # The judge, with fewer distinct pairs, may take fewer steps than the first model.
+            work.report(before + done, 2 * total if first else before + total, named)
+
+        return reward_training.train(
+            base,
+            data,
+            config,
+            out / name,
+            seed=work.seed if first else work.seed + 1,
+            device=work.device,
+            checkpoints=work.checkpoints / name,
+            report=report,
+            guard=work.run.check,
+            resample=not first,
+        )
+
+    model, metrics = fit("model", before=0)
+    seen = _held_out(model, data, out / "heldout.jsonl")
+    judge, judged = fit("judge", before=int(metrics["steps"]))
+    return (
+        metrics
+        | seen
+        | {
+            "judge_accuracy": _held_out(judge, data)["accuracy"],
+            "judge_steps": judged["steps"],
+        }
+    )
+
+
+def _held_out(
+    model: RewardModel, data: Sequence[Preference] | Sequence[Rating], file: Path | None = None
+) -> dict[str, float]:
+    """The metrics on what is held out; the logits of pairs into `file`."""
+    ratings = [row for row in data if isinstance(row, Rating)]
+    if ratings:
+        return held_out_report.held_out_ratings(model, ratings)
+    seen = held_out_report.held_out(model, [row for row in data if isinstance(row, Preference)])
+    if file is not None and ranks.rank() == 0:
+        found = zip(seen.pair_ids, seen.logits.tolist(), strict=True)
+        rows.write(file, ({"pair_id": pair, "logit": logit} for pair, logit in found))
+    return seen.metrics()
+
+
+def draw_learning_curve(
+    work: Work,
+    base: str,
+    preferences: Sequence[Preference],
+    config: RewardConfig,
+    sizes: Sequence[int],
+    out: Path,
+    *,
+    whole: dict[str, float],
+) -> dict[str, float]:
+    """Write `out`/learning_curve.jsonl, the whole data's point last; accuracies by votes.
+
+    Args:
+        whole: metrics of the model that was trained on everything.
+    """
+    found = learning_curve.points(
+        base,
+        preferences,
+        config,
+        sizes,
+        seed=work.seed,
+        device=work.device,
+        before=int(whole["steps"] + whole["judge_steps"]),
+        checkpoints=work.checkpoints,
+        report=work.report,
+        guard=work.run.check,
+    )
+    found.append(learning_curve.point(whole, whole))
+    if ranks.rank() == 0:
+        rows.write(out / "learning_curve.jsonl", found)
+    return {f"accuracy_{point['votes']:.0f}_votes": point["accuracy"] for point in found}

@@ -1,0 +1,237 @@
+"""The optimiser loop of a reward model, which resumes exactly.
+
+Everything random in epoch n is a function of the seed and n; with what a checkpoint holds, a run
+that was killed and resumed equals the uninterrupted one bit for bit (CPU, fixed threads).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Generic
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.rlhf import acquire
+from training.rlhf.config import ConfigError, RewardConfig
+from training.rlhf.ppo.experience import Diverged
+from training.rlhf.reward import adapters
+from training.rlhf.reward.reward_data import Example, SomeItem, passes, split
+from training.rlhf.reward.reward_losses import Objective
+from training.rlhf.reward.reward_model import RewardModel
+from training.rlhf.run import checkpoints, distributed, ranks
+
+MAX_GRAD_NORM = 1.0
+PROBE_PAIRS = 10_000
+"""Pairs that the score head is first fitted to, at most: more hardly move it, and their features
+would have to be in memory together."""
+TIE_LEARNING_RATE = 0.01
+"""Of the tie models' one parameter: it starts where the data put it, and has little way to go."""
+
+
+class Trainer(Generic[SomeItem]):
+    """One reward model in training; `step` is one optimiser step."""
+
+    def __init__(
+        self, model: RewardModel, found: list[SomeItem], config: RewardConfig, *, seed: int
+    ) -> None:
+        self.model, self.config, self.seed = model, config, seed
+        self.train: list[SomeItem]
+        self.slice: list[SomeItem]
+        self.train, self.slice = split(found, config)
+        self.per_epoch = math.ceil(len(self.train) / config.batch_size)
+        self.steps = max(1, math.ceil(config.epochs * self.per_epoch))
+        # A head that has learnt already (a warm start) is kept.
+        self.probes = config.probe and model.head is not None and not model.head.weight.any()
+        centre = self._fit_head(self.train) if self.probes else 0.0
+        self.objective = Objective(config, self.train, centre=centre).to(model.device)
+        if config.lora is not None:
+            model.classifier = adapters.attach(model.classifier, config.lora)
+        weights = [p for p in model.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": weights, "peak": config.learning_rate}]
+        if self.objective.tie is not None:
+            tie = {"params": [self.objective.tie], "peak": TIE_LEARNING_RATE, "weight_decay": 0.0}
+            groups.append(tie)
+        distributed.spread(self.parameters().values())
+        # Fused: one kernel per step, and no per-tensor Python on a machine without a GPU.
+        self.optimizer = torch.optim.AdamW(
+            groups,
+            lr=config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.best: dict[str, Tensor] | None = None
+        self.best_loss = math.inf
+        self.best_step = 0
+        self.losses: list[float] = []
+        """Of the last epoch's worth of steps."""
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What is trained, by name."""
+        found = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        return found | {f"objective.{n}": p for n, p in self.objective.named_parameters()}
+
+    def _fit_head(self, items: Sequence[SomeItem]) -> float:
+        """Set the score head to the posterior mean of a Bayesian fit on the trunk as it is.
+
+        Returns the mean score of the texts, which the centring term then keeps.
+        """
+        found = [item for item in items if isinstance(item, Example)]
+        if not found or self.model.head is None:
+            return 0.0
+        if len(found) > PROBE_PAIRS:
+            drawn = np.random.default_rng([self.seed, 4]).permutation(len(found))[:PROBE_PAIRS]
+            found = [found[i] for i in sorted(drawn.tolist())]
+        mass = sum(example.weight for example in found) / len(found)
+        texts = [text for example in found for text in example.texts]
+        read = self.model.in_batches(texts, self.model.features, batch_size=64)
+        features = read.double().numpy()
+        spread = np.maximum(features.std(axis=0), 1e-6)
+        x = (features[0::2] - features[1::2]) / spread
+        fit = acquire.fit(
+            x,
+            np.array([example.value for example in found]),
+            precision=acquire.prior_precision(x),
+            weights=np.array([example.weight for example in found]) / mass,
+        )
+        weights = fit.mean / spread
+        with torch.no_grad():
+            self.model.head.weight.copy_(torch.from_numpy(weights)[None])
+        return float(features.mean(axis=0) @ weights)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The pairs in this epoch's order."""
+        return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.train))
+
+    def step(self, step: int) -> dict[str, float]:
+        """Optimiser step number `step`, counted from 0. Of several processes each reads its share
+        of the batch.
+
+        Raises:
+            Diverged: the loss or the gradient is no longer finite; no weight was changed.
+        """
+        epoch, place = divmod(step, self.per_epoch)
+        size = self.config.batch_size
+        drawn = self.order(epoch)[place * size : (place + 1) * size]
+        batch = [self.train[i] for i in drawn.tolist()]
+        self._set_learning_rate(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, right, decided = 0.0, 0.0, 0
+        for part in passes(ranks.share(batch), tokens=self.config.pass_tokens):
+            with self._mixed_precision():
+                scores = self.scores(part)
+                share = self.objective.loss(scores, part).sum() / len(batch)
+            torch.autograd.backward(share)
+            loss += float(share.detach())
+            for row, item in zip(scores.detach().tolist(), part, strict=True):
+                if len(row) == 2 and item.value != 0.5:
+                    decided += 1
+                    right += 0.5 if row[0] == row[1] else (row[0] > row[1]) == (item.value > 0.5)
+        distributed.sum_gradients(self.parameters().values())
+        sums = distributed.total(torch.tensor([loss, right, decided], dtype=torch.float64))
+        loss, right, decided = sums.tolist()
+        norm = float(nn.utils.clip_grad_norm_(self.parameters().values(), MAX_GRAD_NORM))
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise Diverged(
+                f"the reward model's loss is {loss:.3g} and its gradient {norm:.3g} at step"
+                f" {step + 1}: lower reward.learning_rate, or check votes' weights and the dtype"
+            )
+        self.optimizer.step()
+        self.losses = [*self.losses, loss][-self.per_epoch :]
+        return {
+            "loss": loss,
+            "train_accuracy": right / decided if decided else math.nan,
+            "grad_norm": norm,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+        }
+
+    def scores(self, items: Sequence[SomeItem]) -> Tensor:
+        """Scores of the items' texts, (n, k)."""
+        texts = [text for item in items for text in item.texts]
+        found: Tensor = self.model(texts)
+        return found.view(len(items), -1)
+
+    def _mixed_precision(self) -> Any:
+        device, dtype = self.model.device.type, getattr(torch, self.config.dtype)
+        return nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype)
+
+    def _set_learning_rate(self, step: int) -> None:
+        warmup = max(1, round(self.config.warmup_ratio * self.steps))
+        share = min((step + 1) / warmup, 1 - step / self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+
+    @torch.no_grad()
+    def judge_epoch(self, step: int) -> float:
+        """Loss on the slice; the best weights so far are kept. NaN without a slice."""
+        if not self.slice:
+            return math.nan
+        texts = [text for item in self.slice for text in item.texts]
+        scores = self.model.in_batches(texts, self.model.forward, batch_size=64)
+        misfit = self.objective.misfit(
+            scores.view(len(self.slice), -1).to(self.model.device), self.slice
+        ).cpu()
+        weight = torch.tensor([item.weight for item in self.slice])
+        loss = float((misfit * weight).sum() / weight.sum())
+        if loss < self.best_loss:
+            self.best_loss, self.best_step = loss, step
+            self.best = {name: p.detach().clone() for name, p in self.parameters().items()}
+        return loss
+
+    @torch.no_grad()
+    def keep_best(self) -> None:
+        """Go back to the weights that were best on the slice.
+
+        When no step improved on the fitted head, the head is fitted once more with the slice.
+        """
+        if self.best is None:
+            return
+        for name, parameter in self.parameters().items():
+            parameter.copy_(self.best[name])
+        if self.best_step == 0 and self.probes:
+            self._fit_head(self.train + self.slice)
+
+    # Resuming
+
+    def save(self, folder: Path, step: int, fingerprint: str) -> None:
+        """Write all that the steps after `step` depend on; Diverged when a weight is not finite."""
+        for name, parameter in self.parameters().items():
+            if not bool(parameter.isfinite().all()):
+                raise Diverged(f"{name} is no longer finite: lower reward.learning_rate")
+        if ranks.rank() != 0:
+            return
+        tensors: dict[str, Tensor] = {f"now.{n}": p for n, p in self.parameters().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "best_loss": self.best_loss,
+            "best_step": self.best_step,
+            "losses": self.losses,
+            "fingerprint": fingerprint,
+        }
+        checkpoints.save(folder, step, tensors, state)
+
+    @torch.no_grad()
+    def resume(self, folder: Path, fingerprint: str) -> int:
+        """Restore the newest checkpoint; returns the number of steps done."""
+        saved = checkpoints.latest(folder)
+        if saved is None:
+            return 0
+        if saved.state["fingerprint"] != fingerprint:
+            raise ConfigError(
+                f"{folder} holds checkpoints of another base, or of other settings, votes or seed"
+            )
+        for name, parameter in self.parameters().items():
+            parameter.copy_(saved.tensors[f"now.{name}"])
+        best = {n[5:]: t for n, t in saved.tensors.items() if n.startswith("best.")}
+        self.best = {name: tensor.to(self.model.device) for name, tensor in best.items()} or None
+        self.optimizer.load_state_dict(saved.state["optimizer"])
+        self.best_loss, self.best_step = saved.state["best_loss"], saved.state["best_step"]
+        self.losses = list(saved.state["losses"])
+        return saved.step

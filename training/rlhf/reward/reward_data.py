@@ -1,0 +1,160 @@
+"""What a reward model learns from: pairs with votes or rated replies, and which it may see."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from training.rlhf import rows
+from training.rlhf.config import ConfigError, RewardConfig
+from training.rlhf.language import reward_text
+from training.rlhf.language.reward_text import Reader, Text
+from training.rlhf.rows import Preference, Rating
+from training.rlhf.trainers.preference_pairs import require_direction
+
+SLICE_SALT = "early stopping "
+"""Makes the early-stopping slice independent of the held-out split by the same hash."""
+MIN_SLICE = 8
+"""With fewer pairs than this in the slice its loss says nothing: train all epochs instead."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pair to learn from: two texts, the share of votes for the first, and their mass."""
+
+    prompt_id: str
+    first: Text
+    second: Text
+    value: float
+    weight: float
+    tie: float = 0.0
+    strength: float = 0.0
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        return self.first, self.second
+
+
+@dataclass(frozen=True)
+class Rated:
+    """One reply to learn a rating of; `value` is standardised."""
+
+    prompt_id: str
+    text: Text
+    value: float
+    weight: float = 1.0
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        return (self.text,)
+
+
+Item = Example | Rated
+SomeItem = TypeVar("SomeItem", Example, Rated)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation of the ratings that were learnt."""
+
+    mean: float
+    deviation: float
+
+
+def examples(
+    preferences: Iterable[Preference], read: Reader, *, soft: bool = False
+) -> list[Example]:
+    """Pairs that may be trained on: with votes, and never held out.
+
+    Value and weight are those of rows.label: the votes' share for the first, each vote counted
+    with its weight and strength; a reviewer's answer instead where there is one; with `soft` the
+    aggregated P(a) + P(tie) / 2 where known.
+    """
+    found = []
+    for row in preferences:
+        label = rows.label(row, soft=soft)
+        if row.held_out or row.kind == "evaluation" or label is None:
+            continue
+        texts = [read(row.messages, text) for text in (row.completion_a, row.completion_b)]
+        found.append(Example(row.prompt_id, texts[0], texts[1], **dataclasses.asdict(label)))
+    return found
+
+
+def decided(found: Sequence[Example]) -> list[Example]:
+    """The pairs, when anything can be learnt from them.
+
+    Raises:
+        ConfigError: no pair with votes, or every one a tie.
+    """
+    ties = sum(example.value == 0.5 for example in found)
+    require_direction(len(found) - ties, ties, "reward model")
+    return list(found)
+
+
+def rated(ratings: Iterable[Rating], read: Reader) -> tuple[list[Rated], Spread]:
+    """Replies that may be trained on, with standardised scores.
+
+    Raises:
+        ConfigError: fewer than two of them, or all scores equal.
+    """
+    kept = [row for row in ratings if not row.held_out]
+    scores = np.array([row.score for row in kept], dtype=np.float64)
+    different = len(np.unique(scores))
+    if different < 2:
+        raise ConfigError(
+            f"{len(kept)} rated replies with {different} different scores are not enough to train"
+            " the reward model on"
+        )
+    spread = Spread(float(scores.mean()), float(scores.std()))
+    found = [
+        Rated(
+            row.prompt_id,
+            read(row.messages, row.completion),
+            (row.score - spread.mean) / spread.deviation,
+        )
+        for row in kept
+    ]
+    return found, spread
+
+
+def bootstrap(found: Sequence[SomeItem], *, seed: int) -> list[SomeItem]:
+    """Resample the prompts with replacement; an item counts as often as its prompt was drawn."""
+    prompts = sorted({item.prompt_id for item in found})
+    rng = np.random.default_rng([seed, 2])
+    drawn = np.bincount(rng.integers(len(prompts), size=len(prompts)), minlength=len(prompts))
+    times = dict(zip(prompts, drawn.tolist(), strict=True))
+    return [
+        dataclasses.replace(item, weight=item.weight * times[item.prompt_id])
+        for item in found
+        if times[item.prompt_id]
+    ]
+
+
+def passes(batch: Sequence[SomeItem], *, tokens: int) -> list[list[SomeItem]]:
+    """Cut a batch into forward passes of at most `tokens` tokens with padding (or of one item).
+
+    Similar lengths come together, so that little is padding.
+    """
+    found: list[list[SomeItem]] = []
+    widest = 0
+    for item in sorted(batch, key=lambda item: reward_text.cells(item.texts), reverse=True):
+        if not found or widest * (len(found[-1]) + 1) > tokens:
+            found.append([])
+            widest = reward_text.cells(item.texts)
+        found[-1].append(item)
+    return found
+
+
+def split(found: list[SomeItem], config: RewardConfig) -> tuple[list[SomeItem], list[SomeItem]]:
+    """Training items and the slice for early stopping, apart by prompt."""
+    if not config.early_stopping:
+        return found, []
+    inside = [rows.is_held_out(SLICE_SALT + i.prompt_id, config.slice_share) for i in found]
+    if sum(inside) < MIN_SLICE or all(inside):
+        return found, []
+    train = [item for item, held in zip(found, inside, strict=True) if not held]
+    return train, [item for item, held in zip(found, inside, strict=True) if held]

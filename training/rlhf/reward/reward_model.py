@@ -1,0 +1,393 @@
+"""A reward model: a sequence classifier with one output.
+
+The folder is an ordinary `AutoModelForSequenceClassification` folder. What is ours is kept in its
+config: `reward_pooling` (what the linear score head of a decoder reads of the reply's hidden
+states: `root`, their sum / sqrt(their number); `sum`; `mean`; `last`; or `own`, the head that
+encoders and encoder-decoders bring along) and `reward_max_length`. With `last` and `own` plain
+transformers gives the same scores.
+
+Training and scoring both read chats through `reward_text.Reader`, so they see the same tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.utils import ModulesToSaveWrapper
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    DynamicCache,
+    PreTrainedModel,
+)
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from training.rlhf.language import chat_template, reward_text
+from training.rlhf.language.chat_template import Message
+from training.rlhf.language.pretrained import (
+    ModelError,
+    adapter_base,
+    load_causal,
+    load_tokenizer,
+    loading,
+    quantisation,
+    require_folder,
+    without_dropout,
+    without_packing,
+)
+from training.rlhf.language.reward_text import Reader, Text, with_template
+from training.rlhf.reward import adapters
+
+Score = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[float]]
+
+
+SUM_TOKENS = 32
+"""Length at which all ways of pooling over the reply have the same scale."""
+LAST = "last"
+"""Pooling of plain sequence classifiers."""
+UNLIMITED = 10**9
+"""Maximum length of a model that was trained elsewhere: what its context holds."""
+BATCH_TOKENS = 32_768
+"""Tokens, with padding, that scoring reads at once, at most (or one text)."""
+
+CARD = """# Reward model
+
+Scores a chat with a reply; the difference of two scores is the logit of preferring the first.
+Load it with `training.rlhf.reward.reward_model.load`. {plain}
+"""
+PLAIN_EQUAL = (
+    "Plain `AutoModelForSequenceClassification` gives the same scores; one text at a time where the"
+    " tokenizer pads with the end token."
+)
+PLAIN_OTHER = (
+    "Plain `AutoModelForSequenceClassification` reads the same weights but pools the last token;"
+    " this model was trained with pooling `{pooling}`."
+)
+
+
+class RewardModel(nn.Module):
+    """Scores replies. Dropout is off for good, so training computes what scoring does."""
+
+    def __init__(
+        self,
+        classifier: PreTrainedModel | PeftModel,
+        tokenizer: Tokenizer,
+        *,
+        pooling: str,
+        max_length: int,
+    ) -> None:
+        super().__init__()
+        self.classifier, self.tokenizer = classifier, tokenizer
+        self.read = Reader(
+            tokenizer,
+            max_length=min(max_length, _context(classifier, tokenizer)),
+            single_end=bool(classifier.config.is_encoder_decoder),
+        )
+        self.pooling = pooling if self.head is not None else "own"
+        takes = inspect.signature(self.trunk.forward).parameters
+        # Only decoders have a linear head. BERT takes keys and values too, but reads both ways.
+        remembers = {"past_key_values", "position_ids"} <= set(takes)
+        self._remembers = self.head is not None and remembers
+        self._segments = {"token_type_ids"} <= set(takes) & set(tokenizer.model_input_names)
+        without_dropout(classifier)
+
+    @property
+    def head(self) -> nn.Linear | None:
+        """The linear score head of decoders; None for classifiers with a head of their own."""
+        found = getattr(self.classifier, "score", None)
+        if isinstance(found, ModulesToSaveWrapper):
+            found = found.modules_to_save["default"]
+        return found if isinstance(found, nn.Linear) else None
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The network without its head; adapters are inside it."""
+        whole = self.classifier
+        found = (whole.get_base_model() if isinstance(whole, PeftModel) else whole).base_model
+        assert isinstance(found, nn.Module), "every classifier has a trunk"
+        return found
+
+    def _states(self, **inputs: Tensor) -> Any:
+        """Hidden states of texts: of an encoder-decoder, those of its encoder."""
+        whole: Any = self.trunk
+        return (whole.get_encoder() if whole.config.is_encoder_decoder else whole)(**inputs)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def forward(self, texts: Sequence[Text]) -> Tensor:
+        """Scores of a batch, (B,), in float32."""
+        if self.head is not None:
+            features = self.features(texts)
+            with self._full_precision():
+                scores: Tensor = self.head(features)
+            return scores[:, 0].float()
+        ids, mask = self._pad([text.ids for text in texts])
+        more = {"token_type_ids": self._second_segment(texts, ids)} if self._segments else {}
+        scores = self.classifier(input_ids=ids, attention_mask=mask, **more).logits
+        return scores[:, 0].float()
+
+    def features(self, texts: Sequence[Text]) -> Tensor:
+        """What the score head reads, (B, H), in float32."""
+        prompts: dict[tuple[int, ...], int] = {}
+        for text in texts:
+            prompts.setdefault(text.prompt, len(prompts))
+        if self._remembers and len(prompts) < len(texts):
+            rows = [text.ids[-text.reply :] for text in texts]
+            place = torch.tensor([prompts[text.prompt] for text in texts], device=self.device)
+            hidden = self._continue(list(prompts), rows, place)
+        else:
+            rows = [text.ids for text in texts]
+            ids, mask = self._pad(rows)
+            hidden = self._states(input_ids=ids, attention_mask=mask).last_hidden_state
+        weight = torch.zeros(hidden.shape[:2])
+        for row, (text, tokens) in enumerate(zip(texts, rows, strict=True)):
+            read = 1 if self.pooling == "last" else text.reply
+            weight[row, len(tokens) - read : len(tokens)] = _share(self.pooling, read)
+        with self._full_precision():
+            return torch.einsum("bth,bt->bh", hidden.float(), weight.to(hidden.device))
+
+    def _full_precision(self) -> torch.autocast:
+        """No mixed precision: two scores near each other would round to one in bfloat16."""
+        return torch.autocast(self.device.type, enabled=False)
+
+    def _continue(
+        self, prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]], place: Tensor
+    ) -> Tensor:
+        """Hidden states of the replies, (B, T, H), each the continuation of prompt `place[i]`.
+
+        Every prompt is read once, whatever the number of replies to it; gradients flow back into
+        it through the keys and values. Prompts are padded on the left, so that a reply follows
+        its prompt directly: attention over a window counts the distance in positions of the row.
+        """
+        ids, mask = self._pad(prompts, left=True)
+        cache = DynamicCache()
+        at = (mask.cumsum(1) - 1).clamp(min=0)
+        self.trunk(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=at,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        for layer in cache.layers:
+            # index_select, because the gradient of indexing is summed in no fixed order.
+            layer.keys = layer.keys.index_select(0, place)
+            layer.values = layer.values.index_select(0, place)
+        ids, reply_mask = self._pad(replies)
+        before = mask.index_select(0, place)
+        at = before.sum(1, keepdim=True) + torch.arange(ids.shape[1], device=ids.device)
+        read = self.trunk(
+            input_ids=ids,
+            attention_mask=torch.cat([before, reply_mask], dim=1),
+            position_ids=at,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        states: Tensor = read.last_hidden_state
+        return states
+
+    def _pad(self, rows: Sequence[Sequence[int]], *, left: bool = False) -> tuple[Tensor, Tensor]:
+        """Ids and mask of rows padded to one length, (B, T) each.
+
+        From lengths, never from the pad token: it may be the end token of every reply.
+        """
+        width = max(1, *(len(row) for row in rows))
+        ids = torch.full((len(rows), width), self.tokenizer.pad_token_id or 0)
+        mask = torch.zeros((len(rows), width), dtype=torch.long)
+        for i, row in enumerate(rows):
+            place = slice(width - len(row), None) if left else slice(0, len(row))
+            ids[i, place], mask[i, place] = torch.tensor(row, dtype=torch.long), 1
+        return ids.to(self.device), mask.to(self.device)
+
+    def _second_segment(self, texts: Sequence[Text], ids: Tensor) -> Tensor:
+        """Segment numbers as BERT was pretrained on them: 0 for the chat, 1 for the reply."""
+        segments = torch.zeros_like(ids)
+        for row, text in enumerate(texts):
+            segments[row, len(text.ids) - text.reply : len(text.ids)] = 1
+        return segments
+
+    @torch.no_grad()
+    def score(
+        self, chats: Sequence[Sequence[Message]], texts: Sequence[str], *, batch_size: int = 64
+    ) -> list[float]:
+        """Score one reply per chat; `Score` for PPO."""
+        return self.in_batches(
+            [self.read(messages, text) for messages, text in zip(chats, texts, strict=True)],
+            self.forward,
+            batch_size=batch_size,
+        ).tolist()
+
+    @torch.no_grad()
+    def in_batches(
+        self, texts: Sequence[Text], read: Callable[[Sequence[Text]], Tensor], *, batch_size: int
+    ) -> Tensor:
+        """Apply `forward` or `features` to any number of texts, similar lengths together.
+
+        Texts so long that `batch_size` of them take more than BATCH_TOKENS are read in fewer.
+        """
+        batches = reward_text.batches(texts, size=batch_size, tokens=BATCH_TOKENS)
+        parts = [read([texts[i] for i in batch]).cpu() for batch in batches]
+        if not parts:
+            return torch.zeros(0)
+        found = torch.cat(parts)
+        result = torch.empty_like(found)
+        result[torch.tensor([i for batch in batches for i in batch])] = found
+        return result
+
+    def save(self, folder: str | Path) -> None:
+        """Write a sequence-classification folder with its tokenizer."""
+        self.classifier.config.reward_pooling = self.pooling
+        self.classifier.config.reward_max_length = self.read.max_length
+        pad = self.tokenizer.pad_token_id
+        # Plain transformers reads the last token that is no padding: it must not skip the end.
+        ends = self.pooling != "own" and pad == chat_template.turn_end(self.tokenizer)
+        self.classifier.config.pad_token_id = None if ends else pad
+        self.classifier.save_pretrained(str(folder))
+        self.tokenizer.save_pretrained(str(folder))
+        equal = self.pooling in ("last", "own")
+        plain = PLAIN_EQUAL if equal else PLAIN_OTHER.format(pooling=self.pooling)
+        (Path(folder) / "README.md").write_text(CARD.format(plain=plain), "utf-8")
+
+
+def _share(pooling: str, tokens: int) -> float:
+    """Weight of each of a reply's tokens."""
+    if pooling == "sum":
+        return 1 / SUM_TOKENS
+    return 1 / math.sqrt(SUM_TOKENS * tokens) if pooling == "root" else 1 / tokens
+
+
+def _context(classifier: Any, tokenizer: Tokenizer) -> int:
+    """The longest text that the model can read.
+
+    The tokenizer has a say, because RoBERTa's 514 positions hold 512 tokens.
+    """
+    positions = getattr(classifier.config, "max_position_embeddings", None) or math.inf
+    return int(min(positions, tokenizer.model_max_length, 1e9))
+
+
+def new(
+    base: str | Path,
+    *,
+    pooling: str,
+    max_length: int,
+    device: torch.device,
+    quantise: str = "none",
+) -> RewardModel:
+    """A reward model on the trunk of `base`, its score head at zero (random for encoders).
+
+    A base that is a reward model itself, ours or another's (a warm start), keeps its head, and the
+    pooling that its head was trained with.
+
+    Draws from torch's global generator: seed it first.
+
+    Raises:
+        ModelError: no such model, one that cannot end a reply, or no bitsandbytes to quantise it.
+    """
+    earlier: str | None = None
+    if adapter_base(base) is not None:
+        classifier = _merged(base)
+    else:
+        outputs, earlier = _earlier_head(base)
+        classifier = _classifier(
+            base,
+            num_labels=1,
+            quantization_config=quantisation(quantise, keep=adapters.HEADS),
+            ignore_mismatched_sizes=outputs > 1,  # the head of another kind of classifier
+        )
+    tokenizer = with_template(load_tokenizer(base))
+    model = RewardModel(classifier, tokenizer, pooling=earlier or pooling, max_length=max_length)
+    if model.head is not None and earlier is None:
+        nn.init.zeros_(model.head.weight)
+    if quantise != "none":
+        without_packing(model)
+        return model  # bitsandbytes has put it where it belongs
+    return model.to(device)
+
+
+def load(folder: str | Path, *, device: torch.device | str = "cpu") -> RewardModel:
+    """Load a saved reward model for scoring.
+
+    Raises:
+        ModelError: the folder holds no reward model.
+    """
+    classifier = _classifier(folder)
+    if classifier.config.num_labels != 1:
+        raise ModelError(f"{folder} is a classifier with {classifier.config.num_labels} outputs")
+    model = RewardModel(
+        classifier,
+        with_template(load_tokenizer(folder)),
+        pooling=getattr(classifier.config, "reward_pooling", LAST),
+        max_length=getattr(classifier.config, "reward_max_length", UNLIMITED),
+    )
+    return model.to(device).eval()
+
+
+def _earlier_head(base: str | Path) -> tuple[int, str | None]:
+    """Of a base that is a classifier: its outputs, and where that is one what its head pools.
+    (0, None) of any other."""
+    require_folder(base)
+    with loading(base, "a reward model"):
+        config = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
+    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        return 0, None
+    scores = config.num_labels == 1
+    return config.num_labels, getattr(config, "reward_pooling", LAST) if scores else None
+
+
+def _merged(base: str | Path) -> PreTrainedModel:
+    """A classifier on the trunk of an adapter folder merged into its base."""
+    writer = load_causal(base)
+    config = copy.deepcopy(writer.config)
+    config.num_labels = 1
+    classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    states = writer.base_model.state_dict()
+    trunk = classifier.base_model
+    # Of an encoder-decoder that writes the base is the whole, its language model's head included.
+    trunk.load_state_dict({name: states[name] for name in trunk.state_dict()})
+    return classifier.eval()
+
+
+def _classifier(path: str | Path, **options: Any) -> PreTrainedModel:
+    require_folder(path)
+    with loading(path, "a reward model"):
+        return AutoModelForSequenceClassification.from_pretrained(
+            str(path),
+            dtype=torch.float32,  # weights that are trained, and scores that are compared
+            trust_remote_code=False,
+            use_safetensors=True,
+            **options,
+        )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and spread of the scores of the starter's replies.
+
+    Scores reach PPO as (score - mean) / deviation, so that KL coefficients mean the same in every
+    round, whatever the scale of this round's reward model.
+    """
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, scores: Sequence[float]) -> Scale:
+        values = torch.tensor(scores, dtype=torch.float64)
+        return cls(float(values.mean()), max(float(values.std(correction=0)), 1e-3))
+
+    def apply(self, score: Score) -> Score:
+        def scaled(chats: Sequence[Sequence[Message]], texts: Sequence[str]) -> list[float]:
+            return [(value - self.mean) / self.deviation for value in score(chats, texts)]
+
+        return scaled

@@ -1,0 +1,167 @@
+"""Training a reward model on votes or ratings.
+
+By default the loss is the Bradley-Terry log-likelihood of all votes of a pair at once:
+cross-entropy between sigmoid(r_a - r_b) and the vote fraction, weighted by the votes' mass (see
+rows.label). The others are in `reward_losses`.
+
+The loop is our own. TRL's RewardTrainer (1.16) keeps only chosen, rejected and margin: no vote
+fractions, no weights, no ties; it reads every prompt twice, pads whole batches to their longest
+text, and drops pairs longer than its limit without a word (docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from training.rlhf.config import ConfigError, RewardConfig, to_dict
+from training.rlhf.language import pretrained
+from training.rlhf.reward import adapters, reward_model
+from training.rlhf.reward.optimiser_loop import Trainer
+from training.rlhf.reward.reward_data import Item, bootstrap, decided, examples, rated
+from training.rlhf.reward.reward_model import RewardModel
+from training.rlhf.rows import Preference, Rating
+from training.rlhf.run import distributed, ranks
+from training.rlhf.run.run_directory import Stopped
+
+Report = Callable[[int, int, dict[str, float]], None]
+Guard = Callable[[], None]
+
+
+def train(
+    base: str | Path,
+    data: Sequence[Preference] | Sequence[Rating],
+    config: RewardConfig,
+    out: str | Path,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoints: Path,
+    report: Report,
+    guard: Guard,
+    resample: bool = False,
+) -> tuple[RewardModel, dict[str, float]]:
+    """Train a reward model and write it to `out`.
+
+    Args:
+        base: the starter (its trunk is used) or, for a warm start, an earlier reward model (its
+            head and pooling too).
+        data: all pairs, or ratings where the loss is `regression`; held-out ones, evaluation
+            pairs and pairs without votes are left out.
+        checkpoints: folder of the resume state; training goes on from what is there.
+        report: called with (steps done, steps in all, numbers) after every step.
+        guard: called at the edge of every step and before every checkpoint; raises to end
+            training. `Stopped` does so after a checkpoint.
+        resample: train on a bootstrap of the prompts (the judge).
+
+    Returns:
+        The model, and loss (last epoch's mean), slice_loss, best_step, steps, truncated (pairs or
+        ratings that lost tokens), tie (the tie models' parameter: Rao and Kupper's eta, Davidson's
+        nu) and what was learnt from: pairs_train, votes_train and annotators, or ratings_train.
+
+    Raises:
+        ConfigError: nothing to train on, or checkpoints of another run.
+        Diverged: the loss stopped being finite; the last good checkpoint is kept.
+    """
+    distributed.require_whole_model("reward")
+    pretrained.seed_everything(seed)
+    model = reward_model.new(
+        base,
+        pooling=config.pooling,
+        max_length=config.max_length,
+        device=device,
+        quantise=config.quantise,
+    )
+    found, counts = _items(model, data, config)
+    chosen = bootstrap(found, seed=seed) if resample else found
+    trainer = Trainer(model, chosen, config, seed=seed)
+    made_of = _fingerprint(pretrained.digest(base), config, seed, chosen)
+    _run(trainer, checkpoints, made_of, report, guard)
+    trainer.keep_best()
+    if isinstance(model.classifier, PeftModel):
+        model.classifier = adapters.merge(model.classifier)
+    model.classifier.config.reward_loss = config.loss
+    model.classifier.config.reward_tie = trainer.objective.tie_parameter()
+    model.eval()  # dropout off: it scores from here on
+    if ranks.rank() == 0:
+        model.save(out)
+    return model, counts | _outcome(trainer, found)
+
+
+def _outcome(trainer: Trainer[Any], found: Sequence[Item]) -> dict[str, float]:
+    tie = trainer.objective.tie_parameter()
+    return {
+        "loss": sum(trainer.losses) / max(1, len(trainer.losses)),
+        "slice_loss": trainer.best_loss if trainer.slice else math.nan,
+        "best_step": float(trainer.best_step if trainer.slice else trainer.steps),
+        "steps": float(trainer.steps),
+        "truncated": float(sum(any(text.cut for text in item.texts) for item in found)),
+        **({} if tie is None else {"tie": tie}),
+    }
+
+
+def _items(
+    model: RewardModel, data: Sequence[Preference] | Sequence[Rating], config: RewardConfig
+) -> tuple[list[Any], dict[str, float]]:
+    """What may be trained on, and how much that is."""
+    ratings = [row for row in data if isinstance(row, Rating)]
+    pairs = [row for row in data if isinstance(row, Preference)]
+    if config.loss == "regression":
+        if pairs:
+            raise ConfigError("reward.loss regression learns ratings, and these are pairs")
+        learnt, spread = rated(ratings, model.read)
+        model.classifier.config.reward_mean = spread.mean
+        model.classifier.config.reward_deviation = spread.deviation
+        return learnt, {"ratings_train": float(len(learnt))}
+    if ratings:
+        raise ConfigError(f"reward.loss {config.loss} learns pairs, and these are ratings")
+    voted = [row for row in pairs if not row.held_out and row.kind != "evaluation"]
+    found = decided(examples(voted, model.read, soft=config.soft_labels))
+    votes = [vote for row in voted for vote in row.votes]
+    return found, {
+        "pairs_train": float(len(found)),
+        "votes_train": float(len(votes)),
+        "annotators": float(len({vote.annotator for vote in votes})),
+    }
+
+
+def _run(
+    trainer: Trainer[Any], folder: Path, fingerprint: str, report: Report, guard: Guard
+) -> None:
+    """All steps that are not done yet."""
+    done = trainer.resume(folder, fingerprint)
+    if done == 0:
+        trainer.judge_epoch(0)  # the probe alone may be best
+    guard()
+    while done < trainer.steps:
+        metrics = trainer.step(done)
+        done += 1
+        if done % trainer.per_epoch == 0 or done == trainer.steps:
+            metrics["slice_loss"] = trainer.judge_epoch(done)
+        report(done, trainer.steps, metrics)
+        try:
+            guard()
+        except Stopped:
+            trainer.save(folder, done, fingerprint)
+            raise
+        if done % trainer.config.checkpoint_every == 0:
+            trainer.save(folder, done, fingerprint)
+
+
+def _fingerprint(weights: str, config: RewardConfig, seed: int, found: Sequence[Item]) -> str:
+    settings = to_dict(config)
+    settings.pop("checkpoint_every")
+    digest = hashlib.sha256(json.dumps([weights, settings, seed]).encode())
+    for item in found:
+        # All that a pair or a rating teaches, with its texts as tokens.
+        told = {k: v for k, v in vars(item).items() if k not in ("first", "second", "text")}
+        told |= {"texts": [text.ids for text in item.texts]}
+        digest.update(json.dumps(told).encode())
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""Is the training stack here, and does a model generate and stop? One JSON line as the answer.
+
+`python -m training.rlhf.serving.generation_probe` tells of
+
+    (nothing)         the libraries and the GPU
+    MODEL             replies of a model folder, adapter folder or hub id
+    --reward MODEL    a reward model's score of a reply
+
+A process of its own, so that whoever asks needs no torch and survives a broken installation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+REPLIES = 8
+MAX_NEW_TOKENS = 128
+MESSAGES = [{"role": "user", "content": "My order has not arrived yet. What can I do?"}]
+REPLY = "I am sorry. Please send me its number, and I will look where it is."
+
+
+def stack() -> dict[str, Any]:
+    """Version of torch, and name and memory (GiB) of every GPU."""
+    import torch
+
+    gpus = [
+        {"name": card.name, "memory": round(card.total_memory / 2**30, 1)}
+        for card in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    ]
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "gpus": gpus}
+
+
+def model(path: str) -> dict[str, Any]:
+    """Sample a few replies: how many ended by themselves, how many hold text, mean tokens."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from training.rlhf.language import chat_template, generation, pretrained
+
+    # The model first: its loader says in words what a folder lacks.
+    policy = pretrained.load_causal(path, device=pretrained.resolve_device("auto"))
+    tokenizer = pretrained.load_tokenizer(path)
+    room = int(getattr(policy.config, "max_position_embeddings", 2 * MAX_NEW_TOKENS))
+    replies = generation.generate(
+        policy,
+        tokenizer,
+        [chat_template.prompt_ids(tokenizer, MESSAGES)] * REPLIES,
+        max_new_tokens=min(MAX_NEW_TOKENS, room // 2),
+        temperature=0.7,
+        stop_ids=pretrained.stop_token_ids(policy, tokenizer),
+    )
+    texts = [chat_template.response_text(tokenizer, reply.ids) for reply in replies]
+    return {
+        "replies": len(replies),
+        "stopped": sum(reply.finished for reply in replies),
+        "with_text": sum(bool(text) for text in texts),
+        "tokens": sum(len(reply.ids) for reply in replies) / len(replies),
+        "example": texts[0][:200],
+    }
+
+
+def reward(path: str) -> dict[str, float]:
+    """Score one reply."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from training.rlhf.language import pretrained
+    from training.rlhf.reward import reward_model
+
+    scorer = reward_model.load(path, device=pretrained.resolve_device("auto"))
+    return {"score": scorer.score([MESSAGES], [REPLY])[0]}
+
+
+def _answer(arguments: list[str]) -> dict[str, Any]:
+    match arguments:
+        case ["--reward", path]:
+            return reward(path)
+        case [path]:
+            return model(path)
+        case _:
+            return stack()
+
+
+def main(arguments: list[str]) -> int:
+    """Print the answer; an error is one too, with exit code 1."""
+    try:
+        answer = _answer(arguments)
+    except Exception as error:  # noqa: BLE001 - what a broken model raises is the finding
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+        return 1
+    print(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""The loop's state at a glance: what the page, the API and the command line all show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from annotate import exchange
+from training.figures.run_progress import with_results
+from training.models import ModelVersion, Round, Run, WorkerBeat
+from training.rounds import round_control
+
+SILENT_AFTER = timedelta(seconds=90)
+"""A worker reports every few seconds; after this it counts as gone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """Where the project stands between two rounds. `blocked` says why none can start now."""
+
+    votes: int
+    pairs_open: int
+    pairs_resolved: int
+    resolved_since: int
+    round_after: int
+    schedule: str
+    policy: str
+    live: Round | None
+    blocked: str
+
+    @property
+    def toward(self) -> int:
+        """Progress towards the automatic round, at most `round_after`."""
+        return min(self.resolved_since, self.round_after)
+
+    @property
+    def title(self) -> str:
+        if self.live is not None:
+            return f"Round {self.live.number} is {self.live.get_state_display().lower()}"
+        return "No round can start yet" if self.blocked else "Ready for a round"
+
+    @property
+    def advice(self) -> str:
+        """What happens next, in a sentence or two."""
+        if self.live is not None:
+            return "Votes that arrive now count for the next round."
+        return " ".join(part for part in (self.blocked, self._by_itself()) if part)
+
+    def _by_itself(self) -> str:
+        left = self.round_after - self.resolved_since
+        if self.round_after and left > 0:
+            text = f"A round starts by itself after {left} more resolved pair{'s' * (left != 1)}"
+            return f"{text}, or on the schedule {self.schedule}." if self.schedule else f"{text}."
+        if self.round_after:
+            return "" if self.blocked else "A worker starts the next round by itself."
+        if self.schedule:
+            return f"A round starts by itself on the schedule {self.schedule}."
+        return "Rounds start only by hand in this project."
+
+
+def state(project: Any) -> Loop:
+    """Count and look up everything that `Loop` holds."""
+    counts = exchange.counts(project)
+    live = project.rounds.live().first()
+    last = project.rounds.filter(dataset_version__isnull=False).order_by("-number").first()
+    policy = ModelVersion.objects.filter(project=project).policies().promoted().first()
+    return Loop(
+        votes=counts["votes"],
+        pairs_open=counts["pairs_open"],
+        pairs_resolved=counts["pairs_resolved"],
+        resolved_since=exchange.resolved_since(project, last.dataset_version if last else None),
+        round_after=project.round_after,
+        schedule=project.round_schedule,
+        policy=policy.name if policy else "",
+        live=live,
+        blocked=round_control.refusal(project),
+    )
+
+
+def history(project: Any) -> Any:
+    """The project's rounds from the latest on, with what a list shows of them."""
+    return with_results(Round.objects.filter(project=project))
+
+
+def silent_worker(run: Run | None) -> str:
+    """What to do when nobody works on a live round and no training worker reports."""
+    if run is not None and run.lease_until is not None and run.lease_until > timezone.now():
+        return ""  # perhaps on a command line, which is no worker
+    return absent_worker()
+
+
+def absent_worker() -> str:
+    """What to do when no training worker reports; empty when one does."""
+    beat = WorkerBeat.objects.filter(kind="gpu").first()
+    if beat is None:
+        return "No training worker has ever reported. Start one with: make worker-gpu"
+    age = timezone.now() - beat.seen_at
+    if age <= SILENT_AFTER:
+        return ""
+    minutes = max(1, round(age.total_seconds() / 60))
+    return (
+        f"No training worker has reported for {minutes} min (last on {beat.host}). "
+        "Start one with: make worker-gpu"
+    )

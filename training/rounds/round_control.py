@@ -1,0 +1,258 @@
+"""Start, cancel and retry rounds: what an admin, the scheduler and the command line ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from annotate import exchange
+from training.models import ModelVersion, Plan, Round, Run
+from training.rlhf.config import ConfigError, RoundConfig, from_dict, to_dict
+from training.runs import supervisor
+from training.versions import promotion
+from training.worker import tasks
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.db.models import QuerySet
+
+MIN_TRAINING_PAIRS = 20
+MIN_HELD_OUT_PAIRS = 3
+
+
+class RoundRefused(Exception):
+    """The round cannot start; the message is for people."""
+
+
+class NotEnoughVotes(RoundRefused):
+    """Too few pairs have votes."""
+
+
+class RoundRunning(RoundRefused):
+    """The project has a live round already."""
+
+
+class NoStarter(RoundRefused):
+    """The project has no policy to start from."""
+
+
+class WrongSettings(RoundRefused):
+    """The project's plan or the environment has a setting that the engine does not take."""
+
+
+def start_round(
+    project: Any,
+    *,
+    by: User | None = None,
+    trigger: str = "admin",
+    seed: int | None = None,
+    enqueue: bool = True,
+) -> Round:
+    """Freeze the project's votes and queue a round on them.
+
+    Args:
+        trigger: what asked for it: admin, votes, schedule or command.
+        seed: of everything random in the round; None takes its number.
+        enqueue: False leaves the run to the caller, who supervises it.
+
+    Raises:
+        RoundRunning, NotEnoughVotes, NoStarter, WrongSettings
+    """
+    # Before freezing, which makes votes final.
+    _require_readiness(project)
+    version = exchange.freeze(project, by=by).number
+    _require_votes(project, version)
+    try:
+        with transaction.atomic():
+            exchange.lock(project)
+            config = _config(project, seed=seed)
+            round_ = Round.objects.create(
+                project=project,
+                number=config["number"],
+                trigger=trigger,
+                dataset_version=version,
+                started_by=by,
+                config=config,
+            )
+            run = Run.objects.create(kind="round", round=round_, project=project)
+            if enqueue:
+                hand_to_worker(run)
+    except IntegrityError as error:
+        raise RoundRunning("Another round of this project was started just now.") from error
+    return round_
+
+
+def next_number(project: Any) -> int:
+    """The number of the next round and of the versions it makes; one that was added has its own.
+
+    Holds while the project is locked.
+    """
+    rows = (project.rounds, project.model_versions)
+    return 1 + max(found.aggregate(last=Max("number"))["last"] or 0 for found in rows)
+
+
+def optimiser(project: Any) -> str:
+    """How the project's next round improves the policy."""
+    plan = Plan.objects.filter(project=project).first()
+    return str((plan.config if plan else {}).get("optimiser", RoundConfig().optimiser))
+
+
+def choose_optimiser(project: Any, name: str) -> None:
+    """Let the project's rounds improve the policy so from now on."""
+    plan, _ = Plan.objects.get_or_create(project=project)
+    plan.config = {**plan.config, "optimiser": name}
+    plan.save(update_fields=["config"])
+
+
+def refusal(project: Any) -> str:
+    """Why no round can start now, in words for people; empty when one can."""
+    try:
+        _require_readiness(project)
+    except RoundRefused as error:
+        return str(error)
+    return ""
+
+
+def _require_readiness(project: Any) -> None:
+    """Raises: RoundRunning, NotEnoughVotes, NoStarter."""
+    if (live := project.rounds.live().first()) is not None:
+        raise RoundRunning(f"Round {live.number} of this project is {live.state}.")
+    _lineage(project)
+    resolved = exchange.resolved_since(project, None)
+    if resolved < MIN_TRAINING_PAIRS:
+        raise _not_enough(resolved)
+
+
+def cancel(round_: Round) -> bool:
+    """Stop a live round; finished stages stay. False when it was over already.
+
+    A running one ends when its supervisor has stopped the process, at the edge of a step.
+    """
+    return cancel_runs(Run.objects.filter(round=round_))
+
+
+def cancel_runs(runs: QuerySet[Run]) -> bool:
+    """Stop those of the runs that are live; False when none is."""
+    with transaction.atomic():
+        for run in runs.filter(state=Run.State.QUEUED):
+            queued = runs.filter(pk=run.pk, state=Run.State.QUEUED)
+            if supervisor.set_state(run, Run.State.CANCELLED, rows=queued, error="Cancelled."):
+                return True
+        return bool(runs.filter(state=Run.State.RUNNING).update(cancel_requested=True))
+
+
+def retry(round_: Round) -> bool:
+    """Queue a failed or cancelled round again; it goes on after its last finished stage.
+
+    Raises:
+        RoundRunning: another round of the project is live.
+    """
+    try:
+        with transaction.atomic():
+            return any(reopen(run) for run in Run.objects.filter(round=round_))
+    except IntegrityError as error:
+        raise RoundRunning("Another round of this project is live.") from error
+
+
+def reopen(run: Run, *, enqueue: bool = True) -> bool:
+    """Make a failed or cancelled run claimable again. Needs a transaction."""
+    closed = Run.objects.filter(pk=run.pk, state__in=[Run.State.FAILED, Run.State.CANCELLED])
+    fields: dict[str, Any] = {"attempts": 0, "cancel_requested": False, "error": ""}
+    if not supervisor.set_state(run, Run.State.QUEUED, rows=closed, **fields):
+        return False
+    if enqueue:
+        hand_to_worker(run)
+    return True
+
+
+def adopt_starter(project: Any, path: str, *, run: Run | None = None) -> ModelVersion:
+    """Make a model the project's first policy, reward-model base and KL reference.
+
+    Args:
+        path: relative to PAIRLOOP_HOME, an absolute folder, or a hub id.
+    """
+    version, created = ModelVersion.objects.get_or_create(
+        project=project,
+        kind=ModelVersion.POLICY,
+        number=0,
+        defaults={
+            "path": path,
+            "run": run,
+            "state": ModelVersion.State.PROMOTED,
+            "promoted_at": timezone.now(),
+        },
+    )
+    if created:
+        promotion.publish(version)
+    return version
+
+
+def hand_to_worker(run: Run) -> None:
+    """Trigger a worker after the commit; a trigger that gets lost is noticed by the reaper."""
+    Run.objects.filter(pk=run.pk).update(enqueued_at=timezone.now())
+    transaction.on_commit(lambda: tasks.start_run(run.pk), robust=True)
+
+
+def _require_votes(project: Any, version: int) -> None:
+    """Count pairs with votes, no further than necessary.
+
+    Raises:
+        NotEnoughVotes
+    """
+    rows = exchange.preferences(project, version, include_simulated=project.train_on_simulated)
+    found = {False: 0, True: 0}
+    for row in rows:
+        found[row["held_out"]] += bool(row["votes"])
+        if found[False] >= MIN_TRAINING_PAIRS and found[True] >= MIN_HELD_OUT_PAIRS:
+            return
+    raise _not_enough(found[False], found[True])
+
+
+def _not_enough(training: int, held_out: int | None = None) -> NotEnoughVotes:
+    wanted = f"A round wants votes on at least {MIN_TRAINING_PAIRS} pairs of training prompts"
+    if held_out is None:
+        return NotEnoughVotes(f"{wanted}; {training} are resolved so far.")
+    return NotEnoughVotes(
+        f"{wanted} and on {MIN_HELD_OUT_PAIRS} of held-out prompts; "
+        f"there are {training} and {held_out}."
+    )
+
+
+def _lineage(project: Any) -> dict[str, str]:
+    """What the round starts from: starter, promoted policy and last reward model."""
+    policies = project.model_versions.policies()
+    starter = policies.filter(number=0).first()
+    if starter is None:
+        raise NoStarter(
+            "This project has no policy to train yet. Give it one with "
+            f"manage.py run_round --project {project.slug} --model FOLDER_OR_HUB_ID."
+        )
+    policy = policies.promoted().first() or starter
+    # One that was added may be of any architecture: it scores, and nothing is trained from it.
+    reward = project.model_versions.rewards().filter(run__isnull=False).first()
+    return {
+        "starter": starter.location,
+        "policy": policy.location,
+        "last_reward": reward.location if reward else "",
+    }
+
+
+def _config(project: Any, *, seed: int | None) -> dict[str, Any]:
+    """The round's whole configuration: engine defaults, the project's plan, and this round.
+
+    Holds while the project is locked: what is promoted, and what has weights.
+    """
+    number = next_number(project)
+    plan = Plan.objects.filter(project=project).first()
+    given = (plan.config if plan else {}) | _lineage(project)
+    given |= {"number": number, "seed": number if seed is None else seed}
+    if settings.TRAINING_THREADS:
+        given["threads"] = settings.TRAINING_THREADS
+    try:
+        return to_dict(from_dict(RoundConfig, {"tracker": settings.TRACKER} | given))
+    except ConfigError as error:
+        raise WrongSettings(f"The settings of the round are wrong: {error}.") from error

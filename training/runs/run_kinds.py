@@ -1,0 +1,311 @@
+"""The kinds of runs: what each writes before, which program it starts, what it leaves.
+
+round    RUN_DIR by the contract of training.rlhf.run.run_directory: the stages that
+         training.rlhf.round lists
+starter  supervised fine-tuning of a project's first policy
+first_pairs  the starter's completions, from which the first pairs are made
+compare  any policies on the same held-out prompts
+push     a model version to a hub
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import itertools
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from annotate import exchange
+from training.models import Plan, Run
+from training.rlhf import round as engine
+from training.rlhf import rows
+from training.rlhf.config import (
+    CompareJob,
+    Job,
+    PushJob,
+    RoundConfig,
+    SampleConfig,
+    SampleJob,
+    SFTJob,
+    from_dict,
+    sample_sft_config,
+    to_dict,
+)
+from training.runs.journal import LOG
+from training.versions import model_cards, zip_archive
+
+Program = Callable[[Run], list[str]]
+CONFIG = "config.json"
+PRIVATE = ("SECRET_KEY", "DATABASE_URL")
+"""Settings a training process has no use for."""
+
+
+class CannotPrepare(Exception):
+    """The inputs of a run cannot be written; the message says why."""
+
+
+def stages(run: Run) -> tuple[str, ...]:
+    """Names of the stages of a run, in order."""
+    if run.kind == "round":
+        return tuple(stage.name for stage in engine.STAGES)
+    return (run.kind,)
+
+
+def is_finished(run: Run, stage: str) -> bool:
+    """Whether the stage's results were published."""
+    return (run.directory / stage / "meta.json").is_file()
+
+
+def program(run: Run) -> list[str]:
+    """Command line of the run's process."""
+    engine_program = [*shlex.split(settings.LAUNCHER), sys.executable, "-m", "training.rlhf"]
+    directory = run.directory
+    if run.kind == "round":
+        return [*engine_program, "round", str(directory), "--fence", str(run.fence)]
+    if run.kind == "push":  # nothing to train, and a launcher might start it several times
+        engine_program = [sys.executable, "-m", "training.rlhf"]
+    command = {"starter": "sft", "first_pairs": "sample"}.get(run.kind, run.kind)
+    config, out = str(directory / CONFIG), str(directory / run.kind)
+    return [*engine_program, command, "--config", config, "--out", out]
+
+
+def signal_on_death() -> signal.Signals:
+    """What the process gets when its supervisor is killed.
+
+    SIGKILL leaves nothing behind and checkpoints survive it; a launcher has to hear of it to end
+    the processes it started itself.
+    """
+    return signal.SIGTERM if settings.LAUNCHER else signal.SIGKILL
+
+
+def environment() -> dict[str, str]:
+    """Environment of an engine's process: ours, without what it has no use for."""
+    variables = {key: value for key, value in os.environ.items() if key not in PRIVATE}
+    variables |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+    if settings.TRAINING_THREADS:
+        variables["OMP_NUM_THREADS"] = str(settings.TRAINING_THREADS)
+    return variables
+
+
+def take_over(run: Run) -> bool:
+    """Write owner.json; False when a later fence is in it already.
+
+    A supervisor may sleep between its claim and this call, so the file is compared and replaced
+    under a lock: fences only ever rise.
+    """
+    path = run.directory / "owner.json"
+    with _locked(run.directory / "owner.lock"):
+        try:
+            current = int(json.loads(path.read_text())["fence"])
+        except (OSError, ValueError, KeyError, TypeError):
+            current = -1
+        if current > run.fence:
+            return False
+        write_text(path, json.dumps({"fence": run.fence, "owner": run.owner}))
+        return True
+
+
+def was_interrupted(run: Run, code: int) -> bool:
+    """Whether the process ended from outside and not by an error of its own."""
+    if code in ENDINGS or code < 0:
+        return True
+    # A launcher turns every ending into an exit code of its own; an error leaves error.json.
+    hidden = bool(settings.LAUNCHER) and run.kind == "round" and code != engine.DONE
+    return hidden and engine.RunDirectory(run.directory).error() is None
+
+
+def explain(run: Run, code: int) -> str:
+    """Say in words how a process ended."""
+    found = engine.RunDirectory(run.directory).error()
+    if code in (engine.FAILED, engine.USAGE) and found:
+        titles = {stage.name: stage.title for stage in engine.STAGES}
+        stage = found.get("stage", "")
+        return f"{titles.get(stage, stage or 'Start')}: {found.get('error', 'failed')}"
+    if code == engine.DONE:
+        return "The process ended without finishing its stages."
+    if code in ENDINGS:
+        return ENDINGS[code]
+    if code < 0:
+        return f"The process was {ended_by(code)}."
+    return f"The process ended with exit code {code}: {_last_line(run.directory / LOG)}"
+
+
+def ended_by(code: int) -> str:
+    """Name the signal behind a negative exit code."""
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    return f"ended by {name}{' (often: out of memory)' if name == 'SIGKILL' else ''}"
+
+
+ENDINGS = {
+    engine.FENCED: "The run directory has another owner.",
+    engine.STOPPED: "The process was asked to stop by somebody else.",
+    engine.LOCKED: "Another process works in the run directory.",
+}
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text("utf-8", "replace").strip().splitlines() if path.is_file() else []
+    return lines[-1][:500] if lines else "no output"
+
+
+# Inputs
+
+
+def prepare(run: Run) -> None:
+    """Write the inputs of a run unless an earlier attempt did; the config comes last.
+
+    Raises:
+        CannotPrepare: what the run needs is gone or unusable.
+    """
+    if (run.directory / CONFIG).is_file():
+        return
+    PREPARATIONS[run.kind](run)
+
+
+def _prepare_round(run: Run) -> None:
+    assert run.round is not None, "a run of kind round belongs to a round"
+    project, version = run.project, run.round.dataset_version
+    rows.write(run.directory / "prompts.jsonl", exchange.prompts(project))
+    # Labels and annotators' weights as the votes of this snapshot have them.
+    exchange.refresh_labels(project)
+    voted = exchange.preferences(project, version, include_simulated=project.train_on_simulated)
+    # Without the pairs that wait, votes that come on them later could not order the queue.
+    waiting = exchange.open_pairs(project, most=OPEN_PAIRS)
+    once = _once(itertools.chain(voted, waiting))
+    rows.write(run.directory / "preferences.jsonl", once)
+    write_text(run.directory / CONFIG, json.dumps(run.round.config, indent=2))
+
+
+def _once(preferences: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each pair once: open ones may have votes already."""
+    seen: set[str] = set()
+    for row in preferences:
+        if row["pair_id"] not in seen:
+            seen.add(row["pair_id"])
+            yield row
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small file: a reader, and a crash, see the old one or the new one."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _prepare_starter(run: Run) -> None:
+    """Chats of the sample project's own grammar, and how to train on them."""
+    seed, corpus = int(run.options["seed"]), run.directory / "corpus.jsonl"
+    rows.write(corpus, exchange.sample_corpus(CHATS, seed=seed + CORPUS_SEED))
+    sft = sample_sft_config(data=str(corpus), seed=seed)
+    _write_job(run, SFTJob(sft=sft, seed=seed, threads=settings.TRAINING_THREADS or 1))
+
+
+def _prepare_first_pairs(run: Run) -> None:
+    """Two completions by the starter for each of some prompts, a part of them held out."""
+    starter = run.project.model_versions.policies().get(number=0)
+    prompts = run.directory / "prompts.jsonl"
+    rows.write(prompts, exchange.prompts(run.project))
+    job = SampleJob(
+        policy=starter.location,
+        prompts=str(prompts),
+        seed=int(run.options["seed"]),
+        threads=settings.TRAINING_THREADS or int(run.options.get("threads", 0)),
+        sample=SampleConfig(prompts=FIRST_PROMPTS, per_prompt=2),
+    )
+    _write_job(run, job)
+
+
+def _prepare_compare(run: Run) -> None:
+    """The chosen policies, judged by the newest reward model and its judge."""
+    policies = run.project.model_versions.policies()
+    found = policies.in_bulk(run.options["versions"])
+    chosen = [found[pk] for pk in run.options["versions"] if pk in found]
+    prompts = run.directory / "prompts.jsonl"
+    rows.write(prompts, exchange.prompts(run.project))
+    starter = policies.filter(number=0).first()
+    plan = Plan.objects.filter(project=run.project).first()
+    evaluate = from_dict(RoundConfig, plan.config if plan else {}).evaluate
+    if evaluate.endpoint is not None and evaluate.endpoint.model:
+        # Its names are those of a round's two policies.
+        evaluate = dataclasses.replace(evaluate, endpoint=None)
+    job = CompareJob(
+        models={version.name: version.location for version in chosen},
+        starter=starter.location if starter else "",
+        prompts=str(prompts),
+        reward_models=_scorers(run.project),
+        seed=int(run.options["seed"]),
+        threads=settings.TRAINING_THREADS or 0,
+        evaluate=evaluate,
+    )
+    _write_job(run, job)
+
+
+def _prepare_push(run: Run) -> None:
+    """What leaves of a version, and its card."""
+    version = run.project.model_versions.get(pk=run.options["version"])
+    try:
+        folder = zip_archive.folder_of(version)
+    except zip_archive.NotHere as error:
+        raise CannotPrepare(str(error)) from error
+    merge = zip_archive.local_base(folder) is not None
+    write_text(run.directory / zip_archive.CARD, model_cards.card(version, merged=merge).rstrip())
+    job = PushJob(
+        folder=str(folder),
+        repo=str(run.options["repo"]),
+        private=bool(run.options["private"]),
+        files=tuple(path.name for path in zip_archive.files(folder)),
+        card=str(run.directory / zip_archive.CARD),
+        merge=merge,
+    )
+    _write_job(run, job)
+
+
+def _scorers(project: Any) -> dict[str, str]:
+    """Folders of the reward model in use, or of the newest, and of the judge beside it."""
+    kept = project.model_versions.rewards().filter(pruned_at=None)
+    model = kept.promoted().first() or kept.first()
+    if model is None:
+        return {}
+    judge = Path(model.location).with_name("judge")
+    return {"reward": model.location} | ({"judge": str(judge)} if judge.is_dir() else {})
+
+
+def _write_job(run: Run, job: Job) -> None:
+    write_text(run.directory / CONFIG, json.dumps(to_dict(job), indent=2))
+
+
+OPEN_PAIRS = 2000
+"""Pairs without votes that a round looks at: their features cost a forward pass each."""
+CHATS = 4000
+"""Chats that the sample project's starter is trained on."""
+CORPUS_SEED = 100
+"""Keeps those chats apart from the project's prompts of the same seed."""
+FIRST_PROMPTS = 400
+
+PREPARATIONS = {
+    "round": _prepare_round,
+    "starter": _prepare_starter,
+    "first_pairs": _prepare_first_pairs,
+    "compare": _prepare_compare,
+    "push": _prepare_push,
+}

@@ -1,0 +1,183 @@
+"""Finished stages become rows, each exactly once.
+
+A stage's effects and its StageResult are one transaction, and the unique StageResult makes
+applying it again change nothing, however often and from wherever it is called.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from annotate import exchange
+from training.models import ModelVersion, Round, Run, StageResult
+from training.rlhf import rows
+from training.runs import first_pairs
+from training.versions import promotion
+
+Meta = dict[str, Any]
+
+
+class BadResult(Exception):
+    """A stage's files are not what the contract says."""
+
+
+def apply(run: Run, stage: str) -> bool:
+    """Apply a finished stage; False when that was done before.
+
+    Raises:
+        Lost: `run` is not its holder any more.
+        BadResult: the stage's files are unusable.
+    """
+    folder = run.directory / stage
+    with transaction.atomic():
+        # First the row: of two supervisors only the holder gets past it.
+        Run.objects.write(run, fence=run.fence)
+        meta = _meta(folder)
+        metrics = {k: v for k, v in meta["metrics"].items() if isinstance(v, int | float)}
+        _, created = StageResult.objects.get_or_create(
+            run=run, stage=stage, defaults={"metrics": metrics}
+        )
+        if created:
+            EFFECTS[stage](run, folder, metrics)
+            # Progress was made: a process that dies in the next stage has all its attempts.
+            Run.objects.write(run, attempts=1)
+        return created
+
+
+def _meta(folder: Path) -> Meta:
+    try:
+        meta = json.loads((folder / "meta.json").read_text("utf-8"))
+        assert isinstance(meta["metrics"], dict), "metrics is a mapping"
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise BadResult(f"{folder / 'meta.json'}: {error}") from error
+    return dict(meta)
+
+
+def _train_reward(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    round_ = _round(run)
+    warm = round_.config["reward"]["warm_start"]
+    _add(run, ModelVersion.REWARD, folder, metrics, round_.config["last_reward"] if warm else "")
+
+
+def _train_policy(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    config = _round(run).config
+    _add(run, ModelVersion.POLICY, folder, metrics, config["policy"] or config["starter"])
+
+
+def _add(run: Run, kind: str, folder: Path, metrics: dict[str, float], start: str) -> None:
+    """The version that a stage made; `start` is the folder that it began with, if a version's."""
+    round_ = _round(run)
+    version = ModelVersion.objects.create(
+        project=run.project,
+        kind=kind,
+        number=round_.number,
+        path=_relative(folder / "model"),
+        parent=_version_at(run, start) if start else None,
+        run=run,
+        dataset_version=round_.dataset_version,
+        metrics=metrics,
+    )
+    promotion.publish(version)
+
+
+def _evaluate(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    version = _policy_of(run)
+    version.metrics = version.metrics | metrics
+    version.save(update_fields=["metrics"])
+    promotion.judge(version, _round(run).config)
+    promotion.publish(version)
+
+
+def _sample(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    """Completions of the new policy and, for comparison, of the starter."""
+    exchange.add_completions(
+        run.project,
+        read_rows(folder / "completions.jsonl"),
+        source=_round(run).name,
+        policy=_policy_of(run).name,
+    )
+
+
+def _propose(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    """New pairs into the queue; those of former policies that nobody has seen leave it."""
+    source = _round(run).name
+    policy = _policy_of(run)
+    candidates = read_rows(folder / "candidates.jsonl")
+    added = exchange.add_pairs(run.project, candidates, source=source, policy=policy.name)
+    # A policy that failed its gates does not displace the pairs of the one still in use.
+    if added and policy.state == ModelVersion.State.PROMOTED:
+        exchange.retire_untouched(run.project, before_source=source)
+
+
+def _starter(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    from training.rounds import round_control
+
+    round_control.adopt_starter(run.project, _relative(folder / "model"), run=run)
+
+
+def _first_pairs(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    completions = list(read_rows(folder / "completions.jsonl"))
+    exchange.add_completions(run.project, completions, source="starter", policy="starter")
+    pairs = first_pairs.pairs(completions)
+    exchange.add_pairs(run.project, pairs, source="starter")
+
+
+def _compare(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    """Nothing to keep beside the figures: the page reads the comparison's own files."""
+
+
+def _push(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    """Where the model is now, for its page."""
+    [pushed] = read_rows(folder / "pushed.json")
+    Run.objects.write(run, options=run.options | {"url": str(pushed["url"])})
+
+
+EFFECTS: dict[str, Callable[[Run, Path, dict[str, float]], None]] = {
+    "train_reward": _train_reward,
+    "train_policy": _train_policy,
+    "evaluate": _evaluate,
+    "sample": _sample,
+    "propose": _propose,
+    "starter": _starter,
+    "first_pairs": _first_pairs,
+    "compare": _compare,
+    "push": _push,
+}
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a stage's JSONL file.
+
+    Raises:
+        BadResult: names the file and line.
+    """
+    try:
+        for _, row in rows.read_json(path):
+            yield dict(row)
+    except (OSError, rows.RowError) as error:
+        raise BadResult(str(error)) from error
+
+
+def _round(run: Run) -> Round:
+    assert run.round is not None, "only runs of a round have these stages"
+    return run.round
+
+
+def _policy_of(run: Run) -> ModelVersion:
+    return ModelVersion.objects.policies().get(run=run)
+
+
+def _version_at(run: Run, location: str) -> ModelVersion | None:
+    """The version a round was configured to start from; the home may have moved since."""
+    versions = ModelVersion.objects.filter(project=run.project).exclude(path="")
+    return next((one for one in versions if location.endswith(one.path)), None)
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(settings.HOME))

@@ -1,0 +1,152 @@
+"""From an empty database to a sample project with first pairs, in steps that can be repeated.
+
+Whether a step is done is read from the database, so a kill at any point costs that step alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any, TextIO
+
+from django.contrib.auth.models import User
+
+from annotate import exchange
+from training.models import ModelVersion, Plan, Run, StageResult
+from training.rlhf.config import LoraConfig, RoundConfig, sample_round_config, to_dict
+from training.rounds import round_control
+from training.runs import foreground, run_kinds
+
+DECIDED_LATER = ("starter", "policy", "last_reward", "number", "seed")
+"""What a round takes from its project's state and not from its plan."""
+
+
+class SetupFailed(Exception):
+    """A step of the setup failed; the message says which and why."""
+
+
+def ensure_superuser() -> tuple[User, str | None]:
+    """The first superuser and, only when just created, the password."""
+    user = User.objects.filter(is_superuser=True, is_active=True).order_by("id").first()
+    if user is not None:
+        return user, None
+    taken = set(
+        User.objects.filter(username__startswith="admin").values_list("username", flat=True)
+    )
+    name = next(name for i in range(len(taken) + 1) if (name := f"admin{i or ''}") not in taken)
+    password = secrets.token_urlsafe(12)
+    return User.objects.create_superuser(name, password=password), password
+
+
+def ensure_project(owner: User, *, seed: int, model: str) -> Any:
+    """The sample project and how it trains; the one there is, if any."""
+    project = exchange.create_sample_project(owner=owner, seed=seed)
+    Plan.objects.get_or_create(project=project, defaults={"config": _plan(model)})
+    return project
+
+
+def _plan(model: str) -> dict[str, Any]:
+    """Small and quick for the tiny starter; adapters on a real model."""
+    if model:
+        lora = to_dict(LoraConfig())
+        return {"reward": {"lora": lora}, "ppo": {"lora": lora}}
+    chosen, usual = to_dict(sample_round_config(starter="")), to_dict(RoundConfig())
+    return {
+        key: value
+        for key, value in chosen.items()
+        if key not in DECIDED_LATER and value != usual[key]
+    }
+
+
+def is_ready(project: Any) -> bool:
+    """Whether the project's first pairs were made."""
+    return Run.objects.filter(project=project, kind="first_pairs", state=Run.State.DONE).exists()
+
+
+def adopt_model(project: Any, model: str) -> None:
+    """Make a model folder or hub id the project's first policy; adapters are trained on it.
+
+    A model from which nothing was made yet, perhaps misspelt, is replaced.
+
+    Raises:
+        SetupFailed: there is no such folder, or the project has another first policy.
+    """
+    path = model_path(model)
+    starter = project.model_versions.policies().filter(number=0).first()
+    if starter is not None and starter.path == path:
+        return
+    if starter is not None:
+        if StageResult.objects.filter(run__project=project).exclude(stage="starter").exists():
+            raise SetupFailed(
+                f"The first policy of {project.slug} is {starter.location}, and everything since "
+                f"was made from it. For {model}, begin another project."
+            )
+        # Its inputs name the model before.
+        Run.objects.filter(project=project, kind="first_pairs").delete()
+        ModelVersion.objects.filter(pk=starter.pk).update(path=path, run=None)
+    round_control.adopt_starter(project, path)
+    plan, created = Plan.objects.get_or_create(project=project, defaults={"config": _plan(model)})
+    if starter is not None and not created:
+        Plan.objects.filter(pk=plan.pk).update(config=_plan(model))
+
+
+def model_path(model: str) -> str:
+    """The model as it is stored: an absolute folder, or a hub id.
+
+    Raises:
+        SetupFailed: it looks like a folder and is none.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder.resolve())
+    if model[0] in "./~" or model.count("/") > 1:
+        raise SetupFailed(f"There is no model folder {model}.")
+    return model
+
+
+def ensure_starter(
+    project: Any, *, seed: int, model: str, out: TextIO, program: run_kinds.Program | None = None
+) -> bool:
+    """Train the first policy, or take `model` as it is; False when stopped on the way.
+
+    Raises:
+        SetupFailed
+    """
+    if model:
+        adopt_model(project, model)
+        return True
+    if project.model_versions.policies().filter(number=0).exists():
+        return True
+    return _finish(project, "starter", options={"seed": seed}, out=out, program=program)
+
+
+def ensure_first_pairs(
+    project: Any, *, seed: int, model: str, out: TextIO, program: run_kinds.Program | None = None
+) -> bool:
+    """Sample the first completions and queue their pairs; False when stopped on the way.
+
+    Raises:
+        SetupFailed
+    """
+    options = {"seed": seed, "threads": 0 if model else 1}
+    return _finish(project, "first_pairs", options=options, out=out, program=program)
+
+
+def _finish(
+    project: Any,
+    kind: str,
+    *,
+    options: dict[str, Any],
+    out: TextIO,
+    program: run_kinds.Program | None,
+) -> bool:
+    """See the project's run of this kind through, from wherever it is."""
+    run, created = Run.objects.get_or_create(
+        project=project, kind=kind, defaults={"options": options}
+    )
+    if not created:
+        round_control.reopen(run, enqueue=False)
+    state = foreground.follow(run, out=out, program=program)
+    if state in (Run.State.FAILED, Run.State.CANCELLED):
+        raise SetupFailed(f"{foreground.TITLES[kind]}: {run.error}\n{run.log_tail[-2000:]}")
+    return state is not None

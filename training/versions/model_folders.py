@@ -1,0 +1,143 @@
+"""What a model folder says of itself, read without a training stack.
+
+Nothing in a folder is trusted: it may have come from anywhere. Whether the model works, only a
+process that loads it can tell (training.setup.stack_probe).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+POLICY, REWARD = "policy", "reward"
+ADAPTER_TASKS = {"CAUSAL_LM": POLICY, "SEQ_2_SEQ_LM": POLICY, "SEQ_CLS": REWARD}
+KINDS = {
+    "ForCausalLM": POLICY,
+    "LMHeadModel": POLICY,
+    "ForConditionalGeneration": POLICY,
+    "ForSequenceClassification": REWARD,
+}
+"""How names of architectures end, and what such a model is here."""
+MOST_BYTES = 256 * 1024 * 1024
+"""A larger settings or tokenizer file is none."""
+
+
+class Unusable(Exception):
+    """The folder holds no model that can be used here; the message says why."""
+
+
+def kind(folder: Path) -> str:
+    """Whether a folder's model is a policy or a reward model.
+
+    Raises:
+        Unusable: files are missing or damaged, or it is another kind of model.
+    """
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
+        raise Unusable(f"{folder} holds no tokenizer.")
+    if (folder / "adapter_config.json").is_file():
+        return _adapter_kind(folder)
+    config = _settings(folder / "config.json")
+    if not any(folder.glob("model*.safetensors")):
+        raise Unusable(f"{folder} holds no weights as safetensors; no others are read.")
+    named = [name for name in config.get("architectures") or [] if isinstance(name, str)]
+    for name in named:
+        for ending, found in KINDS.items():
+            if name.endswith(ending):
+                return found
+    what = ", ".join(named) or "no architecture"
+    raise Unusable(f"{folder} is neither a policy nor a reward model: config.json names {what}.")
+
+
+def _adapter_kind(folder: Path) -> str:
+    settings = _settings(folder / "adapter_config.json")
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise Unusable(f"{folder} holds no adapter_model.safetensors.")
+    base = _base(folder, settings)
+    if base is not None and not (base / "config.json").is_file() and not _is_adapter(base):
+        raise Unusable(f"{folder} adapts {base}, which is no model folder.")
+    task = settings.get("task_type")
+    if task not in ADAPTER_TASKS:
+        raise Unusable(f"{folder} adapts a model for {task}: neither a policy nor a reward model.")
+    return ADAPTER_TASKS[str(task)]
+
+
+def difference(one: Path, other: Path) -> str:
+    """Why one policy cannot go on where the other began; empty when it can.
+
+    A policy is held near the first one token by token, so both need the same tokens, the same size
+    of output, and to read a prompt alike.
+
+    Raises:
+        Unusable: what has to be compared is missing, or damaged.
+    """
+    if _tokens(one) != _tokens(other):
+        return "its tokenizer has other tokens"
+    mine, yours = _model(one), _model(other)
+    if mine.get("is_encoder_decoder", False) != yours.get("is_encoder_decoder", False):
+        return "one of them is an encoder-decoder"
+    if mine.get("vocab_size") != yours.get("vocab_size"):
+        return f"their outputs have {mine.get('vocab_size')} and {yours.get('vocab_size')} tokens"
+    return ""
+
+
+def _tokens(folder: Path) -> dict[str, Any]:
+    """Every token's id, as far as tokenizer.json gives them: in order where it is a list."""
+    found = _settings(folder / "tokenizer.json")
+    model = found.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, list):  # Unigram: [token, log-probability] by id
+        vocabulary = {str(entry[0]): id for id, entry in enumerate(vocabulary) if entry}
+    if not isinstance(vocabulary, dict):
+        raise Unusable(f"{folder / 'tokenizer.json'} lists no tokens.")
+    added = [entry for entry in found.get("added_tokens") or [] if isinstance(entry, dict)]
+    return vocabulary | {str(entry.get("content")): entry.get("id") for entry in added}
+
+
+def _model(folder: Path) -> dict[str, Any]:
+    """config.json, of an adapter that of what it adapts."""
+    seen: set[Path] = set()
+    while _is_adapter(folder) and folder not in seen:
+        seen.add(folder)
+        base = _base(folder, _settings(folder / "adapter_config.json"))
+        if base is None:
+            raise Unusable(f"{folder} adapts a model that is no folder here.")
+        folder = base
+    return _settings(folder / "config.json")
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def _base(folder: Path, settings: Mapping[str, Any]) -> Path | None:
+    """The folder that an adapter adapts; None when it is the id of a hub.
+
+    Raises:
+        Unusable: it names none, or a folder that is not here.
+    """
+    named = settings.get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise Unusable(f"{folder} does not say which model it adapts.")
+    beside = folder / named
+    if beside.is_dir():
+        return beside.resolve()
+    if Path(named).is_absolute() or named.startswith("."):
+        raise Unusable(f"{folder} adapts {named}, which is no folder here.")
+    return None
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises Unusable: it is missing, or something else."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise Unusable(f"{path} is too large.")
+        found = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise Unusable(f"{path.parent} holds no readable {path.name}.") from error
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"{path} is damaged: it holds no JSON.") from error
+    if not isinstance(found, dict):
+        raise Unusable(f"{path} is damaged: it holds no settings.")
+    return found

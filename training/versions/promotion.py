@@ -1,0 +1,251 @@
+"""Which policy is the project's: gates before promotion, people's judgement after it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from annotate import exchange
+from training.models import Decision, ModelVersion, StageResult
+from training.rlhf import round as engine
+from training.rlhf.config import RoundConfig, from_dict
+from training.versions import model_folders
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+log = logging.getLogger(__name__)
+
+CANDIDATE, PROMOTED, RETIRED = ModelVersion.State.values
+MIN_JUDGEMENTS = 20
+"""Blind judgements before people's verdict can demote: a first unlucky few must not."""
+
+
+class Refused(Exception):
+    """A version cannot change its state so; the message is for people."""
+
+
+def publish(version: ModelVersion) -> None:
+    """Tell the labelling side, which never asks."""
+    exchange.publish_model_version(
+        version.project,
+        name=version.name,
+        kind=version.kind,
+        state=version.state,
+        dataset_version=version.dataset_version,
+        metrics=version.metrics,
+    )
+
+
+def judge(version: ModelVersion, config: dict[str, Any]) -> None:
+    """Hold a candidate policy against the gates of its round, and promote it if it may be.
+
+    Args:
+        config: of the round, as stored.
+    """
+    metrics = {row.stage: row.metrics for row in StageResult.objects.filter(run=version.run)}
+    gates = engine.gates(metrics, from_dict(RoundConfig, config).gates)
+    version.gates = [dataclasses.asdict(gate) for gate in gates]
+    version.save(update_fields=["gates"])
+    with transaction.atomic():
+        _lock(version)
+        if version.state == CANDIDATE:  # else an admin was ahead of the gates, and that stands
+            against = _against(version, gates)
+            if against:
+                _set_state(version, CANDIDATE, note=against)
+            else:
+                promote(version, reason="Passed every gate.")
+    _judge_reward_model(version, gates)
+
+
+def _against(version: ModelVersion, gates: list[engine.Gate]) -> str:
+    """Why a candidate is not promoted by itself; empty when it is."""
+    if failed := [gate.text for gate in gates if not gate.passed]:
+        return "Not promoted. " + "; ".join(failed) + "."
+    if version.project.promotion == "human":
+        return "Passed every gate; an admin decides."
+    if (rival := _in_use_instead(version)) is not None:
+        return (
+            f"Passed every gate against {version.parent or 'its parent'}, but {rival} is in use "
+            "now; an admin decides."
+        )
+    return ""
+
+
+def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
+    """A promoted policy that the candidate was not compared with.
+
+    An old round that was retried, or a change by hand while the round ran.
+    """
+    promoted = ModelVersion.objects.policies().promoted().filter(project=version.project_id)
+    return promoted.exclude(pk=version.parent_id).first()
+
+
+def _judge_reward_model(policy: ModelVersion, gates: list[engine.Gate]) -> None:
+    """The reward model of the same run is in use when its own gate passed, and else never."""
+    accuracy = next((gate for gate in gates if gate.name == "reward_accuracy"), None)
+    candidates = ModelVersion.objects.rewards().filter(run=policy.run, state=CANDIDATE)
+    reward = candidates.first()
+    if accuracy is None or reward is None:
+        return
+    if accuracy.passed:
+        promote(reward, reason="Passed its gate.")
+    else:
+        retire(reward, note=f"Not promoted. {accuracy.text}.")
+
+
+def promote(version: ModelVersion, *, by: User | None = None, reason: str = "") -> None:
+    """Make a version its project's current one; the one before is retired.
+
+    Also by hand, for a policy that did not pass a gate.
+
+    Args:
+        reason: why somebody promotes it.
+
+    Raises:
+        Refused: it is current already, its weights were removed, or it was added and rounds cannot
+            go on from it.
+    """
+    if version.added and version.kind == ModelVersion.POLICY:
+        _require_kinship(version)
+    with transaction.atomic():
+        _lock(version)
+        if version.state == PROMOTED:
+            raise Refused(f"{version.name} is promoted already.")
+        if version.pruned_at is not None:
+            raise Refused(f"The weights of {version.name} were removed to save space.")
+        same = ModelVersion.objects.filter(project=version.project_id, kind=version.kind)
+        for other in same.promoted():
+            _set_state(other, RETIRED, note=f"Replaced by {version.name}.")
+        note = signed("Promoted", by, reason) if by is not None else reason
+        _set_state(version, PROMOTED, note=note, promoted_at=timezone.now())
+
+
+def _require_kinship(version: ModelVersion) -> None:
+    """The next round starts from the policy in use, and measures its KL to the starter.
+
+    Raises:
+        Refused: there is no starter, or KL to it is not defined.
+    """
+    starter = ModelVersion.objects.policies().filter(project=version.project_id, number=0).first()
+    if starter is None:
+        raise Refused(f"{version.project.slug} has no starter that rounds could hold on to.")
+    here = [Path(one.location) for one in (version, starter)]
+    try:
+        reason = model_folders.difference(*here)
+    except model_folders.Unusable as error:
+        reason = f"whether it has the tokens of {starter.name} cannot be told ({error})"
+    if reason:
+        raise Refused(
+            f"{version.name} can be tried and compared, but rounds cannot go on from it: {reason}. "
+            "Begin a project with it instead."
+        )
+
+
+def signed(what: str, by: User, reason: str) -> str:
+    """A note on what somebody did by hand, and why."""
+    return f"{what} by {by.get_username()}" + (f": {reason}" if reason else ".")
+
+
+def retire(version: ModelVersion, *, note: str = "Retired.") -> None:
+    """Put a candidate aside.
+
+    Raises:
+        Refused: it is the current one, which `demote` takes back, or retired already.
+    """
+    with transaction.atomic():
+        _lock(version)
+        if version.state == PROMOTED:
+            raise Refused(f"{version.name} is promoted; demote it instead.")
+        if version.state == RETIRED:
+            raise Refused(f"{version.name} is retired already.")
+        _set_state(version, RETIRED, note=note)
+
+
+def demote(version: ModelVersion, *, note: str) -> ModelVersion:
+    """Take a promoted policy back and restore the one it was trained from.
+
+    Returns:
+        the restored version.
+
+    Raises:
+        Refused: it is not promoted, or there is nothing to go back to.
+    """
+    with transaction.atomic():
+        _lock(version)
+        if version.state != PROMOTED:
+            raise Refused(f"{version.name} is not in use.")
+        before = fallback(version)
+        if before is None:
+            raise Refused(f"{version.name} has no version before it to go back to.")
+        _set_state(version, RETIRED, note=note)
+        after = f"Restored after {version.name}."
+        _set_state(before, PROMOTED, note=after, promoted_at=timezone.now())
+        return before
+
+
+def fallback(version: ModelVersion) -> ModelVersion | None:
+    """What takes a version's place when it is demoted, if that still has its weights."""
+    before = version.parent
+    return before if before is not None and before.pruned_at is None else None
+
+
+def review(version: ModelVersion) -> bool:
+    """Read people's blind judgements of a promoted policy; True when it was demoted.
+
+    The policy is compared with the reference policy; ties count half. It is demoted when the
+    95 % interval (Wilson) lies below one half.
+    """
+    found = exchange.evaluation_results(version.project, policy=version.name)
+    wins, losses, ties = (int(found[key]) for key in ("wins", "losses", "ties"))
+    n = wins + losses + ties
+    if not n:
+        return False
+    rate = (wins + ties / 2) / n
+    low, high = wilson(rate, n)
+    human: dict[str, float] = {"wins": wins, "losses": losses, "ties": ties}
+    human |= {"win_rate": rate, "win_rate_low": low, "win_rate_high": high}
+    if version.metrics.get("human") != human:
+        version.metrics = version.metrics | {"human": human}
+        version.save(update_fields=["metrics"])
+        publish(version)
+    if n < MIN_JUDGEMENTS or high >= 0.5:
+        return False
+    note = (
+        f"Demoted: people preferred it to the reference policy in {rate:.0%} of {n} blind "
+        f"comparisons (95 % interval {low:.0%} to {high:.0%})."
+    )
+    try:
+        demote(version, note=note)
+    except Refused as refusal:
+        log.info("%s stays in use: %s", version, refusal)
+        return False
+    return True
+
+
+def wilson(rate: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Interval of a proportion (Wilson 1927), 95 % by default."""
+    centre = rate + z * z / (2 * n)
+    half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return (centre - half) / scale, (centre + half) / scale
+
+
+def _lock(version: ModelVersion) -> None:
+    """Hold the project against other decisions and removals, and see how things stand."""
+    exchange.lock(version.project)
+    version.refresh_from_db(fields=["state", "parent", "pruned_at"])
+
+
+def _set_state(version: ModelVersion, state: str, *, note: str, **fields: Any) -> None:
+    for name, value in {"state": state, "note": note, **fields}.items():
+        setattr(version, name, value)
+    version.save(update_fields=["state", "note", *fields])
+    Decision.objects.create(version=version, state=state, note=note)
+    publish(version)

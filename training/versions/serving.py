@@ -1,0 +1,90 @@
+"""The promoted policy for other programs: a folder that any server of models loads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from training.models import ModelVersion
+from training.rlhf.config import SaveJob, to_dict
+from training.runs import run_kinds
+from training.versions import zip_archive
+
+MERGED = "merged"
+
+
+class NotServable(Exception):
+    """There is no policy to serve, or no folder of it; the message says why."""
+
+
+def promoted(project: Any) -> ModelVersion:
+    """The policy in use.
+
+    Raises:
+        NotServable: the project has none.
+    """
+    found = ModelVersion.objects.policies().promoted().filter(project=project).first()
+    if found is None:
+        raise NotServable(f"The project {project.slug} has no policy yet.")
+    return found
+
+
+def location(version: ModelVersion, *, merge: bool) -> str:
+    """Folder or hub id of a version.
+
+    Args:
+        merge: write an adapter and its base as one model, once; whole models stay where they are.
+
+    Raises:
+        NotServable: the weights are not here, or the adapter cannot be merged.
+    """
+    try:
+        folder = zip_archive.folder_of(version)
+    except zip_archive.NotHere as error:
+        if version.pruned_at is None and not version.run_id:
+            return version.path
+        raise NotServable(str(error)) from error
+    return str(_merged(version) if merge and is_adapter(folder) else folder)
+
+
+def is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def place(version: ModelVersion) -> Path:
+    """Where a version's merged copy is, or would be: installations may share a home."""
+    mark = hashlib.sha256(version.location.encode()).hexdigest()[:12]
+    return Path(settings.HOME) / "served" / f"{version.name}-{mark}"
+
+
+def _merged(version: ModelVersion) -> Path:
+    """Let the engine merge an adapter in a process of its own; the second time it is there."""
+    home = place(version)
+    whole = home / MERGED / version.name
+    if whole.is_dir():
+        return whole
+    home.mkdir(parents=True, exist_ok=True)
+    job = SaveJob(parts={version.name: version.location})
+    run_kinds.write_text(home / run_kinds.CONFIG, json.dumps(to_dict(job), indent=2))
+    # No shell: the arguments are ours, and paths go through as they are.
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "training.rlhf", "save"),
+            *("--config", str(home / run_kinds.CONFIG), "--out", str(home / MERGED)),
+        ],
+        cwd=settings.BASE_DIR,
+        env=run_kinds.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode or not whole.is_dir():
+        said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise NotServable(f"{version.name} cannot be merged: {said[0]}")
+    return whole

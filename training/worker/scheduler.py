@@ -1,0 +1,150 @@
+"""What happens every minute: recover runs, release leases, start rounds, refresh the queue.
+
+Safe with any number of schedulers: every step is a conditional update or holds a constraint.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from croniter import CroniterBadCronError, croniter
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from annotate import exchange
+from training.models import ModelVersion, Run, WorkerBeat
+from training.models.trial import Trial
+from training.rounds import round_control
+from training.runs import processes, supervisor
+from training.runs.task_queue import Kind, huey
+from training.versions import promotion
+from training.worker import tasks
+
+log = logging.getLogger(__name__)
+
+TRIGGER_GRACE = timedelta(seconds=30)
+"""How long a trigger may be on its way before an empty queue means that it was lost."""
+
+
+def tick() -> None:
+    """One turn of the scheduler."""
+    seen("short")
+    _guarded(recover)
+    _guarded(exchange.release_expired)
+    _guarded(Trial.objects.forget_old)
+    # Also where rounds start by hand: people's votes order the queue and judge policies there too.
+    for project in exchange.live_projects():
+        _guarded(exchange.refresh_labels_if_due, project)
+        _guarded(exchange.count_annotators_if_due, project)
+        _guarded(start_if_due, project)
+        _guarded(review, project)
+        _guarded(tasks.refresh_order, project.pk)
+
+
+def seen(kind: Kind) -> None:
+    """Write down that this worker lives."""
+    WorkerBeat.objects.update_or_create(
+        kind=kind,
+        defaults={
+            "host": processes.this_host(),
+            "pid": os.getpid(),
+            "seen_at": timezone.now(),
+        },
+    )
+
+
+def _guarded(action: Callable[..., Any], *args: Any) -> None:
+    """One project's trouble must not keep the others waiting."""
+    try:
+        action(*args)
+    except Exception:
+        log.exception("%s failed", action.__name__)
+
+
+def recover(*, at_once: bool = False) -> int:
+    """Hand runs without a living holder to a worker again; how many were triggered.
+
+    Args:
+        at_once: do not wait for triggers that may be on their way (a worker just started).
+    """
+    for run in Run.objects.filter(state=Run.State.RUNNING):
+        supervisor.expire_dead_owner(run)
+    close_cancelled()
+    supervisor.give_up_exhausted()
+    # A run waits rightly behind others; only an empty queue shows that its trigger was lost.
+    if huey("gpu").pending_count():
+        return 0
+    now = timezone.now()
+    late = Q(enqueued_at=None) | Q(enqueued_at__lt=now - TRIGGER_GRACE)
+    waiting = Run.objects.claimable(now).filter(Q() if at_once else late)
+    triggered = 0
+    for run in waiting:
+        same = Run.objects.claimable(now).filter(pk=run.pk, enqueued_at=run.enqueued_at)
+        if same.update(enqueued_at=now):
+            tasks.start_run(run.pk)
+            triggered += 1
+    return triggered
+
+
+def close_cancelled() -> None:
+    """Finish the cancelling of runs whose supervisor is gone."""
+    now = timezone.now()
+    gone = Run.objects.filter(state=Run.State.RUNNING, cancel_requested=True, lease_until__lt=now)
+    for run in gone:
+        processes.stop_marked(str(run.uuid))
+        with transaction.atomic():
+            rows = gone.filter(pk=run.pk, fence=run.fence)
+            supervisor.set_state(run, Run.State.CANCELLED, rows=rows, error="Cancelled.")
+
+
+def start_if_due(project: Any) -> bool:
+    """Start a round when enough labels came in or the schedule says so."""
+    trigger = due(project, timezone.now())
+    if trigger is None:
+        return False
+    try:
+        round_control.start_round(project, trigger=trigger)
+    except round_control.RoundRefused as refusal:
+        log.info("no round of %s: %s", project.slug, refusal)
+        return False
+    return True
+
+
+def due(project: Any, now: datetime) -> str | None:
+    """Why a round should start now: "votes", "schedule", or None.
+
+    Neither starts one without pairs that were resolved since the last round's snapshot, so a
+    round that failed is not started again and again.
+    """
+    if project.rounds.live().exists():
+        return None
+    last = project.rounds.first()
+    fresh = exchange.resolved_since(project, last.dataset_version if last else None)
+    if project.round_after and fresh >= project.round_after:
+        return "votes"
+    since = last.created_at if last else project.created_at
+    if fresh and project.round_schedule and next_time(project.round_schedule, since) <= now:
+        return "schedule"
+    return None
+
+
+def next_time(schedule: str, since: datetime) -> datetime:
+    """The first time after `since` that a cron expression names, in the configured time zone."""
+    try:
+        found: datetime = croniter(schedule, timezone.localtime(since)).get_next(datetime)
+    except CroniterBadCronError:
+        log.warning("not a cron expression: %r", schedule)
+        return datetime.max.replace(tzinfo=since.tzinfo)
+    return found
+
+
+def review(project: Any) -> None:
+    """Let people's blind judgements of the promoted policy count."""
+    policy = ModelVersion.objects.policies().promoted().filter(project=project, number__gt=0)
+    for version in policy:
+        promotion.review(version)
