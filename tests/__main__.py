@@ -17,8 +17,8 @@ import psycopg
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
 MODELS_AND_PAGES = (
-    *("tests/training/rlhf", "tests/training/test_failed_rounds.py", "tests/browser"),
-    *("tests/training/test_add_model.py", "tests/training/test_serving.py"),
+    *("tests/training/rlhf", "tests/training/runs/test_failed_rounds.py", "tests/browser"),
+    *("tests/training/setup/test_add_model.py", "tests/training/versions/test_serving.py"),
 )
 """Real models and a real browser: what they ask of a database SQLite answers alike."""
 WORKERS = min(2 * (os.cpu_count() or 1), 8)

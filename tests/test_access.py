@@ -21,7 +21,7 @@ PUBLIC = {
 }
 SIGNED_IN = {
     *("home", "password", "projects", "project-new"),
-    # A person's own places, in whatever project: tests/annotate/test_permissions.py.
+    # A person's own places, in whatever project: tests/annotate/people/test_permissions.py.
     *("api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
 }
 ANNOTATOR = {"label", "vote", "skip", "renew", "undo", "guidelines", "api-next"}

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from annotate.models import Adjudication, Flag, Pair
-from tests.browser.labelling import press
+from tests.browser.labelling.screen import press
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
