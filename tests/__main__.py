@@ -1,29 +1,72 @@
-"""`make test`: checks, then all tests that ask a database on PostgreSQL, then the suite on SQLite.
-Ends with pytest's own summary.
+"""`make test`: checks and every test. `python -m tests PART` runs a part of the tests.
+
+A part is a folder, a file or a word of a name: `annotate/queue`, `tests/test_loop.py`, `lease`.
+
+The suite runs on SQLite. Beside it, whatever asks a database runs on PostgreSQL as well, except
+what is named in ONCE: there PostgreSQL and SQLite do the same, because rows are only stored and
+read through the ORM. Locks, transactions, constraints, SQL by hand, JSON, order and search differ
+between databases; tests of these stay out of ONCE.
 
 Services that are missing are named; under PAIRLOOP_REQUIRE_ALL=1 they are a failure.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import IO
 
 import psycopg
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
-MODELS_AND_PAGES = (
+ONCE = (
     *("tests/training/rlhf", "tests/training/runs/test_failed_rounds.py", "tests/browser"),
     *("tests/training/setup/test_add_model.py", "tests/training/versions/test_serving.py"),
 )
-"""Real models and a real browser: what they ask of a database SQLite answers alike."""
-WORKERS = min(2 * (os.cpu_count() or 1), 8)
-"""More than cores: half of the time is spent waiting for databases, browsers and processes."""
+"""Real models, a real browser, and pages that only render: tested on SQLite alone."""
+CORES = os.cpu_count() or 1
 REQUIRED = os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1"
+
+
+class Step:
+    """A command that runs beside others; its output is printed when it is waited for."""
+
+    def __init__(self, *command: str, **environment: str) -> None:
+        self.command = command
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=surroundings(environment), stdout=self.log, stderr=self.log
+        )
+
+    def status(self) -> int:
+        """Wait for the end, print the output and return the exit status."""
+        status = self.process.wait()
+        self.log.seek(0)
+        output = self.log.read().decode(errors="replace")
+        print(f"\n$ {' '.join(self.command)}\n{output}", flush=True)
+        return status
+
+
+def surroundings(changes: dict[str, str]) -> dict[str, str]:
+    """The environment of a step."""
+    # The workers share the cores; threads of their own would only be in each other's way.
+    kept = {"OMP_NUM_THREADS": "1"} | os.environ
+    # Without compiled files every process compiles what the one before it compiled.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return kept | changes
+
+
+def follow(*command: str, **environment: str) -> int:
+    """Run a command with its output on this terminal and return its exit status."""
+    print(f"\n$ {' '.join(command)}", flush=True)
+    return subprocess.run(command, cwd=ROOT, env=surroundings(environment), check=False).returncode
 
 
 def postgres() -> str | None:
@@ -37,40 +80,71 @@ def postgres() -> str | None:
     return url
 
 
-def run(*command: str, **environment: str) -> bool:
-    """Run one step and say whether it passed."""
-    print(f"\n$ {' '.join(command)}", flush=True)
-    # The workers share the cores; threads of their own would only be in each other's way.
-    environment = {"OMP_NUM_THREADS": "1"} | os.environ | environment
-    status = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-    return status.returncode == 0
+def selection(part: str) -> list[str]:
+    """Arguments of pytest for a part: a path as it is or below tests/, else a word as for -k."""
+    for path in (part, f"tests/{part}"):
+        if (ROOT / path.partition("::")[0]).exists():
+            return [path]
+    return ["-k", part]
+
+
+def suite(workers: int, marks: str, *arguments: str) -> list[str]:
+    """The pytest command. A file stays in one process, with what its tests share."""
+    one_file = any(".py" in argument for argument in arguments if not argument.startswith("-"))
+    spread = ("-n", str(0 if one_file else workers), "--dist", "loadfile", "--no-loadscope-reorder")
+    return [
+        *(sys.executable, "-m", "pytest", *spread, "--durations", "20"),
+        *("-m", marks, *arguments),
+    ]
+
+
+def run_all(url: str | None, chromium: bool, counts: str) -> bool:
+    """The checks and both suites; return whether all passed."""
+    ruff = (sys.executable, "-m", "ruff")
+    passed = [follow(*ruff, "check", "."), follow(*ruff, "format", "--check", ".")]
+    beside = [Step(sys.executable, "-m", "mypy")]
+    if url:
+        beside.append(on_postgres(url, counts))
+    # With PostgreSQL the loop runs by its commands there; on SQLite the browser closes it.
+    once = ["--ignore=tests/test_loop.py"] if url and chromium and counts else []
+    passed.append(follow(*suite(CORES + 1, counts, *once), DATABASE_URL=""))
+    passed += [step.status() for step in beside]
+    return not any(passed)
+
+
+def run_part(url: str | None, counts: str, *part: str) -> bool:
+    """A part of both suites; return whether something was tested and all of it passed."""
+    beside = [on_postgres(url, counts, *part)] if url else []
+    status = follow(*suite(CORES, counts, *part), DATABASE_URL="")
+    # Nothing of a part may ask a database.
+    fine = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    return status == 0 and all(step.status() in fine for step in beside)
+
+
+def on_postgres(url: str, counts: str, *part: str) -> Step:
+    marks = " and ".join(filter(None, ("database", counts)))
+    ignored = map("--ignore={}".format, ONCE)
+    return Step(*suite(CORES, marks, *ignored, *part), DATABASE_URL=url)
 
 
 def main(arguments: list[str]) -> int:
-    long = "--long" in arguments
-    python = sys.executable
+    parser = argparse.ArgumentParser(prog="python -m tests")
+    parser.add_argument("part", nargs="?", help="a folder, a file, or a word of a test's name")
+    parser.add_argument("--long", action="store_true", help="full counts")
+    asked = parser.parse_args(arguments)
     url, chromium = postgres(), shutil.which("chromium")
-    missing = [name for name, found in (("PostgreSQL", url), ("Chromium", chromium)) if not found]
+    missing = [name for name, there in (("PostgreSQL", url), ("Chromium", chromium)) if not there]
     if missing and REQUIRED:
         print(f"Missing and required: {', '.join(missing)}")
         return 1
-    passed = [
-        run(python, "-m", "ruff", "check", "."),
-        run(python, "-m", "ruff", "format", "--check", "."),
-        run(python, "-m", "mypy"),
-    ]
-    suite = (python, "-m", "pytest", "-n", str(WORKERS), "--dist", "loadgroup", "-m")
-    chosen = "" if long else "not long"
-    if url:
-        asking = " and ".join(filter(None, ("database", chosen)))
-        ignored = map("--ignore={}".format, MODELS_AND_PAGES)
-        passed.append(run(*suite, asking, *ignored, DATABASE_URL=url))
-    # With PostgreSQL the loop has run by its commands there; on SQLite the browser closes it.
-    once = ["--ignore=tests/test_loop.py"] if url and chromium and not long else []
-    passed.append(run(*suite, chosen, *once, DATABASE_URL=""))
+    counts = "" if asked.long else "not long"
+    if asked.part:
+        passed = run_part(url, counts, *selection(asked.part))
+    else:
+        passed = run_all(url, bool(chromium), counts)
     for name in missing:
         print(f"Not tested: {name} was not found.")
-    return 0 if all(passed) else 1
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,7 +15,6 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
-from xdist.scheduler import LoadScopeScheduling
 
 from annotate.models import ApiToken, Completion, Membership, Pair, Project, Prompt
 from annotate.models.content import is_held_out, messages_sha256, text_sha256
@@ -26,28 +26,25 @@ DATABASES = {"db", "transactional_db"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks a database; begin with the groups, which take longest."""
+    """Mark what asks a database; begin with the files that take longest."""
     for item in items:
         asked = DATABASES & set(getattr(item, "fixturenames", ()))
         if asked or item.get_closest_marker("django_db"):
             item.add_marker("database")
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    early = {item.path for item in items if item.get_closest_marker("early")}
+    items.sort(key=lambda item: item.path not in early)
 
 
-class ByTestOrFile(LoadScopeScheduling):
-    """Hands out single tests, but all of a file whose tests share something that takes long.
-
-    pytest-xdist 3.8 does not find its own xdist_group with pytest 9.2.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return file if file.endswith("/test_distributed.py") else nodeid
+def pytest_sessionstart() -> None:
+    """Collect no garbage while libraries are imported, which make a million objects that stay."""
+    gc.disable()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByTestOrFile | None:
-    return ByTestOrFile(config, log) if config.getvalue("dist") == "loadgroup" else None
+def pytest_collection_finish() -> None:
+    """Leave those objects out of every later collection: it took a third of the engine's tests."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

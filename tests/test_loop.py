@@ -61,7 +61,7 @@ def weights(home: Path) -> set[str]:
 
 
 @pytest.mark.database
-@pytest.mark.xdist_group("loop")
+@pytest.mark.early
 def test_votes_become_a_changed_policy_whose_pairs_are_in_the_queue(
     installation: dict[str, str], tmp_path: Path
 ) -> None:

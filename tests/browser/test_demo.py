@@ -91,7 +91,7 @@ def vote(page: Page, key: str) -> None:
     expect(page.locator("#screen")).not_to_have_attribute("data-token", before)
 
 
-@pytest.mark.xdist_group("demo")
+@pytest.mark.early
 def test_a_newcomer_votes_closes_the_loop_and_sees_pairs_of_the_new_policy(
     demo: Callable[[], Demo], chromium: Browser, tmp_path: Path
 ) -> None:
