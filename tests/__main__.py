@@ -4,8 +4,8 @@ A part is a folder, a file or a word of a name: `annotate/queue`, `tests/test_lo
 
 The suite runs on SQLite. Beside it, whatever asks a database runs on PostgreSQL as well, except
 what is named in ONCE: there PostgreSQL and SQLite do the same, because rows are only stored and
-read through the ORM. Locks, transactions, constraints, SQL by hand, JSON, order and search differ
-between databases; tests of these stay out of ONCE.
+read through the ORM, and what takes time is something else. Locks, transactions, constraints, SQL
+by hand, JSON, order and search differ between databases; tests of these stay out of ONCE.
 
 Services that are missing are named; under PAIRLOOP_REQUIRE_ALL=1 they are a failure.
 """
@@ -29,8 +29,9 @@ DEFAULT_POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
 ONCE = (
     *("tests/training/rlhf", "tests/training/runs/test_failed_rounds.py", "tests/browser"),
     *("tests/training/setup/test_add_model.py", "tests/training/versions/test_serving.py"),
+    *("tests/training/setup/test_quickstart.py", "tests/annotate/real_data"),
 )
-"""Real models, a real browser, and pages that only render: tested on SQLite alone."""
+"""Real models, a real browser, set-up (which the loop does on PostgreSQL), public data sets."""
 CORES = os.cpu_count() or 1
 REQUIRED = os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1"
 
@@ -81,8 +82,8 @@ def postgres() -> str | None:
 
 
 def selection(part: str) -> list[str]:
-    """Arguments of pytest for a part: a path as it is or below tests/, else a word as for -k."""
-    for path in (part, f"tests/{part}"):
+    """Arguments of pytest for a part: a path below tests/ or as it is, else a word as for -k."""
+    for path in (f"tests/{part}", part):
         if (ROOT / path.partition("::")[0]).exists():
             return [path]
     return ["-k", part]
@@ -114,7 +115,8 @@ def run_all(url: str | None, chromium: bool, counts: str) -> bool:
 
 def run_part(url: str | None, counts: str, *part: str) -> bool:
     """A part of both suites; return whether something was tested and all of it passed."""
-    beside = [on_postgres(url, counts, *part)] if url else []
+    once = part[0].startswith(ONCE)
+    beside = [on_postgres(url, counts, *part)] if url and not once else []
     status = follow(*suite(CORES, counts, *part), DATABASE_URL="")
     # Nothing of a part may ask a database.
     fine = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -122,6 +124,7 @@ def run_part(url: str | None, counts: str, *part: str) -> bool:
 
 
 def on_postgres(url: str, counts: str, *part: str) -> Step:
+    """Start what asks a database on PostgreSQL."""
     marks = " and ".join(filter(None, ("database", counts)))
     ignored = map("--ignore={}".format, ONCE)
     return Step(*suite(CORES, marks, *ignored, *part), DATABASE_URL=url)

@@ -26,13 +26,13 @@ DATABASES = {"db", "transactional_db"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks a database; begin with the files that take longest."""
+    """Mark what asks a database; begin with what trains, and end with files of seconds."""
     for item in items:
         asked = DATABASES & set(getattr(item, "fixturenames", ()))
         if asked or item.get_closest_marker("django_db"):
             item.add_marker("database")
     early = {item.path for item in items if item.get_closest_marker("early")}
-    items.sort(key=lambda item: item.path not in early)
+    items.sort(key=lambda item: (item.path not in early, "rlhf" not in item.path.parts))
 
 
 def pytest_sessionstart() -> None:
