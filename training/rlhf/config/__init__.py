@@ -40,9 +40,9 @@ from training.rlhf.config.job_config import (
     sample_round_config,
     sample_sft_config,
 )
+from training.rlhf.config.optimisers import OPTIMISERS, Optimiser
 from training.rlhf.config.policy_config import (
     GroupConfig,
-    Optimiser,
     PairsConfig,
     PPOConfig,
     WatchedConfig,
@@ -51,6 +51,7 @@ from training.rlhf.config.reward_config import LoraConfig, RewardConfig
 from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelConfig
 
 __all__ = [
+    "OPTIMISERS",
     "BlindJob",
     "CompareJob",
     "ConfigError",

@@ -13,8 +13,6 @@ from typing import Literal
 from training.rlhf.config.config_file import require, require_at_least, require_positive
 from training.rlhf.config.reward_config import MIN_LENGTH, LoraConfig
 
-Optimiser = Literal["ppo", "dpo", "kto", "orpo", "rloo", "grpo"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedConfig:

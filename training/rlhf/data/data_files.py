@@ -18,7 +18,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from training.rlhf import rows
-from training.rlhf.rows import Choice, Message, Preference, Prompt, Rating, RowError, Vote
+from training.rlhf.rows import (
+    MAX_STRENGTH,
+    Choice,
+    Message,
+    Preference,
+    Prompt,
+    Rating,
+    RowError,
+    Vote,
+)
 
 T = TypeVar("T")
 
@@ -266,7 +275,8 @@ def _votes(data: dict[str, Any], chosen: Choice, rejected: Choice) -> tuple[Vote
     whole, rest = divmod(round(n * share, 4), 1)
     lead = abs(2 * share - 1) or 1.0
     # The margin is the mean over all votes, of which those for the other side took away.
-    strength = min(3, max(1, round(3 * _column(data, "margin", 2 / 3 * lead) / lead)))
+    margin = _column(data, "margin", 2 / MAX_STRENGTH * lead)
+    strength = min(MAX_STRENGTH, max(1, round(MAX_STRENGTH * margin / lead)))
     mixed: list[tuple[Choice, float]] = [(chosen, rest), (rejected, 1 - rest)] if rest else []
     if rest == 0.5:
         mixed = [("tie", 1.0)]

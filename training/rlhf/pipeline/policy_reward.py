@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -57,7 +56,7 @@ def score_of(
     settings = Settings(config.temperature, config.max_new_tokens, 64)
     folders = [pretrained.digest(path) for path in (starter, *rewards.models)]
     parts = [folders, work.seed, dataclasses.asdict(settings), chats]
-    made_of = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    made_of = rows.digest_of(parts)
 
     def written() -> list[str]:
         policy = sampling.Policy(starter, device=work.device)

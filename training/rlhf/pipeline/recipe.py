@@ -185,7 +185,7 @@ def choose(phases: Sequence[Phase], *, only: Sequence[str] = (), start: str = ""
     return [phase for phase in phases[first:] if not only or phase.name in only]
 
 
-def run(
+def run_phases(
     phases: Sequence[Phase], chosen: Sequence[Phase], run_dir: RunDirectory, *, redo: bool = False
 ) -> None:
     """Run what is not done of the chosen phases, in a claimed run directory.
@@ -231,7 +231,7 @@ def _perform(phase: Phase, run_dir: RunDirectory) -> None:
     if run_dir.leads:
         durable.replace(run_dir.checkpoints(phase.name) / BEGUN, json.dumps(notes))
     with _naming(phase):
-        commands.run(phase.command, phase.config, run_dir, phase.name, notes=notes)
+        commands.execute(phase.command, phase.config, run_dir, phase.name, notes=notes)
 
 
 def _begun(phase: Phase, run_dir: RunDirectory) -> dict[str, Any] | None:

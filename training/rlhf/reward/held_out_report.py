@@ -16,8 +16,8 @@ from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 
 STRENGTHS = {"slight": 0.5, "clear": 0.84}
-"""Pairs up to this |mean signed strength| / 3 are so called; the others are `much`. The bounds lie
-halfway between the answers slightly, clearly and much."""
+"""Pairs up to this |mean signed strength| / rows.MAX_STRENGTH are so called; the others are `much`.
+The bounds lie halfway between the answers slightly, clearly and much."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class HeldOut:
     labels: list[str | None]
     """The side most votes are for; None for a draw."""
     strengths: Floats
-    """(n,): |mean signed strength| / 3 of the votes."""
+    """(n,): |mean signed strength| / rows.MAX_STRENGTH of the votes."""
     truncated: int
     """Pairs that lost tokens to the maximum length."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -113,7 +112,7 @@ def _fingerprint(
     settings = to_dict(config)
     settings.pop("checkpoint_every")
     data = [dataclasses.asdict(row) for row in chosen]
-    return hashlib.sha256(json.dumps([weights, settings, seed, data]).encode()).hexdigest()
+    return rows.digest_of([weights, settings, seed, data])
 
 
 def _numbered(report: Report, votes: int, before: int) -> Report:

@@ -7,12 +7,34 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.rlhf import rows
-from training.rlhf.config import RewardConfig
+from training.rlhf.config import RewardConfig, RewardJob
+from training.rlhf.data import data_files
 from training.rlhf.reward import held_out_report, learning_curve, reward_training
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 from training.rlhf.run import ranks
 from training.rlhf.run.work import Work
+
+
+def command(config: RewardJob, out: Path, work: Work) -> dict[str, float]:
+    """Train `out`/model and `out`/judge on a file of pairs or ratings; the metrics.
+
+    Raises:
+        RowError, ConfigError: the file is broken, or teaches nothing.
+    """
+    share, sizes = config.held_out_share, config.learning_curve
+    if config.reward.loss == "regression":
+        ratings = data_files.ratings(config.ratings, held_out_share=share)
+        return fit_rewards(config.starter, ratings, config.reward, out, work)
+    pairs = data_files.preferences(config.preferences, held_out_share=share)
+    if sizes:
+        learning_curve.check(pairs, sizes, seed=config.seed)
+    metrics = fit_rewards(config.starter, pairs, config.reward, out, work)
+    if sizes:
+        metrics |= draw_learning_curve(
+            config.starter, pairs, config.reward, sizes, out, work, whole=metrics
+        )
+    return metrics
 
 
 def fit_rewards(

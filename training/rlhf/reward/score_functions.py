@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
+from training.rlhf import rows
 from training.rlhf.config import ConfigError
 from training.rlhf.language.chat_template import Message
 
@@ -58,4 +57,4 @@ def source_digest(score: Score) -> str:
         file = inspect.getsourcefile(score if inspect.isroutine(score) else type(score))
     except TypeError:  # built in
         file = None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    return rows.sha256(file) if file else ""

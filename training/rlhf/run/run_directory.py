@@ -110,6 +110,10 @@ class RunDirectory:
                 last[line["stage"], line["step"]] = line
         return list(last.values())
 
+    def request_stop(self) -> None:
+        """Ask for a stop, which `check` honours at the edge of a step."""
+        self.stop_requested = True
+
     # Writing: only while claimed
 
     @contextmanager
@@ -316,8 +320,9 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     source = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
-        source.update(path.name.encode() + path.read_bytes())
+    engine = Path(__file__).parent.parent
+    for path in sorted(engine.rglob("*.py")):
+        source.update(path.relative_to(engine).as_posix().encode() + path.read_bytes())
     return found | {"engine_sha256": source.hexdigest()}
 
 
