@@ -171,8 +171,10 @@ def _single(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
 def _require_same(out: Path, meta: dict[str, Any], config: Job) -> None:
     """Raise ConfigError where a result is not what the command would give now."""
     before = to_dict(from_dict(type(config), meta["config"], where=f"{out}: config"))
-    found = differences(before, to_dict(config) | {name: before[name] for name in recipe.WHERE})
-    require(not found, f"{out} has other settings ({found}): remove it to run the command again")
+    changes = differences(before, to_dict(config) | {name: before[name] for name in recipe.WHERE})
+    require(
+        not changes, f"{out} has other settings ({changes}): remove it to run the command again"
+    )
     replaced = ", ".join(input_fingerprints.changed(meta.get("inputs", {})))
     require(
         not replaced,

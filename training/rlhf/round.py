@@ -59,7 +59,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage leaves besides its files."""
+    """The metrics, parents and notes that a stage leaves besides its files."""
 
     metrics: dict[str, float]
     parents: dict[str, str]
@@ -126,7 +126,7 @@ STAGES = (
         PROPOSE,
         "Propose pairs",
         "Picks the pairs whose votes will teach most, beside a random stream.",
-        "training.rlhf.pipeline.stages:propose",
+        "training.rlhf.pipeline.stages:propose_pairs",
     ),
 )
 

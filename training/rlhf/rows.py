@@ -160,7 +160,7 @@ def soft_label(votes: Iterable[Vote]) -> SoftLabel | None:
 
 
 def label(row: Preference, *, soft: bool = False) -> SoftLabel | None:
-    """What a pair teaches: the pooled votes, unless a reviewer decided.
+    """The label that a pair teaches: its pooled votes, unless a reviewer decided.
 
     `decided` makes the value 1, 0 or 1/2, with the mass of the votes and at least that of one.
     With `soft`, the value is P(a) + P(tie) / 2 where known, and the mass stays that of the votes.
@@ -191,7 +191,7 @@ def majority(votes: Iterable[Vote]) -> Literal["a", "b"] | None:
 
 
 def is_held_out(prompt: str, share: float) -> bool:
-    """Whether the prompt with this hash or id belongs to the held-out split.
+    """True where the prompt with this hash or id belongs to the held-out split.
 
     Depends on the text of `prompt` alone, so a project's split never changes as data arrives.
     """
@@ -283,11 +283,6 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     partial.replace(path)
 
 
-def digest_of(data: Any) -> str:
-    """The sha256 of plain data written as JSON, as hex."""
-    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
-
-
 def sha256(path: str | Path) -> str:
     """The sha256 of a file, as hex."""
     with open(path, "rb") as file:
@@ -299,13 +294,8 @@ def sha256(path: str | Path) -> str:
 
 def _row(cls: type[Row], data: dict[str, Any]) -> Row:
     known = {f.name: f for f in dataclasses.fields(cls)}
-    required = [
-        name
-        for name, f in known.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    for name in required:
-        if name not in data:
+    for name, f in known.items():
+        if name not in data and f.default is f.default_factory is dataclasses.MISSING:
             raise ValueError(f"{name} is missing")
     # Unknown keys are allowed here, unlike in settings: rows may carry columns of other tools.
     values = {name: _field(name, data[name]) for name in known if name in data}
@@ -368,12 +358,8 @@ def _vote(value: Any, where: str) -> Vote:
     if weight < 0:
         raise ValueError(f"{where}.weight must not be negative")
     choice = _one_of(f"{where}.choice", value.get("choice"), tuple(VALUE))
-    return Vote(
-        annotator=_text(f"{where}.annotator", value.get("annotator", "")),
-        choice=cast(Choice, choice),
-        strength=strength,
-        weight=weight,
-    )
+    who = _text(f"{where}.annotator", value.get("annotator", ""))
+    return Vote(annotator=who, choice=cast(Choice, choice), strength=strength, weight=weight)
 
 
 def _probabilities(name: str, value: Any) -> tuple[float, float, float]:

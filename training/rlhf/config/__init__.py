@@ -1,6 +1,6 @@
-"""Every setting of the engine, as frozen dataclasses. The lowest room: it imports no other one.
+"""Every setting of the engine, as frozen dataclasses. Torch-free.
 
-A door: the web side shows and edits these. Torch-free.
+May import: nothing of the engine.
 """
 
 from __future__ import annotations

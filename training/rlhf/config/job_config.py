@@ -47,7 +47,7 @@ class SampleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposeConfig:
-    """Which pairs to queue: greedy Fisher D-optimal batch beside a random stream."""
+    """The pairs to queue: a greedy Fisher D-optimal batch beside a random stream."""
 
     pairs: int = 300
     random_share: float = 0.3
@@ -116,7 +116,7 @@ class RoundConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every command of `python -m training.rlhf` accepts in its file."""
+    """The settings that every command of `python -m training.rlhf` accepts in its file."""
 
     seed: int = 0
     threads: int = 0

@@ -16,8 +16,8 @@ from training.rlhf.config.reward_config import MIN_LENGTH, LoraConfig
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedConfig:
-    """What the optimisers have alike that sample replies and climb a score: PPO, RLOO and GRPO.
-    Their replies are watched for signs that the score is being gamed (alarms.py)."""
+    """Settings of the optimisers that sample replies and climb a score: PPO, RLOO and GRPO.
+    Their replies are watched for signs that the score is being gamed (metrics/reward_hacking)."""
 
     updates: int = 24
     """Batches of sampled replies."""

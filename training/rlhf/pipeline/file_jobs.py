@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.rlhf.config import BlindJob, HumanJob, RedditJob, SaveJob, SelectJob, SuccessJob
-from training.rlhf.data import reddit as reddit_dump
+from training.rlhf.data.reddit import make_pairs
 from training.rlhf.delivery import model_folder
 from training.rlhf.evaluation import best_of_models, blind_pairs, success_rates
 
@@ -17,7 +17,7 @@ Metrics = dict[str, float]
 
 def reddit(config: RedditJob, out: Path) -> Metrics:
     """Make `out`/pairs.jsonl of a dump."""
-    return reddit_dump.run(config.submissions, config.comments, config.reddit, out)
+    return make_pairs(config.submissions, config.comments, config.reddit, out)
 
 
 def success(config: SuccessJob, out: Path) -> Metrics:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.rlhf import rows
-from training.rlhf.active import propose as proposal
+from training.rlhf.active import propose
 from training.rlhf.completions import sampling
 from training.rlhf.config import OPTIMISERS, RoundConfig
 from training.rlhf.evaluation import before_after
@@ -112,13 +112,13 @@ def sample(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Res
     return Result(metrics, {"policy": str(policy), "starter": config.starter})
 
 
-def propose(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
+def propose_pairs(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
     """Pick the pairs to queue."""
     completions = run.folder(SAMPLE) / "completions.jsonl"
     scorer = run.folder(TRAIN_REWARD) / "model"
     # Pruned weights of an old round that goes on cost the margins, not the pairs.
     model = reward_model.load(scorer, device=work.device) if scorer.is_dir() else None
-    metrics = proposal.run(
+    metrics = propose.run(
         config.starter,
         _prompts(run),
         list(rows.read(Completion, completions)),

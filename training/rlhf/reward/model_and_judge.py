@@ -1,4 +1,7 @@
-"""What the stage `train_reward` and the command `reward` do: two models, their report, a curve."""
+"""The two reward models of a round, model and judge, with their report and learning curve.
+
+The stage `train_reward` and the command `reward` are calls of this module.
+"""
 
 from __future__ import annotations
 
@@ -91,8 +94,8 @@ def _held_out(
         return held_out_report.held_out_ratings(model, ratings)
     seen = held_out_report.held_out(model, [row for row in data if isinstance(row, Preference)])
     if file is not None and ranks.rank() == 0:
-        found = zip(seen.pair_ids, seen.logits.tolist(), strict=True)
-        rows.write(file, ({"pair_id": pair, "logit": logit} for pair, logit in found))
+        logits = zip(seen.pair_ids, seen.logits.tolist(), strict=True)
+        rows.write(file, ({"pair_id": pair, "logit": logit} for pair, logit in logits))
     return seen.metrics()
 
 
@@ -111,7 +114,7 @@ def draw_learning_curve(
     Args:
         whole: metrics of the model that was trained on everything.
     """
-    found = learning_curve.points(
+    points = learning_curve.points(
         base,
         preferences,
         config,
@@ -119,7 +122,7 @@ def draw_learning_curve(
         work,
         before=int(whole["steps"] + whole["judge_steps"]),
     )
-    found.append(learning_curve.point(whole, whole))
+    points.append(learning_curve.point(whole, whole))
     if ranks.rank() == 0:
-        rows.write(out / "learning_curve.jsonl", found)
-    return {f"accuracy_{point['votes']:.0f}_votes": point["accuracy"] for point in found}
+        rows.write(out / "learning_curve.jsonl", points)
+    return {f"accuracy_{point['votes']:.0f}_votes": point["accuracy"] for point in points}

@@ -7,6 +7,7 @@ is written under another name, fsynced and renamed: a kill at any moment leaves 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -36,6 +37,11 @@ class Checkpoint:
     step: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+
+
+def fingerprint(data: Any) -> str:
+    """The sha256 of plain data written as JSON: names what resume state was made of."""
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
 
 def save(
