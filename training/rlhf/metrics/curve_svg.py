@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from training.rlhf.metrics.interval_svg import round_ticks
+from training.rlhf.metrics.svg_plots import round_ticks
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 320, 180, 48, 12, 10, 24
 MOST = 300

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from training.rlhf.evaluation.comparison_report import STYLE
-from training.rlhf.metrics import calibration, curve_svg, interval_svg
+from training.rlhf.metrics import calibration, curve_svg, svg_plots
 from training.rlhf.run.run_directory import RunDirectory
 
 DRAWN = {
@@ -130,7 +130,7 @@ def _accuracies(phase: str, metrics: Mapping[str, float | None]) -> Iterator[str
             named.append((name, {"value": value, "low": low, "high": high}))
     if named:
         title = "Accuracy on held-out pairs"
-        drawn = interval_svg.svg(f"{title} of {phase}", named)
+        drawn = svg_plots.svg(f"{title} of {phase}", named)
         yield f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
 
