@@ -253,7 +253,7 @@ def _plots(table: Table) -> str:
         drawn = [(name, cell) for name, cell in cells if cell and cell["value"] is not None]
         if drawn:
             title = f"<figcaption>{escape(measure['title'])}{_arrow(measure)}</figcaption>"
-            found.append(f"<figure>{title}{svg_plots.svg(measure['title'], drawn)}</figure>")
+            found.append(f"<figure>{title}{svg_plots.intervals(measure['title'], drawn)}</figure>")
     return "".join(found)
 
 
