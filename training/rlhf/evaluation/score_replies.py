@@ -8,7 +8,7 @@ from pathlib import Path
 from training.rlhf import rows
 from training.rlhf.data.data_files import Chat
 from training.rlhf.metrics import text_metrics
-from training.rlhf.ppo.experience import Score
+from training.rlhf.reward.score_functions import Score
 from training.rlhf.rows import Rating
 
 

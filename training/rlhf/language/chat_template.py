@@ -13,6 +13,7 @@ from functools import lru_cache
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 Message = Mapping[str, str]
+Messages = Sequence[Message]
 
 _PROBE = "reply"
 

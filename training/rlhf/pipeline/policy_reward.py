@@ -18,10 +18,11 @@ from training.rlhf.completions import sampling
 from training.rlhf.completions.writers import Settings
 from training.rlhf.config import GroupConfig, PPOConfig
 from training.rlhf.language import pretrained
+from training.rlhf.language.chat_template import Messages
 from training.rlhf.ppo.best_checkpoint import Judge
-from training.rlhf.ppo.experience import Messages, Score
 from training.rlhf.reward import reward_model, score_functions
 from training.rlhf.reward.reward_model import RewardModel, Scale
+from training.rlhf.reward.score_functions import Score
 from training.rlhf.rows import Prompt
 from training.rlhf.run import distributed, ranks
 

@@ -32,6 +32,10 @@ EXHAUSTED = re.compile(
 """How CUDA, torch's allocator on a CPU, C++, the system and cuBLAS say that no memory is left."""
 
 
+class Diverged(RuntimeError):
+    """Losses, gradients or scores are no longer finite. The last good checkpoint is kept."""
+
+
 def sentence(error: BaseException) -> str | None:
     """The message for an error that is no fault of the program; None for any other."""
     kinds = {kind.__name__ for kind in type(error).__mro__}

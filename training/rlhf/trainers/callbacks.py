@@ -26,8 +26,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.config import ConfigError, GroupConfig, PairsConfig, SFTConfig, to_dict
 from training.rlhf.language.pretrained import ModelError, memory_advice, save_model
-from training.rlhf.ppo.experience import Diverged
 from training.rlhf.run import distributed, durable, ranks
+from training.rlhf.run.failures import Diverged
 from training.rlhf.run.run_directory import Fenced, Stopped
 
 Report = Callable[[int, int, dict[str, float]], None]

@@ -18,7 +18,6 @@ from tests.training.rlhf import tiny, trunks, world
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, LoraConfig, RewardConfig
 from training.rlhf.metrics import calibration
-from training.rlhf.ppo.experience import Diverged
 from training.rlhf.reward import (
     held_out_report,
     optimiser_loop,
@@ -28,6 +27,7 @@ from training.rlhf.reward import (
 )
 from training.rlhf.reward.reward_model import Scale
 from training.rlhf.rows import Preference, Rating, Vote
+from training.rlhf.run.failures import Diverged
 from training.rlhf.run.run_directory import Stopped
 
 CPU = torch.device("cpu")

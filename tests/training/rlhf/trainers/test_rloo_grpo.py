@@ -17,10 +17,10 @@ from tests.training.rlhf.trainers.test_dpo_kto_orpo import assert_same_weights
 from training.rlhf.config import GroupConfig, LoraConfig
 from training.rlhf.language import chat_template
 from training.rlhf.metrics import reward_hacking
-from training.rlhf.ppo.experience import Score
+from training.rlhf.reward.score_functions import Score
+from training.rlhf.run.failures import Diverged
 from training.rlhf.run.run_directory import Stopped
 from training.rlhf.trainers import rloo_grpo
-from training.rlhf.trainers.callbacks import Diverged
 
 OPTIMISERS = ("rloo", "grpo")
 LORA = LoraConfig(r=4)
