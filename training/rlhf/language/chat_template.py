@@ -13,7 +13,6 @@ from functools import lru_cache
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 Message = Mapping[str, str]
-Messages = Sequence[Message]
 
 _PROBE = "reply"
 

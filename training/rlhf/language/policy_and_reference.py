@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from training.rlhf.config import LoraConfig
 from training.rlhf.language import pretrained
+from training.rlhf.run.failures import ModelError
 
 
 def load_policy_and_reference(
@@ -49,7 +50,7 @@ def load_policy_and_reference(
 
 def _frozen(policy: PreTrainedModel, reference: PreTrainedModel) -> PreTrainedModel:
     if policy.config.vocab_size != reference.config.vocab_size:
-        raise pretrained.ModelError(
+        raise ModelError(
             f"policy and reference have vocabularies of {policy.config.vocab_size} and "
             f"{reference.config.vocab_size} tokens; KL between them is undefined"
         )

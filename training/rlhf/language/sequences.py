@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from training.rlhf.language.pretrained import ModelError
+from training.rlhf.run.failures import ModelError
 
 
 def length_mask(lengths: Tensor, width: int) -> Tensor:

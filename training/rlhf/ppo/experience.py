@@ -16,13 +16,12 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from training.rlhf.config import ConfigError, PPOConfig
 from training.rlhf.language import chat_template, generation, pretrained
 from training.rlhf.language.adapters import base_model
-from training.rlhf.language.chat_template import Messages
 from training.rlhf.language.generation import Response
 from training.rlhf.language.passes import minibatches, pass_cost
 from training.rlhf.language.random_numbers import draws, random_source
 from training.rlhf.language.sequences import Sequences
 from training.rlhf.ppo.actor_critic import ActorCritic, Reading
-from training.rlhf.reward.score_functions import Score
+from training.rlhf.reward.score_functions import Messages, Score
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.failures import Diverged
 

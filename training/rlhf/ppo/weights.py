@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.rlhf.config import PPOConfig
-from training.rlhf.language import pretrained
 from training.rlhf.language.adapters import base_model
 from training.rlhf.language.policy_and_reference import load_policy_and_reference
 from training.rlhf.ppo.actor_critic import ActorCritic
+from training.rlhf.run.device import seed_everything
 from training.rlhf.run.failures import Diverged
 
 VALUE_HEAD = "value_head.safetensors"
@@ -29,7 +29,7 @@ def load(
     Raises:
         ModelError: a folder without a model, or two models whose vocabularies differ.
     """
-    pretrained.seed_everything(seed)
+    seed_everything(seed)
     # float32 weights under autocast: steps of 1e-6 vanish in bfloat16 weights.
     mixed = config.lora is None and config.dtype != "float32"
     model, anchor = load_policy_and_reference(

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from training.rlhf.config import ConfigError
-from training.rlhf.language.chat_template import Messages
+from training.rlhf.language.chat_template import Message
 
+Messages = Sequence[Message]
 Score = Callable[[list[Messages], list[str]], list[float]]
 """Chats and replies to one number each."""
 

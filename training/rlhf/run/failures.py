@@ -9,6 +9,19 @@ import errno
 import re
 from collections.abc import Iterator
 
+
+class Diverged(RuntimeError):
+    """Losses, gradients or scores are no longer finite. The last good checkpoint is kept."""
+
+
+class ModelError(ValueError):
+    """A model folder is missing, incomplete or of a kind that cannot be trained here."""
+
+
+class OutOfMemory(RuntimeError):
+    """Memory ran out; the message says what to lower. The last good checkpoint is kept."""
+
+
 PLAIN = {
     "ConfigError",
     "Diverged",
@@ -30,10 +43,6 @@ EXHAUSTED = re.compile(
     r"(?i)out of memory|can't allocate|bad allocation|cannot allocate memory|STATUS_ALLOC_FAILED"
 )
 """How CUDA, torch's allocator on a CPU, C++, the system and cuBLAS say that no memory is left."""
-
-
-class Diverged(RuntimeError):
-    """Losses, gradients or scores are no longer finite. The last good checkpoint is kept."""
 
 
 def sentence(error: BaseException) -> str | None:
