@@ -10,6 +10,12 @@ from transformers import PreTrainedModel
 
 from training.rlhf.config import LoraConfig
 from training.rlhf.language import pretrained
+from training.rlhf.language.lora_adapters import (
+    adapter_base,
+    attach_adapter,
+    new_adapter,
+    stable_path,
+)
 from training.rlhf.run.failures import ModelError
 
 
@@ -33,16 +39,16 @@ def load_policy_and_reference(
         model = pretrained.load_causal(policy, device=device)
         anchor = pretrained.load_causal(reference, dtype=dtype, device=device)
         return model, _frozen(model, anchor)
-    start, end = map(pretrained.stable_path, (policy, reference))
-    base, anchor_base = pretrained.adapter_base(policy), pretrained.adapter_base(reference)
+    start, end = map(stable_path, (policy, reference))
+    base, anchor_base = adapter_base(policy), adapter_base(reference)
     if base is not None and base == anchor_base:
         trunk = pretrained.load_causal(base, dtype=dtype, device=device)
-        return pretrained.attach_adapter(trunk, policy, trainable=True), str(reference)
-    if base is not None and pretrained.stable_path(base) == end:
+        return attach_adapter(trunk, policy, trainable=True), str(reference)
+    if base is not None and stable_path(base) == end:
         trunk = pretrained.load_causal(reference, dtype=dtype, device=device)
-        return pretrained.attach_adapter(trunk, policy, trainable=True), None
+        return attach_adapter(trunk, policy, trainable=True), None
     trunk = pretrained.load_causal(policy, dtype=dtype, device=device)
-    model = pretrained.new_adapter(trunk, lora, base=policy)
+    model = new_adapter(trunk, lora, base=policy)
     if start == end:
         return model, None
     return model, _frozen(trunk, pretrained.load_causal(reference, dtype=dtype, device=device))

@@ -1,4 +1,4 @@
-"""How good a reward model's pairwise predictions are: accuracy, AUC, calibration.
+"""Accuracy, AUC and calibration of a reward model's pairwise predictions.
 
 Numpy only. Everywhere `logits` are r_a - r_b, (n,), and `labels` are 1 where a is better, (n,).
 """

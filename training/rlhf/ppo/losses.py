@@ -100,7 +100,7 @@ def approximate_kl(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LossTerms:
-    """What a minibatch is trained on, and what is watched: (B, R) each, or scalars once summed."""
+    """Losses, and numbers watched beside them: (B, R) each, or scalars once they are summed."""
 
     policy_loss: Tensor
     value_loss: Tensor

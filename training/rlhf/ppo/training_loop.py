@@ -22,7 +22,7 @@ from training.rlhf.metrics import reward_hacking
 from training.rlhf.ppo import weights
 from training.rlhf.ppo.best_checkpoint import Candidates, Judge
 from training.rlhf.ppo.experience import Rollouts
-from training.rlhf.ppo.journal import Journal, made_of
+from training.rlhf.ppo.ppo_checkpoints import RunCheckpoints, made_of
 from training.rlhf.ppo.update import PPO
 from training.rlhf.reward.score_functions import Score
 from training.rlhf.run import distributed, ranks
@@ -78,23 +78,23 @@ def train(
     learner = PPO(rollouts)
     sources = made_of(learner, {"policy": policy, "reference": reference})
     sources |= {"score": score_digest} | ({} if judge is None else {"judge": judge.digest})
-    journal = Journal(work.checkpoints, learner, Candidates(learner, judge), sources)
-    history = journal.resume()
-    _advance(learner, journal, history, work)
-    summary = _summary(history, learner, journal.candidates)
-    journal.candidates.restore_best()
+    saved = RunCheckpoints(work.checkpoints, learner, Candidates(learner, judge), sources)
+    history = saved.resume()
+    _advance(learner, saved, history, work)
+    summary = _summary(history, learner, saved.candidates)
+    saved.candidates.restore_best()
     _write(learner, history, Path(out))
     return summary
 
 
 def _advance(
     learner: PPO,
-    journal: Journal,
+    saved: RunCheckpoints,
     history: list[dict[str, float]],
     work: Work,
 ) -> None:
     """Do the updates that `history` lacks, and append their metrics to it."""
-    config, candidates = learner.config, journal.candidates
+    config, candidates = learner.config, saved.candidates
     work.guard()
     candidates.begin()
     while len(history) < config.updates and not (history and learner.beyond(history[-1])):
@@ -110,10 +110,10 @@ def _advance(
         try:
             work.guard()
         except Stopped:
-            journal.save(history)
+            saved.save(history)
             raise
         if ended or len(history) % config.checkpoint_every == 0:
-            journal.save(history)
+            saved.save(history)
 
 
 def _write(learner: PPO, history: list[dict[str, float]], out: Path) -> None:

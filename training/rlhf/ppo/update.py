@@ -104,7 +104,8 @@ class PPO:
         self, update: int, experience: Experience, first_readings: Sequence[Reading]
     ) -> dict[str, float]:
         """Several epochs over one batch; one optimiser step per minibatch."""
-        cfg, steps = self.config, []
+        cfg = self.config
+        steps: list[dict[str, float]] = []
         self.actor.model.train(cfg.gradient_checkpointing)
         self._set_learning_rate(update)
         for epoch in range(cfg.epochs):
@@ -131,7 +132,8 @@ class PPO:
         # Losses are means over the response tokens of the whole minibatch, in all passes and
         # processes: with a mean per pass the cut would weigh the tokens of short responses more.
         tokens = distributed.total(experience.batch.lengths[torch.cat(minibatch)].sum())
-        for rows, reading in zip(minibatch, readings or [None] * len(minibatch), strict=True):
+        read: Sequence[Reading | None] = readings or [None] * len(minibatch)
+        for rows, reading in zip(minibatch, read, strict=True):
             part = experience.select(rows)
             terms = self._loss_terms(part, reading).share_of(tokens, part.batch.mask)
             loss = terms.policy_loss + cfg.value_coef * terms.value_loss

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.rlhf.config import PPOConfig
-from training.rlhf.language.adapters import base_model
+from training.rlhf.language.lora_adapters import base_model
 from training.rlhf.language.policy_and_reference import load_policy_and_reference
 from training.rlhf.ppo.actor_critic import ActorCritic
 from training.rlhf.run.device import seed_everything

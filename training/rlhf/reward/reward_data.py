@@ -11,10 +11,10 @@ import numpy as np
 
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, RewardConfig
+from training.rlhf.config.config_file import require
 from training.rlhf.language import reward_text
 from training.rlhf.language.reward_text import Reader, Text
 from training.rlhf.rows import Preference, Rating
-from training.rlhf.trainers.preference_pairs import require_direction
 
 SLICE_SALT = "early stopping "
 """Makes the early-stopping slice independent of the held-out split by the same hash."""
@@ -158,3 +158,15 @@ def split(found: list[SomeItem], config: RewardConfig) -> tuple[list[SomeItem], 
         return found, []
     train = [item for item, held in zip(found, inside, strict=True) if not held]
     return train, [item for item, held in zip(found, inside, strict=True) if held]
+
+
+def require_direction(decided: int, ties: int, learner: str) -> None:
+    """Raise ConfigError where nothing says which reply is better.
+
+    Args:
+        decided: how many pairs say it.
+        ties: how many say that neither is.
+    """
+    require(decided + ties > 0, f"no pair with votes to train the {learner} on")
+    message = f"all {ties} pairs with votes are ties: nothing says which reply is better"
+    require(decided > 0, message)

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.training.rlhf import tiny
 from training.rlhf.config import LoraConfig, PPOConfig
-from training.rlhf.language import pretrained
+from training.rlhf.language import lora_adapters, pretrained
 from training.rlhf.language.sequences import Sequences
 from training.rlhf.ppo import weights
 from training.rlhf.ppo.actor_critic import ActorCritic
@@ -114,7 +114,7 @@ def test_reading_the_reference_leaves_the_policy_trainable(tmp_path):
     assert all(".default." in name for name in before)
     again = save(actor, tmp_path / "again", base)
     assert not (again / "reference").exists()
-    assert pretrained.adapter_base(again) == str(base)
+    assert lora_adapters.adapter_base(again) == str(base)
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])

@@ -12,7 +12,7 @@ import torch
 from tests.training.rlhf import tiny
 from tests.training.rlhf.ppo.test_training_loop import LORA, assert_same_weights, likes_e, train
 from training.rlhf.ppo.best_checkpoint import Judge
-from training.rlhf.ppo.journal import OtherSettings
+from training.rlhf.ppo.ppo_checkpoints import OtherSettings
 from training.rlhf.run import checkpoints
 from training.rlhf.run.failures import Diverged
 from training.rlhf.run.run_directory import Stopped

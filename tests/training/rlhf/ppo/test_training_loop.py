@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 
 from tests.training.rlhf import tiny
 from training.rlhf.config import ConfigError, LoraConfig, PPOConfig
-from training.rlhf.language import pretrained
+from training.rlhf.language import lora_adapters, pretrained
 from training.rlhf.language.sequences import Sequences
 from training.rlhf.ppo import training_loop, weights
 from training.rlhf.ppo.actor_critic import Reading
 from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.ppo.experience import Experience, Rollouts
-from training.rlhf.ppo.journal import OtherSettings
+from training.rlhf.ppo.ppo_checkpoints import OtherSettings
 from training.rlhf.ppo.update import PPO, rate_share
 from training.rlhf.ppo.weights import trained_weights
 from training.rlhf.reward.score_functions import Score
@@ -176,10 +176,10 @@ def test_the_result_is_a_model_folder_that_loads_and_differs_from_the_starter(st
 def test_the_result_of_lora_is_an_adapter_that_the_next_round_goes_on_from(starter, tmp_path):
     train(starter, tmp_path / "one", lora=LORA)
     promoted = tmp_path / "one" / "model"
-    assert pretrained.adapter_base(promoted) == str(starter)
+    assert lora_adapters.adapter_base(promoted) == str(starter)
     _, seen = train(starter, tmp_path / "two", lora=LORA, policy=promoted, updates=1)
     assert seen[0]["kl"] != 0
-    assert pretrained.adapter_base(tmp_path / "two" / "model") == str(starter)
+    assert lora_adapters.adapter_base(tmp_path / "two" / "model") == str(starter)
 
 
 # What the first update looks like

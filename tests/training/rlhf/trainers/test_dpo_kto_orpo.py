@@ -98,7 +98,7 @@ def assert_same_weights(first: Path, second: Path) -> None:
 def preferred(policy: Path, votes: list[Preference]) -> float:
     """Mean of log p(better reply) - log p(worse reply)."""
     model, tokenizer = pretrained.load_causal(policy), pretrained.load_tokenizer(policy)
-    found = preference_pairs.read(tokenizer, votes, max_length=96).found
+    found = preference_pairs.read(tokenizer, votes, max_length=96).decided
     gaps = []
     for pair in found:
         batch = Sequences.build(
@@ -220,8 +220,8 @@ def test_ties_and_held_out_pairs_teach_nothing_and_are_counted():
         [pair("a"), pair("b"), pair("tie"), pair("a", held_out=True), pair("a", votes=())],
         max_length=96,
     )
-    assert (len(found.found), found.ties, found.truncated) == (2, 1, 0)
-    assert found.found[0].chosen == found.found[1].rejected
+    assert (len(found.decided), found.ties, found.truncated) == (2, 1, 0)
+    assert found.decided[0].chosen == found.decided[1].rejected
 
 
 def test_only_ties_are_refused_with_a_reason():
@@ -233,16 +233,16 @@ def test_only_ties_are_refused_with_a_reason():
 
 def test_an_end_spelt_out_in_a_reply_stays_text():
     tokenizer = tiny.tokenizer()
-    found = preference_pairs.read(tokenizer, [pair("a")], max_length=96).found[0]
+    found = preference_pairs.read(tokenizer, [pair("a")], max_length=96).decided[0]
     end = tokenizer.eos_token_id
     assert found.rejected.count(end) == found.chosen.count(end) == 1
     assert found.rejected[-1] == found.chosen[-1] == end
 
 
 def test_a_long_pair_loses_the_left_of_its_prompt_and_is_counted():
-    whole = preference_pairs.read(tiny.tokenizer(), [pair("a")], max_length=96).found[0]
+    whole = preference_pairs.read(tiny.tokenizer(), [pair("a")], max_length=96).decided[0]
     found = preference_pairs.read(tiny.tokenizer(), [pair("a")], max_length=20)
-    short = found.found[0]
+    short = found.decided[0]
     assert found.truncated == 1
     assert (short.chosen, short.rejected) == (whole.chosen, whole.rejected)
     assert short.prompt == whole.prompt[-len(short.prompt) :]
@@ -250,7 +250,7 @@ def test_a_long_pair_loses_the_left_of_its_prompt_and_is_counted():
 
 
 def test_kto_compares_each_reply_with_another_of_its_batch():
-    found = preference_pairs.read(tiny.tokenizer(), world.preferences(16), max_length=96).found
+    found = preference_pairs.read(tiny.tokenizer(), world.preferences(16), max_length=96).decided
     rows = dpo_kto_orpo.unpaired(found, batch_size=6, max_length=96, seed=0)
     assert sum(row["label"] for row in rows) == len(rows) // 2 == len(found)
     for start in range(0, len(rows), 6):

@@ -23,7 +23,7 @@ class OtherSettings(ConfigError):
     """The checkpoints in this folder were made with other settings, data or models."""
 
 
-class Journal:
+class RunCheckpoints:
     """The checkpoints in a folder, of one learner and its candidates."""
 
     def __init__(
