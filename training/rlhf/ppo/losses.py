@@ -28,10 +28,10 @@ def whiten(values: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
 
 
 def kl_per_token(logprobs: Tensor, ref_logprobs: Tensor, estimator: Literal["k1", "k3"]) -> Tensor:
-    """KL(policy, reference) of sampled tokens (Schulman 2020, joschu.net/blog/kl-approx.html).
+    """KL(policy, reference) per token (Schulman 2020, joschu.net/blog/kl-approx.html).
 
-    Both are unbiased. k1 = log p/q may be negative; k3 = q/p - 1 - log q/p never is, and varies
-    less while the two are close.
+    Unbiased on tokens sampled from the policy, both. k1 = log p/q may be negative;
+    k3 = q/p - 1 - log q/p never is, and varies less while the two are close.
     """
     log_ratio = logprobs - ref_logprobs
     if estimator == "k1":
@@ -90,12 +90,6 @@ def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, *, clip: flo
     """
     near = old_values + (values - old_values).clamp(-clip, clip)
     return 0.5 * torch.maximum((values - returns).square(), (near - returns).square())
-
-
-def approximate_kl(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
-    """KL(old, new) per token of tokens sampled from the old policy: k3, never negative."""
-    log_ratio = logprobs - old_logprobs
-    return torch.exp(log_ratio) - 1 - log_ratio
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """One PPO update: from queries to the weights after it.
 
-`PPO.step` reads in the order of Ziegler et al. 2019 (arXiv 1909.08593, section 2.2). Everything
-random in update n is a function of the seed and n. To read all of an update: this file, then
-experience.py, actor_critic.py and losses.py.
+`PPO.step` reads in the order of Ziegler et al. 2019 (arXiv 1909.08593). Everything random in update
+n is a function of the seed and n. All of an update is in this file, experience.py, actor_critic.py
+and losses.py.
 
 Shapes: B queries with a response each, of up to R tokens.
 """
@@ -158,7 +158,8 @@ class PPO:
             new.logprobs, part.logprobs, part.advantages, clip=cfg.clip_ratio
         )
         value_loss = losses.value_loss(new.values, part.values, part.returns, clip=cfg.clip_value)
-        approx_kl = losses.approximate_kl(new.logprobs, part.logprobs).detach()
+        # KL(old, new): the tokens are the old policy's.
+        approx_kl = losses.kl_per_token(part.logprobs, new.logprobs.detach(), "k3")
         return LossTerms(policy_loss, value_loss, new.entropy, clipped, approx_kl)
 
     def _clip_gradients(self) -> list[Tensor]:
