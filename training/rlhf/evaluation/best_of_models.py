@@ -8,8 +8,8 @@ from pathlib import Path
 
 from training.rlhf import rows
 from training.rlhf.config.config_file import require
-from training.rlhf.delivery import model_folder
 from training.rlhf.metrics import text_metrics
+from training.rlhf.run.hard_links import link_folder
 
 
 def run(replies: str, score: str, candidates: Mapping[str, str], out: Path) -> dict[str, float]:
@@ -36,7 +36,7 @@ def run(replies: str, score: str, candidates: Mapping[str, str], out: Path) -> d
         require(name in found, f"{replies} has no replies of {name}")
     means = {name: text_metrics.mean(found[name]) for name in candidates}
     best = max(means, key=means.__getitem__)
-    model_folder.link(Path(candidates[best]), out / "model")
+    link_folder(Path(candidates[best]), out / "model")
     return {f"score_{name}": mean for name, mean in means.items()} | {
         f"chosen_{name}": float(name == best) for name in means
     }

@@ -264,7 +264,7 @@ def save(config: SaveJob, run_dir: RunDirectory, stage: str, out: Path) -> Metri
     """Write models as whole folders with cards."""
     from training.rlhf.delivery import model_folder
 
-    return model_folder.run(config.parts, out)
+    return model_folder.save_parts(config.parts, out)
 
 
 def reddit(config: RedditJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
