@@ -19,7 +19,7 @@ from training.rlhf.completions.writers import Settings
 from training.rlhf.config import ConfigError, EvaluateConfig
 from training.rlhf.evaluation import comparison_report, comparison_table
 from training.rlhf.evaluation.comparison_table import ALL, Answer, Resampling
-from training.rlhf.evaluation.measured_replies import Contest, gather
+from training.rlhf.evaluation.measured_completions import Contest, gather
 from training.rlhf.rows import Prompt
 from training.rlhf.run.work import Work
 

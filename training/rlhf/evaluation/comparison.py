@@ -9,9 +9,9 @@ from typing import Any
 from training.rlhf import rows
 from training.rlhf.config import CompareJob
 from training.rlhf.config.config_file import require
-from training.rlhf.evaluation import before_after, blind_pairs
+from training.rlhf.evaluation import before_after, human_evaluation
 from training.rlhf.evaluation.comparison_table import ALL, Answer
-from training.rlhf.evaluation.measured_replies import Contest
+from training.rlhf.evaluation.measured_completions import Contest
 from training.rlhf.rows import Prompt
 from training.rlhf.run.work import Work
 
@@ -19,7 +19,7 @@ from training.rlhf.run.work import Work
 def run(
     config: CompareJob,
     prompts: Sequence[Prompt],
-    verdicts: blind_pairs.Verdicts,
+    verdicts: human_evaluation.Verdicts,
     out: Path,
     work: Work,
 ) -> dict[str, float]:
@@ -64,5 +64,7 @@ def _blind_pairs(answers: Mapping[str, Sequence[Answer]], *, seed: int) -> Itera
     policies can be told apart afterwards, and are shown to nobody who votes."""
     first, *others = answers
     for name in others:
-        for a, b in blind_pairs.sides(*(map(vars, answers[m]) for m in (name, first)), seed=seed):
-            yield blind_pairs.question(a, b) | {"model_a": a["model"], "model_b": b["model"]}
+        for a, b in human_evaluation.sides(
+            *(map(vars, answers[m]) for m in (name, first)), seed=seed
+        ):
+            yield human_evaluation.question(a, b) | {"model_a": a["model"], "model_b": b["model"]}

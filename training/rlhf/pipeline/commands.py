@@ -209,9 +209,9 @@ def evaluate(config: EvaluateJob, run_dir: RunDirectory, stage: str, out: Path) 
 def compare(config: CompareJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Put any number of models beside each other."""
     prompts = _prompts(config)
-    from training.rlhf.evaluation import blind_pairs
+    from training.rlhf.evaluation import human_evaluation
 
-    verdicts = blind_pairs.read(config.votes, config.undecided) if config.votes else {}
+    verdicts = human_evaluation.read(config.votes, config.undecided) if config.votes else {}
     work = _work(config, run_dir, stage)
     from training.rlhf.evaluation import comparison
 
@@ -253,7 +253,7 @@ def score(config: ScoreJob, run_dir: RunDirectory, stage: str, out: Path) -> Met
     """Score the replies of a file into `out`/scores.jsonl."""
     chats = data_files.chats(config.replies, held_out_share=config.held_out_share)
     work = _work(config, run_dir, stage)
-    from training.rlhf.evaluation import score_replies
+    from training.rlhf.evaluation import completion_scores
     from training.rlhf.reward import reward_model, score_functions
 
     judge = (
@@ -261,7 +261,7 @@ def score(config: ScoreJob, run_dir: RunDirectory, stage: str, out: Path) -> Met
         if config.reward_function
         else reward_model.load(config.reward_model, device=work.device).score
     )
-    return score_replies.run(chats, judge, out, work, batch_size=config.batch_size)
+    return completion_scores.run(chats, judge, out, work, batch_size=config.batch_size)
 
 
 def success(config: SuccessJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
@@ -275,23 +275,23 @@ def success(config: SuccessJob, run_dir: RunDirectory, stage: str, out: Path) ->
 
 def select(config: SelectJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Link the best of several checkpoints to `out`/model."""
-    from training.rlhf.evaluation import best_of_models
+    from training.rlhf.evaluation import model_selection
 
-    return best_of_models.run(config.replies, config.score, config.candidates, out)
+    return model_selection.run(config.replies, config.score, config.candidates, out)
 
 
 def blind(config: BlindJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Make blind pairs for people of the replies of a comparison."""
-    from training.rlhf.evaluation import blind_pairs
+    from training.rlhf.evaluation import human_evaluation
 
-    return blind_pairs.blind(config.replies, config.model, config.other, out, seed=config.seed)
+    return human_evaluation.blind(config.replies, config.model, config.other, out, seed=config.seed)
 
 
 def human(config: HumanJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Read back what people said of blind pairs."""
-    from training.rlhf.evaluation import blind_pairs
+    from training.rlhf.evaluation import human_evaluation
 
-    return blind_pairs.answer(config.key, config.votes, config.undecided)
+    return human_evaluation.answer(config.key, config.votes, config.undecided)
 
 
 def push(config: PushJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:

@@ -13,7 +13,7 @@ from training.rlhf import rows
 from training.rlhf.__main__ import main
 from training.rlhf.config import ConfigError
 from training.rlhf.config.data_config import ScoreJob
-from training.rlhf.evaluation import best_of_models, blind_pairs, success_rates
+from training.rlhf.evaluation import human_evaluation, model_selection, success_rates
 from training.rlhf.metrics import calibration
 from training.rlhf.run.run_directory import DONE, USAGE
 
@@ -88,20 +88,20 @@ def test_the_checkpoint_with_the_highest_scores_is_chosen(replies: str, tmp_path
     for folder in folders.values():
         Path(folder).mkdir()
         (Path(folder) / "name").write_text(Path(folder).name)
-    found = best_of_models.run(replies, "score_judge", folders, tmp_path)
+    found = model_selection.run(replies, "score_judge", folders, tmp_path)
     assert found["chosen_new"] == 1.0 and found["chosen_old"] == 0.0
     assert (tmp_path / "model" / "name").read_text() == "new"
 
 
 def test_people_get_pairs_that_do_not_tell_who_wrote_them(replies: str, tmp_path: Path) -> None:
-    found = blind_pairs.blind(replies, "new", "old", tmp_path, seed=0)
+    found = human_evaluation.blind(replies, "new", "old", tmp_path, seed=0)
     assert found == {"pairs": 8.0, "left_out": 2.0}
     pairs = [row for _, row in rows.read_json(tmp_path / "pairs.jsonl")]
     assert {frozenset(pair) for pair in pairs} == {
         frozenset({"prompt", "completion_a", "completion_b", "tags"})
     }
     assert {pair["completion_a"].split()[0] for pair in pairs} == {"new", "old"}, "sides are drawn"
-    blind_pairs.blind(replies, "new", "old", tmp_path, seed=0)
+    human_evaluation.blind(replies, "new", "old", tmp_path, seed=0)
     assert pairs == [row for _, row in rows.read_json(tmp_path / "pairs.jsonl")]
 
 
@@ -109,7 +109,7 @@ def test_prompts_with_the_same_question_and_replies_are_asked_about_once(tmp_pat
     twice = [reply(model, 0, f"It is {model}.", 0.0) for model in ("new", "old")]
     twice += [row | {"prompt_id": "again"} for row in twice]
     rows.write(tmp_path / "replies.jsonl", twice)
-    found = blind_pairs.blind(str(tmp_path / "replies.jsonl"), "new", "old", tmp_path, seed=0)
+    found = human_evaluation.blind(str(tmp_path / "replies.jsonl"), "new", "old", tmp_path, seed=0)
     assert found == {"pairs": 1.0, "left_out": 1.0}
     assert len(list(rows.read_json(tmp_path / "key.jsonl"))) == 1
 
@@ -126,7 +126,7 @@ def exported(pairs: list[dict[str, Any]], winner: str) -> list[dict[str, Any]]:
 def test_what_people_said_comes_back_as_a_share_with_its_interval(
     replies: str, tmp_path: Path
 ) -> None:
-    blind_pairs.blind(replies, "new", "old", tmp_path, seed=0)
+    human_evaluation.blind(replies, "new", "old", tmp_path, seed=0)
     pairs = [row for _, row in rows.read_json(tmp_path / "pairs.jsonl")]
     votes = exported(pairs[:5], "new") + exported(pairs[5:7], "old")
     votes.append({"prompt": "Other?", "chosen": "x", "rejected": "y"})
@@ -158,22 +158,22 @@ def test_the_same_two_replies_to_another_prompt_have_their_own_authors(tmp_path:
     ]
     found[1]["messages"] = found[3]["messages"] = chat
     rows.write(tmp_path / "replies.jsonl", found)
-    blind_pairs.blind(str(tmp_path / "replies.jsonl"), "new", "old", tmp_path, seed=0)
+    human_evaluation.blind(str(tmp_path / "replies.jsonl"), "new", "old", tmp_path, seed=0)
     told = "\n\nSystem: Be short.\n\nHuman: Is it late?\n\nAssistant: No.\n\nHuman: Sure?"
     votes = [
         {"prompt": "Question 0?", "chosen": "Yes.", "rejected": "No."},
         {"prompt": f"{told}\n\nAssistant:", "chosen": "No.", "rejected": "Yes."},
     ]
     rows.write(tmp_path / "votes.jsonl", votes)
-    answer = blind_pairs.answer(str(tmp_path / "key.jsonl"), str(tmp_path / "votes.jsonl"))
+    answer = human_evaluation.answer(str(tmp_path / "key.jsonl"), str(tmp_path / "votes.jsonl"))
     assert answer["human_win_rate"] == 1.0 and answer["pairs"] == 2
 
 
 def test_a_key_of_something_else_is_named(replies: str, tmp_path: Path) -> None:
-    blind_pairs.blind(replies, "new", "old", tmp_path, seed=0)
+    human_evaluation.blind(replies, "new", "old", tmp_path, seed=0)
     rows.write(tmp_path / "votes.jsonl", [{"prompt": "Why?", "chosen": "x", "rejected": "y"}])
     with pytest.raises(ConfigError, match=r"pairs\.jsonl, line 1: not a key"):
-        blind_pairs.answer(str(tmp_path / "pairs.jsonl"), str(tmp_path / "votes.jsonl"))
+        human_evaluation.answer(str(tmp_path / "pairs.jsonl"), str(tmp_path / "votes.jsonl"))
 
 
 def judge(chats: list[Any], texts: list[str]) -> list[float]:
@@ -228,9 +228,15 @@ def test_no_batch_is_empty() -> None:
     [
         (lambda r, t: success_rates.rates(r, "score_x", "old"), "no number score_x"),
         (lambda r, t: success_rates.rates(r, "score_judge", "gone"), "no replies of gone"),
-        (lambda r, t: best_of_models.run(r, "score_judge", {"gone": "x"}, t), "no replies of gone"),
-        (lambda r, t: blind_pairs.blind(r, "new", "gone", t, seed=0), "no reply of gone"),
-        (lambda r, t: blind_pairs.blind(r, "new", "new", t, seed=0), "no prompt has two different"),
+        (
+            lambda r, t: model_selection.run(r, "score_judge", {"gone": "x"}, t),
+            "no replies of gone",
+        ),
+        (lambda r, t: human_evaluation.blind(r, "new", "gone", t, seed=0), "no reply of gone"),
+        (
+            lambda r, t: human_evaluation.blind(r, "new", "new", t, seed=0),
+            "no prompt has two different",
+        ),
     ],
 )
 def test_what_the_comparison_lacks_is_named(

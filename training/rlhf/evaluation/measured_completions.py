@@ -19,7 +19,12 @@ from training.rlhf import rows
 from training.rlhf.completions.sampling import Policy, writer
 from training.rlhf.completions.writers import Reply, Settings, reply_in_chunks
 from training.rlhf.config import EndpointConfig, JudgeConfig
-from training.rlhf.evaluation import blind_pairs, comparison_table, kl_and_perplexity, llm_judge
+from training.rlhf.evaluation import (
+    comparison_table,
+    human_evaluation,
+    kl_and_perplexity,
+    llm_judge,
+)
 from training.rlhf.evaluation.comparison_table import Answer
 from training.rlhf.language import pretrained
 from training.rlhf.metrics.reply_faults import fault
@@ -46,7 +51,7 @@ class Contest:
     """A model that reads both replies."""
     endpoint: EndpointConfig | None = None
     """Who writes the replies; None: this process."""
-    verdicts: blind_pairs.Verdicts = field(default_factory=dict)
+    verdicts: human_evaluation.Verdicts = field(default_factory=dict)
     """What people think of pairs of these replies."""
     refusals: tuple[str, ...] = ()
     """Phrases of refusals beside the English ones."""
@@ -239,7 +244,7 @@ def _compare(answers: Mapping[str, list[Answer]], contest: Contest, work: Work) 
                 mine.numbers[f"win_rate_{scorer}"] = comparison_table.points(
                     mine, base, scorer=scorer
                 )
-        preferred = blind_pairs.points(
+        preferred = human_evaluation.points(
             contest.verdicts, *(map(vars, answers[m]) for m in (name, first))
         )
         for mine, value in zip(answers[name], preferred, strict=True):
