@@ -194,16 +194,16 @@ def evaluate(config: EvaluateJob, run_dir: RunDirectory, stage: str, out: Path) 
     """Compare two policies."""
     prompts = _prompts(config)
     work = _work(config, run_dir, stage)
-    from training.rlhf.evaluation import before_after
+    from training.rlhf.evaluation import comparison
 
-    folders = before_after.Models(
+    folders = comparison.Models(
         policy=config.policy,
         before=config.before or config.starter,
         starter=config.starter,
         reward=config.reward_model,
         judge=config.judge,
     )
-    return before_after.run(folders, prompts, config.evaluate, out, work)
+    return comparison.evaluate(folders, prompts, config.evaluate, out, work)
 
 
 def compare(config: CompareJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
@@ -211,11 +211,13 @@ def compare(config: CompareJob, run_dir: RunDirectory, stage: str, out: Path) ->
     prompts = _prompts(config)
     from training.rlhf.evaluation import human_evaluation
 
-    verdicts = human_evaluation.read(config.votes, config.undecided) if config.votes else {}
+    verdicts = (
+        human_evaluation.read_verdicts(config.votes, config.undecided) if config.votes else {}
+    )
     work = _work(config, run_dir, stage)
     from training.rlhf.evaluation import comparison
 
-    return comparison.run(config, prompts, verdicts, out, work)
+    return comparison.compare(config, prompts, out, work, verdicts=verdicts)
 
 
 def sample(config: SampleJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
@@ -224,7 +226,7 @@ def sample(config: SampleJob, run_dir: RunDirectory, stage: str, out: Path) -> M
     work = _work(config, run_dir, stage)
     from training.rlhf.completions import sampling
 
-    return sampling.run(
+    return sampling.sample_completions(
         config.policy,
         config.starter or None,
         prompts,
@@ -261,14 +263,14 @@ def score(config: ScoreJob, run_dir: RunDirectory, stage: str, out: Path) -> Met
         if config.reward_function
         else reward_model.load(config.reward_model, device=work.device).score
     )
-    return completion_scores.run(chats, judge, out, work, batch_size=config.batch_size)
+    return completion_scores.score_file(chats, judge, out, work, batch_size=config.batch_size)
 
 
 def success(config: SuccessJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Count how often the models of a comparison score above a bar."""
     from training.rlhf.evaluation import success_rates
 
-    return success_rates.rates(
+    return success_rates.success_rates(
         config.replies, config.score, config.baseline, config.threshold, seed=config.seed
     )
 
@@ -277,21 +279,23 @@ def select(config: SelectJob, run_dir: RunDirectory, stage: str, out: Path) -> M
     """Link the best of several checkpoints to `out`/model."""
     from training.rlhf.evaluation import model_selection
 
-    return model_selection.run(config.replies, config.score, config.candidates, out)
+    return model_selection.link_best(config.replies, config.score, config.candidates, out)
 
 
 def blind(config: BlindJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Make blind pairs for people of the replies of a comparison."""
     from training.rlhf.evaluation import human_evaluation
 
-    return human_evaluation.blind(config.replies, config.model, config.other, out, seed=config.seed)
+    return human_evaluation.write_blind_pairs(
+        config.replies, config.model, config.other, out, seed=config.seed
+    )
 
 
 def human(config: HumanJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     """Read back what people said of blind pairs."""
     from training.rlhf.evaluation import human_evaluation
 
-    return human_evaluation.answer(config.key, config.votes, config.undecided)
+    return human_evaluation.human_win_rate(config.key, config.votes, config.undecided)
 
 
 def push(config: PushJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:

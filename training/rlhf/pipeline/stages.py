@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.rlhf import rows
-from training.rlhf.active import propose as proposal
+from training.rlhf.active import proposal
 from training.rlhf.completions import sampling
 from training.rlhf.config import (
     GroupConfig,
@@ -19,7 +19,7 @@ from training.rlhf.config import (
     PPOConfig,
     RoundConfig,
 )
-from training.rlhf.evaluation import before_after
+from training.rlhf.evaluation import comparison
 from training.rlhf.language import chat_template, pretrained
 from training.rlhf.pipeline import policy_reward
 from training.rlhf.ppo import training_loop
@@ -78,7 +78,7 @@ def train_policy(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
         )
         return Result(metrics, parents)
     asked, folder = _prompts(run), run.folder("train_reward") / "judge"
-    evaluated = before_after.choose(asked, config.evaluate.prompts, seed=config.seed)
+    evaluated = comparison.held_out_prompts(asked, config.evaluate.prompts, seed=config.seed)
     judge = policy_reward.judge_of(
         work, folder, asked, config.ppo, kl_max=config.gates.kl_max, spare=evaluated
     )
@@ -179,14 +179,14 @@ def improve(
 def evaluate(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
     """Compare the new policy with the one before it."""
     work = _begin(run, "evaluate", config)
-    folders = before_after.Models(
+    folders = comparison.Models(
         policy=str(run.folder("train_policy") / "model"),
         before=config.policy or config.starter,
         starter=config.starter,
         reward=str(run.folder("train_reward") / "model"),
         judge=str(run.folder("train_reward") / "judge"),
     )
-    metrics = before_after.run(
+    metrics = comparison.evaluate(
         folders,
         _prompts(run),
         config.evaluate,
@@ -200,7 +200,7 @@ def sample(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
     """Sample the new policy, and the starter for blind comparisons."""
     work = _begin(run, "sample", config)
     policy = run.folder("train_policy") / "model"
-    metrics = sampling.run(
+    metrics = sampling.sample_completions(
         policy,
         config.starter,
         _prompts(run),
@@ -220,7 +220,7 @@ def propose(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
     scorer = run.folder("train_reward") / "model"
     # Pruned weights of an old round that goes on cost the margins, not the pairs.
     model = reward_model.load(scorer, device=work.device) if scorer.is_dir() else None
-    metrics = proposal.run(
+    metrics = proposal.propose_pairs(
         config.starter,
         _prompts(run),
         list(rows.read(Completion, completions)),

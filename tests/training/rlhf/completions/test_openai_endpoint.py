@@ -216,7 +216,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def draw(starter: Path, out: Path, **server: Any) -> list[Completion]:
     out.mkdir(exist_ok=True)
-    sampling.run(
+    sampling.sample_completions(
         starter,
         starter,
         world.prompts(40),

@@ -17,7 +17,7 @@ from training.rlhf.completions.openai_endpoint import EndpointError
 from training.rlhf.completions.sampling import Policy
 from training.rlhf.completions.writers import Settings
 from training.rlhf.config import CompareJob, ConfigError, JudgeConfig, from_dict
-from training.rlhf.evaluation import comparison, kl_and_perplexity, llm_judge, measured_completions
+from training.rlhf.evaluation import comparison, kl_and_perplexity, llm_judge, measured_replies
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Prompt
 from training.rlhf.run.run_directory import Stopped
@@ -169,12 +169,12 @@ def test_it_goes_on_after_the_last_model_that_was_done(
     out.mkdir()
     where, seen = place(tmp_path / "checkpoints", stop_at=7)
     with pytest.raises(Stopped):
-        comparison.run(config, prompts(), {}, out, where)
+        comparison.compare(config, prompts(), out, where)
     assert seen and not list(out.iterdir())
     kept = {path: path.stat().st_mtime_ns for path in where.checkpoints.rglob("*.jsonl")}
     assert kept
     where, seen = place(where.checkpoints)
-    comparison.run(config, prompts(), {}, out, where)
+    comparison.compare(config, prompts(), out, where)
     after = {path: path.stat().st_mtime_ns for path in where.checkpoints.rglob("*.jsonl")}
     assert kept.items() <= after.items()
     assert (out / "comparison.json").read_bytes() == (done / "comparison.json").read_bytes()
@@ -183,7 +183,7 @@ def test_it_goes_on_after_the_last_model_that_was_done(
 def test_a_judge_that_fails_goes_on_after_the_last_part_that_it_judged(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measured_completions, "JUDGED_AT_ONCE", 5)
+    monkeypatch.setattr(measured_replies, "JUDGED_AT_ONCE", 5)
     asked: list[int] = []
     broken = True
 
@@ -196,12 +196,12 @@ def test_a_judge_that_fails_goes_on_after_the_last_part_that_it_judged(
     monkeypatch.setattr(llm_judge, "reader", lambda config, device: ask)
     models = {name: recipe["models"][name] for name in ("base", "other")}
     judge = JudgeConfig(path="judge")
-    contest = measured_completions.Contest(models, models["base"], {}, judge)
+    contest = measured_replies.Contest(models, models["base"], {}, judge)
     where, _ = place(tmp_path / "checkpoints")
     with pytest.raises(EndpointError):
-        measured_completions.gather(contest, prompts(), SETTINGS, where)
+        measured_replies.measure_replies(contest, prompts(), SETTINGS, where)
     broken = False
-    found = measured_completions.gather(contest, prompts(), SETTINGS, where)
+    found = measured_replies.measure_replies(contest, prompts(), SETTINGS, where)
     assert all("judged_win_rate" in one.numbers for one in found["other"])
     # Both orders of the first part, the one that failed, and both of the other two parts.
     assert asked[:2] == [5, 5] and asked[2:] == [5, 5, 5, 2, 2]
@@ -209,18 +209,18 @@ def test_a_judge_that_fails_goes_on_after_the_last_part_that_it_judged(
 
 def test_a_retrained_model_is_asked_again(recipe: dict[str, Any], tmp_path: Path) -> None:
     folder = tiny.llama(tmp_path / "model")
-    before = measured_completions.digest(folder, SETTINGS)
-    assert measured_completions.digest(folder, SETTINGS) == before
+    before = measured_replies.digest(folder, SETTINGS)
+    assert measured_replies.digest(folder, SETTINGS) == before
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": str(folder)})
     )
     save_file({}, adapter / "adapter_model.safetensors")
-    adapted = measured_completions.digest(adapter, SETTINGS)
+    adapted = measured_replies.digest(adapter, SETTINGS)
     tiny.llama(tmp_path / "model", seed=1)
-    assert measured_completions.digest(folder, SETTINGS) != before
-    assert measured_completions.digest(adapter, SETTINGS) != adapted
+    assert measured_replies.digest(folder, SETTINGS) != before
+    assert measured_replies.digest(adapter, SETTINGS) != adapted
 
 
 def test_models_of_other_vocabularies_have_a_perplexity_and_no_kl(tmp_path: Path) -> None:
@@ -229,8 +229,8 @@ def test_models_of_other_vocabularies_have_a_perplexity_and_no_kl(tmp_path: Path
     words.add_tokens(["parcel!"])
     other = tiny.write(tmp_path / "other", model, words)
     where, _ = place(tmp_path / "checkpoints")
-    contest = measured_completions.Contest({"base": str(base), "other": str(other)}, str(base), {})
-    found = measured_completions.gather(contest, prompts(4), SETTINGS, where)
+    contest = measured_replies.Contest({"base": str(base), "other": str(other)}, str(base), {})
+    found = measured_replies.measure_replies(contest, prompts(4), SETTINGS, where)
     assert all("kl" in one.numbers for one in found["base"])
     assert all("kl" not in one.numbers and one.numbers["nll"] > 0 for one in found["other"])
 
@@ -265,7 +265,7 @@ def test_it_wants_two_models_and_a_prompt(recipe: dict[str, Any], tmp_path: Path
     where, _ = place(tmp_path)
     config = from_dict(CompareJob, recipe)
     with pytest.raises(ConfigError, match="no held-out prompt"):
-        comparison.run(config, [], {}, tmp_path, where)
+        comparison.compare(config, [], tmp_path, where)
     alone = dataclasses.replace(config, models={"base": config.models["base"]})
     with pytest.raises(ConfigError, match="at least two"):
-        comparison.run(alone, prompts(), {}, tmp_path, where)
+        comparison.compare(alone, prompts(), tmp_path, where)
