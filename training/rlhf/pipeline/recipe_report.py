@@ -1,4 +1,4 @@
-"""What the folder of a recipe says about itself: every phase's metrics as text, JSON and a page.
+"""The report in the folder of a recipe: every phase's metrics as text, JSON and a page.
 
 Torch-free. The page is one file without scripts and without anything from elsewhere.
 """
@@ -42,37 +42,37 @@ Metas = Mapping[str, dict[str, Any]]
 
 def write(run: RunDirectory, phases: Sequence[str]) -> None:
     """Write README.md, summary.json and report.html anew from the results that are there."""
-    found = {name: meta for name in phases if (meta := run.stage_meta(name)) is not None}
-    waiting = [name for name in phases if name not in found]
-    metrics = {name: meta["metrics"] for name, meta in found.items()}
+    metas = {name: meta for name in phases if (meta := run.stage_meta(name)) is not None}
+    waiting = [name for name in phases if name not in metas]
+    metrics = {name: meta["metrics"] for name, meta in metas.items()}
     (run.path / "summary.json").write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    (run.path / "README.md").write_text(_markdown(run.path.name, found, waiting), "utf-8")
-    (run.path / "report.html").write_text(_html(run, found, waiting), "utf-8")
+    (run.path / "README.md").write_text(_markdown(run.path.name, metas, waiting), "utf-8")
+    (run.path / "report.html").write_text(_html(run, metas, waiting), "utf-8")
 
 
-def _markdown(title: str, found: Metas, waiting: Sequence[str]) -> str:
+def _markdown(title: str, metas: Metas, waiting: Sequence[str]) -> str:
     lines = [f"# {title}\n"]
     if waiting:
         lines.append(f"Still to run: {', '.join(waiting)}.\n")
-    for name, meta in found.items():
+    for name, meta in metas.items():
         lines += [f"## {name}\n", f"`{meta['recipe']['command']}`\n"]
         lines += [*metrics_table({"value": meta["metrics"]}), ""]
-    for heading, columns in _side_by_side(found):
+    for heading, columns in _side_by_side(metas):
         lines += [f"## {heading}\n", *metrics_table(columns), ""]
     return "\n".join(lines)
 
 
-def _side_by_side(found: Metas) -> Iterator[tuple[str, Columns]]:
+def _side_by_side(metas: Metas) -> Iterator[tuple[str, Columns]]:
     """A title and the metrics of each two or more phases that do the same in different ways."""
     groups: dict[str, dict[str, Mapping[str, float | None]]] = {}
-    for name, meta in found.items():
+    for name, meta in metas.items():
         groups.setdefault(meta["recipe"]["command"], {})[name] = meta["metrics"]
     for command, columns in groups.items():
         if len(columns) > 1 and set.intersection(*map(set, columns.values())):
             yield f"{command}: side by side", columns
 
 
-def _html(run: RunDirectory, found: Metas, waiting: Sequence[str]) -> str:
+def _html(run: RunDirectory, metas: Metas, waiting: Sequence[str]) -> str:
     title = escape(run.path.name)
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -81,7 +81,7 @@ def _html(run: RunDirectory, found: Metas, waiting: Sequence[str]) -> str:
     ]
     if waiting:
         parts.append(f"<p>Still to run: {', '.join(waiting)}.</p>")
-    for name, meta in found.items():
+    for name, meta in metas.items():
         parts.append(f"<h2>{name}</h2>")
         if (run.folder(name) / "report.html").is_file():
             parts.append(f'<p><a href="{name}/report.html">The comparison, with its plots</a></p>')
@@ -89,7 +89,7 @@ def _html(run: RunDirectory, found: Metas, waiting: Sequence[str]) -> str:
         if drawn:
             parts.append(f'<div class="plots">{"".join(drawn)}</div>')
         parts.append(_table(f"Metrics of {name}", {"Value": meta["metrics"]}))
-    for heading, columns in _side_by_side(found):
+    for heading, columns in _side_by_side(metas):
         parts += [f"<h2>{heading}</h2>", _table(heading, columns)]
     return "\n".join([*parts, "</body></html>\n"])
 

@@ -76,11 +76,11 @@ class RunDirectory:
     # Reading: no lock needed
 
     def folder(self, stage: str) -> Path:
-        """Where a finished stage's results are."""
+        """The folder of a finished stage's results."""
         return self.path / stage
 
     def done(self, stage: str) -> bool:
-        """Whether the stage was published; then it is never run again."""
+        """True once the stage was published; then it is never run again."""
         return (self.folder(stage) / "meta.json").is_file()
 
     def stage_meta(self, stage: str) -> dict[str, Any] | None:
@@ -109,6 +109,10 @@ class RunDirectory:
             if "stage" in line and "step" in line:
                 last[line["stage"], line["step"]] = line
         return list(last.values())
+
+    def request_stop(self) -> None:
+        """Ask for a stop, which `check` honours at the edge of a step."""
+        self.stop_requested = True
 
     # Writing: only while claimed
 
@@ -184,7 +188,7 @@ class RunDirectory:
         together, self.agree = self.agree, int
         code = _FAILURE
         try:
-            found, code = work(), 0
+            result, code = work(), 0
         except Stopped:
             code = _STOP
             raise
@@ -194,7 +198,7 @@ class RunDirectory:
         finally:
             self.agree = together
             self.agree(code)
-        return found
+        return result
 
     def checkpoints(self, stage: str) -> Path:
         """Folder for resume state; it is never published."""
@@ -271,7 +275,7 @@ class RunDirectory:
     def meta(
         self, stage: str, config: dict[str, Any], parents: dict[str, str], metrics: dict[str, float]
     ) -> dict[str, Any]:
-        """How a stage's results were made."""
+        """The meta.json of a stage: config, parents, data_sha256, versions and metrics."""
         inputs = [name for name in INPUTS if (self.path / name).is_file()]
         return {
             "stage": stage,
@@ -309,16 +313,17 @@ class RunDirectory:
 
 def versions() -> dict[str, str]:
     """Versions of Python and the libraries, and a hash of the engine's own source."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     source = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
-        source.update(path.name.encode() + path.read_bytes())
-    return found | {"engine_sha256": source.hexdigest()}
+    engine = Path(__file__).parent.parent
+    for path in sorted(engine.rglob("*.py")):
+        source.update(path.relative_to(engine).as_posix().encode() + path.read_bytes())
+    return installed | {"engine_sha256": source.hexdigest()}
 
 
 def _try_lock(file: BinaryIO) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,7 @@ def _collate(pairs: Sequence[Pair]) -> dict[str, Tensor]:
 
 
 BUILD: dict[str, Callable[[Setup], Trainer]] = {"dpo": _dpo, "kto": _kto, "orpo": _orpo}
+
+dpo = partial(train, "dpo")
+kto = partial(train, "kto")
+orpo = partial(train, "orpo")

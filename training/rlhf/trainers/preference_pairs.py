@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf import rows
-from training.rlhf.config.config_file import require
 from training.rlhf.language import chat_template
+from training.rlhf.reward.reward_data import require_direction
 from training.rlhf.rows import Preference
 
 
@@ -55,18 +55,6 @@ def read(tokenizer: Tokenizer, preferences: Iterable[Preference], *, max_length:
         truncated += cut
     require_direction(len(found), ties, "policy")
     return Pairs(found, ties, truncated)
-
-
-def require_direction(decided: int, ties: int, learner: str) -> None:
-    """Raise ConfigError where nothing says which reply is better.
-
-    Args:
-        decided: how many pairs say it.
-        ties: how many say that neither is.
-    """
-    require(decided + ties > 0, f"no pair with votes to train the {learner} on")
-    message = f"all {ties} pairs with votes are ties: nothing says which reply is better"
-    require(decided > 0, message)
 
 
 def _pair(

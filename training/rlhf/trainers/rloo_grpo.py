@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +329,7 @@ def _hold_to(trainer: Any, anchor: Any, config: GroupConfig) -> None:
         return
     add_fused_lm_head(anchor, temperature=config.temperature)
     trainer.ref_model = trainer.accelerator.prepare_model(anchor, evaluation_mode=True)
+
+
+rloo = partial(train, "rloo")
+grpo = partial(train, "grpo")

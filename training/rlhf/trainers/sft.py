@@ -37,7 +37,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
-from training.rlhf.config import SFTConfig, TinyModelConfig
+from training.rlhf.config import SFTConfig, SFTJob, TinyModelConfig
 from training.rlhf.config.config_file import require
 from training.rlhf.data import data_files
 from training.rlhf.language import chat_template
@@ -119,6 +119,11 @@ def train(
         **({"loss_held_out": trainer.evaluate()["eval_loss"]} if measured else {}),
         **_cost(trainer, seconds),
     }
+
+
+def command(config: SFTJob, out: Path, work: Work) -> dict[str, float]:
+    """Train a starter policy into `out`/model, as the command `sft`."""
+    return train(config.sft, out / "model", work)
 
 
 def read_chats(config: SFTConfig) -> tuple[list[list[Message]], list[list[Message]]]:
