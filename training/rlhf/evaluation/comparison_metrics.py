@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from training.rlhf.acquire import Floats
 from training.rlhf.metrics import overlap, text_metrics
+from training.rlhf.metrics.arrays import Floats
 from training.rlhf.metrics.reply_faults import FAULTS, Fault, fault
 from training.rlhf.rows import Message
 

@@ -19,7 +19,7 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
-from training.rlhf.acquire import Floats
+from training.rlhf.metrics.arrays import Floats
 from training.rlhf.metrics.text_metrics import mean, ngrams, words
 
 ORDER = 4

@@ -13,7 +13,7 @@ from typing import Any
 
 from training.rlhf.evaluation.comparison_report import STYLE
 from training.rlhf.evaluation.metrics_markdown import Columns, cells, metrics_table
-from training.rlhf.metrics import calibration, curve_svg, interval_svg
+from training.rlhf.metrics import intervals, svg_plots
 from training.rlhf.run.run_directory import RunDirectory
 
 DRAWN = {
@@ -99,7 +99,7 @@ def _curves(run: RunDirectory, phase: str) -> Iterator[str]:
     for key, title in DRAWN.items():
         points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
         if points:
-            drawn = curve_svg.svg(f"{title} of {phase}", points)
+            drawn = svg_plots.curve(f"{title} of {phase}", points)
             yield f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
 
@@ -109,11 +109,11 @@ def _accuracies(phase: str, metrics: Mapping[str, float | None]) -> Iterator[str
     for name, (share, number) in ACCURACIES.items():
         value, n = metrics.get(share), metrics.get(number)
         if value is not None and n and math.isfinite(value):
-            low, high = calibration.wilson(value, round(n))
+            low, high = intervals.wilson(value, round(n))
             named.append((name, {"value": value, "low": low, "high": high}))
     if named:
         title = "Accuracy on held-out pairs"
-        drawn = interval_svg.svg(f"{title} of {phase}", named)
+        drawn = svg_plots.intervals(f"{title} of {phase}", named)
         yield f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
 

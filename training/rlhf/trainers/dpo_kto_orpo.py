@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
 from training.rlhf.config import PairsConfig
 from training.rlhf.language import pretrained
+from training.rlhf.language.adapters import base_model
+from training.rlhf.language.policy_and_reference import load_policy_and_reference
+from training.rlhf.language.sequences import Sequences, response_states
 from training.rlhf.language.token_logprobs import token_logprobs
-from training.rlhf.ppo import actor_critic
-from training.rlhf.ppo import losses as objectives
-from training.rlhf.ppo.actor_critic import Sequences
 from training.rlhf.rows import Preference
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.device import seed_everything
@@ -79,7 +79,7 @@ def train(
     made_of = (pretrained.digest(policy), pretrained.digest(reference))
     callbacks.require_same_run(work.checkpoints, config, optimiser, work.seed, *made_of, data=data)
     seed_everything(work.seed)
-    model, anchor = actor_critic.load_pair(
+    model, anchor = load_policy_and_reference(
         policy, reference, lora=config.lora, dtype=config.dtype, device=work.device
     )
     if optimiser != "orpo":
@@ -117,7 +117,7 @@ class Setup:
 
     model: PreTrainedModel | PeftModel
     anchor: PreTrainedModel | str | None
-    """See actor_critic.load_pair."""
+    """As of load_policy_and_reference."""
     tokenizer: Tokenizer
     pairs: list[Pair]
     max_length: int
@@ -220,13 +220,29 @@ def unpaired(
 def _read_preferences(model: PreTrainedModel | PeftModel) -> None:
     """Let the model's own call take Sequences and give log-probabilities and entropies of the
     replies' tokens: whatever wraps it (DDP, FSDP, mixed precision) goes by that call."""
-    base = actor_critic.base_model(model)
+    base = base_model(model)
 
     def forward(**fields: Tensor) -> tuple[Tensor, Tensor]:
-        hidden, tokens = actor_critic.response_states(base, Sequences(**fields))
+        hidden, tokens = response_states(base, Sequences(**fields))
         return token_logprobs(base.get_output_embeddings(), hidden, tokens, temperature=1.0)
 
     model.forward = forward
+
+
+def odds_ratio_loss(chosen: Tensor, rejected: Tensor, *, weight: float) -> tuple[Tensor, Tensor]:
+    """ORPO (Hong et al. 2024, arXiv 2403.07691, eqs. 6 and 7), per pair, and the log odds ratio.
+
+    Args:
+        chosen, rejected: (B,) mean log-probability per token of the better and the worse reply.
+        weight: lambda, of -log sigmoid(log odds ratio) beside the better reply's likelihood.
+    """
+    ratio = _log_odds(chosen) - _log_odds(rejected)
+    return -chosen - weight * nn.functional.logsigmoid(ratio), ratio
+
+
+def _log_odds(logprob: Tensor) -> Tensor:
+    """log p / (1 - p) from log p; finite where p rounds to 1."""
+    return logprob - torch.log(-torch.expm1(logprob.clamp(max=-1e-6)))
 
 
 class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
@@ -249,7 +265,7 @@ class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
             found, entropy = model(**inputs)
         written = torch.zeros(len(batch.ids), device=found.device)
         means = written.index_add(0, batch.mask.nonzero()[:, 0], found) / batch.lengths
-        losses, ratio = objectives.odds_ratio_loss(*means.chunk(2), weight=self.weight)
+        losses, ratio = odds_ratio_loss(*means.chunk(2), weight=self.weight)
         sums = [(ratio > 0).sum(), ratio.detach().sum(), entropy.detach().sum()]
         self.seen += torch.tensor([*map(float, sums), len(ratio), len(entropy)])
         return losses.mean()
@@ -268,7 +284,7 @@ class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
 
 def _orpo(setup: Setup) -> Trainer:
     if setup.config.gradient_checkpointing:
-        trunk = actor_critic.base_model(setup.model)
+        trunk = base_model(setup.model)
         trunk.activation_checkpointing_enable({"use_reentrant": False})
     arguments = setup.arguments | {"activation_checkpointing": False}
     return _ORPOTrainer(

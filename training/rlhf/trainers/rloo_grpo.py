@@ -25,9 +25,11 @@ from trl.trainer import add_fused_lm_head
 
 from training.rlhf.config import ConfigError, GroupConfig
 from training.rlhf.language import chat_template, generation, pretrained
+from training.rlhf.language.adapters import base_model
+from training.rlhf.language.policy_and_reference import load_policy_and_reference
+from training.rlhf.language.random_numbers import draws, random_source
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.metrics.text_metrics import mean
-from training.rlhf.ppo import actor_critic, experience
 from training.rlhf.reward.score_functions import Score
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.device import seed_everything
@@ -84,13 +86,13 @@ class _OwnSampling:
         number of the update decide on its random numbers."""
         config, stops = self.reward_funcs[0].config, self.reward_funcs[0].stops
         update, size = self.state.global_step // _steps(config), len(prompts)
-        seed = int(experience.random_source(self.args.seed, "sample", update).integers(2**31))
-        noise = generation.draws(size * ranks.size(), config.max_new_tokens, seed=seed)
+        seed = int(random_source(self.args.seed, "sample", update).integers(2**31))
+        noise = draws(size * ranks.size(), config.max_new_tokens, seed=seed)
         model = self.accelerator.unwrap_model(self.model_wrapped)
         model.eval()  # gradient checkpointing switches the cache off in training mode
         with self.accelerator.autocast():
             sampled = generation.generate(
-                actor_critic.base_model(model),
+                base_model(model),
                 self.processing_class,
                 prompts,
                 max_new_tokens=config.max_new_tokens,
@@ -100,7 +102,7 @@ class _OwnSampling:
                 batch_size=size,
             )
         model.train()
-        experience.require_finite(sampled)
+        generation.require_finite(sampled)
         self.own = math.fsum(math.fsum(reply.logprobs) for reply in sampled)
         return [reply.ids for reply in sampled]
 
@@ -213,13 +215,13 @@ def train(
     callbacks.require_same_run(work.checkpoints, config, optimiser, work.seed, *made_of, data=asked)
     tokenizer = pretrained.load_tokenizer(policy)
     seed_everything(work.seed)
-    model, anchor = actor_critic.load_pair(
+    model, anchor = load_policy_and_reference(
         policy, reference, lora=config.lora, dtype=config.dtype, device=work.device
     )
     trainer = _trainer(
         optimiser,
         model,
-        _Reward(score, tokenizer, config, actor_critic.base_model(model)),
+        _Reward(score, tokenizer, config, base_model(model)),
         Dataset.from_list([{"prompt": messages} for messages in asked]),
         _arguments(config, work),
     )
@@ -249,7 +251,7 @@ def _trainer(
 ) -> Any:
     callbacks.require_causal(model, optimiser)
     pretrained.without_dropout(model)
-    base, config = actor_critic.base_model(model), reward.config
+    base, config = base_model(model), reward.config
     # TRL takes the ends of a reply from here, and knows nothing of chat templates.
     base.generation_config.eos_token_id = sorted(reward.stops)
     kind, settings = KINDS[optimiser]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from pathlib import Path
@@ -15,8 +16,8 @@ from transformers import TrainingArguments
 from tests.training.rlhf import tiny, world
 from training.rlhf.config import ConfigError, LoraConfig, PairsConfig
 from training.rlhf.language import pretrained
-from training.rlhf.ppo import actor_critic
-from training.rlhf.ppo.actor_critic import Sequences
+from training.rlhf.language.sequences import Sequences
+from training.rlhf.ppo.actor_critic import ActorCritic
 from training.rlhf.rows import Preference, Vote
 from training.rlhf.run.run_directory import Stopped
 from training.rlhf.run.work import Work
@@ -103,7 +104,7 @@ def preferred(policy: Path, votes: list[Preference]) -> float:
         batch = Sequences.build(
             [pair.prompt] * 2, [pair.chosen, pair.rejected], torch.device("cpu")
         )
-        reading = actor_critic.ActorCritic(model, None).read(batch, temperature=1.0)
+        reading = ActorCritic(model, None).read(batch, temperature=1.0)
         sums = (reading.logprobs * batch.mask).sum(1)
         gaps.append(float(sums[0] - sums[1]))
     return sum(gaps) / len(gaps)
@@ -284,3 +285,19 @@ def test_checkpoints_of_other_settings_are_refused(starter, tmp_path):
             train("orpo", starter, tmp_path / "run", **({"votes": votes} | changes))
     with pytest.raises(ConfigError, match="other settings"):
         train("dpo", starter, tmp_path / "run", votes=votes)
+
+
+def test_the_odds_ratio_loss_equals_the_papers_formula():
+    chosen, rejected = -torch.rand(20) * 3 - 0.05, -torch.rand(20) * 3 - 0.05
+    losses, ratios = dpo_kto_orpo.odds_ratio_loss(chosen, rejected, weight=0.3)
+    for c, r, loss, ratio in zip(chosen, rejected, losses, ratios, strict=True):
+        p, q = math.exp(c), math.exp(r)
+        expected = math.log((p / (1 - p)) / (q / (1 - q)))
+        assert float(ratio) == pytest.approx(expected, abs=1e-4)
+        sigmoid = 1 / (1 + math.exp(-expected))
+        assert float(loss) == pytest.approx(-float(c) - 0.3 * math.log(sigmoid), abs=1e-4)
+
+
+def test_the_odds_ratio_loss_is_finite_for_a_reply_that_is_certain():
+    losses, _ = dpo_kto_orpo.odds_ratio_loss(torch.zeros(1), torch.tensor([-50.0]), weight=1.0)
+    assert bool(losses.isfinite().all())
