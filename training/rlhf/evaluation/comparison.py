@@ -28,7 +28,7 @@ from training.rlhf.evaluation import (
 from training.rlhf.evaluation.comparison_metrics import MeasuredReply
 from training.rlhf.evaluation.comparison_table import ALL, Resampling
 from training.rlhf.evaluation.human_evaluation import Verdicts
-from training.rlhf.evaluation.measured_replies import Contest, measure_replies
+from training.rlhf.evaluation.measured_replies import ComparisonSetup, measure_replies
 from training.rlhf.rows import Prompt
 from training.rlhf.run.work import Work
 
@@ -69,7 +69,7 @@ def evaluate(
         EndpointError: a server failed; what was finished is kept.
     """
     require_both(config.endpoint)
-    contest = Contest(
+    setup = ComparisonSetup(
         {BEFORE: folders.before, AFTER: folders.policy},
         folders.starter,
         {"reward": folders.reward, "judge": folders.judge},
@@ -78,7 +78,7 @@ def evaluate(
         refusals=config.refusals,
     )
     asked = held_out_prompts(prompts, config.prompts, seed=work.seed)
-    table, replies = measure(contest, asked, config, out, work)
+    table, replies = measure(setup, asked, config, out, work)
     _write_samples(replies, out / "samples.jsonl", n=config.samples)
     return _round_metrics(table)
 
@@ -110,7 +110,7 @@ def compare(
     named = endpoint is not None and bool(endpoint.model or endpoint.other)
     require(not named, "a server of any number of models loads them by path: leave its names empty")
     asked = held_out_prompts(prompts, config.evaluate.prompts, seed=work.seed)
-    contest = Contest(
+    setup = ComparisonSetup(
         config.models,
         config.starter or next(iter(config.models.values())),
         config.reward_models,
@@ -119,7 +119,7 @@ def compare(
         verdicts or {},
         config.evaluate.refusals,
     )
-    table, replies = measure(contest, asked, config.evaluate, out, work)
+    table, replies = measure(setup, asked, config.evaluate, out, work)
     rows.write(out / "pairs.jsonl", _blind_pairs(replies, seed=work.seed))
     whole = table["groups"][ALL]
     metrics = {
@@ -132,7 +132,7 @@ def compare(
 
 
 def measure(
-    contest: Contest, asked: Sequence[Prompt], config: EvaluateConfig, out: Path, work: Work
+    setup: ComparisonSetup, asked: Sequence[Prompt], config: EvaluateConfig, out: Path, work: Work
 ) -> tuple[dict[str, Any], dict[str, list[MeasuredReply]]]:
     """Measure every model on the same prompts.
 
@@ -140,13 +140,13 @@ def measure(
     report.html into `out`; returns the table and the replies.
     """
     settings = Settings(config.temperature, config.max_new_tokens, config.batch_size)
-    replies = measure_replies(contest, asked, settings, work)
-    metrics = comparison_metrics.metrics(contest.scorers, judged=contest.judge is not None)
+    replies = measure_replies(setup, asked, settings, work)
+    metrics = comparison_metrics.metrics(setup.scorers, judged=setup.judge is not None)
     table = comparison_table.table(replies, metrics, Resampling(config.resamples, work.seed))
     table["about"] = {
-        "folders": contest.models,
-        "starter": contest.starter,
-        "scorers": contest.scorers,
+        "folders": setup.models,
+        "starter": setup.starter,
+        "scorers": setup.scorers,
         "temperature": config.temperature,
         "max_new_tokens": config.max_new_tokens,
         "resamples": config.resamples,

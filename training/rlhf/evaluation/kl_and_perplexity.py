@@ -28,7 +28,7 @@ class Likelihood:
     tokens: int
 
 
-def read(
+def reply_likelihoods(
     policy: Policy,
     chats: Sequence[Sequence[Message]],
     replies: Sequence[Sequence[int]],
@@ -96,7 +96,7 @@ def own_logprobs(
         return [sum(reply.logprobs) for reply in replies]
     ids = [reply.ids for reply in replies]
     room = settings.max_new_tokens
-    likelihoods = read(policy, chats, ids, temperature=settings.temperature, room=room)
+    likelihoods = reply_likelihoods(policy, chats, ids, temperature=settings.temperature, room=room)
     return [one.tempered for one in likelihoods]
 
 
@@ -117,7 +117,7 @@ def kl_to(
     """
     ids = [reply.ids for reply in replies]
     room = settings.max_new_tokens
-    theirs = read(reference, chats, ids, temperature=settings.temperature, room=room)
+    theirs = reply_likelihoods(reference, chats, ids, temperature=settings.temperature, room=room)
     own = own_logprobs(reader, chats, replies, settings)
     return text_metrics.mean([a - b.tempered for a, b in zip(own, theirs, strict=True)])
 

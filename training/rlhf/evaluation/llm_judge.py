@@ -80,7 +80,7 @@ def judge(
     return judgements
 
 
-def reader(config: JudgeConfig, *, device: torch.device) -> Ask:
+def load_judge(config: JudgeConfig, *, device: torch.device) -> Ask:
     """The judge that the settings name.
 
     A local policy takes the letter that it finds likelier, and gives no verdict on a question that
@@ -99,7 +99,8 @@ def reader(config: JudgeConfig, *, device: torch.device) -> Ask:
 
     def ask(questions: Sequence[Chat]) -> list[str]:
         a, b = (
-            kl_and_perplexity.read(policy, questions, [ids] * len(questions)) for ids in letters
+            kl_and_perplexity.reply_likelihoods(policy, questions, [ids] * len(questions))
+            for ids in letters
         )
         room = generation.prompt_room(policy.model, max(map(len, letters)))
         fits = [

@@ -40,7 +40,7 @@ JUDGED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Contest:
+class ComparisonSetup:
     """The models that reply, and the models and people that judge the replies."""
 
     models: dict[str, str]
@@ -60,12 +60,12 @@ class Contest:
 
 
 def measure_replies(
-    contest: Contest, prompts: Sequence[Prompt], settings: Settings, work: Work
+    setup: ComparisonSetup, prompts: Sequence[Prompt], settings: Settings, work: Work
 ) -> dict[str, list[MeasuredReply]]:
     """One measured reply of every model to every prompt, in the order of the prompts."""
     replies = {
-        name: _replies(contest, number, prompts, settings, work)
-        for number, name in enumerate(contest.models)
+        name: _replies(setup, number, prompts, settings, work)
+        for number, name in enumerate(setup.models)
     }
     numbers: dict[str, Numbers] = {}
     for name, written in replies.items():
@@ -75,22 +75,24 @@ def measure_replies(
                 prompt.reference,
                 finished=reply.finished,
                 tokens=len(reply.ids),
-                refusals=contest.refusals,
+                refusals=setup.refusals,
             )
             for prompt, reply in zip(prompts, written, strict=True)
         ]
-        model = contest.models[name]
-        _add(numbers[name], _under_starter(contest, model, prompts, written, settings, work))
+        model = setup.models[name]
+        _add(numbers[name], _under_starter(setup, model, prompts, written, settings, work))
         _add(numbers[name], _of_references(model, prompts, work))
-    for scorer, folder in contest.scorers.items():
+    for scorer, folder in setup.scorers.items():
         for name, written in replies.items():
             _add(numbers[name], _scores(scorer, folder, prompts, written, work))
     measured = {name: _measured(name, prompts, replies[name], numbers[name]) for name in replies}
-    _compare(measured, contest, work)
+    _compare(measured, setup, work)
     return measured
 
 
-def keep(work: Work, name: str, parts: Sequence[Any], make: Callable[[], Numbers]) -> Numbers:
+def computed_once(
+    work: Work, name: str, parts: Sequence[Any], make: Callable[[], Numbers]
+) -> Numbers:
     """The numbers that `make` gives, computed once for these `parts`.
 
     Every file holds one finished step: work that is ended in between goes on after the last one.
@@ -121,15 +123,15 @@ def fingerprint(folder: Path) -> list[Any]:
 
 
 def _replies(
-    contest: Contest, number: int, prompts: Sequence[Prompt], settings: Settings, work: Work
+    setup: ComparisonSetup, number: int, prompts: Sequence[Prompt], settings: Settings, work: Work
 ) -> list[Reply]:
     """The replies of the model of this number."""
-    folder = list(contest.models.values())[number]
+    folder = list(setup.models.values())[number]
     chats = [prompt.messages for prompt in prompts]
-    name = digest(Path(folder), settings, chats, work.seed, contest.endpoint)
-    total = len(contest.models) * len(prompts)
+    name = digest(Path(folder), settings, chats, work.seed, setup.endpoint)
+    total = len(setup.models) * len(prompts)
     return reply_in_chunks(
-        writer(folder, contest.endpoint, new=number > 0, device=work.device),
+        writer(folder, setup.endpoint, new=number > 0, device=work.device),
         chats,
         settings,
         # The same seed for all: equal policies give equal replies, and a fairer comparison.
@@ -142,7 +144,7 @@ def _replies(
 
 
 def _under_starter(
-    contest: Contest,
+    setup: ComparisonSetup,
     model: str,
     prompts: Sequence[Prompt],
     replies: Sequence[Reply],
@@ -153,17 +155,19 @@ def _under_starter(
     chats = [prompt.messages for prompt in prompts]
 
     def read() -> Numbers:
-        starter = Policy(contest.starter, device=work.device)
+        starter = Policy(setup.starter, device=work.device)
         if not kl_and_perplexity.same_vocabulary(
             pretrained.load_tokenizer(model), starter.tokenizer
         ):
             ids = [
                 kl_and_perplexity.text_ids(starter, r.text, finished=r.finished) for r in replies
             ]
-            return [_perplexity(one) for one in kl_and_perplexity.read(starter, chats, ids)]
+            return [
+                _perplexity(one) for one in kl_and_perplexity.reply_likelihoods(starter, chats, ids)
+            ]
         # A server tells log-probabilities of its own distribution, or none.
-        reader = Policy(model, device=work.device) if contest.endpoint else None
-        theirs = kl_and_perplexity.read(
+        reader = Policy(model, device=work.device) if setup.endpoint else None
+        theirs = kl_and_perplexity.reply_likelihoods(
             starter,
             chats,
             [reply.ids for reply in replies],
@@ -175,8 +179,8 @@ def _under_starter(
         ratios = [round(a - b.tempered, 4) + 0.0 for a, b in zip(own, theirs, strict=True)]
         return [_perplexity(b) | {"kl": kl} for b, kl in zip(theirs, ratios, strict=True)]
 
-    parts = (Path(contest.starter), Path(model), settings, chats, [r.ids for r in replies])
-    return keep(work, "starter", parts, read)
+    parts = (Path(setup.starter), Path(model), settings, chats, [r.ids for r in replies])
+    return computed_once(work, "starter", parts, read)
 
 
 def _perplexity(one: kl_and_perplexity.Likelihood) -> dict[str, float]:
@@ -194,14 +198,16 @@ def _of_references(model: str, prompts: Sequence[Prompt], work: Work) -> Numbers
         ids = [
             kl_and_perplexity.text_ids(policy, prompt.reference, finished=True) for prompt in known
         ]
-        likelihoods = kl_and_perplexity.read(policy, [prompt.messages for prompt in known], ids)
+        likelihoods = kl_and_perplexity.reply_likelihoods(
+            policy, [prompt.messages for prompt in known], ids
+        )
         return [
             {"reference_nll": -one.plain, "reference_tokens": float(one.tokens)}
             for one in likelihoods
         ]
 
     parts = (Path(model), [(prompt.messages, prompt.reference) for prompt in known])
-    numbers = iter(keep(work, "reference", parts, read))
+    numbers = iter(computed_once(work, "reference", parts, read))
     return [next(numbers) if prompt.reference else {} for prompt in prompts]
 
 
@@ -214,7 +220,7 @@ def _scores(
         model = reward_model.load(folder, device=work.device)
         return [{f"score_{scorer}": value} for value in model.score(chats, texts)]
 
-    return keep(work, "score", (scorer, Path(folder), chats, texts), score)
+    return computed_once(work, "score", (scorer, Path(folder), chats, texts), score)
 
 
 def _add(numbers: Numbers, more: Numbers) -> None:
@@ -241,23 +247,25 @@ def _measured(
     ]
 
 
-def _compare(measured: Mapping[str, list[MeasuredReply]], contest: Contest, work: Work) -> None:
+def _compare(
+    measured: Mapping[str, list[MeasuredReply]], setup: ComparisonSetup, work: Work
+) -> None:
     """Add the points of every model against the first: by scorers, people and the judge."""
     first, *others = measured
     for name in others:
         for mine, base in zip(measured[name], measured[first], strict=True):
-            for scorer in contest.scorers:
+            for scorer in setup.scorers:
                 mine.numbers[f"win_rate_{scorer}"] = comparison_metrics.points(
                     mine, base, scorer=scorer
                 )
         preferred = human_evaluation.points(
-            contest.verdicts, *(map(vars, measured[m]) for m in (name, first))
+            setup.verdicts, *(map(vars, measured[m]) for m in (name, first))
         )
         for mine, value in zip(measured[name], preferred, strict=True):
             if value is not None:
                 mine.numbers["people_win_rate"] = value
-        if contest.judge is not None:
-            judged = _judgements(contest.judge, measured[name], measured[first], work)
+        if setup.judge is not None:
+            judged = _judgements(setup.judge, measured[name], measured[first], work)
             _add([reply.numbers for reply in measured[name]], judged)
 
 
@@ -265,13 +273,13 @@ def _judgements(
     config: JudgeConfig, mine: Sequence[MeasuredReply], base: Sequence[MeasuredReply], work: Work
 ) -> Numbers:
     """The judge's verdicts on all pairs, kept part by part: a server may fail in between."""
-    ask = cache(partial(llm_judge.reader, config, device=work.device))
+    ask = cache(partial(llm_judge.load_judge, config, device=work.device))
     numbers: Numbers = []
     for start in range(0, len(mine), JUDGED_AT_ONCE):
         part = slice(start, start + JUDGED_AT_ONCE)
         texts = [[(a.messages, a.text) for a in side[part]] for side in (mine, base)]
         make = partial(_judged, ask, mine[part], base[part])
-        numbers += keep(work, "judged", (config, Path(config.path or "-"), texts), make)
+        numbers += computed_once(work, "judged", (config, Path(config.path or "-"), texts), make)
     return numbers
 
 
