@@ -195,14 +195,8 @@ def propose_pairs(
     picked = choose(train, held_out, ranking, config, held_out_share=held_out_share, seed=seed)
     compared = evaluation_pairs(completions, held_out_ids, n=config.evaluation_pairs, seed=seed)
     rows.write(out / "candidates.jsonl", with_margins(picked + compared, texts, score))
-    np.save(out / "features.npy", pool.astype(np.float16))
-    np.save(out / "labelled.npy", old.astype(np.float16))
     keys = [c.key for c in train] + [row.pair_id for row in waiting]
-    rows.write(out / "pool.jsonl", ({"key": key} for key in keys))
-    rows.write(
-        out / "labelled.jsonl",
-        ({"pair_id": p.pair_id, "value": p.value, "weight": p.weight} for p in labelled),
-    )
+    _write_features(out, keys, pool, labelled, old)
     return {
         "candidates": float(len(picked) + len(compared)),
         "active": float(sum(candidate.stream == "active" for candidate in picked)),
@@ -213,6 +207,19 @@ def propose_pairs(
         "labelled": float(len(labelled)),
         "votes": sum(pair.weight for pair in labelled),
     }
+
+
+def _write_features(
+    out: Path, keys: Sequence[str], pool: Floats, labelled: Sequence[Labelled], old: Floats
+) -> None:
+    """Write the features of the pool (n, d) and of the pairs with votes (m, d), with their keys."""
+    np.save(out / "features.npy", pool.astype(np.float16))
+    np.save(out / "labelled.npy", old.astype(np.float16))
+    rows.write(out / "pool.jsonl", ({"key": key} for key in keys))
+    rows.write(
+        out / "labelled.jsonl",
+        ({"pair_id": p.pair_id, "value": p.value, "weight": p.weight} for p in labelled),
+    )
 
 
 def with_margins(
