@@ -66,7 +66,7 @@ def save(
         raise
     sums = {name: rows.sha256(partial / name) for name in (TENSORS, STATE)}
     (partial / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}), "utf-8")
-    durable.fsync_tree(partial)
+    durable.fsync_tree(partial)  # before the rename, or a crash could leave a whole name half full
     shutil.rmtree(target, ignore_errors=True)  # a damaged one that is being replaced
     partial.rename(target)
     durable.fsync(folder)

@@ -132,12 +132,14 @@ class RunDirectory:
             self.fence = self._current_fence() if fence is None else fence
             yield self
             return
+        # The lock is the open file: the system frees it when this process dies, however it dies.
         lock = (self.path / "lock").open("ab")
         try:
             if not _try_lock(lock):
                 raise Locked(f"another process works in {self.path}")
             self._lock = lock
             self.fence = self._current_fence() if fence is None else fence
+            # With the lock nobody else writes; the fence tells whether this process still may.
             self.check_fence()
             for name in ("progress.jsonl", "metrics.jsonl"):
                 _end_torn_line(self.path / name)
@@ -266,7 +268,9 @@ class RunDirectory:
         folder = self.folder(stage)
         partial = folder.with_name(f"{folder.name}.partial")
         (partial / "meta.json").write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
+        # The content must be on the disk before the name that says the stage is done.
         durable.fsync_tree(partial)
+        # Last: whoever lost the run while it computed must not publish over the new owner's work.
         self.check_fence()
         partial.rename(folder)
         durable.fsync(folder.parent)
