@@ -12,7 +12,8 @@ from html import escape
 from typing import Any
 
 from training.rlhf.evaluation.comparison_report import STYLE
-from training.rlhf.metrics import calibration, curve_svg, interval_svg
+from training.rlhf.evaluation.metrics_markdown import Columns, cells, metrics_table
+from training.rlhf.metrics import intervals, svg_plots
 from training.rlhf.run.run_directory import RunDirectory
 
 DRAWN = {
@@ -37,8 +38,6 @@ ACCURACIES = {
 LINE = "svg .line { fill: none; stroke: var(--accent); stroke-width: 1.5; }"
 
 Metas = Mapping[str, dict[str, Any]]
-Columns = Mapping[str, Mapping[str, float | None]]
-"""Metrics by the name that stands above them."""
 
 
 def write(run: RunDirectory, phases: Sequence[str]) -> None:
@@ -51,32 +50,16 @@ def write(run: RunDirectory, phases: Sequence[str]) -> None:
     (run.path / "report.html").write_text(_html(run, metas, waiting), "utf-8")
 
 
-def _figure(value: float | None) -> str:
-    return "not a number" if value is None else format(value, ".4g")
-
-
 def _markdown(title: str, metas: Metas, waiting: Sequence[str]) -> str:
     lines = [f"# {title}\n"]
     if waiting:
         lines.append(f"Still to run: {', '.join(waiting)}.\n")
     for name, meta in metas.items():
         lines += [f"## {name}\n", f"`{meta['recipe']['command']}`\n"]
-        lines += [*rows_of({"value": meta["metrics"]}), ""]
+        lines += [*metrics_table({"value": meta["metrics"]}), ""]
     for heading, columns in _side_by_side(metas):
-        lines += [f"## {heading}\n", *rows_of(columns), ""]
+        lines += [f"## {heading}\n", *metrics_table(columns), ""]
     return "\n".join(lines)
-
-
-def rows_of(columns: Columns) -> list[str]:
-    """The lines of a Markdown table."""
-    lines = [f"| {key} | {' | '.join(values)} |" for key, values in _cells(columns)]
-    return [f"| metric | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *lines]
-
-
-def _cells(columns: Columns) -> Iterator[tuple[str, list[str]]]:
-    """Every metric with what each column has of it."""
-    for key in dict.fromkeys(key for metrics in columns.values() for key in metrics):
-        yield key, [_figure(m[key]) if key in m else "" for m in columns.values()]
 
 
 def _side_by_side(metas: Metas) -> Iterator[tuple[str, Columns]]:
@@ -116,7 +99,7 @@ def _curves(run: RunDirectory, phase: str) -> Iterator[str]:
     for key, title in DRAWN.items():
         points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
         if points:
-            drawn = curve_svg.svg(f"{title} of {phase}", points)
+            drawn = svg_plots.curve(f"{title} of {phase}", points)
             yield f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
 
@@ -126,11 +109,11 @@ def _accuracies(phase: str, metrics: Mapping[str, float | None]) -> Iterator[str
     for name, (share, number) in ACCURACIES.items():
         value, n = metrics.get(share), metrics.get(number)
         if value is not None and n and math.isfinite(value):
-            low, high = calibration.wilson(value, round(n))
+            low, high = intervals.wilson(value, round(n))
             named.append((name, {"value": value, "low": low, "high": high}))
     if named:
         title = "Accuracy on held-out pairs"
-        drawn = interval_svg.svg(f"{title} of {phase}", named)
+        drawn = svg_plots.intervals(f"{title} of {phase}", named)
         yield f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
 
@@ -138,7 +121,7 @@ def _table(title: str, columns: Columns) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Metric", *columns))
     body = "".join(
         f'<tr><th scope="row">{escape(key)}</th><td>{"</td><td>".join(values)}</td></tr>'
-        for key, values in _cells(columns)
+        for key, values in cells(columns)
     )
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{title}"><table>'

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training.rlhf import rows
-from training.rlhf.acquire import Floats
 from training.rlhf.metrics import calibration
+from training.rlhf.metrics.arrays import Floats
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 

@@ -14,7 +14,7 @@ import numpy as np
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
 from training.rlhf.language import pretrained
-from training.rlhf.metrics import calibration
+from training.rlhf.metrics import intervals
 from training.rlhf.reward import held_out_report, reward_training
 from training.rlhf.rows import Preference
 from training.rlhf.run import checkpoints, distributed, ranks
@@ -127,7 +127,7 @@ def _numbered(report: Report, votes: int, before: int) -> Report:
 
 def point(trained: dict[str, float], seen: dict[str, float]) -> Point:
     """One point from the metrics of a training and of its report."""
-    low, high = calibration.wilson(seen["accuracy"], int(seen["pairs_held_out"]))
+    low, high = intervals.wilson(seen["accuracy"], int(seen["pairs_held_out"]))
     return {
         "votes": trained["votes_train"],
         "pairs": trained["pairs_train"],

@@ -33,8 +33,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.language import chat_template, reward_text
 from training.rlhf.language.chat_template import Message
+from training.rlhf.language.lora_adapters import adapter_base
 from training.rlhf.language.pretrained import (
-    adapter_base,
     load_causal,
     load_tokenizer,
     loading,

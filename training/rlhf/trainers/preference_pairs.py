@@ -1,4 +1,4 @@
-"""What policies learn from preferences: the better and the worse reply to a prompt, as tokens."""
+"""Preferences as policies learn from them: the better and the worse reply, as tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Pair:
 class Pairs:
     """Pairs to learn from, and what was left out or cut."""
 
-    found: list[Pair]
+    decided: list[Pair]
     ties: int
     """Pairs whose votes prefer neither side: they say nothing about a direction."""
     truncated: int
@@ -39,7 +39,7 @@ def read(tokenizer: Tokenizer, preferences: Iterable[Preference], *, max_length:
     Raises:
         ConfigError: there is none.
     """
-    found, ties, truncated = [], 0, 0
+    pairs, ties, truncated = [], 0, 0
     for row in preferences:
         label = rows.label(row)
         if row.held_out or row.kind == "evaluation" or label is None:
@@ -51,10 +51,10 @@ def read(tokenizer: Tokenizer, preferences: Iterable[Preference], *, max_length:
         if label.value < 0.5:
             better, worse = worse, better
         pair, cut = _pair(tokenizer, row.messages, better, worse, max_length=max_length)
-        found.append(pair)
+        pairs.append(pair)
         truncated += cut
-    require_direction(len(found), ties, "policy")
-    return Pairs(found, ties, truncated)
+    require_direction(len(pairs), ties, "policy")
+    return Pairs(pairs, ties, truncated)
 
 
 def _pair(
