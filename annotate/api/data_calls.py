@@ -24,14 +24,13 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
 from annotate.api.serializers import ErrorBody
-from annotate.exporting import FORMATS, UnknownFormat, format_named
+from annotate.exporting import FORMATS, UnknownFormat, format_named, freezing
 from annotate.importing import Report, Unreadable, import_rows
 from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size, spooled
 from annotate.models import DatasetVersion, Project
 from annotate.people.permissions import project_or_404
 from annotate.quality import agreement_counts
 from annotate.statistics.agreement import STATISTICS
-from annotate.votes import dataset_versions
 
 NDJSON = "application/x-ndjson"
 BAD = OpenApiResponse(ErrorBody, description="A parameter or the file is wrong.")
@@ -257,7 +256,7 @@ def _version(request: Request, project: Project) -> DatasetVersion:
     if given is not None and not (given.isascii() and given.isdigit() and len(given) < 9):
         raise ValidationError({"version": ["Must be a whole number."]})
     try:
-        return dataset_versions.version_or_live(project, int(given) if given else None)
+        return freezing.version_or_live(project, int(given) if given else None)
     except DatasetVersion.DoesNotExist:
         detail = f"The project has no dataset version {given}."
         raise ValidationError({"version": [detail]}) from None

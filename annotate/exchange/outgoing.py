@@ -16,9 +16,6 @@ from annotate.review.search import wrote
 from annotate.votes import dataset_versions
 from annotate.votes.labels import ADJUDICATED, CLASS
 
-TEACHING = (Pair.Kind.NORMAL, Pair.Kind.OVERLAP)
-"""Kinds whose votes may enter training. Evaluation pairs measure policies, gold and retest
-pairs measure annotators; training on them would spoil the measurement."""
 SHOWN = ("prompt", "completion_a", "completion_b", "label")
 LEAST_TRUST = 0.05
 SIDES = ("a", "tie", "b")
@@ -47,7 +44,7 @@ def preferences(
     counted = (row for row in votes.iterator() if not row[5])
     by_pair = ((key, list(group)) for key, group in groupby(counted, key=itemgetter(0)))
     for batch in batched(by_pair):
-        pairs = Pair.objects.filter(kind__in=TEACHING).select_related(*SHOWN)
+        pairs = Pair.objects.filter(kind__in=Pair.TEACHING).select_related(*SHOWN)
         found = pairs.in_bulk([key for key, _ in batch])
         for key, cast in batch:
             if key in found:
@@ -57,7 +54,7 @@ def preferences(
 
 def open_pairs(project: Project, *, most: int) -> Iterator[dict[str, Any]]:
     """Rows of preferences.jsonl without votes: pairs that still want some, the best `most`."""
-    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=TEACHING)
+    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=Pair.TEACHING)
     for pair in pairs.select_related(*SHOWN).order_by("-priority", "pk")[:most].iterator():
         yield _preference(pair, [], {})
 
@@ -144,7 +141,7 @@ def counts(project: Project) -> dict[str, int]:
         pairs_open=Count("pk", filter=Q(state=State.OPEN)),
         pairs_resolved=Count("pk", filter=Q(state=State.RESOLVED)),
     )
-    votes = Assignment.objects.in_project(project).filter(state=Assignment.State.VOTED)
+    votes = Assignment.objects.in_project(project).voted()
     votes = votes.exclude(pair__kind__in=Pair.OUTSIDE_LABELS)
     return {**pairs, "votes": votes.count()}
 
@@ -164,7 +161,7 @@ def resolved_since(project: Project, version: int | None) -> int:
     if version is not None:
         fresh = fresh.filter(Q(frozen_from=None) | Q(frozen_from__gt=version))
     pairs = Pair.objects.filter(
-        project=project, state=Pair.State.RESOLVED, kind__in=TEACHING, prompt__held_out=False
+        project=project, state=Pair.State.RESOLVED, kind__in=Pair.TEACHING, prompt__held_out=False
     )
     return pairs.filter(Exists(fresh)).count()
 
@@ -176,7 +173,7 @@ def _training_votes(project: Project) -> Any:
 
 def open_pair_keys(project: Project) -> list[str]:
     """Keys of the pairs that still want votes and may be ranked, best first."""
-    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=TEACHING)
+    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=Pair.TEACHING)
     return list(pairs.order_by("-priority", "pk").values_list("key", flat=True))
 
 

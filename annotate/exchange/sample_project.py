@@ -10,7 +10,7 @@ from django.db import transaction
 
 from annotate.exchange.incoming import add_prompts
 from annotate.models import Guideline, Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.sample import grammar, simulated_votes
 
 SLUG = "support-desk"

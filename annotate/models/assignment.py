@@ -44,14 +44,18 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
     def leased(self) -> AssignmentQuerySet:
         return self.filter(state=Assignment.State.RESERVED)
 
+    def voted(self) -> AssignmentQuerySet:
+        """Votes that were cast and not taken back, surplus ones included."""
+        return self.filter(state=Assignment.State.VOTED)
+
     def standing(self) -> AssignmentQuerySet:
         """Votes that count: cast, not taken back, not surplus."""
-        return self.filter(state=Assignment.State.VOTED, surplus=False)
+        return self.voted().filter(surplus=False)
 
-    def last_act(self) -> Assignment | None:
-        """The vote or skip that undo takes back."""
-        acts = (Assignment.State.VOTED, Assignment.State.SKIPPED)
-        return self.filter(state__in=acts).order_by("-acted_at", "-pk").first()
+    def last_vote_or_skip(self) -> Assignment | None:
+        """The one that undo takes back."""
+        done = (Assignment.State.VOTED, Assignment.State.SKIPPED)
+        return self.filter(state__in=done).order_by("-acted_at", "-pk").first()
 
     def for_display(self) -> AssignmentQuerySet:
         return self.select_related(

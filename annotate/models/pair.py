@@ -42,6 +42,10 @@ class Pair(models.Model):
     OUTSIDE_LABELS = (Kind.GOLD, Kind.RETEST)
     """They measure annotators: no labels, no agreement, no preference rows."""
 
+    TEACHING = (Kind.NORMAL, Kind.OVERLAP)
+    """Their votes may enter training. Evaluation pairs measure policies, gold and retest pairs
+    measure annotators; training on them would spoil the measurement."""
+
     UNLIMITED = 30_000
     """Places of a gold pair: everybody may be asked, and a column of two bytes holds it."""
 

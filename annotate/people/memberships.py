@@ -10,7 +10,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from annotate.models import Assignment, Invitation, Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
 
 def members(project: Project) -> QuerySet[Membership]:

@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
 from annotate.models import Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
 
 def role_of(user: User, project: Project) -> str | None:

@@ -85,7 +85,7 @@ def _due(project: Project, since: datetime | None) -> bool:
 
 def _standing(project: Project) -> QuerySet[Assignment]:
     """Votes that say something about pairs or people."""
-    votes = Assignment.objects.in_project(project).filter(state=Assignment.State.VOTED)
+    votes = Assignment.objects.in_project(project).voted()
     votes = votes.filter(Q(surplus=False) | Q(pair__kind=Pair.Kind.GOLD))
     votes = votes.exclude(pair__kind=Pair.Kind.RETEST)
     return votes if project.train_on_simulated else votes.filter(simulated=False)

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Pair, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.queue import lease_length, retest, slots, sql
 from annotate.queue.transactions import write
 

@@ -50,7 +50,7 @@ def undo(user: User, project: Project, *, now: datetime | None = None) -> Assign
 
     The pair is theirs again: the assignment returned is reserved.
     """
-    last = Assignment.objects.of_member(user).in_project(project).last_act()
+    last = Assignment.objects.of_member(user).in_project(project).last_vote_or_skip()
     return _take_back(user, last, now=now or timezone.now()) if last else None
 
 
@@ -65,7 +65,7 @@ def undo_token(user: User, token: UUID, *, now: datetime | None = None) -> Assig
         raise UnknownAssignment
     if assignment.state == State.RESERVED:
         return assignment
-    if assignment != own.in_project(assignment.pair.project).last_act():
+    if assignment != own.in_project(assignment.pair.project).last_vote_or_skip():
         raise Gone("Only your last vote or skip can be taken back.")
     return _take_back(user, assignment, now=now or timezone.now())
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from django.contrib.auth.models import User
 from django.db.models import Count, Q, QuerySet
 
-from annotate.exchange.outgoing import TEACHING
-from annotate.models import Assignment, ModelNote, Project, VoteRevision
+from annotate.models import Assignment, ModelNote, Pair, Project, VoteRevision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ def effect(project: Project, user: User) -> Effect | None:
 
 def _standing(project: Project, user: User) -> QuerySet[Assignment]:
     votes = Assignment.objects.in_project(project).standing()
-    return votes.filter(annotator=user, simulated=False, pair__kind__in=TEACHING)
+    return votes.filter(annotator=user, simulated=False, pair__kind__in=Pair.TEACHING)
 
 
 def _held(project: Project, user: User, number: int) -> tuple[int, int]:
@@ -68,7 +67,7 @@ def _held(project: Project, user: User, number: int) -> tuple[int, int]:
     revised = VoteRevision.objects.filter(
         assignment__annotator=user,
         assignment__pair__project=project,
-        assignment__pair__kind__in=TEACHING,
+        assignment__pair__kind__in=Pair.TEACHING,
         simulated=False,
         surplus=False,
         frozen_from__lte=number,

@@ -13,15 +13,16 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from annotate.exporting import freezing
 from annotate.importing import Unreadable, import_rows
 from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size
 from annotate.models import Assignment, Project, Prompt
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.people.permissions import project_or_404
 from annotate.review import search
 from annotate.review.search import Search
 from annotate.views.address_ids import number_in
-from annotate.votes import dataset_versions, scales
+from annotate.votes import scales
 from annotate.votes.export_values import pseudonyms
 
 VERSIONS = 50
@@ -73,7 +74,7 @@ def import_file(request: HttpRequest, slug: str) -> HttpResponse:
 def export(request: HttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     if request.method == "POST":
-        version = dataset_versions.freeze(project, by=request.user)
+        version = freezing.freeze(project, by=request.user)
         messages.success(request, f"Version {version.number} holds the votes that stand now.")
         return redirect("export", slug)
     page = Paginator(project.dataset_versions.all(), VERSIONS).get_page(request.GET.get("page"))

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.forms.page_forms import InvitationForm, NewAccountForm
 from annotate.models import Invitation, Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.people import memberships
 from annotate.people.permissions import project_or_404
 from annotate.views.accounts import MODEL_BACKEND

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.forms.project_forms import ProjectForm, ReadForm, SettingsForm
 from annotate.models import Guideline, Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.people import guidelines as versions
 from annotate.people.labelling_progress import projects_of
 from annotate.people.permissions import project_or_404

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from annotate.models import ApiToken, Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
 
 class Command(BaseCommand):

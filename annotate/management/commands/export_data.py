@@ -8,9 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from annotate.exporting import FORMATS, UnknownFormat, export_files, format_named
+from annotate.exporting import FORMATS, UnknownFormat, export_files, format_named, freezing
 from annotate.models import DatasetVersion, Project
-from annotate.votes import dataset_versions
 
 
 class Command(BaseCommand):
@@ -51,6 +50,6 @@ class Command(BaseCommand):
         if project is None:
             raise CommandError(f"There is no project {slug!r}.")
         try:
-            return dataset_versions.version_or_live(project, number)
+            return freezing.version_or_live(project, number)
         except DatasetVersion.DoesNotExist:
             raise CommandError(f"The project {slug!r} has no dataset version {number}.") from None

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 from annotate.forms.page_forms import MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.gold import qualification
 from annotate.models import Membership, Message, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.people import annotator_figures, kept_figures
 from annotate.people import payment as work
 from annotate.people.permissions import project_or_404

@@ -9,11 +9,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from annotate import queue
-from annotate.exporting import trl_format
+from annotate.exporting import freezing, trl_format
 from annotate.exporting.export_files import replace
 from annotate.importing.row_shapes import read as read_row
 from annotate.models import Assignment, Pair, Project, Prompt
-from annotate.votes import dataset_versions
 
 VOTE_COLUMNS = [
     "vote_id",
@@ -209,7 +208,7 @@ def test_an_exported_file_imports_into_another_project_as_it_was(
     other = Project.objects.create(slug="other", name="Other")
     path = str(tmp_path / "trl.jsonl")
     call_command("import_data", path, "--project", "other", stdout=StringIO())
-    version = dataset_versions.freeze(other)
+    version = freezing.freeze(other)
     again = [json.loads(line) for line in trl_format.lines(version, include_simulated=False)]
     same = ("prompt", "chosen", "rejected", "margin", "split", "prompt_id", "chosen_id")
     assert [[row[k] for k in same] for row in again] == [[row[k] for k in same] for row in exported]

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from annotate import queue
 from annotate.models import Assignment, Membership, Pair, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
 LABEL = "/projects/desk/label/"
 UNDO = f"{LABEL}undo/"
