@@ -63,7 +63,7 @@ def next_pair(request: Request, slug: str) -> Response:
     asked = _read(NextRequest, request)
     assignment = queue.next_pair(project, request.user, after=asked.get("after"))
     if assignment is None:
-        if reason := queue.held_up(project, request.user):
+        if reason := queue.blocked_by(project, request.user):
             raise HeldUp(reason)
         return Response(status=204, headers={"Retry-After": RETRY_AFTER})
     return Response(pair_body(assignment))

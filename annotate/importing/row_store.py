@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from annotate.importing.imported_annotators import Annotators
-from annotate.importing.imported_votes import add_votes, count
+from annotate.importing.imported_votes import add_votes, count_votes
 from annotate.importing.row_shapes import Row
 from annotate.models import Completion, Pair, Project, Prompt
 from annotate.models.content import is_held_out
@@ -147,5 +147,5 @@ class Writer:
             **Pair.quota(self.project, Pair.Kind.NORMAL, key=one.key),
         )
         votes = ((self.annotators.user_id(name), cast) for name, cast in one.row.votes.items())
-        count(pair, votes, now=self.now)
+        count_votes(pair, votes, now=self.now)
         return pair

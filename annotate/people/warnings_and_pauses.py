@@ -96,7 +96,7 @@ def _locked(vote: Assignment) -> Membership | None:
     """The author's place, locked so that votes from two tabs do not warn twice.
 
     The vote holds its pair's row and its own by now, so the order is pair, assignment,
-    membership, as in annotate.queue.lease_length. The claim of a next pair begins with the
+    membership, as in annotate.queue.lease. The claim of a next pair begins with the
     membership, but takes pairs and other people's leases by SKIP LOCKED: who holds a membership
     never waits for who waits for it.
     """

@@ -71,13 +71,13 @@ def retire(pair_id: int) -> None:
     """Nobody gets the pair any more; a resolved one stays what it is. The pair's row is locked."""
     undecided = "state IN ('open', 'adjudicate')"
     columns = "state = 'retired', asked = asked - open_slots, open_slots = 0"
-    if slots.change(pair_id, columns, where=undecided):
+    if slots.update(pair_id, columns, where=undecided):
         Pair.objects.filter(pk=pair_id).update(resolved_at=timezone.now())
         labels.refresh(Pair(pk=pair_id))
 
 
 def _reopen(pair_id: int) -> None:
-    after = slots.change(pair_id, "state = 'open', resolved_at = NULL", where="state = 'retired'")
+    after = slots.update(pair_id, "state = 'open', resolved_at = NULL", where="state = 'retired'")
     if after:
         Label.objects.filter(pair=pair_id).delete()
-        slots.settle(after, voted=True)
+        slots.resolve(after, voted=True)

@@ -215,9 +215,9 @@ def take_back(pair: Pair) -> bool:
         pair.flags.filter(settled_at=decision.decided_at).update(settled_at=None)
         decision.delete()
         Label.objects.filter(pair=pair).delete()
-        counts = slots.change(pair.pk, "state = 'open', resolved_at = NULL")
+        counts = slots.update(pair.pk, "state = 'open', resolved_at = NULL")
         assert counts, "pairs are never deleted"
-        slots.settle(counts, voted=True)
+        slots.resolve(counts, voted=True)
         if flags.condemned(pair.pk):
             objection.retire(pair.pk)
     return True

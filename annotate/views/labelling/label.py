@@ -193,7 +193,7 @@ def _screen(
     if assignment is not None:
         context |= texts(assignment)
     else:
-        held_up = queue.held_up(project, request.user)
+        held_up = queue.blocked_by(project, request.user)
         context |= _waiting(project, done, held_up)
         if held_up == "guidelines":
             context["changes"] = guidelines.changes(project, request.user)

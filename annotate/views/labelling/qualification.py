@@ -20,7 +20,7 @@ from annotate.votes import scales
 def qualification(request: HttpRequest, slug: str) -> HttpResponse:
     """What is asked, how far this person has come, and how it ended."""
     project, member = _place(request, slug)
-    if queue.held_up(project, request.user) in ("paused", "guidelines"):
+    if queue.blocked_by(project, request.user) in ("paused", "guidelines"):
         return redirect("label", slug)
     # The questions that were left may have been switched off since the last answer.
     rules.settle(member)

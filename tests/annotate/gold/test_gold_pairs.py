@@ -235,11 +235,11 @@ def test_a_paused_person_gets_no_pair_and_is_told(
 ) -> None:
     make_pairs(3)
     Membership.objects.filter(user=ann).update(paused_at=timezone.now(), paused_because="Checks")
-    assert queue.held_up(project, ann) == "paused"
+    assert queue.blocked_by(project, ann) == "paused"
     assert queue.next_pair(project, ann) is None
     page = client_for(ann).get("/projects/desk/label/").content.decode()
     assert "Your labelling is paused" in page and "Checks" not in page
-    assert queue.held_up(project, ben) == ""
+    assert queue.blocked_by(project, ben) == ""
     assert queue.next_pair(project, ben) is not None
 
 

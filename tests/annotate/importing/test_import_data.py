@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 
 from annotate import queue
 from annotate.models import Assignment, Completion, Label, Pair, Project, Prompt
-from annotate.queue import first_two_votes
+from annotate.queue import slots
 
 Importer = Callable[..., str]
 
@@ -112,7 +112,7 @@ def test_a_tables_votes_count_for_agreement_where_the_project_asks_one_vote(run,
     run([pair(1, votes={"anna": "a", "bob": "b"})])
     found = project.pairs.get()
     assert (found.first, found.second) == ("a", "b")
-    first_two_votes.recount(found.pk)
+    slots.recount_first_two(found.pk)
     found.refresh_from_db()
     assert (found.first, found.second) == ("a", "b")
 
