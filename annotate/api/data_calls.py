@@ -219,8 +219,8 @@ def import_file(request: Request, slug: str) -> Response:
     """Import prompts, completions, pairs and votes from JSON lines (plain or gzip)."""
     project = project_or_404(request, slug, "admin")
     dry_run, strict = _flag(request, "dry_run"), _flag(request, "strict")
-    file = request.data.get("file")
-    if not hasattr(file, "read"):
+    file = request.data.get("file") if isinstance(request.data, dict) else None
+    if file is None or not hasattr(file, "read"):
         raise ValidationError({"file": ["The file is missing."]})
     try:
         check_size(getattr(file, "size", None))

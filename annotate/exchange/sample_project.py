@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -52,7 +51,7 @@ def create_sample_project(*, owner: User, seed: int) -> Project:
     return project
 
 
-def sample_corpus(n: int, *, seed: int) -> Iterator[dict[str, Any]]:
+def sample_corpus(n: int, *, seed: int) -> Iterator[grammar.Chat]:
     """`n` chats with replies, good and bad habits mixed, to train a starter policy on."""
     yield from grammar.corpus(n, seed=seed)
 

@@ -51,7 +51,8 @@ def _changed_since(version: DatasetVersion) -> bool:
     )
     if unfrozen.exists() or replaced.exists():
         return True
-    return _decisions(version.project) != version.decisions
+    decisions: dict[str, list[object]] = version.decisions
+    return _decisions(version.project) != decisions
 
 
 def _decisions(project: Project) -> dict[str, list[object]]:

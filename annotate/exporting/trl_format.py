@@ -84,7 +84,7 @@ def _decided(judged: Judged, choice: str, strength: int) -> Judged:
 
 
 def texts(ids: list[int]) -> dict[int, dict[str, Any]]:
-    """What the rows of these pairs say beside the verdict, by pair id."""
+    """Pair id -> the columns that a row has besides the verdict."""
     rows = Pair.objects.filter(id__in=ids).values(
         "id",
         "key",
@@ -97,7 +97,7 @@ def texts(ids: list[int]) -> dict[int, dict[str, Any]]:
         "completion_b__text",
         "completion_b__sha256",
     )
-    return {row["id"]: row for row in rows}
+    return {row["id"]: dict(row) for row in rows}
 
 
 def prompt_text(messages: Messages) -> str:

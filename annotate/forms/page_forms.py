@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib.auth import get_user_model
 from django.contrib.auth.forms import UserCreationForm
+from django.contrib.auth.models import User
 
 from annotate.models import Adjudication, Invitation, Project
 from annotate.models.assignment import Choice
@@ -20,6 +21,14 @@ MAX_REWRITE = 100_000
 COMPARISONS = [("", "Not said"), ("left", "A"), ("tie", "About the same"), ("right", "B")]
 MAX_EXPLANATION = 5_000
 DATE = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+
+
+if TYPE_CHECKING:
+    InvitationModelForm = forms.ModelForm[Invitation]
+    AccountForm = UserCreationForm[User]
+else:
+    InvitationModelForm = forms.ModelForm
+    AccountForm = UserCreationForm
 
 
 class RemarkForm(forms.Form):
@@ -184,14 +193,14 @@ class DecisionForm(ReviewForm):
     rationale = forms.CharField(max_length=5000, required=False)
 
 
-class InvitationForm(forms.ModelForm):
+class InvitationForm(InvitationModelForm):
     class Meta:
         model = Invitation
         fields = ["role", "note"]
         help_texts = {"note": "Whom the link is for. Only admins see it."}
 
 
-class NewAccountForm(UserCreationForm):
+class NewAccountForm(AccountForm):
     """An account made by accepting an invitation."""
 
     class Meta:

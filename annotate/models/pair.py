@@ -92,7 +92,7 @@ class Pair(models.Model):
     asked = models.PositiveSmallIntegerField(default=2, help_text="Places there are just now.")
     # Indexed, because started pairs are completed before new ones of equal priority.
     started = models.GeneratedField(
-        expression=models.Q(open_slots__lt=models.F("asked")),
+        expression=models.Q(open_slots__lt=models.F("asked")),  # type: ignore[arg-type]  # The stubs do not know that a Q is one.
         output_field=models.BooleanField(),
         db_persist=True,
     )

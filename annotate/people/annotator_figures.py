@@ -173,11 +173,9 @@ def count(project: Project, *, include_simulated: bool = False) -> list[Figures]
     """Everybody who voted or skipped, busiest first."""
     met = meetings(project, include_simulated=include_simulated)
     doubted = doubts(met)
-    measured = {
-        "gold": _shares(GOLD, project, include_simulated=include_simulated),
-        "retest": _shares(RETESTS, project, include_simulated=include_simulated),
-        "agreement": _agreement(met),
-    }
+    gold = _shares(GOLD, project, include_simulated=include_simulated)
+    retest = _shares(RETESTS, project, include_simulated=include_simulated)
+    agreed = _agreement(met)
     medians = dict(_fetch(MEDIANS, project, include_simulated=include_simulated))
 
     def figures(work: dict[str, Any]) -> Figures:
@@ -187,11 +185,13 @@ def count(project: Project, *, include_simulated: bool = False) -> list[Figures]
             annotator_id=who,
             median_ms=None if median is None else float(median),
             doubt=doubted.get(who),
+            gold=gold.get(who, Share()),
+            retest=retest.get(who, Share()),
+            agreement=agreed.get(who, Share()),
             **_counted(work),
-            **{key: found.get(who, Share()) for key, found in measured.items()},
         )
 
-    return [figures(work) for work in _work(project, include_simulated=include_simulated)]
+    return [figures(dict(work)) for work in _work(project, include_simulated=include_simulated)]
 
 
 def meetings(project: Project, *, include_simulated: bool = False) -> list[Meetings]:
@@ -228,7 +228,7 @@ def _fetch(sql: str, project: Project, *, include_simulated: bool) -> list[tuple
         return list(cursor.fetchall())
 
 
-def _work(project: Project, *, include_simulated: bool) -> QuerySet[Assignment, dict[str, Any]]:
+def _work(project: Project, *, include_simulated: bool) -> QuerySet[Any, Any]:
     voted = Q(state=Assignment.State.VOTED)
     # Of imported votes the side is unknown; they carry no guideline version.
     sided = voted & Q(choice__in=("a", "b"), guideline_version__gt=0)

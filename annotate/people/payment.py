@@ -1,4 +1,4 @@
-"""What annotators are paid by: votes, skips and time, per person and day.
+"""Figures that annotators are paid by: votes, skips and time, per person and day.
 
 Work is paid for whatever becomes of it: gold pairs, retests and surplus votes count like every
 other vote. What somebody took back is left out, and so is what nobody did here: simulated votes,
@@ -43,7 +43,7 @@ class Act(NamedTuple):
     wall_ms: int | None
 
 
-def lines(
+def payment_lines(
     project: Project, *, since: date | None = None, until: date | None = None
 ) -> Iterator[bytes]:
     """CSV by name: a line per person and day of the server's time zone, and one with their total.
@@ -77,7 +77,9 @@ def _acts(project: Project, user_id: int) -> Iterator[Act]:
     )
     columns = acts.order_by("acted_at").values_list("acted_at", "state", "active_ms", "wall_ms")
     zone = timezone.get_current_timezone()
-    return (Act(at.astimezone(zone).date(), *rest) for at, *rest in columns.iterator())
+    for at, state, active_ms, wall_ms in columns.iterator():
+        if at is not None:
+            yield Act(at.astimezone(zone).date(), state, active_ms, wall_ms)
 
 
 def _within(day: date, since: date | None, until: date | None) -> bool:

@@ -136,10 +136,10 @@ def _every_vote(project: Project, stream: str, include_simulated: bool) -> Agree
 
 
 def rows(
-    sql: str, project: Project, stream: str, include_simulated: bool, **more: object
+    sql: str, project: Project, stream: str, include_simulated: bool, **more: str | int | None
 ) -> list[tuple[Any, ...]]:
     """What a statement of this module's kind finds; `stream` may be "all"."""
-    parameters = {
+    parameters: dict[str, str | int | None] = {
         "project": project.pk,
         "stream": stream,
         "simulated": int(include_simulated),

@@ -163,12 +163,14 @@ def falls(days: Sequence[Day]) -> list[Fall]:
     begin, _ = _period(days)
     newest = max((begin(day.day) for day in days), default=None)
     counts = _add(((day.bucket, begin(day.day) == newest), day.pairs, day.same) for day in days)
-    found = []
+    fallen = []
     for bucket, name in enumerate(BUCKETS):
-        before, now = (Group(name, *counts.get((bucket, is_new), (0, 0))) for is_new in (0, 1))
+        before, now = (
+            Group(name, *counts.get((bucket, is_new), (0, 0))) for is_new in (False, True)
+        )
         if min(before.pairs, now.pairs) >= FEWEST_TO_COMPARE and _fell(before, now):
-            found.append(Fall(name, before, now))
-    return found
+            fallen.append(Fall(name, before, now))
+    return fallen
 
 
 def _fell(before: Group, now: Group) -> bool:

@@ -46,9 +46,9 @@ TWO_AND_ONE = (2, 3, 2)
 COUNT_OF = {choice: f"n_{name}" for choice, name in labels.CLASS.items()}
 """Column that counts the votes of a choice."""
 
-# The first two standing votes, on which agreement is measured, and the time of the last one stand on
-# the pair's own row. A vote adds itself in the UPDATE that counts it, because no vote that stands
-# was cast after it; whatever takes a vote away or changes it counts the one pair again.
+# A pair's row holds its first two standing votes, on which agreement is measured, and the time of
+# its last. A vote adds itself in the UPDATE that counts it, because no vote that stands was cast
+# after it; whatever takes a vote away or changes it counts the one pair again.
 #
 # A second vote where one is the limit was asked because the first contradicted the reward model:
 # agreement measured on such pairs would come out too low.
@@ -57,14 +57,14 @@ _WAS_SECOND = 'n.place = 2 AND p."limit" > 1'
 
 # The right-hand sides see the row as it was.
 _ADD_TO_FIRST_TWO = f"""
-    "second" = CASE WHEN {_IS_SECOND} THEN %(class)s ELSE "second" END,
+    "second" = CASE WHEN {_IS_SECOND} THEN %(choice_class)s ELSE "second" END,
     second_by_id = CASE WHEN {_IS_SECOND} THEN %(by)s ELSE second_by_id END,
     second_at = CASE WHEN {_IS_SECOND} THEN %(at)s ELSE second_at END,
     last_vote_at = %(at)s,
     firsts_simulated = CASE WHEN "second" = '' AND %(simulated)s = 1 THEN TRUE
         ELSE firsts_simulated END,
     first_by_id = CASE WHEN "first" = '' THEN %(by)s ELSE first_by_id END,
-    "first" = CASE WHEN "first" = '' THEN %(class)s ELSE "first" END
+    "first" = CASE WHEN "first" = '' THEN %(choice_class)s ELSE "first" END
 """
 
 _RECOUNT_FIRST_TWO = f"""
@@ -126,7 +126,7 @@ class SlotCounts:
 
 
 def update(
-    pair_id: int, assignments: str, *, where: str = "TRUE", **parameters: object
+    pair_id: int, assignments: str, *, where: str = "TRUE", **parameters: str | int | None
 ) -> SlotCounts | None:
     """Update one pair's columns and return them as they are now, its row locked.
 
@@ -151,7 +151,9 @@ def count_vote(
         pair_id,
         '"cast" = "cast" + 1'
         + (f", {column} = {column} + 1, {_ADD_TO_FIRST_TWO}" if holds_slot else ""),
-        **{"class": labels.CLASS[choice], "by": by, "simulated": int(simulated)},
+        choice_class=labels.CLASS[choice],
+        by=by,
+        simulated=int(simulated),
         at=connection.ops.adapt_datetimefield_value(now),
     )
     assert after, "pairs with assignments are never deleted on their own"

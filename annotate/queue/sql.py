@@ -179,13 +179,18 @@ def _locking(clause: str) -> str:
 
 def _first(sql: str, **parameters: Any) -> int | None:
     row = _row(sql, **parameters)
-    return row[0] if row else None
+    return _id_in(row)
 
 
-def _row(sql: str, **parameters: Any) -> Any:
+def _row(sql: str, **parameters: Any) -> tuple[Any, ...] | None:
     with connection.cursor() as cursor:
         cursor.execute(sql, _adapted(parameters))
-        return cursor.fetchone()
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
+
+
+def _id_in(row: tuple[int, ...] | None) -> int | None:
+    return row[0] if row else None
 
 
 def claim(parameters: dict[str, Any]) -> int | None:
@@ -194,12 +199,12 @@ def claim(parameters: dict[str, Any]) -> int | None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(ON_POSTGRES[arm], parameters)
-            row = cursor.fetchone()
-            return row[0] if row else None
+            return _id_in(cursor.fetchone())
         cursor.execute(ON_SQLITE[arm], _adapted(parameters))
         row = cursor.fetchone()
         if row is None:
             return None
+        assignment: int
         assignment, pair, sign = row
         cursor.execute(
             "UPDATE annotate_pair SET open_slots = open_slots - 1, "

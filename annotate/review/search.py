@@ -108,7 +108,7 @@ def pairs(project: Project, wanted: dict[str, Any]) -> QuerySet[Pair]:
     if annotator := wanted.get("annotator"):
         found = found.filter(Exists(_votes_of(project, annotator).filter(pair=OuterRef("pk"))))
     if agreement := wanted.get("agreement"):
-        found = found.alias(votes=F("n_a") + F("n_b") + F("n_tie")).filter(_agreement(agreement))
+        found = found.alias(standing=F("n_a") + F("n_b") + F("n_tie")).filter(_agreement(agreement))
     if wanted.get("flagged"):
         found = found.filter(Exists(Flag.objects.filter(pair=OuterRef("pk"))))
     same = {
@@ -217,13 +217,13 @@ def _distinct(values: Iterable[str]) -> list[str]:
 
 
 def _agreement(which: str) -> Q:
-    """By the standing votes; `votes` is annotated."""
-    same = Q(n_a=F("votes")) | Q(n_b=F("votes")) | Q(n_tie=F("votes"))
+    """By the standing votes; `standing` is annotated."""
+    same = Q(n_a=F("standing")) | Q(n_b=F("standing")) | Q(n_tie=F("standing"))
     return {
-        "none": Q(votes=0),
-        "single": Q(votes=1),
-        "agreed": Q(votes__gte=2) & same,
-        "split": Q(votes__gte=2) & ~same,
+        "none": Q(standing=0),
+        "single": Q(standing=1),
+        "agreed": Q(standing__gte=2) & same,
+        "split": Q(standing__gte=2) & ~same,
     }[which]
 
 

@@ -114,4 +114,4 @@ def beta_binomial(n: int, mean: float, alike: float = ALIKE) -> NDArray[np.float
         + lgamma(a + b) - lgamma(a) - lgamma(b)
         for k in range(n + 1)
     ]  # fmt: skip
-    return np.exp(np.array(logs))
+    return np.exp(np.array(logs, dtype=np.float64))

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db.models import Count
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -19,6 +19,7 @@ from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size
 from annotate.models import Assignment, Project, Prompt
 from annotate.models.roles import Role
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import search
 from annotate.review.search import Search
 from annotate.views.address_ids import number_in
@@ -31,7 +32,7 @@ LISTS = {"pairs": search.pairs, "prompts": search.prompts, "votes": search.votes
 
 
 @require_safe
-def data(request: HttpRequest, slug: str) -> HttpResponse:
+def data(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """One of the lists; htmx gets the list alone, with an address that leaves empty fields out."""
     project = project_or_404(request, slug, "reviewer")
     form, chosen = Search(request.GET), request.GET.get("in") or "pairs"
@@ -48,7 +49,7 @@ def data(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def import_file(request: HttpRequest, slug: str) -> HttpResponse:
+def import_file(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     file = request.FILES.get("file")
     if file is None:
@@ -71,7 +72,7 @@ def import_file(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def export(request: HttpRequest, slug: str) -> HttpResponse:
+def export(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     if request.method == "POST":
         version = freezing.freeze(project, by=request.user)
@@ -83,7 +84,9 @@ def export(request: HttpRequest, slug: str) -> HttpResponse:
     )
 
 
-def _found(request: HttpRequest, project: Project, form: Search, chosen: str) -> dict[str, Any]:
+def _found(
+    request: AuthenticatedHttpRequest, project: Project, form: Search, chosen: str
+) -> dict[str, Any]:
     wanted = form.cleaned_data
     before, after = (number_in(request, name) for name in ("before", "after"))
     with search.from_the_newest():
@@ -131,7 +134,7 @@ ENTRIES: dict[str, Callable[..., list[Any]]] = {
 
 
 def _data_page(
-    request: HttpRequest,
+    request: AuthenticatedHttpRequest,
     project: Project,
     form: Search | None = None,
     chosen: str = "pairs",

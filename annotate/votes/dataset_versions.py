@@ -7,6 +7,8 @@ row, so what a version holds never changes.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import QuerySet
 
 from annotate.models import Assignment, DatasetVersion, VoteRevision
@@ -37,7 +39,7 @@ ON_ASSIGNMENT = ("pair_id", "annotator_id", "token", "left")
 
 def votes_in(
     version: DatasetVersion, *, include_simulated: bool, columns: tuple[str, ...] = COLUMNS
-) -> QuerySet[Assignment, tuple[object, ...]]:
+) -> QuerySet[Assignment, tuple[Any, ...]]:
     """The version's votes as tuples of `columns` (pair_id and seq among them), pair by pair.
 
     One statement, so that a vote taken back meanwhile is seen once: as it stood, or as its

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import Http404, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -12,12 +12,13 @@ from annotate.gold import qualification as rules
 from annotate.models import Assignment, Gold, Membership, Project
 from annotate.people import memberships
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.views.labelling.label import chosen_view, texts
 from annotate.votes import scales
 
 
 @require_safe
-def qualification(request: HttpRequest, slug: str) -> HttpResponse:
+def qualification(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """What is asked, how far this person has come, and how it ended."""
     project, member = _place(request, slug)
     if queue.blocked_by(project, request.user) in ("paused", "guidelines"):
@@ -35,7 +36,7 @@ def qualification(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def question(request: HttpRequest, slug: str, gold_id: int) -> HttpResponse:
+def question(request: AuthenticatedHttpRequest, slug: str, gold_id: int) -> HttpResponse:
     """One question, or, once it is answered, the feedback on it."""
     project, member = _place(request, slug)
     gold = get_object_or_404(rules.questions(project), pk=gold_id)
@@ -47,7 +48,7 @@ def question(request: HttpRequest, slug: str, gold_id: int) -> HttpResponse:
     return render(request, "annotate/qualification_question.html", context)
 
 
-def _place(request: HttpRequest, slug: str) -> tuple[Project, Membership]:
+def _place(request: AuthenticatedHttpRequest, slug: str) -> tuple[Project, Membership]:
     project = project_or_404(request, slug)
     if not project.qualification:
         raise Http404("This project asks for no qualification.")
@@ -56,7 +57,7 @@ def _place(request: HttpRequest, slug: str) -> tuple[Project, Membership]:
     return project, member
 
 
-def _answer(request: HttpRequest, member: Membership, gold: Gold) -> HttpResponse:
+def _answer(request: AuthenticatedHttpRequest, member: Membership, gold: Gold) -> HttpResponse:
     form = VoteForm(request.POST, project=member.project)
     if not form.is_valid():
         return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")

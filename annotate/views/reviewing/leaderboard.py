@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality import bradley_terry
 from annotate.statistics.interval_plot import Estimate, plot
 from annotate.views.tables import counts_simulated
 
 
 @require_safe
-def leaderboard(request: HttpRequest, slug: str) -> HttpResponse:
+def leaderboard(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """From blind evaluation pairs, or with `pairs=training` from the others."""
     project = project_or_404(request, slug, "reviewer")
     pairs = request.GET.get("pairs", "evaluation")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import pair_history
 
 
 @require_safe
-def pair(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+def pair(request: AuthenticatedHttpRequest, slug: str, pair_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     texts = ("prompt", "completion_a", "completion_b", "project")
     pairs = project.pairs.select_related(*texts, "label", "gold", "adjudication__reviewer")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.models import Project
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality import agreement_counts, bias, breakdowns, pairs_by_agreement
 from annotate.statistics import published_agreement
 from annotate.statistics.agreement import Agreement
@@ -58,7 +59,7 @@ AT_ONCE = 50_000
 
 
 @require_safe
-def quality(request: HttpRequest, slug: str) -> HttpResponse:
+def quality(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     stream = request.GET.get("stream") or None
     if stream not in (None, *STREAMS):
@@ -67,14 +68,14 @@ def quality(request: HttpRequest, slug: str) -> HttpResponse:
     section = request.GET.get("section", "")
     if request.headers.get("HX-Request") and section in SECTIONS:
         # One section of a page that is there already.
-        context = {"project": project, "stream": stream, "simulated": simulated}
+        context: dict[str, Any] = {"project": project, "stream": stream, "simulated": simulated}
         context[section] = _section(section, project, stream, simulated)
         return render(request, f"annotate/quality_{SECTIONS[section][0]}.html", context)
     return render(request, "annotate/quality.html", _page(project, stream, simulated, section))
 
 
 @require_safe
-def pairs(request: HttpRequest, slug: str) -> HttpResponse:
+def pairs(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     sort = request.GET.get("sort", pairs_by_agreement.DEFAULT)
     stream = request.GET.get("stream", "all")
@@ -114,7 +115,8 @@ def _page(project: Project, stream: str | None, simulated: bool, section: str) -
     summary = agreement_counts.summary(project)
     small = summary.votes <= AT_ONCE
     shares = _shares(found)
-    context = {
+    sections: list[tuple[str, str, str]] = []
+    context: dict[str, Any] = {
         "project": project,
         "tab": "quality",
         "stream": stream,
@@ -128,18 +130,18 @@ def _page(project: Project, stream: str | None, simulated: bool, section: str) -
         "statistics": _statistics(list(found.values())),
         "shares": shares,
         "plot": plot(shares, title="Raw agreement beside published figures", axis=AXIS),
-        "sections": [],
+        "sections": sections,
     }
     for name, (template, title) in SECTIONS.items():
         now = name == section or (small and name not in ALWAYS_LATER)
-        context["sections"].append((name, template if now else "later", title))
+        sections.append((name, template if now else "later", title))
         if now:
             context[name] = _section(name, project, stream, simulated)
     return context
 
 
 def _section(name: str, project: Project, stream: str | None, simulated: bool) -> object:
-    """What the section of that name shows."""
+    """Context of the section of that name."""
     chosen = stream or "all"
     if name == "hardest":
         return agreement_counts.hardest(project, stream=chosen)
