@@ -11,6 +11,7 @@ from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 from annotate.models import DatasetVersion, Pair
+from annotate.models.assignment import MAX_STRENGTH
 from annotate.models.content import Messages
 from annotate.votes.dataset_versions import votes_in
 from annotate.votes.export_values import line
@@ -79,7 +80,7 @@ def judged(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]
 def _decided(judged: Judged, choice: str, strength: int) -> Judged:
     """The reviewer's answer over the votes, whose number and share stay what they were."""
     outcome = CLASS[choice]
-    verdict = judged.verdict._replace(outcome=outcome, margin=strength / 3)
+    verdict = judged.verdict._replace(outcome=outcome, margin=strength / MAX_STRENGTH)
     return judged._replace(verdict=verdict, decision=choice)
 
 

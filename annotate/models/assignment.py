@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from django.conf import settings
 from django.db import models
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from annotate.models.project import Project
 
 
+MAX_STRENGTH = 3
+"""Strength of "much better"; 1 is slightly, 0 negligibly."""
+
+Side = Literal["left", "right"]
+ScreenChoice = Literal["left", "right", "tie", "both_bad"]
+"""A vote as the screen words it; `Choice` words it about the completions, as it is stored."""
+
+
 class Choice(models.TextChoices):
     A = "a", "A is better"
     B = "b", "B is better"
@@ -24,7 +32,7 @@ class Choice(models.TextChoices):
     BOTH_BAD = "both_bad", "Both are bad"
 
 
-class Side(models.TextChoices):
+class LeftCompletion(models.TextChoices):
     A = "a", "A on the left"
     B = "b", "B on the left"
 
@@ -84,7 +92,7 @@ class Assignment(models.Model):
     )
     token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     state = models.CharField(max_length=10, choices=State.choices, default=State.RESERVED)
-    left = models.CharField(max_length=1, choices=Side.choices)
+    left = models.CharField(max_length=1, choices=LeftCompletion.choices)
     stream = models.CharField(max_length=8, choices=Pair.Stream.choices)
     propensity = models.FloatField(
         default=1.0, help_text="Probability with which this arm was drawn at lease time."
@@ -143,7 +151,7 @@ class Assignment(models.Model):
                 name="a_lease_expires",
             ),
             models.CheckConstraint(
-                condition=Q(strength__gte=0, strength__lte=3), name="strength_0_to_3"
+                condition=Q(strength__gte=0, strength__lte=MAX_STRENGTH), name="strength_0_to_3"
             ),
         ]
         indexes = [

@@ -23,6 +23,7 @@ from annotate.models import (
     Rewrite,
     VoteRevision,
 )
+from annotate.models.assignment import ScreenChoice, Side
 from annotate.people import warnings_and_pauses
 from annotate.queue import slots
 from annotate.queue.transactions import write
@@ -75,7 +76,7 @@ def remark(
 
 
 def revise(
-    user: User, token: UUID, *, side: str, strength: int = 2, now: datetime | None = None
+    user: User, token: UUID, *, side: ScreenChoice, strength: int = 2, now: datetime | None = None
 ) -> VoteResult:
     """Change one's own vote, however old, in place: the pair's counts, places and label follow.
 
@@ -103,7 +104,7 @@ def revise(
         return VoteResult("surplus" if assignment.surplus else "stored", assignment)
 
 
-def rewrite(user: User, token: UUID, *, side: str, text: str) -> Rewrite:
+def rewrite(user: User, token: UUID, *, side: Side, text: str) -> Rewrite:
     """Keep a better answer, made from the left or right one; it replaces an earlier one.
 
     Raises UnknownAssignment, or Gone when there is no vote or the project wants none.

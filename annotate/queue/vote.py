@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate.models import Assignment, Pair
-from annotate.models.assignment import Choice
+from annotate.models.assignment import MAX_STRENGTH, Choice, ScreenChoice
 from annotate.people import warnings_and_pauses
 from annotate.queue import slots, sql
 from annotate.queue.lease import update_pace
@@ -81,8 +81,8 @@ class SubmittedVote:
     def __post_init__(self) -> None:
         if self.choice not in Choice.values:
             raise ValueError(f"choice must be one of {', '.join(Choice.values)}")
-        if self.strength not in (0, 1, 2, 3):
-            raise ValueError("strength must be 0, 1, 2 or 3")
+        if self.strength not in range(MAX_STRENGTH + 1):
+            raise ValueError(f"strength must be a whole number from 0 to {MAX_STRENGTH}")
         if self.input not in INPUTS:
             raise ValueError(f"input must be one of {', '.join(INPUTS[1:])}")
 
@@ -91,7 +91,7 @@ class SubmittedVote:
 
 
 def completion(side: str, left: str) -> str:
-    """What a side of the screen stands for: left and right become a or b, the rest stays."""
+    """The completion on a side of the screen: left and right become a or b, the rest stays."""
     return {"left": left, "right": "b" if left == "a" else "a"}.get(side, side)
 
 
@@ -115,33 +115,40 @@ def compared(assignment: Assignment, criteria: Mapping[str, str]) -> dict[str, s
 def vote(user: User, token: UUID, *, choice: str, strength: int = 2, **rest: Any) -> VoteResult:
     """Store the user's vote on the assignment with this token.
 
-    `choice` is about the completions: a, b, tie or both_bad. `strength` is 0 (negligibly) to 3
-    and means nothing for tie and both_bad; `rest` is what `SubmittedVote` has besides, and
-    `now`. The same vote again is "replayed". A vote that comes after its lease ended takes a slot
-    if one is free, else it is kept as "surplus".
+    `choice` is about the completions: a, b, tie or both_bad. `strength` is 0 (negligibly) to
+    MAX_STRENGTH and means nothing for tie and both_bad; `rest` is what `SubmittedVote` has
+    besides, and `now`. The same vote again is "replayed". A vote that comes after its lease ended
+    takes a slot if one is free, else it is kept as "surplus".
 
     Raises UnknownAssignment, ChoiceConflict (another vote stands) or Gone (skipped).
     """
     if choice not in Choice.values:
         raise ValueError(f"choice must be one of {', '.join(Choice.values)}")
-    return vote_side(user, token, choice, strength=strength, **rest)
+    return _vote(user, token, choice, strength=strength, **rest)
 
 
 def vote_side(
-    user: User,
-    token: UUID,
-    side: str,
-    *,
-    strength: int = 2,
-    on_scale: bool = False,
-    now: datetime | None = None,
-    **rest: Any,
+    user: User, token: UUID, side: ScreenChoice, *, strength: int = 2, **rest: Any
 ) -> VoteResult:
     """Like `vote`, with a choice as the screen words it: left, right, tie or both_bad.
 
     `criteria` compares the sides as well: {"Helpful": "left"}. With `on_scale`, a vote for which
     the project's scale has no button raises OffScale.
     """
+    return _vote(user, token, side, strength=strength, **rest)
+
+
+def _vote(
+    user: User,
+    token: UUID,
+    side: str,
+    *,
+    strength: int,
+    on_scale: bool = False,
+    now: datetime | None = None,
+    **rest: Any,
+) -> VoteResult:
+    """Store a vote worded by sides or by completions: the first become the second."""
     with write():
         assignment = locked(user, token)
         submitted = SubmittedVote.of(assignment, side, strength=strength, **rest)

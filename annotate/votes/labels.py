@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.db.models import F, Q
 
 from annotate.models import Assignment, Label, Pair
+from annotate.models.assignment import MAX_STRENGTH
 
 # Agreement and labels know three classes; both_bad is a tie that says more.
 CLASS = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
@@ -32,7 +33,7 @@ class Verdict(NamedTuple):
     fraction_a: float
     """Share of the votes for A, ties counting half."""
     margin: float
-    """|mean signed strength| / 3, in 0 to 1."""
+    """|mean signed strength| / MAX_STRENGTH, in 0 to 1."""
     n_votes: int
 
 
@@ -41,7 +42,7 @@ UNKNOWN = Verdict(outcome="split", fraction_a=0.5, margin=0.0, n_votes=0)
 
 
 def verdict(votes: Iterable[tuple[str, int]]) -> Verdict | None:
-    """Aggregate votes of (choice, strength 0 to 3); None without votes."""
+    """Aggregate votes of (choice, strength); None without votes."""
     counts = {"a": 0, "tie": 0, "b": 0}
     signed = 0
     for choice, strength in votes:
@@ -54,7 +55,7 @@ def verdict(votes: Iterable[tuple[str, int]]) -> Verdict | None:
     return Verdict(
         outcome=majority(counts),
         fraction_a=(counts["a"] + counts["tie"] / 2) / n,
-        margin=abs(signed) / n / 3,
+        margin=abs(signed) / n / MAX_STRENGTH,
         n_votes=n,
     )
 
@@ -115,7 +116,7 @@ def decided(found: Verdict, choice: str, strength: int) -> dict[str, Any]:
     kind = CLASS[choice]
     return columns(found) | {
         "outcome": kind,
-        "margin": strength / 3,
+        "margin": strength / MAX_STRENGTH,
         "method": ADJUDICATED,
         **{f"p_{name}": float(name == kind) for name in ("a", "tie", "b")},
     }

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 from annotate.forms.page_forms import MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.gold import qualification
 from annotate.models import Membership, Message, Project
+from annotate.models.assignment import MAX_STRENGTH
 from annotate.models.roles import Role
 from annotate.people import annotator_figures, kept_figures
 from annotate.people.payment import payment_lines
@@ -206,6 +207,7 @@ def _page(
         "attempts": qualification.results(member),
         "may_try_again": qualification.may_try_again(member),
         "recent": annotator_figures.recent(project, member),
+        "max_strength": MAX_STRENGTH,
         "may_change": project.role == Role.ADMIN,
         "sent": member.messages.select_related("author").order_by("-created_at")[:10],
         "forms": {

@@ -13,7 +13,7 @@ from django.utils import timezone
 from annotate.models import Assignment, Gold, Membership, Pair, Tally
 from annotate.people import annotator_figures, kept_figures
 from annotate.people.annotator_figures import Share
-from annotate.queue import first_two_votes
+from annotate.queue import slots
 from tests.conftest import person
 
 URL = "/projects/desk/annotators/"
@@ -50,7 +50,7 @@ def random_project(project, make_pairs, seed):
         for seq, (i, user) in enumerate(rng.sample(list(enumerate(people)), 4), start=1)
     )  # fmt: skip
     for pair in pairs:
-        first_two_votes.recount(pair.pk)
+        slots.recount_first_two(pair.pk)
     return people
 
 
