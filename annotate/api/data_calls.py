@@ -178,21 +178,21 @@ def export(request: Request, slug: str) -> StreamingHttpResponse:
     """Stream a dataset version. The same version gives the same bytes for ever."""
     project = project_or_404(request, slug, "admin")
     try:
-        module = format_named(request.query_params.get("format", ""))
+        chosen = format_named(request.query_params.get("format", ""))
     except UnknownFormat as error:
         raise ValidationError({"detail": str(error)}) from error
-    part = _choice(request, "part", module.PARTS) or module.PARTS[0]
+    part = _choice(request, "part", tuple(chosen.parts)) or chosen.main_part
     simulated = _flag(request, "include_simulated")
     version = _version(request, project)
     response = StreamingHttpResponse(
-        module.lines(version, part=part, include_simulated=simulated), content_type=NDJSON
+        chosen.lines(version, part=part, include_simulated=simulated), content_type=NDJSON
     )
     response["Content-Disposition"] = (
         f'attachment; filename="{project.slug}-v{version.number}-{part}.jsonl"'
     )
     response["X-Pairloop-Version"] = str(version.number)
     # Counted beforehand: a streamed answer can say nothing after its last row.
-    for name, count in module.counts(version, include_simulated=simulated).items():
+    for name, count in chosen.counted(version, include_simulated=simulated).items():
         response[f"X-Pairloop-{name.replace('_', '-').title()}"] = str(count)
     return response
 

@@ -17,13 +17,13 @@ def write(
 
     A side file is `OUT.PART.jsonl`. Returns the path of each part.
     """
-    module = format_named(format)
+    chosen = format_named(format)
     paths = {
-        part: out if part == module.PARTS[0] else out.with_name(f"{out.name}.{part}.jsonl")
-        for part in module.PARTS
+        part: out if part == chosen.main_part else out.with_name(f"{out.name}.{part}.jsonl")
+        for part in chosen.parts
     }
     for part, path in paths.items():
-        replace(path, module.lines(version, part=part, include_simulated=include_simulated))
+        replace(path, chosen.lines(version, part=part, include_simulated=include_simulated))
     return paths
 
 

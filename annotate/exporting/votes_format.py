@@ -11,7 +11,7 @@ from annotate.models import DatasetVersion, Pair
 from annotate.votes.dataset_versions import COLUMNS, votes_in
 from annotate.votes.export_values import line, pseudonyms, timestamp
 
-PARTS = ("votes",)
+PARTS = {"votes": "one line per vote"}
 BATCH = 1000
 
 

@@ -13,7 +13,7 @@ from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate.exporting import freezing
+from annotate.exporting import FORMATS, freezing
 from annotate.importing import Unreadable, import_rows
 from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size
 from annotate.models import Assignment, Project, Prompt
@@ -79,9 +79,8 @@ def export(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
         messages.success(request, f"Version {version.number} holds the votes that stand now.")
         return redirect("export", slug)
     page = Paginator(project.dataset_versions.all(), VERSIONS).get_page(request.GET.get("page"))
-    return render(
-        request, "annotate/export.html", {"project": project, "tab": "export", "page": page}
-    )
+    context = {"project": project, "tab": "export", "page": page, "formats": FORMATS}
+    return render(request, "annotate/export.html", context)
 
 
 def _found(

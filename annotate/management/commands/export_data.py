@@ -32,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *, project: str, format: str, out: Path, **options: Any) -> None:
         simulated = options["include_simulated"]
         try:
-            module = format_named(format)
+            chosen = format_named(format)
             version = self._version(project, options["number"])
             paths = export_files.write(version, format, out, include_simulated=simulated)
         except UnknownFormat as error:
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"Cannot write {out}: {error.strerror}.") from error
         self.stdout.write(f"{version} sha256 {version.sha256}")
-        for name, count in module.counts(version, include_simulated=simulated).items():
+        for name, count in chosen.counted(version, include_simulated=simulated).items():
             self.stdout.write(f"{name:<22}{count:>10,}")
         for path in paths.values():
             self.stdout.write(str(path))
