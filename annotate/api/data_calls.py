@@ -110,7 +110,7 @@ class ProblemBody(serializers.Serializer[Any]):
 
 
 class ReportBody(serializers.Serializer[Any]):
-    """What an import did. Refused rows are listed (the first 1,000); the others are imported."""
+    """Result of an import. Refused rows are listed (the first 1,000); the others are imported."""
 
     written = serializers.BooleanField()
     rows = serializers.IntegerField()
@@ -140,15 +140,15 @@ def agreement(request: Request, slug: str) -> Response:
         every=_choice(request, "votes", ("every",)) is not None,
         include_simulated=_flag(request, "include_simulated"),
     )
-    found = measured.agreement
+    figures = measured.agreement
     return Response(
         {
             "stream": measured.stream,
-            "pairs": found.pairs,
-            "votes": found.votes,
-            **found.values,
-            "ci95": found.intervals,
-            "explanations": found.explanations,
+            "pairs": figures.pairs,
+            "votes": figures.votes,
+            **figures.values,
+            "ci95": figures.intervals,
+            "explanations": figures.explanations,
         }
     )
 

@@ -108,7 +108,7 @@ class SkipRequest(KnownFieldsOnly):
 
 
 class RemarkRequest(KnownFieldsOnly):
-    """What is left out stays as it is."""
+    """Fields that are left out stay as they are."""
 
     reasons = _reasons(required=False)
     comment = StrictCharField(allow_blank=True, max_length=4000, required=False)
@@ -166,7 +166,7 @@ class HeldUpBody(ErrorBody):
 
 
 def pair_body(assignment: Assignment) -> dict[str, Any]:
-    """What `PairBody` describes."""
+    """The body that `PairBody` describes."""
     screen = queue.shown(assignment)
     return {
         "assignment": str(assignment.token),

@@ -147,9 +147,9 @@ def flag(request: Request, token: UUID) -> Response:
 
 
 def _read(serializer: Any, request: Request) -> dict[str, Any]:
-    found = serializer(data=request.data)
-    found.is_valid(raise_exception=True)
-    return dict(found.validated_data)
+    checked = serializer(data=request.data)
+    checked.is_valid(raise_exception=True)
+    return dict(checked.validated_data)
 
 
 def _wants_next(request: Request) -> bool:

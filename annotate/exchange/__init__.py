@@ -23,6 +23,7 @@ from annotate.exchange.outgoing import (
     open_pair_keys,
     open_pairs,
     preferences,
+    prompt_id,
     prompts,
     queue_depth,
     resolved_since,
@@ -37,11 +38,9 @@ from annotate.exchange.project_lookup import (
 )
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.exporting.freezing import freeze
-from annotate.models.content import messages_sha256 as prompt_id
-from annotate.people.kept_figures import count_if_due as count_annotators_if_due
+from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
-from annotate.quality.reliability import refresh as refresh_labels
-from annotate.quality.reliability import refresh_if_due as refresh_labels_if_due
+from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
 
 __all__ = [

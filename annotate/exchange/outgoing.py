@@ -1,4 +1,4 @@
-"""What training reads: votes, prompts and how far the labelling is."""
+"""Rows that training reads: votes, prompts, and the progress of labelling."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.db.models import Count, Exists, OuterRef, Q
 
 from annotate.exchange.batches import batched
 from annotate.models import Assignment, DatasetVersion, Membership, Pair, Project
+from annotate.models.content import Messages, messages_sha256
 from annotate.review.search import wrote
 from annotate.votes import dataset_versions
 from annotate.votes.labels import ADJUDICATED, CLASS
@@ -45,11 +46,11 @@ def preferences(
     by_pair = ((key, list(group)) for key, group in groupby(counted, key=itemgetter(0)))
     for batch in batched(by_pair):
         pairs = Pair.objects.filter(kind__in=Pair.TEACHING).select_related(*SHOWN)
-        found = pairs.in_bulk([key for key, _ in batch])
+        teaching = pairs.in_bulk([key for key, _ in batch])
         for key, cast in batch:
-            if key in found:
+            if key in teaching:
                 choice, _ = decided.get(key, ("", 0))
-                yield _preference(found[key], cast, people, decided=choice)
+                yield _preference(teaching[key], cast, people, decided=choice)
 
 
 def open_pairs(project: Project, *, most: int) -> Iterator[dict[str, Any]]:
@@ -114,6 +115,11 @@ def _soft(pair: Pair, votes: int, decided: str) -> list[float] | None:
     if label is None or label.method == ADJUDICATED or label.n_votes != votes or label.p_a is None:
         return None
     return [round(p, 6) for p in (label.p_a, label.p_tie, label.p_b)]
+
+
+def prompt_id(messages: Messages) -> str:
+    """Name of a prompt in files: the hash of its chat."""
+    return messages_sha256(messages)
 
 
 def prompts(project: Project) -> Iterator[dict[str, Any]]:

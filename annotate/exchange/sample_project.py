@@ -63,4 +63,4 @@ def ask_colleagues(project: Project, *, annotators: int, votes: int, seed: int) 
     """
     if not project.train_on_simulated:
         raise ValueError(f"{project.name} does not train on simulated votes.")
-    return simulated_votes.run(project, annotators=annotators, votes=votes, seed=seed)
+    return simulated_votes.cast_votes(project, annotators=annotators, votes=votes, seed=seed)

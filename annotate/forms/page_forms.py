@@ -32,10 +32,10 @@ else:
 
 
 class RemarkForm(forms.Form):
-    """What may be said beside a vote: reasons, a comment, and each criterion's comparison."""
+    """Remarks beside a vote: reasons, a comment, and each criterion's comparison."""
 
     UNSAYS = False
-    """Whether a comparison left open takes back an earlier one."""
+    """True where a comparison left open takes back an earlier one."""
 
     reasons = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
     comment = forms.CharField(
@@ -99,7 +99,7 @@ class VoteForm(RemarkForm):
 
     @property
     def ballot(self) -> dict[str, Any]:
-        """What `queue.vote_side` takes, by its names."""
+        """Arguments of `queue.vote_side`, by name."""
         data = self.cleaned_data
         side, strength = data["vote"]
         given = ("reasons", "comment", "criteria", "active_ms", "first_key_ms", "wall_ms", "input")
@@ -161,7 +161,7 @@ class ReviewForm(forms.Form):
 
 
 class GoldForm(ReviewForm):
-    """What the right answer to a pair is."""
+    """The right answer to a pair, and why."""
 
     REASON = "explanation"
 
@@ -234,7 +234,7 @@ class WeightForm(forms.Form):
 
 
 class PaymentForm(forms.Form):
-    """Which days of work a payment is for."""
+    """The days of work that a payment is for."""
 
     since = forms.DateField(required=False, label="First day", widget=DATE)
     until = forms.DateField(required=False, label="Last day", widget=DATE)

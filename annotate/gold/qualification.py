@@ -20,7 +20,7 @@ from annotate.votes.labels import CLASS
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How far one attempt has come, and how it went."""
+    """Answers of one attempt: given, right and asked for."""
 
     attempt: int
     right: int
@@ -47,13 +47,13 @@ def following(member: Membership) -> Gold | None:
 
 
 def left_side(member: Membership, gold: Gold) -> str:
-    """Which completion stands on the left: drawn per attempt, and the same on every look."""
+    """The completion on the left: drawn per attempt, and the same on every look."""
     drawn = share_of(f"qualification:{member.pk}:{member.qualification_attempt}:{gold.pk}")
     return "a" if drawn < 0.5 else "b"
 
 
 def answer_to(member: Membership, gold: Gold) -> QualificationAnswer | None:
-    """What the open attempt answered to this question."""
+    """The open attempt's answer to this question."""
     return _answers(member).filter(gold=gold).first()
 
 
@@ -85,7 +85,7 @@ def right(choice: str, gold: Gold) -> bool:
 
 
 def passes(outcome: Result, project: Project) -> bool:
-    """Whether a finished attempt reached the project's share, compared as whole answers."""
+    """True when a finished attempt reached the project's share, compared as whole answers."""
     needed = project.qualification_share * outcome.answered
     return outcome.finished and outcome.right >= needed - 1e-9
 
@@ -98,7 +98,7 @@ def qualify(member: Membership) -> None:
 
 
 def may_try_again(member: Membership) -> bool:
-    """Whether another attempt can be allowed: the open one is finished and was not enough."""
+    """True when another attempt can be allowed: the open one is finished and was not enough."""
     return member.qualified_at is None and result(member).finished
 
 

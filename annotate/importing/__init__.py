@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from annotate.importing.import_report import Report
-from annotate.importing.json_lines import rows as json_rows
+from annotate.importing.json_lines import json_rows
 from annotate.importing.problems import Problem, Refused, Unreadable
 from annotate.importing.row_shapes import Row, read
 from annotate.importing.row_store import BATCH, Writer

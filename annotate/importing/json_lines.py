@@ -65,7 +65,7 @@ class Bounded:
             pass
 
 
-def rows(file: IO[bytes], *, max_bytes: int | None = None) -> Iterator[tuple[int, Any]]:
+def json_rows(file: IO[bytes], *, max_bytes: int | None = None) -> Iterator[tuple[int, Any]]:
     """(line number, JSON object or Refused) of every line that is not blank.
 
     `max_bytes` bounds the decompressed size.
@@ -114,12 +114,12 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise Refused(twice[:40], "the key occurs twice in one object")
-    return found
+    return members
 
 
 def _no_constant(name: str) -> Any:

@@ -97,10 +97,10 @@ class Writer:
             for row in rows
             for candidate in reversed(row.completions)
         }
-        found = Completion.objects.filter(prompt_id__in={prompt for prompt, _ in wanted})
+        stored = Completion.objects.filter(prompt_id__in={prompt for prompt, _ in wanted})
         known = {
             (prompt, sha256): pk
-            for prompt, sha256, pk in found.values_list("prompt_id", "sha256", "id")
+            for prompt, sha256, pk in stored.values_list("prompt_id", "sha256", "id")
         }
         missing = [
             Completion(
@@ -124,8 +124,8 @@ class Writer:
         completions: dict[tuple[int, str], int],
     ) -> tuple[dict[str, Pair], list[str]]:
         """Key -> pair, and the keys that are new."""
-        found = self.project.pairs.filter(key__in=[key for key, _ in comparisons])
-        known = {pair.key: pair for pair in found}
+        stored = self.project.pairs.filter(key__in=[key for key, _ in comparisons])
+        known = {pair.key: pair for pair in stored}
         missing = [
             self._pair(one, prompts[one.row.prompt_sha256], completions)
             for one in comparisons

@@ -235,7 +235,7 @@ class Pair(models.Model):
 
 
 class Label(models.Model):
-    """What the standing votes of a pair amount to."""
+    """The label of a pair: the aggregate of its standing votes."""
 
     class Outcome(models.TextChoices):
         A = "a", "A"

@@ -1,4 +1,4 @@
-"""What people say about pairs and about each other besides votes."""
+"""Decisions, warnings, better answers and messages: all that people say besides votes."""
 
 from __future__ import annotations
 

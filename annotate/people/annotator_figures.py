@@ -1,4 +1,4 @@
-"""What each annotator did, and how sure it is: figures for reviewers, never for annotators.
+"""Figures of each annotator, with their certainty: figures for reviewers, never for annotators.
 
 Everything is counted in a handful of statements over the whole project. That takes seconds where
 there are many votes: there the minute tick counts, and pages show what it kept
@@ -113,7 +113,7 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What is counted of one person."""
+    """Counts and shares of one person."""
 
     annotator_id: int
     simulated: bool
@@ -195,16 +195,16 @@ def count(project: Project, *, include_simulated: bool = False) -> list[Figures]
 
 
 def meetings(project: Project, *, include_simulated: bool = False) -> list[Meetings]:
-    """Who gave whose answer how often; every meeting once from either side."""
-    found = []
+    """Counts of one person giving another's answer; every meeting once from either side."""
+    both_ways = []
     for one, other, sure_one, sure_other, n, same in _fetch(
         MEETINGS, project, include_simulated=include_simulated
     ):
-        found += [
+        both_ways += [
             Meetings(one, other, sure_other, n, same),
             Meetings(other, one, sure_one, n, same),
         ]
-    return found
+    return both_ways
 
 
 def _agreement(met: list[Meetings]) -> dict[int, Share]:
@@ -217,8 +217,8 @@ def _agreement(met: list[Meetings]) -> dict[int, Share]:
 
 def _shares(sql: str, project: Project, *, include_simulated: bool) -> dict[int, Share]:
     """Person -> share, by a statement that gives people, their counts and their hits."""
-    found = _fetch(sql, project, include_simulated=include_simulated)
-    return {who: Share(hits, n) for who, n, hits in found}
+    hits_of_people = _fetch(sql, project, include_simulated=include_simulated)
+    return {who: Share(hits, n) for who, n, hits in hits_of_people}
 
 
 def _fetch(sql: str, project: Project, *, include_simulated: bool) -> list[tuple[Any, ...]]:
@@ -282,7 +282,7 @@ class Day:
 def votes_per_day(project: Project, user_id: int, *, simulated: bool = False) -> list[Day]:
     """The last days on which the person voted, newest first."""
     since = timezone.now() - timedelta(days=DAYS)
-    found = (
+    by_day = (
         votes_of(project, user_id, simulated=simulated)
         .filter(voted_at__gte=since)
         .annotate(day=TruncDate("voted_at"))
@@ -290,7 +290,7 @@ def votes_per_day(project: Project, user_id: int, *, simulated: bool = False) ->
         .annotate(votes=Count("id"), time=Sum("active_ms", default=0))
         .order_by("-day")
     )
-    return [Day(row["day"], row["votes"], row["time"]) for row in found]
+    return [Day(row["day"], row["votes"], row["time"]) for row in by_day]
 
 
 def votes_of(project: Project, user_id: int, *, simulated: bool = False) -> AssignmentQuerySet:

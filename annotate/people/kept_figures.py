@@ -37,7 +37,7 @@ def table(project: Project, *, include_simulated: bool = False) -> Table:
     return Table(named(project, [_from_json(one) for one in kept.figures]), kept.counted_at)
 
 
-def count_if_due(project: Project) -> bool:
+def count_annotators_if_due(project: Project) -> bool:
     """Count anew where pages show kept figures, and enough is new; whether it did."""
     now = timezone.now()
     kept = _kept(project)

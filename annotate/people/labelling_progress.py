@@ -1,4 +1,4 @@
-"""How far the labelling is: what annotators and project lists show. Simulated votes never count
+"""Progress of labelling, as annotators and project lists see it. Simulated votes never count
 as a person's own."""
 
 from __future__ import annotations

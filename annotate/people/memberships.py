@@ -67,7 +67,7 @@ def accept(invitation: Invitation, user: User) -> bool:
 
 
 def may_reset(admin: User, user: User) -> bool:
-    """Whether a project's admin may set this person's password.
+    """True when a project's admin may set this person's password.
 
     A password opens every project of its owner, so the admin must have at least that much:
     otherwise resetting passwords would be a way to other people's projects.

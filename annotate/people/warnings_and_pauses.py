@@ -1,4 +1,4 @@
-"""What figures say against a person, and what follows from it without anybody asking.
+"""Figures that speak against a person, and the warnings and pauses that follow by themselves.
 
 Warnings are cheap and come early, on the share as it stands. A pause takes somebody's work away,
 so it needs certainty: the whole 95 % interval below the threshold, after twenty gold pairs.
@@ -29,8 +29,8 @@ PAUSED = "Too many of your answers are not what the guidelines ask for. A review
 
 
 def flags(row: Row) -> list[str]:
-    """What stands out about a person, in words; nothing for about 19 of 20 honest ones."""
-    found = {
+    """Sentences on what stands out about a person; nothing for about 19 of 20 honest ones."""
+    conditions = {
         "agrees too little": row.doubt is not None and row.doubt < DOUBTFUL,
         "one side": one_sided(row.left),
         "gold pairs wrong": row.member is not None
@@ -39,16 +39,16 @@ def flags(row: Row) -> list[str]:
         "too fast": row.too_fast.n >= SIDED_AFTER
         and (row.too_fast.interval or (0.0, 1.0))[0] > 0.5,
     }
-    return [flag for flag, stands in found.items() if stands]
+    return [flag for flag, stands in conditions.items() if stands]
 
 
 def one_sided(left: Share) -> bool:
-    """Whether the side of the screen decides this person's votes, not the replies."""
+    """True when the side of the screen decides this person's votes, not the replies."""
     return left.n >= SIDED_AFTER and _leaning(left) < ONE_SIDED
 
 
 def _leaning(left: Share) -> float:
-    """How probable a share of left picks so far from one half is, to either side."""
+    """Probability of a share of left picks so far from one half, to either side."""
     scale = min(1.0, 400 / left.n)
     n, hits = round(left.n * scale), round(left.hits * scale)
     law = beta_binomial(n, 0.5)

@@ -154,11 +154,11 @@ def _joined(met: list[Met], reference: str) -> set[str]:
     for one in met:
         beside.setdefault(one.one, set()).add(one.other)
         beside.setdefault(one.other, set()).add(one.one)
-    found, new = set(), {reference}
+    reached, new = set(), {reference}
     while new:
-        found |= new
-        new = set().union(*(beside[name] for name in new)) - found
-    return found
+        reached |= new
+        new = set().union(*(beside[name] for name in new)) - reached
+    return reached
 
 
 def _direct(met: list[Met], name: str, reference: str) -> tuple[float, int]:

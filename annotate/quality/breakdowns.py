@@ -120,8 +120,8 @@ class Duo:
 
 def by_day(project: Project, stream: str, include_simulated: bool) -> list[Day]:
     """Pairs by the day of their second vote, margin and policy, the oldest day first."""
-    found = rows(BY_DAY, project, stream, include_simulated)
-    return [Day(date.fromisoformat(day), *rest) for day, *rest in found if day]
+    counts = rows(BY_DAY, project, stream, include_simulated)
+    return [Day(date.fromisoformat(day), *rest) for day, *rest in counts if day]
 
 
 def by_policy(days: Iterable[Day]) -> list[Group]:
@@ -216,11 +216,11 @@ def duos(project: Project, stream: str, include_simulated: bool) -> list[Duo]:
     return [_duo(name(one), name(other), table) for (one, other), table in most]
 
 
-def matrix(found: Sequence[Duo]) -> list[tuple[str, list[Duo | None]]]:
-    """Everybody's duo with everybody, in the order of `found`; of the first `MOST_IN_MATRIX`."""
-    names = list(dict.fromkeys(name for duo in found for name in (duo.one, duo.other)))
+def matrix(duos: Sequence[Duo]) -> list[tuple[str, list[Duo | None]]]:
+    """Everybody's duo with everybody, in the order of `duos`; of the first `MOST_IN_MATRIX`."""
+    names = list(dict.fromkeys(name for duo in duos for name in (duo.one, duo.other)))
     names = names[:MOST_IN_MATRIX]
-    of = {frozenset((duo.one, duo.other)): duo for duo in found}
+    of = {frozenset((duo.one, duo.other)): duo for duo in duos}
     return [(one, [of.get(frozenset((one, other))) for other in names]) for one in names]
 
 

@@ -51,7 +51,7 @@ def flag(user: User, token: UUID, kind: str) -> bool:
 
 
 def object_to(skipped: Assignment) -> None:
-    """What follows from the reason of a skip, the pair's row locked."""
+    """Do what follows from the reason of a skip, the pair's row locked."""
     if skipped.skip_reason and flags.objected(skipped):
         retire(skipped.pair_id)
 

@@ -131,7 +131,7 @@ def lock(*, user: int, token: UUID) -> int | None:
 
 
 class Member(NamedTuple):
-    """What a membership says about the next lease. Times are as the database returns them."""
+    """Columns of a membership that bear on the next lease; times as the database returns them."""
 
     id: int
     left_balance: int
@@ -151,7 +151,7 @@ def member(*, project: int, user: int, lock: bool = False) -> Member | None:
 
 
 def something_open(*, project: int, user: int) -> bool:
-    """Whether an ordinary pair has a place for the person."""
+    """True when an ordinary pair has a slot for the person."""
     return _row(SOMETHING_OPEN, project=project, user=user) is not None
 
 

@@ -1,4 +1,4 @@
-"""What happened to a pair, in the order of time, and why it was asked."""
+"""History of a pair in the order of time, and the reason it was asked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Event(NamedTuple):
 
 
 class Author(NamedTuple):
-    """Where one side of a pair came from."""
+    """Origin of one side of a pair."""
 
     letter: str
     text: str
@@ -59,12 +59,12 @@ def authors(pair: Pair) -> list[Author]:
 
 def round_of(source: str) -> int | None:
     """The number of the round that a source is named after."""
-    found = re.fullmatch(r"round-([0-9]{1,9})", source)
-    return int(found[1]) if found else None
+    match = re.fullmatch(r"round-([0-9]{1,9})", source)
+    return int(match[1]) if match else None
 
 
 def probability_of_a(pair: Pair) -> float | None:
-    """What the reward model gave A when the pair was queued."""
+    """Probability that the reward model gave A when the pair was queued."""
     return None if pair.margin is None else 0.5 + 0.5 * tanh(pair.margin / 2)
 
 
@@ -78,17 +78,17 @@ def events(pair: Pair) -> list[Event]:
     revisions = list(
         VoteRevision.objects.filter(assignment__pair=pair).select_related("assignment")
     )
-    found = [Event(pair.created_at, "", f"Queued by {pair.source}, {pair.stream} stream")]
+    history = [Event(pair.created_at, "", f"Queued by {pair.source}, {pair.stream} stream")]
     for place in places:
-        found += _place(place, name(place.annotator_id))
+        history += _place(place, name(place.annotator_id))
     for old in revisions:
-        found += _replaced(old, name(old.assignment.annotator_id))
-    found += _versions(pair, [*places, *revisions])
-    found += _warnings(pair, name)
-    found += _checks(pair, name)
+        history += _replaced(old, name(old.assignment.annotator_id))
+    history += _versions(pair, [*places, *revisions])
+    history += _warnings(pair, name)
+    history += _checks(pair, name)
     if pair.resolved_at:
-        found.append(Event(pair.resolved_at, "", f"Became {pair.get_state_display().lower()}"))
-    return sorted(found, key=lambda event: event.at)
+        history.append(Event(pair.resolved_at, "", f"Became {pair.get_state_display().lower()}"))
+    return sorted(history, key=lambda event: event.at)
 
 
 def _place(place: Assignment, who: str) -> Iterator[Event]:
@@ -146,7 +146,7 @@ def _warnings(pair: Pair, name: Callable[[int], str]) -> Iterator[Event]:
 
 
 def _checks(pair: Pair, name: Callable[[int], str]) -> Iterator[Event]:
-    """What the pair is used for to check annotators."""
+    """Uses of the pair to check annotators."""
     for again in Pair.objects.filter(retest_of=pair).order_by("pk"):
         who = name(again.only_for_id) if again.only_for_id else ""
         yield Event(again.created_at, who, "is asked once more, sides swapped", "", again.pk)

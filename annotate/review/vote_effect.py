@@ -1,4 +1,4 @@
-"""What became of a person's votes: the newest reward model that rests on them.
+"""Effect of a person's votes: the newest reward model that rests on them.
 
 Training pushes its models (ModelNote) with the dataset version they learnt from; which votes that
 version holds stands in the votes. Votes on held-out prompts teach nothing: they measure.
@@ -73,8 +73,8 @@ def _held(project: Project, user: User, number: int) -> tuple[int, int]:
         frozen_from__lte=number,
         frozen_until__gte=number,
     )
-    found = [_split(standing, "pair"), _split(revised, "assignment__pair")]
-    return sum(n["taught"] for n in found), sum(n["measured"] for n in found)
+    counts = [_split(standing, "pair"), _split(revised, "assignment__pair")]
+    return sum(n["taught"] for n in counts), sum(n["measured"] for n in counts)
 
 
 def _split(votes: QuerySet[Assignment] | QuerySet[VoteRevision], pair: str) -> dict[str, int]:

@@ -48,7 +48,7 @@ class Agreement:
 
 
 def overlapping(counts: Counts) -> NDArray[np.bool_]:
-    """Which rows of (pairs, 3) counts have the two votes that agreement needs."""
+    """Mask of the rows of (pairs, 3) counts with the two votes that agreement needs."""
     return np.asarray(counts.sum(axis=1) >= 2, dtype=bool)
 
 

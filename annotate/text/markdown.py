@@ -63,7 +63,7 @@ def render(text: str) -> SafeString:
 def reveal(text: str) -> str:
     """Write invisible and direction-changing characters out: U+202E becomes ⟦U+202E⟧."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return INVISIBLE.sub(lambda found: f"⟦U+{ord(found[0]):04X}⟧", text)
+    return INVISIBLE.sub(lambda match: f"⟦U+{ord(match[0]):04X}⟧", text)
 
 
 def capped(text: str) -> tuple[str, bool]:

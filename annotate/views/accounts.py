@@ -110,7 +110,7 @@ def _last_seen(user: User) -> str:
 
 
 def _safe_target(request: HttpRequest) -> str:
-    """Where to go after signing in: `next` when it is a page of ours."""
+    """Address to go to after signing in: `next` when it is a page of ours."""
     target = request.POST.get("next") or request.GET.get("next") or ""
     hosts = {request.get_host()}
     if url_has_allowed_host_and_scheme(target, hosts, require_https=request.is_secure()):

@@ -89,7 +89,7 @@ def _found(
     wanted = form.cleaned_data
     before, after = (number_in(request, name) for name in ("before", "after"))
     with search.from_the_newest():
-        found = search.page(LISTS[chosen](project, wanted), before=before, after=after)
+        results = search.page(LISTS[chosen](project, wanted), before=before, after=after)
     return {
         "project": project,
         "form": form,
@@ -98,8 +98,8 @@ def _found(
         "chosen": chosen,
         "tabs": {name: search.address(wanted, **{"in": name}) for name in LISTS},
         "address": search.address(wanted, **{"in": chosen}),
-        "found": found,
-        "entries": ENTRIES[chosen](project, found.rows),
+        "found": results,
+        "entries": ENTRIES[chosen](project, results.rows),
     }
 
 

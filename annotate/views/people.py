@@ -1,4 +1,4 @@
-"""Who is in a project: roles, places taken away and given back, passwords, links to join."""
+"""Members of a project: roles, places taken away and given back, passwords, links to join."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ def revoke(request: AuthenticatedHttpRequest, slug: str, invitation_id: int) -> 
 def member(request: AuthenticatedHttpRequest, slug: str, member_id: int) -> HttpResponse:
     """Change one member; the button's name says what."""
     project = project_or_404(request, slug, "admin")
-    found = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
-    if found.user == request.user and not request.user.is_superuser:
+    changed = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
+    if changed.user == request.user and not request.user.is_superuser:
         raise PermissionDenied("Another admin has to change your own place.")
-    if found.simulated:
+    if changed.simulated:
         raise PermissionDenied("Simulated colleagues have no account to manage.")
     if "reset" in request.POST:
-        return _reset(request, project, found)
+        return _reset(request, project, changed)
     if "active" in request.POST:
-        found.active = request.POST["active"] == "yes"
+        changed.active = request.POST["active"] == "yes"
     elif request.POST.get("role") in Role.values:
-        found.role = request.POST["role"]
+        changed.role = request.POST["role"]
     else:
         return HttpResponseBadRequest("There is no such role.")
-    found.save(update_fields=["active", "role"])
-    messages.success(request, f"{found.user.username} is saved.")
+    changed.save(update_fields=["active", "role"])
+    messages.success(request, f"{changed.user.username} is saved.")
     return redirect("people", slug)
 
 
@@ -99,17 +99,17 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     return render(request, "annotate/invitation.html", context)
 
 
-def _reset(request: AuthenticatedHttpRequest, project: Project, found: Membership) -> HttpResponse:
-    if not memberships.may_reset(request.user, found.user):
+def _reset(request: AuthenticatedHttpRequest, project: Project, member: Membership) -> HttpResponse:
+    if not memberships.may_reset(request.user, member.user):
         raise PermissionDenied(
             "This account has rights elsewhere; only a superuser may reset its password."
         )
     password = secrets.token_urlsafe(12)
-    found.user.set_password(password)
-    found.user.save(update_fields=["password"])
+    member.user.set_password(password)
+    member.user.save(update_fields=["password"])
     # Whoever knew the old password may have made tokens with it.
-    found.user.api_tokens.all().delete()
-    return _page(request, project, password=password, whose=found.user)
+    member.user.api_tokens.all().delete()
+    return _page(request, project, password=password, whose=member.user)
 
 
 def _page(

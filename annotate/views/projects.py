@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.forms.project_forms import ProjectForm, ReadForm, SettingsForm
 from annotate.models import Guideline, Membership, Project
 from annotate.models.roles import Role
-from annotate.people import guidelines as versions
+from annotate.people.guidelines import confirm, revise
 from annotate.people.labelling_progress import projects_of
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
@@ -20,10 +20,10 @@ from annotate.people.requests import AuthenticatedHttpRequest
 
 @require_safe
 def projects(request: AuthenticatedHttpRequest) -> HttpResponse:
-    found = list(projects_of(request.user))
+    own = list(projects_of(request.user))
     context = {
-        "projects": [project for project in found if not project.archived],
-        "archived": [project for project in found if project.archived],
+        "projects": [project for project in own if not project.archived],
+        "archived": [project for project in own if project.archived],
     }
     return render(request, "annotate/projects.html", context)
 
@@ -86,7 +86,7 @@ def guidelines_read(request: AuthenticatedHttpRequest, slug: str) -> HttpRespons
     form = ReadForm(request.POST, project=project)
     if not form.is_valid():
         return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
-    versions.confirm(project, request.user, version=form.cleaned_data["version"])
+    confirm(project, request.user, version=form.cleaned_data["version"])
     return redirect("label", slug)
 
 
@@ -97,4 +97,4 @@ def _save(form: SettingsForm, project: Project, request: AuthenticatedHttpReques
         if changed:
             project.save(update_fields=changed)
         if "guidelines" in form.changed_data:
-            versions.revise(project, form.cleaned_data["guidelines"], author=request.user)
+            revise(project, form.cleaned_data["guidelines"], author=request.user)

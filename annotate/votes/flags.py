@@ -1,4 +1,4 @@
-"""What objections do to a pair: warnings are kept, and two people's take it out of the queue."""
+"""Objections to a pair: warnings are kept, and two people's take it out of the queue."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def file(assignment: Assignment, kind: str) -> bool:
 
 
 def condemned(pair_id: int) -> bool:
-    """Whether enough people say that nothing can be learned here, or that it is unsafe.
+    """True when enough people say that nothing can be learned here, or that it is unsafe.
 
     Gold and retest pairs measure the people themselves: reviewers withdraw those.
     """

@@ -74,19 +74,19 @@ def refresh(pair: Pair) -> None:
     votes = Assignment.objects.filter(pair=pair).standing()
     decision = ("pair__adjudication__choice", "pair__adjudication__strength")
     rows = list(votes.values_list("choice", "strength", *decision))
-    found = verdict((choice, strength) for choice, strength, *_ in rows)
-    if found is None:
+    aggregate = verdict((choice, strength) for choice, strength, *_ in rows)
+    if aggregate is None:
         Label.objects.filter(pair=pair).exclude(method=ADJUDICATED).delete()
         return
     _, _, choice, strength = rows[0]
-    _store(pair, decided(found, choice, strength) if choice else columns(found))
+    _store(pair, decided(aggregate, choice, strength) if choice else columns(aggregate))
 
 
 def decide(pair: Pair, choice: str, strength: int) -> None:
     """Make a reviewer's answer the pair's label."""
     votes = Assignment.objects.filter(pair=pair).standing()
-    found = verdict(votes.values_list("choice", "strength"))
-    _store(pair, decided(found or UNKNOWN, choice, strength))
+    aggregate = verdict(votes.values_list("choice", "strength"))
+    _store(pair, decided(aggregate or UNKNOWN, choice, strength))
 
 
 def _store(pair: Pair, label: dict[str, Any]) -> None:
@@ -99,22 +99,22 @@ def _store(pair: Pair, label: dict[str, Any]) -> None:
     )
 
 
-def columns(found: Verdict) -> dict[str, Any]:
+def columns(aggregate: Verdict) -> dict[str, Any]:
     """The label row's columns; the probabilities wait for the next refresh of reliabilities."""
     return {
-        "outcome": found.outcome,
-        "vote_fraction": found.fraction_a,
-        "margin": found.margin,
-        "n_votes": found.n_votes,
+        "outcome": aggregate.outcome,
+        "vote_fraction": aggregate.fraction_a,
+        "margin": aggregate.margin,
+        "n_votes": aggregate.n_votes,
         "method": "majority",
         **dict.fromkeys(("p_a", "p_tie", "p_b")),
     }
 
 
-def decided(found: Verdict, choice: str, strength: int) -> dict[str, Any]:
+def decided(aggregate: Verdict, choice: str, strength: int) -> dict[str, Any]:
     """The columns under a reviewer's decision, beside which the votes are still worth knowing."""
     kind = CLASS[choice]
-    return columns(found) | {
+    return columns(aggregate) | {
         "outcome": kind,
         "margin": strength / MAX_STRENGTH,
         "method": ADJUDICATED,

@@ -23,11 +23,11 @@ class Command(BaseCommand):
         if annotators < 1 or votes < 1:
             raise CommandError("--annotators and --votes must be at least 1.")
         try:
-            found = exchange.project(project)
+            target = exchange.project(project)
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
-        cast = simulated_votes.run(
-            found, annotators=annotators, votes=votes, seed=seed, report=self._report(votes)
+        cast = simulated_votes.cast_votes(
+            target, annotators=annotators, votes=votes, seed=seed, report=self._report(votes)
         )
         self.stdout.write(f"{annotators} simulated annotators cast {cast} votes in {project}.")
         if cast < votes:

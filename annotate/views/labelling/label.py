@@ -56,7 +56,7 @@ ARROWS = {"ArrowLeft": "←", "ArrowDown": "↓", "ArrowRight": "→"}
 
 @dataclass(frozen=True)
 class Note:
-    """What became of the last key: shown beside the undo button, which takes `last` back."""
+    """Outcome of the last key: shown beside the undo button, which takes `last` back."""
 
     text: str
     level: str = "success"
@@ -133,8 +133,8 @@ def undo(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 
 def _following(request: AuthenticatedHttpRequest, project: Project) -> Assignment | None:
-    """What the answer to an act shows: the next pair, or the one after that which the page says
-    it shows already. A redirect shows nothing."""
+    """The pair to show after a vote, skip or undo: the next one, or the one after that which the
+    page says it shows already. A redirect shows nothing."""
     if not request.htmx:
         return None
     return queue.next_pair(project, request.user, after=_after(request))
@@ -239,7 +239,7 @@ def texts(assignment: Assignment) -> dict[str, Any]:
 
 
 def _waiting(project: Project, done: Progress, held_up: str) -> dict[str, Any]:
-    """What the empty screen says; the stamp tells a poll whether that has changed."""
+    """Context of the empty screen; the stamp tells a poll whether that has changed."""
     all_pairs = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).count()
     stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}-{held_up}"
     if held_up == "guidelines":
@@ -258,7 +258,7 @@ def _sent(request: AuthenticatedHttpRequest) -> QueryDict:
 
 
 def chosen_view(request: AuthenticatedHttpRequest) -> str:
-    """How replies are first shown; a script then follows what the person last chose."""
+    """View in which replies are first shown; a script then follows what the person last chose."""
     view = "raw" if _sent(request).get("raw") == "1" else _sent(request).get("view", "")
     return view if view in ("raw", "diff") else ""
 

@@ -42,8 +42,8 @@ class Entry(NamedTuple):
 def my_votes(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug)
     text = search.words(request.GET.get("q", ""))
-    found = Paginator(search.acts(project, request.user, text=text), PAGE)
-    page = found.get_page(request.GET.get("page"))
+    pages = Paginator(search.acts(project, request.user, text=text), PAGE)
+    page = pages.get_page(request.GET.get("page"))
     context = {
         "project": project,
         "tab": "my-votes",
@@ -159,7 +159,7 @@ def _side(own: Assignment, choice: str) -> str:
 
 
 def _first_error(form: forms.Form) -> str:
-    return next(str(found[0]) for found in form.errors.values())
+    return next(str(errors[0]) for errors in form.errors.values())
 
 
 def _back(request: AuthenticatedHttpRequest, project: Project, token: UUID) -> str:

@@ -8,7 +8,15 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate import queue
 from annotate.forms.page_forms import VoteForm
-from annotate.gold import qualification as rules
+from annotate.gold.qualification import (
+    answer,
+    answer_to,
+    following,
+    left_side,
+    questions,
+    result,
+    settle,
+)
 from annotate.models import Assignment, Gold, Membership, Project
 from annotate.people import memberships
 from annotate.people.permissions import project_or_404
@@ -19,18 +27,18 @@ from annotate.votes import scales
 
 @require_safe
 def qualification(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
-    """What is asked, how far this person has come, and how it ended."""
+    """The questions, this person's answers so far, and how it ended."""
     project, member = _place(request, slug)
     if queue.blocked_by(project, request.user) in ("paused", "guidelines"):
         return redirect("label", slug)
     # The questions that were left may have been switched off since the last answer.
-    rules.settle(member)
+    settle(member)
     context = {
         "project": project,
         "tab": "label",
         "member": member,
-        "result": rules.result(member),
-        "following": rules.following(member),
+        "result": result(member),
+        "following": following(member),
     }
     return render(request, "annotate/qualification.html", context)
 
@@ -39,10 +47,10 @@ def qualification(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 def question(request: AuthenticatedHttpRequest, slug: str, gold_id: int) -> HttpResponse:
     """One question, or, once it is answered, the feedback on it."""
     project, member = _place(request, slug)
-    gold = get_object_or_404(rules.questions(project), pk=gold_id)
+    gold = get_object_or_404(questions(project), pk=gold_id)
     if request.method == "POST":
         return _answer(request, member, gold)
-    if member.qualified_at and not rules.answer_to(member, gold):
+    if member.qualified_at and not answer_to(member, gold):
         return redirect("qualification", slug)
     context = _asked(member, gold) | {"view": chosen_view(request)}
     return render(request, "annotate/qualification_question.html", context)
@@ -62,19 +70,19 @@ def _answer(request: AuthenticatedHttpRequest, member: Membership, gold: Gold) -
     if not form.is_valid():
         return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
     if member.qualified_at is None:
-        rules.answer(member, gold, form.ballot["side"])
+        answer(member, gold, form.ballot["side"])
     return redirect("qualification-question", member.project.slug, gold.pk)
 
 
 def _asked(member: Membership, gold: Gold) -> dict[str, object]:
-    given = rules.answer_to(member, gold)
-    left = given.left if given else rules.left_side(member, gold)
+    given = answer_to(member, gold)
+    left = given.left if given else left_side(member, gold)
     project = member.project
     return texts(Assignment(pair=gold.pair, left=left)) | {
         "project": project,
         "tab": "label",
         "gold": gold,
-        "result": rules.result(member),
+        "result": result(member),
         "given": given,
         "said": _said(given.choice, left) if given else "",
         "wanted": _said(gold.expected, left),

@@ -1,4 +1,4 @@
-"""What may be said beside a vote or a skip, from the screen behind it: never asked for, never
+"""Remarks beside a vote or a skip, from the screen behind it: never asked for, never
 waited for."""
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ TAKEN = set("defghnrsu")
 def lettered(chips: Sequence[str]) -> list[tuple[str, str]]:
     """Each chip with the key that presses it: a letter of its own text where one is free."""
     free = [letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in TAKEN]
-    found = []
+    keys = []
     for chip in chips:
         own = next((letter for letter in chip.lower() if letter in free), "")
         letter = own or next(iter(free), "")
         if letter:
             free.remove(letter)
-        found.append((chip, letter))
-    return found
+        keys.append((chip, letter))
+    return keys
 
 
 @require_POST
@@ -81,7 +81,7 @@ def _done(
 
 
 def offered(chips: Sequence[str]) -> dict[str, Any]:
-    """What the screen needs to offer them."""
+    """Context with which the screen offers them."""
     letters = {"unsafe": "x", "pii": "p", "broken": "b"}
     return {
         "chips": lettered(chips),

@@ -84,8 +84,8 @@ def annotators(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     if state not in STATES:
         return HttpResponseBadRequest("There is no such state.")
     simulated = counts_simulated(request, project)
-    found = kept_figures.table(project, include_simulated=simulated)
-    rows = [(row, flags(row)) for row in _sorted(found.rows, sort)]
+    table = kept_figures.table(project, include_simulated=simulated)
+    rows = [(row, flags(row)) for row in _sorted(table.rows, sort)]
     context = {
         "project": project,
         "tab": "annotators",
@@ -94,7 +94,7 @@ def annotators(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
         "n_people": len(rows),
         "state": state,
         "states": _states(rows, state),
-        "counted_at": found.counted_at,
+        "counted_at": table.counted_at,
         "columns": [heading(key, title, sort) for key, (title, _) in COLUMNS.items()],
         "is_admin": project.role == Role.ADMIN,
         "payment": PaymentForm(),
@@ -191,15 +191,15 @@ def _page(
     refused: dict[str, object] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    found = kept_figures.table(project, include_simulated=member.simulated)
-    one = next((row for row in found.rows if row.annotator_id == member.user_id), None)
+    table = kept_figures.table(project, include_simulated=member.simulated)
+    one = next((row for row in table.rows if row.annotator_id == member.user_id), None)
     days = annotator_figures.votes_per_day(project, member.user_id, simulated=member.simulated)
     context = {
         "project": project,
         "tab": "annotators",
         "member": member,
         "one": one,
-        "counted_at": found.counted_at,
+        "counted_at": table.counted_at,
         "flags": flags(one) if one else [],
         "figures": _figures(one) if one else [],
         "days": days,

@@ -42,9 +42,9 @@ def checks(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def switch(request: AuthenticatedHttpRequest, slug: str, gold_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
-    found = get_object_or_404(Gold, pk=gold_id, pair__project=project)
-    gold_pairs.switch(found, on=request.POST.get("active") == "yes")
-    messages.success(request, "In use." if found.active else "Switched off.")
+    gold = get_object_or_404(Gold, pk=gold_id, pair__project=project)
+    gold_pairs.switch(gold, on=request.POST.get("active") == "yes")
+    messages.success(request, "In use." if gold.active else "Switched off.")
     return redirect("checks", slug)
 
 
@@ -63,7 +63,7 @@ def _context(
     request: AuthenticatedHttpRequest, project: Project, pair: Pair | None, form: GoldForm
 ) -> dict[str, object]:
     text = search.words(request.GET.get("q", ""))
-    found = search.pairs(project, {"q": text}) if text else gold_pairs.candidates(project)
+    pairs = search.pairs(project, {"q": text}) if text else gold_pairs.candidates(project)
     kept = gold_pairs.gold_pairs(project)
     return {
         "project": project,
@@ -72,5 +72,5 @@ def _context(
         "pair": pair,
         "form": form,
         "page": Paginator(kept, PAGE).get_page(request.GET.get("page")),
-        "found": found.exclude(kind__in=gold_pairs.NEVER_GOLD)[:OFFERED] if pair is None else (),
+        "found": pairs.exclude(kind__in=gold_pairs.NEVER_GOLD)[:OFFERED] if pair is None else (),
     }

@@ -109,12 +109,12 @@ def pairs(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 def _page(project: Project, stream: str | None, simulated: bool, section: str) -> dict[str, Any]:
     """The page with what is quick to read; `section` is one more that was asked for."""
-    found = agreement_counts.by_stream(project, include_simulated=simulated)
-    judged = agreement_counts.default_stream(found)
+    streams = agreement_counts.by_stream(project, include_simulated=simulated)
+    judged = agreement_counts.default_stream(streams)
     stream = stream or judged
     summary = agreement_counts.summary(project)
     small = summary.votes <= AT_ONCE
-    shares = _shares(found)
+    shares = _shares(streams)
     sections: list[tuple[str, str, str]] = []
     context: dict[str, Any] = {
         "project": project,
@@ -123,11 +123,11 @@ def _page(project: Project, stream: str | None, simulated: bool, section: str) -
         "streams": STREAMS,
         "simulated": simulated,
         "summary": summary,
-        "agreement": [(title, found[name]) for name, title in STREAMS.items()],
+        "agreement": [(title, streams[name]) for name, title in STREAMS.items()],
         "judged": STREAMS[judged].lower(),
         "enough": agreement_counts.ENOUGH_RANDOM,
-        "reading": published_agreement.reading(found[judged]),
-        "statistics": _statistics(list(found.values())),
+        "reading": published_agreement.reading(streams[judged]),
+        "statistics": _statistics(list(streams.values())),
         "shares": shares,
         "plot": plot(shares, title="Raw agreement beside published figures", axis=AXIS),
         "sections": sections,
@@ -181,16 +181,16 @@ def _estimate(name: str, value: float, interval: tuple[float, float] | None) -> 
     return Estimate(name=name, value=value, low=interval[0], high=interval[1])
 
 
-def _bias(found: bias.Bias) -> dict[str, object]:
-    """What the panel shows: figures, plots and the plain words for the slope."""
+def _bias(measured: bias.Bias) -> dict[str, object]:
+    """Context of the panel: figures, plots and the plain words for the slope."""
     return {
-        "found": found,
+        "found": measured,
         "effects": plot(
             [
                 Estimate(
                     name=one.element.capitalize(), value=one.coefficient, low=one.low, high=one.high
                 )
-                for one in found.style.effects
+                for one in measured.style.effects
             ],
             title="Pull of style on votes, with 95 % intervals",
             axis="log odds per standard difference; right of zero: more of it wins",
@@ -200,7 +200,7 @@ def _bias(found: bias.Bias) -> dict[str, object]:
         "stretches": plot(
             [
                 _estimate(one.name, one.share, one.interval)
-                for one in found.fatigue.stretches
+                for one in measured.fatigue.stretches
                 if one.enough
             ],
             title="Agreement along a sitting, with 95 % intervals",
@@ -209,7 +209,7 @@ def _bias(found: bias.Bias) -> dict[str, object]:
     }
 
 
-def _statistics(found: list[Agreement]) -> list[dict[str, object]]:
+def _statistics(agreements: list[Agreement]) -> list[dict[str, object]]:
     """One row per statistic, one cell per stream."""
     return [
         {
@@ -223,18 +223,18 @@ def _statistics(found: list[Agreement]) -> list[dict[str, object]]:
                     "interval": one.intervals[key],
                     "explanation": one.explanations.get(key, ""),
                 }
-                for stream, one in zip(STREAMS.values(), found, strict=True)
+                for stream, one in zip(STREAMS.values(), agreements, strict=True)
             ],
         }
         for key, title, meaning in STATISTICS
     ]
 
 
-def _shares(found: dict[str, Agreement]) -> list[Estimate]:
+def _shares(streams: dict[str, Agreement]) -> list[Estimate]:
     """This project's raw agreement, where it has an interval, above the published ones."""
     ours = [
         _estimate(STREAMS[name], one.values["raw"], one.intervals["raw"])
-        for name, one in found.items()
+        for name, one in streams.items()
         if one.values["raw"] is not None and one.intervals["raw"] is not None
     ]
     others = [

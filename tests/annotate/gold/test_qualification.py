@@ -249,7 +249,7 @@ def test_rest_names_the_qualification(
 
 
 def test_simulated_colleagues_need_none(gated: Project) -> None:
-    assert simulated_votes.run(gated, annotators=2, votes=2, seed=1) == 2
+    assert simulated_votes.cast_votes(gated, annotators=2, votes=2, seed=1) == 2
 
 
 def test_a_superuser_takes_it_like_everybody(

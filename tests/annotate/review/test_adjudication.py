@@ -225,7 +225,7 @@ def test_training_rows_of_a_version_know_nothing_of_later_decisions(
         vote_all(project, people, choices)
     adjudication.decide(olga, decided, choice="b", strength=3)
     version = freezing.freeze(project)
-    reliability.refresh(project)
+    reliability.refresh_labels(project)
     before = taught(project, version)
     adjudication.decide(olga, undecided, choice="b", strength=3)
     adjudication.decide(olga, decided, choice="both_bad")

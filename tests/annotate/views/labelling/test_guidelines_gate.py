@@ -135,4 +135,4 @@ def test_a_superuser_without_a_place_confirms_as_well(
 
 
 def test_simulated_colleagues_read_nothing(strict: Project) -> None:
-    assert simulated_votes.run(strict, annotators=2, votes=2, seed=1) == 2
+    assert simulated_votes.cast_votes(strict, annotators=2, votes=2, seed=1) == 2
