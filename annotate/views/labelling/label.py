@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import queue
-from annotate.forms.page_forms import UndoForm, VoteForm
+from annotate.forms.voting_forms import UndoForm, VoteForm
 from annotate.models import Assignment, Pair, Project
 from annotate.people import guidelines
 from annotate.people.labelling_progress import Progress, progress

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import queue
-from annotate.forms.page_forms import ReviseForm, RewriteForm, SkipReasonForm
+from annotate.forms.voting_forms import ReviseForm, RewriteForm, SkipReasonForm
 from annotate.models import Assignment, Project, Rewrite
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest

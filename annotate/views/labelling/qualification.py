@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate import queue
-from annotate.forms.page_forms import VoteForm
+from annotate.forms.voting_forms import VoteForm
 from annotate.gold.qualification import (
     answer,
     answer_to,

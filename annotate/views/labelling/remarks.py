@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from annotate import queue
-from annotate.forms.page_forms import RemarkForm
+from annotate.forms.voting_forms import RemarkForm
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.votes.scales import FLAGS, SKIP_REASONS, SKIPS

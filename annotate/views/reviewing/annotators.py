@@ -18,7 +18,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate.forms.page_forms import MessageForm, PauseForm, PaymentForm, WeightForm
+from annotate.forms.voting_forms import MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.gold import qualification
 from annotate.models import Membership, Message, Project
 from annotate.models.assignment import MAX_STRENGTH
