@@ -198,7 +198,7 @@ def retire_untouched(project: Project, *, before_source: str) -> int:
     ).exclude(source="import")
     with write():
         pks = list(stale.values_list("pk", flat=True))
-        # The condition again, because a claim may have taken a place in between.
+        # The condition again, because a claim may have taken a slot in between.
         untouched = Pair.objects.filter(pk__in=pks, started=False, state=Pair.State.OPEN)
         return untouched.update(state=Pair.State.RETIRED, open_slots=0, asked=0)
 

@@ -190,9 +190,9 @@ def leased_pair_keys(project: Project) -> set[str]:
 
 
 def queue_depth(project: Project) -> int:
-    """Pairs that have a place for somebody."""
-    places = Pair.objects.filter(project=project, open_slots__gt=0)
-    return places.exclude(stream=Pair.Stream.CHECK).count()
+    """Number of pairs with a free slot."""
+    free = Pair.objects.filter(project=project, open_slots__gt=0)
+    return free.exclude(stream=Pair.Stream.CHECK).count()
 
 
 def votes_on(

@@ -62,7 +62,7 @@ def switch(gold: Gold, *, on: bool) -> None:
 
 
 def offer(gold: Gold) -> None:
-    """Open the pair's places exactly if it is to be asked among the others."""
+    """Open the pair's slots exactly if it is to be asked among the others."""
     if gold.active and not gold.qualification:
         slots.reopen(gold.pair_id)
     else:

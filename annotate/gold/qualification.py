@@ -68,11 +68,11 @@ def answer(member: Membership, gold: Gold, side: str) -> QualificationAnswer:
         attempt=member.qualification_attempt,
         defaults={"left": left, "choice": choice, "correct": right(choice, gold)},
     )
-    settle(member)
+    qualify_if_passed(member)
     return given
 
 
-def settle(member: Membership) -> None:
+def qualify_if_passed(member: Membership) -> None:
     """Let the member vote if the open attempt is finished and enough: by its last answer, or
     because what was left of it is asked no more."""
     if member.qualified_at is None and passes(result(member), member.project):
@@ -105,10 +105,10 @@ def may_try_again(member: Membership) -> bool:
 def allow_another(member: Membership) -> None:
     """Open another attempt; nothing while one is open. Two clicks are one attempt."""
     if may_try_again(member):
-        place = Membership.objects.filter(
+        unchanged = Membership.objects.filter(
             pk=member.pk, qualification_attempt=member.qualification_attempt
         )
-        place.update(qualification_attempt=F("qualification_attempt") + 1)
+        unchanged.update(qualification_attempt=F("qualification_attempt") + 1)
 
 
 def result(member: Membership) -> Result:

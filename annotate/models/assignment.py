@@ -39,7 +39,7 @@ class LeftCompletion(models.TextChoices):
 
 class AssignmentQuerySet(models.QuerySet["Assignment"]):
     def of_member(self, user: User) -> AssignmentQuerySet:
-        """A person's own places, in projects that still count them as a member."""
+        """A person's own leases, votes and skips, in projects that still count them as a member."""
         return self.filter(
             annotator=user,
             pair__project__memberships__user=user,
@@ -72,7 +72,7 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
 
 
 class Assignment(models.Model):
-    """One annotator's place on one pair.
+    """One annotator's slot on one pair: a lease, then a vote or a skip.
 
     reserved -> voted or skipped by the person; reserved -> released when the lease expires.
     Its token and its sides never change, so a request that was repeated or came late still means

@@ -21,7 +21,7 @@ def new_pseudonym() -> str:
 
 
 class Membership(models.Model):
-    """One person's place in one project."""
+    """One person's role and standing in one project."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(

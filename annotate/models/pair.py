@@ -27,7 +27,7 @@ FELL = models.Case(
 class Pair(models.Model):
     """Two completions of one prompt, and how many votes they still want.
 
-    Of the `asked` places, `open_slots` are held by nobody, one each by the standing votes
+    Of the `asked` slots, `open_slots` are held by nobody, one each by the standing votes
     (n_a + n_b + n_tie, surplus ones left out), the rest by leases. The CHECKs make collecting
     more votes than asked for impossible, whatever the code does.
     """
@@ -47,7 +47,7 @@ class Pair(models.Model):
     measure annotators; training on them would spoil the measurement."""
 
     UNLIMITED = 30_000
-    """Places of a gold pair: everybody may be asked, and a column of two bytes holds it."""
+    """Slots of a gold pair: everybody may be asked, and a column of two bytes holds it."""
 
     class State(models.TextChoices):
         OPEN = "open", "Open"

@@ -145,7 +145,7 @@ class Row(Figures):
     """One person's figures, and who they are."""
 
     member: Membership | None
-    """None for a superuser who votes without a place in the project."""
+    """None for a superuser who votes without a membership in the project."""
     pseudonym: str
 
     @property

@@ -29,8 +29,8 @@ def members(project: Project) -> QuerySet[Membership]:
     )
 
 
-def place_of(project: Project, user: User) -> Membership:
-    """The user's place in the project; a superuser, who needs none to come in, is given one."""
+def membership_of(project: Project, user: User) -> Membership:
+    """The user's membership; a superuser, who needs none to come in, is given one."""
     return project.memberships.get_or_create(user=user, defaults={"role": Role.ADMIN})[0]
 
 
@@ -55,14 +55,14 @@ def accept(invitation: Invitation, user: User) -> bool:
     used = Invitation.objects.open().filter(pk=invitation.pk)
     if not used.update(accepted_by=user, accepted_at=timezone.now()):
         return False
-    place, created = Membership.objects.get_or_create(
+    membership, created = Membership.objects.get_or_create(
         project=invitation.project, user=user, defaults={"role": invitation.role}
     )
-    if not place.active:
+    if not membership.active:
         return False
-    if not created and invitation.role in Role.at_least(place.role):
-        place.role = invitation.role
-        place.save(update_fields=["role"])
+    if not created and invitation.role in Role.at_least(membership.role):
+        membership.role = invitation.role
+        membership.save(update_fields=["role"])
     return True
 
 

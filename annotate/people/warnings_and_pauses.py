@@ -93,16 +93,16 @@ def resume(member: Membership) -> None:
 
 
 def _locked(vote: Assignment) -> Membership | None:
-    """The author's place, locked so that votes from two tabs do not warn twice.
+    """The author's membership, locked so that votes from two tabs do not warn twice.
 
     The vote holds its pair's row and its own by now, so the order is pair, assignment,
     membership, as in annotate.queue.lease. The claim of a next pair begins with the
     membership, but takes pairs and other people's leases by SKIP LOCKED: who holds a membership
     never waits for who waits for it.
     """
-    places = Membership.objects.select_for_update(no_key=True, of=("self",))
-    places = places.filter(project=vote.pair.project_id, user=vote.annotator_id)
-    return places.select_related("project").first()
+    memberships = Membership.objects.select_for_update(no_key=True, of=("self",))
+    memberships = memberships.filter(project=vote.pair.project_id, user=vote.annotator_id)
+    return memberships.select_related("project").first()
 
 
 def _gold_answers(member: Membership) -> Share:

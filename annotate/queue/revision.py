@@ -78,7 +78,7 @@ def remark(
 def revise(
     user: User, token: UUID, *, side: ScreenChoice, strength: int = 2, now: datetime | None = None
 ) -> VoteResult:
-    """Change one's own vote, however old, in place: the pair's counts, places and label follow.
+    """Change one's own vote, however old, in place: the pair's counts, slots and label follow.
 
     `side` is left, right, tie or both_bad. The vote keeps its number among the pair's votes, so
     it still is the first or second. Raises UnknownAssignment, or Gone when there is no vote or a

@@ -74,16 +74,16 @@ def events(pair: Pair) -> list[Event]:
     A vote that was taken back before a dataset version held it has left no trace.
     """
     name = pseudonyms(pair.project)
-    places = list(pair.assignments.select_related("rewrite"))
+    assignments = list(pair.assignments.select_related("rewrite"))
     revisions = list(
         VoteRevision.objects.filter(assignment__pair=pair).select_related("assignment")
     )
     history = [Event(pair.created_at, "", f"Queued by {pair.source}, {pair.stream} stream")]
-    for place in places:
-        history += _place(place, name(place.annotator_id))
+    for assignment in assignments:
+        history += _lease_and_outcome(assignment, name(assignment.annotator_id))
     for old in revisions:
         history += _replaced(old, name(old.assignment.annotator_id))
-    history += _versions(pair, [*places, *revisions])
+    history += _versions(pair, [*assignments, *revisions])
     history += _warnings(pair, name)
     history += _checks(pair, name)
     if pair.resolved_at:
@@ -91,25 +91,25 @@ def events(pair: Pair) -> list[Event]:
     return sorted(history, key=lambda event: event.at)
 
 
-def _place(place: Assignment, who: str) -> Iterator[Event]:
+def _lease_and_outcome(assignment: Assignment, who: str) -> Iterator[Event]:
     """The lease, what became of it, and what was said beside it."""
-    lease = f"got it with {place.left.upper()} on the left"
-    lease += f", by the {place.stream} arm (probability {place.propensity:.2f})"
-    if place.state == State.RELEASED:
+    lease = f"got it with {assignment.left.upper()} on the left"
+    lease += f", by the {assignment.stream} arm (probability {assignment.propensity:.2f})"
+    if assignment.state == State.RELEASED:
         lease += "; the lease ended without an answer"
-    yield Event(place.leased_at, who, lease)
-    if place.state == State.VOTED and place.voted_at:
-        yield Event(place.voted_at, who, f"voted: {_vote(place)}", place.comment)
-    elif place.state == State.SKIPPED and place.acted_at:
-        reason = scales.SKIP_REASONS.get(place.skip_reason, place.skip_reason)
-        yield Event(place.acted_at, who, f"skipped: {reason}" if reason else "skipped")
-    if written := _rewrite(place):
+    yield Event(assignment.leased_at, who, lease)
+    if assignment.state == State.VOTED and assignment.voted_at:
+        yield Event(assignment.voted_at, who, f"voted: {_vote(assignment)}", assignment.comment)
+    elif assignment.state == State.SKIPPED and assignment.acted_at:
+        reason = scales.SKIP_REASONS.get(assignment.skip_reason, assignment.skip_reason)
+        yield Event(assignment.acted_at, who, f"skipped: {reason}" if reason else "skipped")
+    if written := _rewrite(assignment):
         what = f"wrote a better answer, from {written.based_on.upper()}"
         yield Event(written.updated_at, who, what, written.text)
 
 
-def _rewrite(place: Assignment) -> Rewrite | None:
-    return getattr(place, "rewrite", None)
+def _rewrite(assignment: Assignment) -> Rewrite | None:
+    return getattr(assignment, "rewrite", None)
 
 
 def _replaced(old: VoteRevision, who: str) -> Iterator[Event]:

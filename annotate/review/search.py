@@ -152,7 +152,7 @@ def _on(chosen: QuerySet[Pair]) -> Q | Exists:
     return Q(pair__in=few) if len(few) <= COUNTED else Exists(chosen.filter(pk=OuterRef("pair")))
 
 
-def acts(project: Project, user: User, *, text: str = "") -> QuerySet[Assignment]:
+def votes_and_skips(project: Project, user: User, *, text: str = "") -> QuerySet[Assignment]:
     """The person's votes and skips, newest first, on pairs whose texts or remark hold the text."""
     done = (State.VOTED, State.SKIPPED)
     own = Assignment.objects.of_member(user).in_project(project).filter(state__in=done)

@@ -1,4 +1,4 @@
-"""Members of a project: roles, places taken away and given back, passwords, links to join."""
+"""Members of a project: roles, deactivation, passwords, links to join."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate.forms.voting_forms import InvitationForm, NewAccountForm
+from annotate.forms.people_forms import InvitationForm, NewAccountForm
 from annotate.models import Invitation, Membership, Project
 from annotate.models.roles import Role
 from annotate.people import memberships

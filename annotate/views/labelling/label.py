@@ -83,7 +83,7 @@ def vote(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpRespo
     try:
         # The vote and the lease of the pair that follows are one commit.
         with queue.write():
-            cast = queue.vote_side(request.user, token, **form.ballot)
+            cast = queue.vote_side(request.user, token, **form.submitted)
             following = _following(request, project)
     except queue.UnknownAssignment as error:
         raise Http404(str(error)) from error

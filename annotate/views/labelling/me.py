@@ -23,7 +23,7 @@ from annotate.review.vote_effect import effect
 @require_safe
 def me(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug)
-    # A superuser votes without a place of their own.
+    # A superuser votes without a membership of their own.
     member = project.memberships.filter(user=request.user).first()
     days = votes_per_day(project, request.user.pk)
     context = {

@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 def my_votes(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug)
     text = search.words(request.GET.get("q", ""))
-    pages = Paginator(search.acts(project, request.user, text=text), PAGE)
+    pages = Paginator(search.votes_and_skips(project, request.user, text=text), PAGE)
     page = pages.get_page(request.GET.get("page"))
     context = {
         "project": project,

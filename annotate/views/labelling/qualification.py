@@ -13,9 +13,9 @@ from annotate.gold.qualification import (
     answer_to,
     following,
     left_side,
+    qualify_if_passed,
     questions,
     result,
-    settle,
 )
 from annotate.models import Assignment, Gold, Membership, Project
 from annotate.people import memberships
@@ -32,7 +32,7 @@ def qualification(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     if queue.blocked_by(project, request.user) in ("paused", "guidelines"):
         return redirect("label", slug)
     # The questions that were left may have been switched off since the last answer.
-    settle(member)
+    qualify_if_passed(member)
     context = {
         "project": project,
         "tab": "label",
@@ -60,7 +60,7 @@ def _place(request: AuthenticatedHttpRequest, slug: str) -> tuple[Project, Membe
     project = project_or_404(request, slug)
     if not project.qualification:
         raise Http404("This project asks for no qualification.")
-    member = memberships.place_of(project, request.user)
+    member = memberships.membership_of(project, request.user)
     member.project = project
     return project, member
 
@@ -70,7 +70,7 @@ def _answer(request: AuthenticatedHttpRequest, member: Membership, gold: Gold) -
     if not form.is_valid():
         return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
     if member.qualified_at is None:
-        answer(member, gold, form.ballot["side"])
+        answer(member, gold, form.submitted["side"])
     return redirect("qualification-question", member.project.slug, gold.pk)
 
 

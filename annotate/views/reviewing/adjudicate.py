@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate.forms.voting_forms import DecisionForm
+from annotate.forms.review_forms import DecisionForm
 from annotate.models import Adjudication, Assignment, Pair, Project
 from annotate.people.annotator_figures import TOO_FAST_MS
 from annotate.people.permissions import project_or_404

@@ -18,7 +18,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate.forms.voting_forms import MessageForm, PauseForm, PaymentForm, WeightForm
+from annotate.forms.people_forms import MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.gold import qualification
 from annotate.models import Membership, Message, Project
 from annotate.models.assignment import MAX_STRENGTH
@@ -130,15 +130,15 @@ def change(request: AuthenticatedHttpRequest, slug: str, member_id: int) -> Http
     """Write to one member, pause them, or weigh their votes; the button's name says which."""
     project = project_or_404(request, slug, "admin")
     member = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
-    act = next((act for act in ACTS if act in request.POST), None)
-    if act is None:
+    action = next((action for action in ACTIONS if action in request.POST), None)
+    if action is None:
         return HttpResponseBadRequest("There is no such action.")
-    if member.simulated and act != "weigh":
+    if member.simulated and action != "weigh":
         raise PermissionDenied("Simulated colleagues read no messages and take no breaks.")
-    form_class, apply, done = ACTS[act]
+    form_class, apply, done = ACTIONS[action]
     form = form_class(request.POST)
     if not form.is_valid():
-        return _page(request, project, member, refused={act: form}, status=400)
+        return _page(request, project, member, refused={action: form}, status=400)
     apply(request, member, form.cleaned_data)
     messages.success(request, done)
     return redirect("annotator", slug, member_id)
@@ -172,8 +172,8 @@ def _set(member: Membership, **columns: object) -> None:
     Membership.objects.filter(pk=member.pk).update(**columns)
 
 
-Act = Callable[[AuthenticatedHttpRequest, Membership, dict[str, Any]], None]
-ACTS: dict[str, tuple[type[Form], Act, str]] = {
+Action = Callable[[AuthenticatedHttpRequest, Membership, dict[str, Any]], None]
+ACTIONS: dict[str, tuple[type[Form], Action, str]] = {
     "send": (MessageForm, _send, "The message is sent."),
     "pause": (PauseForm, _pause, "They are paused: they are offered no pairs."),
     "resume": (Form, _resume, "They are offered pairs again."),

@@ -8,7 +8,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotate.forms.voting_forms import GoldForm
+from annotate.forms.review_forms import GoldForm
 from annotate.gold import gold_pairs
 from annotate.models import Gold, Pair, Project
 from annotate.people.permissions import project_or_404
