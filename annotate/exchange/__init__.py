@@ -1,7 +1,6 @@
-"""The only door between labelling and training.
+"""The only door to training: it asks for votes and prompts, hands back pairs, pushes figures.
 
-Training asks here for votes, prompts and progress, hands back completions and pairs, and pushes
-what the labelling side shows about its models.
+May import: models, votes, exporting, people, queue, review, quality, sample.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Exports of a dataset version as JSON lines, streamed and byte-identical when repeated.
-May import: models, text, statistics, votes."""
+
+May import: models, votes.
+"""
 
 from __future__ import annotations
 

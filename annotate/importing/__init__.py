@@ -1,7 +1,6 @@
-"""Imports: every row is checked before the first is written, and all are written or none.
+"""Imports: every row is checked before the first is written; valid ones go in, or all or none.
 
-A row that is refused is reported with its line, field and reason; the valid rows are imported
-unless `strict`. The same file again adds nothing.
+May import: models, votes, queue.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Gold, Membership, Message
 from annotate.people.annotator_figures import Row, Share
-from annotate.statistics.agreement import wilson
+from annotate.statistics.intervals import wilson
 from annotate.statistics.low_agreement import DOUBTFUL, beta_binomial
 from annotate.votes.labels import same_answer
 

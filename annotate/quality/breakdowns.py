@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from annotate.models import Project
 from annotate.quality.agreement_counts import COUNTED, DUOS, rows
-from annotate.statistics.agreement import cohen_kappa, wilson
+from annotate.statistics.agreement import cohen_kappa
+from annotate.statistics.intervals import wilson
 from annotate.votes.export_values import pseudonyms
 
 Key = TypeVar("Key", bound=Hashable)

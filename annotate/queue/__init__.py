@@ -1,7 +1,6 @@
-"""The queue: who looks at which pair, and what their votes do to it.
+"""The queue: every path that leases, votes, skips or takes back, for people and simulated ones.
 
-Every path that leases, votes, skips or takes back goes through here, for people and for
-simulated annotators alike.
+May import: models, statistics, votes, people.
 """
 
 from __future__ import annotations

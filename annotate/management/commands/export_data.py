@@ -34,7 +34,7 @@ class Command(BaseCommand):
         try:
             chosen = format_named(format)
             version = self._version(project, options["number"])
-            paths = export_files.write(version, format, out, include_simulated=simulated)
+            paths = export_files.write_export(version, format, out, include_simulated=simulated)
         except UnknownFormat as error:
             raise CommandError(str(error)) from error
         except OSError as error:
