@@ -12,6 +12,7 @@ from django.db.models import Count, Exists, OuterRef, Q
 
 from annotate.exchange.batches import batched
 from annotate.models import Assignment, DatasetVersion, Membership, Pair, Project
+from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
 from annotate.review.search import wrote
 from annotate.votes import dataset_versions
@@ -172,7 +173,7 @@ def resolved_since(project: Project, version: int | None) -> int:
     return pairs.filter(Exists(fresh)).count()
 
 
-def _training_votes(project: Project) -> Any:
+def _training_votes(project: Project) -> AssignmentQuerySet:
     votes = Assignment.objects.in_project(project).standing()
     return votes if project.train_on_simulated else votes.filter(simulated=False)
 

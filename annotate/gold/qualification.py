@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db.models import Count, F, Max, Q, QuerySet
 from django.utils import timezone
@@ -123,7 +122,7 @@ def results(member: Membership) -> list[Result]:
     """Of every attempt with an answer, the first attempt first. Questions that are no longer asked
     count for nobody."""
     asked = questions(member.project)
-    rows: Any = (
+    rows = (
         QualificationAnswer.objects.filter(member=member, gold__in=asked)
         .order_by("attempt")
         .values("attempt")
@@ -131,7 +130,8 @@ def results(member: Membership) -> list[Result]:
             right=Count("pk", filter=Q(correct=True)), answered=Count("pk"), last=Max("answered_at")
         )
     )
-    return [Result(**row, asked=asked.count()) for row in rows]
+    n_asked = asked.count()
+    return [Result(**row, asked=n_asked) for row in rows]
 
 
 def _answers(member: Membership) -> QuerySet[QualificationAnswer]:

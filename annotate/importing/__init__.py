@@ -64,10 +64,10 @@ def _accepted(file: IO[bytes], max_bytes: int | None, report: Report) -> Iterato
         yield row
 
 
-def _not_refused(raw: Any) -> dict[str, Any]:
+def _not_refused(raw: dict[str, Any] | Refused) -> dict[str, Any]:
     if isinstance(raw, Refused):
         raise raw
-    return raw  # type: ignore[no-any-return]
+    return raw
 
 
 def _write(project: Project, rows: Iterator[Row], report: Report, *, dry_run: bool) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -33,7 +34,7 @@ class Command(BaseCommand):
         if cast < votes:
             self.stdout.write(f"No pair is left for them, so {votes - cast} votes were not cast.")
 
-    def _report(self, votes: int) -> Any:
+    def _report(self, votes: int) -> Callable[[int], None]:
         step = max(votes // 10, 1)
 
         def report(cast: int) -> None:
