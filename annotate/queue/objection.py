@@ -44,15 +44,15 @@ def flag(user: User, token: UUID, kind: str) -> bool:
         raise ValueError(f"kind must be one of {', '.join(FLAGS)}")
     with write():
         assignment = locked(user, token)
-        new = flags.file(assignment, kind)
-        if new and flags.condemned(assignment.pair_id):
+        new = flags.file_warning(assignment, kind)
+        if new and flags.enough_objections(assignment.pair_id):
             retire(assignment.pair_id)
         return new
 
 
 def object_to(skipped: Assignment) -> None:
     """Do what follows from the reason of a skip, the pair's row locked."""
-    if skipped.skip_reason and flags.objected(skipped):
+    if skipped.skip_reason and flags.file_objection(skipped):
         retire(skipped.pair_id)
 
 
@@ -60,10 +60,10 @@ def withdraw(skipped: Assignment) -> None:
     """Undo what followed from the reason of a skip, the pair's row locked."""
     if not skipped.skip_reason:
         return
-    before = flags.condemned(skipped.pair_id)
-    flags.withdrawn(skipped)
+    before = flags.enough_objections(skipped.pair_id)
+    flags.withdraw_warning(skipped)
     Assignment.objects.filter(pk=skipped.pk).update(skip_reason="")
-    if before and not flags.condemned(skipped.pair_id):
+    if before and not flags.enough_objections(skipped.pair_id):
         _reopen(skipped.pair_id)
 
 

@@ -227,7 +227,7 @@ def take_back(pair: Pair) -> bool:
         counts = slots.update(pair.pk, "state = 'open', resolved_at = NULL")
         assert counts, "pairs are never deleted"
         slots.resolve(counts, voted=True)
-        if flags.condemned(pair.pk):
+        if flags.enough_objections(pair.pk):
             objection.retire(pair.pk)
     return True
 
