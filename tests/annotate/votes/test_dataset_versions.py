@@ -18,7 +18,7 @@ def exported(version, simulated=True):
     return {
         (name, part): b"".join(module.lines(version, part=part, include_simulated=simulated))
         for name, module in FORMATS.items()
-        for part in module.PARTS
+        for part in module.parts
     }
 
 
