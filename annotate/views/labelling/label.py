@@ -196,9 +196,9 @@ def _screen(
     if assignment is not None:
         context |= texts(assignment)
     else:
-        held_up = queue.blocked_by(project, request.user)
-        context |= _waiting(project, done, held_up)
-        if held_up == "guidelines":
+        blocked_by = queue.blocked_by(project, request.user)
+        context |= _waiting(project, done, blocked_by)
+        if blocked_by == "guidelines":
             context["changes"] = guidelines.changes(project, request.user)
         if request.htmx and request.GET.get("seen") == context["stamp"]:
             return HttpResponse(status=204)
@@ -238,13 +238,13 @@ def texts(assignment: Assignment) -> dict[str, Any]:
     }
 
 
-def _waiting(project: Project, done: Progress, held_up: str) -> dict[str, Any]:
+def _waiting(project: Project, done: Progress, blocked_by: str) -> dict[str, Any]:
     """Context of the empty screen; the stamp tells a poll whether that has changed."""
     all_pairs = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).count()
-    stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}-{held_up}"
-    if held_up == "guidelines":
+    stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}-{blocked_by}"
+    if blocked_by == "guidelines":
         stamp += f"-{project.guideline_version}"
-    return {"all_pairs": all_pairs, "stamp": stamp, "held_up": held_up}
+    return {"all_pairs": all_pairs, "stamp": stamp, "blocked_by": blocked_by}
 
 
 def _message(request: AuthenticatedHttpRequest) -> Note | None:

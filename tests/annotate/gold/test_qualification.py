@@ -64,16 +64,16 @@ def test_a_project_asks_for_none_unless_it_is_set(
     assert client_for(ann).get(HERE).status_code == 404
 
 
-@pytest.mark.parametrize(("right", "held_up"), [(3, ""), (2, ""), (1, "qualification")])
+@pytest.mark.parametrize(("right", "blocked_by"), [(3, ""), (2, ""), (1, "qualification")])
 def test_the_share_of_right_answers_decides_and_only_at_the_end(
-    gated: Project, ann: User, right: int, held_up: str
+    gated: Project, ann: User, right: int, blocked_by: str
 ) -> None:
     take(ann, right, of=QUESTIONS - 1)
     assert queue.blocked_by(gated, ann) == "qualification"
     assert queue.next_pair(gated, ann) is None
     take(ann, max(0, right - 2), of=1)
-    assert queue.blocked_by(gated, ann) == held_up
-    assert (queue.next_pair(gated, ann) is None) == bool(held_up)
+    assert queue.blocked_by(gated, ann) == blocked_by
+    assert (queue.next_pair(gated, ann) is None) == bool(blocked_by)
 
 
 def test_a_share_that_is_reached_exactly_passes(gated: Project, ann: User) -> None:
