@@ -5,7 +5,7 @@ One module per group of tables that change together. Imports no other room.
 
 from __future__ import annotations
 
-from training.models.records import (
+from training.models.run import (
     LONGEST_PATH,
     Decision,
     Lost,
