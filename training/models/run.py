@@ -1,4 +1,4 @@
-"""Rounds, runs and model versions: the record of what training did."""
+"""Runs: supervised processes, the stages they finished, and the workers that supervise them."""
 
 from __future__ import annotations
 
@@ -12,74 +12,6 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
-
-
-class Plan(models.Model):
-    """How one project trains: what differs from the engine's defaults."""
-
-    project = models.OneToOneField(
-        "annotate.Project", on_delete=models.CASCADE, related_name="training_plan"
-    )
-    config: models.JSONField[dict[str, Any]] = models.JSONField(
-        default=dict, help_text="Settings of a round that differ from RoundConfig's defaults."
-    )
-    reranked_votes = models.PositiveIntegerField(
-        default=0, help_text="Votes the queue's order was last computed from."
-    )
-    reranked_run = models.UUIDField(null=True, help_text="Run whose features those votes met.")
-
-    def __str__(self) -> str:
-        return f"training plan of {self.project}"
-
-
-class RoundQuerySet(models.QuerySet["Round"]):
-    def live(self) -> RoundQuerySet:
-        """Rounds that wait or run; a project has at most one."""
-        return self.filter(state__in=[Round.State.QUEUED, Round.State.RUNNING])
-
-
-class Round(models.Model):
-    """One turn of the loop of one project."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued", "Queued"
-        RUNNING = "running", "Running"
-        DONE = "done", "Done"
-        FAILED = "failed", "Failed"
-        CANCELLED = "cancelled", "Cancelled"
-
-    project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="rounds")
-    number = models.PositiveIntegerField()
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    trigger = models.CharField(max_length=20, default="admin")
-    dataset_version = models.PositiveIntegerField(null=True)
-    config: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
-    started_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
-    )
-    created_at = models.DateTimeField(auto_now_add=True)
-    finished_at = models.DateTimeField(null=True)
-
-    objects = RoundQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-number"]
-        constraints = [
-            models.UniqueConstraint(fields=["project", "number"], name="round_number_once"),
-            models.UniqueConstraint(
-                fields=["project"],
-                condition=Q(state__in=["queued", "running"]),
-                name="one_live_round_per_project",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"round {self.number}"
-
-    @property
-    def name(self) -> str:
-        """Source of what the round adds to the queue, for example round-7."""
-        return f"round-{self.number}"
 
 
 class Lost(Exception):
@@ -161,7 +93,9 @@ class Run(models.Model):
     kind = models.CharField(
         max_length=20, default="round", help_text="See training.runs.run_kinds."
     )
-    round = models.ForeignKey(Round, on_delete=models.CASCADE, null=True, related_name="runs")
+    round = models.ForeignKey(
+        "training.Round", on_delete=models.CASCADE, null=True, related_name="runs"
+    )
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="runs")
     options: models.JSONField[dict[str, Any]] = models.JSONField(
         default=dict, help_text="Inputs of a run without a round: seed and threads."
@@ -249,102 +183,6 @@ class Metric(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["run", "stage", "step"], name="metric_once"),
         ]
-
-
-LONGEST_PATH = 300
-
-
-class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
-    def policies(self) -> ModelVersionQuerySet:
-        return self.filter(kind=ModelVersion.POLICY)
-
-    def rewards(self) -> ModelVersionQuerySet:
-        return self.filter(kind=ModelVersion.REWARD)
-
-    def promoted(self) -> ModelVersionQuerySet:
-        return self.filter(state=ModelVersion.State.PROMOTED)
-
-    def with_rounds(self) -> ModelVersionQuerySet:
-        """With their rounds, of which lists show the number and not all that is stored."""
-        return self.select_related("run__round").defer("run__log_tail", "run__round__config")
-
-
-class ModelVersion(models.Model):
-    """A saved checkpoint with its lineage."""
-
-    class State(models.TextChoices):
-        CANDIDATE = "candidate", "Candidate"
-        PROMOTED = "promoted", "Promoted"
-        RETIRED = "retired", "Retired"
-
-    POLICY, REWARD = "policy", "reward"
-
-    project = models.ForeignKey(
-        "annotate.Project", on_delete=models.CASCADE, related_name="model_versions"
-    )
-    kind = models.CharField(max_length=10, help_text="policy or reward")
-    number = models.PositiveIntegerField(help_text="0 is the starter.")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.CANDIDATE)
-    path = models.CharField(
-        max_length=LONGEST_PATH, help_text="Relative to PAIRLOOP_HOME, or a hub id."
-    )
-    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="children")
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, null=True, related_name="models")
-    dataset_version = models.PositiveIntegerField(null=True)
-    metrics: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
-    gates: models.JSONField[list[dict[str, Any]]] = models.JSONField(default=list)
-    created_at = models.DateTimeField(auto_now_add=True)
-    promoted_at = models.DateTimeField(null=True)
-    pruned_at = models.DateTimeField(null=True, help_text="When its weights were removed.")
-    note = models.TextField(blank=True, help_text="Why it is not, or no longer, promoted.")
-
-    objects = ModelVersionQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-number"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["project", "kind"],
-                condition=Q(state="promoted"),
-                name="one_promoted_version_per_kind",
-            ),
-            models.UniqueConstraint(
-                fields=["project", "kind", "number"], name="model_version_once"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind}-{self.number}"
-
-    @property
-    def added(self) -> bool:
-        """Whether it was trained elsewhere and is not what the project began with."""
-        return self.run_id is None and self.number > 0
-
-    @property
-    def location(self) -> str:
-        """Folder as an absolute path, or the hub id."""
-        folder = Path(settings.HOME) / self.path
-        return str(folder) if folder.is_dir() else self.path
-
-
-class Decision(models.Model):
-    """A change of a version's state and why, kept for good; `note` has the latest alone."""
-
-    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="decisions")
-    state = models.CharField(max_length=10, choices=ModelVersion.State.choices)
-    note = models.TextField(blank=True)
-    at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        ordering = ["pk"]
-
-    def __str__(self) -> str:
-        return f"{self.version}: {self.state}"
 
 
 class WorkerBeat(models.Model):

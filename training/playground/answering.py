@@ -25,8 +25,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 from django.utils import timezone
 
-from training.models import ModelVersion
-from training.models.trial import Trial
+from training.models import ModelVersion, Trial
 from training.runs import processes, run_kinds, supervisor
 from training.versions import serving
 

@@ -11,8 +11,7 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.figures.charts import figure
-from training.models import ModelVersion
-from training.models.trial import Trial
+from training.models import ModelVersion, Trial
 from training.rlhf import rows
 from training.rounds import loop_state
 

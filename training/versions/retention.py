@@ -24,8 +24,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import ModelVersion, Run
-from training.models.trial import Trial
+from training.models import ModelVersion, Run, Trial
 from training.versions import serving
 
 KEEP = 3

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import exchange
 from training.forms import TrialForm
-from training.models.trial import Trial
+from training.models import Trial
 from training.playground import questions
 from training.rounds import loop_state
 from training.views.polling import STOP_POLLING, unchanged

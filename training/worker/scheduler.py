@@ -17,8 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import ModelVersion, Run, WorkerBeat
-from training.models.trial import Trial
+from training.models import ModelVersion, Run, Trial, WorkerBeat
 from training.rounds import round_control
 from training.runs import processes, supervisor
 from training.runs.task_queue import Kind, huey
