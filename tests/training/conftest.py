@@ -26,6 +26,7 @@ from training.models import Plan, Round, Run
 from training.rounds import round_control
 from training.runs import supervisor, task_queue
 from training.runs.supervisor import Pace
+from training.versions import promotion
 
 FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
 PATIENCE = 180.0
@@ -81,7 +82,7 @@ def vote_on(pairs: list[Pair], *people: User) -> None:
 def a_round(voted: Project, home: Path, transactional_db: None) -> Round:
     """A queued round of the project, with a starter; nobody was told about it."""
     (home / "starter").mkdir()
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     Plan.objects.create(project=voted)
     return round_control.start_round(voted, enqueue=False)
 

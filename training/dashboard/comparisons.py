@@ -20,7 +20,7 @@ from training.figures.run_files import run_file
 from training.figures.run_progress import number
 from training.models import ModelVersion, Run
 from training.rlhf import rows
-from training.rounds import round_control
+from training.runs import task_queue
 
 KIND = "compare"
 MOST_VERSIONS = 8
@@ -121,7 +121,7 @@ def start(project: Any, versions: Sequence[ModelVersion]) -> Run:
             exchange.lock(project)  # of this and a removal of weights, one is first
             _require_weights(options["versions"])
             run = Run.objects.create(kind=KIND, project=project, options=options)
-            round_control.hand_to_worker(run)
+            task_queue.hand_to_worker(run)
     except IntegrityError as error:
         raise ComparisonRefused("Another comparison of this project is running.") from error
     return run

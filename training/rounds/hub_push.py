@@ -7,7 +7,7 @@ from django.db import transaction
 
 from annotate import exchange
 from training.models import ModelVersion, Run
-from training.rounds import round_control
+from training.runs import task_queue
 from training.versions import zip_archive
 
 
@@ -41,5 +41,5 @@ def push(version: ModelVersion, *, repo: str, private: bool) -> Run:
         except zip_archive.NotHere as error:
             raise Refused(str(error)) from error
         run = Run.objects.create(kind="push", project=version.project, options=options)
-        round_control.hand_to_worker(run)
+        task_queue.hand_to_worker(run)
     return run

@@ -29,7 +29,7 @@ class Features:
     x: NDArray[np.float64]
 
 
-def rerank(project_id: int) -> int:
+def refresh_priorities(project_id: int) -> int:
     """Refresh the priorities of a project's open pairs; how many got one.
 
     Does nothing (0) before the first round, or with fewer than VOTES_BETWEEN new votes.

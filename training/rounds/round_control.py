@@ -7,18 +7,14 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
-from django.utils import timezone
 
 from annotate import exchange
-from training.models import ModelVersion, Plan, Round, Run
+from training.models import Plan, Round, Run
 from training.rlhf.config import ConfigError, RoundConfig, from_dict, to_dict
-from training.runs import supervisor
-from training.versions import promotion
-from training.worker import tasks
+from training.runs import states, task_queue
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from django.db.models import QuerySet
 
 MIN_TRAINING_PAIRS = 20
 MIN_HELD_OUT_PAIRS = 3
@@ -80,7 +76,7 @@ def start_round(
             )
             run = Run.objects.create(kind="round", round=round_, project=project)
             if enqueue:
-                hand_to_worker(run)
+                task_queue.hand_to_worker(run)
     except IntegrityError as error:
         raise RoundRunning("Another round of this project was started just now.") from error
     return round_
@@ -132,17 +128,7 @@ def cancel(round_: Round) -> bool:
 
     A running one ends when its supervisor has stopped the process, at the edge of a step.
     """
-    return cancel_runs(Run.objects.filter(round=round_))
-
-
-def cancel_runs(runs: QuerySet[Run]) -> bool:
-    """Stop those of the runs that are live; False when none is."""
-    with transaction.atomic():
-        for run in runs.filter(state=Run.State.QUEUED):
-            queued = runs.filter(pk=run.pk, state=Run.State.QUEUED)
-            if supervisor.set_state(run, Run.State.CANCELLED, rows=queued, error="Cancelled."):
-                return True
-        return bool(runs.filter(state=Run.State.RUNNING).update(cancel_requested=True))
+    return states.cancel(Run.objects.filter(round=round_))
 
 
 def retry(round_: Round) -> bool:
@@ -153,48 +139,9 @@ def retry(round_: Round) -> bool:
     """
     try:
         with transaction.atomic():
-            return any(reopen(run) for run in Run.objects.filter(round=round_))
+            return any(states.reopen(run) for run in Run.objects.filter(round=round_))
     except IntegrityError as error:
         raise RoundRunning("Another round of this project is live.") from error
-
-
-def reopen(run: Run, *, enqueue: bool = True) -> bool:
-    """Make a failed or cancelled run claimable again. Needs a transaction."""
-    closed = Run.objects.filter(pk=run.pk, state__in=[Run.State.FAILED, Run.State.CANCELLED])
-    fields: dict[str, Any] = {"attempts": 0, "cancel_requested": False, "error": ""}
-    if not supervisor.set_state(run, Run.State.QUEUED, rows=closed, **fields):
-        return False
-    if enqueue:
-        hand_to_worker(run)
-    return True
-
-
-def adopt_starter(project: Any, path: str, *, run: Run | None = None) -> ModelVersion:
-    """Make a model the project's first policy, reward-model base and KL reference.
-
-    Args:
-        path: relative to PAIRLOOP_HOME, an absolute folder, or a hub id.
-    """
-    version, created = ModelVersion.objects.get_or_create(
-        project=project,
-        kind=ModelVersion.POLICY,
-        number=0,
-        defaults={
-            "path": path,
-            "run": run,
-            "state": ModelVersion.State.PROMOTED,
-            "promoted_at": timezone.now(),
-        },
-    )
-    if created:
-        promotion.publish(version)
-    return version
-
-
-def hand_to_worker(run: Run) -> None:
-    """Trigger a worker after the commit; a trigger that gets lost is noticed by the reaper."""
-    Run.objects.filter(pk=run.pk).update(enqueued_at=timezone.now())
-    transaction.on_commit(lambda: tasks.start_run(run.pk), robust=True)
 
 
 def _require_votes(project: Any, version: int) -> None:

@@ -116,9 +116,7 @@ def _propose(run: Run, folder: Path, metrics: dict[str, float]) -> None:
 
 
 def _starter(run: Run, folder: Path, metrics: dict[str, float]) -> None:
-    from training.rounds import round_control
-
-    round_control.adopt_starter(run.project, _relative(folder / "model"), run=run)
+    promotion.adopt_starter(run.project, _relative(folder / "model"), run=run)
 
 
 def _first_pairs(run: Run, folder: Path, metrics: dict[str, float]) -> None:

@@ -16,7 +16,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -29,11 +28,10 @@ from django.db import (
     transaction,
 )
 from django.db.models import F
-from django.utils import timezone
 
 from training.models import Lost, Round, Run
 from training.rlhf.round import DONE
-from training.runs import processes, run_kinds, stage_results
+from training.runs import processes, run_kinds, stage_results, states
 from training.runs.journal import LOG, Journal, progress_fields, store_metrics
 
 log = logging.getLogger(__name__)
@@ -75,12 +73,12 @@ def supervise(
         listener: called with every progress line.
     """
     pace = pace or Pace()
-    expire_dead_owner(run)
+    states.expire_dead_owner(run)
     while not stopping.is_set():
         owner = f"{processes.this_process()} {uuid.uuid4().hex[:8]}"
         held = Run.objects.claim(run.pk, owner=owner)
         if held is None:
-            give_up_exhausted(run.pk)
+            states.give_up_exhausted(run.pk)
             return
         try:
             again = Supervision(held, program or run_kinds.program, listener, pace).attempt()
@@ -90,37 +88,6 @@ def supervise(
         if not again:
             return
         stopping.wait(min(30.0, pace.pause * held.attempts))
-
-
-def expire_dead_owner(run: Run) -> bool:
-    """End the lease of a supervisor that ran on this host and lives no more."""
-    if run.state != Run.State.RUNNING or not processes.known_dead(run.owner):
-        return False
-    past = timezone.now() - timedelta(seconds=1)
-    return bool(Run.objects.held(run).update(lease_until=past, enqueued_at=None))
-
-
-def give_up_exhausted(pk: int | None = None) -> int:
-    """Fail runs that nobody holds and that were tried too often."""
-    runs = Run.objects.exhausted(timezone.now())
-    done = 0
-    for run in runs if pk is None else runs.filter(pk=pk):
-        error = f"Gave up after {run.attempts} attempts. {run.error}".strip()
-        with transaction.atomic():
-            same = Run.objects.exhausted(timezone.now()).filter(pk=run.pk, fence=run.fence)
-            done += set_state(run, Run.State.FAILED, rows=same, error=error)
-    return done
-
-
-def set_state(run: Run, state: str, *, rows: Any, **fields: Any) -> bool:
-    """Move a run, and its round with it, if `rows` still selects it. Needs a transaction."""
-    final = state not in (Run.State.QUEUED, Run.State.RUNNING)
-    ended = timezone.now() if final else None
-    held = {} if state == Run.State.RUNNING else {"owner": "", "lease_until": None}
-    if not rows.update(state=state, finished_at=ended, **held, **fields):
-        return False
-    Round.objects.filter(pk=run.round_id).update(state=state, finished_at=ended)
-    return True
 
 
 class Heartbeat:
@@ -327,7 +294,7 @@ class Supervision:
         def write() -> bool:
             with transaction.atomic():
                 rows = Run.objects.held(self.run).filter(**where or {})
-                return set_state(self.run, state, rows=rows, **fields)
+                return states.set_state(self.run, state, rows=rows, **fields)
 
         return self.patiently(write)
 

@@ -14,8 +14,8 @@ from django.contrib.auth.models import User
 from annotate import exchange
 from training.models import ModelVersion, Plan, Run, StageResult
 from training.rlhf.config import LoraConfig, RoundConfig, sample_round_config, to_dict
-from training.rounds import round_control
-from training.runs import foreground, run_kinds
+from training.runs import foreground, run_kinds, states
+from training.versions import promotion
 
 DECIDED_LATER = ("starter", "policy", "last_reward", "number", "seed")
 """What a round takes from its project's state and not from its plan."""
@@ -84,7 +84,7 @@ def adopt_model(project: Any, model: str) -> None:
         # Its inputs name the model before.
         Run.objects.filter(project=project, kind="first_pairs").delete()
         ModelVersion.objects.filter(pk=starter.pk).update(path=path, run=None)
-    round_control.adopt_starter(project, path)
+    promotion.adopt_starter(project, path)
     plan, created = Plan.objects.get_or_create(project=project, defaults={"config": _plan(model)})
     if starter is not None and not created:
         Plan.objects.filter(pk=plan.pk).update(config=_plan(model))
@@ -145,7 +145,7 @@ def _finish(
         project=project, kind=kind, defaults={"options": options}
     )
     if not created:
-        round_control.reopen(run, enqueue=False)
+        states.reopen(run, enqueue=False)
     state = foreground.follow(run, out=out, program=program)
     if state in (Run.State.FAILED, Run.State.CANCELLED):
         raise SetupFailed(f"{foreground.TITLES[kind]}: {run.error}\n{run.log_tail[-2000:]}")

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import Decision, ModelVersion, StageResult
+from training.models import Decision, ModelVersion, Run, StageResult
 from training.rlhf import round as engine
 from training.rlhf.config import RoundConfig, from_dict
 from training.versions import model_folders
@@ -41,6 +41,28 @@ def publish(version: ModelVersion) -> None:
         dataset_version=version.dataset_version,
         metrics=version.metrics,
     )
+
+
+def adopt_starter(project: Any, path: str, *, run: Run | None = None) -> ModelVersion:
+    """Make a model the project's first policy, reward-model base and KL reference.
+
+    Args:
+        path: relative to PAIRLOOP_HOME, an absolute folder, or a hub id.
+    """
+    version, created = ModelVersion.objects.get_or_create(
+        project=project,
+        kind=ModelVersion.POLICY,
+        number=0,
+        defaults={
+            "path": path,
+            "run": run,
+            "state": PROMOTED,
+            "promoted_at": timezone.now(),
+        },
+    )
+    if created:
+        publish(version)
+    return version
 
 
 def judge(version: ModelVersion, config: dict[str, Any]) -> None:

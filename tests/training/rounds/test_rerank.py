@@ -11,7 +11,7 @@ from annotate import queue
 from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
 from training.models import Plan, Run, StageResult
-from training.rounds.rerank import VOTES_BETWEEN, Features, rank, rerank
+from training.rounds.rerank import VOTES_BETWEEN, Features, rank, refresh_priorities
 
 N, D = 60, 4
 
@@ -44,11 +44,11 @@ def priorities(pairs: list[Pair]) -> list[float]:
 def test_votes_change_the_order_of_the_open_pairs(
     project: Project, scored: list[Pair], ann: object
 ) -> None:
-    assert rerank(project.pk) == N
+    assert refresh_priorities(project.pk) == N
     first = priorities(scored)
     assert max(first[:4]) < float(np.median(first))
     vote_on(scored[10:30], ann)  # type: ignore[arg-type]
-    assert rerank(project.pk) == N - 20
+    assert refresh_priorities(project.pk) == N - 20
     assert priorities(scored[30:]) != first[30:]
     assert priorities(scored[10:30]) == first[10:30]
 
@@ -56,23 +56,23 @@ def test_votes_change_the_order_of_the_open_pairs(
 def test_nothing_happens_before_a_batch_of_new_votes(
     project: Project, scored: list[Pair], ann: object
 ) -> None:
-    rerank(project.pk)
+    refresh_priorities(project.pk)
     vote_on(scored[: VOTES_BETWEEN - 1], ann)  # type: ignore[arg-type]
-    assert rerank(project.pk) == 0
+    assert refresh_priorities(project.pk) == 0
     vote_on(scored[VOTES_BETWEEN - 1 : VOTES_BETWEEN], ann)  # type: ignore[arg-type]
-    assert rerank(project.pk) == N - VOTES_BETWEEN
+    assert refresh_priorities(project.pk) == N - VOTES_BETWEEN
 
 
 def test_a_new_rounds_features_are_used_at_once(
     project: Project, scored: list[Pair], run: Run
 ) -> None:
-    rerank(project.pk)
+    refresh_priorities(project.pk)
     Plan.objects.update(reranked_run=None)
-    assert rerank(project.pk) == N
+    assert refresh_priorities(project.pk) == N
 
 
 def test_a_project_without_a_round_has_nothing_to_rank(project: Project) -> None:
-    assert rerank(project.pk) == 0
+    assert refresh_priorities(project.pk) == 0
     assert not Plan.objects.exists()
 
 
@@ -101,6 +101,6 @@ def test_a_leased_pair_keeps_its_priority(project: Project, scored: list[Pair], 
     assert lease is not None
     before = lease.pair.priority
     vote_on([pair for pair in scored if pair != lease.pair][:20], ann)
-    assert rerank(project.pk) == N - 20 - 1
+    assert refresh_priorities(project.pk) == N - 20 - 1
     lease.pair.refresh_from_db()
     assert lease.pair.priority == before

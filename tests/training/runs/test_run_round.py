@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from annotate.models import Project
 from tests.training.conftest import Spawned, trace, wait_for
 from training.models import Plan, Round, Run, StageResult
-from training.rounds import round_control
+from training.versions import promotion
 
 Spawn = Callable[..., Spawned]
 
@@ -19,7 +19,7 @@ Spawn = Callable[..., Spawned]
 def test_it_runs_a_whole_round_and_says_what_came_of_it(
     voted: Project, home: Path, spawn: Spawn
 ) -> None:
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     code, output = spawn("run_round", "--project", "desk", "--seed", "5").finish()
     assert code == 0
     round_ = voted.rounds.get()

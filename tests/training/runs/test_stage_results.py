@@ -8,8 +8,8 @@ import pytest
 from annotate.models import Assignment, Completion, Pair, Project
 from training.models import Lost, ModelVersion, Run, StageResult
 from training.rlhf.round import STAGES
-from training.rounds import round_control
 from training.runs import first_pairs, stage_results
+from training.versions import promotion
 
 
 def counts(project: Project) -> dict[str, int]:
@@ -102,8 +102,8 @@ def test_a_policy_that_was_not_promoted_displaces_no_pairs(
 
 
 def test_adopting_a_starter_twice_keeps_the_first(project: Project) -> None:
-    first = round_control.adopt_starter(project, "one")
-    assert round_control.adopt_starter(project, "two") == first
+    first = promotion.adopt_starter(project, "one")
+    assert promotion.adopt_starter(project, "two") == first
     assert (first.name, first.state, first.path) == ("policy-0", "promoted", "one")
 
 

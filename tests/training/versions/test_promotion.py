@@ -12,7 +12,6 @@ from tests.conftest import at_once
 from tests.training.conftest import vote_on
 from training.models import ModelVersion, Run, StageResult
 from training.rlhf.config import RoundConfig, to_dict
-from training.rounds import round_control
 from training.versions import promotion
 
 GOOD: dict[str, dict[str, float]] = {
@@ -32,7 +31,7 @@ GOOD: dict[str, dict[str, float]] = {
 
 @pytest.fixture
 def starter(project: Project) -> ModelVersion:
-    return round_control.adopt_starter(project, "starter")
+    return promotion.adopt_starter(project, "starter")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, gpu: bool, **options: Any) -> None:
         kind: Kind = "gpu" if gpu else "short"
         supervisor.stopping.clear()
-        tasks.triggers(kind)
+        tasks.register(kind)
         consumer = OrderlyConsumer(
             huey(kind),
             workers=1 if gpu else 2,
