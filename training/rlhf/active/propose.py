@@ -237,10 +237,10 @@ def _rank(
         np.array([pair.value for pair in labelled]),
         pool,
         np.ones(len(pool), dtype=bool),
+        config,
         n=config.pairs,
         seed=seed,
         weights=weights,
-        cold_start_votes=config.cold_start_votes,
     )
 
 

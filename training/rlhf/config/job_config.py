@@ -46,7 +46,7 @@ class SampleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposeConfig:
-    """Which pairs to queue: greedy Fisher D-optimal batch beside a random stream."""
+    """Pairs to queue: a batch chosen by an acquisition beside a random stream."""
 
     pairs: int = 300
     random_share: float = 0.3
@@ -54,6 +54,8 @@ class ProposeConfig:
     """Blind pairs of policy against reference policy on held-out prompts."""
     features: int = 64
     """Dimensions of the frozen features after projection."""
+    acquisition: str = "fisher"
+    """The rule that chooses, by its name in `acquire.ACQUISITIONS`."""
     cold_start_votes: int = 100
     """With fewer votes than this every pair is drawn at random."""
 

@@ -119,7 +119,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return world.starter(tmp_path_factory.mktemp("starter"))
 
 
-def run(starter: Path, out: Path, **changes: int) -> dict[str, float]:
+def run(starter: Path, out: Path, **changes: int | str) -> dict[str, float]:
     prompts = world.prompts()
     completions = [
         completion(prompt.prompt_id, f"{kind} {thing} today")
@@ -182,6 +182,18 @@ def test_few_votes_make_a_random_batch(starter: Path, tmp_path: Path) -> None:
     assert metrics["active"] == 0 and metrics["random"] == 40
 
 
+def test_the_active_pairs_are_those_of_the_acquisition_that_is_set(
+    starter: Path, tmp_path: Path
+) -> None:
+    asked = {}
+    for name in ("fisher", "margin", "random"):
+        metrics = run(starter, tmp_path / name, acquisition=name)
+        assert metrics["active"] == 28
+        found = rows.read(Candidate, tmp_path / name / "candidates.jsonl")
+        asked[name] = frozenset(c.key for c in found if c.stream == "active")
+    assert len(set(asked.values())) == 3
+
+
 def test_the_same_seed_proposes_the_same_pairs(starter: Path, tmp_path: Path) -> None:
     run(starter, tmp_path / "a")
     run(starter, tmp_path / "b")
@@ -196,7 +208,8 @@ def test_a_vote_moves_the_ranking_between_rounds(starter: Path, tmp_path: Path) 
     y = np.array([float(r["value"]) for r in read(tmp_path / "out" / "labelled.jsonl")])
     w = np.array([float(r["weight"]) for r in read(tmp_path / "out" / "labelled.jsonl")])
     free = np.ones(len(x), dtype=bool)
-    first = acquire.rerank(old, y, x, free, n=5, seed=0, weights=w, cold_start_votes=20)
+    config = ProposeConfig(cold_start_votes=20)
+    first = acquire.rerank(old, y, x, free, config, n=5, seed=0, weights=w)
     asked = first.order[:1]
     free[asked] = False
     second = acquire.rerank(
@@ -204,10 +217,10 @@ def test_a_vote_moves_the_ranking_between_rounds(starter: Path, tmp_path: Path) 
         np.append(y, 1.0),
         x,
         free,
+        config,
         n=5,
         seed=0,
         weights=np.append(w, 2.0),
-        cold_start_votes=20,
     )
     assert asked[0] not in second.order
     assert not np.allclose(first.scores[free], second.scores[free])
