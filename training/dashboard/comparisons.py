@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 from django.db import IntegrityError, transaction
 
 from annotate import exchange
+from training.figures.number_format import number
 from training.figures.run_files import run_file
-from training.figures.run_progress import number
 from training.models import ModelVersion, Run
 from training.rlhf import rows
 from training.runs import task_queue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from training.figures.charts import Chart, Point, Series, line_chart
-from training.figures.run_progress import number
+from training.figures.number_format import number
 from training.models import Run, StageResult
 from training.versions.promotion import wilson
 

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from training.figures.number_format import figure
+
 WIDTH, HEIGHT = 320, 210
 LEFT, RIGHT, TOP, BOTTOM = 50, 8, 10, 40
 DOTS_UP_TO = 40
@@ -121,16 +123,6 @@ def label(value: float, step: float) -> str:
     if float(text.replace(",", "")) == 0:
         text = text.removeprefix("-")
     return text.replace("-", "\N{MINUS SIGN}")
-
-
-def figure(value: float | None) -> str:
-    """A measured value with two or more significant digits; a dash for a missing one."""
-    if value is None:
-        return "\N{EN DASH}"
-    whole = float(value).is_integer()
-    size = 0 if whole else math.floor(math.log10(abs(value)))
-    decimals = 0 if whole else max(1, min(3, 2 - size)) if size >= -2 else min(9, 2 - size)
-    return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def scale(value: float, low: float, high: float, *, start: float, end: float) -> float:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from training.figures.run_progress import number
+from training.figures.number_format import number
 from training.models import Run
 from training.rlhf import rows
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
+from training.figures.number_format import number
 from training.models import ModelVersion, Round, Run, StageResult
 from training.rlhf.round import STAGES
 
@@ -41,13 +41,6 @@ class Headline:
     win_rate_low: float | None
     win_rate_high: float | None
     verdict: str
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or None for whatever else a metrics file may hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def with_results(rounds: QuerySet[Round]) -> QuerySet[Round]:

@@ -26,8 +26,9 @@ from django.db import InterfaceError, OperationalError, close_old_connections, c
 from django.utils import timezone
 
 from training.models import ModelVersion, Trial
+from training.rlhf.run import durable
 from training.runs import processes, run_kinds, supervisor
-from training.versions import serving
+from training.versions import engine_process, serving
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class Desk:
             (self.spool / name).mkdir(parents=True, exist_ok=True)
         for late in (self.spool / "outbox").iterdir():  # of a trial that was stopped while it wrote
             late.unlink(missing_ok=True)
-        run_kinds.write_text(question, json.dumps(asked))
+        durable.replace(question, json.dumps(asked))
         if self.process is None or processes.has_exited(self.process):
             self._begin()
 
@@ -154,7 +155,7 @@ class Desk:
             mark=f"playground-{processes.this_process()}",
             log=self.spool / "log.txt",
             directory=Path(settings.BASE_DIR),
-            environment=run_kinds.environment(),
+            environment=engine_process.environment(),
         )
 
     def _follow(self, trial: Trial, answer: Path) -> str:

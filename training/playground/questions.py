@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from annotate import exchange
-from training.figures.charts import figure
+from training.figures.number_format import figure
 from training.models import ModelVersion, Trial
 from training.rlhf import rows
 from training.rounds import loop_state

@@ -14,10 +14,8 @@ import dataclasses
 import fcntl
 import itertools
 import json
-import os
 import shlex
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +29,6 @@ from training.rlhf import round as engine
 from training.rlhf import rows
 from training.rlhf.config import (
     CompareJob,
-    Job,
     PushJob,
     RoundConfig,
     SampleConfig,
@@ -39,15 +36,13 @@ from training.rlhf.config import (
     SFTJob,
     from_dict,
     sample_sft_config,
-    to_dict,
 )
+from training.rlhf.run import durable
 from training.runs.journal import LOG
 from training.versions import model_cards, zip_archive
+from training.versions.engine_process import CONFIG, PROGRAM, command, write_job
 
 Program = Callable[[Run], list[str]]
-CONFIG = "config.json"
-PRIVATE = ("SECRET_KEY", "DATABASE_URL")
-"""Settings a training process has no use for."""
 
 
 class CannotPrepare(Exception):
@@ -68,15 +63,13 @@ def is_finished(run: Run, stage: str) -> bool:
 
 def program(run: Run) -> list[str]:
     """Command line of the run's process."""
-    engine_program = [*shlex.split(settings.LAUNCHER), sys.executable, "-m", "training.rlhf"]
-    directory = run.directory
+    directory, launcher = run.directory, shlex.split(settings.LAUNCHER)
     if run.kind == "round":
-        return [*engine_program, "round", str(directory), "--fence", str(run.fence)]
+        return [*launcher, *PROGRAM, "round", str(directory), "--fence", str(run.fence)]
     if run.kind == "push":  # nothing to train, and a launcher might start it several times
-        engine_program = [sys.executable, "-m", "training.rlhf"]
-    command = {"starter": "sft", "first_pairs": "sample"}.get(run.kind, run.kind)
-    config, out = str(directory / CONFIG), str(directory / run.kind)
-    return [*engine_program, command, "--config", config, "--out", out]
+        launcher = []
+    name = {"starter": "sft", "first_pairs": "sample"}.get(run.kind, run.kind)
+    return [*launcher, *command(name, config=directory / CONFIG, out=directory / run.kind)]
 
 
 def signal_on_death() -> signal.Signals:
@@ -86,15 +79,6 @@ def signal_on_death() -> signal.Signals:
     the processes it started itself.
     """
     return signal.SIGTERM if settings.LAUNCHER else signal.SIGKILL
-
-
-def environment() -> dict[str, str]:
-    """Environment of an engine's process: ours, without what it has no use for."""
-    variables = {key: value for key, value in os.environ.items() if key not in PRIVATE}
-    variables |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
-    if settings.TRAINING_THREADS:
-        variables["OMP_NUM_THREADS"] = str(settings.TRAINING_THREADS)
-    return variables
 
 
 def take_over(run: Run) -> bool:
@@ -111,7 +95,7 @@ def take_over(run: Run) -> bool:
             current = -1
         if current > run.fence:
             return False
-        write_text(path, json.dumps({"fence": run.fence, "owner": run.owner}))
+        durable.replace(path, json.dumps({"fence": run.fence, "owner": run.owner}))
         return True
 
 
@@ -183,7 +167,7 @@ def _prepare_round(run: Run) -> None:
     waiting = exchange.open_pairs(project, most=OPEN_PAIRS)
     once = _once(itertools.chain(voted, waiting))
     rows.write(run.directory / "preferences.jsonl", once)
-    write_text(run.directory / CONFIG, json.dumps(run.round.config, indent=2))
+    durable.replace(run.directory / CONFIG, json.dumps(run.round.config, indent=2) + "\n")
 
 
 def _once(preferences: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -193,16 +177,6 @@ def _once(preferences: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         if row["pair_id"] not in seen:
             seen.add(row["pair_id"])
             yield row
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a small file: a reader, and a crash, see the old one or the new one."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 @contextmanager
@@ -217,7 +191,7 @@ def _prepare_starter(run: Run) -> None:
     seed, corpus = int(run.options["seed"]), run.directory / "corpus.jsonl"
     rows.write(corpus, exchange.sample_corpus(CHATS, seed=seed + CORPUS_SEED))
     sft = sample_sft_config(data=str(corpus), seed=seed)
-    _write_job(run, SFTJob(sft=sft, seed=seed, threads=settings.TRAINING_THREADS or 1))
+    write_job(run.directory, SFTJob(sft=sft, seed=seed, threads=settings.TRAINING_THREADS or 1))
 
 
 def _prepare_first_pairs(run: Run) -> None:
@@ -232,7 +206,7 @@ def _prepare_first_pairs(run: Run) -> None:
         threads=settings.TRAINING_THREADS or int(run.options.get("threads", 0)),
         sample=SampleConfig(prompts=FIRST_PROMPTS, per_prompt=2),
     )
-    _write_job(run, job)
+    write_job(run.directory, job)
 
 
 def _prepare_compare(run: Run) -> None:
@@ -257,7 +231,7 @@ def _prepare_compare(run: Run) -> None:
         threads=settings.TRAINING_THREADS or 0,
         evaluate=evaluate,
     )
-    _write_job(run, job)
+    write_job(run.directory, job)
 
 
 def _prepare_push(run: Run) -> None:
@@ -268,7 +242,7 @@ def _prepare_push(run: Run) -> None:
     except zip_archive.NotHere as error:
         raise CannotPrepare(str(error)) from error
     merge = zip_archive.local_base(folder) is not None
-    write_text(run.directory / zip_archive.CARD, model_cards.card(version, merged=merge).rstrip())
+    durable.replace(run.directory / zip_archive.CARD, model_cards.card(version, merged=merge))
     job = PushJob(
         folder=str(folder),
         repo=str(run.options["repo"]),
@@ -277,7 +251,7 @@ def _prepare_push(run: Run) -> None:
         card=str(run.directory / zip_archive.CARD),
         merge=merge,
     )
-    _write_job(run, job)
+    write_job(run.directory, job)
 
 
 def _scorers(project: Any) -> dict[str, str]:
@@ -288,10 +262,6 @@ def _scorers(project: Any) -> dict[str, str]:
         return {}
     judge = Path(model.location).with_name("judge")
     return {"reward": model.location} | ({"judge": str(judge)} if judge.is_dir() else {})
-
-
-def _write_job(run: Run, job: Job) -> None:
-    write_text(run.directory / CONFIG, json.dumps(to_dict(job), indent=2))
 
 
 OPEN_PAIRS = 2000

@@ -33,6 +33,7 @@ from training.models import Lost, Round, Run
 from training.rlhf.round import DONE
 from training.runs import processes, run_kinds, stage_results, states
 from training.runs.journal import LOG, Journal, progress_fields, store_metrics
+from training.versions import engine_process
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +189,7 @@ class Supervision:
             mark=str(run.uuid),
             log=run.directory / LOG,
             directory=Path(settings.BASE_DIR),
-            environment=run_kinds.environment(),
+            environment=engine_process.environment(),
             on_death=run_kinds.signal_on_death(),
         )
         try:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotate import exchange
-from training.figures.charts import figure
-from training.figures.run_progress import number
+from training.figures.number_format import figure, number
 from training.models import ModelVersion
 
 MOST_STEPS = 7

@@ -13,10 +13,9 @@ import yaml
 
 from annotate import exchange
 from training.figures import run_files
-from training.figures.charts import figure
-from training.figures.run_progress import gate_rows, number
+from training.figures.number_format import figure, number, words
+from training.figures.run_progress import gate_rows
 from training.models import ModelVersion
-from training.templatetags.measures import words
 
 SECTIONS = {
     "ppo": "ppo",

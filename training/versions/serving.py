@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from training.models import ModelVersion
-from training.rlhf.config import SaveJob, to_dict
-from training.runs import run_kinds
-from training.versions import zip_archive
+from training.rlhf.config import SaveJob
+from training.versions import engine_process, zip_archive
 
 MERGED = "merged"
 
@@ -71,15 +68,12 @@ def _merged(version: ModelVersion) -> Path:
         return whole
     home.mkdir(parents=True, exist_ok=True)
     job = SaveJob(parts={version.name: version.location})
-    run_kinds.write_text(home / run_kinds.CONFIG, json.dumps(to_dict(job), indent=2))
+    config = engine_process.write_job(home, job)
     # No shell: the arguments are ours, and paths go through as they are.
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "training.rlhf", "save"),
-            *("--config", str(home / run_kinds.CONFIG), "--out", str(home / MERGED)),
-        ],
+        engine_process.command("save", config=config, out=home / MERGED),
         cwd=settings.BASE_DIR,
-        env=run_kinds.environment(),
+        env=engine_process.environment(),
         capture_output=True,
         text=True,
         check=False,

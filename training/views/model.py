@@ -13,11 +13,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
 from training.figures import run_files
+from training.figures.number_format import words
 from training.figures.run_progress import gate_rows
 from training.forms import PushForm, ReasonForm
 from training.models import ModelVersion
 from training.rounds import hub_push
-from training.templatetags.measures import words
 from training.versions import lineage, model_cards, promotion, zip_archive
 from training.views.models import headline
 

@@ -11,10 +11,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate import exchange
-from training.figures.charts import figure
-from training.figures.run_progress import number
+from training.figures.number_format import figure, number, percent
 from training.models import ModelVersion
-from training.templatetags.measures import percent
 
 PER_PAGE = 40
 FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (

@@ -10,8 +10,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from annotate import exchange
+from training.figures.number_format import megabytes
 from training.forms import KeepForm
-from training.templatetags.measures import megabytes
 from training.versions import retention
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
+from training.figures.number_format import percent
 from training.figures.run_progress import headline, last_run, metrics, outcome, stage_lines
 from training.models import Round
 from training.rounds import loop_state
-from training.templatetags.measures import percent
 
 
 class Command(BaseCommand):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 def replace(path: Path, text: str) -> None:
     """Write a small file: a reader, and a crash, see the old one or the new one."""
-    partial = path.with_name(f"{path.name}.tmp")
+    # Of two processes that write the same file each has its own partial one.
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
