@@ -7,13 +7,12 @@ are imported only by the process that runs them.
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import signal
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,15 @@ from types import FrameType
 from typing import Any
 
 from training.rlhf import acquire, rows
-from training.rlhf.config import ConfigError, GateConfig, RoundConfig, load, to_dict
-from training.rlhf.metrics import reward_hacking
+from training.rlhf.config import ConfigError, RoundConfig, load, to_dict
+from training.rlhf.config.stage_names import (
+    EVALUATE,
+    PROPOSE,
+    SAMPLE,
+    TRAIN_POLICY,
+    TRAIN_REWARD,
+)
+from training.rlhf.metrics.gates import Gate, gates
 from training.rlhf.run import trackers
 from training.rlhf.run.run_directory import (
     DONE,
@@ -41,11 +47,16 @@ from training.rlhf.run.run_directory import (
 
 __all__ = [
     "DONE",
+    "EVALUATE",
     "FAILED",
     "FENCED",
     "LOCKED",
+    "PROPOSE",
+    "SAMPLE",
     "STAGES",
     "STOPPED",
+    "TRAIN_POLICY",
+    "TRAIN_REWARD",
     "USAGE",
     "Fenced",
     "Gate",
@@ -90,33 +101,33 @@ class Stage:
 
 STAGES = (
     Stage(
-        "train_reward",
+        TRAIN_REWARD,
         "Train reward model",
         "Learns to predict the votes, and trains a second model as an independent judge.",
         "training.rlhf.pipeline.stages:train_reward",
         shared=True,
     ),
     Stage(
-        "train_policy",
+        TRAIN_POLICY,
         "Improve policy",
         "Optimises the policy by the reward model or the votes, held near the starter.",
         "training.rlhf.pipeline.stages:train_policy",
         shared=True,
     ),
     Stage(
-        "evaluate",
+        EVALUATE,
         "Evaluate",
         "Compares the new policy with the one before it on held-out prompts.",
         "training.rlhf.pipeline.stages:evaluate",
     ),
     Stage(
-        "sample",
+        SAMPLE,
         "Sample completions",
         "Writes completions of the new policy for people to compare.",
         "training.rlhf.pipeline.stages:sample",
     ),
     Stage(
-        "propose",
+        PROPOSE,
         "Propose pairs",
         "Picks the pairs whose votes will teach most, beside a random stream.",
         "training.rlhf.pipeline.stages:propose",
@@ -227,88 +238,3 @@ def stop_on_signals(run: RunDirectory) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One bound that a candidate policy has to keep."""
-
-    name: str
-    value: float | None
-    bound: str
-    """The allowed range, as text."""
-    passed: bool
-    text: str
-
-
-def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig) -> list[Gate]:
-    """Judge a candidate by the metrics of its stages; a missing metric never passes.
-
-    The win rate is that of the second reward model, never of the one that was maximised, and its
-    lower bound counts.
-    """
-    reward, result = metrics.get("train_reward", {}), metrics.get("evaluate", {})
-    length = _ratio(result.get("length"), result.get("length_before"))
-    variety = _ratio(result.get("distinct2"), result.get("distinct2_before"))
-    low, high = config.length_ratio_min, config.length_ratio_max
-    return [
-        _gate(
-            "reward_accuracy",
-            "Reward model accuracy on held-out votes",
-            reward.get("accuracy"),
-            low=config.reward_accuracy_min,
-        ),
-        _gate("kl", "KL to the starter (nats)", result.get("kl"), high=config.kl_max),
-        _gate("length", "Length against the policy before", length, low=low, high=high),
-        _gate(
-            "distinct2",
-            "Variety (distinct-2) against the policy before",
-            variety,
-            low=config.distinct2_ratio_min,
-        ),
-        _gate(
-            "repetition",
-            "Repetition within a reply",
-            result.get("repetition"),
-            high=config.repetition_max,
-        ),
-        *_alarm_gate(metrics.get("train_policy", {}), config),
-        _gate("broken", "Broken replies", result.get("broken_rate"), high=config.broken_max),
-        _gate(
-            "win_rate",
-            "Win rate by the second reward model (lower bound)",
-            result.get("win_rate_low"),
-            low=config.win_rate_min,
-        ),
-    ]
-
-
-def _alarm_gate(trained: Mapping[str, float | None], config: GateConfig) -> Iterator[Gate]:
-    """Of the optimisers that sample: DPO, KTO and ORPO have no replies to watch."""
-    if "alarms" in trained:
-        signs = [
-            title for name, title in reward_hacking.TITLES.items() if trained.get(f"alarm_{name}")
-        ]
-        title = "Alarms during training" + (f" ({', '.join(signs)})" if signs else "")
-        yield _gate("alarms", title, trained["alarms"], high=config.alarms_max)
-
-
-def _gate(
-    name: str,
-    title: str,
-    value: float | None,
-    *,
-    low: float = -math.inf,
-    high: float = math.inf,
-) -> Gate:
-    bounds = [f"at least {low:g}"] * (low > -math.inf) + [f"at most {high:g}"] * (high < math.inf)
-    bound = ", ".join(bounds)
-    if value is None or not math.isfinite(value):
-        return Gate(name, None, bound, False, f"{title}: not measured ({bound})")
-    passed = low <= value <= high
-    verdict = "ok" if passed else "outside"
-    return Gate(name, value, bound, passed, f"{title}: {value:.3g}, {verdict} ({bound})")
-
-
-def _ratio(value: float | None, base: float | None) -> float | None:
-    return None if value is None or not base else value / base
