@@ -18,11 +18,11 @@ from django.db import IntegrityError, transaction
 from annotate import exchange
 from training.figures.number_format import number
 from training.figures.run_files import run_file
-from training.models import ModelVersion, Run
+from training.models import ModelVersion, Run, RunKind
 from training.rlhf import rows
+from training.rlhf.round import EVALUATE
 from training.runs import task_queue
 
-KIND = "compare"
 MOST_VERSIONS = 8
 MOST_BYTES = 64 * 1024 * 1024
 """A file of replies larger than this is left to programs."""
@@ -120,7 +120,7 @@ def start(project: Any, versions: Sequence[ModelVersion]) -> Run:
         with transaction.atomic():
             exchange.lock(project)  # of this and a removal of weights, one is first
             _require_weights(options["versions"])
-            run = Run.objects.create(kind=KIND, project=project, options=options)
+            run = Run.objects.create(kind=RunKind.COMPARE, project=project, options=options)
             task_queue.hand_to_worker(run)
     except IntegrityError as error:
         raise ComparisonRefused("Another comparison of this project is running.") from error
@@ -135,7 +135,7 @@ def _require_weights(versions: Sequence[int]) -> None:
 
 def last_run(project: Any) -> Run | None:
     """The project's latest comparison, whatever its state."""
-    return Run.objects.filter(project=project, kind=KIND).order_by("-pk").first()
+    return Run.objects.filter(project=project, kind=RunKind.COMPARE).order_by("-pk").first()
 
 
 def find(project: Any, versions: Sequence[ModelVersion]) -> Comparison | None:
@@ -154,9 +154,9 @@ def _sources(project: Any) -> Iterator[tuple[Run, dict[str, ModelVersion]]]:
     policies = ModelVersion.objects.policies().filter(project=project).select_related("parent")
     by_pk = {version.pk: version for version in policies}
     by_run = {version.run_id: version for version in policies if version.run_id}
-    runs = Run.objects.filter(project=project, stages__stage__in=[KIND, "evaluate"])
+    runs = Run.objects.filter(project=project, stages__stage__in=[RunKind.COMPARE, EVALUATE])
     for run in runs.defer("log_tail", "error").order_by("-pk").distinct():
-        if run.kind == KIND:
+        if run.kind == RunKind.COMPARE:
             found = [by_pk[pk] for pk in run.options.get("versions", []) if pk in by_pk]
             yield run, {version.name: version for version in found}
         elif (after := by_run.get(run.pk)) is not None and after.parent is not None:
@@ -169,7 +169,7 @@ def file_of(run: Run, name: str) -> Path:
     Raises:
         OSError: there is none that could be read.
     """
-    stage = KIND if run.kind == KIND else "evaluate"
+    stage = RunKind.COMPARE if run.kind == RunKind.COMPARE else EVALUATE
     return run_file(run, stage, name, most=MOST_BYTES)
 
 

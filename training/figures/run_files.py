@@ -11,6 +11,7 @@ from typing import Any
 from training.figures.number_format import number
 from training.models import Run
 from training.rlhf import rows
+from training.rlhf.round import EVALUATE
 
 MOST_SAMPLES = 12
 MOST_BYTES = 4 * 1024 * 1024
@@ -34,7 +35,7 @@ def samples(run: Run) -> list[Sample]:
     The run's folder may have been copied from another machine, so nothing in it is trusted.
     """
     try:
-        path = run_file(run, "evaluate", "samples.jsonl", most=MOST_BYTES)
+        path = run_file(run, EVALUATE, "samples.jsonl", most=MOST_BYTES)
         lines = list(islice(rows.read_json(path), MOST_SAMPLES))
         return [_sample(data) for _, data in lines]
     except (OSError, rows.RowError, KeyError, TypeError, ValueError):

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from training.figures.number_format import number
 from training.models import ModelVersion, Round, Run, StageResult
-from training.rlhf.round import STAGES
+from training.rlhf.round import EVALUATE, STAGES, TRAIN_REWARD
 
 ENDED = {Run.State.FAILED: "failed", Run.State.CANCELLED: "cancelled"}
 
@@ -112,7 +112,7 @@ def policy_of(run: Run | None) -> ModelVersion | None:
 def headline(run: Run | None) -> Headline:
     """What a list of rounds says about one of them."""
     found = metrics(run)
-    reward, result = found.get("train_reward", {}), found.get("evaluate", {})
+    reward, result = found.get(TRAIN_REWARD, {}), found.get(EVALUATE, {})
     version = policy_of(run)
     return Headline(
         accuracy=number(reward.get("accuracy")),
@@ -152,7 +152,7 @@ def gate_rows(version: ModelVersion) -> list[dict[str, Any]]:
 def results_of(project: Any, *, up_to: int | None = None) -> list[StageResult]:
     """Results of the measuring stages over the project's rounds, oldest first."""
     found = StageResult.objects.filter(
-        run__round__project=project, stage__in=["train_reward", "evaluate"]
+        run__round__project=project, stage__in=[TRAIN_REWARD, EVALUATE]
     )
     if up_to is not None:
         found = found.filter(run__round__number__lte=up_to)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from training.models.model_version import LONGEST_PATH, Decision, ModelVersion
 from training.models.round import Plan, Round
-from training.models.run import Lost, Metric, Run, StageResult, WorkerBeat
+from training.models.run import Lost, Metric, Run, RunKind, StageResult, WorkerBeat
 from training.models.trial import Trial
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Plan",
     "Round",
     "Run",
+    "RunKind",
     "StageResult",
     "Trial",
     "WorkerBeat",

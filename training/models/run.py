@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,16 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+
+
+class RunKind(StrEnum):
+    """Kinds of runs. All but a round's have one stage, of the same name; the names are stored."""
+
+    ROUND = "round"
+    STARTER = "starter"
+    FIRST_PAIRS = "first_pairs"
+    COMPARE = "compare"
+    PUSH = "push"
 
 
 class Lost(Exception):
@@ -91,7 +102,7 @@ class Run(models.Model):
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     kind = models.CharField(
-        max_length=20, default="round", help_text="See training.runs.run_kinds."
+        max_length=20, default=RunKind.ROUND, help_text="See training.runs.run_kinds."
     )
     round = models.ForeignKey(
         "training.Round", on_delete=models.CASCADE, null=True, related_name="runs"
@@ -133,12 +144,12 @@ class Run(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["project", "kind"],
-                condition=Q(kind__in=["starter", "first_pairs"]),
+                condition=Q(kind__in=[RunKind.STARTER, RunKind.FIRST_PAIRS]),
                 name="one_run_of_each_kind_before_the_first_round",
             ),
             models.UniqueConstraint(
                 fields=["project"],
-                condition=Q(kind="compare", state__in=["queued", "running"]),
+                condition=Q(kind=RunKind.COMPARE, state__in=["queued", "running"]),
                 name="one_live_comparison_per_project",
             ),
         ]

@@ -9,7 +9,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 
 from annotate import exchange
-from training.models import Plan, Round, Run
+from training.models import Plan, Round, Run, RunKind
+from training.rlhf import acquire
 from training.rlhf.config import ConfigError, RoundConfig, from_dict, to_dict
 from training.runs import states, task_queue
 
@@ -74,7 +75,7 @@ def start_round(
                 started_by=by,
                 config=config,
             )
-            run = Run.objects.create(kind="round", round=round_, project=project)
+            run = Run.objects.create(kind=RunKind.ROUND, round=round_, project=project)
             if enqueue:
                 task_queue.hand_to_worker(run)
     except IntegrityError as error:
@@ -200,6 +201,8 @@ def _config(project: Any, *, seed: int | None) -> dict[str, Any]:
     if settings.TRAINING_THREADS:
         given["threads"] = settings.TRAINING_THREADS
     try:
-        return to_dict(from_dict(RoundConfig, {"tracker": settings.TRACKER} | given))
+        config = from_dict(RoundConfig, {"tracker": settings.TRACKER} | given)
+        acquire.acquisition(config.propose.acquisition)  # now, and not after hours of training
     except ConfigError as error:
         raise WrongSettings(f"The settings of the round are wrong: {error}.") from error
+    return to_dict(config)

@@ -18,11 +18,7 @@ from training.models import Run
 from training.rlhf.round import STAGES
 from training.runs import run_kinds, supervisor
 
-TITLES = {stage.name: stage.title for stage in STAGES} | {
-    "starter": "Train the starter policy",
-    "first_pairs": "Write the first completions",
-    "compare": "Compare policies",
-}
+TITLES: dict[str, str] = {stage.name: stage.title for stage in STAGES} | run_kinds.TITLES
 
 PLAIN_EVERY = 5.0
 """Seconds between two progress lines where there is no terminal."""

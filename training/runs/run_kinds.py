@@ -24,18 +24,26 @@ from typing import Any
 from django.conf import settings
 
 from annotate import exchange
-from training.models import Plan, Run
-from training.rlhf import round as engine
+from training.models import Plan, Run, RunKind
 from training.rlhf import rows
 from training.rlhf.config import (
     CompareJob,
     PushJob,
     RoundConfig,
-    SampleConfig,
     SampleJob,
     SFTJob,
     from_dict,
     sample_sft_config,
+)
+from training.rlhf.round import (
+    DONE,
+    FAILED,
+    FENCED,
+    LOCKED,
+    STAGES,
+    STOPPED,
+    USAGE,
+    RunDirectory,
 )
 from training.rlhf.run import durable
 from training.runs.journal import LOG
@@ -51,8 +59,8 @@ class CannotPrepare(Exception):
 
 def stages(run: Run) -> tuple[str, ...]:
     """Names of the stages of a run, in order."""
-    if run.kind == "round":
-        return tuple(stage.name for stage in engine.STAGES)
+    if run.kind == RunKind.ROUND:
+        return tuple(stage.name for stage in STAGES)
     return (run.kind,)
 
 
@@ -64,11 +72,11 @@ def is_finished(run: Run, stage: str) -> bool:
 def program(run: Run) -> list[str]:
     """Command line of the run's process."""
     directory, launcher = run.directory, shlex.split(settings.LAUNCHER)
-    if run.kind == "round":
+    if run.kind == RunKind.ROUND:
         return [*launcher, *PROGRAM, "round", str(directory), "--fence", str(run.fence)]
-    if run.kind == "push":  # nothing to train, and a launcher might start it several times
+    if run.kind == RunKind.PUSH:  # nothing to train, and a launcher might start it several times
         launcher = []
-    name = {"starter": "sft", "first_pairs": "sample"}.get(run.kind, run.kind)
+    name = COMMANDS[run.kind]
     return [*launcher, *command(name, config=directory / CONFIG, out=directory / run.kind)]
 
 
@@ -104,18 +112,18 @@ def was_interrupted(run: Run, code: int) -> bool:
     if code in ENDINGS or code < 0:
         return True
     # A launcher turns every ending into an exit code of its own; an error leaves error.json.
-    hidden = bool(settings.LAUNCHER) and run.kind == "round" and code != engine.DONE
-    return hidden and engine.RunDirectory(run.directory).error() is None
+    hidden = bool(settings.LAUNCHER) and run.kind == RunKind.ROUND and code != DONE
+    return hidden and RunDirectory(run.directory).error() is None
 
 
 def explain(run: Run, code: int) -> str:
     """Say in words how a process ended."""
-    found = engine.RunDirectory(run.directory).error()
-    if code in (engine.FAILED, engine.USAGE) and found:
-        titles = {stage.name: stage.title for stage in engine.STAGES}
-        stage = found.get("stage", "")
-        return f"{titles.get(stage, stage or 'Start')}: {found.get('error', 'failed')}"
-    if code == engine.DONE:
+    error = RunDirectory(run.directory).error()
+    if code in (FAILED, USAGE) and error:
+        titles = {stage.name: stage.title for stage in STAGES}
+        stage = error.get("stage", "")
+        return f"{titles.get(stage, stage or 'Start')}: {error.get('error', 'failed')}"
+    if code == DONE:
         return "The process ended without finishing its stages."
     if code in ENDINGS:
         return ENDINGS[code]
@@ -131,9 +139,9 @@ def ended_by(code: int) -> str:
 
 
 ENDINGS = {
-    engine.FENCED: "The run directory has another owner.",
-    engine.STOPPED: "The process was asked to stop by somebody else.",
-    engine.LOCKED: "Another process works in the run directory.",
+    FENCED: "The run directory has another owner.",
+    STOPPED: "The process was asked to stop by somebody else.",
+    LOCKED: "Another process works in the run directory.",
 }
 
 
@@ -204,7 +212,9 @@ def _prepare_first_pairs(run: Run) -> None:
         prompts=str(prompts),
         seed=int(run.options["seed"]),
         threads=settings.TRAINING_THREADS or int(run.options.get("threads", 0)),
-        sample=SampleConfig(prompts=FIRST_PROMPTS, per_prompt=2),
+        sample=dataclasses.replace(
+            _planned(run.project).sample, prompts=FIRST_PROMPTS, per_prompt=2
+        ),
     )
     write_job(run.directory, job)
 
@@ -212,13 +222,12 @@ def _prepare_first_pairs(run: Run) -> None:
 def _prepare_compare(run: Run) -> None:
     """The chosen policies, judged by the newest reward model and its judge."""
     policies = run.project.model_versions.policies()
-    found = policies.in_bulk(run.options["versions"])
-    chosen = [found[pk] for pk in run.options["versions"] if pk in found]
+    by_pk = policies.in_bulk(run.options["versions"])
+    chosen = [by_pk[pk] for pk in run.options["versions"] if pk in by_pk]
     prompts = run.directory / "prompts.jsonl"
     rows.write(prompts, exchange.prompts(run.project))
     starter = policies.filter(number=0).first()
-    plan = Plan.objects.filter(project=run.project).first()
-    evaluate = from_dict(RoundConfig, plan.config if plan else {}).evaluate
+    evaluate = _planned(run.project).evaluate
     if evaluate.endpoint is not None and evaluate.endpoint.model:
         # Its names are those of a round's two policies.
         evaluate = dataclasses.replace(evaluate, endpoint=None)
@@ -254,6 +263,12 @@ def _prepare_push(run: Run) -> None:
     write_job(run.directory, job)
 
 
+def _planned(project: Any) -> RoundConfig:
+    """The settings that the project's next round would have, for runs without a round."""
+    plan = Plan.objects.filter(project=project).first()
+    return from_dict(RoundConfig, plan.config if plan else {})
+
+
 def _scorers(project: Any) -> dict[str, str]:
     """Folders of the reward model in use, or of the newest, and of the judge beside it."""
     kept = project.model_versions.rewards().filter(pruned_at=None)
@@ -272,10 +287,24 @@ CORPUS_SEED = 100
 """Keeps those chats apart from the project's prompts of the same seed."""
 FIRST_PROMPTS = 400
 
-PREPARATIONS = {
-    "round": _prepare_round,
-    "starter": _prepare_starter,
-    "first_pairs": _prepare_first_pairs,
-    "compare": _prepare_compare,
-    "push": _prepare_push,
+TITLES: dict[str, str] = {
+    RunKind.STARTER: "Train the starter policy",
+    RunKind.FIRST_PAIRS: "Write the first completions",
+    RunKind.COMPARE: "Compare policies",
+    RunKind.PUSH: "Push a model to a hub",
+}
+"""Titles of the kinds that have one stage of their own."""
+COMMANDS: dict[str, str] = {
+    RunKind.STARTER: "sft",
+    RunKind.FIRST_PAIRS: "sample",
+    RunKind.COMPARE: "compare",
+    RunKind.PUSH: "push",
+}
+"""The engine's command behind each of them."""
+PREPARATIONS: dict[str, Callable[[Run], None]] = {
+    RunKind.ROUND: _prepare_round,
+    RunKind.STARTER: _prepare_starter,
+    RunKind.FIRST_PAIRS: _prepare_first_pairs,
+    RunKind.COMPARE: _prepare_compare,
+    RunKind.PUSH: _prepare_push,
 }

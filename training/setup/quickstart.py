@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from django.contrib.auth.models import User
 
 from annotate import exchange
-from training.models import ModelVersion, Plan, Run, StageResult
+from training.models import ModelVersion, Plan, Run, RunKind, StageResult
 from training.rlhf.config import LoraConfig, RoundConfig, sample_round_config, to_dict
 from training.runs import foreground, run_kinds, states
 from training.versions import promotion
@@ -59,8 +59,9 @@ def _plan(model: str) -> dict[str, Any]:
 
 
 def is_ready(project: Any) -> bool:
-    """Whether the project's first pairs were made."""
-    return Run.objects.filter(project=project, kind="first_pairs", state=Run.State.DONE).exists()
+    """True when the project's first pairs were made."""
+    runs = Run.objects.filter(project=project, kind=RunKind.FIRST_PAIRS)
+    return runs.filter(state=Run.State.DONE).exists()
 
 
 def adopt_model(project: Any, model: str) -> None:
@@ -76,13 +77,13 @@ def adopt_model(project: Any, model: str) -> None:
     if starter is not None and starter.path == path:
         return
     if starter is not None:
-        if StageResult.objects.filter(run__project=project).exclude(stage="starter").exists():
+        if StageResult.objects.filter(run__project=project).exclude(stage=RunKind.STARTER).exists():
             raise SetupFailed(
                 f"The first policy of {project.slug} is {starter.location}, and everything since "
                 f"was made from it. For {model}, begin another project."
             )
         # Its inputs name the model before.
-        Run.objects.filter(project=project, kind="first_pairs").delete()
+        Run.objects.filter(project=project, kind=RunKind.FIRST_PAIRS).delete()
         ModelVersion.objects.filter(pk=starter.pk).update(path=path, run=None)
     promotion.adopt_starter(project, path)
     plan, created = Plan.objects.get_or_create(project=project, defaults={"config": _plan(model)})
@@ -117,7 +118,7 @@ def ensure_starter(
         return True
     if project.model_versions.policies().filter(number=0).exists():
         return True
-    return _finish(project, "starter", options={"seed": seed}, out=out, program=program)
+    return _finish(project, RunKind.STARTER, options={"seed": seed}, out=out, program=program)
 
 
 def ensure_first_pairs(
@@ -129,12 +130,12 @@ def ensure_first_pairs(
         SetupFailed
     """
     options = {"seed": seed, "threads": 0 if model else 1}
-    return _finish(project, "first_pairs", options=options, out=out, program=program)
+    return _finish(project, RunKind.FIRST_PAIRS, options=options, out=out, program=program)
 
 
 def _finish(
     project: Any,
-    kind: str,
+    kind: RunKind,
     *,
     options: dict[str, Any],
     out: TextIO,

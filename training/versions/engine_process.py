@@ -9,7 +9,8 @@ from pathlib import Path
 
 from django.conf import settings
 
-from training.rlhf.config import Job, to_dict
+from training.models import Run
+from training.rlhf.config import Job, RoundConfig, load, to_dict
 from training.rlhf.run import durable
 
 CONFIG = "config.json"
@@ -23,6 +24,15 @@ def write_job(folder: Path, job: Job) -> Path:
     path = folder / CONFIG
     durable.replace(path, json.dumps(to_dict(job), indent=2) + "\n")
     return path
+
+
+def round_settings(run: Run) -> RoundConfig:
+    """The settings a round's run works by: its own, not the defaults nor the plan of today.
+
+    Raises:
+        ConfigError: its folder is not here, or not readable any more.
+    """
+    return load(RoundConfig, run.directory / CONFIG)
 
 
 def command(name: str, *, config: Path, out: Path) -> list[str]:

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.models import Decision, ModelVersion, Run, StageResult
-from training.rlhf import round as engine
-from training.rlhf.config import RoundConfig, from_dict
+from training.rlhf.config import GateConfig
+from training.rlhf.round import Gate, gates
 from training.versions import model_folders
 
 if TYPE_CHECKING:
@@ -65,30 +65,30 @@ def adopt_starter(project: Any, path: str, *, run: Run | None = None) -> ModelVe
     return version
 
 
-def judge(version: ModelVersion, config: dict[str, Any]) -> None:
+def judge(version: ModelVersion, bounds: GateConfig) -> None:
     """Hold a candidate policy against the gates of its round, and promote it if it may be.
 
     Args:
-        config: of the round, as stored.
+        bounds: those of the run that made it.
     """
     metrics = {row.stage: row.metrics for row in StageResult.objects.filter(run=version.run)}
-    gates = engine.gates(metrics, from_dict(RoundConfig, config).gates)
-    version.gates = [dataclasses.asdict(gate) for gate in gates]
+    judged = gates(metrics, bounds)
+    version.gates = [dataclasses.asdict(gate) for gate in judged]
     version.save(update_fields=["gates"])
     with transaction.atomic():
         _lock(version)
         if version.state == CANDIDATE:  # else an admin was ahead of the gates, and that stands
-            against = _against(version, gates)
+            against = _against(version, judged)
             if against:
                 _set_state(version, CANDIDATE, note=against)
             else:
                 promote(version, reason="Passed every gate.")
-    _judge_reward_model(version, gates)
+    _judge_reward_model(version, judged)
 
 
-def _against(version: ModelVersion, gates: list[engine.Gate]) -> str:
+def _against(version: ModelVersion, judged: list[Gate]) -> str:
     """Why a candidate is not promoted by itself; empty when it is."""
-    if failed := [gate.text for gate in gates if not gate.passed]:
+    if failed := [gate.text for gate in judged if not gate.passed]:
         return "Not promoted. " + "; ".join(failed) + "."
     if version.project.promotion == "human":
         return "Passed every gate; an admin decides."
@@ -109,9 +109,9 @@ def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
     return promoted.exclude(pk=version.parent_id).first()
 
 
-def _judge_reward_model(policy: ModelVersion, gates: list[engine.Gate]) -> None:
+def _judge_reward_model(policy: ModelVersion, judged: list[Gate]) -> None:
     """The reward model of the same run is in use when its own gate passed, and else never."""
-    accuracy = next((gate for gate in gates if gate.name == "reward_accuracy"), None)
+    accuracy = next((gate for gate in judged if gate.name == "reward_accuracy"), None)
     candidates = ModelVersion.objects.rewards().filter(run=policy.run, state=CANDIDATE)
     reward = candidates.first()
     if accuracy is None or reward is None:

@@ -24,7 +24,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import ModelVersion, Run, Trial
+from training.models import ModelVersion, Run, RunKind, Trial
 from training.versions import serving
 
 KEEP = 3
@@ -124,7 +124,11 @@ def _checkpoints(project: Any) -> Iterator[Removal]:
 def _busy(project: Any) -> str:
     """Why no weights go now: a run may have begun with a version that is retired by now."""
     live = Run.objects.filter(project=project, state__in=[Run.State.QUEUED, Run.State.RUNNING])
-    what = {"round": "A round", "compare": "A comparison", "push": "An upload to a hub"}
+    what = {
+        RunKind.ROUND: "A round",
+        RunKind.COMPARE: "A comparison",
+        RunKind.PUSH: "An upload to a hub",
+    }
     kinds = [what.get(kind, "The first setup") for kind in live.values_list("kind", flat=True)]
     return f"{kinds[0]} is under way: weights stay until it has ended." if kinds else ""
 

@@ -22,6 +22,7 @@ from training.figures.run_progress import (
     verdict,
 )
 from training.models import ModelVersion, Round
+from training.rlhf.round import TRAIN_REWARD
 from training.rounds import loop_state, round_control
 from training.views.polling import ended, stamp, unchanged
 
@@ -118,7 +119,7 @@ def _progress_context(project: Any, round: Round) -> dict[str, Any]:
 
 
 def _curves_context(project: Any, round: Round) -> dict[str, Any]:
-    history = [r for r in results_of(project, up_to=round.number) if r.stage == "train_reward"]
+    history = [r for r in results_of(project, up_to=round.number) if r.stage == TRAIN_REWARD]
     updates, accuracy = (
         round_curves.policy_charts(last_run(round)),
         round_curves.accuracy_chart(history),

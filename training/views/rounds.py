@@ -23,6 +23,7 @@ from training.figures.run_progress import (
 )
 from training.forms import AskForm, StartForm
 from training.models import Round, StageResult
+from training.rlhf.round import EVALUATE, TRAIN_REWARD
 from training.rounds import loop_state
 from training.rounds.optimiser_advice import advise
 from training.rounds.round_control import RoundRefused, choose_optimiser, optimiser, start_round
@@ -89,8 +90,8 @@ def _page(
 ) -> HttpResponse:
     results = results_of(project)
     charts = [
-        round_curves.accuracy_chart(_of(results, "train_reward")),
-        round_curves.win_rate_chart(_of(results, "evaluate")),
+        round_curves.accuracy_chart(_of(results, TRAIN_REWARD)),
+        round_curves.win_rate_chart(_of(results, EVALUATE)),
     ]
     context = _loop_context(request, project, form)
     context |= {"charts": [chart for chart in charts if chart is not None]}
