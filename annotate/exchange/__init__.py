@@ -36,6 +36,7 @@ from annotate.exchange.project_lookup import (
     project,
 )
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
+from annotate.models import Project
 from annotate.models.content import messages_sha256 as prompt_id
 from annotate.people.kept_figures import count_if_due as count_annotators_if_due
 from annotate.people.permissions import project_or_404
@@ -45,6 +46,7 @@ from annotate.queue import release_expired
 from annotate.votes.dataset_versions import freeze
 
 __all__ = [
+    "Project",
     "UnknownProject",
     "add_completions",
     "add_pairs",

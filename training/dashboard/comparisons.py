@@ -106,7 +106,7 @@ class Comparison:
         return self.cells.get(group, {}).get(name, {}).get(measure)
 
 
-def start(project: Any, versions: Sequence[ModelVersion]) -> Run:
+def start(project: exchange.Project, versions: Sequence[ModelVersion]) -> Run:
     """Queue a run that asks all these policies the same held-out prompts.
 
     Raises:
@@ -133,12 +133,12 @@ def _require_weights(versions: Sequence[int]) -> None:
         raise ComparisonRefused(f"The weights of {', '.join(gone)} were removed to save space.")
 
 
-def last_run(project: Any) -> Run | None:
+def last_run(project: exchange.Project) -> Run | None:
     """The project's latest comparison, whatever its state."""
     return Run.objects.filter(project=project, kind=RunKind.COMPARE).order_by("-pk").first()
 
 
-def find(project: Any, versions: Sequence[ModelVersion]) -> Comparison | None:
+def find(project: exchange.Project, versions: Sequence[ModelVersion]) -> Comparison | None:
     """The newest comparison that holds all these versions and can be read."""
     for run, names in _sources(project):
         if set(versions) <= set(names.values()):
@@ -149,7 +149,7 @@ def find(project: Any, versions: Sequence[ModelVersion]) -> Comparison | None:
     return None
 
 
-def _sources(project: Any) -> Iterator[tuple[Run, dict[str, ModelVersion]]]:
+def _sources(project: exchange.Project) -> Iterator[tuple[Run, dict[str, ModelVersion]]]:
     """Every run that compared policies of this project, newest first."""
     policies = ModelVersion.objects.policies().filter(project=project).select_related("parent")
     by_pk = {version.pk: version for version in policies}

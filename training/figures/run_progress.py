@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
+from annotate import exchange
 from training.figures.number_format import number
 from training.models import ModelVersion, Round, Run, StageResult
 from training.rlhf.round import EVALUATE, STAGES, TRAIN_REWARD
@@ -149,7 +150,7 @@ def gate_rows(version: ModelVersion) -> list[dict[str, Any]]:
     ]
 
 
-def results_of(project: Any, *, up_to: int | None = None) -> list[StageResult]:
+def results_of(project: exchange.Project, *, up_to: int | None = None) -> list[StageResult]:
     """Results of the measuring stages over the project's rounds, oldest first."""
     found = StageResult.objects.filter(
         run__round__project=project, stage__in=[TRAIN_REWARD, EVALUATE]

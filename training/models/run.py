@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, JSONField, Q, TextChoices
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -91,7 +91,7 @@ class Run(models.Model):
     fence, so a supervisor that lost its lease can never write again.
     """
 
-    class State(models.TextChoices):
+    class State(TextChoices):
         QUEUED = "queued", "Queued"
         RUNNING = "running", "Running"
         DONE = "done", "Done"
@@ -108,7 +108,7 @@ class Run(models.Model):
         "training.Round", on_delete=models.CASCADE, null=True, related_name="runs"
     )
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="runs")
-    options: models.JSONField[dict[str, Any]] = models.JSONField(
+    options: JSONField[dict[str, Any]] = JSONField(
         default=dict, help_text="Inputs of a run without a round: seed and threads."
     )
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)

@@ -30,7 +30,7 @@ class Refused(Exception):
     """The trial cannot be asked; the message is for people."""
 
 
-def choices(project: Any) -> list[tuple[str, str]]:
+def choices(project: exchange.Project) -> list[tuple[str, str]]:
     """Who can reply: every policy with weights, newest first, and the server if there is one."""
     policies = ModelVersion.objects.policies().filter(project=project, pruned_at=None)
     shown = policies.only("kind", "number", "state")
@@ -45,7 +45,7 @@ def _label(version: ModelVersion) -> str:
     return f"{version.name} ({str(version.get_state_display()).lower()}{start})"
 
 
-def suggested(project: Any, wished: str = "") -> list[str]:
+def suggested(project: exchange.Project, wished: str = "") -> list[str]:
     """Two models to begin with: the wished one, the promoted policy, the one that came from."""
     promoted = ModelVersion.objects.policies().promoted().filter(project=project).first()
     there = [value for value, _ in choices(project)]
@@ -78,7 +78,9 @@ def _is_text(content: str) -> bool:
     return not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in content)
 
 
-def ask(project: Any, user: User, *, messages: list[dict[str, str]], **how: Any) -> Trial:
+def ask(
+    project: exchange.Project, user: User, *, messages: list[dict[str, str]], **how: Any
+) -> Trial:
     """Put a trial into the queue.
 
     Args:

@@ -61,7 +61,7 @@ class Loop:
         return "Rounds start only by hand in this project."
 
 
-def state(project: Any) -> Loop:
+def state(project: exchange.Project) -> Loop:
     """Count and look up everything that `Loop` holds."""
     counts = exchange.counts(project)
     live = project.rounds.live().first()
@@ -80,7 +80,7 @@ def state(project: Any) -> Loop:
     )
 
 
-def history(project: Any) -> Any:
+def history(project: exchange.Project) -> Any:
     """The project's rounds from the latest on, with what a list shows of them."""
     return with_results(Round.objects.filter(project=project))
 

@@ -42,7 +42,7 @@ class WrongSettings(RoundRefused):
 
 
 def start_round(
-    project: Any,
+    project: exchange.Project,
     *,
     by: User | None = None,
     trigger: str = "admin",
@@ -83,7 +83,7 @@ def start_round(
     return round_
 
 
-def next_number(project: Any) -> int:
+def next_number(project: exchange.Project) -> int:
     """The number of the next round and of the versions it makes; one that was added has its own.
 
     Holds while the project is locked.
@@ -92,20 +92,20 @@ def next_number(project: Any) -> int:
     return 1 + max(found.aggregate(last=Max("number"))["last"] or 0 for found in rows)
 
 
-def optimiser(project: Any) -> str:
+def optimiser(project: exchange.Project) -> str:
     """How the project's next round improves the policy."""
     plan = Plan.objects.filter(project=project).first()
     return str((plan.config if plan else {}).get("optimiser", RoundConfig().optimiser))
 
 
-def choose_optimiser(project: Any, name: str) -> None:
+def choose_optimiser(project: exchange.Project, name: str) -> None:
     """Let the project's rounds improve the policy so from now on."""
     plan, _ = Plan.objects.get_or_create(project=project)
     plan.config = {**plan.config, "optimiser": name}
     plan.save(update_fields=["config"])
 
 
-def refusal(project: Any) -> str:
+def refusal(project: exchange.Project) -> str:
     """Why no round can start now, in words for people; empty when one can."""
     try:
         _require_readiness(project)
@@ -114,7 +114,7 @@ def refusal(project: Any) -> str:
     return ""
 
 
-def _require_readiness(project: Any) -> None:
+def _require_readiness(project: exchange.Project) -> None:
     """Raises: RoundRunning, NotEnoughVotes, NoStarter."""
     if (live := project.rounds.live().first()) is not None:
         raise RoundRunning(f"Round {live.number} of this project is {live.state}.")
@@ -145,7 +145,7 @@ def retry(round_: Round) -> bool:
         raise RoundRunning("Another round of this project is live.") from error
 
 
-def _require_votes(project: Any, version: int) -> None:
+def _require_votes(project: exchange.Project, version: int) -> None:
     """Count pairs with votes, no further than necessary.
 
     Raises:
@@ -170,7 +170,7 @@ def _not_enough(training: int, held_out: int | None = None) -> NotEnoughVotes:
     )
 
 
-def _lineage(project: Any) -> dict[str, str]:
+def _lineage(project: exchange.Project) -> dict[str, str]:
     """What the round starts from: starter, promoted policy and last reward model."""
     policies = project.model_versions.policies()
     starter = policies.filter(number=0).first()
@@ -189,7 +189,7 @@ def _lineage(project: Any) -> dict[str, str]:
     }
 
 
-def _config(project: Any, *, seed: int | None) -> dict[str, Any]:
+def _config(project: exchange.Project, *, seed: int | None) -> dict[str, Any]:
     """The round's whole configuration: engine defaults, the project's plan, and this round.
 
     Holds while the project is locked: what is promoted, and what has weights.

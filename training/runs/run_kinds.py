@@ -263,13 +263,13 @@ def _prepare_push(run: Run) -> None:
     write_job(run.directory, job)
 
 
-def _planned(project: Any) -> RoundConfig:
+def _planned(project: exchange.Project) -> RoundConfig:
     """The settings that the project's next round would have, for runs without a round."""
     plan = Plan.objects.filter(project=project).first()
     return from_dict(RoundConfig, plan.config if plan else {})
 
 
-def _scorers(project: Any) -> dict[str, str]:
+def _scorers(project: exchange.Project) -> dict[str, str]:
     """Folders of the reward model in use, or of the newest, and of the judge beside it."""
     kept = project.model_versions.rewards().filter(pruned_at=None)
     model = kept.promoted().first() or kept.first()

@@ -33,7 +33,9 @@ class Known(Refused):
         self.version = version
 
 
-def add(project: Any, model: str, *, kind: str = "", note: str = "") -> tuple[ModelVersion, str]:
+def add(
+    project: exchange.Project, model: str, *, kind: str = "", note: str = ""
+) -> tuple[ModelVersion, str]:
     """Make a folder or hub id a candidate of the project.
 
     Args:
@@ -85,7 +87,7 @@ def _inspect(model: str, kind: str) -> tuple[str, str]:
     return path, found
 
 
-def _known(project: Any, path: str, kind: str) -> ModelVersion | None:
+def _known(project: exchange.Project, path: str, kind: str) -> ModelVersion | None:
     versions = project.model_versions.filter(kind=kind, pruned_at=None)
     return next((one for one in versions if _same(one.location, path)), None)
 

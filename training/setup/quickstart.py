@@ -58,13 +58,13 @@ def _plan(model: str) -> dict[str, Any]:
     }
 
 
-def is_ready(project: Any) -> bool:
+def is_ready(project: exchange.Project) -> bool:
     """True when the project's first pairs were made."""
     runs = Run.objects.filter(project=project, kind=RunKind.FIRST_PAIRS)
     return runs.filter(state=Run.State.DONE).exists()
 
 
-def adopt_model(project: Any, model: str) -> None:
+def adopt_model(project: exchange.Project, model: str) -> None:
     """Make a model folder or hub id the project's first policy; adapters are trained on it.
 
     A model from which nothing was made yet, perhaps misspelt, is replaced.
@@ -106,7 +106,12 @@ def model_path(model: str) -> str:
 
 
 def ensure_starter(
-    project: Any, *, seed: int, model: str, out: TextIO, program: run_kinds.Program | None = None
+    project: exchange.Project,
+    *,
+    seed: int,
+    model: str,
+    out: TextIO,
+    program: run_kinds.Program | None = None,
 ) -> bool:
     """Train the first policy, or take `model` as it is; False when stopped on the way.
 
@@ -122,7 +127,12 @@ def ensure_starter(
 
 
 def ensure_first_pairs(
-    project: Any, *, seed: int, model: str, out: TextIO, program: run_kinds.Program | None = None
+    project: exchange.Project,
+    *,
+    seed: int,
+    model: str,
+    out: TextIO,
+    program: run_kinds.Program | None = None,
 ) -> bool:
     """Sample the first completions and queue their pairs; False when stopped on the way.
 
@@ -134,7 +144,7 @@ def ensure_first_pairs(
 
 
 def _finish(
-    project: Any,
+    project: exchange.Project,
     kind: RunKind,
     *,
     options: dict[str, Any],

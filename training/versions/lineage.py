@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from annotate import exchange
 from training.figures.number_format import figure, number
@@ -180,7 +179,7 @@ def _summary(turns: list[Step]) -> str:
     return f"Policies in order: {', '.join(names)}. Votes: {', '.join(learnt)}."
 
 
-def description(project: Any, version: ModelVersion) -> str:
+def description(project: exchange.Project, version: ModelVersion) -> str:
     """What kind of model it is, in a sentence."""
     if version.added:
         does = "scores replies" if version.kind == ModelVersion.REWARD else "writes replies"

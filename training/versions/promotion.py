@@ -43,7 +43,7 @@ def publish(version: ModelVersion) -> None:
     )
 
 
-def adopt_starter(project: Any, path: str, *, run: Run | None = None) -> ModelVersion:
+def adopt_starter(project: exchange.Project, path: str, *, run: Run | None = None) -> ModelVersion:
     """Make a model the project's first policy, reward-model base and KL reference.
 
     Args:

@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -65,7 +64,7 @@ class Changed(Exception):
     """The plan is not the one that was confirmed."""
 
 
-def plan(project: Any, *, keep: int = KEEP) -> Plan:
+def plan(project: exchange.Project, *, keep: int = KEEP) -> Plan:
     """What `prune` would remove; nothing is touched.
 
     Raises:
@@ -87,7 +86,7 @@ def plan(project: Any, *, keep: int = KEEP) -> Plan:
     return Plan(tuple(removals), tuple(held))
 
 
-def prune(project: Any, *, keep: int = KEEP, confirmed: str | None = None) -> Plan:
+def prune(project: exchange.Project, *, keep: int = KEEP, confirmed: str | None = None) -> Plan:
     """Remove what may go; what was removed, and what was not and why.
 
     Args:
@@ -111,7 +110,7 @@ def prune(project: Any, *, keep: int = KEEP, confirmed: str | None = None) -> Pl
     return Plan(gone, (*found.held, *filter(None, problems.values())))
 
 
-def _checkpoints(project: Any) -> Iterator[Removal]:
+def _checkpoints(project: exchange.Project) -> Iterator[Removal]:
     """Optimiser states and half-finished stages: only an unfinished run resumes from them."""
     done = Run.objects.filter(project=project, state=Run.State.DONE).order_by("pk")
     for run in done.select_related("round").defer("log_tail", "round__config"):
@@ -121,7 +120,7 @@ def _checkpoints(project: Any) -> Iterator[Removal]:
             yield Removal((folder,), f"checkpoints of {what}", _size(folder))
 
 
-def _busy(project: Any) -> str:
+def _busy(project: exchange.Project) -> str:
     """Why no weights go now: a run may have begun with a version that is retired by now."""
     live = Run.objects.filter(project=project, state__in=[Run.State.QUEUED, Run.State.RUNNING])
     what = {
@@ -133,7 +132,7 @@ def _busy(project: Any) -> str:
     return f"{kinds[0]} is under way: weights stay until it has ended." if kinds else ""
 
 
-def _tried(project: Any) -> set[int]:
+def _tried(project: exchange.Project) -> set[int]:
     """Versions that the playground needs for what was asked there."""
     asked = Trial.objects.live().filter(project=project).values_list("choices", flat=True)
     return {int(choice) for choices in asked for choice in choices if choice.isdigit()}

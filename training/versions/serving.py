@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
+from annotate import exchange
 from training.models import ModelVersion
 from training.rlhf.config import SaveJob
 from training.versions import engine_process, zip_archive
@@ -20,7 +20,7 @@ class NotServable(Exception):
     """There is no policy to serve, or no folder of it; the message says why."""
 
 
-def promoted(project: Any) -> ModelVersion:
+def promoted(project: exchange.Project) -> ModelVersion:
     """The policy in use.
 
     Raises:

@@ -96,7 +96,7 @@ def cancel(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect(_address(project, ModelVersion.objects.filter(project=project, pk__in=asked)))
 
 
-def _address(project: Any, versions: Iterable[ModelVersion]) -> str:
+def _address(project: exchange.Project, versions: Iterable[ModelVersion]) -> str:
     return f"{reverse('models-compare', args=[project.slug])}?{_query(versions)}"
 
 
@@ -144,7 +144,7 @@ def _numbers(values: Sequence[str]) -> set[int]:
     return {int(value) for value in values if value.isdecimal() and len(value) < 10}
 
 
-def _run_context(project: Any) -> dict[str, Any]:
+def _run_context(project: exchange.Project) -> dict[str, Any]:
     """The latest comparison, as long as it runs or when it failed."""
     run = comparisons.last_run(project)
     live = run is not None and run.state in LIVE

@@ -33,7 +33,7 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 def _page(
     request: HttpRequest,
-    project: Any,
+    project: exchange.Project,
     version: ModelVersion,
     form: ReasonForm,
     *,
@@ -167,6 +167,6 @@ def push(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return redirect("model", project.slug, pk)
 
 
-def _version(project: Any, pk: int, **columns: str) -> ModelVersion:
+def _version(project: exchange.Project, pk: int, **columns: str) -> ModelVersion:
     versions = ModelVersion.objects.select_related("project", "parent", "run__round")
     return get_object_or_404(versions, project=project, pk=pk, **columns)

@@ -87,28 +87,28 @@ def queue(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
     return redirect("trial", project.slug, uuid)
 
 
-def _trial(request: HttpRequest, project: Any, uuid: Any) -> Trial:
+def _trial(request: HttpRequest, project: exchange.Project, uuid: Any) -> Trial:
     """One's own trial: what others try is their own business."""
     Trial.objects.close_lost()
     trials = Trial.objects.select_related("project")
     return get_object_or_404(trials, project=project, user=request.user, uuid=uuid)
 
 
-def _form(project: Any, *args: Any, **kwargs: Any) -> TrialForm:
+def _form(project: exchange.Project, *args: Any, **kwargs: Any) -> TrialForm:
     return TrialForm(*args, choices=questions.choices(project), **kwargs)
 
 
-def _suggested(project: Any, model: str) -> dict[str, Any]:
+def _suggested(project: exchange.Project, model: str) -> dict[str, Any]:
     names = questions.suggested(project, model)
     named = dict(zip(TrialForm.PLACES, names, strict=False))
     return DEFAULTS | named | {"seed": secrets.randbelow(10_000)}
 
 
-def _initial(request: HttpRequest, project: Any) -> dict[str, Any]:
+def _initial(request: HttpRequest, project: exchange.Project) -> dict[str, Any]:
     return _suggested(project, request.GET.get("model", "")) | _begun(request, project)
 
 
-def _begun(request: HttpRequest, project: Any) -> dict[str, Any]:
+def _begun(request: HttpRequest, project: exchange.Project) -> dict[str, Any]:
     """The chat that the address names: ?prompt=any, ?prompt=7, or ?after=TRIAL&reply=0."""
     prompt = request.GET.get("prompt", "")
     if prompt == "any" or (prompt.isdecimal() and len(prompt) < 18):
@@ -128,7 +128,9 @@ def _split(chat: list[dict[str, str]]) -> dict[str, Any]:
     return {"system": system, "history": turns}
 
 
-def _continued(request: HttpRequest, project: Any, uuid: str, place: str) -> dict[str, Any]:
+def _continued(
+    request: HttpRequest, project: exchange.Project, uuid: str, place: str
+) -> dict[str, Any]:
     trials = Trial.objects.filter(project=project, user=request.user, uuid__in=_uuids(uuid))
     found = trials.first()
     if found is None or not place.isdecimal() or int(place[:3]) >= len(found.replies):
@@ -153,7 +155,7 @@ def _again(trial: Trial) -> dict[str, Any]:
 
 def _page(
     request: HttpRequest,
-    project: Any,
+    project: exchange.Project,
     form: TrialForm,
     found: Trial | None = None,
     *,
@@ -180,7 +182,7 @@ def _earlier(form: TrialForm) -> list[dict[str, str]]:
     return list(form.cleaned_data.get("history") or []) if hasattr(form, "cleaned_data") else []
 
 
-def _trial_context(project: Any, trial: Trial) -> dict[str, Any]:
+def _trial_context(project: exchange.Project, trial: Trial) -> dict[str, Any]:
     return {
         "project": project,
         "is_admin": project.role == "admin",

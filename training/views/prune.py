@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -36,7 +34,9 @@ def prune(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("models", project.slug)
 
 
-def _page(request: HttpRequest, project: Any, form: KeepForm, *, status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest, project: exchange.Project, form: KeepForm, *, status: int = 200
+) -> HttpResponse:
     keep = form.cleaned_data.get("keep") if form.is_valid() else None
     plan = None if keep is None else retention.plan(project, keep=keep)
     context = {"project": project, "tab": "rounds", "form": form, "plan": plan}

@@ -97,11 +97,11 @@ def retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     return redirect("round", project.slug, number)
 
 
-def _round(project: Any, number: int) -> Round:
+def _round(project: exchange.Project, number: int) -> Round:
     return get_object_or_404(loop_state.history(project), number=number)
 
 
-def _progress_context(project: Any, round: Round) -> dict[str, Any]:
+def _progress_context(project: exchange.Project, round: Round) -> dict[str, Any]:
     run = last_run(round)
     live = round.state in LIVE
     return {
@@ -118,7 +118,7 @@ def _progress_context(project: Any, round: Round) -> dict[str, Any]:
     }
 
 
-def _curves_context(project: Any, round: Round) -> dict[str, Any]:
+def _curves_context(project: exchange.Project, round: Round) -> dict[str, Any]:
     history = [r for r in results_of(project, up_to=round.number) if r.stage == TRAIN_REWARD]
     updates, accuracy = (
         round_curves.policy_charts(last_run(round)),

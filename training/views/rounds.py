@@ -86,7 +86,7 @@ def ask_colleagues(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _page(
-    request: HttpRequest, project: Any, form: AskForm | None, *, status: int = 200
+    request: HttpRequest, project: exchange.Project, form: AskForm | None, *, status: int = 200
 ) -> HttpResponse:
     results = results_of(project)
     charts = [
@@ -102,12 +102,14 @@ def _of(results: list[StageResult], stage: str) -> list[StageResult]:
     return [result for result in results if result.stage == stage]
 
 
-def _ask_form(project: Any) -> AskForm | None:
+def _ask_form(project: exchange.Project) -> AskForm | None:
     initial = {"annotators": 12, "votes": 300}
     return AskForm(initial=initial) if project.train_on_simulated else None
 
 
-def _loop_context(request: HttpRequest, project: Any, form: AskForm | None) -> dict[str, Any]:
+def _loop_context(
+    request: HttpRequest, project: exchange.Project, form: AskForm | None
+) -> dict[str, Any]:
     state = loop_state.state(project)
     page = Paginator(loop_state.history(project), PER_PAGE).get_page(request.GET.get("page"))
     live = next((round for round in page if round == state.live), state.live)

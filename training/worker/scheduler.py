@@ -88,7 +88,7 @@ def recover(*, at_once: bool = False) -> int:
     return triggered
 
 
-def start_if_due(project: Any) -> bool:
+def start_if_due(project: exchange.Project) -> bool:
     """Start a round when enough labels came in or the schedule says so."""
     trigger = due(project, timezone.now())
     if trigger is None:
@@ -101,7 +101,7 @@ def start_if_due(project: Any) -> bool:
     return True
 
 
-def due(project: Any, now: datetime) -> str | None:
+def due(project: exchange.Project, now: datetime) -> str | None:
     """Why a round should start now: "votes", "schedule", or None.
 
     Neither starts one without pairs that were resolved since the last round's snapshot, so a
@@ -129,7 +129,7 @@ def next_time(schedule: str, since: datetime) -> datetime:
     return found
 
 
-def review(project: Any) -> None:
+def review(project: exchange.Project) -> None:
     """Let people's blind judgements of the promoted policy count."""
     policy = ModelVersion.objects.policies().promoted().filter(project=project, number__gt=0)
     for version in policy:

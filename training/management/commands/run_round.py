@@ -45,7 +45,7 @@ class Command(BaseCommand):
         if state != Run.State.DONE:
             sys.exit(1)
 
-    def live_or_new(self, project: Any, seed: int | None) -> Run:
+    def live_or_new(self, project: exchange.Project, seed: int | None) -> Run:
         """The run of the project's live round, or of a new one."""
         live = project.rounds.live().first()
         try:
