@@ -20,7 +20,7 @@ class Member:
     colleague: Colleague
 
 
-def run(
+def cast_votes(
     project: Project,
     *,
     annotators: int,
