@@ -59,7 +59,7 @@ class Cell:
 
     @property
     def sure(self) -> bool:
-        """Whether the interval of the difference leaves out zero."""
+        """True when the interval of the difference leaves out zero."""
         low, high = self.difference_low, self.difference_high
         return low is not None and high is not None and (low > 0 or high < 0)
 
@@ -75,7 +75,7 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What one version wrote, and what was wrong with it."""
+    """A reply of one version, and its fault, if it has one."""
 
     version: ModelVersion
     text: str
@@ -85,7 +85,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What a run measured of some versions."""
+    """The measures of some versions, as one run took them."""
 
     run: Run
     names: dict[str, ModelVersion]
@@ -115,11 +115,12 @@ def start(project: exchange.Project, versions: Sequence[ModelVersion]) -> Run:
     if not 2 <= len(versions) <= MOST_VERSIONS:
         raise ComparisonRefused(f"Choose two to {MOST_VERSIONS} versions.")
     chosen = sorted(versions, key=lambda version: version.number)
-    options = {"versions": [version.pk for version in chosen], "seed": 0}
+    versions_asked = [version.pk for version in chosen]
+    options = {"versions": versions_asked, "seed": 0}
     try:
         with transaction.atomic():
             exchange.lock(project)  # of this and a removal of weights, one is first
-            _require_weights(options["versions"])
+            _require_weights(versions_asked)
             run = Run.objects.create(kind=RunKind.COMPARE, project=project, options=options)
             task_queue.hand_to_worker(run)
     except IntegrityError as error:
@@ -157,8 +158,8 @@ def _sources(project: exchange.Project) -> Iterator[tuple[Run, dict[str, ModelVe
     runs = Run.objects.filter(project=project, stages__stage__in=[RunKind.COMPARE, EVALUATE])
     for run in runs.defer("log_tail", "error").order_by("-pk").distinct():
         if run.kind == RunKind.COMPARE:
-            found = [by_pk[pk] for pk in run.options.get("versions", []) if pk in by_pk]
-            yield run, {version.name: version for version in found}
+            compared = [by_pk[pk] for pk in run.options.get("versions", []) if pk in by_pk]
+            yield run, {version.name: version for version in compared}
         elif (after := by_run.get(run.pk)) is not None and after.parent is not None:
             yield run, {"before": after.parent, "after": after}
 
@@ -196,9 +197,9 @@ def _cells(models: Mapping[str, Any]) -> dict[str, dict[str, Cell]]:
     return {
         str(model): {
             str(measure): Cell(**{key: number(cell.get(key)) for key in known})
-            for measure, cell in found.items()
+            for measure, cell in measured.items()
         }
-        for model, found in models.items()
+        for model, measured in models.items()
     }
 
 
@@ -221,10 +222,10 @@ class Sample:
     replies: tuple[Reply, ...]
 
 
-def asked(found: Comparison, *, group: str) -> list[Asked]:
+def asked(comparison: Comparison, *, group: str) -> list[Asked]:
     """The prompts of a group; none where the file of replies is not on this machine."""
     try:
-        path = file_of(found.run, REPLIES)
+        path = file_of(comparison.run, REPLIES)
         every = _index(path, path.stat().st_mtime_ns)
     except UNREADABLE:
         return []
@@ -233,26 +234,26 @@ def asked(found: Comparison, *, group: str) -> list[Asked]:
 
 @lru_cache(maxsize=4)
 def _index(path: Path, _written: int) -> list[Asked]:
-    """Where everything stands in a file of replies: a page shows a few of thousands."""
-    found: dict[str, Asked] = {}
+    """The prompts of a file of replies and where their lines are: a page shows a few of many."""
+    prompts: dict[str, Asked] = {}
     place = 0
     with path.open("rb") as lines:
         for line in lines:
             row = json.loads(line)
             tags = tuple(str(tag) for tag in row["tags"])
-            one = found.setdefault(str(row["prompt_id"]), Asked(tags, {}))
+            one = prompts.setdefault(str(row["prompt_id"]), Asked(tags, {}))
             one.places[str(row["model"])] = place
             place += len(line)
-    return list(found.values())
+    return list(prompts.values())
 
 
 def samples(
-    found: Comparison, versions: Sequence[ModelVersion], prompts: Iterable[Asked]
+    comparison: Comparison, versions: Sequence[ModelVersion], prompts: Iterable[Asked]
 ) -> list[Sample]:
     """These prompts with the replies of the versions; none where a line is not as it should be."""
     try:
-        with file_of(found.run, REPLIES).open("rb") as file:
-            return [_sample(file, one, found.names, versions) for one in prompts]
+        with file_of(comparison.run, REPLIES).open("rb") as file:
+            return [_sample(file, one, comparison.names, versions) for one in prompts]
     except UNREADABLE:
         return []
 

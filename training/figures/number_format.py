@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 DASH = "\N{EN DASH}"
 """Stands for whatever is missing or no finite number."""
 ABBREVIATIONS = {"auc", "ece", "eos", "kl"}
 
 
-def number(value: Any) -> float | None:
+def number(value: object) -> float | None:
     """A finite number, or None for whatever else a metrics file may hold."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
-def figure(value: Any) -> str:
+def figure(value: object) -> str:
     """A measured value with two or more significant digits."""
     measured = number(value)
     if measured is None:
@@ -28,13 +27,13 @@ def figure(value: Any) -> str:
     return f"{measured:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def percent(value: Any) -> str:
+def percent(value: object) -> str:
     """A share as per cent with one decimal."""
     share = number(value)
     return DASH if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
-def duration(seconds: Any) -> str:
+def duration(seconds: object) -> str:
     """Seconds as the two largest units that matter."""
     value = number(seconds)
     if value is None:

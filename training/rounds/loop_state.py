@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 
 from annotate import exchange
 from training.figures.run_progress import with_results
 from training.models import ModelVersion, Round, Run, WorkerBeat
+from training.models.round import RoundQuerySet
 from training.rounds import round_control
 
 SILENT_AFTER = timedelta(seconds=90)
@@ -80,7 +80,7 @@ def state(project: exchange.Project) -> Loop:
     )
 
 
-def history(project: exchange.Project) -> Any:
+def history(project: exchange.Project) -> RoundQuerySet:
     """The project's rounds from the latest on, with what a list shows of them."""
     return with_results(Round.objects.filter(project=project))
 

@@ -65,7 +65,7 @@ def stages(run: Run) -> tuple[str, ...]:
 
 
 def is_finished(run: Run, stage: str) -> bool:
-    """Whether the stage's results were published."""
+    """True when the stage's results were published."""
     return (run.directory / stage / "meta.json").is_file()
 
 
@@ -81,7 +81,7 @@ def program(run: Run) -> list[str]:
 
 
 def signal_on_death() -> signal.Signals:
-    """What the process gets when its supervisor is killed.
+    """The signal that the process gets when its supervisor is killed.
 
     SIGKILL leaves nothing behind and checkpoints survive it; a launcher has to hear of it to end
     the processes it started itself.
@@ -108,7 +108,7 @@ def take_over(run: Run) -> bool:
 
 
 def was_interrupted(run: Run, code: int) -> bool:
-    """Whether the process ended from outside and not by an error of its own."""
+    """True when the process ended from outside and not by an error of its own."""
     if code in ENDINGS or code < 0:
         return True
     # A launcher turns every ending into an exit code of its own; an error leaves error.json.
@@ -117,7 +117,7 @@ def was_interrupted(run: Run, code: int) -> bool:
 
 
 def explain(run: Run, code: int) -> str:
-    """Say in words how a process ended."""
+    """A sentence on how a process ended."""
     error = RunDirectory(run.directory).error()
     if code in (FAILED, USAGE) and error:
         titles = {stage.name: stage.title for stage in STAGES}
@@ -167,6 +167,7 @@ def prepare(run: Run) -> None:
 def _prepare_round(run: Run) -> None:
     assert run.round is not None, "a run of kind round belongs to a round"
     project, version = run.project, run.round.dataset_version
+    assert version is not None, "a round begins with a snapshot of the votes"
     rows.write(run.directory / "prompts.jsonl", exchange.prompts(project))
     # Labels and annotators' weights as the votes of this snapshot have them.
     exchange.refresh_labels(project)
@@ -244,7 +245,7 @@ def _prepare_compare(run: Run) -> None:
 
 
 def _prepare_push(run: Run) -> None:
-    """What leaves of a version, and its card."""
+    """The files of a version that leave, and its card."""
     version = run.project.model_versions.get(pk=run.options["version"])
     try:
         folder = zip_archive.folder_of(version)

@@ -21,7 +21,8 @@ def set_state(run: Run, state: str, *, rows: QuerySet[Run], **fields: Any) -> bo
     # Never run.save(): somebody else may have moved the row since it was read.
     if not rows.update(state=state, finished_at=ended, **held, **fields):
         return False
-    Round.objects.filter(pk=run.round_id).update(state=state, finished_at=ended)
+    if run.round_id is not None:
+        Round.objects.filter(pk=run.round_id).update(state=state, finished_at=ended)
     return True
 
 

@@ -173,7 +173,8 @@ class Supervision:
         check_disk(run.directory)
         with transaction.atomic():
             Run.objects.write(run, host=processes.this_host(), pid=None)
-            Round.objects.filter(pk=run.round_id).update(state=Round.State.RUNNING)
+            if run.round_id is not None:
+                Round.objects.filter(pk=run.round_id).update(state=Round.State.RUNNING)
         try:
             run_kinds.prepare(run)
         except run_kinds.CannotPrepare as error:
@@ -213,7 +214,7 @@ class Supervision:
         Run.objects.write(self.run, pid=pid, pid_started=processes.start_time(pid))
 
     def verdict(self) -> Verdict | None:
-        """Whether the process has to end now, and why."""
+        """The reason why the process has to end now, or None."""
         cancelled = self.patiently(
             Run.objects.held(self.run).values_list("cancel_requested", flat=True).first
         )

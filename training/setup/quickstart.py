@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from django.contrib.auth.models import User
 
@@ -110,7 +110,7 @@ def ensure_starter(
     *,
     seed: int,
     model: str,
-    out: TextIO,
+    out: foreground.Output,
     program: run_kinds.Program | None = None,
 ) -> bool:
     """Train the first policy, or take `model` as it is; False when stopped on the way.
@@ -131,7 +131,7 @@ def ensure_first_pairs(
     *,
     seed: int,
     model: str,
-    out: TextIO,
+    out: foreground.Output,
     program: run_kinds.Program | None = None,
 ) -> bool:
     """Sample the first completions and queue their pairs; False when stopped on the way.
@@ -148,7 +148,7 @@ def _finish(
     kind: RunKind,
     *,
     options: dict[str, Any],
-    out: TextIO,
+    out: foreground.Output,
     program: run_kinds.Program | None,
 ) -> bool:
     """See the project's run of this kind through, from wherever it is."""

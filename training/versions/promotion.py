@@ -1,4 +1,4 @@
-"""Which policy is the project's: gates before promotion, people's judgement after it."""
+"""The policy in use: gates before a version is promoted, people's judgement after it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
     An old round that was retried, or a change by hand while the round ran.
     """
     promoted = ModelVersion.objects.policies().promoted().filter(project=version.project_id)
-    return promoted.exclude(pk=version.parent_id).first()
+    return next((one for one in promoted if one.pk != version.parent_id), None)
 
 
 def _judge_reward_model(policy: ModelVersion, judged: list[Gate]) -> None:
@@ -213,7 +213,7 @@ def demote(version: ModelVersion, *, note: str) -> ModelVersion:
 
 
 def fallback(version: ModelVersion) -> ModelVersion | None:
-    """What takes a version's place when it is demoted, if that still has its weights."""
+    """The version to restore when this one is demoted, if that still has its weights."""
     before = version.parent
     return before if before is not None and before.pruned_at is None else None
 
@@ -224,8 +224,8 @@ def review(version: ModelVersion) -> bool:
     The policy is compared with the reference policy; ties count half. It is demoted when the
     95 % interval (Wilson) lies below one half.
     """
-    found = exchange.evaluation_results(version.project, policy=version.name)
-    wins, losses, ties = (int(found[key]) for key in ("wins", "losses", "ties"))
+    results = exchange.evaluation_results(version.project, policy=version.name)
+    wins, losses, ties = (results[key] for key in ("wins", "losses", "ties"))
     n = wins + losses + ties
     if not n:
         return False

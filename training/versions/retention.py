@@ -123,7 +123,7 @@ def _checkpoints(project: exchange.Project) -> Iterator[Removal]:
 def _busy(project: exchange.Project) -> str:
     """Why no weights go now: a run may have begun with a version that is retired by now."""
     live = Run.objects.filter(project=project, state__in=[Run.State.QUEUED, Run.State.RUNNING])
-    what = {
+    what: dict[str, str] = {
         RunKind.ROUND: "A round",
         RunKind.COMPARE: "A comparison",
         RunKind.PUSH: "An upload to a hub",

@@ -8,13 +8,14 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.dashboard import comparisons
 from training.dashboard.comparisons import ALL, Cell, Comparison
 from training.figures.charts import Chart, Point, Series, line_chart
@@ -47,7 +48,7 @@ LIVE = (Run.State.QUEUED, Run.State.RUNNING)
 
 
 @require_safe
-def compare(request: HttpRequest, slug: str) -> HttpResponse:
+def compare(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The chosen versions (?v=1&v=2, policy numbers) on one group of prompts (?tag=)."""
     project = exchange.project_or_404(request, slug, "reviewer")
     policies = list(ModelVersion.objects.policies().filter(project=project).order_by("number"))
@@ -70,7 +71,7 @@ def compare(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def start(request: HttpRequest, slug: str) -> HttpResponse:
+def start(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     policies = list(ModelVersion.objects.policies().filter(project=project))
     wanted = _numbers(request.POST.getlist("v"))
@@ -85,7 +86,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def cancel(request: HttpRequest, slug: str) -> HttpResponse:
+def cancel(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     run = comparisons.last_run(project)
     if run is not None and states.cancel(Run.objects.filter(pk=run.pk)):
@@ -105,7 +106,7 @@ def _query(versions: Iterable[ModelVersion]) -> str:
 
 
 @require_safe
-def progress(request: HttpRequest, slug: str) -> HttpResponse:
+def progress(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The comparison that runs, asked for every 2 s."""
     project = exchange.project_or_404(request, slug, "reviewer")
     context = {"project": project, "is_admin": project.role == "admin", **_run_context(project)}
@@ -116,7 +117,7 @@ def progress(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
-def report(request: HttpRequest, slug: str, uuid: str) -> FileResponse:
+def report(request: AuthenticatedHttpRequest, slug: str, uuid: str) -> FileResponse:
     """The report that the comparison wrote, to keep or to send."""
     project = exchange.project_or_404(request, slug, "reviewer")
     run = get_object_or_404(Run, project=project, uuid=uuid)
@@ -128,7 +129,7 @@ def report(request: HttpRequest, slug: str, uuid: str) -> FileResponse:
     return FileResponse(file, as_attachment=True, filename=f"{project.slug}-comparison.html")
 
 
-def _chosen(request: HttpRequest, policies: list[ModelVersion]) -> list[ModelVersion]:
+def _chosen(request: AuthenticatedHttpRequest, policies: list[ModelVersion]) -> list[ModelVersion]:
     """The versions asked for; without any, the promoted one and the one it came from."""
     wanted = _numbers(request.GET.getlist("v"))
     if wanted:
@@ -159,7 +160,7 @@ def _run_context(project: exchange.Project) -> dict[str, Any]:
 
 
 def _found_context(
-    request: HttpRequest, found: Comparison, chosen: list[ModelVersion]
+    request: AuthenticatedHttpRequest, found: Comparison, chosen: list[ModelVersion]
 ) -> dict[str, Any]:
     tag = request.GET.get("tag", ALL)
     group = tag if tag in found.groups else ALL

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.figures.number_format import figure, number, percent
 from training.models import ModelVersion
 
@@ -26,7 +27,7 @@ FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 
 
 @require_safe
-def models(request: HttpRequest, slug: str) -> HttpResponse:
+def models(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
     versions = ModelVersion.objects.filter(project=project).with_rounds().select_related("parent")
     ordered = versions.order_by("-number", "kind")

@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.forms import TrialForm
 from training.models import Trial
 from training.playground import questions
@@ -24,7 +25,7 @@ DEFAULTS = {"temperature": 0.7, "max_new_tokens": 128}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def home(request: HttpRequest, slug: str) -> HttpResponse:
+def home(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """A new prompt: empty, one of the project's, or the next turn of an earlier trial."""
     project = exchange.project_or_404(request, slug, "reviewer")
     if request.method != "POST":
@@ -42,7 +43,7 @@ def home(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
-def trial(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
+def trial(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     """A trial with its replies, and the form to ask it again in other ways."""
     project = exchange.project_or_404(request, slug, "reviewer")
     found = _trial(request, project, uuid)
@@ -50,7 +51,7 @@ def trial(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
 
 
 @require_safe
-def progress(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
+def progress(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     """The replies, asked for twice a second while they are written."""
     project = exchange.project_or_404(request, slug, "reviewer")
     found = _trial(request, project, uuid)
@@ -63,14 +64,14 @@ def progress(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
 
 
 @require_POST
-def stop(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
+def stop(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
     questions.stop(_trial(request, project, uuid))
     return redirect("trial", project.slug, uuid)
 
 
 @require_POST
-def queue(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
+def queue(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     """Turn two replies into a pair for the annotators."""
     project = exchange.project_or_404(request, slug, "admin")
     found = _trial(request, project, uuid)
@@ -87,7 +88,7 @@ def queue(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
     return redirect("trial", project.slug, uuid)
 
 
-def _trial(request: HttpRequest, project: exchange.Project, uuid: Any) -> Trial:
+def _trial(request: AuthenticatedHttpRequest, project: exchange.Project, uuid: UUID) -> Trial:
     """One's own trial: what others try is their own business."""
     Trial.objects.close_lost()
     trials = Trial.objects.select_related("project")
@@ -104,11 +105,11 @@ def _suggested(project: exchange.Project, model: str) -> dict[str, Any]:
     return DEFAULTS | named | {"seed": secrets.randbelow(10_000)}
 
 
-def _initial(request: HttpRequest, project: exchange.Project) -> dict[str, Any]:
+def _initial(request: AuthenticatedHttpRequest, project: exchange.Project) -> dict[str, Any]:
     return _suggested(project, request.GET.get("model", "")) | _begun(request, project)
 
 
-def _begun(request: HttpRequest, project: exchange.Project) -> dict[str, Any]:
+def _begun(request: AuthenticatedHttpRequest, project: exchange.Project) -> dict[str, Any]:
     """The chat that the address names: ?prompt=any, ?prompt=7, or ?after=TRIAL&reply=0."""
     prompt = request.GET.get("prompt", "")
     if prompt == "any" or (prompt.isdecimal() and len(prompt) < 18):
@@ -129,7 +130,7 @@ def _split(chat: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _continued(
-    request: HttpRequest, project: exchange.Project, uuid: str, place: str
+    request: AuthenticatedHttpRequest, project: exchange.Project, uuid: str, place: str
 ) -> dict[str, Any]:
     trials = Trial.objects.filter(project=project, user=request.user, uuid__in=_uuids(uuid))
     found = trials.first()
@@ -154,7 +155,7 @@ def _again(trial: Trial) -> dict[str, Any]:
 
 
 def _page(
-    request: HttpRequest,
+    request: AuthenticatedHttpRequest,
     project: exchange.Project,
     form: TrialForm,
     found: Trial | None = None,
@@ -162,6 +163,8 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     recent = Trial.objects.filter(project=project, user=request.user).order_by("-pk")
+    if found is not None:
+        recent = recent.exclude(pk=found.pk)
     context = {
         "project": project,
         "tab": "rounds",
@@ -169,7 +172,7 @@ def _page(
         "earlier": _earlier(form),
         "possible": bool(form.fields["first"].choices),  # type: ignore[attr-defined]
         "absent": loop_state.absent_worker(),
-        "recent": list(recent.exclude(pk=found.pk if found else None)[:RECENT]),
+        "recent": list(recent[:RECENT]),
     }
     context |= _trial_context(project, found) if found else {}
     return render(request, "training/playground.html", context, status=status)

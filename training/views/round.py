@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.dashboard import round_curves
 from training.figures import run_files
 from training.figures.run_progress import (
@@ -35,7 +36,7 @@ LIVE = (Round.State.QUEUED, Round.State.RUNNING)
 
 
 @require_safe
-def round(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def round(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
     found = _round(project, number)
     context = _progress_context(project, found) | _curves_context(project, found)
@@ -43,7 +44,7 @@ def round(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_safe
-def progress(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def progress(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     """The stages, asked for every 2 s while the round is live."""
     project = exchange.project_or_404(request, slug, "reviewer")
     found = _round(project, number)
@@ -55,7 +56,7 @@ def progress(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_safe
-def curves(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def curves(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     """The charts, asked for every 5 s while the round is live."""
     project = exchange.project_or_404(request, slug, "reviewer")
     found = _round(project, number)
@@ -70,7 +71,7 @@ def curves(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_POST
-def cancel(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def cancel(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     found = _round(project, number)
     if found.state in LIVE:
@@ -82,7 +83,7 @@ def cancel(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_POST
-def retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def retry(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     found = _round(project, number)
     if found.state not in (Round.State.FAILED, Round.State.CANCELLED):

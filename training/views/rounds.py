@@ -7,11 +7,12 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.dashboard import round_curves
 from training.figures.run_progress import (
     headline,
@@ -33,13 +34,13 @@ PER_PAGE = 25
 
 
 @require_safe
-def rounds(request: HttpRequest, slug: str) -> HttpResponse:
+def rounds(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
     return _page(request, project, _ask_form(project))
 
 
 @require_safe
-def progress(request: HttpRequest, slug: str) -> HttpResponse:
+def progress(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The part of the page that changes while a round runs."""
     project = exchange.project_or_404(request, slug, "reviewer")
     live = loop_state.history(project).live().first()
@@ -52,7 +53,7 @@ def progress(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def start(request: HttpRequest, slug: str) -> HttpResponse:
+def start(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     form = StartForm(request.POST)
     if not form.is_valid():
@@ -70,7 +71,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def ask_colleagues(request: HttpRequest, slug: str) -> HttpResponse:
+def ask_colleagues(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     if not project.train_on_simulated:
         raise Http404("Only a sample project has simulated colleagues.")
@@ -86,7 +87,11 @@ def ask_colleagues(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _page(
-    request: HttpRequest, project: exchange.Project, form: AskForm | None, *, status: int = 200
+    request: AuthenticatedHttpRequest,
+    project: exchange.Project,
+    form: AskForm | None,
+    *,
+    status: int = 200,
 ) -> HttpResponse:
     results = results_of(project)
     charts = [
@@ -108,7 +113,7 @@ def _ask_form(project: exchange.Project) -> AskForm | None:
 
 
 def _loop_context(
-    request: HttpRequest, project: exchange.Project, form: AskForm | None
+    request: AuthenticatedHttpRequest, project: exchange.Project, form: AskForm | None
 ) -> dict[str, Any]:
     state = loop_state.state(project)
     page = Paginator(loop_state.history(project), PER_PAGE).get_page(request.GET.get("page"))
