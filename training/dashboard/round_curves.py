@@ -1,4 +1,4 @@
-"""Which numbers become which chart."""
+"""The charts of rounds: curves over updates, and figures over rounds."""
 
 from __future__ import annotations
 

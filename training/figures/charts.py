@@ -220,13 +220,13 @@ def _line(series: Series, number: int, frame: _Frame) -> Line:
 
 def runs(points: Sequence[Point], *, interval: bool = False) -> list[list[Point]]:
     """Cut a series at its missing values (with `interval`: where there is no interval)."""
-    found: list[list[Point]] = [[]]
+    pieces: list[list[Point]] = [[]]
     for point in points:
         if point.y is None or (interval and point.low is None):
-            found.append([])
+            pieces.append([])
         else:
-            found[-1].append(point)
-    return [run for run in found if run]
+            pieces[-1].append(point)
+    return [piece for piece in pieces if piece]
 
 
 def _alone(points: Sequence[Point]) -> set[float]:

@@ -1,4 +1,4 @@
-"""What pages read beside the database: samples of a run's folder and settings as a flat list."""
+"""Files of a run's folder for pages: samples of replies, and settings as a flat list."""
 
 from __future__ import annotations
 

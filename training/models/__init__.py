@@ -1,6 +1,6 @@
-"""The training side's tables: rounds, runs, model versions and the playground's trials.
+"""Tables: rounds, runs, model versions and the playground's trials.
 
-May import: nothing of this package.
+May import: no other room.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class ModelVersion(models.Model):
 
     @property
     def added(self) -> bool:
-        """Whether it was trained elsewhere and is not what the project began with."""
+        """True when it was trained elsewhere and is not what the project began with."""
         return self.run_id is None and self.number > 0
 
     @property

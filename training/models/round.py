@@ -10,7 +10,7 @@ from django.db.models import Q
 
 
 class Plan(models.Model):
-    """How one project trains: what differs from the engine's defaults."""
+    """A project's training settings: those that differ from the engine's defaults."""
 
     project = models.OneToOneField(
         "annotate.Project", on_delete=models.CASCADE, related_name="training_plan"

@@ -41,6 +41,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         One conditional update: of any number of callers exactly one gets the new fence.
         """
         now = timezone.now()
+        # The condition is in the update: what was read before it may be another's by now.
         taken = (
             self.filter(pk=pk)
             .claimable(now)
@@ -61,6 +62,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def held(self, run: Run) -> RunQuerySet:
         """The row, as long as `run` (owner and fence) is still its holder."""
+        # Owner and fence: the same process may have lost the run and claimed it again.
         return self.filter(pk=run.pk, owner=run.owner, fence=run.fence, state=Run.State.RUNNING)
 
     def write(self, run: Run, **fields: Any) -> None:
@@ -159,7 +161,7 @@ class Run(models.Model):
 
     @property
     def final(self) -> bool:
-        """Whether nothing happens to it any more, unless an admin retries it."""
+        """True when nothing happens to it any more, unless an admin retries it."""
         return self.state in (Run.State.DONE, Run.State.FAILED, Run.State.CANCELLED)
 
     @property
@@ -197,7 +199,7 @@ class Metric(models.Model):
 
 
 class WorkerBeat(models.Model):
-    """When each kind of worker was last seen; a dead worker is silent, its age is not."""
+    """The time at which each kind of worker was last seen: a dead worker cannot report itself."""
 
     kind = models.CharField(max_length=10, primary_key=True, help_text="short or gpu")
     host = models.CharField(max_length=200)

@@ -19,7 +19,7 @@ SILENT_AFTER = timedelta(seconds=90)
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """Where the project stands between two rounds. `blocked` says why none can start now."""
+    """A project between two rounds. `blocked` says why none can start now."""
 
     votes: int
     pairs_open: int
@@ -44,7 +44,7 @@ class Loop:
 
     @property
     def advice(self) -> str:
-        """What happens next, in a sentence or two."""
+        """A sentence or two on what happens next."""
         if self.live is not None:
             return "Votes that arrive now count for the next round."
         return " ".join(part for part in (self.blocked, self._by_itself()) if part)
@@ -86,14 +86,14 @@ def history(project: exchange.Project) -> RoundQuerySet:
 
 
 def silent_worker(run: Run | None) -> str:
-    """What to do when nobody works on a live round and no training worker reports."""
+    """Advice when nobody works on a live round and no training worker reports; else empty."""
     if run is not None and run.lease_until is not None and run.lease_until > timezone.now():
         return ""  # perhaps on a command line, which is no worker
     return absent_worker()
 
 
 def absent_worker() -> str:
-    """What to do when no training worker reports; empty when one does."""
+    """Advice when no training worker reports; empty when one does."""
     beat = WorkerBeat.objects.filter(kind="gpu").first()
     if beat is None:
         return "No training worker has ever reported. Start one with: make worker-gpu"

@@ -59,7 +59,7 @@ def start_round(
     Raises:
         RoundRunning, NotEnoughVotes, NoStarter, WrongSettings
     """
-    # Before freezing, which makes votes final.
+    # Before freezing, which makes votes final. Again by the constraint: of two starts one gets on.
     _require_readiness(project)
     version = exchange.freeze(project, by=by).number
     _require_votes(project, version)
@@ -88,12 +88,12 @@ def next_number(project: exchange.Project) -> int:
 
     Holds while the project is locked.
     """
-    rows = (project.rounds, project.model_versions)
-    return 1 + max(found.aggregate(last=Max("number"))["last"] or 0 for found in rows)
+    numbered = (project.rounds, project.model_versions)
+    return 1 + max(rows.aggregate(last=Max("number"))["last"] or 0 for rows in numbered)
 
 
 def optimiser(project: exchange.Project) -> str:
-    """How the project's next round improves the policy."""
+    """The optimiser of the project's next round."""
     plan = Plan.objects.filter(project=project).first()
     return str((plan.config if plan else {}).get("optimiser", RoundConfig().optimiser))
 
@@ -152,12 +152,15 @@ def _require_votes(project: exchange.Project, version: int) -> None:
         NotEnoughVotes
     """
     rows = exchange.preferences(project, version, include_simulated=project.train_on_simulated)
-    found = {False: 0, True: 0}
+    training = held_out = 0
     for row in rows:
-        found[row["held_out"]] += bool(row["votes"])
-        if found[False] >= MIN_TRAINING_PAIRS and found[True] >= MIN_HELD_OUT_PAIRS:
+        if row["held_out"]:
+            held_out += bool(row["votes"])
+        else:
+            training += bool(row["votes"])
+        if training >= MIN_TRAINING_PAIRS and held_out >= MIN_HELD_OUT_PAIRS:
             return
-    raise _not_enough(found[False], found[True])
+    raise _not_enough(training, held_out)
 
 
 def _not_enough(training: int, held_out: int | None = None) -> NotEnoughVotes:
@@ -171,7 +174,7 @@ def _not_enough(training: int, held_out: int | None = None) -> NotEnoughVotes:
 
 
 def _lineage(project: exchange.Project) -> dict[str, str]:
-    """What the round starts from: starter, promoted policy and last reward model."""
+    """Folders the round starts from: starter, promoted policy and last reward model."""
     policies = project.model_versions.policies()
     starter = policies.filter(number=0).first()
     if starter is None:

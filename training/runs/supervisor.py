@@ -183,6 +183,7 @@ class Supervision:
     def watch(self) -> tuple[Verdict | None, int]:
         """Start the process and follow it to its end: why it was ended, and its exit code."""
         run = self.run
+        # The fence on the disk, too: the engine of a supervisor before us stops when it sees it.
         if not run_kinds.take_over(run):
             raise Lost
         process = processes.start(

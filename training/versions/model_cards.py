@@ -154,7 +154,7 @@ def _results(version: ModelVersion) -> list[tuple[str, str, str]]:
 
 
 def _settings(version: ModelVersion) -> list[tuple[str, str]]:
-    """What the version was trained with; paths of this machine stay behind."""
+    """Settings the version was trained with; paths of this machine stay behind."""
     if version.run is None or version.run.round is None:
         return []
     config = version.run.round.config

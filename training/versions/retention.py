@@ -1,5 +1,5 @@
-"""Which files of former rounds may go: the checkpoints of finished runs, the weights of versions
-that nothing can return to.
+"""Files of former rounds that may go: checkpoints of finished runs, weights of versions that
+nothing can return to.
 
 A reward model's judge goes with it.
 
@@ -44,7 +44,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Plan:
-    """What may go, and in sentences what else would go if it were not in use."""
+    """Removals, and in sentences what else would go if it were not in use."""
 
     removals: tuple[Removal, ...]
     held: tuple[str, ...]
@@ -65,7 +65,7 @@ class Changed(Exception):
 
 
 def plan(project: exchange.Project, *, keep: int = KEEP) -> Plan:
-    """What `prune` would remove; nothing is touched.
+    """The removals that `prune` would make; nothing is touched.
 
     Raises:
         ValueError: `keep` is negative.
@@ -98,16 +98,16 @@ def prune(project: exchange.Project, *, keep: int = KEEP, confirmed: str | None 
     """
     with transaction.atomic():
         exchange.lock(project)  # what might begin to use a version waits until they are marked
-        found = plan(project, keep=keep)
-        if confirmed not in (None, found.fingerprint):
+        planned = plan(project, keep=keep)
+        if confirmed not in (None, planned.fingerprint):
             raise Changed("Something changed meanwhile. Look again at what would go.")
         # Before the files go: a version without weights must never look usable.
-        going = [removal.version.pk for removal in found.removals if removal.version]
+        going = [removal.version.pk for removal in planned.removals if removal.version]
         rows = ModelVersion.objects.filter(pk__in=going)
         rows.update(pruned_at=Coalesce("pruned_at", timezone.now()))
-    problems = {removal: _remove(removal) for removal in found.removals}
+    problems = {removal: _remove(removal) for removal in planned.removals}
     gone = tuple(removal for removal, problem in problems.items() if not problem)
-    return Plan(gone, (*found.held, *filter(None, problems.values())))
+    return Plan(gone, (*planned.held, *filter(None, problems.values())))
 
 
 def _checkpoints(project: exchange.Project) -> Iterator[Removal]:
@@ -154,13 +154,13 @@ def _unneeded(versions: list[ModelVersion], keep: int) -> Iterator[ModelVersion]
 def _with_origins(versions: list[ModelVersion], chosen: set[int]) -> set[int]:
     """Versions and what they began with: one can fall back to it, an adapter cannot do without."""
     parents = {one.pk: one.parent_id for one in versions if one.pruned_at is None}
-    found: set[int] = set()
+    chain: set[int] = set()
     for pk in chosen:
         step: int | None = pk
-        while step is not None and step in parents and step not in found:
-            found.add(step)
+        while step is not None and step in parents and step not in chain:
+            chain.add(step)
             step = parents[step]
-    return found
+    return chain
 
 
 def _removal(version: ModelVersion, folders: tuple[Path, ...]) -> Removal:

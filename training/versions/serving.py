@@ -26,10 +26,10 @@ def promoted(project: exchange.Project) -> ModelVersion:
     Raises:
         NotServable: the project has none.
     """
-    found = ModelVersion.objects.policies().promoted().filter(project=project).first()
-    if found is None:
+    version = ModelVersion.objects.policies().promoted().filter(project=project).first()
+    if version is None:
         raise NotServable(f"The project {project.slug} has no policy yet.")
-    return found
+    return version
 
 
 def location(version: ModelVersion, *, merge: bool) -> str:
@@ -55,7 +55,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def place(version: ModelVersion) -> Path:
-    """Where a version's merged copy is, or would be: installations may share a home."""
+    """Folder of a version's merged copy, there or not yet: installations may share a home."""
     mark = hashlib.sha256(version.location.encode()).hexdigest()[:12]
     return Path(settings.HOME) / "served" / f"{version.name}-{mark}"
 

@@ -53,20 +53,20 @@ def compare(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
     policies = list(ModelVersion.objects.policies().filter(project=project).order_by("number"))
     chosen = _chosen(request, policies)
-    found = comparisons.find(project, chosen) if len(chosen) > 1 else None
+    comparison = comparisons.find(project, chosen) if len(chosen) > 1 else None
     context = {
         "project": project,
         "tab": "rounds",
         "is_admin": project.role == "admin",
         "policies": [(version, version in chosen) for version in policies],
         "chosen": chosen,
-        "found": found,
+        "comparison": comparison,
         **_run_context(project),
     }
-    if found is None:
+    if comparison is None:
         context["kept"] = [(name, _kept(chosen, name)) for name in ROUND_FIGURES]
     else:
-        context |= _found_context(request, found, chosen)
+        context |= _comparison_context(request, comparison, chosen)
     return render(request, "training/compare.html", context)
 
 
@@ -141,7 +141,7 @@ def _chosen(request: AuthenticatedHttpRequest, policies: list[ModelVersion]) -> 
 
 
 def _numbers(values: Sequence[str]) -> set[int]:
-    """What is no number of a version names none."""
+    """Version numbers among the values of a query; what is none names none."""
     return {int(value) for value in values if value.isdecimal() and len(value) < 10}
 
 
@@ -159,37 +159,37 @@ def _run_context(project: exchange.Project) -> dict[str, Any]:
     }
 
 
-def _found_context(
-    request: AuthenticatedHttpRequest, found: Comparison, chosen: list[ModelVersion]
+def _comparison_context(
+    request: AuthenticatedHttpRequest, comparison: Comparison, chosen: list[ModelVersion]
 ) -> dict[str, Any]:
     tag = request.GET.get("tag", ALL)
-    group = tag if tag in found.groups else ALL
-    prompts = comparisons.asked(found, group=group)
+    group = tag if tag in comparison.groups else ALL
+    prompts = comparisons.asked(comparison, group=group)
     page = Paginator(prompts, PER_PAGE).get_page(request.GET.get("page"))
     return {
         "group": group,
-        "groups": list(found.groups.items()),
-        "prompts": found.groups[group],
+        "groups": list(comparison.groups.items()),
+        "prompts": comparison.groups[group],
         "query": _query(chosen),
         "lines": [
-            (measure, [found.cell(group, version, measure.name) for version in chosen])
-            for measure in found.measures
+            (measure, [comparison.cell(group, version, measure.name) for version in chosen])
+            for measure in comparison.measures
         ],
-        "compared": found.first in chosen,
-        "charts": _charts(found, chosen, group),
+        "compared": comparison.first in chosen,
+        "charts": _charts(comparison, chosen, group),
         "page": page,
-        "samples": comparisons.samples(found, chosen, page),
+        "samples": comparisons.samples(comparison, chosen, page),
     }
 
 
-def _charts(found: Comparison, chosen: list[ModelVersion], group: str) -> list[Chart]:
+def _charts(comparison: Comparison, chosen: list[ModelVersion], group: str) -> list[Chart]:
     """One chart per measure over the versions' numbers."""
     drawn = []
-    for measure in found.measures:
+    for measure in comparison.measures:
         y_label = next((y for name, y in CHARTED.items() if _stands_for(name, measure.name)), "")
         if not y_label:
             continue
-        cells = [(version, found.cell(group, version, measure.name)) for version in chosen]
+        cells = [(version, comparison.cell(group, version, measure.name)) for version in chosen]
         drawn.append(
             line_chart(
                 id=f"chart-{measure.name}",

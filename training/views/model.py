@@ -72,7 +72,7 @@ def _page(
 
 
 def _choices(version: ModelVersion) -> dict[str, Any]:
-    """What can be done with the version, and why it cannot be downloaded."""
+    """Actions open to the version, and why it cannot be downloaded."""
     policy, State = version.kind == ModelVersion.POLICY, ModelVersion.State
     missing, size = "", 0
     try:

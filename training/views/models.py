@@ -44,13 +44,13 @@ def models(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 def headline(version: ModelVersion) -> list[tuple[str, str, str]]:
     """The few figures by which a version is known: name, value and interval as written."""
-    found = []
+    figures = []
     for key, name, write in FIGURES:
         if (value := number(version.metrics.get(key))) is not None:
             ends = [number(version.metrics.get(f"{key}_{end}")) for end in ("low", "high")]
             interval = "" if None in ends else " to ".join(write(end) for end in ends)
-            found.append((name, write(value), interval))
-    return found
+            figures.append((name, write(value), interval))
+    return figures
 
 
 def _entry(version: ModelVersion) -> dict[str, Any]:

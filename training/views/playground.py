@@ -46,20 +46,20 @@ def home(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 def trial(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     """A trial with its replies, and the form to ask it again in other ways."""
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _trial(request, project, uuid)
-    return _page(request, project, _form(project, initial=_again(found)), found)
+    asked = _trial(request, project, uuid)
+    return _page(request, project, _form(project, initial=_again(asked)), asked)
 
 
 @require_safe
 def progress(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     """The replies, asked for twice a second while they are written."""
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _trial(request, project, uuid)
-    if found.live and unchanged(request, _stamp(found)):
+    trial = _trial(request, project, uuid)
+    if trial.live and unchanged(request, _stamp(trial)):
         return HttpResponse(status=204)
-    context = _trial_context(project, found)
+    context = _trial_context(project, trial)
     response = render(request, "training/playground.html#replies", context)
-    response.status_code = 200 if found.live else STOP_POLLING
+    response.status_code = 200 if trial.live else STOP_POLLING
     return response
 
 
@@ -74,10 +74,10 @@ def stop(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpRespon
 def queue(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     """Turn two replies into a pair for the annotators."""
     project = exchange.project_or_404(request, slug, "admin")
-    found = _trial(request, project, uuid)
+    trial = _trial(request, project, uuid)
     try:
         first, second = (int(request.POST.get(name, "")) for name in ("a", "b"))
-        added = questions.queue_pair(found, first, second)
+        added = questions.queue_pair(trial, first, second)
     except ValueError:
         messages.warning(request, "Choose two replies.")
     except questions.Refused as error:
@@ -113,8 +113,7 @@ def _begun(request: AuthenticatedHttpRequest, project: exchange.Project) -> dict
     """The chat that the address names: ?prompt=any, ?prompt=7, or ?after=TRIAL&reply=0."""
     prompt = request.GET.get("prompt", "")
     if prompt == "any" or (prompt.isdecimal() and len(prompt) < 18):
-        found = exchange.one_prompt(project, None if prompt == "any" else int(prompt)) or []
-        return _split(found)
+        return _split(exchange.one_prompt(project, None if prompt == "any" else int(prompt)) or [])
     if after := request.GET.get("after"):
         return _continued(request, project, after, request.GET.get("reply", ""))
     return {}
@@ -133,11 +132,11 @@ def _continued(
     request: AuthenticatedHttpRequest, project: exchange.Project, uuid: str, place: str
 ) -> dict[str, Any]:
     trials = Trial.objects.filter(project=project, user=request.user, uuid__in=_uuids(uuid))
-    found = trials.first()
-    if found is None or not place.isdecimal() or int(place[:3]) >= len(found.replies):
+    trial = trials.first()
+    if trial is None or not place.isdecimal() or int(place[:3]) >= len(trial.replies):
         return {}
-    said = {"role": "assistant", "content": found.replies[int(place[:3])].get("text", "")}
-    return _again(found) | _split([*found.messages, said]) | {"message": ""}
+    said = {"role": "assistant", "content": trial.replies[int(place[:3])].get("text", "")}
+    return _again(trial) | _split([*trial.messages, said]) | {"message": ""}
 
 
 def _uuids(text: str) -> list[UUID]:
@@ -158,13 +157,13 @@ def _page(
     request: AuthenticatedHttpRequest,
     project: exchange.Project,
     form: TrialForm,
-    found: Trial | None = None,
+    trial: Trial | None = None,
     *,
     status: int = 200,
 ) -> HttpResponse:
     recent = Trial.objects.filter(project=project, user=request.user).order_by("-pk")
-    if found is not None:
-        recent = recent.exclude(pk=found.pk)
+    if trial is not None:
+        recent = recent.exclude(pk=trial.pk)
     context = {
         "project": project,
         "tab": "rounds",
@@ -174,7 +173,7 @@ def _page(
         "absent": loop_state.absent_worker(),
         "recent": list(recent[:RECENT]),
     }
-    context |= _trial_context(project, found) if found else {}
+    context |= _trial_context(project, trial) if trial else {}
     return render(request, "training/playground.html", context, status=status)
 
 

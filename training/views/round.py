@@ -38,20 +38,20 @@ LIVE = (Round.State.QUEUED, Round.State.RUNNING)
 @require_safe
 def round(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _round(project, number)
-    context = _progress_context(project, found) | _curves_context(project, found)
-    return render(request, "training/round.html", context | _result_context(found))
+    shown = _round(project, number)
+    context = _progress_context(project, shown) | _curves_context(project, shown)
+    return render(request, "training/round.html", context | _result_context(shown))
 
 
 @require_safe
 def progress(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     """The stages, asked for every 2 s while the round is live."""
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _round(project, number)
-    live = found.state in LIVE
-    if live and unchanged(request, stamp(found, last_run(found))):
+    shown = _round(project, number)
+    live = shown.state in LIVE
+    if live and unchanged(request, stamp(shown, last_run(shown))):
         return HttpResponse(status=204)
-    response = render(request, "training/round.html#progress", _progress_context(project, found))
+    response = render(request, "training/round.html#progress", _progress_context(project, shown))
     return response if live else ended(response)
 
 
@@ -59,11 +59,11 @@ def progress(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpR
 def curves(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     """The charts, asked for every 5 s while the round is live."""
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _round(project, number)
-    live = found.state in LIVE
-    if live and unchanged(request, _curves_stamp(found)):
+    shown = _round(project, number)
+    live = shown.state in LIVE
+    if live and unchanged(request, _curves_stamp(shown)):
         return HttpResponse(status=204)
-    context = _progress_context(project, found) | _curves_context(project, found)
+    context = _progress_context(project, shown) | _curves_context(project, shown)
     response = render(request, "training/round.html#curves", context)
     # No reload here: the stages beside it are the part that announces the end.
     response.status_code = 200 if live else 286
@@ -73,9 +73,9 @@ def curves(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpRes
 @require_POST
 def cancel(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
-    found = _round(project, number)
-    if found.state in LIVE:
-        round_control.cancel(found)
+    shown = _round(project, number)
+    if shown.state in LIVE:
+        round_control.cancel(shown)
         messages.info(request, f"Round {number} stops at the end of its current step.")
     else:
         messages.warning(request, f"Round {number} has ended already.")
@@ -85,12 +85,12 @@ def cancel(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpRes
 @require_POST
 def retry(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
-    found = _round(project, number)
-    if found.state not in (Round.State.FAILED, Round.State.CANCELLED):
+    shown = _round(project, number)
+    if shown.state not in (Round.State.FAILED, Round.State.CANCELLED):
         messages.warning(request, f"Round {number} has nothing to try again.")
         return redirect("round", project.slug, number)
     try:
-        round_control.retry(found)
+        round_control.retry(shown)
     except round_control.RoundRunning as error:
         messages.warning(request, str(error))
     else:

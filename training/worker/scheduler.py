@@ -1,4 +1,4 @@
-"""What happens every minute: recover runs, release leases, start rounds, refresh the queue.
+"""The work of every minute: recover runs, release leases, start rounds, refresh the queue.
 
 Safe with any number of schedulers: every step is a conditional update or holds a constraint.
 """
@@ -122,11 +122,11 @@ def due(project: exchange.Project, now: datetime) -> str | None:
 def next_time(schedule: str, since: datetime) -> datetime:
     """The first time after `since` that a cron expression names, in the configured time zone."""
     try:
-        found: datetime = croniter(schedule, timezone.localtime(since)).get_next(datetime)
+        after: datetime = croniter(schedule, timezone.localtime(since)).get_next(datetime)
     except CroniterBadCronError:
         log.warning("not a cron expression: %r", schedule)
         return datetime.max.replace(tzinfo=since.tzinfo)
-    return found
+    return after
 
 
 def review(project: exchange.Project) -> None:

@@ -28,15 +28,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, project: str, **options: Any) -> None:
         try:
-            found = exchange.project(project)
+            chosen = exchange.project(project)
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
         if options["model"]:
             try:
-                quickstart.adopt_model(found, options["model"])
+                quickstart.adopt_model(chosen, options["model"])
             except quickstart.SetupFailed as error:
                 raise CommandError(str(error)) from error
-        run = self.live_or_new(found, options["seed"])
+        run = self.live_or_new(chosen, options["seed"])
         state = foreground.follow(run, out=self.stdout)
         self.report(run)
         if state is None:

@@ -42,7 +42,11 @@ class Command(BaseCommand):
         if gpu:
             # What a killed worker held goes on at once instead of when its lease ends.
             scheduler.recover(at_once=True)
-            threads.append(threading.Thread(target=answering.run, name="playground", daemon=True))
+            threads.append(
+                threading.Thread(
+                    target=answering.answer_until_stopped, name="playground", daemon=True
+                )
+            )
         for thread in threads:
             thread.start()
         connections.close_all()
