@@ -6,17 +6,11 @@ are imported only by the process that runs them.
 
 from __future__ import annotations
 
-import importlib
 import os
-import signal
-import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from training.rlhf import acquire, rows
@@ -30,6 +24,7 @@ from training.rlhf.config.stage_names import (
 )
 from training.rlhf.metrics.gates import Gate, gates
 from training.rlhf.run import trackers
+from training.rlhf.run.entry_points import load_function
 from training.rlhf.run.run_directory import (
     DONE,
     FAILED,
@@ -44,6 +39,8 @@ from training.rlhf.run.run_directory import (
     RunDirectory,
     Stopped,
 )
+from training.rlhf.run.signals import stop_on_signals
+from training.rlhf.run.work import Work
 
 __all__ = [
     "DONE",
@@ -66,12 +63,13 @@ __all__ = [
     "Stopped",
     "gates",
     "run_round",
+    "stop_on_signals",
 ]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage leaves besides its files."""
+    """The metrics, parents and notes that a stage leaves besides its files."""
 
     metrics: dict[str, float]
     parents: dict[str, str]
@@ -82,7 +80,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the round: `function` is "module:name" of (run, config, out) -> Result."""
+    """A step of the round: `function` is "module:name" of (run, config, out, work) -> Result.
+
+    It writes its files into `out`; they need be no rows, and nobody need know the stage elsewhere.
+    """
 
     name: str
     title: str
@@ -91,12 +92,13 @@ class Stage:
     shared: bool = False
     """Whether every process of a launcher takes part; otherwise they wait for the first."""
 
-    def load(self) -> Callable[[RunDirectory, RoundConfig, Path], Result]:
-        """Import the function, and torch with it."""
-        module, name = self.function.split(":")
-        found: Callable[[RunDirectory, RoundConfig, Path], Result]
-        found = getattr(importlib.import_module(module), name)
-        return found
+    def perform(self, run: RunDirectory, config: RoundConfig) -> Result:
+        """Import the function, and torch with it, and call it."""
+        work = Work.of_stage(
+            run, self.name, seed=config.seed, threads=config.threads, device=config.device
+        )
+        result: Result = load_function(self.function)(run, config, run.partial(self.name), work)
+        return result
 
 
 STAGES = (
@@ -130,7 +132,7 @@ STAGES = (
         PROPOSE,
         "Propose pairs",
         "Picks the pairs whose votes will teach most, beside a random stream.",
-        "training.rlhf.pipeline.stages:propose",
+        "training.rlhf.pipeline.stages:propose_pairs",
     ),
 )
 
@@ -153,7 +155,7 @@ def run_round(run_dir: str | Path | RunDirectory, fence: int | None = None) -> N
     """
     quiet_libraries()
     run = run_dir if isinstance(run_dir, RunDirectory) else RunDirectory(run_dir)
-    with run.claim(fence), stop_on_signals(run):
+    with run.claim(fence), stop_on_signals(run.request_stop):
         run.clear_error()
         stage_name = ""
         try:
@@ -175,9 +177,7 @@ def run_stage(run: RunDirectory, stage: Stage, config: RoundConfig) -> None:
     run.check()
     run.report(stage.name, 0, 1, stage.title)
     with trackers.forward(config.tracker, run, stage.name, to_dict(config)) as finish:
-        result = run.perform(
-            lambda: stage.load()(run, config, run.partial(stage.name)), shared=stage.shared
-        )
+        result = run.perform(lambda: stage.perform(run, config), shared=stage.shared)
         finish(result.metrics if result else {})
     run.check()
     if run.leads and result is not None:
@@ -215,26 +215,3 @@ def check_inputs(run: RunDirectory, config: RoundConfig) -> None:
 def _require_starter(config: RoundConfig) -> None:
     if not config.starter:
         raise ConfigError("config.json: starter is empty")
-
-
-@contextmanager
-def stop_on_signals(run: RunDirectory) -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into a request that is honoured at the edge of a step.
-
-    A second Ctrl-C interrupts at once.
-    """
-
-    def request(number: int, _frame: FrameType | None) -> None:
-        run.stop_requested = True
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # whoever owns the process handles its signals
-        return
-    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
