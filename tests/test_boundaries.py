@@ -18,12 +18,21 @@ TORCH_FREE = (
     "run.run_directory",
     "run.durable",
     "metrics.intervals",
+    "metrics.svg_plots",
     "round",
     "acquire",
 )
 # The engine's doors for the Django side; run_directory is reached through round. Small files are
-# written atomically, and intervals computed, by the same code on both sides.
-DOORS = ("config", "rows", "round", "acquire", "run.durable", "metrics.intervals")
+# written atomically, intervals computed and axes divided by the same code on both sides.
+DOORS = (
+    "config",
+    "rows",
+    "round",
+    "acquire",
+    "run.durable",
+    "metrics.intervals",
+    "metrics.svg_plots",
+)
 
 
 def sources(*folders: str) -> Iterator[Path]:
