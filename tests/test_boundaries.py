@@ -15,8 +15,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 STACK = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "crowdkit")
 # The engine's doors for the Django side; run_directory is reached through round. Small files are
-# written atomically, and intervals computed, by the same code on both sides.
-DOORS = ("config", "rows", "round", "acquire", "run.durable", "metrics.intervals")
+# written atomically, intervals computed and axes divided by the same code on both sides.
+DOORS = (
+    *("config", "rows", "round", "acquire"),
+    *("run.durable", "metrics.intervals", "metrics.svg_plots"),
+)
 TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe")
 
 ROOMS: dict[str, tuple[str, ...]] = {
