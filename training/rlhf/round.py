@@ -6,24 +6,25 @@ are imported only by the process that runs them.
 
 from __future__ import annotations
 
-import importlib
-import math
 import os
-import signal
-import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from training.rlhf import rows
-from training.rlhf.config import ConfigError, GateConfig, RoundConfig, load, to_dict
-from training.rlhf.metrics import reward_hacking
+from training.rlhf import acquire, rows
+from training.rlhf.config import ConfigError, RoundConfig, load, to_dict
+from training.rlhf.config.stage_names import (
+    EVALUATE,
+    PROPOSE,
+    SAMPLE,
+    TRAIN_POLICY,
+    TRAIN_REWARD,
+)
+from training.rlhf.metrics.gates import Gate, gates
 from training.rlhf.run import trackers
+from training.rlhf.run.entry_points import load_function
 from training.rlhf.run.run_directory import (
     DONE,
     FAILED,
@@ -38,14 +39,21 @@ from training.rlhf.run.run_directory import (
     RunDirectory,
     Stopped,
 )
+from training.rlhf.run.signals import stop_on_signals
+from training.rlhf.run.work import Work
 
 __all__ = [
     "DONE",
+    "EVALUATE",
     "FAILED",
     "FENCED",
     "LOCKED",
+    "PROPOSE",
+    "SAMPLE",
     "STAGES",
     "STOPPED",
+    "TRAIN_POLICY",
+    "TRAIN_REWARD",
     "USAGE",
     "Fenced",
     "Gate",
@@ -55,12 +63,13 @@ __all__ = [
     "Stopped",
     "gates",
     "run_round",
+    "stop_on_signals",
 ]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage leaves besides its files."""
+    """The metrics, parents and notes that a stage leaves besides its files."""
 
     metrics: dict[str, float]
     parents: dict[str, str]
@@ -71,7 +80,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the round: `function` is "module:name" of (run, config, out) -> Result."""
+    """A step of the round: `function` is "module:name" of (run, config, out, work) -> Result.
+
+    It writes its files into `out`; they need be no rows, and nobody need know the stage elsewhere.
+    """
 
     name: str
     title: str
@@ -80,46 +92,47 @@ class Stage:
     shared: bool = False
     """Whether every process of a launcher takes part; otherwise they wait for the first."""
 
-    def load(self) -> Callable[[RunDirectory, RoundConfig, Path], Result]:
-        """Import the function, and torch with it."""
-        module, name = self.function.split(":")
-        found: Callable[[RunDirectory, RoundConfig, Path], Result]
-        found = getattr(importlib.import_module(module), name)
-        return found
+    def perform(self, run: RunDirectory, config: RoundConfig) -> Result:
+        """Import the function, and torch with it, and call it."""
+        work = Work.of_stage(
+            run, self.name, seed=config.seed, threads=config.threads, device=config.device
+        )
+        result: Result = load_function(self.function)(run, config, run.partial(self.name), work)
+        return result
 
 
 STAGES = (
     Stage(
-        "train_reward",
+        TRAIN_REWARD,
         "Train reward model",
         "Learns to predict the votes, and trains a second model as an independent judge.",
         "training.rlhf.pipeline.stages:train_reward",
         shared=True,
     ),
     Stage(
-        "train_policy",
+        TRAIN_POLICY,
         "Improve policy",
         "Optimises the policy by the reward model or the votes, held near the starter.",
         "training.rlhf.pipeline.stages:train_policy",
         shared=True,
     ),
     Stage(
-        "evaluate",
+        EVALUATE,
         "Evaluate",
         "Compares the new policy with the one before it on held-out prompts.",
         "training.rlhf.pipeline.stages:evaluate",
     ),
     Stage(
-        "sample",
+        SAMPLE,
         "Sample completions",
         "Writes completions of the new policy for people to compare.",
         "training.rlhf.pipeline.stages:sample",
     ),
     Stage(
-        "propose",
+        PROPOSE,
         "Propose pairs",
         "Picks the pairs whose votes will teach most, beside a random stream.",
-        "training.rlhf.pipeline.stages:propose",
+        "training.rlhf.pipeline.stages:propose_pairs",
     ),
 )
 
@@ -142,7 +155,7 @@ def run_round(run_dir: str | Path | RunDirectory, fence: int | None = None) -> N
     """
     quiet_libraries()
     run = run_dir if isinstance(run_dir, RunDirectory) else RunDirectory(run_dir)
-    with run.claim(fence), stop_on_signals(run):
+    with run.claim(fence), stop_on_signals(run.request_stop):
         run.clear_error()
         stage_name = ""
         try:
@@ -164,9 +177,7 @@ def run_stage(run: RunDirectory, stage: Stage, config: RoundConfig) -> None:
     run.check()
     run.report(stage.name, 0, 1, stage.title)
     with trackers.forward(config.tracker, run, stage.name, to_dict(config)) as finish:
-        result = run.perform(
-            lambda: stage.load()(run, config, run.partial(stage.name)), shared=stage.shared
-        )
+        result = run.perform(lambda: stage.perform(run, config), shared=stage.shared)
         finish(result.metrics if result else {})
     run.check()
     if run.leads and result is not None:
@@ -180,10 +191,11 @@ def check_inputs(run: RunDirectory, config: RoundConfig) -> None:
 
     Raises:
         rows.RowError: a broken line in an input file.
-        ConfigError: nothing to train on, nothing to measure on, or inputs that were replaced
-            after a stage had used them.
+        ConfigError: nothing to train on, nothing to measure on, an acquisition that does not exist,
+            or inputs that were replaced after a stage had used them.
     """
     _require_starter(config)
+    acquire.acquisition(config.propose.acquisition)
     held_out = [p.held_out for p in rows.read(rows.Prompt, run.path / "prompts.jsonl")]
     if all(held_out) or not any(held_out):
         raise ConfigError(
@@ -203,111 +215,3 @@ def check_inputs(run: RunDirectory, config: RoundConfig) -> None:
 def _require_starter(config: RoundConfig) -> None:
     if not config.starter:
         raise ConfigError("config.json: starter is empty")
-
-
-@contextmanager
-def stop_on_signals(run: RunDirectory) -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into a request that is honoured at the edge of a step.
-
-    A second Ctrl-C interrupts at once.
-    """
-
-    def request(number: int, _frame: FrameType | None) -> None:
-        run.stop_requested = True
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # whoever owns the process handles its signals
-        return
-    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One bound that a candidate policy has to keep."""
-
-    name: str
-    value: float | None
-    bound: str
-    """The allowed range, as text."""
-    passed: bool
-    text: str
-
-
-def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig) -> list[Gate]:
-    """Judge a candidate by the metrics of its stages; a missing metric never passes.
-
-    The win rate is that of the second reward model, never of the one that was maximised, and its
-    lower bound counts.
-    """
-    reward, result = metrics.get("train_reward", {}), metrics.get("evaluate", {})
-    length = _ratio(result.get("length"), result.get("length_before"))
-    variety = _ratio(result.get("distinct2"), result.get("distinct2_before"))
-    low, high = config.length_ratio_min, config.length_ratio_max
-    return [
-        _gate(
-            "reward_accuracy",
-            "Reward model accuracy on held-out votes",
-            reward.get("accuracy"),
-            low=config.reward_accuracy_min,
-        ),
-        _gate("kl", "KL to the starter (nats)", result.get("kl"), high=config.kl_max),
-        _gate("length", "Length against the policy before", length, low=low, high=high),
-        _gate(
-            "distinct2",
-            "Variety (distinct-2) against the policy before",
-            variety,
-            low=config.distinct2_ratio_min,
-        ),
-        _gate(
-            "repetition",
-            "Repetition within a reply",
-            result.get("repetition"),
-            high=config.repetition_max,
-        ),
-        *_alarm_gate(metrics.get("train_policy", {}), config),
-        _gate("broken", "Broken replies", result.get("broken_rate"), high=config.broken_max),
-        _gate(
-            "win_rate",
-            "Win rate by the second reward model (lower bound)",
-            result.get("win_rate_low"),
-            low=config.win_rate_min,
-        ),
-    ]
-
-
-def _alarm_gate(trained: Mapping[str, float | None], config: GateConfig) -> Iterator[Gate]:
-    """Of the optimisers that sample: DPO, KTO and ORPO have no replies to watch."""
-    if "alarms" in trained:
-        signs = [
-            title for name, title in reward_hacking.TITLES.items() if trained.get(f"alarm_{name}")
-        ]
-        title = "Alarms during training" + (f" ({', '.join(signs)})" if signs else "")
-        yield _gate("alarms", title, trained["alarms"], high=config.alarms_max)
-
-
-def _gate(
-    name: str,
-    title: str,
-    value: float | None,
-    *,
-    low: float = -math.inf,
-    high: float = math.inf,
-) -> Gate:
-    bounds = [f"at least {low:g}"] * (low > -math.inf) + [f"at most {high:g}"] * (high < math.inf)
-    bound = ", ".join(bounds)
-    if value is None or not math.isfinite(value):
-        return Gate(name, None, bound, False, f"{title}: not measured ({bound})")
-    passed = low <= value <= high
-    verdict = "ok" if passed else "outside"
-    return Gate(name, value, bound, passed, f"{title}: {value:.3g}, {verdict} ({bound})")
-
-
-def _ratio(value: float | None, base: float | None) -> float | None:
-    return None if value is None or not base else value / base

@@ -26,8 +26,8 @@ from tests.training.conftest import environment
 from tests.training.rlhf import tiny
 from training.models import ModelVersion
 from training.rlhf.config import LoraConfig
-from training.rlhf.language import pretrained
-from training.rounds import round_control
+from training.rlhf.language import lora_adapters, pretrained
+from training.versions import promotion
 
 DOCUMENT = Path(django_settings.BASE_DIR) / "docs" / "operations.md"
 Run = Callable[[str], subprocess.Popen[str]]
@@ -42,7 +42,7 @@ def promoted(*options: str) -> tuple[str, str]:
 def adapter(home: Path) -> str:
     """A tiny Llama in `home`/starter and an untrained adapter of it; the adapter's folder."""
     base = tiny.llama(home / "starter")
-    model = pretrained.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
+    model = lora_adapters.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
     pretrained.save_model(model, pretrained.load_tokenizer(base), home / "adapter")
     return "adapter"
 
@@ -56,13 +56,13 @@ def promote(project: Project, path: str) -> None:
 
 def test_it_prints_the_folder_of_the_policy_in_use(project: Project, home: Path) -> None:
     (home / "starter").mkdir()
-    round_control.adopt_starter(project, "starter")
+    promotion.adopt_starter(project, "starter")
     for options in ((), ("--merge",)):
         assert promoted(*options) == (f"{home / 'starter'}\n", "")
 
 
 def test_a_policy_from_a_hub_is_its_id(project: Project, home: Path) -> None:
-    round_control.adopt_starter(project, "someone/tiny-chat")
+    promotion.adopt_starter(project, "someone/tiny-chat")
     assert promoted()[0] == "someone/tiny-chat\n"
 
 

@@ -1,19 +1,19 @@
-"""Replies to chats, whoever writes them: a model in this process or a server.
+"""Replies to chats, by a writer: a model in this process or a server.
 
 Torch-free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from training.rlhf import rows
 from training.rlhf.rows import Message
+from training.rlhf.run.work import Work
 
 CHUNK_BATCHES = 4
 """Batches between two chances to stop; what a chunk gave is kept on disk."""
@@ -21,7 +21,7 @@ CHUNK_BATCHES = 4
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample."""
+    """Settings of sampling."""
 
     temperature: float
     max_new_tokens: int
@@ -43,7 +43,7 @@ class Reply:
 
 
 class Writer(Protocol):
-    """Whatever answers chats."""
+    """A model that answers chats."""
 
     def reply(
         self, chats: Sequence[Sequence[Message]], settings: Settings, *, seed: int
@@ -55,27 +55,24 @@ def reply_in_chunks(
     writer: Writer,
     chats: Sequence[Sequence[Message]],
     settings: Settings,
-    *,
-    seed: int,
-    folder: Path,
-    report: Callable[[int, int], None],
-    guard: Callable[[], None],
+    work: Work,
 ) -> list[Reply]:
-    """Reply to any number of chats, keeping finished chunks in `folder`.
+    """Reply to any number of chats, keeping finished chunks in the checkpoints.
 
     Chunk k is sampled with the seed derived from (seed, k), so a resumed call gives what an
     uninterrupted one would.
     """
     size = settings.batch_size * CHUNK_BATCHES
     replies: list[Reply] = []
-    folder.mkdir(parents=True, exist_ok=True)
+    work.checkpoints.mkdir(parents=True, exist_ok=True)
     for number, start in enumerate(range(0, len(chats), size)):
-        file = folder / f"replies-{number:05d}.jsonl"
+        file = work.checkpoints / f"replies-{number:05d}.jsonl"
         if not file.exists():
-            chunk_seed = int(np.random.default_rng([seed, number]).integers(2**31))
-            found = writer.reply(chats[start : start + size], settings, seed=chunk_seed)
-            guard()
-            rows.write(file, found)
+            # Not one stream for all chunks: a resumed call skips those that are on disk.
+            chunk_seed = int(np.random.default_rng([work.seed, number]).integers(2**31))
+            chunk = writer.reply(chats[start : start + size], settings, seed=chunk_seed)
+            work.guard()  # what lost its run meanwhile writes nothing
+            rows.write(file, chunk)
         replies += [Reply(**data) for _, data in rows.read_json(file)]
-        report(len(replies), len(chats))
+        work.report(len(replies), len(chats), {})
     return replies

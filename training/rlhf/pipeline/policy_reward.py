@@ -1,15 +1,13 @@
-"""What a policy is improved by: reward models on one scale or a rule, and a judge beside them."""
+"""The reward of a policy: reward models on one scale or a rule, and a judge beside them."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,14 +17,12 @@ from training.rlhf.completions.writers import Settings
 from training.rlhf.config import GroupConfig, PPOConfig
 from training.rlhf.language import pretrained
 from training.rlhf.ppo.best_checkpoint import Judge
-from training.rlhf.ppo.experience import Messages, Score
 from training.rlhf.reward import reward_model, score_functions
 from training.rlhf.reward.reward_model import RewardModel, Scale
+from training.rlhf.reward.score_functions import Messages, Score
 from training.rlhf.rows import Prompt
-from training.rlhf.run import distributed, ranks
-
-if TYPE_CHECKING:
-    from training.rlhf.pipeline.stages import Work
+from training.rlhf.run import checkpoints, distributed, ranks
+from training.rlhf.run.work import Work
 
 SCALE_PROMPTS = 128
 """Replies of the starter whose scores fix the scale that PPO sees."""
@@ -34,7 +30,7 @@ SCALE_PROMPTS = 128
 
 @dataclass(frozen=True)
 class Rewards:
-    """What scores replies: reward models, or a Python function."""
+    """The source of scores: reward models, or a Python function."""
 
     models: tuple[str, ...]
     disagreement: float = 0.0
@@ -60,7 +56,7 @@ def score_of(
     settings = Settings(config.temperature, config.max_new_tokens, 64)
     folders = [pretrained.digest(path) for path in (starter, *rewards.models)]
     parts = [folders, work.seed, dataclasses.asdict(settings), chats]
-    made_of = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    made_of = checkpoints.fingerprint(parts)
 
     def written() -> list[str]:
         policy = sampling.Policy(starter, device=work.device)
@@ -87,11 +83,13 @@ def _scales(
     def noted() -> list[str]:
         return file.read_text("utf-8").splitlines() if file.exists() else []
 
+    measured: list[Scale] = []
     if ranks.rank() == 0 and noted()[:1] != [json.dumps({"made_of": made_of})]:
         texts = written()
-        found = [Scale.of(model.score(chats, texts)) for model in loaded]
-        work.run.check_fence()
-        rows.write(file, [{"made_of": made_of}, *map(vars, found)])
+        measured = [Scale.of(model.score(chats, texts)) for model in loaded]
+    work.guard()  # all processes come here; one that lost its run writes no more
+    if measured:
+        rows.write(file, [{"made_of": made_of}, *map(vars, measured)])
     distributed.agree(0)  # the file is there for all
     return [Scale(**json.loads(line)) for line in noted()[1:]]
 

@@ -14,11 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
@@ -29,10 +28,9 @@ from training.rlhf.reward.reward_data import Item, bootstrap, decided, examples,
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 from training.rlhf.run import distributed, ranks
+from training.rlhf.run.device import seed_everything
 from training.rlhf.run.run_directory import Stopped
-
-Report = Callable[[int, int, dict[str, float]], None]
-Guard = Callable[[], None]
+from training.rlhf.run.work import Work
 
 
 def train(
@@ -40,12 +38,8 @@ def train(
     data: Sequence[Preference] | Sequence[Rating],
     config: RewardConfig,
     out: str | Path,
+    work: Work,
     *,
-    seed: int,
-    device: torch.device,
-    checkpoints: Path,
-    report: Report,
-    guard: Guard,
     resample: bool = False,
 ) -> tuple[RewardModel, dict[str, float]]:
     """Train a reward model and write it to `out`.
@@ -55,10 +49,7 @@ def train(
             head and pooling too).
         data: all pairs, or ratings where the loss is `regression`; held-out ones, evaluation
             pairs and pairs without votes are left out.
-        checkpoints: folder of the resume state; training goes on from what is there.
-        report: called with (steps done, steps in all, numbers) after every step.
-        guard: called at the edge of every step and before every checkpoint; raises to end
-            training. `Stopped` does so after a checkpoint.
+        work: told and asked at the edge of every step; training goes on from its checkpoints.
         resample: train on a bootstrap of the prompts (the judge).
 
     Returns:
@@ -71,19 +62,19 @@ def train(
         Diverged: the loss stopped being finite; the last good checkpoint is kept.
     """
     distributed.require_whole_model("reward")
-    pretrained.seed_everything(seed)
+    seed_everything(work.seed)
     model = reward_model.new(
         base,
         pooling=config.pooling,
         max_length=config.max_length,
-        device=device,
+        device=work.device,
         quantise=config.quantise,
     )
-    found, counts = _items(model, data, config)
-    chosen = bootstrap(found, seed=seed) if resample else found
-    trainer = Trainer(model, chosen, config, seed=seed)
-    made_of = _fingerprint(pretrained.digest(base), config, seed, chosen)
-    _run(trainer, checkpoints, made_of, report, guard)
+    items, counts = _items(model, data, config)
+    chosen = bootstrap(items, seed=work.seed) if resample else items
+    trainer = Trainer(model, chosen, config, seed=work.seed)
+    made_of = _fingerprint(pretrained.digest(base), config, work.seed, chosen)
+    _optimise(trainer, work, made_of)
     trainer.keep_best()
     if isinstance(model.classifier, PeftModel):
         model.classifier = adapters.merge(model.classifier)
@@ -92,17 +83,17 @@ def train(
     model.eval()  # dropout off: it scores from here on
     if ranks.rank() == 0:
         model.save(out)
-    return model, counts | _outcome(trainer, found)
+    return model, counts | _outcome(trainer, items)
 
 
-def _outcome(trainer: Trainer[Any], found: Sequence[Item]) -> dict[str, float]:
+def _outcome(trainer: Trainer[Any], items: Sequence[Item]) -> dict[str, float]:
     tie = trainer.objective.tie_parameter()
     return {
         "loss": sum(trainer.losses) / max(1, len(trainer.losses)),
         "slice_loss": trainer.best_loss if trainer.slice else math.nan,
         "best_step": float(trainer.best_step if trainer.slice else trainer.steps),
         "steps": float(trainer.steps),
-        "truncated": float(sum(any(text.cut for text in item.texts) for item in found)),
+        "truncated": float(sum(any(text.cut for text in item.texts) for item in items)),
         **({} if tie is None else {"tie": tie}),
     }
 
@@ -110,7 +101,7 @@ def _outcome(trainer: Trainer[Any], found: Sequence[Item]) -> dict[str, float]:
 def _items(
     model: RewardModel, data: Sequence[Preference] | Sequence[Rating], config: RewardConfig
 ) -> tuple[list[Any], dict[str, float]]:
-    """What may be trained on, and how much that is."""
+    """The items that may be trained on, and how many of what they are."""
     ratings = [row for row in data if isinstance(row, Rating)]
     pairs = [row for row in data if isinstance(row, Preference)]
     if config.loss == "regression":
@@ -123,43 +114,41 @@ def _items(
     if ratings:
         raise ConfigError(f"reward.loss {config.loss} learns pairs, and these are ratings")
     voted = [row for row in pairs if not row.held_out and row.kind != "evaluation"]
-    found = decided(examples(voted, model.read, soft=config.soft_labels))
+    usable = decided(examples(voted, model.read, soft=config.soft_labels))
     votes = [vote for row in voted for vote in row.votes]
-    return found, {
-        "pairs_train": float(len(found)),
+    return usable, {
+        "pairs_train": float(len(usable)),
         "votes_train": float(len(votes)),
         "annotators": float(len({vote.annotator for vote in votes})),
     }
 
 
-def _run(
-    trainer: Trainer[Any], folder: Path, fingerprint: str, report: Report, guard: Guard
-) -> None:
-    """All steps that are not done yet."""
-    done = trainer.resume(folder, fingerprint)
+def _optimise(trainer: Trainer[Any], work: Work, fingerprint: str) -> None:
+    """Do all steps that are not done yet."""
+    done = trainer.resume(work.checkpoints, fingerprint)
     if done == 0:
         trainer.judge_epoch(0)  # the probe alone may be best
-    guard()
+    work.guard()
     while done < trainer.steps:
         metrics = trainer.step(done)
         done += 1
         if done % trainer.per_epoch == 0 or done == trainer.steps:
             metrics["slice_loss"] = trainer.judge_epoch(done)
-        report(done, trainer.steps, metrics)
+        work.report(done, trainer.steps, metrics)
         try:
-            guard()
+            work.guard()
         except Stopped:
-            trainer.save(folder, done, fingerprint)
+            trainer.save(work.checkpoints, done, fingerprint)
             raise
         if done % trainer.config.checkpoint_every == 0:
-            trainer.save(folder, done, fingerprint)
+            trainer.save(work.checkpoints, done, fingerprint)
 
 
-def _fingerprint(weights: str, config: RewardConfig, seed: int, found: Sequence[Item]) -> str:
+def _fingerprint(weights: str, config: RewardConfig, seed: int, items: Sequence[Item]) -> str:
     settings = to_dict(config)
     settings.pop("checkpoint_every")
     digest = hashlib.sha256(json.dumps([weights, settings, seed]).encode())
-    for item in found:
+    for item in items:
         # All that a pair or a rating teaches, with its texts as tokens.
         told = {k: v for k, v in vars(item).items() if k not in ("first", "second", "text")}
         told |= {"texts": [text.ids for text in item.texts]}

@@ -1,5 +1,5 @@
-"""What this engine asks of every `transformers.Trainer`: progress through `report`, a guard at the
-edge of every step, checkpoints that are whole, and an end when the loss is no longer finite."""
+"""The engine's part in every `transformers.Trainer`: progress through `report`, a guard at the edge
+of every step, checkpoints that are whole, and an end when the loss is no longer finite."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 from torch import nn
 from transformers import (
@@ -25,31 +24,28 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.config import ConfigError, GroupConfig, PairsConfig, SFTConfig, to_dict
-from training.rlhf.language.pretrained import ModelError, memory_advice, save_model
-from training.rlhf.ppo.experience import Diverged
+from training.rlhf.language.pretrained import save_model
 from training.rlhf.run import distributed, durable, ranks
+from training.rlhf.run.device import memory_advice
+from training.rlhf.run.failures import Diverged, ModelError
 from training.rlhf.run.run_directory import Fenced, Stopped
-
-Report = Callable[[int, int, dict[str, float]], None]
+from training.rlhf.run.work import Work
 
 COMPLETE = "complete"
 """Written last into a checkpoint; a folder without it was cut off while being saved."""
 
 
-def run(
+def train_to_end(
     trainer: Trainer,
+    work: Work,
     *,
-    checkpoints: Path,
-    report: Report,
-    guard: Callable[[], None],
     names: Mapping[str, str],
     every: int = 1,
 ) -> None:
     """Train from the newest whole checkpoint to the end.
 
     Args:
-        report: called with (updates done, updates in all, metrics) when the trainer logs.
-        guard: called after every update; `Stopped` is honoured after a checkpoint.
+        work: told when the trainer logs, asked after every update.
         names: the trainer's names of the metrics worth keeping, to ours.
         every: optimiser steps of one update. In between there is no way to resume.
 
@@ -58,24 +54,24 @@ def run(
         OutOfMemory: with what to lower.
         Stopped: a stop was asked for; calling again resumes.
     """
-    edge = _Edge(report, guard, names, every)
-    _drop_unfinished(checkpoints)
-    trainer.add_callback(edge)
+    step_edge = _StepEdge(work, names, every)
+    _drop_unfinished(work.checkpoints)
+    trainer.add_callback(step_edge)
     # Progress is told through `report`; these two print to the terminal.
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
             trainer.remove_callback(callback)
     try:
         with memory_advice("lower the batch size, or switch gradient_checkpointing on"):
-            trainer.train(resume_from_checkpoint=_newest(checkpoints))
+            trainer.train(resume_from_checkpoint=_newest(work.checkpoints))
     except Fenced:
         raise  # what lies there is somebody else's by now
     except BaseException:
-        _drop_unfinished(checkpoints)  # half a checkpoint must not keep a disk full
+        _drop_unfinished(work.checkpoints)  # half a checkpoint must not keep a disk full
         raise
-    if edge.stopped is not None:
-        raise edge.stopped
-    guard()
+    if step_edge.stopped is not None:
+        raise step_edge.stopped
+    work.guard()
 
 
 def require_same_run(
@@ -95,9 +91,9 @@ def require_same_run(
     digest = hashlib.sha256(json.dumps([settings, *more], sort_keys=True).encode())
     for row in data:
         digest.update(json.dumps(row).encode())
-    note, found = checkpoints / "made-of", digest.hexdigest()
+    note, made_of = checkpoints / "made-of", digest.hexdigest()
     known = note.read_text("utf-8") if note.exists() else ""
-    if known == found:
+    if known == made_of:
         return
     if known and _newest(checkpoints):
         raise ConfigError(
@@ -106,15 +102,13 @@ def require_same_run(
         )
     if ranks.rank() == 0:
         checkpoints.mkdir(parents=True, exist_ok=True)
-        durable.replace(note, found)
+        durable.replace(note, made_of)
 
 
-def arguments(
-    config: PairsConfig | GroupConfig, checkpoints: Path, *, seed: int, device: torch.device
-) -> dict[str, Any]:
-    """What all of TRL's trainers are told alike."""
+def training_arguments(config: PairsConfig | GroupConfig, work: Work) -> dict[str, Any]:
+    """The arguments that all of TRL's trainers share."""
     return {
-        "output_dir": str(checkpoints),
+        "output_dir": str(work.checkpoints),
         "learning_rate": config.learning_rate,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
@@ -122,19 +116,19 @@ def arguments(
         "save_total_limit": 2,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # or a broken run would look like a good one
-        "seed": seed,
-        "data_seed": seed,
-        "use_cpu": device.type == "cpu",
-        "bf16": device.type != "cpu" and config.dtype == "bfloat16",
-        "fp16": device.type != "cpu" and config.dtype == "float16",
+        "seed": work.seed,
+        "data_seed": work.seed,
+        "use_cpu": work.device.type == "cpu",
+        "bf16": work.device.type != "cpu" and config.dtype == "bfloat16",
+        "fp16": work.device.type != "cpu" and config.dtype == "float16",
         "activation_checkpointing": config.gradient_checkpointing,
-        "dataloader_pin_memory": device.type != "cpu",
+        "dataloader_pin_memory": work.device.type != "cpu",
         "report_to": "none",
         "disable_tqdm": True,
     }
 
 
-def save(trainer: Trainer, tokenizer: Tokenizer, out: str | Path) -> None:
+def save_policy(trainer: Trainer, tokenizer: Tokenizer, out: str | Path) -> None:
     """Write the trained policy, which may be in parts on several processes.
 
     Raises:
@@ -177,22 +171,22 @@ def check_weights(model: nn.Module) -> None:
 
 
 def means(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of every number, over the lines that have it."""
+    """The mean of every number over the lines that have it."""
     names = dict.fromkeys(name for line in lines for name in line)
-    found = {name: [line[name] for line in lines if name in line] for name in names}
-    return {name: sum(values) / len(values) for name, values in found.items()}
+    columns = {name: [line[name] for line in lines if name in line] for name in names}
+    return {name: sum(values) / len(values) for name, values in columns.items()}
 
 
 def summary(state: TrainerState, names: Mapping[str, str]) -> dict[str, float]:
     """The mean of the last tenth of each logged metric, the first loss, and the steps."""
     lines = [line for line in state.log_history if "loss" in line]
     tail = lines[-max(1, math.ceil(len(lines) / 10)) :]
-    found = {
+    tail_means = {
         name: sum(line[key] for line in tail) / len(tail)
         for key, name in names.items()
         if all(key in line for line in tail)
     }
-    return found | {"loss_first": float(lines[0]["loss"]), "steps": float(state.global_step)}
+    return tail_means | {"loss_first": float(lines[0]["loss"]), "steps": float(state.global_step)}
 
 
 def _newest(checkpoints: Path) -> str | None:
@@ -208,13 +202,11 @@ def _drop_unfinished(checkpoints: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """What happens between two steps: the guard is asked, progress is told, a save is sealed."""
+class _StepEdge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """The callback between two steps: it asks the guard, tells progress and seals a save."""
 
-    def __init__(
-        self, report: Report, guard: Callable[[], None], names: Mapping[str, str], every: int
-    ) -> None:
-        self.report, self.guard, self.names, self.every = report, guard, names, every
+    def __init__(self, work: Work, names: Mapping[str, str], every: int) -> None:
+        self.work, self.names, self.every = work, names, every
         self.stopped: Stopped | None = None
         self.lines: list[dict[str, float]] = []
         """What was logged since the last update."""
@@ -227,7 +219,7 @@ class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         if state.global_step % self.every:
             return
         try:
-            self.guard()
+            self.work.guard()
         except Stopped as stop:
             self.stopped = stop
             control.should_save = control.should_training_stop = True
@@ -250,7 +242,7 @@ class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self.lines.append(numbers)
         update, between = divmod(state.global_step, self.every)
         if not between:
-            self.report(update, state.max_steps // self.every, means(self.lines))
+            self.work.report(update, state.max_steps // self.every, means(self.lines))
             self.lines = []
 
     def on_save(

@@ -2,14 +2,15 @@
 
 A real model is loaded and tuned, whole or by LoRA. A tiny one is made on the spot: a byte-level
 BPE tokenizer trained on the corpus, and a small Llama with random weights. Chats become tokens by
-`chat`, as everywhere else, so the policy is trained on exactly what it is prompted with later.
+chat_template.py, as everywhere else, so the policy is trained on exactly what it is prompted with
+later.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +38,22 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
-from training.rlhf.config import SFTConfig, TinyModelConfig
+from training.rlhf.config import SFTConfig, SFTJob, TinyModelConfig
 from training.rlhf.config.config_file import require
 from training.rlhf.data import data_files
 from training.rlhf.language import chat_template
+from training.rlhf.language.lora_adapters import new_adapter
 from training.rlhf.language.pretrained import (
     context,
     load_causal,
     load_tokenizer,
-    new_adapter,
-    resolve_device,
-    seed_everything,
     without_dropout,
 )
 from training.rlhf.language.reward_text import with_template
 from training.rlhf.run import distributed, ranks
+from training.rlhf.run.device import seed_everything
+from training.rlhf.run.work import Work
 from training.rlhf.trainers import callbacks
-from training.rlhf.trainers.callbacks import Report
 
 PAD, END = "<|pad|>", "<|end|>"
 TEMPLATE = (
@@ -80,19 +80,13 @@ Message = dict[str, str]
 def train(
     config: SFTConfig,
     out: str | Path,
-    *,
-    report: Report,
-    guard: Callable[[], None],
-    checkpoints: str | Path,
-    device: str = "cpu",
+    work: Work,
 ) -> dict[str, float]:
     """Train a starter policy and write it to `out` as a Hugging Face (or PEFT) folder.
 
     Args:
-        report: called with (step, total steps, numbers) as training goes on.
-        guard: called at the edge of every step; what it raises ends the training. `Stopped` is
-            honoured after a checkpoint.
-        checkpoints: folder for resume state; training goes on from what lies there.
+        work: told as training goes on, asked at the edge of every step; training goes on from its
+            checkpoints. The seed is the config's.
 
     Returns:
         loss (mean of the last tenth of the logged ones), loss_first, steps, chats, truncated,
@@ -107,25 +101,30 @@ def train(
     """
     chats, held_out = read_chats(config)
     seed_everything(config.seed)
-    model, tokenizer = starting_model(config, chats, device=device)
+    model, tokenizer = starting_model(config, chats, device=work.device)
     length = min(config.max_length, context(model))
     rows, truncated = tokenize(tokenizer, chats, max_length=length)
     measured, _ = tokenize(tokenizer, held_out, max_length=length)
-    callbacks.require_same_run(Path(checkpoints), config, data=rows)
-    arguments = _arguments(config, Path(checkpoints), device=device)
+    callbacks.require_same_run(work.checkpoints, config, data=rows)
+    arguments = _arguments(config, work)
     trainer = _trainer(model, tokenizer, rows, arguments, measured=measured)
     if config.patience:
         trainer.add_callback(EarlyStoppingCallback(config.patience))
     started = time.monotonic()
-    callbacks.run(trainer, checkpoints=Path(checkpoints), report=report, guard=guard, names=METRICS)
+    callbacks.train_to_end(trainer, work, names=METRICS)
     seconds = time.monotonic() - started
-    callbacks.save(trainer, tokenizer, out)
+    callbacks.save_policy(trainer, tokenizer, out)
     return callbacks.summary(trainer.state, METRICS) | {
         "chats": len(rows),
         "truncated": truncated,
         **({"loss_held_out": trainer.evaluate()["eval_loss"]} if measured else {}),
         **_cost(trainer, seconds),
     }
+
+
+def command(config: SFTJob, out: Path, work: Work) -> dict[str, float]:
+    """Train a starter policy into `out`/model, as the command `sft`."""
+    return train(config.sft, out / "model", work)
 
 
 def read_chats(config: SFTConfig) -> tuple[list[list[Message]], list[list[Message]]]:
@@ -135,10 +134,10 @@ def read_chats(config: SFTConfig) -> tuple[list[list[Message]], list[list[Messag
         RowError, ConfigError: see `train`.
     """
     require(bool(config.data), "sft.data is empty: name a file of chats")
-    found = data_files.chats(config.data, held_out_share=config.held_out_share)
-    chats = [each.messages for each in found if not each.held_out]
+    rows = data_files.chats(config.data, held_out_share=config.held_out_share)
+    chats = [each.messages for each in rows if not each.held_out]
     require(bool(chats), f"{config.data}: every chat is held out, and none is left to train on")
-    held_out = [each.messages for each in found if each.held_out]
+    held_out = [each.messages for each in rows if each.held_out]
     require(
         not config.patience or bool(held_out),
         "sft.patience needs held-out chats to measure: set sft.held_out_share",
@@ -156,7 +155,7 @@ def _cost(trainer: Trainer, seconds: float) -> dict[str, float]:
         for value in values.values()
         if isinstance(value, Tensor)
     ]
-    found = {
+    cost = {
         "parameters": float(model.num_parameters()),
         "parameters_trained": float(model.num_parameters(only_trainable=True)),
         "weights_mb": model.get_memory_footprint() / 2**20,
@@ -164,12 +163,12 @@ def _cost(trainer: Trainer, seconds: float) -> dict[str, float]:
         "seconds": seconds,
     }
     if torch.cuda.is_available() and trainer.args.device.type == "cuda":
-        found["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
-    return found
+        cost["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    return cost
 
 
 def starting_model(
-    config: SFTConfig, chats: Sequence[Sequence[Message]], *, device: str = "cpu"
+    config: SFTConfig, chats: Sequence[Sequence[Message]], *, device: torch.device
 ) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
     """Load the configured model and its tokenizer, or make a tiny pair from the chats.
 
@@ -179,13 +178,13 @@ def starting_model(
     if not source.path:
         shape = source.tiny or TinyModelConfig()
         tokenizer = build_tokenizer(_texts(chats), vocab_size=shape.vocab_size)
-        return build_model(shape, tokenizer).to(resolve_device(device)), tokenizer
+        return build_model(shape, tokenizer).to(device), tokenizer
     # What it is trained on is what a base model, which knows no roles, will be prompted with.
     loaded = with_template(load_tokenizer(source.path, revision=source.revision))
     model = load_causal(
         source.path,
         dtype=source.dtype,
-        device=resolve_device(device),
+        device=device,
         revision=source.revision,
         quantise=source.quantise,
     )
@@ -339,13 +338,13 @@ def _collate(rows: list[dict[str, list[int]]]) -> dict[str, Tensor]:
     }
 
 
-def _arguments(config: SFTConfig, checkpoints: Path, *, device: str) -> dict[str, Any]:
-    where = resolve_device(device).type
+def _arguments(config: SFTConfig, work: Work) -> dict[str, Any]:
+    where = work.device.type
     part = distributed.per_process(
         config.batch_size // config.gradient_accumulation, "sft.batch_size / gradient_accumulation"
     )
     return {
-        "output_dir": str(checkpoints),
+        "output_dir": str(work.checkpoints),
         "num_train_epochs": config.epochs,
         "max_steps": config.max_steps,
         "per_device_train_batch_size": part,
@@ -375,8 +374,8 @@ def _arguments(config: SFTConfig, checkpoints: Path, *, device: str) -> dict[str
 
 
 def _stopping(config: SFTConfig) -> dict[str, Any]:
-    """Where training may end early, the held-out loss is taken at every checkpoint, and the weights
-    of the lowest one are kept."""
+    """The arguments of an early end: the held-out loss is taken at every checkpoint, and the
+    weights of the lowest one are kept."""
     if not config.patience:
         return {}
     return {

@@ -24,6 +24,7 @@ from training.rlhf.config import ConfigError, EndpointConfig, JudgeConfig, Sampl
 from training.rlhf.evaluation import kl_and_perplexity, llm_judge
 from training.rlhf.rows import Completion
 from training.rlhf.run.run_directory import USAGE
+from training.rlhf.run.work import Work
 
 SETTINGS = Settings(temperature=0.7, max_new_tokens=8, batch_size=2, top_p=0.9)
 CHATS = [[{"role": "user", "content": f"Tell me about parcel {i}."}] for i in range(6)]
@@ -215,18 +216,14 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def draw(starter: Path, out: Path, **server: Any) -> list[Completion]:
     out.mkdir(exist_ok=True)
-    sampling.run(
+    sampling.sample_completions(
         starter,
         starter,
         world.prompts(40),
         SampleConfig(prompts=10, per_prompt=2, batch_size=2, endpoint=EndpointConfig(**server)),
         out,
+        Work.in_folder(out, seed=1, device="cpu", silent=True),
         compared=3,
-        seed=1,
-        device=torch.device("cpu"),
-        checkpoints=out / "checkpoints",
-        report=lambda done, total: None,
-        guard=lambda: None,
     )
     return list(rows.read(Completion, out / "completions.jsonl"))
 
@@ -300,7 +297,7 @@ def test_the_command_line_says_what_is_wrong_in_one_line(
 def test_a_server_can_judge_pairs_and_is_asked_in_both_orders(server: Server) -> None:
     """Its answers begin with its name: a judge that always says A is never consistent."""
     config = JudgeConfig(endpoint=EndpointConfig(url=server.url, model="A"))
-    ask_judge = llm_judge.reader(config, device=torch.device("cpu"))
+    ask_judge = llm_judge.load_judge(config, device=torch.device("cpu"))
     texts = [f"reply {i}" for i in range(len(CHATS))]
     found = llm_judge.judge(ask_judge, CHATS, texts, ["another"] * len(CHATS))
     assert {(one.points, one.consistent) for one in found} == {(0.5, False)}

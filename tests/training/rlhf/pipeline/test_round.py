@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from training.rlhf.config import ConfigError, GateConfig, RoundConfig, dump
-from training.rlhf.round import STAGES, RunDirectory, gates, run_round
+from training.rlhf.config import ConfigError, GateConfig, ProposeConfig, RoundConfig, dump
+from training.rlhf.round import STAGES, Result, RunDirectory, Stage, gates, run_round
 from training.rlhf.rows import RowError
+from training.rlhf.run.work import Work
 
 GOOD: dict[str, dict[str, float | None]] = {
     "train_reward": {"accuracy": 0.82},
@@ -93,7 +94,8 @@ def write_inputs(path: Path, **changes: Any) -> None:
     prompts = changes.get("prompts", [{"held_out": False}, {"held_out": True}])
     votes = [{"annotator": "ann", "choice": "a"}]
     pairs = changes.get("pairs", [{}, {}])
-    dump(RoundConfig(starter="starter"), path / "config.json")
+    propose = ProposeConfig(acquisition=changes.get("acquisition", "fisher"))
+    dump(RoundConfig(starter="starter", propose=propose), path / "config.json")
     lines = [{"prompt_id": str(i), "messages": chat} | p for i, p in enumerate(prompts)]
     (path / "prompts.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     base = {"prompt_id": "0", "messages": chat, "completion_a": "x", "completion_b": "y"}
@@ -109,6 +111,7 @@ def write_inputs(path: Path, **changes: Any) -> None:
         ({"prompts": []}, "it has 0 and 0"),
         ({"pairs": [{}, {"held_out": True}]}, "votes on at least two pairs"),
         ({"pairs": [{}, {"votes": []}]}, "votes on at least two pairs"),
+        ({"acquisition": "fischer"}, "must be one of fisher, margin, random, not 'fischer'"),
     ],
 )
 def test_a_run_that_cannot_end_well_is_refused_at_its_start(
@@ -138,3 +141,25 @@ def test_inputs_replaced_after_a_finished_stage_are_refused(tmp_path: Path) -> N
     write_inputs(tmp_path, pairs=[{}, {}, {}])
     with pytest.raises(ConfigError, match="changed after stage train_reward"):
         run_round(tmp_path)
+
+
+def note(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
+    """A stage that leaves a note, no rows and no metrics."""
+    (out / "note.txt").write_text(f"round {config.number}")
+    work.report(1, 1, {})
+    return Result({}, {})
+
+
+def test_a_stage_is_one_function_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = Stage("note", "Note", "Leaves a note.", f"{__name__}:note")
+    monkeypatch.setattr("training.rlhf.round.STAGES", (added,))
+    write_inputs(tmp_path)
+    run_round(tmp_path)
+    run = RunDirectory(tmp_path)
+    assert (run.folder("note") / "note.txt").read_text() == "round 1"
+    meta = run.stage_meta("note")
+    assert meta is not None
+    assert (meta["stage"], meta["metrics"]) == ("note", {})
+    assert [line["message"] for line in run.progress()] == ["Note", ""]

@@ -1,0 +1,136 @@
+"""Input rules of voting: votes, remarks, revisions, better answers, skips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from annotate.models import Project
+from annotate.queue.vote import INPUTS
+from annotate.votes.scales import SKIP_REASONS, all_points, scale_choices
+
+MAX_ACTIVE_MS = 24 * 3600 * 1000
+MAX_WALL_MS = 2**31 - 1
+MAX_COMMENT = 4000
+MAX_REWRITE = 100_000
+COMPARISONS = [("", "Not said"), ("left", "A"), ("tie", "About the same"), ("right", "B")]
+
+
+class RemarkForm(forms.Form):
+    """Remarks beside a vote: reasons, a comment, and each criterion's comparison."""
+
+    UNSAYS = False
+    """True where a comparison left open takes back an earlier one."""
+
+    reasons = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
+    comment = forms.CharField(
+        required=False, max_length=MAX_COMMENT, widget=forms.Textarea(attrs={"rows": 2})
+    )
+
+    def __init__(self, data: Any = None, *, project: Project, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        self.project = project
+        chosen = self.initial.get("reasons", [])
+        chips = dict.fromkeys([*project.reason_chips, *chosen])
+        reasons = self.fields["reasons"]
+        assert isinstance(reasons, forms.MultipleChoiceField)
+        reasons.choices = [(chip, chip) for chip in chips]
+        for number, name in enumerate(project.criteria):
+            self.fields[f"criterion-{number}"] = forms.ChoiceField(
+                label=name, choices=COMPARISONS, required=False
+            )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        answers = {
+            name: data.get(f"criterion-{number}", "")
+            for number, name in enumerate(self.project.criteria)
+        }
+        data["criteria"] = {name: side for name, side in answers.items() if side or self.UNSAYS}
+        return data
+
+
+class VoteForm(RemarkForm):
+    """One press of the vote bar.
+
+    What a key means is said by the scale on the person's screen, which may be an older one of the
+    project.
+    """
+
+    vote = forms.ChoiceField()
+    scale = forms.ChoiceField(choices=Project.Scale.choices, required=False)
+    active_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
+    first_key_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
+    wall_ms = forms.IntegerField(min_value=0, max_value=MAX_WALL_MS, required=False)
+    input = forms.ChoiceField(choices=[(name, name) for name in INPUTS], required=False)
+
+    def __init__(self, data: Any = None, *, project: Project, **kwargs: Any) -> None:
+        super().__init__(data, project=project, **kwargs)
+        keys = self.fields["vote"]
+        assert isinstance(keys, forms.ChoiceField)
+        keys.choices = [(key, key) for key in all_points(self.shown_scale)]
+
+    @property
+    def shown_scale(self) -> str:
+        shown = self.data.get("scale")
+        return shown if shown in Project.Scale.values else self.project.scale
+
+    @property
+    def caption(self) -> str:
+        return all_points(self.shown_scale)[self.data["vote"]].caption
+
+    def clean_vote(self) -> tuple[str, int]:
+        return scale_choices(self.shown_scale)[self.cleaned_data["vote"]]
+
+    @property
+    def submitted(self) -> dict[str, Any]:
+        """Arguments of `queue.vote_side`, by name."""
+        data = self.cleaned_data
+        side, strength = data["vote"]
+        given = ("reasons", "comment", "criteria", "active_ms", "first_key_ms", "wall_ms", "input")
+        return {"side": side, "strength": strength} | {name: data[name] for name in given}
+
+
+class ReviseForm(RemarkForm):
+    """Another vote in the place of an earlier one; left open, the vote stays as it is."""
+
+    UNSAYS = True
+
+    vote = forms.ChoiceField(required=False, label="Your vote")
+    field_order = ("vote", "reasons", "comment")
+
+    def __init__(self, data: Any = None, *, project: Project, **kwargs: Any) -> None:
+        super().__init__(data, project=project, **kwargs)
+        keys = self.fields["vote"]
+        assert isinstance(keys, forms.ChoiceField)
+        points = all_points(project.scale).values()
+        offered = [(point.key, point.caption) for point in points]
+        # A vote cast on another scale is none of these.
+        unknown = [] if "vote" in self.initial else [("", "As it is")]
+        keys.choices = unknown + offered
+
+    def clean_vote(self) -> tuple[str, int] | None:
+        return scale_choices(self.project.scale).get(self.cleaned_data["vote"])
+
+
+class RewriteForm(forms.Form):
+    """A better answer; it may be as long as one."""
+
+    side = forms.ChoiceField(choices=[("left", "A"), ("right", "B")], label="Made from")
+    text = forms.CharField(
+        max_length=MAX_REWRITE, label="A better answer", widget=forms.Textarea(attrs={"rows": 6})
+    )
+
+
+class SkipReasonForm(forms.Form):
+    reason = forms.CharField(
+        required=False,
+        max_length=40,
+        label="Why you skipped it",
+        widget=forms.Select(choices=[("", "Not said"), *SKIP_REASONS.items()]),
+    )
+
+
+class UndoForm(forms.Form):
+    last = forms.UUIDField(required=False)
