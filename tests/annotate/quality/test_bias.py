@@ -9,7 +9,6 @@ import pytest
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
 
 from annotate import queue
 from annotate.models import Assignment, Completion, Pair
@@ -74,6 +73,8 @@ def test_swapping_the_sides_of_any_votes_changes_nothing(seed, swapped):
 
 
 def test_the_fit_equals_scikit_learn():
+    from sklearn.linear_model import LogisticRegression  # and pandas, which nothing else here needs
+
     x, won, prompts = styled(900, (0.7, -0.3, 0.1, 0, 0.5), seed=9)
     coefficients, _ = logistic(x, won, prompts)
     oracle = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(x, won)
