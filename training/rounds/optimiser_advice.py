@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OPTIMISERS = {
-    "ppo": "PPO (reward model)",
-    "dpo": "DPO (votes alone)",
-    "orpo": "ORPO (votes alone)",
-    "kto": "KTO (votes alone)",
-    "rloo": "RLOO (reward model)",
-    "grpo": "GRPO (reward model)",
+from training.rlhf.config import OPTIMISERS
+
+SOURCES = {"preferences": "votes alone", "reward": "reward model"}
+CHOICES = {
+    name: f"{name.upper()} ({SOURCES[optimiser.learns_from]})"
+    for name, optimiser in OPTIMISERS.items()
 }
-"""What each learns from; the advised ones first."""
+"""The engine's optimisers, each with what it learns from; the advised ones first."""
 
 ENOUGH = 400
 """Pairs from which a reward model is worth following. Ours was right on .72 to .84 of noiseless

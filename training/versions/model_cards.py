@@ -16,13 +16,8 @@ from training.figures import run_files
 from training.figures.number_format import figure, number, words
 from training.figures.run_progress import gate_rows
 from training.models import ModelVersion
+from training.rlhf.config import OPTIMISERS
 
-SECTIONS = {
-    "ppo": "ppo",
-    **dict.fromkeys(("rloo", "grpo"), "groups"),
-    **dict.fromkeys(("dpo", "kto", "orpo"), "pairs"),
-}
-"""Section of a round's settings that each optimiser reads."""
 LIMITS = """\
 Whatever the people who voted did not look for, it did not learn: facts, safety and fairness were
 not measured unless a figure above says so. It was trained for the prompts of one project; on
@@ -162,7 +157,8 @@ def _settings(version: ModelVersion) -> list[tuple[str, str]]:
         chosen = {"seed": config.get("seed"), "reward": config.get("reward", {})}
     else:
         optimiser = str(config.get("optimiser", ""))
-        section = SECTIONS.get(optimiser, optimiser)
+        known = OPTIMISERS.get(optimiser)
+        section = known.settings if known else optimiser
         chosen = {
             "seed": config.get("seed"),
             "optimiser": optimiser,

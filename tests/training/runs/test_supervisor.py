@@ -20,8 +20,7 @@ from training.models import Lost, ModelVersion, Round, Run
 from training.rlhf.round import STAGES
 from training.rlhf.run import failures
 from training.rounds import round_control
-from training.runs import processes, supervisor
-from training.worker import scheduler
+from training.runs import processes, states, supervisor
 
 Supervise = Callable[..., Run]
 Behave = Callable[..., None]
@@ -291,7 +290,7 @@ def test_a_cancel_of_a_run_whose_supervisor_died_is_finished_by_the_reaper(run: 
     Run.objects.claim(run.pk, owner="another-host 1 1 x")
     Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
     assert round_control.cancel(Round.objects.get(pk=run.round_id))
-    scheduler.close_cancelled()
+    states.close_cancelled()
     run.refresh_from_db()
     assert run.state == "cancelled"
 
