@@ -94,7 +94,7 @@ def _add_files(commands: Any) -> None:
 def _add_recipe(commands: Any) -> None:
     about = "run or resume a pipeline of several commands"
     recipe = commands.add_parser("recipe", help=about, description=about)
-    recipe.add_argument("recipe", metavar="FILE", help="a recipe, see training/rlhf/recipes")
+    recipe.add_argument("recipe", metavar="FILE", help="a recipe, or the name of a shipped one")
     recipe.add_argument("--out", required=True, metavar="DIR", help="folder of all results")
     recipe.add_argument("--only", nargs="+", default=[], metavar="PHASE", help="these phases alone")
     recipe.add_argument(
