@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from benchmarks.ppo_engines.task import Clock, Task
 from training.rlhf import rows
 from training.rlhf.config import PPOConfig
-from training.rlhf.language import generation, pretrained
+from training.rlhf.language import generation
 from training.rlhf.ppo import training_loop, update
 from training.rlhf.reward import reward_model
+from training.rlhf.run.work import Work
 
 
 def config(task: Task) -> PPOConfig:
@@ -55,11 +57,10 @@ def within(clock: Clock, phase: str, following: str, function: Callable[..., Any
 
 def main() -> None:
     task, clock = Task.read(), Clock()
-    pretrained.fix_threads(1)
-    pretrained.keep_freed_memory()
     generation.generate = within(clock, "sampling", "scoring", generation.generate)
     update.PPO._optimise = within(clock, "training", "", update.PPO._optimise)
     lengths: list[float] = []
+    work = Work.in_folder(task.out, seed=task.seed, device="cpu", threads=1)
     metrics = training_loop.train(
         task.starter,
         task.starter,
@@ -67,11 +68,7 @@ def main() -> None:
         reward_model.load(task.reward_model).score,
         config(task),
         Path(task.out) / "model",
-        seed=task.seed,
-        device="cpu",
-        checkpoints=Path(task.out) / "checkpoints",
-        report=lambda done, total, found: lengths.append(found["length"]),
-        guard=lambda: None,
+        replace(work, report=lambda done, total, metrics: lengths.append(metrics["length"])),
     )
     clock.answer(task, reward_last=metrics["reward_last"], length=sum(lengths) / len(lengths))
 

@@ -21,9 +21,8 @@ from training.rlhf.acquire import Floats
 from training.rlhf.config import ProposeConfig
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Candidate, Completion, Preference, Prompt
+from training.rlhf.run.work import Work
 
-Report = Callable[[int, int], None]
-Guard = Callable[[], None]
 Score = Callable[[list[list[rows.Message]], list[str]], Sequence[float]]
 """A reward model's scores of replies to chats, from which candidates get their margins."""
 FEATURES_BATCH = 64
@@ -158,12 +157,9 @@ def run(
     preferences: Sequence[Preference],
     config: ProposeConfig,
     out: Path,
+    work: Work,
     *,
     held_out_share: float,
-    seed: int,
-    device: torch.device,
-    report: Report,
-    guard: Guard,
     score: Score | None = None,
 ) -> dict[str, float]:
     """Write candidates.jsonl, and the features with which the queue is ranked between rounds:
@@ -185,9 +181,8 @@ def run(
     ends = [(c.completion_a, c.completion_b) for c in train]
     ends += [_keys(row) for row in waiting]
     ends += [(pair.first, pair.second) for pair in labelled]
-    x = differences(
-        starter, texts, ends, dims=config.features, device=device, report=report, guard=guard
-    )
+    seed = work.seed
+    x = differences(starter, texts, ends, work, dims=config.features)
     pool, old = x[: len(ends) - len(labelled)], x[len(ends) - len(labelled) :]
     ranking = _rank(labelled, old, pool[: len(train)], config, seed=seed)
     picked = choose(train, held_out, ranking, config, held_out_share=held_out_share, seed=seed)
@@ -274,26 +269,24 @@ def differences(
     starter: str | Path,
     texts: Texts,
     ends: Sequence[tuple[str, str]],
+    work: Work,
     *,
     dims: int,
-    device: torch.device,
-    report: Report,
-    guard: Guard,
 ) -> Floats:
     """Feature difference of every pair of completion keys, (n, d): mean hidden states of the
     reply in the starter, normalised and projected."""
     keys = sorted({key for pair in ends for key in pair})
     if not keys:
         return np.zeros((0, dims))
-    model = reward_model.new(starter, pooling="mean", max_length=100_000, device=device)
+    model = reward_model.new(starter, pooling="mean", max_length=100_000, device=work.device)
     model.eval()  # dropout off: the same text has the same features
     read = [model.read(*texts[key]) for key in keys]
     parts = []
     for start in range(0, len(read), 8 * FEATURES_BATCH):
         chunk = read[start : start + 8 * FEATURES_BATCH]
         parts.append(model.in_batches(chunk, model.features, batch_size=FEATURES_BATCH))
-        report(min(start + len(chunk), len(read)), len(read))
-        guard()
+        work.report(min(start + len(chunk), len(read)), len(read), {})
+        work.guard()
     features = acquire.normalise(torch.cat(parts).double().numpy(), dims=dims)
     row = {key: i for i, key in enumerate(keys)}
     first, second = ([row[pair[side]] for pair in ends] for side in (0, 1))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +21,9 @@ from training.rlhf.language.chat_template import Message
 from training.rlhf.language.reward_text import with_template
 from training.rlhf.metrics.reply_faults import FAULTS, fault
 from training.rlhf.rows import Completion, Prompt, completion_key
+from training.rlhf.run.work import Report, Work
 
 UNREADABLE = ("looping", "gibberish")
-Report = Callable[[int, int], None]
-Guard = Callable[[], None]
 
 
 class Policy:
@@ -122,13 +122,9 @@ def run(
     prompts: Sequence[Prompt],
     config: SampleConfig,
     out: Path,
+    work: Work,
     *,
     compared: int,
-    seed: int,
-    device: torch.device,
-    checkpoints: Path,
-    report: Report,
-    guard: Guard,
 ) -> dict[str, float]:
     """Sample completions into `out`/completions.jsonl.
 
@@ -146,26 +142,28 @@ def run(
     """
     if starter_folder:
         require_both(config.endpoint)
-    chosen = plan(prompts, config, compared=compared if starter_folder else 0, seed=seed)
+    chosen = plan(prompts, config, compared=compared if starter_folder else 0, seed=work.seed)
     settings = Settings(config.temperature, config.max_new_tokens, config.batch_size, config.top_p)
     known = {prompt.prompt_id for prompt in chosen.many}
     new = [prompt for prompt in chosen.many for _ in range(config.per_prompt)]
     new += [prompt for prompt in chosen.compared if prompt.prompt_id not in known]
-    work: list[tuple[Literal["new", "starter"], str | Path, list[Prompt]]]
-    work = [("new", policy_folder, new)]
+    policies: list[tuple[Literal["new", "starter"], str | Path, list[Prompt]]]
+    policies = [("new", policy_folder, new)]
     if starter_folder and chosen.compared:
-        work.append(("starter", starter_folder, chosen.compared))
-    total, before = sum(len(asked) for _, _, asked in work), 0
+        policies.append(("starter", starter_folder, chosen.compared))
+    total, before = sum(len(asked) for _, _, asked in policies), 0
     completions: list[Completion] = []
-    for number, (name, folder, asked) in enumerate(work):
+    for number, (name, folder, asked) in enumerate(policies):
         replies = reply_in_chunks(
-            writer(folder, config.endpoint, new=name == "new", device=device),
+            writer(folder, config.endpoint, new=name == "new", device=work.device),
             [prompt.messages for prompt in asked],
             settings,
-            seed=seed + number,
-            folder=checkpoints / name,
-            report=lambda done, _, offset=before: report(offset + done, total),  # type: ignore[misc]
-            guard=guard,
+            replace(
+                work,
+                seed=work.seed + number,
+                checkpoints=work.checkpoints / name,
+                report=partial(_told_after, work.report, before, total),
+            ),
         )
         before += len(asked)
         completions += [
@@ -175,6 +173,12 @@ def run(
     kept = readable(_distinct(completions), spared={prompt.prompt_id for prompt in chosen.compared})
     rows.write(out / "completions.jsonl", kept)
     return _metrics(completions, kept)
+
+
+def _told_after(
+    report: Report, before: int, total: int, done: int, _: int, metrics: dict[str, float]
+) -> None:
+    report(before + done, total, metrics)
 
 
 def _completion(

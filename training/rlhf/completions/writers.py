@@ -5,15 +5,15 @@ Torch-free.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from training.rlhf import rows
 from training.rlhf.rows import Message
+from training.rlhf.run.work import Work
 
 CHUNK_BATCHES = 4
 """Batches between two chances to stop; what a chunk gave is kept on disk."""
@@ -55,27 +55,23 @@ def reply_in_chunks(
     writer: Writer,
     chats: Sequence[Sequence[Message]],
     settings: Settings,
-    *,
-    seed: int,
-    folder: Path,
-    report: Callable[[int, int], None],
-    guard: Callable[[], None],
+    work: Work,
 ) -> list[Reply]:
-    """Reply to any number of chats, keeping finished chunks in `folder`.
+    """Reply to any number of chats, keeping finished chunks in the checkpoints.
 
     Chunk k is sampled with the seed derived from (seed, k), so a resumed call gives what an
     uninterrupted one would.
     """
     size = settings.batch_size * CHUNK_BATCHES
     replies: list[Reply] = []
-    folder.mkdir(parents=True, exist_ok=True)
+    work.checkpoints.mkdir(parents=True, exist_ok=True)
     for number, start in enumerate(range(0, len(chats), size)):
-        file = folder / f"replies-{number:05d}.jsonl"
+        file = work.checkpoints / f"replies-{number:05d}.jsonl"
         if not file.exists():
-            chunk_seed = int(np.random.default_rng([seed, number]).integers(2**31))
+            chunk_seed = int(np.random.default_rng([work.seed, number]).integers(2**31))
             found = writer.reply(chats[start : start + size], settings, seed=chunk_seed)
-            guard()
+            work.guard()
             rows.write(file, found)
         replies += [Reply(**data) for _, data in rows.read_json(file)]
-        report(len(replies), len(chats))
+        work.report(len(replies), len(chats), {})
     return replies

@@ -6,13 +6,12 @@ signs of a reward that was gamed: KL to the starter, length, variety, repetition
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from training.rlhf import rows
 from training.rlhf.completions.sampling import require_both
@@ -20,8 +19,9 @@ from training.rlhf.completions.writers import Settings
 from training.rlhf.config import ConfigError, EvaluateConfig
 from training.rlhf.evaluation import comparison_report, comparison_table
 from training.rlhf.evaluation.comparison_table import ALL, Answer, Resampling
-from training.rlhf.evaluation.measured_replies import Contest, Place, gather
+from training.rlhf.evaluation.measured_replies import Contest, gather
 from training.rlhf.rows import Prompt
+from training.rlhf.run.work import Work
 
 BEFORE, AFTER = "before", "after"
 RENAMED = {
@@ -49,12 +49,7 @@ def run(
     prompts: Sequence[Prompt],
     config: EvaluateConfig,
     out: Path,
-    *,
-    seed: int,
-    device: torch.device,
-    checkpoints: Path,
-    report: Callable[[int, int], None],
-    guard: Callable[[], None],
+    work: Work,
 ) -> dict[str, float]:
     """Compare two policies; write samples.jsonl and the files of `measure` into `out`.
 
@@ -76,15 +71,14 @@ def run(
         config.endpoint,
         refusals=config.refusals,
     )
-    asked = choose(prompts, config.prompts, seed=seed)
-    place = Place(seed, device, checkpoints, report, guard)
-    table, answers = measure(contest, asked, config, out, place)
+    asked = choose(prompts, config.prompts, seed=work.seed)
+    table, answers = measure(contest, asked, config, out, work)
     _write_samples(answers, out / "samples.jsonl", n=config.samples)
     return _metrics(table)
 
 
 def measure(
-    contest: Contest, asked: Sequence[Prompt], config: EvaluateConfig, out: Path, place: Place
+    contest: Contest, asked: Sequence[Prompt], config: EvaluateConfig, out: Path, work: Work
 ) -> tuple[dict[str, Any], dict[str, list[Answer]]]:
     """Measure every model on the same prompts.
 
@@ -92,9 +86,9 @@ def measure(
     report.html into `out`; returns the table and the replies.
     """
     settings = Settings(config.temperature, config.max_new_tokens, config.batch_size)
-    answers = gather(contest, asked, settings, place)
+    answers = gather(contest, asked, settings, work)
     found = comparison_table.measures(contest.scorers, judged=contest.judge is not None)
-    table = comparison_table.table(answers, found, Resampling(config.resamples, place.seed))
+    table = comparison_table.table(answers, found, Resampling(config.resamples, work.seed))
     table["about"] = {
         "folders": contest.models,
         "starter": contest.starter,
@@ -102,9 +96,9 @@ def measure(
         "temperature": config.temperature,
         "max_new_tokens": config.max_new_tokens,
         "resamples": config.resamples,
-        "seed": place.seed,
+        "seed": work.seed,
     }
-    place.guard()
+    work.guard()
     comparison_report.write(out, table, answers, samples=config.samples)
     return table, answers
 

@@ -11,8 +11,9 @@ from training.rlhf.config import CompareJob
 from training.rlhf.config.config_file import require
 from training.rlhf.evaluation import before_after, blind_pairs
 from training.rlhf.evaluation.comparison_table import ALL, Answer
-from training.rlhf.evaluation.measured_replies import Contest, Place
+from training.rlhf.evaluation.measured_replies import Contest
 from training.rlhf.rows import Prompt
+from training.rlhf.run.work import Work
 
 
 def run(
@@ -20,7 +21,7 @@ def run(
     prompts: Sequence[Prompt],
     verdicts: blind_pairs.Verdicts,
     out: Path,
-    place: Place,
+    work: Work,
 ) -> dict[str, float]:
     """Measure the models of `config` on its held-out prompts; see `evaluate.measure` for the files,
     beside which stands pairs.jsonl: blind pairs for people to vote on.
@@ -36,7 +37,7 @@ def run(
     endpoint = config.evaluate.endpoint
     named = endpoint is not None and bool(endpoint.model or endpoint.other)
     require(not named, "a server of any number of models loads them by path: leave its names empty")
-    asked = before_after.choose(prompts, config.evaluate.prompts, seed=place.seed)
+    asked = before_after.choose(prompts, config.evaluate.prompts, seed=work.seed)
     contest = Contest(
         config.models,
         config.starter or next(iter(config.models.values())),
@@ -46,8 +47,8 @@ def run(
         verdicts,
         config.evaluate.refusals,
     )
-    table, answers = before_after.measure(contest, asked, config.evaluate, out, place)
-    rows.write(out / "pairs.jsonl", _blind_pairs(answers, seed=place.seed))
+    table, answers = before_after.measure(contest, asked, config.evaluate, out, work)
+    rows.write(out / "pairs.jsonl", _blind_pairs(answers, seed=work.seed))
     whole = table["groups"][ALL]
     found = {
         f"{model}.{name}": cell["value"]

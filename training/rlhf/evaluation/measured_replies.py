@@ -10,12 +10,10 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from training.rlhf import rows
 from training.rlhf.completions.sampling import Policy, writer
@@ -27,6 +25,7 @@ from training.rlhf.language import pretrained
 from training.rlhf.metrics.reply_faults import fault
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Prompt
+from training.rlhf.run.work import Work
 
 Numbers = list[dict[str, float]]
 JUDGED_AT_ONCE = 64
@@ -53,34 +52,12 @@ class Contest:
     """Phrases of refusals beside the English ones."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where and how a comparison runs."""
-
-    seed: int
-    device: torch.device
-    checkpoints: Path
-    report: Callable[[int, int], None]
-    guard: Callable[[], None]
-
-    def keep(self, name: str, parts: Sequence[Any], make: Callable[[], Numbers]) -> Numbers:
-        """What `make` gives, computed once for these `parts`."""
-        self.guard()
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        file = self.checkpoints / f"{name}-{digest(*parts)}.jsonl"
-        if not file.exists():
-            found = make()
-            self.guard()
-            rows.write(file, found)
-        return [data for _, data in rows.read_json(file)]
-
-
 def gather(
-    contest: Contest, prompts: Sequence[Prompt], settings: Settings, place: Place
+    contest: Contest, prompts: Sequence[Prompt], settings: Settings, work: Work
 ) -> dict[str, list[Answer]]:
     """One measured reply of every model to every prompt, in the order of the prompts."""
     replies = {
-        name: _replies(contest, number, prompts, settings, place)
+        name: _replies(contest, number, prompts, settings, work)
         for number, name in enumerate(contest.models)
     }
     numbers: dict[str, Numbers] = {}
@@ -96,14 +73,26 @@ def gather(
             for prompt, reply in zip(prompts, found, strict=True)
         ]
         model = contest.models[name]
-        _add(numbers[name], _under_starter(contest, model, prompts, found, settings, place))
-        _add(numbers[name], _of_references(model, prompts, place))
+        _add(numbers[name], _under_starter(contest, model, prompts, found, settings, work))
+        _add(numbers[name], _of_references(model, prompts, work))
     for scorer, folder in contest.scorers.items():
         for name, found in replies.items():
-            _add(numbers[name], _scores(scorer, folder, prompts, found, place))
+            _add(numbers[name], _scores(scorer, folder, prompts, found, work))
     answers = {name: _answers(name, prompts, replies[name], numbers[name]) for name in replies}
-    _compare(answers, contest, place)
+    _compare(answers, contest, work)
     return answers
+
+
+def keep(work: Work, name: str, parts: Sequence[Any], make: Callable[[], Numbers]) -> Numbers:
+    """What `make` gives, computed once for these `parts`."""
+    work.guard()
+    work.checkpoints.mkdir(parents=True, exist_ok=True)
+    file = work.checkpoints / f"{name}-{digest(*parts)}.jsonl"
+    if not file.exists():
+        found = make()
+        work.guard()
+        rows.write(file, found)
+    return [data for _, data in rows.read_json(file)]
 
 
 def digest(*parts: Any) -> str:
@@ -122,22 +111,23 @@ def fingerprint(folder: Path) -> list[Any]:
 
 
 def _replies(
-    contest: Contest, number: int, prompts: Sequence[Prompt], settings: Settings, place: Place
+    contest: Contest, number: int, prompts: Sequence[Prompt], settings: Settings, work: Work
 ) -> list[Reply]:
     """What the model of this number writes."""
     folder = list(contest.models.values())[number]
     chats = [prompt.messages for prompt in prompts]
-    name = digest(Path(folder), settings, chats, place.seed, contest.endpoint)
+    name = digest(Path(folder), settings, chats, work.seed, contest.endpoint)
     total = len(contest.models) * len(prompts)
     return reply_in_chunks(
-        writer(folder, contest.endpoint, new=number > 0, device=place.device),
+        writer(folder, contest.endpoint, new=number > 0, device=work.device),
         chats,
         settings,
-        # The same draws for all: equal policies give equal replies, and a fairer comparison.
-        seed=place.seed,
-        folder=place.checkpoints / f"replies-{name}",
-        report=lambda done, _: place.report(number * len(prompts) + done, total),
-        guard=place.guard,
+        # The same seed for all: equal policies give equal replies, and a fairer comparison.
+        replace(
+            work,
+            checkpoints=work.checkpoints / f"replies-{name}",
+            report=lambda done, _, told: work.report(number * len(prompts) + done, total, told),
+        ),
     )
 
 
@@ -147,13 +137,13 @@ def _under_starter(
     prompts: Sequence[Prompt],
     replies: Sequence[Reply],
     settings: Settings,
-    place: Place,
+    work: Work,
 ) -> Numbers:
     """kl (where both have one vocabulary), nll and nll_tokens of each reply under the starter."""
     chats = [prompt.messages for prompt in prompts]
 
     def read() -> Numbers:
-        starter = Policy(contest.starter, device=place.device)
+        starter = Policy(contest.starter, device=work.device)
         if not kl_and_perplexity.same_vocabulary(
             pretrained.load_tokenizer(model), starter.tokenizer
         ):
@@ -162,7 +152,7 @@ def _under_starter(
             ]
             return [_perplexity(one) for one in kl_and_perplexity.read(starter, chats, ids)]
         # A server tells log-probabilities of its own distribution, or none.
-        reader = Policy(model, device=place.device) if contest.endpoint else None
+        reader = Policy(model, device=work.device) if contest.endpoint else None
         theirs = kl_and_perplexity.read(
             starter,
             chats,
@@ -176,21 +166,21 @@ def _under_starter(
         return [_perplexity(b) | {"kl": kl} for b, kl in zip(theirs, ratios, strict=True)]
 
     parts = (Path(contest.starter), Path(model), settings, chats, [r.ids for r in replies])
-    return place.keep("starter", parts, read)
+    return keep(work, "starter", parts, read)
 
 
 def _perplexity(one: kl_and_perplexity.Likelihood) -> dict[str, float]:
     return {"nll": -one.plain, "nll_tokens": float(one.tokens)}
 
 
-def _of_references(model: str, prompts: Sequence[Prompt], place: Place) -> Numbers:
+def _of_references(model: str, prompts: Sequence[Prompt], work: Work) -> Numbers:
     """reference_nll and reference_tokens where a prompt has a reference."""
     known = [prompt for prompt in prompts if prompt.reference]
     if not known:
         return [{} for _ in prompts]
 
     def read() -> Numbers:
-        policy = Policy(model, device=place.device)
+        policy = Policy(model, device=work.device)
         ids = [
             kl_and_perplexity.text_ids(policy, prompt.reference, finished=True) for prompt in known
         ]
@@ -200,20 +190,20 @@ def _of_references(model: str, prompts: Sequence[Prompt], place: Place) -> Numbe
         ]
 
     parts = (Path(model), [(prompt.messages, prompt.reference) for prompt in known])
-    found = iter(place.keep("reference", parts, read))
+    found = iter(keep(work, "reference", parts, read))
     return [next(found) if prompt.reference else {} for prompt in prompts]
 
 
 def _scores(
-    scorer: str, folder: str, prompts: Sequence[Prompt], replies: Sequence[Reply], place: Place
+    scorer: str, folder: str, prompts: Sequence[Prompt], replies: Sequence[Reply], work: Work
 ) -> Numbers:
     chats, texts = [prompt.messages for prompt in prompts], [reply.text for reply in replies]
 
     def score() -> Numbers:
-        model = reward_model.load(folder, device=place.device)
+        model = reward_model.load(folder, device=work.device)
         return [{f"score_{scorer}": value} for value in model.score(chats, texts)]
 
-    return place.keep("score", (scorer, Path(folder), chats, texts), score)
+    return keep(work, "score", (scorer, Path(folder), chats, texts), score)
 
 
 def _add(numbers: Numbers, more: Numbers) -> None:
@@ -240,7 +230,7 @@ def _answers(
     ]
 
 
-def _compare(answers: Mapping[str, list[Answer]], contest: Contest, place: Place) -> None:
+def _compare(answers: Mapping[str, list[Answer]], contest: Contest, work: Work) -> None:
     """Add the points of every model against the first: by scorers, people and the judge."""
     first, *others = answers
     for name in others:
@@ -256,21 +246,21 @@ def _compare(answers: Mapping[str, list[Answer]], contest: Contest, place: Place
             if value is not None:
                 mine.numbers["people_win_rate"] = value
         if contest.judge is not None:
-            found = _judgements(contest.judge, answers[name], answers[first], place)
+            found = _judgements(contest.judge, answers[name], answers[first], work)
             _add([answer.numbers for answer in answers[name]], found)
 
 
 def _judgements(
-    config: JudgeConfig, mine: Sequence[Answer], base: Sequence[Answer], place: Place
+    config: JudgeConfig, mine: Sequence[Answer], base: Sequence[Answer], work: Work
 ) -> Numbers:
     """What the judge says of all pairs, kept part by part: a server may fail in between."""
-    ask = cache(partial(llm_judge.reader, config, device=place.device))
+    ask = cache(partial(llm_judge.reader, config, device=work.device))
     found: Numbers = []
     for start in range(0, len(mine), JUDGED_AT_ONCE):
         part = slice(start, start + JUDGED_AT_ONCE)
         texts = [[(a.messages, a.text) for a in side[part]] for side in (mine, base)]
         make = partial(_judged, ask, mine[part], base[part])
-        found += place.keep("judged", (config, Path(config.path or "-"), texts), make)
+        found += keep(work, "judged", (config, Path(config.path or "-"), texts), make)
     return found
 
 

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from training.rlhf import rows
 from training.rlhf.data.data_files import Chat
 from training.rlhf.metrics import text_metrics
-from training.rlhf.ppo.experience import Score
+from training.rlhf.reward.score_functions import Score
 from training.rlhf.rows import Rating
+from training.rlhf.run.work import Work
 
 
 def run(
     chats: Sequence[Chat],
     score: Score,
     out: Path,
+    work: Work,
     *,
     batch_size: int,
-    report: Callable[[int, int], None],
-    guard: Callable[[], None],
 ) -> dict[str, float]:
     """Write `out`/scores.jsonl, ratings as `reward` learns them; how many, and their mean.
 
     Args:
-        guard: called between batches; what it raises ends the scoring.
+        work: told and asked between batches.
     """
     found: list[Rating] = []
     for start in range(0, len(chats), batch_size):
@@ -40,8 +40,8 @@ def run(
                     held_out=chat.held_out,
                 )
             )
-        guard()
-        report(len(found), len(chats))
+        work.guard()
+        work.report(len(found), len(chats), {})
     rows.write(out / "scores.jsonl", found)
     values = [rating.score for rating in found]
     return {

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
 from training.rlhf.language import pretrained
+from training.rlhf.run.failures import ModelError
 
 
 @dataclass
@@ -266,7 +267,7 @@ def prompt_room(model: PreTrainedModel, max_new_tokens: int) -> int:
     context = pretrained.context(model)
     taken = 0 if model.config.is_encoder_decoder else max_new_tokens
     if context <= max_new_tokens:
-        raise pretrained.ModelError(
+        raise ModelError(
             f"max_new_tokens is {max_new_tokens}, which leaves no room for a prompt in the model's "
             f"context of {context} tokens: lower it"
         )

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.language import chat_template
 from training.rlhf.language.chat_template import Message
-from training.rlhf.language.pretrained import ModelError
+from training.rlhf.run.failures import ModelError
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from training.rlhf.data import data_files, input_fingerprints
 from training.rlhf.rows import Prompt
 from training.rlhf.run import trackers
 from training.rlhf.run.run_directory import RunDirectory
+from training.rlhf.run.work import Work
 
 Metrics = dict[str, float]
 
@@ -94,10 +95,8 @@ def check(name: str, config: Job) -> None:
         )
 
 
-def _work(config: Job, run_dir: RunDirectory, stage: str) -> Any:
-    from training.rlhf.pipeline import stages
-
-    return stages.begin(
+def _work(config: Job, run_dir: RunDirectory, stage: str) -> Work:
+    return Work.of_stage(
         run_dir, stage, seed=config.seed, threads=config.threads, device=config.device
     )
 
@@ -111,14 +110,7 @@ def sft(config: SFTJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics
     work = _work(config, run_dir, stage)
     from training.rlhf.trainers import sft as training
 
-    return training.train(
-        config.sft,
-        out / "model",
-        report=work.report,
-        guard=run_dir.check,
-        checkpoints=work.checkpoints,
-        device=config.device,
-    )
+    return training.train(config.sft, out / "model", work)
 
 
 def reward(config: RewardJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
@@ -129,17 +121,17 @@ def reward(config: RewardJob, run_dir: RunDirectory, stage: str, out: Path) -> M
         work = _work(config, run_dir, stage)
         from training.rlhf.reward import model_and_judge
 
-        return model_and_judge.fit_rewards(work, config.starter, rated, config.reward, out)
+        return model_and_judge.fit_rewards(config.starter, rated, config.reward, out, work)
     pairs = data_files.preferences(config.preferences, held_out_share=share)
     work = _work(config, run_dir, stage)
     from training.rlhf.reward import learning_curve, model_and_judge
 
     if sizes:
         learning_curve.check(pairs, sizes, seed=config.seed)
-    metrics = model_and_judge.fit_rewards(work, config.starter, pairs, config.reward, out)
+    metrics = model_and_judge.fit_rewards(config.starter, pairs, config.reward, out, work)
     if sizes:
         metrics |= model_and_judge.draw_learning_curve(
-            work, config.starter, pairs, config.reward, sizes, out, whole=metrics
+            config.starter, pairs, config.reward, sizes, out, work, whole=metrics
         )
     return metrics
 
@@ -211,17 +203,7 @@ def evaluate(config: EvaluateJob, run_dir: RunDirectory, stage: str, out: Path) 
         reward=config.reward_model,
         judge=config.judge,
     )
-    return before_after.run(
-        folders,
-        prompts,
-        config.evaluate,
-        out,
-        seed=config.seed,
-        device=work.device,
-        checkpoints=work.checkpoints,
-        report=work.report,
-        guard=run_dir.check,
-    )
+    return before_after.run(folders, prompts, config.evaluate, out, work)
 
 
 def compare(config: CompareJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
@@ -231,12 +213,9 @@ def compare(config: CompareJob, run_dir: RunDirectory, stage: str, out: Path) ->
 
     verdicts = blind_pairs.read(config.votes, config.undecided) if config.votes else {}
     work = _work(config, run_dir, stage)
-    from training.rlhf.evaluation import comparison, measured_replies
+    from training.rlhf.evaluation import comparison
 
-    place = measured_replies.Place(
-        config.seed, work.device, work.checkpoints, work.report, run_dir.check
-    )
-    return comparison.run(config, prompts, verdicts, out, place)
+    return comparison.run(config, prompts, verdicts, out, work)
 
 
 def sample(config: SampleJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
@@ -251,12 +230,8 @@ def sample(config: SampleJob, run_dir: RunDirectory, stage: str, out: Path) -> M
         prompts,
         config.sample,
         out,
+        work,
         compared=config.sample.prompts,
-        seed=config.seed,
-        device=work.device,
-        checkpoints=work.checkpoints,
-        report=work.report,
-        guard=run_dir.check,
     )
 
 
@@ -286,9 +261,7 @@ def score(config: ScoreJob, run_dir: RunDirectory, stage: str, out: Path) -> Met
         if config.reward_function
         else reward_model.load(config.reward_model, device=work.device).score
     )
-    return score_replies.run(
-        chats, judge, out, batch_size=config.batch_size, report=work.report, guard=run_dir.check
-    )
+    return score_replies.run(chats, judge, out, work, batch_size=config.batch_size)
 
 
 def success(config: SuccessJob, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:

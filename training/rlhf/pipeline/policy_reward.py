@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,14 +18,12 @@ from training.rlhf.completions.writers import Settings
 from training.rlhf.config import GroupConfig, PPOConfig
 from training.rlhf.language import pretrained
 from training.rlhf.ppo.best_checkpoint import Judge
-from training.rlhf.ppo.experience import Messages, Score
 from training.rlhf.reward import reward_model, score_functions
 from training.rlhf.reward.reward_model import RewardModel, Scale
+from training.rlhf.reward.score_functions import Messages, Score
 from training.rlhf.rows import Prompt
 from training.rlhf.run import distributed, ranks
-
-if TYPE_CHECKING:
-    from training.rlhf.pipeline.stages import Work
+from training.rlhf.run.work import Work
 
 SCALE_PROMPTS = 128
 """Replies of the starter whose scores fix the scale that PPO sees."""
@@ -87,11 +84,13 @@ def _scales(
     def noted() -> list[str]:
         return file.read_text("utf-8").splitlines() if file.exists() else []
 
+    measured: list[Scale] = []
     if ranks.rank() == 0 and noted()[:1] != [json.dumps({"made_of": made_of})]:
         texts = written()
-        found = [Scale.of(model.score(chats, texts)) for model in loaded]
-        work.run.check_fence()
-        rows.write(file, [{"made_of": made_of}, *map(vars, found)])
+        measured = [Scale.of(model.score(chats, texts)) for model in loaded]
+    work.guard()  # all processes come here; one that lost its run writes no more
+    if measured:
+        rows.write(file, [{"made_of": made_of}, *map(vars, measured)])
     distributed.agree(0)  # the file is there for all
     return [Scale(**json.loads(line)) for line in noted()[1:]]
 

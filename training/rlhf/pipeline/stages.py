@@ -7,11 +7,8 @@ Glue only; each stage is a thin call of the module that does the work. The comma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
-from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from training.rlhf import rows
 from training.rlhf.active import propose as proposal
@@ -24,7 +21,6 @@ from training.rlhf.config import (
 )
 from training.rlhf.evaluation import before_after
 from training.rlhf.language import chat_template, pretrained
-from training.rlhf.metrics import reward_hacking
 from training.rlhf.pipeline import policy_reward
 from training.rlhf.ppo import training_loop
 from training.rlhf.ppo.best_checkpoint import Judge
@@ -32,52 +28,11 @@ from training.rlhf.reward import model_and_judge, reward_model
 from training.rlhf.round import Result
 from training.rlhf.rows import Completion, Preference, Prompt
 from training.rlhf.run.run_directory import RunDirectory
-
-
-@dataclass(frozen=True)
-class Work:
-    """One stage's share of a run: where to report, when to stop, what to compute on."""
-
-    run: RunDirectory
-    stage: str
-    seed: int
-    device: torch.device
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.run.checkpoints(self.stage)
-
-    def report(self, done: int, total: int, metrics: dict[str, float] | None = None) -> None:
-        """Progress, and metrics where there are any."""
-        if metrics:
-            self.run.record(self.stage, done, metrics)
-        self.run.report(self.stage, done, total, describe(metrics or {}))
-
-
-def describe(metrics: dict[str, float]) -> str:
-    """The one or two numbers worth a place on the progress line."""
-    shown = ("loss", "slice_loss", "judge_loss", "reward", "kl")
-    found = [f"{name} {metrics[name]:.3g}" for name in shown if name in metrics]
-    signs = (
-        sign for sign in reward_hacking.TITLES if sign != "endless"
-    )  # told below, with what to do
-    found += [reward_hacking.TITLES[sign] for sign in signs if metrics.get(f"alarm_{sign}")]
-    if metrics.get("eos_rate") == 0:
-        found.append(reward_hacking.ENDLESS_ADVICE)
-    return ", ".join(found)
-
-
-def begin(run: RunDirectory, stage: str, *, seed: int, threads: int, device: str) -> Work:
-    """Fix threads and device, and leave the terminal to our own progress."""
-    disable_progress_bar()
-    set_verbosity_error()
-    pretrained.fix_threads(threads)
-    pretrained.keep_freed_memory()
-    return Work(run, stage, seed, pretrained.resolve_device(device))
+from training.rlhf.run.work import Work
 
 
 def _begin(run: RunDirectory, stage: str, config: RoundConfig) -> Work:
-    return begin(run, stage, seed=config.seed, threads=config.threads, device=config.device)
+    return Work.of_stage(run, stage, seed=config.seed, threads=config.threads, device=config.device)
 
 
 def _prompts(run: RunDirectory) -> list[Prompt]:
@@ -98,7 +53,7 @@ def train_reward(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
     work = _begin(run, "train_reward", config)
     # A policy that cannot be prompted is refused before hours are spent on its reward model.
     chat_template.turn_end(pretrained.load_tokenizer(config.starter))
-    metrics = model_and_judge.fit_rewards(work, base, _preferences(run), config.reward, out)
+    metrics = model_and_judge.fit_rewards(base, _preferences(run), config.reward, out, work)
     return Result(metrics, {"last_reward" if warm else "starter": base})
 
 
@@ -158,11 +113,7 @@ def learn_pairs(
         preferences,
         config,
         out,
-        seed=work.seed,
-        device=work.device,
-        checkpoints=work.checkpoints,
-        report=work.report,
-        guard=work.run.check,
+        work,
     )
 
 
@@ -188,12 +139,8 @@ def learn_groups(
         score,
         config,
         out,
+        work,
         score_digest=made_of,
-        seed=work.seed,
-        device=work.device,
-        checkpoints=work.checkpoints,
-        report=work.report,
-        guard=work.run.check,
     )
     return metrics | {"score_mean": scale.mean, "score_deviation": scale.deviation}
 
@@ -218,12 +165,8 @@ def improve(
         score,
         config,
         out,
+        work,
         score_digest=made_of,
-        seed=work.seed,
-        device=work.device,
-        checkpoints=work.checkpoints,
-        report=work.report,
-        guard=work.run.check,
         judge=judge,
     )
     found = metrics | {"score_mean": scale.mean, "score_deviation": scale.deviation}
@@ -248,11 +191,7 @@ def evaluate(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
         _prompts(run),
         config.evaluate,
         out,
-        seed=work.seed,
-        device=work.device,
-        checkpoints=work.checkpoints,
-        report=work.report,
-        guard=run.check,
+        work,
     )
     return Result(metrics, dict(vars(folders)))
 
@@ -267,13 +206,9 @@ def sample(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
         _prompts(run),
         config.sample,
         out,
-        compared=config.propose.evaluation_pairs,
         # Each round draws other prompts, even where all rounds have one seed.
-        seed=config.seed + config.number,
-        device=work.device,
-        checkpoints=work.checkpoints,
-        report=work.report,
-        guard=run.check,
+        replace(work, seed=config.seed + config.number),
+        compared=config.propose.evaluation_pairs,
     )
     return Result(metrics, {"policy": str(policy), "starter": config.starter})
 
@@ -292,11 +227,8 @@ def propose(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
         _preferences(run),
         config.propose,
         out,
+        replace(work, seed=config.seed + config.number),
         held_out_share=config.sample.held_out_share,
-        seed=config.seed + config.number,
-        device=work.device,
-        report=work.report,
-        guard=run.check,
         score=model.score if model else None,
     )
     return Result(metrics, {"completions": str(completions), "starter": config.starter})

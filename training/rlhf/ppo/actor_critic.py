@@ -24,6 +24,8 @@ from training.rlhf.config import LoraConfig, PPOConfig
 from training.rlhf.language import pretrained
 from training.rlhf.language.token_logprobs import token_logprobs
 from training.rlhf.ppo import losses
+from training.rlhf.run.device import seed_everything
+from training.rlhf.run.failures import ModelError
 
 VALUE_HEAD = "value_head.safetensors"
 
@@ -214,7 +216,7 @@ def load(
     Raises:
         ModelError: a folder without a model, or two models whose vocabularies differ.
     """
-    pretrained.seed_everything(seed)
+    seed_everything(seed)
     # float32 weights under autocast: steps of 1e-6 vanish in bfloat16 weights.
     mixed = config.lora is None and config.dtype != "float32"
     model, anchor = load_pair(
@@ -267,7 +269,7 @@ def load_pair(
 
 def _frozen(policy: PreTrainedModel, reference: PreTrainedModel) -> PreTrainedModel:
     if policy.config.vocab_size != reference.config.vocab_size:
-        raise pretrained.ModelError(
+        raise ModelError(
             f"policy and reference have vocabularies of {policy.config.vocab_size} and "
             f"{reference.config.vocab_size} tokens; KL between them is undefined"
         )
@@ -325,6 +327,6 @@ def _check_head(model: PreTrainedModel) -> None:
     tolerance = max(1e-3, 4 * torch.finfo(full.dtype).eps)
     same = torch.allclose(logits, full, atol=tolerance, rtol=tolerance)
     if not (same and isinstance(head, nn.Linear)):
-        raise pretrained.ModelError(
+        raise ModelError(
             f"{type(model).__name__} changes its logits after the LM head; PPO does not support it"
         )

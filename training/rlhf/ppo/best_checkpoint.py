@@ -19,9 +19,11 @@ from training.rlhf.language import chat_template
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.metrics.text_metrics import mean
 from training.rlhf.ppo.actor_critic import Sequences
-from training.rlhf.ppo.experience import Diverged, Messages, Score, random_source
+from training.rlhf.ppo.experience import random_source
 from training.rlhf.ppo.update import PPO
+from training.rlhf.reward.score_functions import Messages, Score
 from training.rlhf.run import distributed, ranks
+from training.rlhf.run.failures import Diverged
 
 PREFIX = "best."
 """Of the kept weights' names in a checkpoint."""

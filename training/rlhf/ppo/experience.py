@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from training.rlhf.config import ConfigError, PPOConfig
 from training.rlhf.language import chat_template, generation, pretrained
 from training.rlhf.ppo.actor_critic import ActorCritic, Reading, Sequences, base_model
+from training.rlhf.reward.score_functions import Messages, Score
 from training.rlhf.run import distributed, ranks
-
-Messages = Sequence[chat_template.Message]
-Score = Callable[[list[Messages], list[str]], list[float]]
-"""Chats and replies to one number each."""
+from training.rlhf.run.failures import Diverged
 
 CPU_PASS_COST = 64
 """Tokens whose computation costs as much as one more forward and backward pass: measured; the pass
@@ -27,10 +25,6 @@ adds to every gradient once more and calls every layer again."""
 GPU_PASS_COST = 1024
 """The same on a GPU, estimated: calling the kernels of 24 layers takes some 30 ms, in which an H100
 trains 0.5B parameters on that many tokens and more."""
-
-
-class Diverged(RuntimeError):
-    """Losses, gradients or scores are no longer finite. The last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from training.rlhf.config import ConfigError, PPOConfig, to_dict
 from training.rlhf.language import pretrained
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.ppo import actor_critic
 from training.rlhf.ppo.best_checkpoint import Candidates, Judge
-from training.rlhf.ppo.experience import Diverged, Score
 from training.rlhf.ppo.update import PPO
+from training.rlhf.reward.score_functions import Score
 from training.rlhf.run import checkpoints as disk
 from training.rlhf.run import distributed, ranks
+from training.rlhf.run.device import memory_advice
+from training.rlhf.run.failures import Diverged
 from training.rlhf.run.run_directory import Stopped
+from training.rlhf.run.work import Work
 
 __all__ = ["PPO", "Diverged", "Judge", "OtherSettings", "Score", "train"]
 
@@ -49,12 +50,8 @@ def train(
     score: Score,
     config: PPOConfig,
     out: str | Path,
+    work: Work,
     *,
-    seed: int,
-    device: str | torch.device,
-    checkpoints: Path,
-    report: Callable[[int, int, dict[str, float]], None],
-    guard: Callable[[], None],
     score_digest: str = "",
     judge: Judge | None = None,
 ) -> dict[str, float]:
@@ -64,10 +61,7 @@ def train(
         policy: folder to start from. KL is always to `reference`, the supervised starter.
         prompts: rows with `messages`; rows with a true `held_out` are left out.
         score: chats and replies to one number each.
-        checkpoints: folder of the resume state; training goes on from what is there.
-        report: called with (updates done, updates in all, metrics) after each update.
-        guard: called at the edge of every update and before every checkpoint. It raises to end
-            training; `Stopped` does so after a checkpoint.
+        work: told and asked at the edge of every update; training goes on from its checkpoints.
         score_digest: what `score` is made of; checkpoints of another score are refused.
         judge: what picks the checkpoint that is written; None writes the last.
 
@@ -79,24 +73,22 @@ def train(
     Raises:
         Diverged: scores or gradients stopped being finite.
         ConfigError: minibatches that cannot be dealt out to the launcher's processes.
-        OtherSettings: `checkpoints` belong to another run.
+        OtherSettings: the checkpoints belong to another run.
         OutOfMemory: with what to lower.
         ModelError, NoChatTemplate: the model cannot be trained here.
     """
     distributed.require_whole_model("ppo")
     distributed.per_process(config.minibatch_size, "ppo.minibatch_size")
-    actor = actor_critic.load(
-        policy, reference, config, device=pretrained.resolve_device(str(device)), seed=seed
-    )
+    actor = actor_critic.load(policy, reference, config, device=work.device, seed=work.seed)
     tokenizer = pretrained.load_tokenizer(policy)
-    learner = PPO(actor, tokenizer, prompts, score=score, config=config, seed=seed)
+    learner = PPO(actor, tokenizer, prompts, score=score, config=config, seed=work.seed)
     folders = {"policy": policy, "reference": reference}
     made_of = _made_of(learner, folders) | {"score": score_digest}
     if judge is not None:
         made_of["judge"] = judge.digest
-    journal = Journal(checkpoints, learner, Candidates(learner, judge), made_of)
+    journal = Journal(work.checkpoints, learner, Candidates(learner, judge), made_of)
     history = journal.resume()
-    _advance(learner, journal, history, report, guard)
+    _advance(learner, journal, history, work)
     found = _summary(history, learner, journal.candidates)
     journal.candidates.restore_best()
     _write(learner, history, Path(out))
@@ -107,15 +99,14 @@ def _advance(
     learner: PPO,
     journal: Journal,
     history: list[dict[str, float]],
-    report: Callable[[int, int, dict[str, float]], None],
-    guard: Callable[[], None],
+    work: Work,
 ) -> None:
     """Do the updates that `history` lacks, and append their metrics to it."""
     config, candidates = learner.config, journal.candidates
-    guard()
+    work.guard()
     candidates.begin()
     while len(history) < config.updates and not (history and learner.beyond(history[-1])):
-        with pretrained.memory_advice(MEMORY_ADVICE):
+        with memory_advice(MEMORY_ADVICE):
             metrics = learner.step(len(history))
         history.append(metrics)
         metrics |= reward_hacking.metrics(history, config)
@@ -123,9 +114,9 @@ def _advance(
         # A policy that never stops does so in every candidate: the gate tells, the judge chooses.
         gamed = metrics["alarms"] > metrics["alarm_endless"]
         metrics |= candidates.consider(len(history), ended=ended, gamed=gamed)
-        report(len(history), config.updates, metrics)
+        work.report(len(history), config.updates, metrics)
         try:
-            guard()
+            work.guard()
         except Stopped:
             journal.save(history)
             raise

@@ -19,8 +19,10 @@ from training.rlhf.config import PPOConfig
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.ppo import losses
 from training.rlhf.ppo.actor_critic import ActorCritic
-from training.rlhf.ppo.experience import Collector, Diverged, Experience, Score
+from training.rlhf.ppo.experience import Collector, Experience
+from training.rlhf.reward.score_functions import Score
 from training.rlhf.run import checkpoints, distributed
+from training.rlhf.run.failures import Diverged
 
 SKIPS_ALLOWED = 3
 """Optimiser steps in a row that may be skipped for a gradient that is not finite."""

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from training.rlhf.config import LoraConfig
-from training.rlhf.language.pretrained import ModelError
+from training.rlhf.run.failures import ModelError
 
 HEADS = ("score", "classifier", "pre_classifier", "classification_head", "pooler", "head")
 """Layers that are new or nearly so: trained whole, never quantised."""

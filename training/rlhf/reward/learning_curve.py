@@ -7,19 +7,19 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
 from training.rlhf.language import pretrained
 from training.rlhf.metrics import calibration
 from training.rlhf.reward import held_out_report, reward_training
-from training.rlhf.reward.reward_training import Guard, Report
 from training.rlhf.rows import Preference
 from training.rlhf.run import distributed, ranks
+from training.rlhf.run.work import Report, Work
 
 Point = dict[str, float]
 """votes, pairs, steps, accuracy with its 95 % interval (low, high), auc and ece."""
@@ -65,28 +65,23 @@ def points(
     preferences: Sequence[Preference],
     config: RewardConfig,
     sizes: Sequence[int],
+    work: Work,
     *,
-    seed: int,
-    device: torch.device,
     before: int,
-    checkpoints: Path,
-    report: Report,
-    guard: Guard,
 ) -> list[Point]:
     """Train on every number of votes and measure on the same held-out pairs.
 
-    A point that is done is kept in `checkpoints` and not computed again, unless base, settings or
+    A point that is done is kept in the checkpoints and not computed again, unless base, settings or
     data have changed.
 
     Args:
         before: steps that the stage did earlier, which the reported ones are counted on from.
-        report: called with (steps done, steps in all, numbers) after every step.
     """
     found, weights = [], pretrained.digest(base)
     for size in sorted(set(sizes)):
-        chosen = subset(preferences, size, seed=seed)
-        made_of = _fingerprint(weights, config, seed, chosen)
-        folder = checkpoints / f"curve-{size}-{made_of[:16]}"
+        chosen = subset(preferences, size, seed=work.seed)
+        made_of = _fingerprint(weights, config, work.seed, chosen)
+        folder = work.checkpoints / f"curve-{size}-{made_of[:16]}"
         file = folder / "point.json"
         if not file.exists():
             model, numbers = reward_training.train(
@@ -94,11 +89,11 @@ def points(
                 chosen,
                 config,
                 folder / "model",
-                seed=seed,
-                device=device,
-                checkpoints=folder / "steps",
-                report=_numbered(report, size, before),
-                guard=guard,
+                replace(
+                    work,
+                    checkpoints=folder / "steps",
+                    report=_numbered(work.report, size, before),
+                ),
             )
             seen = held_out_report.held_out(model, chosen).metrics()
             if ranks.rank() == 0:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from training.rlhf import rows
 from training.rlhf.config import RewardConfig
@@ -12,17 +12,15 @@ from training.rlhf.reward import held_out_report, learning_curve, reward_trainin
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 from training.rlhf.run import ranks
-
-if TYPE_CHECKING:
-    from training.rlhf.pipeline.stages import Work
+from training.rlhf.run.work import Work
 
 
 def fit_rewards(
-    work: Work,
     base: str,
     data: Sequence[Preference] | Sequence[Rating],
     config: RewardConfig,
     out: Path,
+    work: Work,
 ) -> dict[str, float]:
     """Write `out`/model, `out`/judge and for pairs `out`/heldout.jsonl; the metrics of both."""
 
@@ -40,11 +38,12 @@ def fit_rewards(
             data,
             config,
             out / name,
-            seed=work.seed if first else work.seed + 1,
-            device=work.device,
-            checkpoints=work.checkpoints / name,
-            report=report,
-            guard=work.run.check,
+            replace(
+                work,
+                seed=work.seed if first else work.seed + 1,
+                checkpoints=work.checkpoints / name,
+                report=report,
+            ),
             resample=not first,
         )
 
@@ -76,12 +75,12 @@ def _held_out(
 
 
 def draw_learning_curve(
-    work: Work,
     base: str,
     preferences: Sequence[Preference],
     config: RewardConfig,
     sizes: Sequence[int],
     out: Path,
+    work: Work,
     *,
     whole: dict[str, float],
 ) -> dict[str, float]:
@@ -95,12 +94,8 @@ def draw_learning_curve(
         preferences,
         config,
         sizes,
-        seed=work.seed,
-        device=work.device,
+        work,
         before=int(whole["steps"] + whole["judge_steps"]),
-        checkpoints=work.checkpoints,
-        report=work.report,
-        guard=work.run.check,
     )
     found.append(learning_curve.point(whole, whole))
     if ranks.rank() == 0:

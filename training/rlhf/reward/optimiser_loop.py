@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from training.rlhf import acquire
 from training.rlhf.config import ConfigError, RewardConfig
-from training.rlhf.ppo.experience import Diverged
 from training.rlhf.reward import adapters
 from training.rlhf.reward.reward_data import Example, SomeItem, passes, split
 from training.rlhf.reward.reward_losses import Objective
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.run import checkpoints, distributed, ranks
+from training.rlhf.run.failures import Diverged
 
 MAX_GRAD_NORM = 1.0
 PROBE_PAIRS = 10_000

@@ -34,7 +34,6 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from training.rlhf.language import chat_template, reward_text
 from training.rlhf.language.chat_template import Message
 from training.rlhf.language.pretrained import (
-    ModelError,
     adapter_base,
     load_causal,
     load_tokenizer,
@@ -46,6 +45,7 @@ from training.rlhf.language.pretrained import (
 )
 from training.rlhf.language.reward_text import Reader, Text, with_template
 from training.rlhf.reward import adapters
+from training.rlhf.run.failures import ModelError
 
 Score = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[float]]
 

@@ -14,11 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
@@ -29,10 +28,9 @@ from training.rlhf.reward.reward_data import Item, bootstrap, decided, examples,
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 from training.rlhf.run import distributed, ranks
+from training.rlhf.run.device import seed_everything
 from training.rlhf.run.run_directory import Stopped
-
-Report = Callable[[int, int, dict[str, float]], None]
-Guard = Callable[[], None]
+from training.rlhf.run.work import Work
 
 
 def train(
@@ -40,12 +38,8 @@ def train(
     data: Sequence[Preference] | Sequence[Rating],
     config: RewardConfig,
     out: str | Path,
+    work: Work,
     *,
-    seed: int,
-    device: torch.device,
-    checkpoints: Path,
-    report: Report,
-    guard: Guard,
     resample: bool = False,
 ) -> tuple[RewardModel, dict[str, float]]:
     """Train a reward model and write it to `out`.
@@ -55,10 +49,7 @@ def train(
             head and pooling too).
         data: all pairs, or ratings where the loss is `regression`; held-out ones, evaluation
             pairs and pairs without votes are left out.
-        checkpoints: folder of the resume state; training goes on from what is there.
-        report: called with (steps done, steps in all, numbers) after every step.
-        guard: called at the edge of every step and before every checkpoint; raises to end
-            training. `Stopped` does so after a checkpoint.
+        work: told and asked at the edge of every step; training goes on from its checkpoints.
         resample: train on a bootstrap of the prompts (the judge).
 
     Returns:
@@ -71,19 +62,19 @@ def train(
         Diverged: the loss stopped being finite; the last good checkpoint is kept.
     """
     distributed.require_whole_model("reward")
-    pretrained.seed_everything(seed)
+    seed_everything(work.seed)
     model = reward_model.new(
         base,
         pooling=config.pooling,
         max_length=config.max_length,
-        device=device,
+        device=work.device,
         quantise=config.quantise,
     )
     found, counts = _items(model, data, config)
-    chosen = bootstrap(found, seed=seed) if resample else found
-    trainer = Trainer(model, chosen, config, seed=seed)
-    made_of = _fingerprint(pretrained.digest(base), config, seed, chosen)
-    _run(trainer, checkpoints, made_of, report, guard)
+    chosen = bootstrap(found, seed=work.seed) if resample else found
+    trainer = Trainer(model, chosen, config, seed=work.seed)
+    made_of = _fingerprint(pretrained.digest(base), config, work.seed, chosen)
+    _optimise(trainer, work, made_of)
     trainer.keep_best()
     if isinstance(model.classifier, PeftModel):
         model.classifier = adapters.merge(model.classifier)
@@ -132,27 +123,25 @@ def _items(
     }
 
 
-def _run(
-    trainer: Trainer[Any], folder: Path, fingerprint: str, report: Report, guard: Guard
-) -> None:
-    """All steps that are not done yet."""
-    done = trainer.resume(folder, fingerprint)
+def _optimise(trainer: Trainer[Any], work: Work, fingerprint: str) -> None:
+    """Do all steps that are not done yet."""
+    done = trainer.resume(work.checkpoints, fingerprint)
     if done == 0:
         trainer.judge_epoch(0)  # the probe alone may be best
-    guard()
+    work.guard()
     while done < trainer.steps:
         metrics = trainer.step(done)
         done += 1
         if done % trainer.per_epoch == 0 or done == trainer.steps:
             metrics["slice_loss"] = trainer.judge_epoch(done)
-        report(done, trainer.steps, metrics)
+        work.report(done, trainer.steps, metrics)
         try:
-            guard()
+            work.guard()
         except Stopped:
-            trainer.save(folder, done, fingerprint)
+            trainer.save(work.checkpoints, done, fingerprint)
             raise
         if done % trainer.config.checkpoint_every == 0:
-            trainer.save(folder, done, fingerprint)
+            trainer.save(work.checkpoints, done, fingerprint)
 
 
 def _fingerprint(weights: str, config: RewardConfig, seed: int, found: Sequence[Item]) -> str:

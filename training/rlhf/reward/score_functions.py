@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from training.rlhf.config import ConfigError
-from training.rlhf.ppo.experience import Messages, Score
+from training.rlhf.language.chat_template import Message
+
+Messages = Sequence[Message]
+Score = Callable[[list[Messages], list[str]], list[float]]
+"""Chats and replies to one number each."""
 
 
 def conservative(scores: Sequence[Score], *, penalty: float) -> Score:

@@ -9,6 +9,19 @@ import errno
 import re
 from collections.abc import Iterator
 
+
+class Diverged(RuntimeError):
+    """Losses, gradients or scores are no longer finite. The last good checkpoint is kept."""
+
+
+class ModelError(ValueError):
+    """A model folder is missing, incomplete or of a kind that cannot be trained here."""
+
+
+class OutOfMemory(RuntimeError):
+    """Memory ran out; the message says what to lower. The last good checkpoint is kept."""
+
+
 PLAIN = {
     "ConfigError",
     "Diverged",

@@ -37,9 +37,10 @@ def model(path: str) -> dict[str, Any]:
     """Sample a few replies: how many ended by themselves, how many hold text, mean tokens."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from training.rlhf.language import chat_template, generation, pretrained
+    from training.rlhf.run.device import resolve_device
 
     # The model first: its loader says in words what a folder lacks.
-    policy = pretrained.load_causal(path, device=pretrained.resolve_device("auto"))
+    policy = pretrained.load_causal(path, device=resolve_device("auto"))
     tokenizer = pretrained.load_tokenizer(path)
     room = int(getattr(policy.config, "max_position_embeddings", 2 * MAX_NEW_TOKENS))
     replies = generation.generate(
@@ -63,10 +64,10 @@ def model(path: str) -> dict[str, Any]:
 def reward(path: str) -> dict[str, float]:
     """Score one reply."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from training.rlhf.language import pretrained
     from training.rlhf.reward import reward_model
+    from training.rlhf.run.device import resolve_device
 
-    scorer = reward_model.load(path, device=pretrained.resolve_device("auto"))
+    scorer = reward_model.load(path, device=resolve_device("auto"))
     return {"score": scorer.score([MESSAGES], [REPLY])[0]}
 
 

@@ -31,11 +31,12 @@ from training.rlhf.completions.openai_endpoint import Endpoint
 from training.rlhf.completions.sampling import Policy
 from training.rlhf.completions.writers import Settings
 from training.rlhf.config import EndpointConfig
-from training.rlhf.language import chat_template, generation, pretrained
+from training.rlhf.language import chat_template, generation
 from training.rlhf.metrics.reply_faults import filtered
 from training.rlhf.reward import reward_model
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Message
+from training.rlhf.run.device import resolve_device
 
 POLL_SECONDS = 0.05
 TELL_SECONDS = 0.2
@@ -304,7 +305,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--idle", type=float, default=600.0, metavar="SECONDS")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     given = parser.parse_args(arguments)
-    serve(given.spool, idle=given.idle, device=pretrained.resolve_device(given.device))
+    serve(given.spool, idle=given.idle, device=resolve_device(given.device))
     return 0
 
 

@@ -7,11 +7,10 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 from torch import nn
 from transformers import (
@@ -25,12 +24,12 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.config import ConfigError, GroupConfig, PairsConfig, SFTConfig, to_dict
-from training.rlhf.language.pretrained import ModelError, memory_advice, save_model
-from training.rlhf.ppo.experience import Diverged
+from training.rlhf.language.pretrained import save_model
 from training.rlhf.run import distributed, durable, ranks
+from training.rlhf.run.device import memory_advice
+from training.rlhf.run.failures import Diverged, ModelError
 from training.rlhf.run.run_directory import Fenced, Stopped
-
-Report = Callable[[int, int, dict[str, float]], None]
+from training.rlhf.run.work import Work
 
 COMPLETE = "complete"
 """Written last into a checkpoint; a folder without it was cut off while being saved."""
@@ -38,18 +37,15 @@ COMPLETE = "complete"
 
 def run(
     trainer: Trainer,
+    work: Work,
     *,
-    checkpoints: Path,
-    report: Report,
-    guard: Callable[[], None],
     names: Mapping[str, str],
     every: int = 1,
 ) -> None:
     """Train from the newest whole checkpoint to the end.
 
     Args:
-        report: called with (updates done, updates in all, metrics) when the trainer logs.
-        guard: called after every update; `Stopped` is honoured after a checkpoint.
+        work: told when the trainer logs, asked after every update.
         names: the trainer's names of the metrics worth keeping, to ours.
         every: optimiser steps of one update. In between there is no way to resume.
 
@@ -58,8 +54,8 @@ def run(
         OutOfMemory: with what to lower.
         Stopped: a stop was asked for; calling again resumes.
     """
-    edge = _Edge(report, guard, names, every)
-    _drop_unfinished(checkpoints)
+    edge = _Edge(work, names, every)
+    _drop_unfinished(work.checkpoints)
     trainer.add_callback(edge)
     # Progress is told through `report`; these two print to the terminal.
     for callback in list(trainer.callback_handler.callbacks):
@@ -67,15 +63,15 @@ def run(
             trainer.remove_callback(callback)
     try:
         with memory_advice("lower the batch size, or switch gradient_checkpointing on"):
-            trainer.train(resume_from_checkpoint=_newest(checkpoints))
+            trainer.train(resume_from_checkpoint=_newest(work.checkpoints))
     except Fenced:
         raise  # what lies there is somebody else's by now
     except BaseException:
-        _drop_unfinished(checkpoints)  # half a checkpoint must not keep a disk full
+        _drop_unfinished(work.checkpoints)  # half a checkpoint must not keep a disk full
         raise
     if edge.stopped is not None:
         raise edge.stopped
-    guard()
+    work.guard()
 
 
 def require_same_run(
@@ -109,12 +105,10 @@ def require_same_run(
         durable.replace(note, found)
 
 
-def arguments(
-    config: PairsConfig | GroupConfig, checkpoints: Path, *, seed: int, device: torch.device
-) -> dict[str, Any]:
+def arguments(config: PairsConfig | GroupConfig, work: Work) -> dict[str, Any]:
     """What all of TRL's trainers are told alike."""
     return {
-        "output_dir": str(checkpoints),
+        "output_dir": str(work.checkpoints),
         "learning_rate": config.learning_rate,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
@@ -122,13 +116,13 @@ def arguments(
         "save_total_limit": 2,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # or a broken run would look like a good one
-        "seed": seed,
-        "data_seed": seed,
-        "use_cpu": device.type == "cpu",
-        "bf16": device.type != "cpu" and config.dtype == "bfloat16",
-        "fp16": device.type != "cpu" and config.dtype == "float16",
+        "seed": work.seed,
+        "data_seed": work.seed,
+        "use_cpu": work.device.type == "cpu",
+        "bf16": work.device.type != "cpu" and config.dtype == "bfloat16",
+        "fp16": work.device.type != "cpu" and config.dtype == "float16",
         "activation_checkpointing": config.gradient_checkpointing,
-        "dataloader_pin_memory": device.type != "cpu",
+        "dataloader_pin_memory": work.device.type != "cpu",
         "report_to": "none",
         "disable_tqdm": True,
     }
@@ -211,10 +205,8 @@ def _drop_unfinished(checkpoints: Path) -> None:
 class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """What happens between two steps: the guard is asked, progress is told, a save is sealed."""
 
-    def __init__(
-        self, report: Report, guard: Callable[[], None], names: Mapping[str, str], every: int
-    ) -> None:
-        self.report, self.guard, self.names, self.every = report, guard, names, every
+    def __init__(self, work: Work, names: Mapping[str, str], every: int) -> None:
+        self.work, self.names, self.every = work, names, every
         self.stopped: Stopped | None = None
         self.lines: list[dict[str, float]] = []
         """What was logged since the last update."""
@@ -227,7 +219,7 @@ class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         if state.global_step % self.every:
             return
         try:
-            self.guard()
+            self.work.guard()
         except Stopped as stop:
             self.stopped = stop
             control.should_save = control.should_training_stop = True
@@ -250,7 +242,7 @@ class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped h
         self.lines.append(numbers)
         update, between = divmod(state.global_step, self.every)
         if not between:
-            self.report(update, state.max_steps // self.every, means(self.lines))
+            self.work.report(update, state.max_steps // self.every, means(self.lines))
             self.lines = []
 
     def on_save(

@@ -29,8 +29,9 @@ from training.rlhf.ppo import losses as objectives
 from training.rlhf.ppo.actor_critic import Sequences
 from training.rlhf.rows import Preference
 from training.rlhf.run import distributed, ranks
+from training.rlhf.run.device import seed_everything
+from training.rlhf.run.work import Work
 from training.rlhf.trainers import callbacks, preference_pairs
-from training.rlhf.trainers.callbacks import Report
 from training.rlhf.trainers.preference_pairs import Pair
 
 METRICS = {
@@ -52,19 +53,14 @@ def train(
     preferences: Sequence[Preference],
     config: PairsConfig,
     out: str | Path,
-    *,
-    seed: int,
-    device: torch.device,
-    checkpoints: Path,
-    report: Report,
-    guard: Callable[[], None],
+    work: Work,
 ) -> dict[str, float]:
     """Train a policy by `dpo`, `kto` or `orpo` and write it to `out`.
 
     Args:
         policy: folder to start from.
         reference: the supervised starter, which DPO and KTO hold the policy to.
-        report, guard, checkpoints: see trainer_edge.run.
+        work: told and asked at the edge of every step; training goes on from its checkpoints.
 
     Returns:
         The mean of the last tenth of each logged metric, steps, pairs, ties and truncated.
@@ -80,18 +76,18 @@ def train(
     found = preference_pairs.read(tokenizer, preferences, max_length=length)
     data = map(vars, found.found)
     made_of = (pretrained.digest(policy), pretrained.digest(reference))
-    callbacks.require_same_run(checkpoints, config, optimiser, seed, *made_of, data=data)
-    pretrained.seed_everything(seed)
+    callbacks.require_same_run(work.checkpoints, config, optimiser, work.seed, *made_of, data=data)
+    seed_everything(work.seed)
     model, anchor = actor_critic.load_pair(
-        policy, reference, lora=config.lora, dtype=config.dtype, device=device
+        policy, reference, lora=config.lora, dtype=config.dtype, device=work.device
     )
     if optimiser != "orpo":
         callbacks.require_causal(model, optimiser)
     pretrained.without_dropout(model)
-    arguments = _arguments(config, checkpoints, seed=seed, device=device)
+    arguments = _arguments(config, work)
     setup = Setup(model, anchor, tokenizer, found.found, length, config, arguments)
     trainer = BUILD[optimiser](setup)
-    callbacks.run(trainer, checkpoints=checkpoints, report=report, guard=guard, names=METRICS)
+    callbacks.run(trainer, work, names=METRICS)
     callbacks.save(trainer, tokenizer, out)
     return callbacks.summary(trainer.state, METRICS) | {
         "pairs": float(len(found.found)),
@@ -100,10 +96,8 @@ def train(
     }
 
 
-def _arguments(
-    config: PairsConfig, checkpoints: Path, *, seed: int, device: torch.device
-) -> dict[str, Any]:
-    return callbacks.arguments(config, checkpoints, seed=seed, device=device) | {
+def _arguments(config: PairsConfig, work: Work) -> dict[str, Any]:
+    return callbacks.arguments(config, work) | {
         "num_train_epochs": config.epochs,
         "per_device_train_batch_size": distributed.per_process(
             config.batch_size // config.gradient_accumulation,

@@ -27,10 +27,12 @@ from training.rlhf.language import chat_template, generation, pretrained
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.metrics.text_metrics import mean
 from training.rlhf.ppo import actor_critic, experience
-from training.rlhf.ppo.experience import Diverged, Score
+from training.rlhf.reward.score_functions import Score
 from training.rlhf.run import distributed, ranks
+from training.rlhf.run.device import seed_everything
+from training.rlhf.run.failures import Diverged
+from training.rlhf.run.work import Work
 from training.rlhf.trainers import callbacks
-from training.rlhf.trainers.callbacks import Report
 
 UPDATE = "update/"
 """Before the names of what is measured once per update, in the lines that the trainer logs."""
@@ -179,12 +181,8 @@ def train(
     score: Score,
     config: GroupConfig,
     out: str | Path,
+    work: Work,
     *,
-    seed: int,
-    device: torch.device,
-    checkpoints: Path,
-    report: Report,
-    guard: Callable[[], None],
     score_digest: str = "",
 ) -> dict[str, float]:
     """Train a policy by `rloo` or `grpo` and write it to `out`.
@@ -193,7 +191,8 @@ def train(
         policy: folder to start from.
         reference: the supervised starter, which KL is measured to.
         prompts, score: rows with `messages`; chats and replies to one number each.
-        report, guard, checkpoints: see trainer_edge.run; score_digest: see ppo.train.
+        work: told and asked at the edge of every update; training goes on from its checkpoints.
+        score_digest: see ppo.train.
 
     Returns:
         The mean of the last tenth of loss and grad_norm, loss_first, steps, alarms.summary and
@@ -210,24 +209,22 @@ def train(
         raise ConfigError("there is no prompt to train on (held-out prompts never are)")
     asked = [prompt["messages"] for prompt in prompts]
     made_of = (pretrained.digest(policy), pretrained.digest(reference), score_digest)
-    callbacks.require_same_run(checkpoints, config, optimiser, seed, *made_of, data=asked)
+    callbacks.require_same_run(work.checkpoints, config, optimiser, work.seed, *made_of, data=asked)
     tokenizer = pretrained.load_tokenizer(policy)
-    pretrained.seed_everything(seed)
+    seed_everything(work.seed)
     model, anchor = actor_critic.load_pair(
-        policy, reference, lora=config.lora, dtype=config.dtype, device=device
+        policy, reference, lora=config.lora, dtype=config.dtype, device=work.device
     )
     trainer = _trainer(
         optimiser,
         model,
         _Reward(score, tokenizer, config, actor_critic.base_model(model)),
         Dataset.from_list([{"prompt": messages} for messages in asked]),
-        _arguments(config, checkpoints, seed=seed, device=device),
+        _arguments(config, work),
     )
     _hold_to(trainer, anchor, config)
     steps = _steps(config)
-    callbacks.run(
-        trainer, checkpoints=checkpoints, report=report, guard=guard, names=METRICS, every=steps
-    )
+    callbacks.run(trainer, work, names=METRICS, every=steps)
     callbacks.save(trainer, tokenizer, out)
     told = reward_hacking.summary(_history(trainer.state)) | {
         "prompts_truncated": trainer.cut(asked)
@@ -268,10 +265,8 @@ def _trainer(
     return trainer
 
 
-def _arguments(
-    config: GroupConfig, checkpoints: Path, *, seed: int, device: torch.device
-) -> dict[str, Any]:
-    return callbacks.arguments(config, checkpoints, seed=seed, device=device) | {
+def _arguments(config: GroupConfig, work: Work) -> dict[str, Any]:
+    return callbacks.arguments(config, work) | {
         "per_device_train_batch_size": distributed.per_process(
             config.minibatch_size, "groups.minibatch_size"
         ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,13 @@ from training.rlhf.language.pretrained import (
     load_causal,
     load_tokenizer,
     new_adapter,
-    resolve_device,
-    seed_everything,
     without_dropout,
 )
 from training.rlhf.language.reward_text import with_template
 from training.rlhf.run import distributed, ranks
+from training.rlhf.run.device import seed_everything
+from training.rlhf.run.work import Work
 from training.rlhf.trainers import callbacks
-from training.rlhf.trainers.callbacks import Report
 
 PAD, END = "<|pad|>", "<|end|>"
 TEMPLATE = (
@@ -80,19 +79,13 @@ Message = dict[str, str]
 def train(
     config: SFTConfig,
     out: str | Path,
-    *,
-    report: Report,
-    guard: Callable[[], None],
-    checkpoints: str | Path,
-    device: str = "cpu",
+    work: Work,
 ) -> dict[str, float]:
     """Train a starter policy and write it to `out` as a Hugging Face (or PEFT) folder.
 
     Args:
-        report: called with (step, total steps, numbers) as training goes on.
-        guard: called at the edge of every step; what it raises ends the training. `Stopped` is
-            honoured after a checkpoint.
-        checkpoints: folder for resume state; training goes on from what lies there.
+        work: told as training goes on, asked at the edge of every step; training goes on from its
+            checkpoints. The seed is the config's.
 
     Returns:
         loss (mean of the last tenth of the logged ones), loss_first, steps, chats, truncated,
@@ -107,17 +100,17 @@ def train(
     """
     chats, held_out = read_chats(config)
     seed_everything(config.seed)
-    model, tokenizer = starting_model(config, chats, device=device)
+    model, tokenizer = starting_model(config, chats, device=work.device)
     length = min(config.max_length, context(model))
     rows, truncated = tokenize(tokenizer, chats, max_length=length)
     measured, _ = tokenize(tokenizer, held_out, max_length=length)
-    callbacks.require_same_run(Path(checkpoints), config, data=rows)
-    arguments = _arguments(config, Path(checkpoints), device=device)
+    callbacks.require_same_run(work.checkpoints, config, data=rows)
+    arguments = _arguments(config, work)
     trainer = _trainer(model, tokenizer, rows, arguments, measured=measured)
     if config.patience:
         trainer.add_callback(EarlyStoppingCallback(config.patience))
     started = time.monotonic()
-    callbacks.run(trainer, checkpoints=Path(checkpoints), report=report, guard=guard, names=METRICS)
+    callbacks.run(trainer, work, names=METRICS)
     seconds = time.monotonic() - started
     callbacks.save(trainer, tokenizer, out)
     return callbacks.summary(trainer.state, METRICS) | {
@@ -169,7 +162,7 @@ def _cost(trainer: Trainer, seconds: float) -> dict[str, float]:
 
 
 def starting_model(
-    config: SFTConfig, chats: Sequence[Sequence[Message]], *, device: str = "cpu"
+    config: SFTConfig, chats: Sequence[Sequence[Message]], *, device: torch.device
 ) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
     """Load the configured model and its tokenizer, or make a tiny pair from the chats.
 
@@ -179,13 +172,13 @@ def starting_model(
     if not source.path:
         shape = source.tiny or TinyModelConfig()
         tokenizer = build_tokenizer(_texts(chats), vocab_size=shape.vocab_size)
-        return build_model(shape, tokenizer).to(resolve_device(device)), tokenizer
+        return build_model(shape, tokenizer).to(device), tokenizer
     # What it is trained on is what a base model, which knows no roles, will be prompted with.
     loaded = with_template(load_tokenizer(source.path, revision=source.revision))
     model = load_causal(
         source.path,
         dtype=source.dtype,
-        device=resolve_device(device),
+        device=device,
         revision=source.revision,
         quantise=source.quantise,
     )
@@ -339,13 +332,13 @@ def _collate(rows: list[dict[str, list[int]]]) -> dict[str, Tensor]:
     }
 
 
-def _arguments(config: SFTConfig, checkpoints: Path, *, device: str) -> dict[str, Any]:
-    where = resolve_device(device).type
+def _arguments(config: SFTConfig, work: Work) -> dict[str, Any]:
+    where = work.device.type
     part = distributed.per_process(
         config.batch_size // config.gradient_accumulation, "sft.batch_size / gradient_accumulation"
     )
     return {
-        "output_dir": str(checkpoints),
+        "output_dir": str(work.checkpoints),
         "num_train_epochs": config.epochs,
         "max_steps": config.max_steps,
         "per_device_train_batch_size": part,

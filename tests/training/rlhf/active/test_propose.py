@@ -15,6 +15,7 @@ from training.rlhf import acquire, rows
 from training.rlhf.active import propose
 from training.rlhf.config import ProposeConfig
 from training.rlhf.rows import Candidate, Completion, Vote
+from training.rlhf.run.work import Work
 
 TEXTS = st.lists(st.sampled_from(["Yes.", "yes. ", "No.", "NO.", "We will.", "Later"]), max_size=8)
 
@@ -140,11 +141,8 @@ def run(starter: Path, out: Path, **changes: int) -> dict[str, float]:
         [*votes, waiting],
         ProposeConfig(pairs=40, features=8, **({"cold_start_votes": 20} | changes)),
         out,
+        Work.in_folder(out.with_name("work"), device="cpu", silent=True),
         held_out_share=0.15,
-        seed=0,
-        device=torch.device("cpu"),
-        report=lambda done, total: None,
-        guard=lambda: None,
     )
 
 

@@ -24,6 +24,7 @@ from training.rlhf.config import ConfigError, EndpointConfig, JudgeConfig, Sampl
 from training.rlhf.evaluation import kl_and_perplexity, llm_judge
 from training.rlhf.rows import Completion
 from training.rlhf.run.run_directory import USAGE
+from training.rlhf.run.work import Work
 
 SETTINGS = Settings(temperature=0.7, max_new_tokens=8, batch_size=2, top_p=0.9)
 CHATS = [[{"role": "user", "content": f"Tell me about parcel {i}."}] for i in range(6)]
@@ -221,12 +222,8 @@ def draw(starter: Path, out: Path, **server: Any) -> list[Completion]:
         world.prompts(40),
         SampleConfig(prompts=10, per_prompt=2, batch_size=2, endpoint=EndpointConfig(**server)),
         out,
+        Work.in_folder(out, seed=1, device="cpu", silent=True),
         compared=3,
-        seed=1,
-        device=torch.device("cpu"),
-        checkpoints=out / "checkpoints",
-        report=lambda done, total: None,
-        guard=lambda: None,
     )
     return list(rows.read(Completion, out / "completions.jsonl"))
 

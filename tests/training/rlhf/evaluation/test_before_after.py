@@ -13,10 +13,11 @@ from training.rlhf.completions import sampling
 from training.rlhf.completions.sampling import Policy, Settings
 from training.rlhf.config import ConfigError, EvaluateConfig, SampleConfig
 from training.rlhf.evaluation import before_after, kl_and_perplexity
-from training.rlhf.language.pretrained import ModelError
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Completion
+from training.rlhf.run.failures import ModelError
 from training.rlhf.run.run_directory import Stopped
+from training.rlhf.run.work import Work
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(temperature=0.8, max_new_tokens=10, batch_size=2)
@@ -44,6 +45,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> before_after.Models:
     )
 
 
+def silent(folder: Path) -> Work:
+    return Work.in_folder(folder, seed=1, device="cpu", silent=True)
+
+
 def run(folders: before_after.Models, out: Path, *, stop_at: int | None = None) -> dict[str, float]:
     calls: list[int] = []
 
@@ -58,11 +63,7 @@ def run(folders: before_after.Models, out: Path, *, stop_at: int | None = None) 
         world.prompts(64),
         EvaluateConfig(prompts=12, max_new_tokens=8, batch_size=2, samples=3),
         out,
-        seed=1,
-        device=CPU,
-        checkpoints=out / "checkpoints",
-        report=lambda done, total: None,
-        guard=guard,
+        dataclasses.replace(silent(out), guard=guard),
     )
 
 
@@ -154,12 +155,8 @@ def draw(folders: before_after.Models, out: Path, **changes: int) -> list[Comple
         world.prompts(),
         config,
         out,
+        silent(out),
         compared=3,
-        seed=1,
-        device=CPU,
-        checkpoints=out / "checkpoints",
-        report=lambda done, total: None,
-        guard=lambda: None,
     )
     return list(rows.read(Completion, out / "completions.jsonl"))
 
@@ -235,12 +232,8 @@ def test_what_was_left_out_is_counted(folders: before_after.Models, tmp_path: Pa
         world.prompts(),
         config,
         tmp_path / "out",
+        silent(tmp_path),
         compared=0,
-        seed=1,
-        device=CPU,
-        checkpoints=tmp_path / "checkpoints",
-        report=lambda done, total: None,
-        guard=lambda: None,
     )
     assert metrics["gibberish"] > 0
     away = metrics["left_out"] + metrics["duplicates"] + metrics["empty"]

@@ -21,6 +21,7 @@ from training.rlhf.evaluation import comparison, kl_and_perplexity, llm_judge, m
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Prompt
 from training.rlhf.run.run_directory import Stopped
+from training.rlhf.run.work import Work
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(temperature=0.7, max_new_tokens=8, batch_size=4)
@@ -75,9 +76,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-def place(
-    folder: Path, *, stop_at: int = 0
-) -> tuple[measured_replies.Place, list[tuple[int, int]]]:
+def place(folder: Path, *, stop_at: int = 0) -> tuple[Work, list[tuple[int, int]]]:
     seen: list[tuple[int, int]] = []
     calls: list[int] = []
 
@@ -87,9 +86,7 @@ def place(
             raise Stopped
 
     report = seen.append
-    return measured_replies.Place(
-        2, CPU, folder, lambda done, total: report((done, total)), guard
-    ), seen
+    return Work(2, CPU, folder, lambda done, total, _: report((done, total)), guard), seen
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from training.rlhf.config import LoraConfig, PPOConfig
 from training.rlhf.language import pretrained
 from training.rlhf.ppo import actor_critic
 from training.rlhf.ppo.actor_critic import ActorCritic, Sequences
+from training.rlhf.run.failures import ModelError
 
 FOLDERS = {"llama": tiny.llama, "gpt2": tiny.gpt2, "smollm2": tiny.smollm2}
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [2, 5, 2], [30, 31, 32, 33, 34]]
@@ -176,7 +177,7 @@ def test_models_of_two_vocabularies_are_refused(tmp_path):
     policy = tiny.llama(tmp_path / "a")
     other = tiny.llama_model(vocab=400)
     other.save_pretrained(str(tmp_path / "b"))
-    with pytest.raises(pretrained.ModelError, match="vocabular"):
+    with pytest.raises(ModelError, match="vocabular"):
         load(policy, tmp_path / "b")
 
 
@@ -187,7 +188,7 @@ def test_a_model_that_caps_its_logits_is_refused_by_name():
             output.logits = 2 * torch.tanh(output.logits / 2)
             return output
 
-    with pytest.raises(pretrained.ModelError, match="Capped"):
+    with pytest.raises(ModelError, match="Capped"):
         ActorCritic(Capped(tiny.llama_model().config), None)
 
 

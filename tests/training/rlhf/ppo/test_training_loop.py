@@ -17,7 +17,9 @@ from training.rlhf.language import pretrained
 from training.rlhf.ppo import actor_critic, training_loop
 from training.rlhf.ppo.update import rate_share
 from training.rlhf.run import checkpoints
+from training.rlhf.run.failures import ModelError, OutOfMemory
 from training.rlhf.run.run_directory import Fenced, Stopped
+from training.rlhf.run.work import Work
 
 LORA = LoraConfig(r=4)
 TOY: dict[str, Any] = {
@@ -73,11 +75,13 @@ def train(
         score,
         PPOConfig(**(TOY | changes)),
         work / "model",
-        seed=3,
-        device="cpu",
-        checkpoints=work / "checkpoints",
-        report=lambda step, total, metrics: seen.append(metrics),
-        guard=guard,
+        Work(
+            seed=3,
+            device=torch.device("cpu"),
+            checkpoints=work / "checkpoints",
+            report=lambda step, total, metrics: seen.append(metrics),
+            guard=guard,
+        ),
         judge=judge,
     )
     return summary, seen
@@ -408,7 +412,7 @@ def test_a_prompt_longer_than_the_context_loses_its_left_and_is_counted(starter,
 
 
 def test_replies_longer_than_the_context_are_refused_with_both_numbers(starter, tmp_path):
-    with pytest.raises(pretrained.ModelError, match=r"max_new_tokens is 256.* context of 256"):
+    with pytest.raises(ModelError, match=r"max_new_tokens is 256.* context of 256"):
         train(starter, tmp_path / "run", max_new_tokens=256)
 
 
@@ -417,7 +421,7 @@ def test_running_out_of_memory_says_what_to_lower_and_leaves_no_model(starter, t
         torch.empty(2**50)
         return [0.0] * len(replies)
 
-    with pytest.raises(pretrained.OutOfMemory, match=r"raise ppo\.gradient_accumulation"):
+    with pytest.raises(OutOfMemory, match=r"raise ppo\.gradient_accumulation"):
         train(starter, tmp_path / "run", score=greedy)
     assert not (tmp_path / "run" / "model").exists()
 

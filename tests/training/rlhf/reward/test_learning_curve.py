@@ -7,10 +7,10 @@ import pytest
 
 from tests.training.rlhf import tiny, world
 from training.rlhf.config import ConfigError, RewardConfig
-from training.rlhf.pipeline import stages
 from training.rlhf.reward import learning_curve, model_and_judge
 from training.rlhf.rows import Preference
 from training.rlhf.run.run_directory import RunDirectory, Stopped
+from training.rlhf.run.work import Work
 
 
 def test_a_larger_subset_holds_the_smaller_and_never_parts_a_prompt() -> None:
@@ -40,7 +40,7 @@ def draw(
     run = RunDirectory(folder)
     out = folder / "out"
     out.mkdir(parents=True, exist_ok=True)
-    work = stages.begin(run, "reward", seed=1, threads=1, device="cpu")
+    work = Work.of_stage(run, "reward", seed=1, threads=1, device="cpu")
 
     def watch(line: dict[str, int]) -> None:
         if line["step"] == stop_at:
@@ -49,7 +49,7 @@ def draw(
     run.listener = watch
     with run.claim():
         return model_and_judge.draw_learning_curve(
-            work, str(base), votes, config, (8, 16), out, whole=WHOLE
+            str(base), votes, config, (8, 16), out, work, whole=WHOLE
         )
 
 

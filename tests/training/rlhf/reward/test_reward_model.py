@@ -13,9 +13,9 @@ from transformers import GPTNeoForSequenceClassification as NeoClassifier
 from tests.training.rlhf import tiny, trunks, world
 from training.rlhf.config import LoraConfig
 from training.rlhf.language import chat_template, pretrained
-from training.rlhf.language.pretrained import ModelError
 from training.rlhf.reward import adapters, reward_model
 from training.rlhf.reward.reward_model import RewardModel
+from training.rlhf.run.failures import ModelError
 
 CPU = torch.device("cpu")
 LONG = [

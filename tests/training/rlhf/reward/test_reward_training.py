@@ -18,7 +18,6 @@ from tests.training.rlhf import tiny, trunks, world
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, LoraConfig, RewardConfig
 from training.rlhf.metrics import calibration
-from training.rlhf.ppo.experience import Diverged
 from training.rlhf.reward import (
     held_out_report,
     optimiser_loop,
@@ -28,7 +27,9 @@ from training.rlhf.reward import (
 )
 from training.rlhf.reward.reward_model import Scale
 from training.rlhf.rows import Preference, Rating, Vote
+from training.rlhf.run.failures import Diverged
 from training.rlhf.run.run_directory import Stopped
+from training.rlhf.run.work import Work
 
 CPU = torch.device("cpu")
 QUICK = RewardConfig(epochs=1.0, batch_size=8, max_length=128, checkpoint_every=2)
@@ -48,6 +49,7 @@ def train(
     *,
     stop_after: int | None = None,
     stop_with: type[BaseException] = Stopped,
+    seed: int = 1,
     **options: Any,
 ) -> tuple[reward_model.RewardModel, dict[str, float], list[tuple[int, dict[str, float]]]]:
     """Train; `stop_after` asks for a stop at the edge of that step."""
@@ -62,11 +64,14 @@ def train(
         preferences,
         config,
         out / "model",
-        device=CPU,
-        checkpoints=out / "checkpoints",
-        report=lambda done, _, numbers: seen.append((done, numbers)),
-        guard=guard,
-        **({"seed": 1} | options),
+        Work(
+            seed,
+            CPU,
+            out / "checkpoints",
+            report=lambda done, _, numbers: seen.append((done, numbers)),
+            guard=guard,
+        ),
+        **options,
     )
     return model, metrics, seen
 

@@ -19,12 +19,11 @@ from training.rlhf.__main__ import main
 from training.rlhf.completions.openai_endpoint import EndpointError
 from training.rlhf.config import ConfigError, GateConfig
 from training.rlhf.language.chat_template import NoChatTemplate
-from training.rlhf.language.pretrained import ModelError, OutOfMemory
-from training.rlhf.ppo.experience import Diverged
 from training.rlhf.ppo.training_loop import OtherSettings
 from training.rlhf.round import RunDirectory, gates, run_round
 from training.rlhf.rows import RowError
 from training.rlhf.run import failures
+from training.rlhf.run.failures import Diverged, ModelError, OutOfMemory
 from training.rlhf.run.run_directory import DONE, USAGE
 
 BASE: dict[str, Any] = {"threads": 1, "device": "cpu"}

@@ -19,6 +19,7 @@ from training.rlhf.ppo import actor_critic
 from training.rlhf.ppo.actor_critic import Sequences
 from training.rlhf.rows import Preference, Vote
 from training.rlhf.run.run_directory import Stopped
+from training.rlhf.run.work import Work
 from training.rlhf.trainers import dpo_kto_orpo, preference_pairs
 
 OPTIMISERS = ("dpo", "kto", "orpo")
@@ -68,11 +69,13 @@ def train(
         votes or world.preferences(16),
         PairsConfig(**(TOY | changes)),
         work / "model",
-        seed=3,
-        device=torch.device("cpu"),
-        checkpoints=work / "checkpoints",
-        report=lambda done, total, metrics: seen.append(metrics),
-        guard=guard,
+        Work(
+            seed=3,
+            device=torch.device("cpu"),
+            checkpoints=work / "checkpoints",
+            report=lambda done, total, metrics: seen.append(metrics),
+            guard=guard,
+        ),
     )
     return summary, seen
 

@@ -16,7 +16,9 @@ from training.rlhf.config import LoraConfig, ModelConfig, SFTConfig
 from training.rlhf.language import chat_template, generation, pretrained
 from training.rlhf.ppo import actor_critic
 from training.rlhf.ppo.actor_critic import ActorCritic, Sequences
+from training.rlhf.run.failures import ModelError
 from training.rlhf.run.run_directory import Stopped
+from training.rlhf.run.work import Work
 from training.rlhf.trainers import sft
 
 LORA = LoraConfig(r=4, target_modules=("q", "v"))
@@ -130,9 +132,7 @@ def test_supervised_fine_tuning_teaches_the_replies(lora, starter, tmp_path):
             seed=0,
         ),
         tmp_path / "model",
-        report=lambda *_: None,
-        guard=lambda: None,
-        checkpoints=tmp_path / "checkpoints",
+        Work.in_folder(tmp_path, device="cpu", silent=True),
     )
     assert metrics["loss"] < 0.6 * metrics["loss_first"]
     if lora is None:
@@ -159,5 +159,5 @@ def test_orpo_takes_an_encoder_decoder_and_trl_says_that_it_does_not(starter, tm
     test_dpo_kto_orpo.train("orpo", starter, tmp_path / "orpo", votes=votes, learning_rate=1e-2)
     found = test_dpo_kto_orpo.preferred(tmp_path / "orpo" / "model", votes)
     assert found > test_dpo_kto_orpo.preferred(starter, votes) + 0.2
-    with pytest.raises(pretrained.ModelError, match="choose ppo or orpo"):
+    with pytest.raises(ModelError, match="choose ppo or orpo"):
         test_dpo_kto_orpo.train("dpo", starter, tmp_path / "dpo", votes=votes)

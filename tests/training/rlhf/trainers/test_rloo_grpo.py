@@ -17,10 +17,11 @@ from tests.training.rlhf.trainers.test_dpo_kto_orpo import assert_same_weights
 from training.rlhf.config import GroupConfig, LoraConfig
 from training.rlhf.language import chat_template
 from training.rlhf.metrics import reward_hacking
-from training.rlhf.ppo.experience import Score
+from training.rlhf.reward.score_functions import Score
+from training.rlhf.run.failures import Diverged
 from training.rlhf.run.run_directory import Stopped
+from training.rlhf.run.work import Work
 from training.rlhf.trainers import rloo_grpo
-from training.rlhf.trainers.callbacks import Diverged
 
 OPTIMISERS = ("rloo", "grpo")
 LORA = LoraConfig(r=4)
@@ -77,11 +78,15 @@ def train(
         score,
         GroupConfig(**(TOY | changes)),
         work / "model",
-        seed=3,
-        device=torch.device("cpu"),
-        checkpoints=work / "checkpoints",
-        report=lambda done, total, metrics: seen.append(metrics | {"done": done, "total": total}),
-        guard=guard,
+        Work(
+            seed=3,
+            device=torch.device("cpu"),
+            checkpoints=work / "checkpoints",
+            report=lambda done, total, metrics: seen.append(
+                metrics | {"done": done, "total": total}
+            ),
+            guard=guard,
+        ),
     )
     return summary, seen
 

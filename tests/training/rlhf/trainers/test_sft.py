@@ -14,6 +14,7 @@ from tests.training.rlhf import trunks
 from training.rlhf.config import ConfigError, LoraConfig, ModelConfig, SFTConfig, TinyModelConfig
 from training.rlhf.language import chat_template, generation, pretrained
 from training.rlhf.run.run_directory import Fenced, Stopped
+from training.rlhf.run.work import Work
 from training.rlhf.trainers import sft
 
 TINY = TinyModelConfig(
@@ -42,9 +43,13 @@ def _train(
     metrics = sft.train(
         config,
         folder / "model",
-        report=lambda step, total, numbers: told.append((step, total, numbers)),
-        guard=guard,
-        checkpoints=folder / "checkpoints",
+        Work(
+            seed=config.seed,
+            device=torch.device("cpu"),
+            checkpoints=folder / "checkpoints",
+            report=lambda step, total, numbers: told.append((step, total, numbers)),
+            guard=guard,
+        ),
     )
     return metrics, told
 
