@@ -9,7 +9,7 @@ policy is in OUT/model; the same command again goes on where it was ended.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training.rlhf.config import PPOConfig
@@ -19,7 +19,7 @@ from training.rlhf.reward import score_functions
 from training.rlhf.run.work import Work
 
 
-def rule(chats: Sequence[Sequence[dict[str, str]]], replies: Sequence[str]) -> list[float]:
+def rule(chats: Sequence[Sequence[Mapping[str, str]]], replies: Sequence[str]) -> list[float]:
     """One point for thanks, a tenth less for every word after the twentieth."""
     return [("thank" in text.lower()) - max(0, len(text.split()) - 20) / 10 for text in replies]
 
@@ -34,12 +34,10 @@ def main(model: str, prompts: str, out: str, updates: str = "50") -> None:
         config,
         Path(out) / "model",
         Work.in_folder(out),
-        score_digest=score_functions.source_digest(
-            rule
-        ),  # a changed rule does not go on by mistake
+        score_digest=score_functions.source_digest(rule),  # another rule does not go on from here
     )
     first, last = metrics["reward_first"], metrics["reward_last"]
-    print(f"score {first:.2f} before, {last:.2f} after, KL {metrics['kl']:.2f} nats")
+    print(f"score {first:.2f} at first, {last:.2f} at last; KL {metrics['kl']:.2f} nats")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ def test_ppo_with_a_rule_leaves_a_policy_and_goes_on_with_the_same_rule_only(
 ) -> None:
     out = folder / "ppo"
     run("ppo_with_a_rule", folder / "model", folder / "prompts.jsonl", out, 1)
-    assert re.search(r"score \S+ before, \S+ after, KL -?\d\.\d\d nats$", capsys.readouterr().out)
+    assert re.search(
+        r"score \S+ at first, \S+ at last; KL -?\d\.\d\d nats$", capsys.readouterr().out
+    )
     assert json.loads((out / "model" / "ppo.json").read_text())["updates"] == 1
     run("ppo_with_a_rule", folder / "model", folder / "prompts.jsonl", out, 1)
     assert "1/1" not in capsys.readouterr().out, "it was done, and is not done again"
