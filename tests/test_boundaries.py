@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 STACK = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "crowdkit")
-TORCH_FREE = ("config", "rows", "run.run_directory", "round", "acquire")
+TORCH_FREE = ("config", "rows", "run.run_directory", "round", "acquire", "metrics.intervals")
 # The engine's doors for the Django side; run_directory is reached through round.
 DOORS = ("config", "rows", "round", "acquire")
 

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         directory, stages = Path(arguments[-1]).parent, [Path(arguments[-1]).name]
     run = RunDirectory(directory)
     try:
-        with run.claim(fence), stop_on_signals(run):
+        with run.claim(fence), stop_on_signals(run.request_stop):
             print(f"fake engine, fence {run.fence}", flush=True)
             work(run, behaviour(directory), stages)
     except Fenced:

@@ -14,9 +14,8 @@ from training.rlhf.config import Job, from_dict, load, to_dict
 from training.rlhf.config.config_file import differences, require
 from training.rlhf.data import input_fingerprints
 from training.rlhf.delivery import memory_estimate, openrlhf
-from training.rlhf.pipeline import recipe as pipeline
+from training.rlhf.pipeline import commands, recipe
 from training.rlhf.pipeline.commands import COMMANDS
-from training.rlhf.pipeline.commands import run as run_job
 from training.rlhf.round import STAGES, quiet_libraries, run_round, stop_on_signals
 from training.rlhf.run import failures, ranks
 from training.rlhf.run.run_directory import (
@@ -36,28 +35,6 @@ from training.rlhf.run.run_directory import (
 PLAIN_EVERY = 5.0
 """Seconds between two progress lines of a stage where there is no terminal."""
 
-HELP = {
-    "sft": "train a starter policy on chats",
-    "reward": "train a reward model and a judge on votes",
-    "ppo": "improve a policy against a reward model",
-    "dpo": "improve a policy by preferences alone",
-    "kto": "improve a policy by replies that are good or bad, each alone",
-    "orpo": "improve a policy by preferences alone, without a reference",
-    "rloo": "improve a policy against a reward model, by comparing replies, without a critic",
-    "grpo": "improve a policy against a reward model, by comparing replies, without a critic",
-    "evaluate": "compare two policies on held-out prompts",
-    "compare": "put any number of models beside each other on the same prompts",
-    "sample": "write completions for people to compare",
-    "reddit": "make pairs of a Reddit dump",
-    "score": "give every reply of a file a scalar preference score",
-    "success": "count how often the models of a comparison score above a bar",
-    "select": "choose the best of several checkpoints by a comparison",
-    "blind": "make blind pairs for people of the replies of a comparison",
-    "human": "read back what people said of blind pairs",
-    "save": "write models as whole folders that other programs load",
-    "push": "upload a model to a hub",
-}
-
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of every command."""
@@ -65,47 +42,49 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m training.rlhf",
         description="Reward modelling and policy optimisation from files; no web app, no database.",
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        single = commands.add_parser(name, help=HELP[name], description=HELP[name])
+    listed = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        single = listed.add_parser(name, help=command.help, description=command.help)
         single.add_argument("--config", required=True, metavar="FILE", help="YAML or JSON settings")
         single.add_argument(
             "--out", required=True, metavar="DIR", help="folder that appears when it is done"
         )
-    _add_recipe(commands)
-    _add_files(commands)
-    listed = ", ".join(stage.name for stage in STAGES)
-    whole = commands.add_parser("round", help="run or resume a whole round", description=listed)
+    _add_recipe(listed)
+    _add_files(listed)
+    stages = ", ".join(stage.name for stage in STAGES)
+    whole = listed.add_parser("round", help="run or resume a whole round", description=stages)
     whole.add_argument("run_dir", metavar="RUN_DIR")
     whole.add_argument("--fence", type=int, help="end when owner.json names another fence")
     return top
 
 
-def _add_files(commands: Any) -> None:
+def _add_files(listed: Any) -> None:
     about = "write a round's votes and settings for OpenRLHF"
-    other = commands.add_parser("openrlhf", help=about, description=about)
+    other = listed.add_parser("openrlhf", help=about, description=about)
     other.add_argument("run_dir", metavar="RUN_DIR")
     other.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     about = "how much memory and time a policy takes"
-    size = commands.add_parser("memory", help=about, description=about)
+    size = listed.add_parser("memory", help=about, description=about)
     size.add_argument("--params", type=float, required=True, metavar="N", help="such as 8e9")
 
 
-def _add_recipe(commands: Any) -> None:
+def _add_recipe(listed: Any) -> None:
     about = "run or resume a pipeline of several commands"
-    recipe = commands.add_parser("recipe", help=about, description=about)
-    recipe.add_argument("recipe", metavar="FILE", help="a recipe, or the name of a shipped one")
-    recipe.add_argument("--out", required=True, metavar="DIR", help="folder of all results")
-    recipe.add_argument("--only", nargs="+", default=[], metavar="PHASE", help="these phases alone")
-    recipe.add_argument(
+    pipeline = listed.add_parser("recipe", help=about, description=about)
+    pipeline.add_argument("recipe", metavar="FILE", help="a recipe, or the name of a shipped one")
+    pipeline.add_argument("--out", required=True, metavar="DIR", help="folder of all results")
+    pipeline.add_argument(
+        "--only", nargs="+", default=[], metavar="PHASE", help="these phases alone"
+    )
+    pipeline.add_argument(
         "--from", dest="start", default="", metavar="PHASE", help="this phase and those after it"
     )
-    recipe.add_argument(
+    pipeline.add_argument(
         "--redo",
         action="store_true",
         help="remove results of other settings or inputs, and run their phases again",
     )
-    recipe.add_argument(
+    pipeline.add_argument(
         "--set",
         dest="changes",
         nargs="+",
@@ -182,8 +161,8 @@ def _single(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
         return _say(f"error: {out} exists and is not a result of this command", USAGE)
     out.parent.mkdir(parents=True, exist_ok=True)
     notes = {"inputs": input_fingerprints.note(input_fingerprints.sources(config).values())}
-    with display(run), run.claim(), stop_on_signals(run):
-        metrics = run_job(options.command, config, run, out.name, notes=notes)
+    with display(run), run.claim(), stop_on_signals(run.request_stop):
+        metrics = commands.execute(options.command, config, run, out.name, notes=notes)
     for name, value in metrics.items() if run.leads else ():
         print(f"{name:>16}  {value:.4g}")
     return DONE
@@ -192,8 +171,10 @@ def _single(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
 def _require_same(out: Path, meta: dict[str, Any], config: Job) -> None:
     """Raise ConfigError where a result is not what the command would give now."""
     before = to_dict(from_dict(type(config), meta["config"], where=f"{out}: config"))
-    found = differences(before, to_dict(config) | {name: before[name] for name in pipeline.WHERE})
-    require(not found, f"{out} has other settings ({found}): remove it to run the command again")
+    changes = differences(before, to_dict(config) | {name: before[name] for name in recipe.WHERE})
+    require(
+        not changes, f"{out} has other settings ({changes}): remove it to run the command again"
+    )
     replaced = ", ".join(input_fingerprints.changed(meta.get("inputs", {})))
     require(
         not replaced,
@@ -220,13 +201,13 @@ def _memory(options: argparse.Namespace) -> int:
 
 def _recipe(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
     out = Path(options.out).resolve()
-    phases = pipeline.load(options.recipe, out, options.changes)
-    chosen = pipeline.choose(phases, only=options.only, start=options.start)
+    phases = recipe.load(options.recipe, out, options.changes)
+    chosen = recipe.choose(phases, only=options.only, start=options.start)
     out.mkdir(parents=True, exist_ok=True)
     run = RunDirectory(out)
     run.agree = agree
-    with display(run), run.claim(), stop_on_signals(run):
-        pipeline.run(phases, chosen, run, redo=options.redo)
+    with display(run), run.claim(), stop_on_signals(run.request_stop):
+        recipe.run_phases(phases, chosen, run, redo=options.redo)
     if run.leads:
         print(f"{', '.join(phase.name for phase in chosen)}: see {out / 'README.md'}")
     return DONE

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from training.rlhf.metrics.arrays import Bools, Floats, sigmoid
 
 CLIP = 2.5
 """Features are cut at this many standard deviations: heavy tails draw every pick to outliers."""
@@ -47,12 +46,6 @@ class Ranking:
 
     order: NDArray[np.int64]
     scores: Floats
-
-
-def sigmoid(x: Floats) -> Floats:
-    """Logistic function without overflow."""
-    out: Floats = 0.5 * (1.0 + np.tanh(0.5 * x))
-    return out
 
 
 def normalise(features: Floats, *, dims: int) -> Floats:

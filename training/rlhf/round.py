@@ -6,24 +6,20 @@ are imported only by the process that runs them.
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
-import signal
-import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, GateConfig, RoundConfig, load, to_dict
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.run import trackers
+from training.rlhf.run.entry_points import load_function
 from training.rlhf.run.run_directory import (
     DONE,
     FAILED,
@@ -38,6 +34,8 @@ from training.rlhf.run.run_directory import (
     RunDirectory,
     Stopped,
 )
+from training.rlhf.run.signals import stop_on_signals
+from training.rlhf.run.work import Work
 
 __all__ = [
     "DONE",
@@ -55,12 +53,13 @@ __all__ = [
     "Stopped",
     "gates",
     "run_round",
+    "stop_on_signals",
 ]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage leaves besides its files."""
+    """The metrics, parents and notes that a stage leaves besides its files."""
 
     metrics: dict[str, float]
     parents: dict[str, str]
@@ -71,7 +70,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the round: `function` is "module:name" of (run, config, out) -> Result."""
+    """A step of the round: `function` is "module:name" of (run, config, out, work) -> Result.
+
+    It writes its files into `out`; they need be no rows, and nobody need know the stage elsewhere.
+    """
 
     name: str
     title: str
@@ -80,46 +82,51 @@ class Stage:
     shared: bool = False
     """Whether every process of a launcher takes part; otherwise they wait for the first."""
 
-    def load(self) -> Callable[[RunDirectory, RoundConfig, Path], Result]:
-        """Import the function, and torch with it."""
-        module, name = self.function.split(":")
-        found: Callable[[RunDirectory, RoundConfig, Path], Result]
-        found = getattr(importlib.import_module(module), name)
-        return found
+    def perform(self, run: RunDirectory, config: RoundConfig) -> Result:
+        """Import the function, and torch with it, and call it."""
+        work = Work.of_stage(
+            run, self.name, seed=config.seed, threads=config.threads, device=config.device
+        )
+        result: Result = load_function(self.function)(run, config, run.partial(self.name), work)
+        return result
 
+
+TRAIN_REWARD, TRAIN_POLICY = "train_reward", "train_policy"
+EVALUATE, SAMPLE, PROPOSE = "evaluate", "sample", "propose"
+"""Names of stages and of their folders, for those who read what another stage left."""
 
 STAGES = (
     Stage(
-        "train_reward",
+        TRAIN_REWARD,
         "Train reward model",
         "Learns to predict the votes, and trains a second model as an independent judge.",
         "training.rlhf.pipeline.stages:train_reward",
         shared=True,
     ),
     Stage(
-        "train_policy",
+        TRAIN_POLICY,
         "Improve policy",
         "Optimises the policy by the reward model or the votes, held near the starter.",
         "training.rlhf.pipeline.stages:train_policy",
         shared=True,
     ),
     Stage(
-        "evaluate",
+        EVALUATE,
         "Evaluate",
         "Compares the new policy with the one before it on held-out prompts.",
         "training.rlhf.pipeline.stages:evaluate",
     ),
     Stage(
-        "sample",
+        SAMPLE,
         "Sample completions",
         "Writes completions of the new policy for people to compare.",
         "training.rlhf.pipeline.stages:sample",
     ),
     Stage(
-        "propose",
+        PROPOSE,
         "Propose pairs",
         "Picks the pairs whose votes will teach most, beside a random stream.",
-        "training.rlhf.pipeline.stages:propose",
+        "training.rlhf.pipeline.stages:propose_pairs",
     ),
 )
 
@@ -142,7 +149,7 @@ def run_round(run_dir: str | Path | RunDirectory, fence: int | None = None) -> N
     """
     quiet_libraries()
     run = run_dir if isinstance(run_dir, RunDirectory) else RunDirectory(run_dir)
-    with run.claim(fence), stop_on_signals(run):
+    with run.claim(fence), stop_on_signals(run.request_stop):
         run.clear_error()
         stage_name = ""
         try:
@@ -164,9 +171,7 @@ def run_stage(run: RunDirectory, stage: Stage, config: RoundConfig) -> None:
     run.check()
     run.report(stage.name, 0, 1, stage.title)
     with trackers.forward(config.tracker, run, stage.name, to_dict(config)) as finish:
-        result = run.perform(
-            lambda: stage.load()(run, config, run.partial(stage.name)), shared=stage.shared
-        )
+        result = run.perform(lambda: stage.perform(run, config), shared=stage.shared)
         finish(result.metrics if result else {})
     run.check()
     if run.leads and result is not None:
@@ -205,29 +210,6 @@ def _require_starter(config: RoundConfig) -> None:
         raise ConfigError("config.json: starter is empty")
 
 
-@contextmanager
-def stop_on_signals(run: RunDirectory) -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into a request that is honoured at the edge of a step.
-
-    A second Ctrl-C interrupts at once.
-    """
-
-    def request(number: int, _frame: FrameType | None) -> None:
-        run.stop_requested = True
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # whoever owns the process handles its signals
-        return
-    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @dataclass(frozen=True)
 class Gate:
     """One bound that a candidate policy has to keep."""
@@ -246,7 +228,7 @@ def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig)
     The win rate is that of the second reward model, never of the one that was maximised, and its
     lower bound counts.
     """
-    reward, result = metrics.get("train_reward", {}), metrics.get("evaluate", {})
+    reward, result = metrics.get(TRAIN_REWARD, {}), metrics.get(EVALUATE, {})
     length = _ratio(result.get("length"), result.get("length_before"))
     variety = _ratio(result.get("distinct2"), result.get("distinct2_before"))
     low, high = config.length_ratio_min, config.length_ratio_max
@@ -271,7 +253,7 @@ def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig)
             result.get("repetition"),
             high=config.repetition_max,
         ),
-        *_alarm_gate(metrics.get("train_policy", {}), config),
+        *_alarm_gate(metrics.get(TRAIN_POLICY, {}), config),
         _gate("broken", "Broken replies", result.get("broken_rate"), high=config.broken_max),
         _gate(
             "win_rate",

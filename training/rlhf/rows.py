@@ -11,12 +11,16 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, BinaryIO, Literal, TypeVar, cast
 
 Message = dict[str, str]
 Choice = Literal["a", "b", "tie", "both_bad"]
+
+MAX_STRENGTH = 3
+"""Strengths of a preference: 0 negligibly, 1 slightly, 2 clearly, 3 much."""
 
 VALUE: dict[str, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 """What a vote says about P(a is better): y in the Bradley-Terry likelihood."""
@@ -45,7 +49,7 @@ class Vote:
     annotator: str
     choice: Choice
     strength: int = 2
-    """0 negligibly, 1 slightly, 2 clearly, 3 much; ignored for ties."""
+    """0 to MAX_STRENGTH; ignored for ties."""
     weight: float = 1.0
     """Trust in this vote: the admin's weight times the annotator's own, 1 on average."""
 
@@ -123,7 +127,7 @@ class SoftLabel:
     tie: float = 0.0
     """Share of the mass on ties, of which `value` holds one half."""
     strength: float = 0.0
-    """Mean signed strength / 3, in [-1, 1]; positive where the votes are for a."""
+    """Mean signed strength / MAX_STRENGTH, in [-1, 1]; positive where the votes are for a."""
 
 
 def soft_label(votes: Iterable[Vote]) -> SoftLabel | None:
@@ -150,11 +154,13 @@ def soft_label(votes: Iterable[Vote]) -> SoftLabel | None:
         signed += vote.weight * (2 * VALUE[vote.choice] - 1) * vote.strength
     if mass <= 0:
         return None
-    return SoftLabel(value=total / mass, weight=mass, tie=tied / mass, strength=signed / trust / 3)
+    return SoftLabel(
+        value=total / mass, weight=mass, tie=tied / mass, strength=signed / trust / MAX_STRENGTH
+    )
 
 
 def label(row: Preference, *, soft: bool = False) -> SoftLabel | None:
-    """What a pair teaches: the pooled votes, unless a reviewer decided.
+    """The label that a pair teaches: its pooled votes, unless a reviewer decided.
 
     `decided` makes the value 1, 0 or 1/2, with the mass of the votes and at least that of one.
     With `soft`, the value is P(a) + P(tie) / 2 where known, and the mass stays that of the votes.
@@ -162,7 +168,7 @@ def label(row: Preference, *, soft: bool = False) -> SoftLabel | None:
     pooled = soft_label(row.votes)
     if row.decided:
         value, mass = VALUE[row.decided], max(pooled.weight if pooled else 0.0, 1.0)
-        clearly = (2 * value - 1) * 2 / 3  # a reviewer says which side, not how much
+        clearly = (2 * value - 1) * 2 / MAX_STRENGTH  # a reviewer says which side, not how much
         return SoftLabel(value=value, weight=mass, tie=float(value == 0.5), strength=clearly)
     if soft and pooled and row.soft:
         a, tie, _ = row.soft
@@ -185,7 +191,7 @@ def majority(votes: Iterable[Vote]) -> Literal["a", "b"] | None:
 
 
 def is_held_out(prompt: str, share: float) -> bool:
-    """Whether the prompt with this hash or id belongs to the held-out split.
+    """True where the prompt with this hash or id belongs to the held-out split.
 
     Depends on the text of `prompt` alone, so a project's split never changes as data arrives.
     """
@@ -252,19 +258,29 @@ def write(path: str | Path, rows: Iterable[Any]) -> str:
 
     Returns the sha256 of the file.
     """
-    path = Path(path)
     digest = hashlib.sha256()
-    partial = path.with_name(f"{path.name}.tmp")
-    with partial.open("wb") as out:
+    with replacing(path) as file:
         for row in rows:
             data = row if isinstance(row, dict) else dataclasses.asdict(row)
             line = json.dumps(data, ensure_ascii=False).encode() + b"\n"
             digest.update(line)
-            out.write(line)
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(path)
+            file.write(line)
     return digest.hexdigest()
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` when the block ends without an error.
+
+    A reader, and a crash, see the old file or the new one.
+    """
+    partial = Path(path).with_name(f"{Path(path).name}.tmp")
+    with partial.open("wb") as file:
+        yield file
+        # The content must reach the disk before the name that says it is whole.
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def sha256(path: str | Path) -> str:
@@ -278,13 +294,8 @@ def sha256(path: str | Path) -> str:
 
 def _row(cls: type[Row], data: dict[str, Any]) -> Row:
     known = {f.name: f for f in dataclasses.fields(cls)}
-    required = [
-        name
-        for name, f in known.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    for name in required:
-        if name not in data:
+    for name, f in known.items():
+        if name not in data and f.default is f.default_factory is dataclasses.MISSING:
             raise ValueError(f"{name} is missing")
     # Unknown keys are allowed here, unlike in settings: rows may carry columns of other tools.
     values = {name: _field(name, data[name]) for name in known if name in data}
@@ -339,18 +350,16 @@ def _vote(value: Any, where: str) -> Vote:
     if not isinstance(value, dict):
         raise TypeError(f"{where} must be an object")
     strength = value.get("strength", 2)
-    if strength not in (0, 1, 2, 3) or isinstance(strength, bool):
-        raise ValueError(f"{where}.strength must be 0, 1, 2 or 3")
+    known = range(MAX_STRENGTH + 1)
+    if strength not in known or isinstance(strength, bool):
+        *few, most = map(str, known)
+        raise ValueError(f"{where}.strength must be {', '.join(few)} or {most}")
     weight = _number(f"{where}.weight", value.get("weight", 1.0))
     if weight < 0:
         raise ValueError(f"{where}.weight must not be negative")
     choice = _one_of(f"{where}.choice", value.get("choice"), tuple(VALUE))
-    return Vote(
-        annotator=_text(f"{where}.annotator", value.get("annotator", "")),
-        choice=cast(Choice, choice),
-        strength=strength,
-        weight=weight,
-    )
+    who = _text(f"{where}.annotator", value.get("annotator", ""))
+    return Vote(annotator=who, choice=cast(Choice, choice), strength=strength, weight=weight)
 
 
 def _probabilities(name: str, value: Any) -> tuple[float, float, float]:

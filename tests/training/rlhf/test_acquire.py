@@ -7,14 +7,15 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from training.rlhf import acquire
-from training.rlhf.acquire import Floats, Head
+from training.rlhf.acquire import Head
+from training.rlhf.metrics.arrays import Floats, sigmoid
 
 
 def planted(n: int = 300, d: int = 6, *, seed: int = 0) -> tuple[Floats, Floats, Floats]:
     """Differences, noisy votes and the true weights."""
     rng = np.random.default_rng(seed)
     x, w = rng.normal(size=(n, d)), rng.normal(size=d)
-    return x, (rng.random(n) < acquire.sigmoid(x @ w)).astype(float), w
+    return x, (rng.random(n) < sigmoid(x @ w)).astype(float), w
 
 
 def test_the_fit_equals_penalised_logistic_regression() -> None:
@@ -43,7 +44,7 @@ def test_the_covariance_is_the_inverse_curvature_of_the_posterior() -> None:
     head = acquire.fit(x, y, precision=2.0)
 
     def objective(w: Floats) -> float:
-        p = acquire.sigmoid(x @ w)
+        p = sigmoid(x @ w)
         return -float(y @ np.log(p) + (1 - y) @ np.log(1 - p)) + w @ w
 
     step, curvature = 1e-3 * np.eye(3), np.empty((3, 3))
@@ -180,7 +181,7 @@ def test_active_votes_teach_more_than_random_ones() -> None:
     scale = np.geomspace(3, 0.1, 12)
     x = rng.normal(size=(1200, 12)) * scale
     w = rng.normal(size=12)
-    y = (rng.random(1200) < acquire.sigmoid(x @ w)).astype(float)
+    y = (rng.random(1200) < sigmoid(x @ w)).astype(float)
     start, pool = np.arange(100), np.arange(100, 1200)
     picked = acquire.rerank(
         x[start], y[start], x[pool], np.ones(1100, dtype=bool), n=100, seed=0

@@ -26,7 +26,7 @@ from tests.training.conftest import environment
 from tests.training.rlhf import tiny
 from training.models import ModelVersion
 from training.rlhf.config import LoraConfig
-from training.rlhf.language import pretrained
+from training.rlhf.language import lora_adapters, pretrained
 from training.rounds import round_control
 
 DOCUMENT = Path(django_settings.BASE_DIR) / "docs" / "operations.md"
@@ -42,7 +42,7 @@ def promoted(*options: str) -> tuple[str, str]:
 def adapter(home: Path) -> str:
     """A tiny Llama in `home`/starter and an untrained adapter of it; the adapter's folder."""
     base = tiny.llama(home / "starter")
-    model = pretrained.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
+    model = lora_adapters.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
     pretrained.save_model(model, pretrained.load_tokenizer(base), home / "adapter")
     return "adapter"
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from training.rlhf import acquire, rows
-from training.rlhf.acquire import Floats
 from training.rlhf.config import ProposeConfig
+from training.rlhf.metrics.arrays import Floats
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Candidate, Completion, Preference, Prompt
 from training.rlhf.run.work import Work

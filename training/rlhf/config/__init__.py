@@ -1,6 +1,6 @@
-"""Every setting of the engine, as frozen dataclasses. The lowest room: it imports no other one.
+"""Every setting of the engine, as frozen dataclasses. Torch-free.
 
-A door: the web side shows and edits these. Torch-free.
+May import: nothing of the engine.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from training.rlhf.config.job_config import (
     sample_round_config,
     sample_sft_config,
 )
+from training.rlhf.config.optimisers import OPTIMISERS, Optimiser
 from training.rlhf.config.policy_config import (
     GroupConfig,
-    Optimiser,
     PairsConfig,
     PPOConfig,
     WatchedConfig,
@@ -51,6 +51,7 @@ from training.rlhf.config.reward_config import LoraConfig, RewardConfig
 from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelConfig
 
 __all__ = [
+    "OPTIMISERS",
     "BlindJob",
     "CompareJob",
     "ConfigError",

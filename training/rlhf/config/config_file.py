@@ -115,8 +115,8 @@ def _coerce_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
 
 def differences(before: Any, now: Any) -> str:
     """The first three settings that are other ones, by their dotted names; "" where none is."""
-    found = list(islice(_differences(before, now, ""), 4))
-    return "; ".join([*found[:3], *["..."] * (len(found) > 3)])
+    changes = list(islice(_differences(before, now, ""), 4))
+    return "; ".join([*changes[:3], *["..."] * (len(changes) > 3)])
 
 
 def _differences(before: Any, now: Any, name: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from training.rlhf.config.job_config import Job
 
 @dataclass(frozen=True, kw_only=True)
 class RedditConfig:
-    """Which comments of a Reddit dump become pairs."""
+    """The comments of a Reddit dump that become pairs."""
 
     subreddits: tuple[str, ...] = ()
     """Empty takes all."""

@@ -14,7 +14,8 @@ from training.rlhf.config.config_file import (
     require_positive,
 )
 from training.rlhf.config.evaluate_config import EndpointConfig, EvaluateConfig
-from training.rlhf.config.policy_config import GroupConfig, Optimiser, PairsConfig, PPOConfig
+from training.rlhf.config.optimisers import OPTIMISERS
+from training.rlhf.config.policy_config import GroupConfig, PairsConfig, PPOConfig
 from training.rlhf.config.reward_config import RewardConfig
 from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelConfig
 
@@ -46,7 +47,7 @@ class SampleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposeConfig:
-    """Which pairs to queue: greedy Fisher D-optimal batch beside a random stream."""
+    """The pairs to queue: a greedy Fisher D-optimal batch beside a random stream."""
 
     pairs: int = 300
     random_share: float = 0.3
@@ -97,8 +98,8 @@ class RoundConfig:
     """CPU threads; 0 leaves torch's default. Fixed threads make runs exactly repeatable."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     reward: RewardConfig = field(default_factory=RewardConfig)
-    optimiser: Optimiser = "ppo"
-    """How the policy learns; its settings are those of `ppo`, `pairs` or `groups`."""
+    optimiser: str = "ppo"
+    """How the policy learns, of `OPTIMISERS`; its settings are `ppo`, `pairs` or `groups`."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     groups: GroupConfig = field(default_factory=GroupConfig)
@@ -108,10 +109,14 @@ class RoundConfig:
     gates: GateConfig = field(default_factory=GateConfig)
     tracker: Tracker = "none"
 
+    def __post_init__(self) -> None:
+        known = ", ".join(OPTIMISERS)
+        require(self.optimiser in OPTIMISERS, f"optimiser must be one of {known}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What every command of `python -m training.rlhf` accepts in its file."""
+    """The settings that every command of `python -m training.rlhf` accepts in its file."""
 
     seed: int = 0
     threads: int = 0

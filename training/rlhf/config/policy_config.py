@@ -13,13 +13,11 @@ from typing import Literal
 from training.rlhf.config.config_file import require, require_at_least, require_positive
 from training.rlhf.config.reward_config import MIN_LENGTH, LoraConfig
 
-Optimiser = Literal["ppo", "dpo", "kto", "orpo", "rloo", "grpo"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedConfig:
-    """What the optimisers have alike that sample replies and climb a score: PPO, RLOO and GRPO.
-    Their replies are watched for signs that the score is being gamed (alarms.py)."""
+    """Settings of the optimisers that sample replies and climb a score: PPO, RLOO and GRPO.
+    Their replies are watched for signs that the score is being gamed (metrics/reward_hacking)."""
 
     updates: int = 24
     """Batches of sampled replies."""

@@ -44,7 +44,7 @@ class RewardConfig:
     """Subtracted from the logit in favour of the winner (Llama 2, arXiv 2307.09288, eq. 2)."""
     margin_by: Literal["votes", "fixed", "strength"] = "votes"
     """Which share of the margin a pair gets: as far as its votes agree, all of it, or the mean
-    signed strength of its votes / 3."""
+    signed strength of its votes / rows.MAX_STRENGTH."""
     label_smoothing: float = 0.0
     """Share of every label that is spread over all outcomes alike."""
     centre: float = 0.01

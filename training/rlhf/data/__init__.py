@@ -1,0 +1,4 @@
+"""Files of any common shape as rows: pairs, ratings, prompts, chats; and their fingerprints.
+
+May import: config, rows, metrics.
+"""

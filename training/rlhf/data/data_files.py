@@ -18,7 +18,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from training.rlhf import rows
-from training.rlhf.rows import Choice, Message, Preference, Prompt, Rating, RowError, Vote
+from training.rlhf.rows import (
+    MAX_STRENGTH,
+    Choice,
+    Message,
+    Preference,
+    Prompt,
+    Rating,
+    RowError,
+    Vote,
+)
 
 T = TypeVar("T")
 
@@ -41,22 +50,22 @@ def preferences(path: str | Path, *, held_out_share: float) -> list[Preference]:
     Raises:
         RowError: unreadable or empty file, or a row that is none; it names file and row.
     """
-    found = []
+    pairs = []
     for where, data in _objects(path):
         try:
             if "completion_a" not in data:
-                found.append(_pair(data, held_out_share))
+                pairs.append(_pair(data, held_out_share))
                 continue
             held_out = _held_out(data, str(data.get("prompt_id")), held_out_share)
         except (TypeError, ValueError) as error:
             raise RowError(f"{where}: {error}") from error
-        found.append(rows.parse(Preference, {**data, "held_out": held_out}, where))
-    return _some(found, path, "pairs")
+        pairs.append(rows.parse(Preference, {**data, "held_out": held_out}, where))
+    return _some(pairs, path, "pairs")
 
 
 def ratings(path: str | Path, *, held_out_share: float) -> list[Rating]:
     """Read rated replies; arguments and errors as of `preferences`."""
-    found = []
+    replies = []
     for where, data in _objects(path):
         row = dict(data)
         try:
@@ -68,8 +77,8 @@ def ratings(path: str | Path, *, held_out_share: float) -> list[Rating]:
                 row["score"] = float(row["score"])
         except (TypeError, ValueError) as error:
             raise RowError(f"{where}: {error}") from error
-        found.append(rows.parse(Rating, row, where))
-    return _some(found, path, "ratings")
+        replies.append(rows.parse(Rating, row, where))
+    return _some(replies, path, "ratings")
 
 
 def prompts(path: str | Path, *, held_out_share: float) -> list[Prompt]:
@@ -77,7 +86,7 @@ def prompts(path: str | Path, *, held_out_share: float) -> list[Prompt]:
 
     Arguments and errors as of `preferences`. `tags` may be a list, or text with commas.
     """
-    found: dict[str, Prompt] = {}
+    by_id: dict[str, Prompt] = {}
     for where, data in _objects(path):
         try:
             messages = asked(data)
@@ -91,8 +100,8 @@ def prompts(path: str | Path, *, held_out_share: float) -> list[Prompt]:
             }
         except (TypeError, ValueError) as error:
             raise RowError(f"{where}: {error}") from error
-        found.setdefault(prompt_id, rows.parse(Prompt, row, where))
-    return _some(list(found.values()), path, "prompts")
+        by_id.setdefault(prompt_id, rows.parse(Prompt, row, where))
+    return _some(list(by_id.values()), path, "prompts")
 
 
 @dataclass(frozen=True)
@@ -108,22 +117,22 @@ def chats(path: str | Path, *, held_out_share: float) -> list[Chat]:
     """Read chats to learn replies from: `messages` that end with one, `prompt` and `completion`,
     or the better replies of pairs. Arguments and errors as of `preferences`.
     """
-    found = []
+    answered = []
     for where, data in _objects(path):
         try:
             messages = _answered(data)
             prompt_id = str(data.get("prompt_id") or _hash(messages[:-1]))
             held_out = _held_out(data, prompt_id, held_out_share)
-            found.append(Chat(prompt_id, messages, held_out))
+            answered.append(Chat(prompt_id, messages, held_out))
         except (TypeError, ValueError) as error:
             raise RowError(f"{where}: {error}") from error
-    return _some(found, path, "chats")
+    return _some(answered, path, "chats")
 
 
-def _some(found: list[T], path: str | Path, kind: str) -> list[T]:
-    if not found:
+def _some(listed: list[T], path: str | Path, kind: str) -> list[T]:
+    if not listed:
         raise RowError(f"{path} holds no {kind}")
-    return found
+    return listed
 
 
 def _answered(data: dict[str, Any]) -> list[Message]:
@@ -155,16 +164,16 @@ def asked(data: dict[str, Any]) -> list[Message]:
         TypeError, ValueError: there is none.
     """
     if "messages" in data:
-        found = rows.messages(data["messages"])
+        chat = rows.messages(data["messages"])
         # A chat to learn from holds its reply, which is not part of what was asked.
-        return found[:-1] if _is_answered(data) and len(found) > 1 else found
+        return chat[:-1] if _is_answered(data) and len(chat) > 1 else chat
     if not data.get("prompt") and "chosen" in data:
         return _sides(data)[0]
     return _messages(data.get("prompt"))
 
 
 def _is_answered(data: dict[str, Any]) -> bool:
-    """Whether `messages` end with a reply; beside completions they are the prompt alone."""
+    """True where `messages` end with a reply; beside completions they are the prompt alone."""
     alone = not {"completion", "completion_a", "chosen"} & set(data)
     return alone and rows.messages(data["messages"])[-1]["role"] == "assistant"
 
@@ -221,18 +230,18 @@ def _dataset(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     folder = Path(where)
     try:
         if (folder / "dataset_dict.json").is_file():
-            found = load_from_disk(where)[split]
+            dataset = load_from_disk(where)[split]
         elif (folder / "state.json").is_file():
-            found = load_from_disk(where)
+            dataset = load_from_disk(where)
         elif folder.is_dir():
-            found = load_dataset(where, split=split)
+            dataset = load_dataset(where, split=split)
         else:
             owner, _, rest = where.partition("/")
             repository, _, inside = rest.partition("/")
-            found = load_dataset(f"{owner}/{repository}", data_dir=inside or None, split=split)
+            dataset = load_dataset(f"{owner}/{repository}", data_dir=inside or None, split=split)
     except Exception as error:  # of many kinds, by what the dataset is made of
         raise RowError(f"cannot read the dataset {name}: {' '.join(str(error).split())}") from error
-    for number, data in enumerate(found, start=1):
+    for number, data in enumerate(dataset, start=1):
         yield f"{DATASET}{name}, row {number}", dict(data)
 
 
@@ -266,7 +275,8 @@ def _votes(data: dict[str, Any], chosen: Choice, rejected: Choice) -> tuple[Vote
     whole, rest = divmod(round(n * share, 4), 1)
     lead = abs(2 * share - 1) or 1.0
     # The margin is the mean over all votes, of which those for the other side took away.
-    strength = min(3, max(1, round(3 * _column(data, "margin", 2 / 3 * lead) / lead)))
+    margin = _column(data, "margin", 2 / MAX_STRENGTH * lead)
+    strength = min(MAX_STRENGTH, max(1, round(MAX_STRENGTH * margin / lead)))
     mixed: list[tuple[Choice, float]] = [(chosen, rest), (rejected, 1 - rest)] if rest else []
     if rest == 0.5:
         mixed = [("tie", 1.0)]
@@ -309,19 +319,19 @@ def turns(dialogue: str) -> list[Message]:
     Raises:
         ValueError: the text is no such dialogue.
     """
-    before, *found = SPEAKER.split(dialogue)
+    before, *parts = SPEAKER.split(dialogue)
     system = before.removeprefix(SYSTEM).strip() if before.startswith(SYSTEM) else ""
-    if (before.strip() and not system) or not found:
+    if (before.strip() and not system) or not parts:
         raise ValueError("prompt is missing, and the sides are no dialogues of Human and Assistant")
     told = [{"role": "system", "content": system}] if system else []
     return told + [
         {"role": "user" if who == "Human" else "assistant", "content": text.strip()}
-        for who, text in zip(found[::2], found[1::2], strict=True)
+        for who, text in zip(parts[::2], parts[1::2], strict=True)
     ]
 
 
 def _reply(rest: list[Message]) -> str:
-    """What one side adds to the prompt; a reply in several turns is joined."""
+    """The reply that one side adds to the prompt; one in several turns is joined."""
     if not rest or any(turn["role"] != "assistant" for turn in rest):
         raise ValueError("chosen and rejected must differ in the assistant's reply alone")
     return "\n\n".join(turn["content"] for turn in rest)

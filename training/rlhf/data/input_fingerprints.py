@@ -38,18 +38,18 @@ def files(config: Job) -> dict[str, str]:
 
 def sources(config: Job) -> dict[str, str]:
     """Every file and every model that the config names, by its setting."""
-    found = files(config)
+    paths = files(config)
     if isinstance(config, SFTJob):
-        return found | ({"model": config.sft.model.path} if config.sft.model.path else {})
-    found |= {name: path for name in MODELS for path in _one(config, name)}
+        return paths | ({"model": config.sft.model.path} if config.sft.model.path else {})
+    paths |= {name: path for name in MODELS for path in _one(config, name)}
     for name in SEVERAL:
         several = getattr(config, name, ())
         named = several.items() if isinstance(several, dict) else enumerate(several, start=1)
-        found |= {f"{name}.{key}": path for key, path in named}
+        paths |= {f"{name}.{key}": path for key, path in named}
     reader = config.evaluate.judge if isinstance(config, CompareJob | EvaluateJob) else None
     if reader is not None and reader.path:
-        found["evaluate.judge"] = reader.path
-    return found
+        paths["evaluate.judge"] = reader.path
+    return paths
 
 
 def _one(config: Job, name: str) -> tuple[str, ...]:
@@ -75,14 +75,14 @@ def note(paths: Iterable[str]) -> dict[str, Note]:
 
 def changed(noted: Mapping[str, Note]) -> list[str]:
     """The paths that hold something else now; what is gone was not replaced."""
-    found = []
+    replaced = []
     for path, before in noted.items():
         place = local(path)
         if not place.exists() or (stamp := _stamp(place)) == tuple(before["stamp"]):
             continue
         if _sha256(place, stamp) != before["sha256"]:
-            found.append(path)
-    return found
+            replaced.append(path)
+    return replaced
 
 
 Stamp = tuple[int, int, int]
@@ -105,5 +105,5 @@ def _sha256(place: Path, stamp: Stamp) -> str:
 
 
 def _files(place: Path) -> list[Path]:
-    found = [place] if place.is_file() else place.rglob("*")
-    return sorted(path for path in found if path.is_file())
+    entries = [place] if place.is_file() else place.rglob("*")
+    return sorted(path for path in entries if path.is_file())

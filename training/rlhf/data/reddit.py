@@ -42,7 +42,9 @@ class Comment:
     created: float
 
 
-def run(submissions: str, comments: str, config: RedditConfig, out: Path) -> dict[str, float]:
+def make_pairs(
+    submissions: str, comments: str, config: RedditConfig, out: Path
+) -> dict[str, float]:
     """Write `out`/pairs.jsonl with rows of prompt, chosen, rejected, tags and scores.
 
     Returns:
@@ -58,10 +60,10 @@ def run(submissions: str, comments: str, config: RedditConfig, out: Path) -> dic
 
     def pairs() -> Iterator[dict[str, Any]]:
         for identifier, post in posts.items():
-            found = _pairs(replies.get(identifier, []), config)
-            counts["posts_without_pair"] += not found
-            counts["pairs"] += len(found)
-            for better, worse in found:
+            kept = _pairs(replies.get(identifier, []), config)
+            counts["posts_without_pair"] += not kept
+            counts["pairs"] += len(kept)
+            for better, worse in kept:
                 yield {
                     "prompt": _prompt(post),
                     "prompt_id": f"reddit-{identifier}",
@@ -105,7 +107,7 @@ def _replies(
     path: str, posts: dict[str, dict[str, Any]], config: RedditConfig
 ) -> dict[str, list[Comment]]:
     """The comments directly below each wanted post."""
-    found: dict[str, list[Comment]] = defaultdict(list)
+    by_post: dict[str, list[Comment]] = defaultdict(list)
     for data in _objects(path):
         post = str(data.get("link_id", "")).removeprefix("t3_")
         if post not in posts or data.get("parent_id") != data.get("link_id"):
@@ -114,8 +116,8 @@ def _replies(
         if text in GONE or data.get("stickied") or data.get("author") == "AutoModerator":
             continue
         if config.min_characters <= len(text) <= config.max_characters:
-            found[post].append(_comment(data, text, path))
-    return found
+            by_post[post].append(_comment(data, text, path))
+    return by_post
 
 
 def _comment(data: dict[str, Any], text: str, path: str) -> Comment:

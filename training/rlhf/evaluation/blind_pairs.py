@@ -14,7 +14,7 @@ from typing import Any
 from training.rlhf import rows
 from training.rlhf.config.config_file import require
 from training.rlhf.data import data_files
-from training.rlhf.metrics import calibration
+from training.rlhf.metrics import intervals
 from training.rlhf.rows import Message, RowError
 
 Reply = Mapping[str, Any]
@@ -140,7 +140,7 @@ def answer(key: str, votes: str, undecided: str = "") -> dict[str, float]:
     judged = [value for value in found if value is not None]
     require(bool(judged), f"{votes} has none of the pairs of {key}")
     rate = sum(judged) / len(judged)
-    low, high = calibration.wilson(rate, len(judged))
+    low, high = intervals.wilson(rate, len(judged))
     return {
         "human_win_rate": rate,
         "human_win_rate_low": low,

@@ -17,7 +17,7 @@ from typing import Any
 
 from training.rlhf import rows
 from training.rlhf.evaluation.comparison_table import ALL, Answer
-from training.rlhf.metrics import interval_svg
+from training.rlhf.metrics import svg_plots
 
 Table = Mapping[str, Any]
 DASH = "\N{EN DASH}"
@@ -253,7 +253,7 @@ def _plots(table: Table) -> str:
         drawn = [(name, cell) for name, cell in cells if cell and cell["value"] is not None]
         if drawn:
             title = f"<figcaption>{escape(measure['title'])}{_arrow(measure)}</figcaption>"
-            found.append(f"<figure>{title}{interval_svg.svg(measure['title'], drawn)}</figure>")
+            found.append(f"<figure>{title}{svg_plots.intervals(measure['title'], drawn)}</figure>")
     return "".join(found)
 
 

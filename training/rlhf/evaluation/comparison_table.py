@@ -15,9 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from training.rlhf.acquire import Floats
 from training.rlhf.metrics import intervals, overlap, text_metrics
-from training.rlhf.metrics.calibration import wilson
+from training.rlhf.metrics.arrays import Floats
 from training.rlhf.metrics.reply_faults import FAULTS, fault
 from training.rlhf.rows import Message
 
@@ -259,7 +258,10 @@ def _drawn(rows: Sequence[Answer], found: Sequence[Measure], how: Resampling) ->
 def _cell(one: _Drawn, base: _Drawn | None, *, share: bool) -> Cell:
     cell: Cell = {"value": _finite(one.value), "n": len(one.rows)}
     if share or len(one.values):
-        low, high = wilson(one.value, len(one.rows)) if share else intervals.percentiles(one.values)
+        if share:
+            low, high = intervals.wilson(one.value, len(one.rows))
+        else:
+            low, high = intervals.percentiles(one.values)
         cell |= {"low": _finite(low), "high": _finite(high)}
     # Resamples of the same prompts are drawn alike, which is what makes the difference paired.
     if base is not None and base.rows == one.rows:

@@ -13,9 +13,9 @@ from training.rlhf.completions.sampling import Policy
 from training.rlhf.completions.writers import Reply, Settings
 from training.rlhf.language import chat_template, pretrained
 from training.rlhf.language.chat_template import Message
+from training.rlhf.language.sequences import Sequences, response_states
 from training.rlhf.language.token_logprobs import token_logprobs
 from training.rlhf.metrics import text_metrics
-from training.rlhf.ppo.actor_critic import Sequences, response_states
 
 
 @dataclass(frozen=True)

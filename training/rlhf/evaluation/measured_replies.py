@@ -21,7 +21,7 @@ from training.rlhf.completions.writers import Reply, Settings, reply_in_chunks
 from training.rlhf.config import EndpointConfig, JudgeConfig
 from training.rlhf.evaluation import blind_pairs, comparison_table, kl_and_perplexity, llm_judge
 from training.rlhf.evaluation.comparison_table import Answer
-from training.rlhf.language import pretrained
+from training.rlhf.language import lora_adapters, pretrained
 from training.rlhf.metrics.reply_faults import fault
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Prompt
@@ -106,7 +106,7 @@ def fingerprint(folder: Path) -> list[Any]:
     is another one."""
     files = sorted(path for path in folder.glob("*") if path.is_file())
     own = [str(folder), *((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)]
-    base = pretrained.adapter_base(folder)
+    base = lora_adapters.adapter_base(folder)
     return own if base is None else [*own, fingerprint(Path(base))]
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from training.rlhf import rows
-from training.rlhf.acquire import Floats
 from training.rlhf.config.config_file import require
-from training.rlhf.metrics import calibration, intervals
+from training.rlhf.metrics import intervals
+from training.rlhf.metrics.arrays import Floats
 
 DRAWS = 1000
 """Resamples of the prompts behind the intervals."""
@@ -52,7 +52,7 @@ def rates(
     result = {"threshold": bar}
     for model, rate in found.items():
         low, high = intervals.percentiles(np.array([each[model] for each in drawn]))
-        least, most = calibration.wilson(rate, n)
+        least, most = intervals.wilson(rate, n)
         name = f"success_{model}"
         result |= {name: rate, f"{name}_low": min(low, least), f"{name}_high": max(high, most)}
         if model != baseline:

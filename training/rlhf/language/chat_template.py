@@ -126,7 +126,7 @@ def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, reply_next: bo
 
 
 def switches(tokenizer: Tokenizer) -> dict[str, bool]:
-    """What the chat template is told besides the chat: Qwen3 thinks aloud unless it is told not to;
+    """The chat template's arguments besides the chat: Qwen3 thinks aloud unless it is told not to;
     other templates must not see an unknown switch."""
     return {"enable_thinking": False} if "enable_thinking" in str(tokenizer.chat_template) else {}
 

@@ -8,6 +8,7 @@ a draw that falls that close to a boundary may then differ.)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.modeling_outputs import BaseModelOutput
 
 from training.rlhf.language import pretrained
-from training.rlhf.run.failures import ModelError
+from training.rlhf.language.random_numbers import draws
+from training.rlhf.run.failures import Diverged, ModelError
 
 
 @dataclass
@@ -53,7 +55,7 @@ def generate(
         prompts: token ids; one too long for the model's context loses tokens from its left.
         temperature: 0 takes the likeliest token.
         top_p: nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751); 1 samples everything.
-        seed: of `draws`, ignored when `noise` is given.
+        seed: of random_numbers.draws, ignored when `noise` is given.
         noise: (N, max_new_tokens) numbers to draw with.
         stop_ids: every token that ends a reply.
 
@@ -113,11 +115,6 @@ def stream(
         if not going:
             break
         batch.extend(tokens, keep=going)
-
-
-def draws(rows: int, tokens: int, *, seed: int) -> Tensor:
-    """The random numbers (rows, tokens) that replies are drawn with, uniform in [0, 1)."""
-    return torch.rand((rows, tokens), generator=torch.Generator().manual_seed(seed))
 
 
 def _record(
@@ -258,8 +255,14 @@ def _buckets(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
         yield order[start : start + batch_size]
 
 
+def require_finite(replies: Sequence[Response]) -> None:
+    """Raise Diverged where a policy that is no longer one wrote replies."""
+    if not all(math.isfinite(value) for reply in replies for value in reply.logprobs):
+        raise Diverged("the policy's probabilities are no longer finite: lower the learning rate")
+
+
 def prompt_room(model: PreTrainedModel, max_new_tokens: int) -> int:
-    """How many tokens a prompt may have beside a reply.
+    """Tokens that a prompt may have beside a reply.
 
     Raises:
         ModelError: none, or no reply of that length fits.

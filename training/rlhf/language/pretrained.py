@@ -12,11 +12,9 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
-from peft import LoraConfig as PeftLoraConfig
-from peft import PeftModel, TaskType, get_peft_model
+from peft import PeftModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -31,15 +29,14 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf import rows
-from training.rlhf.config import LoraConfig
 from training.rlhf.language import chat_template
+from training.rlhf.language.lora_adapters import ADAPTER_SETTINGS, adapter_base, attach_adapter
 from training.rlhf.run.failures import ModelError
 
 UNUSED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", "<|finetune_right_pad_id|>")
 """Tokens that can pad without meaning anything, in order of preference."""
 
 
-ADAPTER_SETTINGS = "adapter_config.json"
 PACKS = "support_avx512bf16_for_cpu"
 """What bitsandbytes' 4-bit layers call that they may pack their weights."""
 
@@ -65,7 +62,7 @@ def load_tokenizer(path: str | Path, *, revision: str | None = None) -> Tokenize
 
 
 def is_encoder_decoder(path: str | Path, *, revision: str | None = None) -> bool:
-    """Whether a model (or the base of an adapter) reads with an encoder, as T5 does."""
+    """True where a model (or the base of an adapter) reads with an encoder, as T5 does."""
     return bool(getattr(_config(path, revision), "is_encoder_decoder", False))
 
 
@@ -131,7 +128,7 @@ def load_causal(
 
 
 def quantisation(kind: str, *, keep: Sequence[str]) -> BitsAndBytesConfig | None:
-    """How transformers is to load weights, all but the layers in `keep`; None for `none`.
+    """The settings that load weights in fewer bits, all but the layers in `keep`; None for `none`.
 
     Raises:
         ModelError: bitsandbytes is not installed.
@@ -188,59 +185,10 @@ def _check_folder(path: str | Path) -> None:
 
 
 def require_folder(path: str | Path) -> None:
-    """A path that does not exist would be looked for on the hub."""
+    """Raise ModelError for a path that does not exist: it would be looked for on the hub."""
     folder = Path(path)
     if not folder.is_dir() and (folder.is_absolute() or str(path).startswith(".")):
         raise ModelError(f"there is no model folder {folder}")
-
-
-def adapter_base(path: str | Path) -> str | None:
-    """Return the base that an adapter folder names, or None when the folder is no adapter.
-
-    Raises:
-        ModelError: the adapter was saved without its base or not as safetensors.
-    """
-    folder = Path(path)
-    if not (folder / ADAPTER_SETTINGS).exists():
-        return None
-    if not (folder / "adapter_model.safetensors").exists():
-        raise ModelError(f"{folder} holds no adapter_model.safetensors")
-    base = json.loads((folder / ADAPTER_SETTINGS).read_text("utf-8")).get("base_model_name_or_path")
-    if not base:
-        raise ModelError(f"{folder} does not say which model it adapts")
-    beside = folder / base
-    return str(beside.resolve()) if beside.is_dir() else str(base)
-
-
-def attach_adapter(
-    trunk: PreTrainedModel, path: str | Path, *, name: str = "default", trainable: bool = False
-) -> PeftModel:
-    """Put a saved adapter on a loaded trunk without merging it."""
-    return PeftModel.from_pretrained(trunk, str(path), adapter_name=name, is_trainable=trainable)
-
-
-def new_adapter(trunk: PreTrainedModel, config: LoraConfig, *, base: str | Path) -> PeftModel:
-    """Put a new trainable LoRA adapter (a no-op until trained) on a trunk that came from `base`.
-
-    Draws from torch's global generator: seed it first.
-    """
-    target: Any = config.target_modules
-    adapter = PeftLoraConfig(
-        r=config.r,
-        lora_alpha=config.alpha,
-        lora_dropout=config.dropout,
-        target_modules=target if isinstance(target, str) else list(target),
-        task_type=TaskType.SEQ_2_SEQ_LM if trunk.config.is_encoder_decoder else TaskType.CAUSAL_LM,
-        fan_in_fan_out=_has_conv1d(trunk),
-    )
-    model = get_peft_model(trunk, adapter)
-    model.peft_config["default"].base_model_name_or_path = stable_path(base)
-    return model
-
-
-def _has_conv1d(model: nn.Module) -> bool:
-    """GPT-2 keeps its weights transposed; PEFT only warns when it is not told."""
-    return any(type(module).__name__ == "Conv1D" for module in model.modules())
 
 
 def digest(path: str | Path) -> str:
@@ -248,22 +196,17 @@ def digest(path: str | Path) -> str:
 
     Of an adapter's base it takes the content as well, and not the path, which differs by machine.
     """
-    found = hashlib.sha256(b"" if Path(path).is_dir() else str(path).encode())
+    content = hashlib.sha256(b"" if Path(path).is_dir() else str(path).encode())
     base = adapter_base(path)
     if base is not None:
-        found.update(digest(base).encode())
+        content.update(digest(base).encode())
         settings = json.loads((Path(path) / ADAPTER_SETTINGS).read_text("utf-8"))
         settings.pop("base_model_name_or_path")
-        found.update(json.dumps(settings, sort_keys=True).encode())
+        content.update(json.dumps(settings, sort_keys=True).encode())
     for file in sorted(Path(path).glob("*.safetensors")) + sorted(Path(path).glob("*.json")):
         if file.name != ADAPTER_SETTINGS:
-            found.update(f"{file.name} {rows.sha256(file)}\n".encode())
-    return found.hexdigest()
-
-
-def stable_path(path: str | Path) -> str:
-    """Return a local folder as an absolute path and leave a hub id as it is."""
-    return str(Path(path).resolve()) if Path(path).is_dir() else str(path)
+            content.update(f"{file.name} {rows.sha256(file)}\n".encode())
+    return content.hexdigest()
 
 
 def without_dropout(model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""How a reward model reads a chat with a reply: the same tokens in training and in scoring."""
+"""Chats with replies as the tokens of a reward model: the same in training and in scoring."""
 
 from __future__ import annotations
 
@@ -78,19 +78,19 @@ def order(texts: Sequence[Text]) -> list[int]:
 def batches(texts: Sequence[Text], *, size: int, tokens: int) -> list[list[int]]:
     """Places of the texts in their `order`, in batches of at most `size` texts and of at most
     `tokens` tokens with padding (or of one text)."""
-    found: list[list[int]] = []
+    groups: list[list[int]] = []
     widest = 0
     for i in order(texts):
         widest = max(widest, len(texts[i].ids))
-        if not found or len(found[-1]) == size or widest * (len(found[-1]) + 1) > tokens:
-            found.append([])
+        if not groups or len(groups[-1]) == size or widest * (len(groups[-1]) + 1) > tokens:
+            groups.append([])
             widest = len(texts[i].ids)
-        found[-1].append(i)
-    return found
+        groups[-1].append(i)
+    return groups
 
 
 def cells(texts: Iterable[Text]) -> int:
     """Tokens that a forward pass over these texts reads when replies share their prompts."""
-    found = list(texts)
-    prompts = {text.prompt for text in found}
-    return sum(map(len, prompts)) + sum(text.reply for text in found)
+    texts = list(texts)
+    prompts = {text.prompt for text in texts}
+    return sum(map(len, prompts)) + sum(text.reply for text in texts)

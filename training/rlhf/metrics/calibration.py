@@ -1,4 +1,4 @@
-"""How good a reward model's pairwise predictions are: accuracy, AUC, calibration.
+"""Accuracy, AUC and calibration of a reward model's pairwise predictions.
 
 Numpy only. Everywhere `logits` are r_a - r_b, (n,), and `labels` are 1 where a is better, (n,).
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.rlhf.acquire import Floats, sigmoid
+from training.rlhf.metrics.arrays import Floats, sigmoid
 
 BINS = 10
 NAN = float("nan")
@@ -107,12 +107,3 @@ def both_ways(logits: Floats, labels: Floats) -> tuple[Floats, Floats]:
     round, or they would depend on it: were a always the better one, there would be no second class.
     """
     return np.concatenate([logits, -logits]), np.concatenate([labels, 1 - labels])
-
-
-def wilson(rate: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927); NaN without observations."""
-    if not n:
-        return NAN, NAN
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))

@@ -1,19 +1,36 @@
-"""95 % intervals by the bootstrap over prompts, paired between models (numpy only).
+"""95 % intervals: Wilson's of a share, and the bootstrap over prompts, paired between models.
 
-Efron and Tibshirani 1993, percentile method. Every resample is one draw of prompts; models that
-answered the same prompts are resampled alike, so that hard prompts do not blur their difference.
+The bootstrap is the percentile method of Efron and Tibshirani 1993. Every resample is one draw of
+prompts; models that answered the same prompts are resampled alike, so that hard prompts do not blur
+their difference. Numpy only.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
 
-from training.rlhf.acquire import Floats
+from training.rlhf.metrics.arrays import Floats
 
 AT_ONCE = 2_000_000
 """Numbers of one block of draws, 16 MB."""
+
+
+def wilson(rate: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
+    """Interval of a share (Wilson 1927), within [0, 1]; (NaN, NaN) without observations.
+
+    Args:
+        rate: the observed share, in [0, 1]; ties may count half.
+        n: observations.
+        z: quantile of the normal distribution; 1.96 gives 95 %.
+    """
+    if not n:
+        return math.nan, math.nan
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def resampled(statistics: Floats, *, draws: int, seed: int) -> Floats:
@@ -31,7 +48,7 @@ def resampled(statistics: Floats, *, draws: int, seed: int) -> Floats:
 
 @lru_cache(maxsize=4)
 def _weights(n: int, draws: int, seed: tuple[int, int]) -> Floats:
-    """How often each of n rows is drawn, (draws, n); all models share one drawing."""
+    """Counts (draws, n) of how often each of n rows is drawn; all models share one drawing."""
     rng = np.random.default_rng([*seed, 9])
     drawn = rng.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float64)

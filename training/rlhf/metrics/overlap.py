@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from training.rlhf.acquire import Floats
+from training.rlhf.metrics.arrays import Floats
 from training.rlhf.metrics.text_metrics import mean, ngrams, words
 
 ORDER = 4
@@ -37,8 +37,8 @@ class _Letters:
     _word = re.compile(r"[^\W_]+")
 
     def tokenize(self, text: str) -> list[str]:
-        found = self._word.findall(text.lower())
-        return [_stem(word) if len(word) > 3 else word for word in found]
+        words = self._word.findall(text.lower())
+        return [_stem(word) if len(word) > 3 else word for word in words]
 
 
 def overlap(reply: str, reference: str) -> dict[str, float]:
@@ -50,12 +50,12 @@ def overlap(reply: str, reference: str) -> dict[str, float]:
         meteor_exact_stem: METEOR with exact and stem matching; meteor: with synonyms too, only
         where NLTK's WordNet is installed.
     """
-    found = {name: score.fmeasure for name, score in _rouge().score(reference, reply).items()}
+    scores = {name: score.fmeasure for name, score in _rouge().score(reference, reply).items()}
     tokens = words(reply), words(reference)
-    found["meteor_exact_stem"] = meteor(*tokens, (_equal, _same_stem))
+    scores["meteor_exact_stem"] = meteor(*tokens, (_equal, _same_stem))
     if has_wordnet():
-        found["meteor"] = meteor(*tokens, (_equal, _same_stem, _synonyms))
-    return found | bleu_counts(reply, reference)
+        scores["meteor"] = meteor(*tokens, (_equal, _same_stem, _synonyms))
+    return scores | bleu_counts(reply, reference)
 
 
 @cache
@@ -85,10 +85,10 @@ def meteor(reply: Sequence[str], reference: Sequence[str], stages: Sequence[Alik
     free = dict(enumerate(reference))
     for alike in stages:
         for i in sorted(set(range(len(reply))) - set(places), reverse=True):
-            found = next((j for j in reversed(free) if alike(reply[i], free[j])), None)
-            if found is not None:
-                places[i] = found
-                del free[found]
+            match = next((j for j in reversed(free) if alike(reply[i], free[j])), None)
+            if match is not None:
+                places[i] = match
+                del free[match]
     if not places:
         return 0.0
     matches = len(places)
@@ -133,7 +133,7 @@ def _lemmas(word: str) -> frozenset[str]:
 
 @cache
 def has_wordnet() -> bool:
-    """Whether NLTK's WordNet is on this machine; nothing is downloaded."""
+    """True where NLTK's WordNet is on this machine; nothing is downloaded."""
     from nltk.corpus import wordnet
 
     try:

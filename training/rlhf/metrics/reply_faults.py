@@ -42,14 +42,14 @@ _VOWEL = re.compile(r"[aeiouy]")
 
 @dataclass(frozen=True)
 class Filtered:
-    """What to show, and what was wrong with the reply ("" when nothing was)."""
+    """A text to show, and the fault of the reply ("" for none)."""
 
     text: str
     fault: Fault
 
 
 def fault(text: str, *, finished: bool) -> Fault:
-    """What is wrong with a reply, "" for nothing.
+    """The fault of a reply, "" for none.
 
     Args:
         finished: whether it ended by itself and not at the limit of its length.
@@ -71,8 +71,8 @@ def filtered(
     allowed: Collection[Fault] = (),
 ) -> Filtered:
     """The reply, or `fallback` where it has a fault that is not among `allowed`."""
-    found = fault(text, finished=finished)
-    return Filtered(text if found in ("", *allowed) else fallback, found)
+    wrong = fault(text, finished=finished)
+    return Filtered(text if wrong in ("", *allowed) else fallback, wrong)
 
 
 def _is_looping(text: str) -> bool:

@@ -18,7 +18,12 @@ WATCHED = ("reward", "distinct2", "repetition", "reference_perplexity", "length"
 
 
 def of_replies(said: Sequence[Sequence[int]], finished: Sequence[float]) -> dict[str, float]:
-    """What is watched about replies alone: their tokens, and 1.0 for each that ended by itself."""
+    """The watched numbers that replies alone give.
+
+    Args:
+        said: the tokens of each.
+        finished: 1.0 for each that ended by itself, else 0.0.
+    """
     return {
         "length": mean([float(len(ids)) for ids in said]),
         "eos_rate": mean(finished),
@@ -43,12 +48,12 @@ def raised(history: Sequence[Metrics], config: WatchedConfig) -> list[str]:
     if len(history) < 2 * size:
         return []
     first, last = _means(history[:size]), _means(history[-size:])
-    found = ["endless"] if first["eos_rate"] == last["eos_rate"] == 0 else []
-    return found + (signs(first, last, config) if last["reward"] > first["reward"] else [])
+    alarms = ["endless"] if first["eos_rate"] == last["eos_rate"] == 0 else []
+    return alarms + (signs(first, last, config) if last["reward"] > first["reward"] else [])
 
 
 def signs(first: Metrics, last: Metrics, config: WatchedConfig) -> list[str]:
-    """What is worse about the replies that `last` describes than about those of `first`."""
+    """The signs, by name, by which the replies that `last` describes are worse than `first`'s."""
     return [name for name, sign in _SIGNS.items() if sign(first, last, config)]
 
 
@@ -96,14 +101,14 @@ ENDLESS_ADVICE = (
 
 def metrics(history: Sequence[Metrics], config: WatchedConfig) -> dict[str, float]:
     """`alarms`, how many signs hold after the last update, and `alarm_NAME` (0 or 1) of each."""
-    found = raised(history, config)
-    return {"alarms": float(len(found))} | {
-        f"alarm_{name}": float(name in found) for name in TITLES
+    names = raised(history, config)
+    return {"alarms": float(len(names))} | {
+        f"alarm_{name}": float(name in names) for name in TITLES
     }
 
 
 def summary(history: Sequence[Metrics], *, written: Metrics | None = None) -> dict[str, float]:
-    """What is told of a run of updates whichever optimiser it was.
+    """The metrics of a run of updates, whichever optimiser it was.
 
     Returns:
         reward_first and reward_last (means over the first and last fifth), kl, entropy, length and

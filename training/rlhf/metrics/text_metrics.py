@@ -73,7 +73,7 @@ def repetition_of(sequence: Sequence[Hashable], n: int = 3) -> float:
 
 
 def refused(text: str, phrases: Iterable[str] = ()) -> bool:
-    """Whether a reply begins like a refusal, by `REFUSALS` or by one of these phrases.
+    """True where a reply begins like a refusal, by `REFUSALS` or by one of these phrases.
 
     Phrases are text, not patterns; case, space and the kind of apostrophe do not matter.
     """

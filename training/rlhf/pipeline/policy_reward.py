@@ -1,9 +1,8 @@
-"""What a policy is improved by: reward models on one scale or a rule, and a judge beside them."""
+"""The reward of a policy: reward models on one scale or a rule, and a judge beside them."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from training.rlhf.reward import reward_model, score_functions
 from training.rlhf.reward.reward_model import RewardModel, Scale
 from training.rlhf.reward.score_functions import Messages, Score
 from training.rlhf.rows import Prompt
-from training.rlhf.run import distributed, ranks
+from training.rlhf.run import checkpoints, distributed, ranks
 from training.rlhf.run.work import Work
 
 SCALE_PROMPTS = 128
@@ -31,7 +30,7 @@ SCALE_PROMPTS = 128
 
 @dataclass(frozen=True)
 class Rewards:
-    """What scores replies: reward models, or a Python function."""
+    """The source of scores: reward models, or a Python function."""
 
     models: tuple[str, ...]
     disagreement: float = 0.0
@@ -57,7 +56,7 @@ def score_of(
     settings = Settings(config.temperature, config.max_new_tokens, 64)
     folders = [pretrained.digest(path) for path in (starter, *rewards.models)]
     parts = [folders, work.seed, dataclasses.asdict(settings), chats]
-    made_of = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    made_of = checkpoints.fingerprint(parts)
 
     def written() -> list[str]:
         policy = sampling.Policy(starter, device=work.device)

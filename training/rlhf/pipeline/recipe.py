@@ -137,9 +137,9 @@ def _unshared(value: Any) -> Any:
 
 
 def _mapping(data: dict[str, Any], part: str) -> dict[str, Any]:
-    found = data.get(part) or {}
-    require(isinstance(found, dict), f"{part} must be a mapping")
-    return dict(found)
+    mapping = data.get(part) or {}
+    require(isinstance(mapping, dict), f"{part} must be a mapping")
+    return dict(mapping)
 
 
 def _set(data: dict[str, Any], change: str) -> None:
@@ -182,7 +182,7 @@ def _resolved(value: Any, names: dict[str, Any], where: str) -> Any:
     whole = REFERENCE.fullmatch(value)
     if whole:
         return names[whole[1]]
-    return REFERENCE.sub(lambda found: str(names[found[1]]), value)
+    return REFERENCE.sub(lambda match: str(names[match[1]]), value)
 
 
 def choose(phases: Sequence[Phase], *, only: Sequence[str] = (), start: str = "") -> list[Phase]:
@@ -198,7 +198,7 @@ def choose(phases: Sequence[Phase], *, only: Sequence[str] = (), start: str = ""
     return [phase for phase in phases[first:] if not only or phase.name in only]
 
 
-def run(
+def run_phases(
     phases: Sequence[Phase], chosen: Sequence[Phase], run_dir: RunDirectory, *, redo: bool = False
 ) -> None:
     """Run what is not done of the chosen phases, in a claimed run directory.
@@ -220,8 +220,8 @@ def run(
     if run_dir.leads:
         recipe_report.write(run_dir, names)  # a process that was killed may have left it behind
     for phase in chosen:
-        found = run_dir.stage_meta(phase.name) or _begun(phase, run_dir)
-        if run_dir.agree(int(redo and bool(_outdated(phase, found, run_dir)))):
+        meta = run_dir.stage_meta(phase.name) or _begun(phase, run_dir)
+        if run_dir.agree(int(redo and bool(_outdated(phase, meta, run_dir)))):
             run_dir.forget(phase.name)
         # The inputs of a phase that is done may have been made anew just now.
         _require_current(phase, phases, run_dir)
@@ -244,11 +244,11 @@ def _perform(phase: Phase, run_dir: RunDirectory) -> None:
     if run_dir.leads:
         durable.replace(run_dir.checkpoints(phase.name) / BEGUN, json.dumps(notes))
     with _naming(phase):
-        commands.run(phase.command, phase.config, run_dir, phase.name, notes=notes)
+        commands.execute(phase.command, phase.config, run_dir, phase.name, notes=notes)
 
 
 def _begun(phase: Phase, run_dir: RunDirectory) -> dict[str, Any] | None:
-    """What the phase was begun with, where it was."""
+    """The notes that the phase was begun with, where it was."""
     file = run_dir.checkpoints(phase.name) / BEGUN
     return json.loads(file.read_text("utf-8")) if file.exists() else None
 

@@ -1,4 +1,4 @@
-"""What the folder of a recipe says about itself: every phase's metrics as text, JSON and a page.
+"""The report in the folder of a recipe: every phase's metrics as text, JSON and a page.
 
 Torch-free. The page is one file without scripts and without anything from elsewhere.
 """
@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from training.rlhf.evaluation.comparison_report import STYLE
-from training.rlhf.metrics import calibration, curve_svg, interval_svg
+from training.rlhf.metrics import intervals, svg_plots
 from training.rlhf.run.run_directory import RunDirectory
 
 DRAWN = {
@@ -43,26 +43,26 @@ Columns = Mapping[str, Mapping[str, float | None]]
 
 def write(run: RunDirectory, phases: Sequence[str]) -> None:
     """Write README.md, summary.json and report.html anew from the results that are there."""
-    found = {name: meta for name in phases if (meta := run.stage_meta(name)) is not None}
-    waiting = [name for name in phases if name not in found]
-    metrics = {name: meta["metrics"] for name, meta in found.items()}
+    metas = {name: meta for name in phases if (meta := run.stage_meta(name)) is not None}
+    waiting = [name for name in phases if name not in metas]
+    metrics = {name: meta["metrics"] for name, meta in metas.items()}
     (run.path / "summary.json").write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    (run.path / "README.md").write_text(_markdown(run.path.name, found, waiting), "utf-8")
-    (run.path / "report.html").write_text(_html(run, found, waiting), "utf-8")
+    (run.path / "README.md").write_text(_markdown(run.path.name, metas, waiting), "utf-8")
+    (run.path / "report.html").write_text(_html(run, metas, waiting), "utf-8")
 
 
 def _figure(value: float | None) -> str:
     return "not a number" if value is None else format(value, ".4g")
 
 
-def _markdown(title: str, found: Metas, waiting: Sequence[str]) -> str:
+def _markdown(title: str, metas: Metas, waiting: Sequence[str]) -> str:
     lines = [f"# {title}\n"]
     if waiting:
         lines.append(f"Still to run: {', '.join(waiting)}.\n")
-    for name, meta in found.items():
+    for name, meta in metas.items():
         lines += [f"## {name}\n", f"`{meta['recipe']['command']}`\n"]
         lines += [*rows_of({"value": meta["metrics"]}), ""]
-    for heading, columns in _side_by_side(found):
+    for heading, columns in _side_by_side(metas):
         lines += [f"## {heading}\n", *rows_of(columns), ""]
     return "\n".join(lines)
 
@@ -79,17 +79,17 @@ def _cells(columns: Columns) -> Iterator[tuple[str, list[str]]]:
         yield key, [_figure(m[key]) if key in m else "" for m in columns.values()]
 
 
-def _side_by_side(found: Metas) -> Iterator[tuple[str, Columns]]:
+def _side_by_side(metas: Metas) -> Iterator[tuple[str, Columns]]:
     """A title and the metrics of each two or more phases that do the same in different ways."""
     groups: dict[str, dict[str, Mapping[str, float | None]]] = {}
-    for name, meta in found.items():
+    for name, meta in metas.items():
         groups.setdefault(meta["recipe"]["command"], {})[name] = meta["metrics"]
     for command, columns in groups.items():
         if len(columns) > 1 and set.intersection(*map(set, columns.values())):
             yield f"{command}: side by side", columns
 
 
-def _html(run: RunDirectory, found: Metas, waiting: Sequence[str]) -> str:
+def _html(run: RunDirectory, metas: Metas, waiting: Sequence[str]) -> str:
     title = escape(run.path.name)
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -98,7 +98,7 @@ def _html(run: RunDirectory, found: Metas, waiting: Sequence[str]) -> str:
     ]
     if waiting:
         parts.append(f"<p>Still to run: {', '.join(waiting)}.</p>")
-    for name, meta in found.items():
+    for name, meta in metas.items():
         parts.append(f"<h2>{name}</h2>")
         if (run.folder(name) / "report.html").is_file():
             parts.append(f'<p><a href="{name}/report.html">The comparison, with its plots</a></p>')
@@ -106,7 +106,7 @@ def _html(run: RunDirectory, found: Metas, waiting: Sequence[str]) -> str:
         if drawn:
             parts.append(f'<div class="plots">{"".join(drawn)}</div>')
         parts.append(_table(f"Metrics of {name}", {"Value": meta["metrics"]}))
-    for heading, columns in _side_by_side(found):
+    for heading, columns in _side_by_side(metas):
         parts += [f"<h2>{heading}</h2>", _table(heading, columns)]
     return "\n".join([*parts, "</body></html>\n"])
 
@@ -116,7 +116,7 @@ def _curves(run: RunDirectory, phase: str) -> Iterator[str]:
     for key, title in DRAWN.items():
         points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
         if points:
-            drawn = curve_svg.svg(f"{title} of {phase}", points)
+            drawn = svg_plots.curve(f"{title} of {phase}", points)
             yield f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
 
@@ -126,11 +126,11 @@ def _accuracies(phase: str, metrics: Mapping[str, float | None]) -> Iterator[str
     for name, (share, number) in ACCURACIES.items():
         value, n = metrics.get(share), metrics.get(number)
         if value is not None and n and math.isfinite(value):
-            low, high = calibration.wilson(value, round(n))
+            low, high = intervals.wilson(value, round(n))
             named.append((name, {"value": value, "low": low, "high": high}))
     if named:
         title = "Accuracy on held-out pairs"
-        drawn = interval_svg.svg(f"{title} of {phase}", named)
+        drawn = svg_plots.intervals(f"{title} of {phase}", named)
         yield f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
 

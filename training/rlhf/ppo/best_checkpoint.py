@@ -1,4 +1,4 @@
-"""Which of a run's checkpoints is written: the one that a judge likes best.
+"""The choice of the checkpoint that is written: the one that a judge likes best.
 
 The last update is rarely the best one: a policy goes on climbing its score after the text has
 stopped getting better (Gao et al. 2023, arXiv 2210.10760, figure 1). The judge is a second reward
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from training.rlhf.language import chat_template
+from training.rlhf.language.random_numbers import random_source
+from training.rlhf.language.sequences import Sequences
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.metrics.text_metrics import mean
-from training.rlhf.ppo.actor_critic import Sequences
-from training.rlhf.ppo.experience import random_source
 from training.rlhf.ppo.update import PPO
+from training.rlhf.ppo.weights import trained_weights
 from training.rlhf.reward.score_functions import Messages, Score
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.failures import Diverged
@@ -31,7 +32,7 @@ PREFIX = "best."
 
 @dataclass(frozen=True)
 class Judge:
-    """What picks among the checkpoints of a run."""
+    """A second reward model that picks among the checkpoints of a run."""
 
     score: Score
     chats: Sequence[Messages]
@@ -39,7 +40,7 @@ class Judge:
     kl_max: float = math.inf
     """Nats per reply; a policy further from the reference is not picked."""
     digest: str = ""
-    """What `score` is made of."""
+    """Of what `score` is made of."""
 
 
 class Candidates:
@@ -72,20 +73,21 @@ class Candidates:
         worse = gamed or reward_hacking.signs(self.before, seen, self.learner.config)
         if not worse and seen["kl"] <= self.judge.kl_max and seen["reward"] > self.reward:
             self.update, self.reward = update, seen["reward"]
-            tensors = self.learner.tensors()
-            self.weights = {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
+            weights = trained_weights(self.learner.actor)
+            self.weights = {name: t.detach().to("cpu", copy=True) for name, t in weights.items()}
         return {"judge_reward": seen["reward"], "judge_kl": seen["kl"]}
 
     def _look(self, judge: Judge) -> dict[str, float]:
-        """What the judge and the signs of alarms.py go by. The draws are the same for every
-        candidate, so that they differ by their weights alone."""
-        learner, collector = self.learner, self.learner.collector
-        prompts = [collector.prompt(messages) for messages in judge.chats]
+        """Measure the policy's replies to the judge's chats: its score, their KL, and what the
+        signs of reward_hacking go by. The draws are the same for every candidate, so that they
+        differ by their weights alone."""
+        learner, rollouts = self.learner, self.learner.rollouts
+        prompts = [rollouts.prompt(messages) for messages in judge.chats]
         seed = int(random_source(learner.seed, "judge").integers(2**31))
-        replies = collector.sample(prompts, seed=seed)
-        texts = [chat_template.response_text(collector.tokenizer, reply.ids) for reply in replies]
-        found = judge.score(list(ranks.share(judge.chats)), list(ranks.share(texts)))
-        scores = distributed.gather(found)
+        replies = rollouts.sample(prompts, seed=seed)
+        texts = [chat_template.response_text(rollouts.tokenizer, reply.ids) for reply in replies]
+        mine = judge.score(list(ranks.share(judge.chats)), list(ranks.share(texts)))
+        scores = distributed.gather(mine)
         if not all(math.isfinite(score) for score in scores):
             raise Diverged("the judge's score of a reply is not finite")
         theirs: list[float] = []
@@ -108,7 +110,7 @@ class Candidates:
     def restore_best(self) -> None:
         """Give the learner the weights that the judge liked best, when there are any."""
         for name, tensor in self.weights.items():
-            self.learner.tensors()[name].copy_(tensor)
+            trained_weights(self.learner.actor)[name].copy_(tensor)
 
     # Resuming
 
@@ -117,7 +119,7 @@ class Candidates:
         return {f"{PREFIX}{name}": tensor for name, tensor in self.weights.items()}
 
     def state(self) -> dict[str, Any]:
-        """What else `consider` reads or changes."""
+        """All that `consider` reads or changes besides the weights."""
         return {"update": self.update, "reward": self.reward, "before": self.before}
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:

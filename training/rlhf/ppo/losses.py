@@ -11,12 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-
-
-def length_mask(lengths: Tensor, width: int) -> Tensor:
-    """Turn lengths (B,) into a mask (B, width)."""
-    return (torch.arange(width, device=lengths.device)[None] < lengths[:, None]).float()
+from torch import Tensor
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -33,10 +28,10 @@ def whiten(values: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
 
 
 def kl_per_token(logprobs: Tensor, ref_logprobs: Tensor, estimator: Literal["k1", "k3"]) -> Tensor:
-    """KL(policy, reference) of sampled tokens (Schulman 2020, joschu.net/blog/kl-approx.html).
+    """KL(policy, reference) per token (Schulman 2020, joschu.net/blog/kl-approx.html).
 
-    Both are unbiased. k1 = log p/q may be negative; k3 = q/p - 1 - log q/p never is, and varies
-    less while the two are close.
+    Unbiased on tokens sampled from the policy, both. k1 = log p/q may be negative;
+    k3 = q/p - 1 - log q/p never is, and varies less while the two are close.
     """
     log_ratio = logprobs - ref_logprobs
     if estimator == "k1":
@@ -97,26 +92,23 @@ def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, *, clip: flo
     return 0.5 * torch.maximum((values - returns).square(), (near - returns).square())
 
 
-def approximate_kl(logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
-    """KL(old, new) per token of tokens sampled from the old policy: k3, never negative."""
-    log_ratio = logprobs - old_logprobs
-    return torch.exp(log_ratio) - 1 - log_ratio
+@dataclass(frozen=True)
+class LossTerms:
+    """Losses, and numbers watched beside them: (B, R) each, or scalars once they are summed."""
 
+    policy_loss: Tensor
+    value_loss: Tensor
+    entropy: Tensor
+    clip_fraction: Tensor
+    approx_kl: Tensor
 
-def odds_ratio_loss(chosen: Tensor, rejected: Tensor, *, weight: float) -> tuple[Tensor, Tensor]:
-    """ORPO (Hong et al. 2024, arXiv 2403.07691, eqs. 6 and 7), per pair, and the log odds ratio.
+    def share_of(self, tokens: Tensor, mask: Tensor) -> LossTerms:
+        """The sum of each over real tokens, divided by `tokens` (those of the whole minibatch)."""
+        return LossTerms(*((self.stacked() * mask).sum((1, 2)) / tokens))
 
-    Args:
-        chosen, rejected: (B,) mean log-probability per token of the better and the worse reply.
-        weight: lambda, of -log sigmoid(log odds ratio) beside the better reply's likelihood.
-    """
-    ratio = _log_odds(chosen) - _log_odds(rejected)
-    return -chosen - weight * nn.functional.logsigmoid(ratio), ratio
-
-
-def _log_odds(logprob: Tensor) -> Tensor:
-    """log p / (1 - p) from log p; finite where p rounds to 1."""
-    return logprob - torch.log(-torch.expm1(logprob.clamp(max=-1e-6)))
+    def stacked(self) -> Tensor:
+        """All of them in one tensor, in the order of the fields."""
+        return torch.stack(list(vars(self).values()))
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:

@@ -1,27 +1,29 @@
-"""One PPO update: from a batch of scored replies to the weights after it.
+"""One PPO update: from queries to the weights after it.
 
 `PPO.step` reads in the order of Ziegler et al. 2019 (arXiv 1909.08593). Everything random in update
-n is a function of the seed and n.
+n is a function of the seed and n. All of an update is in this file, experience.py, actor_critic.py
+and losses.py.
+
+Shapes: B queries with a response each, of up to R tokens.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.config import PPOConfig
+from training.rlhf.language.generation import Response
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.ppo import losses
-from training.rlhf.ppo.actor_critic import ActorCritic
-from training.rlhf.ppo.experience import Collector, Experience
-from training.rlhf.reward.score_functions import Score
-from training.rlhf.run import checkpoints, distributed
+from training.rlhf.ppo.actor_critic import ActorCritic, Reading
+from training.rlhf.ppo.experience import Experience, Rollouts
+from training.rlhf.ppo.losses import LossTerms
+from training.rlhf.run import distributed
 from training.rlhf.run.failures import Diverged
 
 SKIPS_ALLOWED = 3
@@ -31,92 +33,85 @@ SKIPS_ALLOWED = 3
 class PPO:
     """The learner: `step` is one update."""
 
-    def __init__(
-        self,
-        actor: ActorCritic,
-        tokenizer: Tokenizer,
-        prompts: Sequence[dict[str, Any]],
-        *,
-        score: Score,
-        config: PPOConfig,
-        seed: int,
-    ) -> None:
-        self.actor, self.config, self.seed = actor, config, seed
-        self.collector = Collector(actor, tokenizer, prompts, score=score, config=config, seed=seed)
-        episodes = config.updates * config.batch_size
-        self.kl = losses.KLController(
-            config.kl_coef, config.kl_target, config.kl_horizon or math.ceil(episodes / 10)
-        )
+    def __init__(self, rollouts: Rollouts) -> None:
+        self.rollouts, self.actor = rollouts, rollouts.actor
+        self.config, self.seed = rollouts.config, rollouts.seed
+        cfg = self.config
+        horizon = cfg.kl_horizon or math.ceil(cfg.updates * cfg.batch_size / 10)
+        self.kl = losses.KLController(cfg.kl_coef, cfg.kl_target, horizon)
         self.scale = losses.RunningScale()
-        distributed.spread([p for group in _trained(actor) for p in group])
-        self.optimizer = _optimizer(actor, config)
+        groups = _trained(self.actor)
+        distributed.spread([p for group in groups for p in group])
+        self.optimizer = torch.optim.AdamW(
+            [{"params": group} for group in groups],
+            lr=cfg.learning_rate,
+            weight_decay=cfg.weight_decay,
+            fused=True,
+        )
         self.skipped = 0
 
     def step(self, update: int) -> dict[str, float]:
-        """Sample replies, score them, improve policy and critic; return the update's metrics.
+        """Sample responses, score them, improve policy and critic; return the update's metrics.
 
         Raises:
             Diverged: scores or gradients stopped being finite.
         """
-        cfg = self.config
-        seen = self.collector.collect(update)
-        scores = self._shape(seen)
-        seen = self._begin_critic(seen, scores.mean())
-        mask, old = seen.batch.mask, seen.old
-        kl = losses.kl_per_token(old.logprobs, seen.ref_logprobs, cfg.kl_estimator)
-        rewards = losses.token_rewards(scores, kl, mask, kl_coef=self.kl.coef)
+        cfg, rollouts = self.config, self.rollouts
+        queries = rollouts.queries(update)  # B
+        responses = rollouts.respond(queries, update)  # B
+        scores = rollouts.score(queries, responses)  # (B,)
+        shaped = self._shape(scores, responses)  # (B,)
+        # From zero an untaught critic would take mean / clip_value updates to the mean score, and
+        # until then whiten its offset into a slope: the nearer a token is to the end, the worse.
+        self.actor.value_head.begin_at(shaped.mean())
+        batch = rollouts.batch(queries, responses)
+        old, ref_logprobs, first_readings = rollouts.read(batch, update)
+        mask, logprobs, values = batch.mask, old.logprobs, old.values  # (B, R) each
+        kl = losses.kl_per_token(logprobs, ref_logprobs, cfg.kl_estimator)  # (B, R)
+        rewards = losses.token_rewards(shaped, kl, mask, kl_coef=self.kl.coef)  # (B, R)
         if cfg.whiten_rewards:
             rewards = losses.whiten(rewards, mask, shift_mean=False)
-        advantages, returns = losses.gae(rewards, old.values, mask, gamma=cfg.gamma, lam=cfg.lam)
+        advantages, returns = losses.gae(rewards, values, mask, gamma=cfg.gamma, lam=cfg.lam)
         if cfg.whiten_advantages:
             advantages = losses.whiten(advantages, mask)
-        metrics = self._describe(seen, returns)
+        experience = Experience(batch, logprobs, values, advantages, returns)
+        metrics = self._describe(experience, responses, scores, old.entropy, ref_logprobs)
         if not self.beyond(metrics):
-            metrics |= self._optimise(update, seen, advantages, returns)
+            metrics |= self._optimise(update, experience, first_readings)
             self.kl.update(metrics["kl"], cfg.batch_size)
         return metrics
 
     def beyond(self, metrics: dict[str, float]) -> bool:
-        """Whether the policy has drifted further from the reference than the round allows."""
+        """True where the policy has drifted further from the reference than the round allows."""
         return self.config.stop_kl is not None and metrics["kl"] > self.config.stop_kl
 
-    def _begin_critic(self, seen: Experience, mean: Tensor) -> Experience:
-        """Let a critic that has learnt nothing expect the mean score.
-
-        From zero it would take mean / clip_value updates to get there, and until then whiten the
-        offset of the scores into a slope: the nearer the end of a reply, the worse, and the end
-        token worst of all.
-        """
-        if not self.actor.value_head.begin_at(mean):
-            return seen
-        old = dataclasses.replace(seen.old, values=seen.old.values + mean * seen.batch.mask)
-        # What this adds on padding is masked in the loss.
-        fresh = [dataclasses.replace(part, values=part.values + mean) for part in seen.fresh]
-        return dataclasses.replace(seen, old=old, fresh=fresh)
-
-    def _shape(self, seen: Experience) -> Tensor:
-        """Turn raw scores (B,) into what is added to the last token's reward."""
-        cfg, scores = self.config, seen.scores
+    def _shape(self, scores: Tensor, responses: Sequence[Response]) -> Tensor:
+        """Scores (B,) as they enter the last token's reward: scaled, clipped, with penalties."""
+        cfg, device = self.config, scores.device
+        finished = torch.tensor([float(reply.finished) for reply in responses], device=device)
+        lengths = torch.tensor([len(reply.ids) for reply in responses], device=device)
         if cfg.normalise_scores:
             self.scale.update(scores)
             scores = self.scale.normalise(scores)
         if cfg.score_clip is not None:
             scores = scores.clamp(-cfg.score_clip, cfg.score_clip)
-        scores = scores - cfg.missing_eos_penalty * (1 - seen.finished)
-        return scores - cfg.length_penalty * seen.batch.lengths
+        scores = scores - cfg.missing_eos_penalty * (1 - finished)
+        return scores - cfg.length_penalty * lengths
 
     # Optimisation
 
     def _optimise(
-        self, update: int, seen: Experience, advantages: Tensor, returns: Tensor
+        self, update: int, experience: Experience, first_readings: Sequence[Reading]
     ) -> dict[str, float]:
         """Several epochs over one batch; one optimiser step per minibatch."""
-        cfg, steps = self.config, []
+        cfg = self.config
+        steps: list[dict[str, float]] = []
         self.actor.model.train(cfg.gradient_checkpointing)
         self._set_learning_rate(update)
         for epoch in range(cfg.epochs):
-            for minibatch in self.collector.minibatches(seen.batch, update, epoch=epoch):
-                steps.append(self._step_on(minibatch, seen, advantages, returns))
+            for minibatch in self.rollouts.minibatches(experience.batch, update, epoch=epoch):
+                # Until the first step the weights are those that the batch was read with.
+                steps.append(self._step_on(minibatch, experience, [] if steps else first_readings))
             kl = steps[-1]["approx_kl"]
             if cfg.target_update_kl is not None and kl > cfg.target_update_kl:
                 break
@@ -124,56 +119,52 @@ class PPO:
         return means | {"optimiser_steps": float(len(steps)), "approx_kl": steps[-1]["approx_kl"]}
 
     def _step_on(
-        self, minibatch: list[Tensor], seen: Experience, advantages: Tensor, returns: Tensor
+        self, minibatch: list[Tensor], experience: Experience, readings: Sequence[Reading]
     ) -> dict[str, float]:
-        """Accumulate the gradient of one minibatch, clip it, step; return its metrics."""
+        """Accumulate the gradient of one minibatch, clip it, step; return its metrics.
+
+        Args:
+            minibatch: the rows of each pass, those of this process.
+            readings: of each pass, where the policy has read it with these weights already.
+        """
+        cfg, passes = self.config, []
         self.optimizer.zero_grad(set_to_none=True)
-        tokens = distributed.total(seen.batch.lengths[torch.cat(minibatch)].sum())
-        sums = torch.zeros(5, device=self.actor.device)
-        for rows in minibatch:
-            terms = self._terms(rows, seen, advantages, returns) / tokens
-            loss = (
-                terms[0] + self.config.value_coef * terms[1] - self.config.entropy_coef * terms[2]
-            )
-            torch.autograd.backward(loss)
-            sums += terms.detach()
+        # Losses are means over the response tokens of the whole minibatch, in all passes and
+        # processes: with a mean per pass the cut would weigh the tokens of short responses more.
+        tokens = distributed.total(experience.batch.lengths[torch.cat(minibatch)].sum())
+        read: Sequence[Reading | None] = readings or [None] * len(minibatch)
+        for rows, reading in zip(minibatch, read, strict=True):
+            part = experience.select(rows)
+            terms = self._loss_terms(part, reading).share_of(tokens, part.batch.mask)
+            loss = terms.policy_loss + cfg.value_coef * terms.value_loss
+            torch.autograd.backward(loss - cfg.entropy_coef * terms.entropy)
+            passes.append(terms.stacked().detach())
         distributed.sum_gradients([p for group in _trained(self.actor) for p in group])
-        sums = distributed.total(sums)
+        totals = distributed.total(functools.reduce(torch.add, passes))
         norms = self._clip_gradients()
-        finite = bool(torch.stack([*norms, sums.sum()]).isfinite().all())
+        finite = bool(torch.stack([*norms, totals.sum()]).isfinite().all())
         if finite:
             self.optimizer.step()
         self._count_skip(finite)
-        names = ("policy_loss", "value_loss", "_", "clip_fraction", "approx_kl")
-        metrics = dict(zip(names, sums.tolist(), strict=True))
-        del metrics["_"]
+        metrics = {name: float(term) for name, term in vars(LossTerms(*totals.cpu())).items()}
+        del metrics["entropy"]  # `_describe` tells that of the whole batch, before the update
         return metrics | {"grad_norm": float(norms[0]), "skipped": float(not finite)}
 
-    def _terms(self, rows: Tensor, seen: Experience, advantages: Tensor, returns: Tensor) -> Tensor:
-        """Sums over a micro-batch: the two losses, entropy, clipped tokens and KL(old, new)."""
-        cfg, part = self.config, seen.batch.select(rows)
-        mask = part.mask
-        if seen.fresh:
-            new = seen.fresh.pop(0)  # its graph goes with it
-        else:
-            new = self.actor.read(part, temperature=cfg.temperature)
-
-        def pick(whole: Tensor) -> Tensor:
-            return whole[rows, : mask.shape[1]]
-
-        old_logprobs = pick(seen.old.logprobs)
-        policy, clipped = losses.policy_loss(
-            new.logprobs, old_logprobs, pick(advantages), clip=cfg.clip_ratio
+    def _loss_terms(self, part: Experience, reading: Reading | None) -> LossTerms:
+        """Losses and what is watched beside them, per token of one pass."""
+        cfg = self.config
+        new = reading or self.actor.read(part.batch, temperature=cfg.temperature)
+        policy_loss, clipped = losses.policy_loss(
+            new.logprobs, part.logprobs, part.advantages, clip=cfg.clip_ratio
         )
-        value = losses.value_loss(
-            new.values, pick(seen.old.values), pick(returns), clip=cfg.clip_value
-        )
-        drift = losses.approximate_kl(new.logprobs, old_logprobs)
-        parts = torch.stack([policy, value, new.entropy, clipped, drift.detach()])
-        return (parts * mask).sum((1, 2))
+        value_loss = losses.value_loss(new.values, part.values, part.returns, clip=cfg.clip_value)
+        # KL(old, new): the tokens are the old policy's.
+        approx_kl = losses.kl_per_token(part.logprobs, new.logprobs.detach(), "k3")
+        return LossTerms(policy_loss, value_loss, new.entropy, clipped, approx_kl)
 
     def _clip_gradients(self) -> list[Tensor]:
-        """Clip policy and value head apart, so that a surprised critic does not slow the policy."""
+        """Clip policy and value head apart, so that a surprised critic does not slow the policy;
+        return the norms before."""
         most = self.config.max_grad_norm
         return [nn.utils.clip_grad_norm_(group, most) for group in _trained(self.actor)]
 
@@ -192,57 +183,28 @@ class PPO:
         for group, rate in zip(self.optimizer.param_groups, (cfg.learning_rate, head), strict=True):
             group["lr"] = rate * share
 
-    def _describe(self, seen: Experience, returns: Tensor) -> dict[str, float]:
-        mask, old, said = seen.batch.mask, seen.old, seen.batch.responses
-        surprise = -losses.masked_mean(seen.ref_logprobs, mask)
+    def _describe(
+        self,
+        experience: Experience,
+        responses: Sequence[Response],
+        scores: Tensor,
+        entropy: Tensor,
+        ref_logprobs: Tensor,
+    ) -> dict[str, float]:
+        mask, values, returns = experience.batch.mask, experience.values, experience.returns
+        said = [reply.ids for reply in responses]
+        finished = [float(reply.finished) for reply in responses]
         return {
-            "reward": float(seen.scores.mean()),
-            "reward_deviation": float(seen.scores.std(correction=0)),
-            "kl": float(seen.kl.mean()),
+            "reward": float(scores.mean()),
+            "reward_deviation": float(scores.std(correction=0)),
+            "kl": float(((experience.logprobs - ref_logprobs) * mask).sum(1).mean()),
             "kl_coef": self.kl.coef,
-            "entropy": float(losses.masked_mean(old.entropy, mask)),
+            "entropy": float(losses.masked_mean(entropy, mask)),
             # Rises when the text is garbled, however much the score likes it.
-            "reference_perplexity": float(surprise.exp()),
-            **reward_hacking.of_replies(said, seen.finished.tolist()),
-            "explained_variance": float(losses.explained_variance(old.values, returns, mask)),
+            "reference_perplexity": float((-losses.masked_mean(ref_logprobs, mask)).exp()),
+            **reward_hacking.of_replies(said, finished),
+            "explained_variance": float(losses.explained_variance(values, returns, mask)),
         }
-
-    def check_weights(self) -> None:
-        """Raise Diverged when a weight is not finite: such a policy is neither kept nor resumed."""
-        for name, tensor in self.tensors().items():
-            if not bool(tensor.isfinite().all()):
-                raise Diverged(f"{name} is no longer finite: lower ppo.learning_rate")
-
-    # Resuming
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All trained weights, for a checkpoint."""
-        policy: dict[str, Tensor] = {
-            f"policy.{name}": p for name, p in self.actor.parameters().items()
-        }
-        head = {f"value_head.{name}": p for name, p in self.actor.value_head.named_parameters()}
-        return {**policy, **head}
-
-    def state(self) -> dict[str, Any]:
-        """What else `step` reads or changes."""
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "kl_coef": self.kl.coef,
-            "scale": dataclasses.asdict(self.scale),
-            "skipped": self.skipped,
-            "rng": torch.get_rng_state(),  # for score functions that draw
-        }
-
-    @torch.no_grad()
-    def restore(self, saved: checkpoints.Checkpoint) -> None:
-        """Become the learner that `saved` was made from."""
-        for name, parameter in self.tensors().items():
-            parameter.copy_(saved.tensors[name])
-        self.optimizer.load_state_dict(saved.state["optimizer"])
-        self.kl.coef = saved.state["kl_coef"]
-        self.scale = losses.RunningScale(**saved.state["scale"])
-        self.skipped = saved.state["skipped"]
-        torch.set_rng_state(saved.state["rng"])
 
 
 def rate_share(config: PPOConfig, update: int) -> float:
@@ -258,12 +220,3 @@ def rate_share(config: PPOConfig, update: int) -> float:
 def _trained(actor: ActorCritic) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The weights of the policy, and of the value head."""
     return list(actor.parameters().values()), list(actor.value_head.parameters())
-
-
-def _optimizer(actor: ActorCritic, cfg: PPOConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        [{"params": group} for group in _trained(actor)],
-        lr=cfg.learning_rate,
-        weight_decay=cfg.weight_decay,
-        fused=True,
-    )

@@ -39,11 +39,11 @@ def attach(classifier: PreTrainedModel, lora: LoraConfig) -> PeftModel:
 
 
 def _heads(classifier: PreTrainedModel) -> list[str]:
-    """What lies outside the trunk, and a pooler inside it: some checkpoints come without one."""
+    """Layers outside the trunk, and a pooler inside it: some checkpoints come without one."""
     trunk = classifier.base_model
     heads = [name for name, child in classifier.named_children() if child is not trunk]
-    found = [name for name in heads if any(True for _ in getattr(classifier, name).parameters())]
-    return [*found, *(["pooler"] if getattr(trunk, "pooler", None) is not None else [])]
+    trained = [name for name in heads if any(True for _ in getattr(classifier, name).parameters())]
+    return [*trained, *(["pooler"] if getattr(trunk, "pooler", None) is not None else [])]
 
 
 def merge(model: PeftModel) -> PreTrainedModel:

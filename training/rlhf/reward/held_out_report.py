@@ -1,4 +1,4 @@
-"""What a reward model is worth on pairs and ratings that it has not learnt from."""
+"""Accuracy and calibration of a reward model on pairs and ratings it has not learnt from."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from training.rlhf import rows
-from training.rlhf.acquire import Floats
 from training.rlhf.metrics import calibration
+from training.rlhf.metrics.arrays import Floats
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 
 STRENGTHS = {"slight": 0.5, "clear": 0.84}
-"""Pairs up to this |mean signed strength| / 3 are so called; the others are `much`. The bounds lie
-halfway between the answers slightly, clearly and much."""
+"""Pairs up to this |mean signed strength| / rows.MAX_STRENGTH are so called; the others are `much`.
+The bounds lie halfway between the answers slightly, clearly and much."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class HeldOut:
     labels: list[str | None]
     """The side most votes are for; None for a draw."""
     strengths: Floats
-    """(n,): |mean signed strength| / 3 of the votes."""
+    """(n,): |mean signed strength| / rows.MAX_STRENGTH of the votes."""
     truncated: int
     """Pairs that lost tokens to the maximum length."""
 
     @property
     def logits(self) -> Floats:
-        found: Floats = self.rewards[:, 0] - self.rewards[:, 1]
-        return found
+        differences: Floats = self.rewards[:, 0] - self.rewards[:, 1]
+        return differences
 
     def metrics(self) -> dict[str, float]:
         """accuracy, auc, ece (after cross-fitted temperature scaling), ece_raw, temperature,
@@ -70,13 +70,13 @@ def by_strength(logits: Floats, labels: Floats, strengths: Floats) -> dict[str, 
     names = np.full(len(logits), "much", dtype=object)
     for name, bound in reversed(STRENGTHS.items()):
         names[strengths <= bound] = name
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for name in (*STRENGTHS, "much"):
         inside = names == name
         if inside.any():
-            found[f"accuracy_{name}"] = calibration.accuracy(logits[inside], labels[inside])
-            found[f"pairs_{name}"] = float(inside.sum())
-    return found
+            metrics[f"accuracy_{name}"] = calibration.accuracy(logits[inside], labels[inside])
+            metrics[f"pairs_{name}"] = float(inside.sum())
+    return metrics
 
 
 def by_length(
@@ -86,34 +86,34 @@ def by_length(
     people preferred the shorter and the longer reply: a model that only counts words is right on
     the second and wrong on the first (Singhal et al. 2023, arXiv 2310.03716)."""
     longer = np.sign(lengths[decided, 0] - lengths[decided, 1]) * np.where(labels > 0.5, 1, -1)
-    found = {"length_correlation": calibration.spearman(rewards.ravel(), lengths.ravel())}
+    metrics = {"length_correlation": calibration.spearman(rewards.ravel(), lengths.ravel())}
     for name, side in (("shorter", -1), ("longer", 1)):
         inside = longer == side
         if inside.any():
-            found[f"accuracy_{name}_preferred"] = calibration.accuracy(
+            metrics[f"accuracy_{name}_preferred"] = calibration.accuracy(
                 logits[inside], labels[inside]
             )
-            found[f"pairs_{name}_preferred"] = float(inside.sum())
-    return found
+            metrics[f"pairs_{name}_preferred"] = float(inside.sum())
+    return metrics
 
 
 def held_out(model: RewardModel, preferences: Iterable[Preference]) -> HeldOut:
     """Score the held-out pairs with votes. Evaluation pairs are not among them: they compare
     policies, and their texts are easier to tell apart."""
-    found = [row for row in preferences if row.held_out and row.votes and row.kind != "evaluation"]
+    pairs = [row for row in preferences if row.held_out and row.votes and row.kind != "evaluation"]
     texts = [
         model.read(row.messages, text)
-        for row in found
+        for row in pairs
         for text in (row.completion_a, row.completion_b)
     ]
     scores = model.in_batches(texts, model.forward, batch_size=64).double().numpy()
-    labels = [rows.label(row) for row in found]
+    labels = [rows.label(row) for row in pairs]
     return HeldOut(
-        pair_ids=[row.pair_id for row in found],
-        prompt_ids=[row.prompt_id for row in found],
+        pair_ids=[row.pair_id for row in pairs],
+        prompt_ids=[row.prompt_id for row in pairs],
         rewards=scores.reshape(-1, 2),
         lengths=np.array([text.reply for text in texts], dtype=np.float64).reshape(-1, 2),
-        labels=[rows.verdict(row) for row in found],
+        labels=[rows.verdict(row) for row in pairs],
         strengths=np.array([abs(label.strength) if label else 0.0 for label in labels]),
         truncated=sum(a.cut + b.cut > 0 for a, b in zip(texts[0::2], texts[1::2], strict=True)),
     )
@@ -122,20 +122,22 @@ def held_out(model: RewardModel, preferences: Iterable[Preference]) -> HeldOut:
 def held_out_ratings(model: RewardModel, ratings: Iterable[Rating]) -> dict[str, float]:
     """rmse in the ratings' own unit, pearson, spearman, and the accuracy on every two replies to
     one prompt with different ratings (pairs_held_out of them)."""
-    found = [row for row in ratings if row.held_out]
+    replies = [row for row in ratings if row.held_out]
     config = model.classifier.config
-    scores = np.array(model.score([r.messages for r in found], [r.completion for r in found]))
-    told = np.array([row.score for row in found])
+    scores = np.array(model.score([r.messages for r in replies], [r.completion for r in replies]))
+    told = np.array([row.score for row in replies])
     predicted = scores * config.reward_deviation + config.reward_mean
-    i, j = _same_prompt(found)
+    i, j = _same_prompt(replies)
     kept = told[i] != told[j]
     logits, labels = (scores[i] - scores[j])[kept], (told[i] > told[j])[kept].astype(float)
     return {
         "accuracy": calibration.accuracy(logits, labels),
-        "rmse": float(np.sqrt(np.mean((predicted - told) ** 2))) if len(found) else calibration.NAN,
+        "rmse": float(np.sqrt(np.mean((predicted - told) ** 2)))
+        if len(replies)
+        else calibration.NAN,
         "pearson": calibration.pearson(scores, told),
         "spearman": calibration.spearman(scores, told),
-        "ratings_held_out": float(len(found)),
+        "ratings_held_out": float(len(replies)),
         "pairs_held_out": float(len(logits)),
     }
 
@@ -145,5 +147,5 @@ def _same_prompt(ratings: Iterable[Rating]) -> npt.NDArray[np.int64]:
     places: dict[str, list[int]] = {}
     for place, row in enumerate(ratings):
         places.setdefault(row.prompt_id, []).append(place)
-    found = [two for alike in places.values() for two in itertools.combinations(alike, 2)]
-    return np.array(found, dtype=np.int64).reshape(-1, 2).T
+    pairs = [two for alike in places.values() for two in itertools.combinations(alike, 2)]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2).T

@@ -1,9 +1,8 @@
-"""How a reward model's accuracy grows with the votes it has learnt from."""
+"""The learning curve of a reward model: its accuracy by the votes it has learnt from."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -15,10 +14,10 @@ import numpy as np
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
 from training.rlhf.language import pretrained
-from training.rlhf.metrics import calibration
+from training.rlhf.metrics import intervals
 from training.rlhf.reward import held_out_report, reward_training
 from training.rlhf.rows import Preference
-from training.rlhf.run import distributed, ranks
+from training.rlhf.run import checkpoints, distributed, ranks
 from training.rlhf.run.work import Report, Work
 
 Point = dict[str, float]
@@ -33,14 +32,14 @@ def subset(preferences: Sequence[Preference], votes: int, *, seed: int) -> list[
     prompts = sorted({row.prompt_id for row in preferences if _learnt(row)})
     place = np.random.default_rng([seed, 3]).permutation(len(prompts))
     order = dict(zip(prompts, place.tolist(), strict=True))
-    found = [row for row in preferences if row.held_out]
+    chosen = [row for row in preferences if row.held_out]
     cast = 0
     for row in sorted(filter(_learnt, preferences), key=lambda row: order[row.prompt_id]):
         if cast >= votes:
             break
         cast += len(row.votes)
-        found.append(row)
-    return found
+        chosen.append(row)
+    return chosen
 
 
 def check(preferences: Sequence[Preference], sizes: Sequence[int], *, seed: int) -> None:
@@ -77,7 +76,7 @@ def points(
     Args:
         before: steps that the stage did earlier, which the reported ones are counted on from.
     """
-    found, weights = [], pretrained.digest(base)
+    curve, weights = [], pretrained.digest(base)
     for size in sorted(set(sizes)):
         chosen = subset(preferences, size, seed=work.seed)
         made_of = _fingerprint(weights, config, work.seed, chosen)
@@ -101,9 +100,9 @@ def points(
                 shutil.rmtree(folder / "steps", ignore_errors=True)
                 rows.write(file, [point(numbers, seen)])
             distributed.agree(0)  # the file is there for all
-        found.append(json.loads(file.read_text("utf-8")))
-        before += int(found[-1]["steps"])
-    return found
+        curve.append(json.loads(file.read_text("utf-8")))
+        before += int(curve[-1]["steps"])
+    return curve
 
 
 def _fingerprint(
@@ -113,22 +112,22 @@ def _fingerprint(
     settings = to_dict(config)
     settings.pop("checkpoint_every")
     data = [dataclasses.asdict(row) for row in chosen]
-    return hashlib.sha256(json.dumps([weights, settings, seed, data]).encode()).hexdigest()
+    return checkpoints.fingerprint([weights, settings, seed, data])
 
 
 def _numbered(report: Report, votes: int, before: int) -> Report:
     """Report a point's steps after those before it, under names of its own."""
 
-    def found(done: int, total: int, numbers: dict[str, float]) -> None:
+    def numbered(done: int, total: int, numbers: dict[str, float]) -> None:
         named = {f"curve_{votes}_{name}": value for name, value in numbers.items()}
         report(before + done, before + total, named)
 
-    return found
+    return numbered
 
 
 def point(trained: dict[str, float], seen: dict[str, float]) -> Point:
     """One point from the metrics of a training and of its report."""
-    low, high = calibration.wilson(seen["accuracy"], int(seen["pairs_held_out"]))
+    low, high = intervals.wilson(seen["accuracy"], int(seen["pairs_held_out"]))
     return {
         "votes": trained["votes_train"],
         "pairs": trained["pairs_train"],

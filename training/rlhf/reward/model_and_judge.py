@@ -1,4 +1,7 @@
-"""What the stage `train_reward` and the command `reward` do: two models, their report, a curve."""
+"""The two reward models of a round, model and judge, with their report and learning curve.
+
+The stage `train_reward` and the command `reward` are calls of this module.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,34 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.rlhf import rows
-from training.rlhf.config import RewardConfig
+from training.rlhf.config import RewardConfig, RewardJob
+from training.rlhf.data import data_files
 from training.rlhf.reward import held_out_report, learning_curve, reward_training
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 from training.rlhf.run import ranks
 from training.rlhf.run.work import Work
+
+
+def command(config: RewardJob, out: Path, work: Work) -> dict[str, float]:
+    """Train `out`/model and `out`/judge on a file of pairs or ratings; the metrics.
+
+    Raises:
+        RowError, ConfigError: the file is broken, or teaches nothing.
+    """
+    share, sizes = config.held_out_share, config.learning_curve
+    if config.reward.loss == "regression":
+        ratings = data_files.ratings(config.ratings, held_out_share=share)
+        return fit_rewards(config.starter, ratings, config.reward, out, work)
+    pairs = data_files.preferences(config.preferences, held_out_share=share)
+    if sizes:
+        learning_curve.check(pairs, sizes, seed=config.seed)
+    metrics = fit_rewards(config.starter, pairs, config.reward, out, work)
+    if sizes:
+        metrics |= draw_learning_curve(
+            config.starter, pairs, config.reward, sizes, out, work, whole=metrics
+        )
+    return metrics
 
 
 def fit_rewards(
@@ -69,8 +94,8 @@ def _held_out(
         return held_out_report.held_out_ratings(model, ratings)
     seen = held_out_report.held_out(model, [row for row in data if isinstance(row, Preference)])
     if file is not None and ranks.rank() == 0:
-        found = zip(seen.pair_ids, seen.logits.tolist(), strict=True)
-        rows.write(file, ({"pair_id": pair, "logit": logit} for pair, logit in found))
+        logits = zip(seen.pair_ids, seen.logits.tolist(), strict=True)
+        rows.write(file, ({"pair_id": pair, "logit": logit} for pair, logit in logits))
     return seen.metrics()
 
 
@@ -89,7 +114,7 @@ def draw_learning_curve(
     Args:
         whole: metrics of the model that was trained on everything.
     """
-    found = learning_curve.points(
+    points = learning_curve.points(
         base,
         preferences,
         config,
@@ -97,7 +122,7 @@ def draw_learning_curve(
         work,
         before=int(whole["steps"] + whole["judge_steps"]),
     )
-    found.append(learning_curve.point(whole, whole))
+    points.append(learning_curve.point(whole, whole))
     if ranks.rank() == 0:
-        rows.write(out / "learning_curve.jsonl", found)
-    return {f"accuracy_{point['votes']:.0f}_votes": point["accuracy"] for point in found}
+        rows.write(out / "learning_curve.jsonl", points)
+    return {f"accuracy_{point['votes']:.0f}_votes": point["accuracy"] for point in points}

@@ -38,12 +38,12 @@ class Trainer(Generic[SomeItem]):
     """One reward model in training; `step` is one optimiser step."""
 
     def __init__(
-        self, model: RewardModel, found: list[SomeItem], config: RewardConfig, *, seed: int
+        self, model: RewardModel, items: list[SomeItem], config: RewardConfig, *, seed: int
     ) -> None:
         self.model, self.config, self.seed = model, config, seed
         self.train: list[SomeItem]
         self.slice: list[SomeItem]
-        self.train, self.slice = split(found, config)
+        self.train, self.slice = split(items, config)
         self.per_epoch = math.ceil(len(self.train) / config.batch_size)
         self.steps = max(1, math.ceil(config.epochs * self.per_epoch))
         # A head that has learnt already (a warm start) is kept.
@@ -73,32 +73,32 @@ class Trainer(Generic[SomeItem]):
         """Of the last epoch's worth of steps."""
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What is trained, by name."""
-        found = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        return found | {f"objective.{n}": p for n, p in self.objective.named_parameters()}
+        """The parameters that are trained, by name."""
+        weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        return weights | {f"objective.{n}": p for n, p in self.objective.named_parameters()}
 
     def _fit_head(self, items: Sequence[SomeItem]) -> float:
         """Set the score head to the posterior mean of a Bayesian fit on the trunk as it is.
 
         Returns the mean score of the texts, which the centring term then keeps.
         """
-        found = [item for item in items if isinstance(item, Example)]
-        if not found or self.model.head is None:
+        pairs = [item for item in items if isinstance(item, Example)]
+        if not pairs or self.model.head is None:
             return 0.0
-        if len(found) > PROBE_PAIRS:
-            drawn = np.random.default_rng([self.seed, 4]).permutation(len(found))[:PROBE_PAIRS]
-            found = [found[i] for i in sorted(drawn.tolist())]
-        mass = sum(example.weight for example in found) / len(found)
-        texts = [text for example in found for text in example.texts]
+        if len(pairs) > PROBE_PAIRS:
+            drawn = np.random.default_rng([self.seed, 4]).permutation(len(pairs))[:PROBE_PAIRS]
+            pairs = [pairs[i] for i in sorted(drawn.tolist())]
+        mass = sum(example.weight for example in pairs) / len(pairs)
+        texts = [text for example in pairs for text in example.texts]
         read = self.model.in_batches(texts, self.model.features, batch_size=64)
         features = read.double().numpy()
         spread = np.maximum(features.std(axis=0), 1e-6)
         x = (features[0::2] - features[1::2]) / spread
         fit = acquire.fit(
             x,
-            np.array([example.value for example in found]),
+            np.array([example.value for example in pairs]),
             precision=acquire.prior_precision(x),
-            weights=np.array([example.weight for example in found]) / mass,
+            weights=np.array([example.weight for example in pairs]) / mass,
         )
         weights = fit.mean / spread
         with torch.no_grad():
@@ -154,8 +154,8 @@ class Trainer(Generic[SomeItem]):
     def scores(self, items: Sequence[SomeItem]) -> Tensor:
         """Scores of the items' texts, (n, k)."""
         texts = [text for item in items for text in item.texts]
-        found: Tensor = self.model(texts)
-        return found.view(len(items), -1)
+        scores: Tensor = self.model(texts)
+        return scores.view(len(items), -1)
 
     def _mixed_precision(self) -> Any:
         device, dtype = self.model.device.type, getattr(torch, self.config.dtype)

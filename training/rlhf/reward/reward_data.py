@@ -1,4 +1,4 @@
-"""What a reward model learns from: pairs with votes or rated replies, and which it may see."""
+"""The training data of a reward model: pairs with votes or rated replies, and which it may see."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import TypeVar
 import numpy as np
 
 from training.rlhf import rows
-from training.rlhf.config import ConfigError, RewardConfig
+from training.rlhf.config import ConfigError, RewardConfig, require
 from training.rlhf.language import reward_text
 from training.rlhf.language.reward_text import Reader, Text
 from training.rlhf.rows import Preference, Rating
-from training.rlhf.trainers.preference_pairs import require_direction
 
 SLICE_SALT = "early stopping "
 """Makes the early-stopping slice independent of the held-out split by the same hash."""
@@ -74,25 +73,25 @@ def examples(
     with its weight and strength; a reviewer's answer instead where there is one; with `soft` the
     aggregated P(a) + P(tie) / 2 where known.
     """
-    found = []
+    pairs = []
     for row in preferences:
         label = rows.label(row, soft=soft)
         if row.held_out or row.kind == "evaluation" or label is None:
             continue
         texts = [read(row.messages, text) for text in (row.completion_a, row.completion_b)]
-        found.append(Example(row.prompt_id, texts[0], texts[1], **dataclasses.asdict(label)))
-    return found
+        pairs.append(Example(row.prompt_id, texts[0], texts[1], **dataclasses.asdict(label)))
+    return pairs
 
 
-def decided(found: Sequence[Example]) -> list[Example]:
+def decided(pairs: Sequence[Example]) -> list[Example]:
     """The pairs, when anything can be learnt from them.
 
     Raises:
         ConfigError: no pair with votes, or every one a tie.
     """
-    ties = sum(example.value == 0.5 for example in found)
-    require_direction(len(found) - ties, ties, "reward model")
-    return list(found)
+    ties = sum(example.value == 0.5 for example in pairs)
+    require_direction(len(pairs) - ties, ties, "reward model")
+    return list(pairs)
 
 
 def rated(ratings: Iterable[Rating], read: Reader) -> tuple[list[Rated], Spread]:
@@ -110,7 +109,7 @@ def rated(ratings: Iterable[Rating], read: Reader) -> tuple[list[Rated], Spread]
             " the reward model on"
         )
     spread = Spread(float(scores.mean()), float(scores.std()))
-    found = [
+    replies = [
         Rated(
             row.prompt_id,
             read(row.messages, row.completion),
@@ -118,18 +117,18 @@ def rated(ratings: Iterable[Rating], read: Reader) -> tuple[list[Rated], Spread]
         )
         for row in kept
     ]
-    return found, spread
+    return replies, spread
 
 
-def bootstrap(found: Sequence[SomeItem], *, seed: int) -> list[SomeItem]:
+def bootstrap(items: Sequence[SomeItem], *, seed: int) -> list[SomeItem]:
     """Resample the prompts with replacement; an item counts as often as its prompt was drawn."""
-    prompts = sorted({item.prompt_id for item in found})
+    prompts = sorted({item.prompt_id for item in items})
     rng = np.random.default_rng([seed, 2])
     drawn = np.bincount(rng.integers(len(prompts), size=len(prompts)), minlength=len(prompts))
     times = dict(zip(prompts, drawn.tolist(), strict=True))
     return [
         dataclasses.replace(item, weight=item.weight * times[item.prompt_id])
-        for item in found
+        for item in items
         if times[item.prompt_id]
     ]
 
@@ -139,22 +138,34 @@ def passes(batch: Sequence[SomeItem], *, tokens: int) -> list[list[SomeItem]]:
 
     Similar lengths come together, so that little is padding.
     """
-    found: list[list[SomeItem]] = []
+    batches: list[list[SomeItem]] = []
     widest = 0
     for item in sorted(batch, key=lambda item: reward_text.cells(item.texts), reverse=True):
-        if not found or widest * (len(found[-1]) + 1) > tokens:
-            found.append([])
+        if not batches or widest * (len(batches[-1]) + 1) > tokens:
+            batches.append([])
             widest = reward_text.cells(item.texts)
-        found[-1].append(item)
-    return found
+        batches[-1].append(item)
+    return batches
 
 
-def split(found: list[SomeItem], config: RewardConfig) -> tuple[list[SomeItem], list[SomeItem]]:
+def split(items: list[SomeItem], config: RewardConfig) -> tuple[list[SomeItem], list[SomeItem]]:
     """Training items and the slice for early stopping, apart by prompt."""
     if not config.early_stopping:
-        return found, []
-    inside = [rows.is_held_out(SLICE_SALT + i.prompt_id, config.slice_share) for i in found]
+        return items, []
+    inside = [rows.is_held_out(SLICE_SALT + i.prompt_id, config.slice_share) for i in items]
     if sum(inside) < MIN_SLICE or all(inside):
-        return found, []
-    train = [item for item, held in zip(found, inside, strict=True) if not held]
-    return train, [item for item, held in zip(found, inside, strict=True) if held]
+        return items, []
+    train = [item for item, held in zip(items, inside, strict=True) if not held]
+    return train, [item for item, held in zip(items, inside, strict=True) if held]
+
+
+def require_direction(decided: int, ties: int, learner: str) -> None:
+    """Raise ConfigError where nothing says which reply is better.
+
+    Args:
+        decided: how many pairs say it.
+        ties: how many say that neither is.
+    """
+    require(decided + ties > 0, f"no pair with votes to train the {learner} on")
+    message = f"all {ties} pairs with votes are ties: nothing says which reply is better"
+    require(decided > 0, message)

@@ -1,4 +1,4 @@
-"""What a reward model's scores are held against: one loss per item, and what is added to it.
+"""The losses of a reward model, one per item, and the terms that are added to them.
 
 Throughout, `logits` are r_a - r_b, `value` the share of the votes' mass for a with ties as one
 half, `tie` the share on ties: all (n,), and so is every result.
@@ -71,20 +71,20 @@ def centring(scores: Tensor, centre: float) -> Tensor:
 class Objective(nn.Module):
     """The configured loss; the tie models' one parameter is learnt along with the weights."""
 
-    def __init__(self, config: RewardConfig, found: Sequence[Item], *, centre: float) -> None:
+    def __init__(self, config: RewardConfig, items: Sequence[Item], *, centre: float) -> None:
         super().__init__()
         self.config, self.centre = config, centre
-        self.mass = sum(item.weight for item in found) / len(found)
+        self.mass = sum(item.weight for item in items) / len(items)
         self.tie: nn.Parameter | None = None
         if config.loss in ("rao_kupper", "davidson"):
-            self.tie = nn.Parameter(torch.tensor(_first_tie(config.loss, found)))
+            self.tie = nn.Parameter(torch.tensor(_first_tie(config.loss, items)))
 
     def tie_parameter(self) -> float | None:
         """Rao and Kupper's eta or Davidson's nu; None where ties have no probability."""
         return None if self.tie is None else float(self.tie.detach().exp())
 
     def loss(self, scores: Tensor, items: Sequence[Item]) -> Tensor:
-        """What is minimised, per item, (n,). Scores are (n, 2) for pairs and (n, 1) for ratings."""
+        """The loss to minimise, per item, (n,). Scores are (n, 2) of pairs, (n, 1) of ratings."""
         weight = self._column(scores, [item.weight / self.mass for item in items])
         misfit = self._misfit(scores, items, smoothing=self.config.label_smoothing, margins=True)
         if self.config.loss == "regression":
@@ -126,9 +126,9 @@ class Objective(nn.Module):
         return torch.tensor(numbers, dtype=torch.float32, device=scores.device)
 
 
-def _first_tie(loss: str, found: Sequence[Item]) -> float:
+def _first_tie(loss: str, items: Sequence[Item]) -> float:
     """The logarithm of the parameter at which two equal replies tie as often as all pairs do."""
-    pairs = [item for item in found if isinstance(item, Example)]
+    pairs = [item for item in items if isinstance(item, Example)]
     mass = sum(pair.weight for pair in pairs)
     share = min(max(sum(p.weight * p.tie for p in pairs) / mass, FEWEST_TIES), 1 - FEWEST_TIES)
     if loss == "rao_kupper":

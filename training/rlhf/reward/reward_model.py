@@ -33,8 +33,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.language import chat_template, reward_text
 from training.rlhf.language.chat_template import Message
+from training.rlhf.language.lora_adapters import adapter_base
 from training.rlhf.language.pretrained import (
-    adapter_base,
     load_causal,
     load_tokenizer,
     loading,
@@ -103,18 +103,18 @@ class RewardModel(nn.Module):
     @property
     def head(self) -> nn.Linear | None:
         """The linear score head of decoders; None for classifiers with a head of their own."""
-        found = getattr(self.classifier, "score", None)
-        if isinstance(found, ModulesToSaveWrapper):
-            found = found.modules_to_save["default"]
-        return found if isinstance(found, nn.Linear) else None
+        layer = getattr(self.classifier, "score", None)
+        if isinstance(layer, ModulesToSaveWrapper):
+            layer = layer.modules_to_save["default"]
+        return layer if isinstance(layer, nn.Linear) else None
 
     @property
     def trunk(self) -> nn.Module:
         """The network without its head; adapters are inside it."""
         whole = self.classifier
-        found = (whole.get_base_model() if isinstance(whole, PeftModel) else whole).base_model
-        assert isinstance(found, nn.Module), "every classifier has a trunk"
-        return found
+        network = (whole.get_base_model() if isinstance(whole, PeftModel) else whole).base_model
+        assert isinstance(network, nn.Module), "every classifier has a trunk"
+        return network
 
     def _states(self, **inputs: Tensor) -> Any:
         """Hidden states of texts: of an encoder-decoder, those of its encoder."""
@@ -138,7 +138,7 @@ class RewardModel(nn.Module):
         return scores[:, 0].float()
 
     def features(self, texts: Sequence[Text]) -> Tensor:
-        """What the score head reads, (B, H), in float32."""
+        """The pooled hidden states that the score head reads, (B, H), in float32."""
         prompts: dict[tuple[int, ...], int] = {}
         for text in texts:
             prompts.setdefault(text.prompt, len(prompts))
@@ -240,9 +240,9 @@ class RewardModel(nn.Module):
         parts = [read([texts[i] for i in batch]).cpu() for batch in batches]
         if not parts:
             return torch.zeros(0)
-        found = torch.cat(parts)
-        result = torch.empty_like(found)
-        result[torch.tensor([i for batch in batches for i in batch])] = found
+        values = torch.cat(parts)
+        result = torch.empty_like(values)
+        result[torch.tensor([i for batch in batches for i in batch])] = values
         return result
 
     def save(self, folder: str | Path) -> None:

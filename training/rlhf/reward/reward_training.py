@@ -70,8 +70,8 @@ def train(
         device=work.device,
         quantise=config.quantise,
     )
-    found, counts = _items(model, data, config)
-    chosen = bootstrap(found, seed=work.seed) if resample else found
+    items, counts = _items(model, data, config)
+    chosen = bootstrap(items, seed=work.seed) if resample else items
     trainer = Trainer(model, chosen, config, seed=work.seed)
     made_of = _fingerprint(pretrained.digest(base), config, work.seed, chosen)
     _optimise(trainer, work, made_of)
@@ -83,17 +83,17 @@ def train(
     model.eval()  # dropout off: it scores from here on
     if ranks.rank() == 0:
         model.save(out)
-    return model, counts | _outcome(trainer, found)
+    return model, counts | _outcome(trainer, items)
 
 
-def _outcome(trainer: Trainer[Any], found: Sequence[Item]) -> dict[str, float]:
+def _outcome(trainer: Trainer[Any], items: Sequence[Item]) -> dict[str, float]:
     tie = trainer.objective.tie_parameter()
     return {
         "loss": sum(trainer.losses) / max(1, len(trainer.losses)),
         "slice_loss": trainer.best_loss if trainer.slice else math.nan,
         "best_step": float(trainer.best_step if trainer.slice else trainer.steps),
         "steps": float(trainer.steps),
-        "truncated": float(sum(any(text.cut for text in item.texts) for item in found)),
+        "truncated": float(sum(any(text.cut for text in item.texts) for item in items)),
         **({} if tie is None else {"tie": tie}),
     }
 
@@ -101,7 +101,7 @@ def _outcome(trainer: Trainer[Any], found: Sequence[Item]) -> dict[str, float]:
 def _items(
     model: RewardModel, data: Sequence[Preference] | Sequence[Rating], config: RewardConfig
 ) -> tuple[list[Any], dict[str, float]]:
-    """What may be trained on, and how much that is."""
+    """The items that may be trained on, and how many of what they are."""
     ratings = [row for row in data if isinstance(row, Rating)]
     pairs = [row for row in data if isinstance(row, Preference)]
     if config.loss == "regression":
@@ -114,10 +114,10 @@ def _items(
     if ratings:
         raise ConfigError(f"reward.loss {config.loss} learns pairs, and these are ratings")
     voted = [row for row in pairs if not row.held_out and row.kind != "evaluation"]
-    found = decided(examples(voted, model.read, soft=config.soft_labels))
+    usable = decided(examples(voted, model.read, soft=config.soft_labels))
     votes = [vote for row in voted for vote in row.votes]
-    return found, {
-        "pairs_train": float(len(found)),
+    return usable, {
+        "pairs_train": float(len(usable)),
         "votes_train": float(len(votes)),
         "annotators": float(len({vote.annotator for vote in votes})),
     }
@@ -144,11 +144,11 @@ def _optimise(trainer: Trainer[Any], work: Work, fingerprint: str) -> None:
             trainer.save(work.checkpoints, done, fingerprint)
 
 
-def _fingerprint(weights: str, config: RewardConfig, seed: int, found: Sequence[Item]) -> str:
+def _fingerprint(weights: str, config: RewardConfig, seed: int, items: Sequence[Item]) -> str:
     settings = to_dict(config)
     settings.pop("checkpoint_every")
     digest = hashlib.sha256(json.dumps([weights, settings, seed]).encode())
-    for item in found:
+    for item in items:
         # All that a pair or a rating teaches, with its texts as tokens.
         told = {k: v for k, v in vars(item).items() if k not in ("first", "second", "text")}
         told |= {"texts": [text.ids for text in item.texts]}

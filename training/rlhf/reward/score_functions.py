@@ -1,15 +1,14 @@
-"""Where the score of a reply comes from: one reward model, several of them, or a rule in Python."""
+"""Functions that score replies: one reward model, several of them, or a rule in Python."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
+from training.rlhf import rows
 from training.rlhf.config import ConfigError
 from training.rlhf.language.chat_template import Message
 
@@ -28,8 +27,8 @@ def conservative(scores: Sequence[Score], *, penalty: float) -> Score:
 
     def combined(chats: list[Messages], replies: list[str]) -> list[float]:
         each = torch.tensor([score(chats, replies) for score in scores])
-        found: list[float] = (each.mean(0) - penalty * each.std(0, correction=0)).tolist()
-        return found
+        joined: list[float] = (each.mean(0) - penalty * each.std(0, correction=0)).tolist()
+        return joined
 
     return combined
 
@@ -44,12 +43,12 @@ def from_path(path: str) -> Score:
     """
     module, _, name = path.partition(":")
     try:
-        found: Score = getattr(importlib.import_module(module), name)
+        function: Score = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"reward_function {path}: {error}") from error
-    if not callable(found):
+    if not callable(function):
         raise ConfigError(f"reward_function {path} is no function")
-    return found
+    return function
 
 
 def source_digest(score: Score) -> str:
@@ -58,4 +57,4 @@ def source_digest(score: Score) -> str:
         file = inspect.getsourcefile(score if inspect.isroutine(score) else type(score))
     except TypeError:  # built in
         file = None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    return rows.sha256(file) if file else ""

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from training.rlhf import rows
 from training.rlhf.run import durable
 
 KEEP = 2
@@ -36,6 +37,11 @@ class Checkpoint:
     step: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+
+
+def fingerprint(data: Any) -> str:
+    """The sha256 of plain data written as JSON: names what resume state was made of."""
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()
 
 
 def save(
@@ -58,9 +64,9 @@ def save(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # half a checkpoint must not keep a disk full
         raise
-    sums = {name: _sha256(partial / name) for name in (TENSORS, STATE)}
+    sums = {name: rows.sha256(partial / name) for name in (TENSORS, STATE)}
     (partial / MANIFEST).write_text(json.dumps({"step": step, "sha256": sums}), "utf-8")
-    durable.fsync_tree(partial)
+    durable.fsync_tree(partial)  # before the rename, or a crash could leave a whole name half full
     shutil.rmtree(target, ignore_errors=True)  # a damaged one that is being replaced
     partial.rename(target)
     durable.fsync(folder)
@@ -83,7 +89,7 @@ def _read(folder: Path) -> Checkpoint:
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         step, sums = int(manifest["step"]), dict(manifest["sha256"])
-        intact = all(_sha256(folder / name) == sums[name] for name in (TENSORS, STATE))
+        intact = all(rows.sha256(folder / name) == sums[name] for name in (TENSORS, STATE))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedCheckpoint(f"{folder}: {error}") from error
     if not intact:
@@ -107,8 +113,3 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         seen.add(value.untyped_storage().data_ptr())
         result[name] = value.clone().contiguous() if shared else value.contiguous()
     return result
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

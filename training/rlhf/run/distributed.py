@@ -1,4 +1,4 @@
-"""What several processes that train one model tell each other: sums, and where all have arrived.
+"""Sums and barriers of several processes that train one model.
 
 Every process holds the whole model, reads its own rows, and divides by the count of all; the sum of
 the gradients is then the gradient that one process would have found.
@@ -44,18 +44,18 @@ def agree(code: int) -> int:
     """The greatest code of all processes, once all have come here."""
     if ranks.size() == 1:
         return code
-    found = torch.tensor([code])
-    dist.all_reduce(found, dist.ReduceOp.MAX)
-    return int(found)
+    greatest = torch.tensor([code])
+    dist.all_reduce(greatest, dist.ReduceOp.MAX)
+    return int(greatest)
 
 
 def total(values: Tensor) -> Tensor:
     """The sum of a tensor over all processes."""
     if ranks.size() == 1:
         return values
-    found = values.clone()
-    dist.all_reduce(found)
-    return found
+    summed = values.clone()
+    dist.all_reduce(summed)
+    return summed
 
 
 def gather(mine: Sequence[T]) -> list[T]:
@@ -77,11 +77,11 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         return
     each = list(parameters)
     used = total(torch.tensor([p.grad is not None for p in each], device=each[0].device).int())
-    found = [p for p, times in zip(each, used.tolist(), strict=True) if times]
-    for parameter in found:
+    used_by_any = [p for p, times in zip(each, used.tolist(), strict=True) if times]
+    for parameter in used_by_any:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    for bucket in _buckets(found):
+    for bucket in _buckets(used_by_any):
         gradients = [p.grad for p in bucket if p.grad is not None]
         summed = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(summed)

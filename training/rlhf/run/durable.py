@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from training.rlhf import rows
+
 
 def replace(path: Path, text: str) -> None:
     """Write a small file: a reader, and a crash, see the old one or the new one."""
-    partial = path.with_name(f"{path.name}.tmp")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with rows.replacing(path) as file:
+        file.write(text.encode())
 
 
 def fsync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What people are told when a run fails: one sentence with the cause and what to do about it.
+"""Errors of the engine as one sentence for people: the cause, and what to do about it.
 
 Torch-free, so errors of libraries and of modules that import torch are known by their names.
 """
@@ -66,7 +66,7 @@ def sentence(error: BaseException) -> str | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether there was too little memory, of the machine or of a GPU."""
+    """True where there was too little memory, of the machine or of a GPU."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & {"MemoryError", "OutOfMemoryError"}:
         return True

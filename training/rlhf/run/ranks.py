@@ -1,4 +1,4 @@
-"""Which of a launcher's processes this is. Torch-free.
+"""The number of this process among those of a launcher. Torch-free.
 
 `torchrun` and `accelerate launch` number the processes that they start in RANK, out of WORLD_SIZE.
 """
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def size() -> int:
-    """How many processes work on this run."""
+    """The number of processes that work on this run."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -76,11 +76,11 @@ class RunDirectory:
     # Reading: no lock needed
 
     def folder(self, stage: str) -> Path:
-        """Where a finished stage's results are."""
+        """The folder of a finished stage's results."""
         return self.path / stage
 
     def done(self, stage: str) -> bool:
-        """Whether the stage was published; then it is never run again."""
+        """True once the stage was published; then it is never run again."""
         return (self.folder(stage) / "meta.json").is_file()
 
     def stage_meta(self, stage: str) -> dict[str, Any] | None:
@@ -110,6 +110,10 @@ class RunDirectory:
                 last[line["stage"], line["step"]] = line
         return list(last.values())
 
+    def request_stop(self) -> None:
+        """Ask for a stop, which `check` honours at the edge of a step."""
+        self.stop_requested = True
+
     # Writing: only while claimed
 
     @contextmanager
@@ -128,12 +132,14 @@ class RunDirectory:
             self.fence = self._current_fence() if fence is None else fence
             yield self
             return
+        # The lock is the open file: the system frees it when this process dies, however it dies.
         lock = (self.path / "lock").open("ab")
         try:
             if not _try_lock(lock):
                 raise Locked(f"another process works in {self.path}")
             self._lock = lock
             self.fence = self._current_fence() if fence is None else fence
+            # With the lock nobody else writes; the fence tells whether this process still may.
             self.check_fence()
             for name in ("progress.jsonl", "metrics.jsonl"):
                 _end_torn_line(self.path / name)
@@ -184,7 +190,7 @@ class RunDirectory:
         together, self.agree = self.agree, int
         code = _FAILURE
         try:
-            found, code = work(), 0
+            result, code = work(), 0
         except Stopped:
             code = _STOP
             raise
@@ -194,7 +200,7 @@ class RunDirectory:
         finally:
             self.agree = together
             self.agree(code)
-        return found
+        return result
 
     def checkpoints(self, stage: str) -> Path:
         """Folder for resume state; it is never published."""
@@ -262,7 +268,9 @@ class RunDirectory:
         folder = self.folder(stage)
         partial = folder.with_name(f"{folder.name}.partial")
         (partial / "meta.json").write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n")
+        # The content must be on the disk before the name that says the stage is done.
         durable.fsync_tree(partial)
+        # Last: whoever lost the run while it computed must not publish over the new owner's work.
         self.check_fence()
         partial.rename(folder)
         durable.fsync(folder.parent)
@@ -271,7 +279,7 @@ class RunDirectory:
     def meta(
         self, stage: str, config: dict[str, Any], parents: dict[str, str], metrics: dict[str, float]
     ) -> dict[str, Any]:
-        """How a stage's results were made."""
+        """The meta.json of a stage: config, parents, data_sha256, versions and metrics."""
         inputs = [name for name in INPUTS if (self.path / name).is_file()]
         return {
             "stage": stage,
@@ -309,16 +317,17 @@ class RunDirectory:
 
 def versions() -> dict[str, str]:
     """Versions of Python and the libraries, and a hash of the engine's own source."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     source = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
-        source.update(path.name.encode() + path.read_bytes())
-    return found | {"engine_sha256": source.hexdigest()}
+    engine = Path(__file__).parent.parent
+    for path in sorted(engine.rglob("*.py")):
+        source.update(path.relative_to(engine).as_posix().encode() + path.read_bytes())
+    return installed | {"engine_sha256": source.hexdigest()}
 
 
 def _try_lock(file: BinaryIO) -> bool:

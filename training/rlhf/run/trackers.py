@@ -86,7 +86,7 @@ class _Sender:
         self._attempt(self._log, {k: v for k, v in told.items() if v is not None}, self.step)
 
     def final(self, metrics: dict[str, float]) -> None:
-        """What the stage found in the end."""
+        """The final metrics of the stage."""
         told = {f"final/{key}": value for key, value in metrics.items()}
         self._attempt(self._log, told, self.step)
 
@@ -103,7 +103,7 @@ class _Sender:
 
 
 def _note(folder: Path, stage: str, tracker: str) -> Path:
-    """Where the tracker's name of the run is kept, so that a resumed stage goes on in it."""
+    """The file with the tracker's name of the run, so that a resumed stage goes on in it."""
     note = folder / "checkpoints" / stage / f"{tracker}-run"
     note.parent.mkdir(parents=True, exist_ok=True)
     return note

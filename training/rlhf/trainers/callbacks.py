@@ -1,5 +1,5 @@
-"""What this engine asks of every `transformers.Trainer`: progress through `report`, a guard at the
-edge of every step, checkpoints that are whole, and an end when the loss is no longer finite."""
+"""The engine's part in every `transformers.Trainer`: progress through `report`, a guard at the edge
+of every step, checkpoints that are whole, and an end when the loss is no longer finite."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COMPLETE = "complete"
 """Written last into a checkpoint; a folder without it was cut off while being saved."""
 
 
-def run(
+def train_to_end(
     trainer: Trainer,
     work: Work,
     *,
@@ -54,9 +54,9 @@ def run(
         OutOfMemory: with what to lower.
         Stopped: a stop was asked for; calling again resumes.
     """
-    edge = _Edge(work, names, every)
+    step_edge = _StepEdge(work, names, every)
     _drop_unfinished(work.checkpoints)
-    trainer.add_callback(edge)
+    trainer.add_callback(step_edge)
     # Progress is told through `report`; these two print to the terminal.
     for callback in list(trainer.callback_handler.callbacks):
         if type(callback).__name__ in ("PrinterCallback", "ProgressCallback"):
@@ -69,8 +69,8 @@ def run(
     except BaseException:
         _drop_unfinished(work.checkpoints)  # half a checkpoint must not keep a disk full
         raise
-    if edge.stopped is not None:
-        raise edge.stopped
+    if step_edge.stopped is not None:
+        raise step_edge.stopped
     work.guard()
 
 
@@ -91,9 +91,9 @@ def require_same_run(
     digest = hashlib.sha256(json.dumps([settings, *more], sort_keys=True).encode())
     for row in data:
         digest.update(json.dumps(row).encode())
-    note, found = checkpoints / "made-of", digest.hexdigest()
+    note, made_of = checkpoints / "made-of", digest.hexdigest()
     known = note.read_text("utf-8") if note.exists() else ""
-    if known == found:
+    if known == made_of:
         return
     if known and _newest(checkpoints):
         raise ConfigError(
@@ -102,11 +102,11 @@ def require_same_run(
         )
     if ranks.rank() == 0:
         checkpoints.mkdir(parents=True, exist_ok=True)
-        durable.replace(note, found)
+        durable.replace(note, made_of)
 
 
-def arguments(config: PairsConfig | GroupConfig, work: Work) -> dict[str, Any]:
-    """What all of TRL's trainers are told alike."""
+def training_arguments(config: PairsConfig | GroupConfig, work: Work) -> dict[str, Any]:
+    """The arguments that all of TRL's trainers share."""
     return {
         "output_dir": str(work.checkpoints),
         "learning_rate": config.learning_rate,
@@ -128,7 +128,7 @@ def arguments(config: PairsConfig | GroupConfig, work: Work) -> dict[str, Any]:
     }
 
 
-def save(trainer: Trainer, tokenizer: Tokenizer, out: str | Path) -> None:
+def save_policy(trainer: Trainer, tokenizer: Tokenizer, out: str | Path) -> None:
     """Write the trained policy, which may be in parts on several processes.
 
     Raises:
@@ -171,22 +171,22 @@ def check_weights(model: nn.Module) -> None:
 
 
 def means(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of every number, over the lines that have it."""
+    """The mean of every number over the lines that have it."""
     names = dict.fromkeys(name for line in lines for name in line)
-    found = {name: [line[name] for line in lines if name in line] for name in names}
-    return {name: sum(values) / len(values) for name, values in found.items()}
+    columns = {name: [line[name] for line in lines if name in line] for name in names}
+    return {name: sum(values) / len(values) for name, values in columns.items()}
 
 
 def summary(state: TrainerState, names: Mapping[str, str]) -> dict[str, float]:
     """The mean of the last tenth of each logged metric, the first loss, and the steps."""
     lines = [line for line in state.log_history if "loss" in line]
     tail = lines[-max(1, math.ceil(len(lines) / 10)) :]
-    found = {
+    tail_means = {
         name: sum(line[key] for line in tail) / len(tail)
         for key, name in names.items()
         if all(key in line for line in tail)
     }
-    return found | {"loss_first": float(lines[0]["loss"]), "steps": float(state.global_step)}
+    return tail_means | {"loss_first": float(lines[0]["loss"]), "steps": float(state.global_step)}
 
 
 def _newest(checkpoints: Path) -> str | None:
@@ -202,8 +202,8 @@ def _drop_unfinished(checkpoints: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Edge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
-    """What happens between two steps: the guard is asked, progress is told, a save is sealed."""
+class _StepEdge(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
+    """The callback between two steps: it asks the guard, tells progress and seals a save."""
 
     def __init__(self, work: Work, names: Mapping[str, str], every: int) -> None:
         self.work, self.names, self.every = work, names, every

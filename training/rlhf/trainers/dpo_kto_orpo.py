@@ -1,7 +1,7 @@
 """Policies from preferences alone: DPO and KTO by TRL, ORPO by our own loss.
 
-All three read the tokens of `pairs`, the same that the policy is prompted with; TRL's own
-tokenisation would add what a chat template writes after the turn's end, and read control tokens
+All three read the tokens of preference_pairs.py, the same that the policy is prompted with; TRL's
+own tokenisation would add what a chat template writes after the turn's end, and read control tokens
 spelt out in a reply as such.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,17 @@ import numpy as np
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
 from training.rlhf.config import PairsConfig
 from training.rlhf.language import pretrained
+from training.rlhf.language.lora_adapters import base_model
+from training.rlhf.language.policy_and_reference import load_policy_and_reference
+from training.rlhf.language.sequences import Sequences, response_states
 from training.rlhf.language.token_logprobs import token_logprobs
-from training.rlhf.ppo import actor_critic
-from training.rlhf.ppo import losses as objectives
-from training.rlhf.ppo.actor_critic import Sequences
 from training.rlhf.rows import Preference
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.device import seed_everything
@@ -73,31 +74,31 @@ def train(
     """
     tokenizer = pretrained.load_tokenizer(policy)
     length = min(config.max_length, pretrained.context(policy))
-    found = preference_pairs.read(tokenizer, preferences, max_length=length)
-    data = map(vars, found.found)
+    pairs = preference_pairs.read(tokenizer, preferences, max_length=length)
+    data = map(vars, pairs.decided)
     made_of = (pretrained.digest(policy), pretrained.digest(reference))
     callbacks.require_same_run(work.checkpoints, config, optimiser, work.seed, *made_of, data=data)
     seed_everything(work.seed)
-    model, anchor = actor_critic.load_pair(
+    model, anchor = load_policy_and_reference(
         policy, reference, lora=config.lora, dtype=config.dtype, device=work.device
     )
     if optimiser != "orpo":
         callbacks.require_causal(model, optimiser)
     pretrained.without_dropout(model)
     arguments = _arguments(config, work)
-    setup = Setup(model, anchor, tokenizer, found.found, length, config, arguments)
+    setup = Setup(model, anchor, tokenizer, pairs.decided, length, config, arguments)
     trainer = BUILD[optimiser](setup)
-    callbacks.run(trainer, work, names=METRICS)
-    callbacks.save(trainer, tokenizer, out)
+    callbacks.train_to_end(trainer, work, names=METRICS)
+    callbacks.save_policy(trainer, tokenizer, out)
     return callbacks.summary(trainer.state, METRICS) | {
-        "pairs": float(len(found.found)),
-        "ties": float(found.ties),
-        "truncated": float(found.truncated),
+        "pairs": float(len(pairs.decided)),
+        "ties": float(pairs.ties),
+        "truncated": float(pairs.truncated),
     }
 
 
 def _arguments(config: PairsConfig, work: Work) -> dict[str, Any]:
-    return callbacks.arguments(config, work) | {
+    return callbacks.training_arguments(config, work) | {
         "num_train_epochs": config.epochs,
         "per_device_train_batch_size": distributed.per_process(
             config.batch_size // config.gradient_accumulation,
@@ -112,11 +113,11 @@ def _arguments(config: PairsConfig, work: Work) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a trainer is made of."""
+    """The parts of a trainer."""
 
     model: PreTrainedModel | PeftModel
     anchor: PreTrainedModel | str | None
-    """See actor_critic.load_pair."""
+    """As of load_policy_and_reference."""
     tokenizer: Tokenizer
     pairs: list[Pair]
     max_length: int
@@ -207,25 +208,45 @@ def unpaired(
         for reply, good in ((pair.chosen, True), (pair.rejected, False))
     ]
     order = np.random.default_rng([seed, 11]).permutation(len(replies))
-    found = [replies[i] for i in order]
-    for start in range(0, len(found), batch_size):
-        batch = found[start : start + batch_size]
+    shuffled = [replies[i] for i in order]
+    for start in range(0, len(shuffled), batch_size):
+        batch = shuffled[start : start + batch_size]
         for place, row in enumerate(batch):
             room = max_length - len(row["prompt_ids"])
             row["KL_completion_ids"] = batch[place - 1]["completion_ids"][:room]
-    return found
+    return shuffled
 
 
 def _read_preferences(model: PreTrainedModel | PeftModel) -> None:
     """Let the model's own call take Sequences and give log-probabilities and entropies of the
     replies' tokens: whatever wraps it (DDP, FSDP, mixed precision) goes by that call."""
-    base = actor_critic.base_model(model)
+    base = base_model(model)
 
     def forward(**fields: Tensor) -> tuple[Tensor, Tensor]:
-        hidden, tokens = actor_critic.response_states(base, Sequences(**fields))
+        hidden, tokens = response_states(base, Sequences(**fields))
         return token_logprobs(base.get_output_embeddings(), hidden, tokens, temperature=1.0)
 
     model.forward = forward
+
+
+def odds_ratio_loss(chosen: Tensor, rejected: Tensor, *, weight: float) -> tuple[Tensor, Tensor]:
+    """ORPO (Hong et al. 2024, arXiv 2403.07691, eqs. 6 and 7), per pair, and the log odds ratio.
+
+    Args:
+        chosen, rejected: (B,) mean log-probability per token of the better and the worse reply.
+        weight: lambda, of -log sigmoid(log odds ratio) beside the better reply's likelihood.
+    """
+    ratio = _log_odds(chosen) - _log_odds(rejected)
+    return -chosen - weight * nn.functional.logsigmoid(ratio), ratio
+
+
+def _log_odds(logprob: Tensor) -> Tensor:
+    """log p / (1 - p) from log p; finite where p rounds to 1."""
+    return logprob - torch.log(-torch.expm1(logprob.clamp(max=-1e-6)))
+
+
+SUMS = ("right", "log_odds_ratios", "pairs", "entropies", "tokens")
+"""What ORPO adds up between two logged lines: over pairs, and over response tokens."""
 
 
 class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
@@ -236,8 +257,7 @@ class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         super().__init__(**arguments)
         self.weight = weight
         self.model_accepts_loss_kwargs = False  # the loss is a mean: let accumulation divide it
-        self.seen = torch.zeros(5)
-        """Since the last line: sums of right pairs, log odds ratios and entropies, and of what."""
+        self.sums = torch.zeros(len(SUMS))
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any
@@ -245,29 +265,37 @@ class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped he
         """Loss of a batch of B better replies and then the B worse ones."""
         batch = Sequences(**inputs)
         with self.accelerator.autocast():
-            found, entropy = model(**inputs)
-        written = torch.zeros(len(batch.ids), device=found.device)
-        means = written.index_add(0, batch.mask.nonzero()[:, 0], found) / batch.lengths
-        losses, ratio = objectives.odds_ratio_loss(*means.chunk(2), weight=self.weight)
-        sums = [(ratio > 0).sum(), ratio.detach().sum(), entropy.detach().sum()]
-        self.seen += torch.tensor([*map(float, sums), len(ratio), len(entropy)])
+            logprobs, entropy = model(**inputs)  # (N,) each, of all response tokens
+        totals = torch.zeros(len(batch.ids), device=logprobs.device)  # (2B,)
+        # Not the padded mean: token n belongs to the row of the mask's n-th one.
+        means = totals.index_add(0, batch.mask.nonzero()[:, 0], logprobs) / batch.lengths
+        losses, ratio = odds_ratio_loss(*means.chunk(2), weight=self.weight)
+        sums: dict[str, Tensor | int] = {
+            "right": (ratio > 0).sum(),
+            "log_odds_ratios": ratio.detach().sum(),
+            "pairs": len(ratio),
+            "entropies": entropy.detach().sum(),
+            "tokens": len(entropy),
+        }
+        self.sums += torch.tensor([float(sums[name]) for name in SUMS])
         return losses.mean()
 
     def log(self, logs: dict[str, float], *rest: Any) -> None:
         """Add what the steps since the last line showed, in all processes."""
         if "loss" in logs:
-            found = distributed.total(self.seen.to(self.args.device)).tolist()
-            right, ratio, entropy, pairs, tokens = found
-            if pairs:
-                logs["rewards/accuracies"], logs["rewards/margins"] = right / pairs, ratio / pairs
-                logs["entropy"] = entropy / tokens
-            self.seen.zero_()
+            totals = distributed.total(self.sums.to(self.args.device)).tolist()
+            sums = dict(zip(SUMS, totals, strict=True))
+            if sums["pairs"]:
+                logs["rewards/accuracies"] = sums["right"] / sums["pairs"]
+                logs["rewards/margins"] = sums["log_odds_ratios"] / sums["pairs"]
+                logs["entropy"] = sums["entropies"] / sums["tokens"]
+            self.sums.zero_()
         super().log(logs, *rest)
 
 
 def _orpo(setup: Setup) -> Trainer:
     if setup.config.gradient_checkpointing:
-        trunk = actor_critic.base_model(setup.model)
+        trunk = base_model(setup.model)
         trunk.activation_checkpointing_enable({"use_reentrant": False})
     arguments = setup.arguments | {"activation_checkpointing": False}
     return _ORPOTrainer(
@@ -288,3 +316,7 @@ def _collate(pairs: Sequence[Pair]) -> dict[str, Tensor]:
 
 
 BUILD: dict[str, Callable[[Setup], Trainer]] = {"dpo": _dpo, "kto": _kto, "orpo": _orpo}
+
+dpo = partial(train, "dpo")
+kto = partial(train, "kto")
+orpo = partial(train, "orpo")

@@ -1,4 +1,4 @@
-"""What policies learn from preferences: the better and the worse reply to a prompt, as tokens."""
+"""Preferences as policies learn from them: the better and the worse reply, as tokens."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf import rows
-from training.rlhf.config.config_file import require
 from training.rlhf.language import chat_template
+from training.rlhf.reward.reward_data import require_direction
 from training.rlhf.rows import Preference
 
 
@@ -26,7 +26,7 @@ class Pair:
 class Pairs:
     """Pairs to learn from, and what was left out or cut."""
 
-    found: list[Pair]
+    decided: list[Pair]
     ties: int
     """Pairs whose votes prefer neither side: they say nothing about a direction."""
     truncated: int
@@ -39,7 +39,7 @@ def read(tokenizer: Tokenizer, preferences: Iterable[Preference], *, max_length:
     Raises:
         ConfigError: there is none.
     """
-    found, ties, truncated = [], 0, 0
+    pairs, ties, truncated = [], 0, 0
     for row in preferences:
         label = rows.label(row)
         if row.held_out or row.kind == "evaluation" or label is None:
@@ -51,22 +51,10 @@ def read(tokenizer: Tokenizer, preferences: Iterable[Preference], *, max_length:
         if label.value < 0.5:
             better, worse = worse, better
         pair, cut = _pair(tokenizer, row.messages, better, worse, max_length=max_length)
-        found.append(pair)
+        pairs.append(pair)
         truncated += cut
-    require_direction(len(found), ties, "policy")
-    return Pairs(found, ties, truncated)
-
-
-def require_direction(decided: int, ties: int, learner: str) -> None:
-    """Raise ConfigError where nothing says which reply is better.
-
-    Args:
-        decided: how many pairs say it.
-        ties: how many say that neither is.
-    """
-    require(decided + ties > 0, f"no pair with votes to train the {learner} on")
-    message = f"all {ties} pairs with votes are ties: nothing says which reply is better"
-    require(decided > 0, message)
+    require_direction(len(pairs), ties, "policy")
+    return Pairs(pairs, ties, truncated)
 
 
 def _pair(

@@ -2,8 +2,8 @@
 
 There is no critic: a reply is compared with the others to the same prompt. One update samples
 `batch_size` replies and trains on them; training resumes at the edges of updates. The replies are
-sampled (rollout.py) and watched (alarms.py) as those of PPO are, and do not depend on how many
-processes share the work.
+sampled (language/generation.py) and watched (metrics/reward_hacking.py) as those of PPO are, and do
+not depend on how many processes share the work.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from trl.trainer import add_fused_lm_head
 
 from training.rlhf.config import ConfigError, GroupConfig
 from training.rlhf.language import chat_template, generation, pretrained
+from training.rlhf.language.lora_adapters import base_model
+from training.rlhf.language.policy_and_reference import load_policy_and_reference
+from training.rlhf.language.random_numbers import draws, random_source
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.metrics.text_metrics import mean
-from training.rlhf.ppo import actor_critic, experience
 from training.rlhf.reward.score_functions import Score
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.device import seed_everything
@@ -51,8 +54,8 @@ after penalties, its KL one per token."""
 
 
 class _OwnSampling:
-    """Prompts as the tokens of `chat`, cut from their left to `room` (TRL cuts none), our sampler,
-    and minibatches that are the same however many processes hold the replies."""
+    """Prompts as the tokens of chat_template.py, cut from their left to `room` (TRL cuts none), our
+    sampler, and minibatches that are the same however many processes hold the replies."""
 
     accelerator: Any
     args: Any
@@ -75,7 +78,7 @@ class _OwnSampling:
         return [chat_template.prompt_ids(self.processing_class, prompt) for prompt in prompts]
 
     def cut(self, prompts: list[Any]) -> float:
-        """How many of the prompts lose tokens."""
+        """The number of prompts that lose tokens."""
         return float(sum(len(row) > self.room for row in self._whole(prompts)))
 
     def replies(self, prompts: list[list[int]]) -> list[list[int]]:
@@ -83,13 +86,13 @@ class _OwnSampling:
         number of the update decide on its random numbers."""
         config, stops = self.reward_funcs[0].config, self.reward_funcs[0].stops
         update, size = self.state.global_step // _steps(config), len(prompts)
-        seed = int(experience.random_source(self.args.seed, "sample", update).integers(2**31))
-        noise = generation.draws(size * ranks.size(), config.max_new_tokens, seed=seed)
+        seed = int(random_source(self.args.seed, "sample", update).integers(2**31))
+        noise = draws(size * ranks.size(), config.max_new_tokens, seed=seed)
         model = self.accelerator.unwrap_model(self.model_wrapped)
         model.eval()  # gradient checkpointing switches the cache off in training mode
         with self.accelerator.autocast():
             sampled = generation.generate(
-                actor_critic.base_model(model),
+                base_model(model),
                 self.processing_class,
                 prompts,
                 max_new_tokens=config.max_new_tokens,
@@ -99,7 +102,7 @@ class _OwnSampling:
                 batch_size=size,
             )
         model.train()
-        experience.require_finite(sampled)
+        generation.require_finite(sampled)
         self.own = math.fsum(math.fsum(reply.logprobs) for reply in sampled)
         return [reply.ids for reply in sampled]
 
@@ -129,22 +132,22 @@ class _Watched(_OwnSampling):
     """(B, R) log-probabilities that were last read without a gradient."""
 
     def _get_per_token_logps_and_entropies(self, *arguments: Any, **named: Any) -> Any:
-        found = super()._get_per_token_logps_and_entropies(*arguments, **named)  # type: ignore[misc]
+        logprobs = super()._get_per_token_logps_and_entropies(*arguments, **named)  # type: ignore[misc]
         if not torch.is_grad_enabled():
-            self.read = found[0]
-        return found
+            self.read = logprobs[0]
+        return logprobs
 
     def _generate_and_score_completions(self, inputs: list[Any]) -> dict[str, Tensor]:
         batch: dict[str, Tensor] = super()._generate_and_score_completions(inputs)
         reward = self.reward_funcs[0]
-        found = reward.measured() | (self._to_reference(batch) if self.beta else {})
-        found |= reward_hacking.metrics([*_history(self.state), found], reward.config)
-        for name, value in found.items():
+        metrics = reward.measured() | (self._to_reference(batch) if self.beta else {})
+        metrics |= reward_hacking.metrics([*_history(self.state), metrics], reward.config)
+        for name, value in metrics.items():
             self._metrics["train"][f"{UPDATE}{name}"].append(value)
         return batch
 
     def _to_reference(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """How far the replies are from the reference, which TRL reads last before it trains."""
+        """KL and perplexity to the reference, which TRL reads last before it trains."""
         mask = batch["completion_mask"]
         theirs = float((self.read.double() * mask).sum())
         counts = [float(mask.sum()), float(len(mask))]
@@ -192,11 +195,11 @@ def train(
         reference: the supervised starter, which KL is measured to.
         prompts, score: rows with `messages`; chats and replies to one number each.
         work: told and asked at the edge of every update; training goes on from its checkpoints.
-        score_digest: see ppo.train.
+        score_digest: of what `score` is made of; checkpoints of another score are refused.
 
     Returns:
-        The mean of the last tenth of loss and grad_norm, loss_first, steps, alarms.summary and
-        prompts_truncated.
+        The mean of the last tenth of loss and grad_norm, loss_first, steps, prompts_truncated and
+        reward_hacking.summary.
 
     Raises:
         ConfigError: there is no prompt, or checkpoints are of another run; FSDP or DeepSpeed.
@@ -212,20 +215,20 @@ def train(
     callbacks.require_same_run(work.checkpoints, config, optimiser, work.seed, *made_of, data=asked)
     tokenizer = pretrained.load_tokenizer(policy)
     seed_everything(work.seed)
-    model, anchor = actor_critic.load_pair(
+    model, anchor = load_policy_and_reference(
         policy, reference, lora=config.lora, dtype=config.dtype, device=work.device
     )
     trainer = _trainer(
         optimiser,
         model,
-        _Reward(score, tokenizer, config, actor_critic.base_model(model)),
+        _Reward(score, tokenizer, config, base_model(model)),
         Dataset.from_list([{"prompt": messages} for messages in asked]),
         _arguments(config, work),
     )
     _hold_to(trainer, anchor, config)
     steps = _steps(config)
-    callbacks.run(trainer, work, names=METRICS, every=steps)
-    callbacks.save(trainer, tokenizer, out)
+    callbacks.train_to_end(trainer, work, names=METRICS, every=steps)
+    callbacks.save_policy(trainer, tokenizer, out)
     told = reward_hacking.summary(_history(trainer.state)) | {
         "prompts_truncated": trainer.cut(asked)
     }
@@ -238,7 +241,7 @@ def _steps(config: GroupConfig) -> int:
 
 
 def _history(state: TrainerState) -> list[dict[str, float]]:
-    """What was measured in every update so far."""
+    """The metrics of every update so far."""
     lines = [line for line in state.log_history if f"{UPDATE}reward" in line]
     return [{name: line[key] for key, name in METRICS.items() if key in line} for line in lines]
 
@@ -248,7 +251,7 @@ def _trainer(
 ) -> Any:
     callbacks.require_causal(model, optimiser)
     pretrained.without_dropout(model)
-    base, config = actor_critic.base_model(model), reward.config
+    base, config = base_model(model), reward.config
     # TRL takes the ends of a reply from here, and knows nothing of chat templates.
     base.generation_config.eos_token_id = sorted(reward.stops)
     kind, settings = KINDS[optimiser]
@@ -266,7 +269,7 @@ def _trainer(
 
 
 def _arguments(config: GroupConfig, work: Work) -> dict[str, Any]:
-    return callbacks.arguments(config, work) | {
+    return callbacks.training_arguments(config, work) | {
         "per_device_train_batch_size": distributed.per_process(
             config.minibatch_size, "groups.minibatch_size"
         ),
@@ -308,15 +311,15 @@ class _Reward:
         self.ended = [bool(ids) and ids[-1] in self.stops for ids in completion_ids]
         lengths = torch.tensor([len(ids) for ids in completion_ids])
         scores = scores - self.config.missing_eos_penalty * (~torch.tensor(self.ended)).float()
-        found: list[float] = (scores - self.config.length_penalty * lengths).tolist()
-        return found
+        penalised: list[float] = (scores - self.config.length_penalty * lengths).tolist()
+        return penalised
 
     def measured(self) -> dict[str, float]:
-        """What the replies of all processes were like."""
+        """Scores and watched numbers of the replies of all processes."""
         scores, said = distributed.gather(self.scores), distributed.gather(self.said)
         finished = [float(ended) for ended in distributed.gather(self.ended)]
-        found = {"reward": mean(scores), "reward_deviation": statistics.pstdev(scores)}
-        return found | reward_hacking.of_replies(said, finished)
+        metrics = {"reward": mean(scores), "reward_deviation": statistics.pstdev(scores)}
+        return metrics | reward_hacking.of_replies(said, finished)
 
 
 def _hold_to(trainer: Any, anchor: Any, config: GroupConfig) -> None:
@@ -328,3 +331,7 @@ def _hold_to(trainer: Any, anchor: Any, config: GroupConfig) -> None:
         return
     add_fused_lm_head(anchor, temperature=config.temperature)
     trainer.ref_model = trainer.accelerator.prepare_model(anchor, evaluation_mode=True)
+
+
+rloo = partial(train, "rloo")
+grpo = partial(train, "grpo")

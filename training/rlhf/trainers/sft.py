@@ -2,7 +2,8 @@
 
 A real model is loaded and tuned, whole or by LoRA. A tiny one is made on the spot: a byte-level
 BPE tokenizer trained on the corpus, and a small Llama with random weights. Chats become tokens by
-`chat`, as everywhere else, so the policy is trained on exactly what it is prompted with later.
+chat_template.py, as everywhere else, so the policy is trained on exactly what it is prompted with
+later.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig as TRLConfig
 from trl import SFTTrainer
 
-from training.rlhf.config import SFTConfig, TinyModelConfig
+from training.rlhf.config import SFTConfig, SFTJob, TinyModelConfig
 from training.rlhf.config.config_file import require
 from training.rlhf.data import data_files
 from training.rlhf.language import chat_template
+from training.rlhf.language.lora_adapters import new_adapter
 from training.rlhf.language.pretrained import (
     context,
     load_causal,
     load_tokenizer,
-    new_adapter,
     without_dropout,
 )
 from training.rlhf.language.reward_text import with_template
@@ -110,15 +111,20 @@ def train(
     if config.patience:
         trainer.add_callback(EarlyStoppingCallback(config.patience))
     started = time.monotonic()
-    callbacks.run(trainer, work, names=METRICS)
+    callbacks.train_to_end(trainer, work, names=METRICS)
     seconds = time.monotonic() - started
-    callbacks.save(trainer, tokenizer, out)
+    callbacks.save_policy(trainer, tokenizer, out)
     return callbacks.summary(trainer.state, METRICS) | {
         "chats": len(rows),
         "truncated": truncated,
         **({"loss_held_out": trainer.evaluate()["eval_loss"]} if measured else {}),
         **_cost(trainer, seconds),
     }
+
+
+def command(config: SFTJob, out: Path, work: Work) -> dict[str, float]:
+    """Train a starter policy into `out`/model, as the command `sft`."""
+    return train(config.sft, out / "model", work)
 
 
 def read_chats(config: SFTConfig) -> tuple[list[list[Message]], list[list[Message]]]:
@@ -128,10 +134,10 @@ def read_chats(config: SFTConfig) -> tuple[list[list[Message]], list[list[Messag
         RowError, ConfigError: see `train`.
     """
     require(bool(config.data), "sft.data is empty: name a file of chats")
-    found = data_files.chats(config.data, held_out_share=config.held_out_share)
-    chats = [each.messages for each in found if not each.held_out]
+    rows = data_files.chats(config.data, held_out_share=config.held_out_share)
+    chats = [each.messages for each in rows if not each.held_out]
     require(bool(chats), f"{config.data}: every chat is held out, and none is left to train on")
-    held_out = [each.messages for each in found if each.held_out]
+    held_out = [each.messages for each in rows if each.held_out]
     require(
         not config.patience or bool(held_out),
         "sft.patience needs held-out chats to measure: set sft.held_out_share",
@@ -149,7 +155,7 @@ def _cost(trainer: Trainer, seconds: float) -> dict[str, float]:
         for value in values.values()
         if isinstance(value, Tensor)
     ]
-    found = {
+    cost = {
         "parameters": float(model.num_parameters()),
         "parameters_trained": float(model.num_parameters(only_trainable=True)),
         "weights_mb": model.get_memory_footprint() / 2**20,
@@ -157,8 +163,8 @@ def _cost(trainer: Trainer, seconds: float) -> dict[str, float]:
         "seconds": seconds,
     }
     if torch.cuda.is_available() and trainer.args.device.type == "cuda":
-        found["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
-    return found
+        cost["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    return cost
 
 
 def starting_model(
@@ -368,8 +374,8 @@ def _arguments(config: SFTConfig, work: Work) -> dict[str, Any]:
 
 
 def _stopping(config: SFTConfig) -> dict[str, Any]:
-    """Where training may end early, the held-out loss is taken at every checkpoint, and the weights
-    of the lowest one are kept."""
+    """The arguments of an early end: the held-out loss is taken at every checkpoint, and the
+    weights of the lowest one are kept."""
     if not config.patience:
         return {}
     return {

@@ -60,7 +60,7 @@ def made(
 ) -> tuple[list[tuple[str, str]], dict[str, float]]:
     """Chosen and rejected of every pair, and the counts."""
     told = [lines(folder / f"{n}.jsonl{ending}", r) for n, r in (("RS", posts), ("RC", comments))]
-    counts = reddit.run(str(told[0]), str(told[1]), config, folder)
+    counts = reddit.make_pairs(str(told[0]), str(told[1]), config, folder)
     rows = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
     return [(row["chosen"], row["rejected"]) for row in rows], counts
 
@@ -136,7 +136,7 @@ def test_what_a_dump_leaves_open_ends_nothing(tmp_path: Path) -> None:
     assert pairs[0] == ("eight minutes", "in a while") and len(pairs) == 5
     (tmp_path / "RC.jsonl").write_bytes((tmp_path / "RC.jsonl").read_bytes() + b"\n")
     dump = [str(tmp_path / f"{name}.jsonl") for name in ("RS", "RC")]
-    assert reddit.run(dump[0], dump[1], ANY, tmp_path)["pairs"] == 5
+    assert reddit.make_pairs(dump[0], dump[1], ANY, tmp_path)["pairs"] == 5
 
 
 ANSWERS = (("eight minutes", 10, 2), ("no idea", 2, 1))
@@ -158,7 +158,7 @@ def test_an_archive_of_several_is_read_to_its_end(tmp_path: Path) -> None:
         lines(archive, [row | {"link_id": "t3_b", "parent_id": "t3_b"} for row in TWO]).read_bytes()
     )
     archive.write_bytes(b"".join(parts))
-    assert reddit.run(str(posts), str(archive), ANY, tmp_path)["pairs"] == 2
+    assert reddit.make_pairs(str(posts), str(archive), ANY, tmp_path)["pairs"] == 2
 
 
 def test_a_score_that_is_no_number_is_named(tmp_path: Path) -> None:
@@ -180,6 +180,6 @@ def test_a_long_thread_gives_its_clearest_pairs_only(tmp_path: Path) -> None:
 def test_a_broken_dump_is_one_line(tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(RowError, match=f"{name}, line 1"):
-        reddit.run(str(tmp_path / name), str(tmp_path / name), ANY, tmp_path)
+        reddit.make_pairs(str(tmp_path / name), str(tmp_path / name), ANY, tmp_path)
     with pytest.raises(RowError, match="cannot read gone"):
-        reddit.run("gone", "gone", ANY, tmp_path)
+        reddit.make_pairs("gone", "gone", ANY, tmp_path)

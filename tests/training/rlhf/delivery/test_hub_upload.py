@@ -10,14 +10,14 @@ from tests.training import fake_hub
 from tests.training.rlhf import tiny
 from training.rlhf.config import LoraConfig, PushJob
 from training.rlhf.delivery import hub_upload
-from training.rlhf.language import pretrained
+from training.rlhf.language import lora_adapters, pretrained
 
 
 @pytest.fixture
 def adapter(tmp_path: Path) -> Path:
     """An adapter on a base that only this machine has."""
     base = tiny.llama(tmp_path / "base")
-    made = pretrained.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
+    made = lora_adapters.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
     pretrained.save_model(made, pretrained.load_tokenizer(base), tmp_path / "adapter")
     return tmp_path / "adapter"
 

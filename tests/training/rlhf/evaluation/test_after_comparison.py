@@ -14,7 +14,7 @@ from training.rlhf.__main__ import main
 from training.rlhf.config import ConfigError
 from training.rlhf.config.data_config import ScoreJob
 from training.rlhf.evaluation import best_of_models, blind_pairs, success_rates
-from training.rlhf.metrics import calibration
+from training.rlhf.metrics import intervals
 from training.rlhf.run.run_directory import DONE, USAGE
 
 
@@ -60,7 +60,7 @@ def test_the_intervals_of_success_know_that_the_bar_is_a_guess(tmp_path: Path) -
             str(tmp_path / "replies.jsonl"), "score_judge", "old", seed=trial
         )
         covered += rates["success_new_low"] <= 0.5 <= rates["success_new_high"]
-        low, high = calibration.wilson(rates["success_new"], 30)
+        low, high = intervals.wilson(rates["success_new"], 30)
         known += low <= 0.5 <= high
     assert covered >= 54 > known
 

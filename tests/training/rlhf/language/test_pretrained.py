@@ -9,7 +9,7 @@ from peft import PeftModel
 
 from tests.training.rlhf import tiny, trunks
 from training.rlhf.config import LoraConfig
-from training.rlhf.language import pretrained
+from training.rlhf.language import lora_adapters, pretrained
 from training.rlhf.run.failures import ModelError
 
 FOLDERS = {"llama": tiny.llama, "gpt2": tiny.gpt2, "smollm2": tiny.smollm2}
@@ -18,7 +18,7 @@ IDS = torch.tensor([[5, 6, 7, 8]])
 
 def stirred_adapter(folder: Path, base: Path) -> torch.Tensor:
     """Save an adapter that changes its base; return its logits."""
-    model = pretrained.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
+    model = lora_adapters.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
     torch.manual_seed(1)
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -141,7 +141,7 @@ def test_dropout_inside_the_attention_of_an_encoder_decoder_is_off_in_training_m
 
 def test_a_digest_knows_the_content_of_a_folder_and_of_its_base_but_not_their_places(tmp_path):
     base = tiny.llama(tmp_path / "base")
-    model = pretrained.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
+    model = lora_adapters.new_adapter(pretrained.load_causal(base), LoraConfig(r=2), base=base)
     pretrained.save_model(model, pretrained.load_tokenizer(base), tmp_path / "adapter")
     found = {name: pretrained.digest(tmp_path / name) for name in ("base", "adapter")}
     assert found["base"] != found["adapter"]

@@ -36,3 +36,12 @@ def test_every_resample_holds_as_many_rows_as_there_are(monkeypatch: pytest.Monk
     assert sums.shape == (25, 2)
     assert (sums[:, 0] == 7).all()
     assert len(set(sums[:, 1])) > 20
+
+
+def test_wilsons_interval_equals_the_published_example_and_stays_within_zero_and_one() -> None:
+    assert intervals.wilson(15 / 20, 20) == pytest.approx((0.5313, 0.8881), abs=1e-3)
+    assert intervals.wilson(0.0, 3)[0] == 0.0 and intervals.wilson(1.0, 3)[1] == 1.0
+
+
+def test_a_share_without_observations_has_no_interval() -> None:
+    assert np.isnan(intervals.wilson(0.5, 0)).all()

@@ -12,7 +12,7 @@ from tests.training.rlhf.trainers import test_rloo_grpo
 from training.rlhf.config import GateConfig, PPOConfig
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.pipeline.stages import describe
-from training.rlhf.ppo import training_loop
+from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.round import gates
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -87,7 +87,7 @@ def gamed(tmp_path_factory: pytest.TempPathFactory) -> Gamed:
         tiny.llama(work / "starter", sharpness=4.0),
         work / "run",
         score=most_repeated,
-        judge=training_loop.Judge(most_repeated, [row["messages"] for row in tiny.prompts(8)]),
+        judge=Judge(most_repeated, [row["messages"] for row in tiny.prompts(8)]),
         updates=10,
         batch_size=24,
         minibatch_size=24,

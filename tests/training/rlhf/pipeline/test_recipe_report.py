@@ -1,33 +1,11 @@
 from __future__ import annotations
 
-import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from training.rlhf.metrics import calibration, curve_svg
+from training.rlhf.metrics import intervals
 from training.rlhf.pipeline import recipe_report
 from training.rlhf.run.run_directory import RunDirectory
-
-
-def points(svg: str) -> list[tuple[float, float]]:
-    (found,) = re.findall(r'points="([^"]*)"', svg)
-    return [(float(x), float(y)) for x, y in (each.split(",") for each in found.split())]
-
-
-def test_a_curve_goes_down_where_its_numbers_do() -> None:
-    found = points(curve_svg.svg("Loss", [(1, 3.0), (2, 2.0), (4, 1.0)]))
-    assert [y for _, y in found] == sorted(y for _, y in found), "y grows downwards"
-    assert found[1][0] - found[0][0] < found[2][0] - found[1][0], "steps are to scale"
-    assert found[0][0] == curve_svg.LEFT and found[-1][0] == curve_svg.WIDTH - curve_svg.RIGHT
-
-
-def test_long_and_short_and_level_runs_are_drawn_inside_the_frame() -> None:
-    long = points(curve_svg.svg("Loss", [(i, 1 / (i + 1)) for i in range(10_000)]))
-    assert len(long) <= curve_svg.MOST + 1 and long[-1][0] == curve_svg.WIDTH - curve_svg.RIGHT
-    level = points(curve_svg.svg("Loss", [(1, 2.0), (2, 2.0)]))
-    for _, y in [*long, *level]:
-        assert curve_svg.TOP <= y <= curve_svg.HEIGHT - curve_svg.BOTTOM
-    assert "circle" in curve_svg.svg("Loss", [(5, 1.0)])
 
 
 def test_phases_of_one_command_stand_side_by_side(tmp_path: Path) -> None:
@@ -62,7 +40,7 @@ def test_the_page_shows_losses_accuracies_and_the_way_to_the_comparison(tmp_path
     recipe_report.write(run, ["reward_model", "comparison"])
     page = (tmp_path / "report.html").read_text()
     assert page.count("<polyline") == 1 and page.count("<figure>") == 2
-    low, high = calibration.wilson(0.75, 40)
+    low, high = intervals.wilson(0.75, 40)
     assert f"0.75 ({low:.4g} to {high:.4g})" in page and "not a number" in page
     assert 'href="comparison/report.html"' in page and "Still to run" not in page
     opened: list[str] = []

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from training.rlhf.config import ConfigError, GateConfig, RoundConfig, dump
-from training.rlhf.round import STAGES, RunDirectory, gates, run_round
+from training.rlhf.round import STAGES, Result, RunDirectory, Stage, gates, run_round
 from training.rlhf.rows import RowError
+from training.rlhf.run.work import Work
 
 GOOD: dict[str, dict[str, float | None]] = {
     "train_reward": {"accuracy": 0.82},
@@ -138,3 +139,25 @@ def test_inputs_replaced_after_a_finished_stage_are_refused(tmp_path: Path) -> N
     write_inputs(tmp_path, pairs=[{}, {}, {}])
     with pytest.raises(ConfigError, match="changed after stage train_reward"):
         run_round(tmp_path)
+
+
+def note(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
+    """A stage that leaves a note, no rows and no metrics."""
+    (out / "note.txt").write_text(f"round {config.number}")
+    work.report(1, 1, {})
+    return Result({}, {})
+
+
+def test_a_stage_is_one_function_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = Stage("note", "Note", "Leaves a note.", f"{__name__}:note")
+    monkeypatch.setattr("training.rlhf.round.STAGES", (added,))
+    write_inputs(tmp_path)
+    run_round(tmp_path)
+    run = RunDirectory(tmp_path)
+    assert (run.folder("note") / "note.txt").read_text() == "round 1"
+    meta = run.stage_meta("note")
+    assert meta is not None
+    assert (meta["stage"], meta["metrics"]) == ("note", {})
+    assert [line["message"] for line in run.progress()] == ["Note", ""]

@@ -21,7 +21,7 @@ from tests.training.rlhf.reward.test_reward_command import dialogues, pairs, sco
 from training.rlhf import rows
 from training.rlhf.__main__ import main
 from training.rlhf.config import SFTJob
-from training.rlhf.language import pretrained
+from training.rlhf.language import lora_adapters
 from training.rlhf.pipeline import recipe as pipeline
 from training.rlhf.reward import reward_model
 from training.rlhf.run.run_directory import DONE
@@ -186,7 +186,7 @@ def test_the_hh_rlhf_pipeline_trains_294_912_weights_of_gpt_neo_125m() -> None:
                 attention_types=[[["global", "local"], 6]],
             )
         )
-        adapted = pretrained.new_adapter(model, phase.config.sft.model.lora, base="base")
+        adapted = lora_adapters.new_adapter(model, phase.config.sft.model.lora, base="base")
     assert 125e6 < adapted.num_parameters() < 126e6
     assert adapted.num_parameters(only_trainable=True) == 294_912
 

@@ -8,9 +8,10 @@ from torch import nn
 
 from tests.training.rlhf import tiny
 from training.rlhf.config import LoraConfig, PPOConfig
-from training.rlhf.language import pretrained
-from training.rlhf.ppo import actor_critic
-from training.rlhf.ppo.actor_critic import ActorCritic, Sequences
+from training.rlhf.language import lora_adapters, pretrained
+from training.rlhf.language.sequences import Sequences
+from training.rlhf.ppo import weights
+from training.rlhf.ppo.actor_critic import ActorCritic
 from training.rlhf.run.failures import ModelError
 
 FOLDERS = {"llama": tiny.llama, "gpt2": tiny.gpt2, "smollm2": tiny.smollm2}
@@ -21,7 +22,7 @@ LORA = LoraConfig(r=2)
 
 def load(policy: Path, reference: Path, lora: LoraConfig | None = None, **changes) -> ActorCritic:
     config = PPOConfig(lora=lora, **changes)
-    return actor_critic.load(policy, reference, config, device=torch.device("cpu"), seed=0)
+    return weights.load(policy, reference, config, device=torch.device("cpu"), seed=0)
 
 
 def batch(rows: slice = slice(None)) -> Sequences:
@@ -38,7 +39,7 @@ def stir(actor: ActorCritic, *, std: float = 0.2) -> None:
 
 def save(actor: ActorCritic, folder: Path, words: Path) -> Path:
     pretrained.save_model(actor.model, pretrained.load_tokenizer(words), folder)
-    actor.save_value_head(folder)
+    weights.save_value_head(actor, folder)
     return folder
 
 
@@ -113,7 +114,7 @@ def test_reading_the_reference_leaves_the_policy_trainable(tmp_path):
     assert all(".default." in name for name in before)
     again = save(actor, tmp_path / "again", base)
     assert not (again / "reference").exists()
-    assert pretrained.adapter_base(again) == str(base)
+    assert lora_adapters.adapter_base(again) == str(base)
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])

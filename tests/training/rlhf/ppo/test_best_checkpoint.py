@@ -11,8 +11,10 @@ import torch
 
 from tests.training.rlhf import tiny
 from tests.training.rlhf.ppo.test_training_loop import LORA, assert_same_weights, likes_e, train
-from training.rlhf.ppo import training_loop
+from training.rlhf.ppo.best_checkpoint import Judge
+from training.rlhf.ppo.ppo_checkpoints import OtherSettings
 from training.rlhf.run import checkpoints
+from training.rlhf.run.failures import Diverged
 from training.rlhf.run.run_directory import Stopped
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,7 +48,7 @@ RISING = {"updates": 5, "learning_rate": 1e-2, "kl_coef": 0.0, "select_every": 2
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_what_the_judge_liked_best_is_written_and_not_the_last(starter, tmp_path, lora):
     changes = RISING | {"lora": lora}
-    judge = training_loop.Judge(dislikes_e, HELD_OUT)
+    judge = Judge(dislikes_e, HELD_OUT)
     summary, seen = train(starter, tmp_path / "judged", judge=judge, **changes)
     scores = {n: row["judge_reward"] for n, row in enumerate(seen, 1) if "judge_reward" in row}
     assert list(scores) == [2, 4, 5]
@@ -61,7 +63,7 @@ def test_a_policy_too_far_from_the_reference_is_not_picked(starter, tmp_path):
     _, seen = train(
         starter,
         tmp_path / "run",
-        judge=training_loop.Judge(likes_e, HELD_OUT, kl_max=-1e9),
+        judge=Judge(likes_e, HELD_OUT, kl_max=-1e9),
         **RISING,
     )
     train(starter, tmp_path / "last", **RISING)
@@ -72,7 +74,7 @@ def test_a_policy_too_far_from_the_reference_is_not_picked(starter, tmp_path):
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_the_kept_checkpoint_survives_a_stop(starter, tmp_path, lora):
     changes = RISING | {"lora": lora}
-    judge = training_loop.Judge(dislikes_e, HELD_OUT)
+    judge = Judge(dislikes_e, HELD_OUT)
     whole_summary, whole = train(starter, tmp_path / "whole", judge=judge, **changes)
     with pytest.raises(Stopped):
         train(starter, tmp_path / "parts", judge=judge, stop_at=3, **changes)
@@ -83,7 +85,7 @@ def test_the_kept_checkpoint_survives_a_stop(starter, tmp_path, lora):
 
 
 def test_only_trained_weights_are_kept(starter, tmp_path):
-    judge = training_loop.Judge(likes_e, HELD_OUT)
+    judge = Judge(likes_e, HELD_OUT)
     train(starter, tmp_path / "run", judge=judge, lora=LORA, **RISING)
     saved = checkpoints.latest(tmp_path / "run" / "checkpoints")
     assert saved is not None
@@ -96,18 +98,18 @@ def test_a_run_with_another_judge_is_refused(starter, tmp_path):
     train(
         starter,
         tmp_path / "run",
-        judge=training_loop.Judge(likes_e, HELD_OUT, digest="one"),
+        judge=Judge(likes_e, HELD_OUT, digest="one"),
         updates=2,
     )
-    with pytest.raises(training_loop.OtherSettings, match="differs in judge"):
+    with pytest.raises(OtherSettings, match="differs in judge"):
         train(
             starter,
             tmp_path / "run",
-            judge=training_loop.Judge(likes_e, HELD_OUT, digest="two"),
+            judge=Judge(likes_e, HELD_OUT, digest="two"),
             updates=2,
         )
 
 
 def test_a_judge_whose_scores_are_not_finite_ends_the_run(starter, tmp_path):
-    with pytest.raises(training_loop.Diverged, match="judge's score"):
-        train(starter, tmp_path / "run", judge=training_loop.Judge(nothing, HELD_OUT), **RISING)
+    with pytest.raises(Diverged, match="judge's score"):
+        train(starter, tmp_path / "run", judge=Judge(nothing, HELD_OUT), **RISING)

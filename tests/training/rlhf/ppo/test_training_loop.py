@@ -13,11 +13,18 @@ from safetensors.torch import load_file
 
 from tests.training.rlhf import tiny
 from training.rlhf.config import ConfigError, LoraConfig, PPOConfig
-from training.rlhf.language import pretrained
-from training.rlhf.ppo import actor_critic, training_loop
-from training.rlhf.ppo.update import rate_share
+from training.rlhf.language import lora_adapters, pretrained
+from training.rlhf.language.sequences import Sequences
+from training.rlhf.ppo import training_loop, weights
+from training.rlhf.ppo.actor_critic import Reading
+from training.rlhf.ppo.best_checkpoint import Judge
+from training.rlhf.ppo.experience import Experience, Rollouts
+from training.rlhf.ppo.ppo_checkpoints import OtherSettings
+from training.rlhf.ppo.update import PPO, rate_share
+from training.rlhf.ppo.weights import trained_weights
+from training.rlhf.reward.score_functions import Score
 from training.rlhf.run import checkpoints
-from training.rlhf.run.failures import ModelError, OutOfMemory
+from training.rlhf.run.failures import Diverged, ModelError, OutOfMemory
 from training.rlhf.run.run_directory import Fenced, Stopped
 from training.rlhf.run.work import Work
 
@@ -50,12 +57,12 @@ def train(
     starter: Path,
     work: Path,
     *,
-    score: training_loop.Score = likes_e,
+    score: Score = likes_e,
     stop_at: int | None = None,
     stop_with: type[Exception] = Stopped,
     prompts: list[dict[str, Any]] | None = None,
     policy: Path | None = None,
-    judge: training_loop.Judge | None = None,
+    judge: Judge | None = None,
     **changes: Any,
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
     """Run PPO in `work`; return its summary and every update's metrics.
@@ -87,22 +94,22 @@ def train(
     return summary, seen
 
 
-def learner(
-    starter: Path, *, score: training_loop.Score = likes_e, **changes: Any
-) -> training_loop.PPO:
+def learner(starter: Path, *, score: Score = likes_e, **changes: Any) -> PPO:
     config = PPOConfig(**(TOY | changes))
-    actor = actor_critic.load(starter, starter, config, device=torch.device("cpu"), seed=0)
-    return training_loop.PPO(
-        actor,
-        pretrained.load_tokenizer(starter),
-        tiny.prompts(10),
-        score=score,
-        config=config,
-        seed=3,
-    )
+    actor = weights.load(starter, starter, config, device=torch.device("cpu"), seed=0)
+    tokenizer = pretrained.load_tokenizer(starter)
+    prompts = tiny.prompts(10)
+    return PPO(Rollouts(actor, tokenizer, prompts, score=score, config=config, seed=3))
 
 
-def weights(work: Path) -> dict[str, torch.Tensor]:
+def rolled_out(subject: PPO, update: int) -> tuple[Sequences, Reading, torch.Tensor, list[Reading]]:
+    """An update's batch, and how the models read it."""
+    queries = subject.rollouts.queries(update)
+    batch = subject.rollouts.batch(queries, subject.rollouts.respond(queries, update))
+    return batch, *subject.rollouts.read(batch, update)
+
+
+def written(work: Path) -> dict[str, torch.Tensor]:
     found = {}
     for file in sorted((work / "model").glob("*.safetensors")):
         found |= {f"{file.name}:{name}": value for name, value in load_file(str(file)).items()}
@@ -110,7 +117,7 @@ def weights(work: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_same_weights(first: Path, second: Path) -> None:
-    one, two = weights(first), weights(second)
+    one, two = written(first), written(second)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -169,10 +176,10 @@ def test_the_result_is_a_model_folder_that_loads_and_differs_from_the_starter(st
 def test_the_result_of_lora_is_an_adapter_that_the_next_round_goes_on_from(starter, tmp_path):
     train(starter, tmp_path / "one", lora=LORA)
     promoted = tmp_path / "one" / "model"
-    assert pretrained.adapter_base(promoted) == str(starter)
+    assert lora_adapters.adapter_base(promoted) == str(starter)
     _, seen = train(starter, tmp_path / "two", lora=LORA, policy=promoted, updates=1)
     assert seen[0]["kl"] != 0
-    assert pretrained.adapter_base(tmp_path / "two" / "model") == str(starter)
+    assert lora_adapters.adapter_base(tmp_path / "two" / "model") == str(starter)
 
 
 # What the first update looks like
@@ -189,25 +196,24 @@ def test_the_first_update_of_the_first_round_has_no_kl(tmp_path, kind, lora):
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
 def test_the_ratio_is_exactly_one_at_the_first_minibatch(starter, lora):
     subject = learner(starter, gradient_accumulation=2, lora=lora)
-    seen = subject.collector.collect(0)
-    first = next(subject.collector.minibatches(seen.batch, 0, epoch=0))
+    batch, old, _, _ = rolled_out(subject, 0)
+    first = next(subject.rollouts.minibatches(batch, 0, epoch=0))
     for rows in first:
-        part = seen.batch.select(rows)
+        part = batch.select(rows)
         reading = subject.actor.read(part, temperature=subject.config.temperature)
-        old = seen.old.logprobs[rows, : reading.logprobs.shape[1]]
-        assert torch.equal(reading.logprobs, old)
+        assert torch.equal(reading.logprobs, old.logprobs[rows, : reading.logprobs.shape[1]])
 
 
 def test_the_policy_is_read_at_the_temperature_it_sampled_with(starter):
     subject = learner(starter, temperature=0.6)
-    seen = subject.collector.collect(0)
-    row = int(seen.batch.lengths.argmax())
-    start, n = int(seen.batch.starts[row]), int(seen.batch.lengths[row])
+    batch, old, _, _ = rolled_out(subject, 0)
+    row = int(batch.lengths.argmax())
+    start, n = int(batch.starts[row]), int(batch.lengths[row])
     with torch.no_grad():
-        logits = subject.actor.model(seen.batch.ids[row : row + 1]).logits[0]
+        logits = subject.actor.model(batch.ids[row : row + 1]).logits[0]
     expected = (logits[start - 1 : start + n - 1] / 0.6).log_softmax(-1)
-    chosen = expected.gather(-1, seen.batch.ids[row, start : start + n, None])[:, 0]
-    torch.testing.assert_close(seen.old.logprobs[row, :n], chosen, atol=1e-5, rtol=1e-5)
+    chosen = expected.gather(-1, batch.ids[row, start : start + n, None])[:, 0]
+    torch.testing.assert_close(old.logprobs[row, :n], chosen, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
@@ -217,7 +223,7 @@ def test_mixed_precision_trains_float32_weights_towards_the_same_policy(starter,
     # A full reference is kept in bfloat16, the policy in float32: they differ by rounding.
     assert abs(metrics["kl"]) < (0.05 if lora is None else 1e-6)
     assert metrics["entropy"] == pytest.approx(expected["entropy"], rel=0.01)
-    assert {tensor.dtype for tensor in half.tensors().values()} == {torch.float32}
+    assert {tensor.dtype for tensor in trained_weights(half.actor).values()} == {torch.float32}
 
 
 def test_a_pad_token_that_equals_eos_changes_nothing(tmp_path):
@@ -247,8 +253,8 @@ def test_gradient_accumulation_changes_nothing_but_memory(starter):
     whole, split = (learner(starter, gradient_accumulation=n) for n in (1, 4))
     expected, metrics = whole.step(0), split.step(0)
     assert metrics == pytest.approx(expected, abs=1e-4)
-    for name, value in split.tensors().items():
-        torch.testing.assert_close(value, whole.tensors()[name], atol=2e-4, rtol=1e-3)
+    for name, value in trained_weights(split.actor).items():
+        torch.testing.assert_close(value, trained_weights(whole.actor)[name], atol=2e-4, rtol=1e-3)
 
 
 def test_reusing_the_first_reading_changes_nothing_but_time(starter):
@@ -256,8 +262,8 @@ def test_reusing_the_first_reading_changes_nothing_but_time(starter):
     fast, slow = (learner(starter, epochs=1, gradient_checkpointing=on) for on in (False, True))
     expected, metrics = slow.step(0), fast.step(0)
     assert metrics == pytest.approx(expected, abs=1e-6)
-    for name, value in fast.tensors().items():
-        gradient, other = value.grad, slow.tensors()[name].grad
+    for name, value in trained_weights(fast.actor).items():
+        gradient, other = value.grad, trained_weights(slow.actor)[name].grad
         torch.testing.assert_close(gradient, other, atol=1e-6, rtol=1e-5)
 
 
@@ -279,12 +285,11 @@ def test_the_policy_is_read_once_per_minibatch_when_there_is_one_epoch(starter):
     subject.actor.model.get_base_model().model.register_forward_hook(
         lambda *_: reads.append(torch.is_grad_enabled())
     )
-    seen = subject.collector.collect(0)
-    passes = len(seen.fresh)
-    assert reads.count(True) == passes >= 1
-    subject._optimise(0, seen, seen.batch.mask, seen.batch.mask)
-    assert reads.count(True) == passes
-    assert seen.fresh == []
+    batch, old, _, readings = rolled_out(subject, 0)
+    assert reads.count(True) == len(readings) >= 1
+    experience = Experience(batch, old.logprobs, old.values, batch.mask, batch.mask)
+    subject._optimise(0, experience, readings)
+    assert reads.count(True) == len(readings)
 
 
 def test_gradients_of_policy_and_critic_are_clipped(starter):
@@ -407,7 +412,7 @@ def test_a_prompt_longer_than_the_context_loses_its_left_and_is_counted(starter,
     )
     assert summary["prompts_truncated"] == 1
     assert seen[0]["kl"] == 0  # sampled and read with the same prompt
-    ids = learner(starter, max_prompt_length=10_000).collector.prompts
+    ids = learner(starter, max_prompt_length=10_000).rollouts.prompts
     assert max(map(len, ids)) <= 256 - TOY["max_new_tokens"]
 
 
@@ -426,7 +431,7 @@ def test_running_out_of_memory_says_what_to_lower_and_leaves_no_model(starter, t
     assert not (tmp_path / "run" / "model").exists()
 
 
-def constant(value: float) -> training_loop.Score:
+def constant(value: float) -> Score:
     return lambda chats, replies: [value] * len(replies)
 
 
@@ -460,7 +465,7 @@ def test_an_entropy_bonus_keeps_the_policy_undecided(tmp_path):
 # Divergence
 
 
-def failing_after(updates: int, value: float) -> training_loop.Score:
+def failing_after(updates: int, value: float) -> Score:
     calls = [0]
 
     def score(chats: list[Any], replies: list[str]) -> list[float]:
@@ -474,7 +479,7 @@ def failing_after(updates: int, value: float) -> training_loop.Score:
 def test_a_score_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(
     starter, tmp_path, value
 ):
-    with pytest.raises(training_loop.Diverged, match=r"score of a reply is (nan|inf)"):
+    with pytest.raises(Diverged, match=r"score of a reply is (nan|inf)"):
         train(starter, tmp_path / "run", score=failing_after(3, value))
     saved = checkpoints.latest(tmp_path / "run" / "checkpoints")
     assert saved is not None
@@ -486,7 +491,7 @@ def test_a_score_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(
 
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_weights_that_explode_end_the_run_with_a_clear_error(starter, tmp_path, epochs):
-    with pytest.raises(training_loop.Diverged, match="finite"):
+    with pytest.raises(Diverged, match="finite"):
         train(starter, tmp_path / "run", learning_rate=1e38, epochs=epochs, checkpoint_every=1)
     assert checkpoints.latest(tmp_path / "run" / "checkpoints") is None
 
@@ -503,7 +508,7 @@ def test_one_gradient_that_is_not_finite_is_skipped(starter):
     parameter.register_hook(poison)
     metrics = subject.step(0)
     assert metrics["skipped"] == 0.5  # the first of two steps
-    assert all(bool(tensor.isfinite().all()) for tensor in subject.tensors().values())
+    assert all(bool(tensor.isfinite().all()) for tensor in trained_weights(subject.actor).values())
 
 
 # Stopping and resuming
@@ -603,19 +608,17 @@ def test_a_process_that_lost_its_run_writes_nothing_more(starter, tmp_path):
 
 def test_a_finished_run_started_again_trains_nothing_and_writes_the_same(starter, tmp_path):
     first, _ = train(starter, tmp_path / "run")
-    before = weights(tmp_path / "run")
+    before = written(tmp_path / "run")
     second, seen = train(starter, tmp_path / "run")
     assert (second, seen) == (first, [])
     assert all(
-        torch.equal(before[name], value) for name, value in weights(tmp_path / "run").items()
+        torch.equal(before[name], value) for name, value in written(tmp_path / "run").items()
     )
 
 
 def test_checkpoints_of_other_settings_are_refused(starter, tmp_path):
     train(starter, tmp_path / "run", updates=2)
-    with pytest.raises(
-        training_loop.OtherSettings, match=r"differs in settings: .* remove the folder"
-    ):
+    with pytest.raises(OtherSettings, match=r"differs in settings: .* remove the folder"):
         train(starter, tmp_path / "run", updates=2, kl_coef=0.5)
 
 
@@ -628,7 +631,7 @@ def test_checkpoints_of_a_policy_whose_folder_was_replaced_are_refused(starter, 
         pretrained.load_tokenizer(starter),
         policy,
     )
-    with pytest.raises(training_loop.OtherSettings, match="differs in policy:"):
+    with pytest.raises(OtherSettings, match="differs in policy:"):
         train(starter, tmp_path / "run", updates=2, policy=policy)
 
 

@@ -12,7 +12,7 @@ from transformers import GPTNeoForSequenceClassification as NeoClassifier
 
 from tests.training.rlhf import tiny, trunks, world
 from training.rlhf.config import LoraConfig
-from training.rlhf.language import chat_template, pretrained
+from training.rlhf.language import chat_template, lora_adapters, pretrained
 from training.rlhf.reward import adapters, reward_model
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.run.failures import ModelError
@@ -174,7 +174,7 @@ def test_a_starter_that_is_an_adapter_lends_its_merged_trunk(
 ) -> None:
     base = getattr(trunks, name)(tmp_path / "base")
     torch.manual_seed(0)
-    adapted = pretrained.new_adapter(
+    adapted = lora_adapters.new_adapter(
         pretrained.load_causal(base), LoraConfig(r=2, target_modules=targets), base=base
     )
     with torch.no_grad():

@@ -90,7 +90,7 @@ def test_a_pickle_with_code_in_it_is_never_run(tmp_path):
 
 KILLED = """
     import os, signal, sys, torch
-    from training.rlhf import checkpoints
+    from training.rlhf.run import checkpoints
     folder, write = sys.argv[1], sys.argv[2]
     checkpoints.save(folder, 1, {"weight": torch.ones(3)}, {"step": 1})
     real, calls = os.fsync, [0]

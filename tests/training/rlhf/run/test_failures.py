@@ -19,7 +19,7 @@ from training.rlhf.__main__ import main
 from training.rlhf.completions.openai_endpoint import EndpointError
 from training.rlhf.config import ConfigError, GateConfig
 from training.rlhf.language.chat_template import NoChatTemplate
-from training.rlhf.ppo.training_loop import OtherSettings
+from training.rlhf.ppo.ppo_checkpoints import OtherSettings
 from training.rlhf.round import RunDirectory, gates, run_round
 from training.rlhf.rows import RowError
 from training.rlhf.run import failures

@@ -14,6 +14,7 @@ from training.rlhf.config import ConfigError, RoundConfig
 from training.rlhf.round import Result, Stage, run_stage
 from training.rlhf.run import trackers
 from training.rlhf.run.run_directory import DONE, RunDirectory, Stopped
+from training.rlhf.run.work import Work
 
 STEPS = {1: {"loss": 3.0, "kl": 0.5}, 2: {"loss": 2.0, "kl": float("nan")}}
 
@@ -110,7 +111,7 @@ def losses(run: RunDirectory) -> list[float]:
     return [event.value for event in events.Scalars("loss")]
 
 
-def stage(run: RunDirectory, config: RoundConfig, out: Path) -> Result:
+def stage(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
     run.record("stage", config.number, {"loss": float(config.number)})
     if config.number == 1:
         raise Stopped("asked to")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from pathlib import Path
@@ -15,8 +16,8 @@ from transformers import TrainingArguments
 from tests.training.rlhf import tiny, world
 from training.rlhf.config import ConfigError, LoraConfig, PairsConfig
 from training.rlhf.language import pretrained
-from training.rlhf.ppo import actor_critic
-from training.rlhf.ppo.actor_critic import Sequences
+from training.rlhf.language.sequences import Sequences
+from training.rlhf.ppo.actor_critic import ActorCritic
 from training.rlhf.rows import Preference, Vote
 from training.rlhf.run.run_directory import Stopped
 from training.rlhf.run.work import Work
@@ -97,13 +98,13 @@ def assert_same_weights(first: Path, second: Path) -> None:
 def preferred(policy: Path, votes: list[Preference]) -> float:
     """Mean of log p(better reply) - log p(worse reply)."""
     model, tokenizer = pretrained.load_causal(policy), pretrained.load_tokenizer(policy)
-    found = preference_pairs.read(tokenizer, votes, max_length=96).found
+    found = preference_pairs.read(tokenizer, votes, max_length=96).decided
     gaps = []
     for pair in found:
         batch = Sequences.build(
             [pair.prompt] * 2, [pair.chosen, pair.rejected], torch.device("cpu")
         )
-        reading = actor_critic.ActorCritic(model, None).read(batch, temperature=1.0)
+        reading = ActorCritic(model, None).read(batch, temperature=1.0)
         sums = (reading.logprobs * batch.mask).sum(1)
         gaps.append(float(sums[0] - sums[1]))
     return sum(gaps) / len(gaps)
@@ -219,8 +220,8 @@ def test_ties_and_held_out_pairs_teach_nothing_and_are_counted():
         [pair("a"), pair("b"), pair("tie"), pair("a", held_out=True), pair("a", votes=())],
         max_length=96,
     )
-    assert (len(found.found), found.ties, found.truncated) == (2, 1, 0)
-    assert found.found[0].chosen == found.found[1].rejected
+    assert (len(found.decided), found.ties, found.truncated) == (2, 1, 0)
+    assert found.decided[0].chosen == found.decided[1].rejected
 
 
 def test_only_ties_are_refused_with_a_reason():
@@ -232,16 +233,16 @@ def test_only_ties_are_refused_with_a_reason():
 
 def test_an_end_spelt_out_in_a_reply_stays_text():
     tokenizer = tiny.tokenizer()
-    found = preference_pairs.read(tokenizer, [pair("a")], max_length=96).found[0]
+    found = preference_pairs.read(tokenizer, [pair("a")], max_length=96).decided[0]
     end = tokenizer.eos_token_id
     assert found.rejected.count(end) == found.chosen.count(end) == 1
     assert found.rejected[-1] == found.chosen[-1] == end
 
 
 def test_a_long_pair_loses_the_left_of_its_prompt_and_is_counted():
-    whole = preference_pairs.read(tiny.tokenizer(), [pair("a")], max_length=96).found[0]
+    whole = preference_pairs.read(tiny.tokenizer(), [pair("a")], max_length=96).decided[0]
     found = preference_pairs.read(tiny.tokenizer(), [pair("a")], max_length=20)
-    short = found.found[0]
+    short = found.decided[0]
     assert found.truncated == 1
     assert (short.chosen, short.rejected) == (whole.chosen, whole.rejected)
     assert short.prompt == whole.prompt[-len(short.prompt) :]
@@ -249,7 +250,7 @@ def test_a_long_pair_loses_the_left_of_its_prompt_and_is_counted():
 
 
 def test_kto_compares_each_reply_with_another_of_its_batch():
-    found = preference_pairs.read(tiny.tokenizer(), world.preferences(16), max_length=96).found
+    found = preference_pairs.read(tiny.tokenizer(), world.preferences(16), max_length=96).decided
     rows = dpo_kto_orpo.unpaired(found, batch_size=6, max_length=96, seed=0)
     assert sum(row["label"] for row in rows) == len(rows) // 2 == len(found)
     for start in range(0, len(rows), 6):
@@ -284,3 +285,19 @@ def test_checkpoints_of_other_settings_are_refused(starter, tmp_path):
             train("orpo", starter, tmp_path / "run", **({"votes": votes} | changes))
     with pytest.raises(ConfigError, match="other settings"):
         train("dpo", starter, tmp_path / "run", votes=votes)
+
+
+def test_the_odds_ratio_loss_equals_the_papers_formula():
+    chosen, rejected = -torch.rand(20) * 3 - 0.05, -torch.rand(20) * 3 - 0.05
+    losses, ratios = dpo_kto_orpo.odds_ratio_loss(chosen, rejected, weight=0.3)
+    for c, r, loss, ratio in zip(chosen, rejected, losses, ratios, strict=True):
+        p, q = math.exp(c), math.exp(r)
+        expected = math.log((p / (1 - p)) / (q / (1 - q)))
+        assert float(ratio) == pytest.approx(expected, abs=1e-4)
+        sigmoid = 1 / (1 + math.exp(-expected))
+        assert float(loss) == pytest.approx(-float(c) - 0.3 * math.log(sigmoid), abs=1e-4)
+
+
+def test_the_odds_ratio_loss_is_finite_for_a_reply_that_is_certain():
+    losses, _ = dpo_kto_orpo.odds_ratio_loss(torch.zeros(1), torch.tensor([-50.0]), weight=1.0)
+    assert bool(losses.isfinite().all())

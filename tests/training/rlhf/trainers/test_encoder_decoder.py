@@ -10,12 +10,17 @@ import pytest
 import torch
 
 from tests.training.rlhf import tiny, world
-from tests.training.rlhf.ppo.test_training_loop import assert_same_weights, learner, train
+from tests.training.rlhf.ppo.test_training_loop import (
+    assert_same_weights,
+    learner,
+    rolled_out,
+    train,
+)
 from tests.training.rlhf.trainers import test_dpo_kto_orpo
 from training.rlhf.config import LoraConfig, ModelConfig, SFTConfig
 from training.rlhf.language import chat_template, generation, pretrained
-from training.rlhf.ppo import actor_critic
-from training.rlhf.ppo.actor_critic import ActorCritic, Sequences
+from training.rlhf.language.sequences import Sequences
+from training.rlhf.ppo.actor_critic import ActorCritic
 from training.rlhf.run.failures import ModelError
 from training.rlhf.run.run_directory import Stopped
 from training.rlhf.run.work import Work
@@ -98,11 +103,11 @@ def test_with_adapters_policy_critic_and_reference_share_one_trunk(starter):
     subject.step(0)
     after = dict(subject.actor.model.named_parameters())
     assert all(torch.equal(value, after[name]) for name, value in frozen.items())
-    seen = subject.collector.collect(1)
+    batch, _, ref_logprobs, _ = rolled_out(subject, 1)
     base = ActorCritic(pretrained.load_causal(starter), None)
     with torch.no_grad():
-        expected = base.read(seen.batch, temperature=1.0).logprobs
-    torch.testing.assert_close(seen.ref_logprobs, expected, atol=1e-5, rtol=1e-5)
+        expected = base.read(batch, temperature=1.0).logprobs
+    torch.testing.assert_close(ref_logprobs, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(starter, tmp_path):
@@ -148,7 +153,7 @@ def test_log_probabilities_of_replies_do_not_depend_on_padding(starter):
     actor = ActorCritic(model, None)
     whole = Sequences.build(prompts, [reply.ids for reply in replies], CPU)
     with torch.no_grad():
-        together = actor_critic.ActorCritic.read(actor, whole, temperature=1.0).logprobs
+        together = ActorCritic.read(actor, whole, temperature=1.0).logprobs
         for row in range(len(prompts)):
             alone = actor.read(whole.select(torch.tensor([row])), temperature=1.0).logprobs[0]
             torch.testing.assert_close(together[row, : len(alone)], alone, atol=1e-5, rtol=1e-5)

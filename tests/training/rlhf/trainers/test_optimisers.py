@@ -19,6 +19,7 @@ from training.rlhf.language import pretrained
 from training.rlhf.reward import reward_model
 from training.rlhf.round import STAGES, run_stage
 from training.rlhf.run.run_directory import DONE, USAGE, RunDirectory
+from training.rlhf.run.work import Work
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +145,31 @@ def test_the_optimiser_of_a_round_is_one_word_of_its_config(folder, tmp_path):
     assert meta is not None
     assert meta["metrics"]["pairs"] > 0
     assert "reward" not in meta["parents"]
+
+
+def keep(
+    policy: str,
+    reference: str,
+    preferences: list[rows.Preference],
+    settings: config.PairsConfig,
+    out: Path,
+    work: Work,
+) -> dict[str, float]:
+    """The simplest optimiser: it copies the policy."""
+    shutil.copytree(policy, out)
+    work.report(1, 1, {"loss": 0.5})
+    return {"pairs": float(len(preferences))}
+
+
+def test_an_optimiser_is_one_function_and_one_line(folder, tmp_path, monkeypatch):
+    added = config.Optimiser(f"{__name__}:keep", "preferences", "pairs", "copy the policy")
+    monkeypatch.setitem(config.OPTIMISERS, "keep", added)
+    path = world.run_directory(tmp_path / "run", folder / "starter", optimiser="keep")
+    run, settings = RunDirectory(path), config.load(RoundConfig, path / "config.json")
+    stage = next(stage for stage in STAGES if stage.name == "train_policy")
+    with run.claim():
+        run_stage(run, stage, settings)
+    pretrained.load_causal(run.folder("train_policy") / "model")
+    assert run.stage_meta("train_policy")["metrics"]["pairs"] > 0
+    with pytest.raises(config.ConfigError, match=r"one of ppo, dpo, kto, orpo, rloo, grpo, keep"):
+        RoundConfig(optimiser="magic")

@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from training.rlhf.config import PPOConfig
-from training.rlhf.ppo.experience import cuts, minibatches
+from training.rlhf.language.passes import cheapest_passes, minibatches
 
 
 def computed(widths: list[int], bounds: list[int], cost: int) -> int:
@@ -20,9 +19,9 @@ def test_passes_are_the_cheapest_of_all_ways_to_cut(cost):
     rng = np.random.default_rng(cost)
     for _ in range(8):
         widths = sorted(rng.integers(1, 80, size=9).tolist(), reverse=True)
-        found = cuts(np.array(widths), cost=cost)
-        bounds = [0, *(part.stop for part in found)]
-        assert [part.start for part in found] == bounds[:-1]
+        passes = cheapest_passes(np.array(widths), cost=cost)
+        bounds = [0, *(part.stop for part in passes)]
+        assert [part.start for part in passes] == bounds[:-1]
         assert bounds[-1] == len(widths)
         every = (
             [0, *inner, len(widths)]
@@ -33,14 +32,13 @@ def test_passes_are_the_cheapest_of_all_ways_to_cut(cost):
 
 
 def test_every_row_is_in_one_pass_of_an_epoch_beside_rows_of_its_width():
-    config = PPOConfig(batch_size=16, minibatch_size=8, gradient_accumulation=2)
     widths = [10, 400] * 8
-    for epoch in range(3):
-        found = list(minibatches(config, widths, seed=0, update=0, epoch=epoch, cost=64))
-        assert len(found) == 2
-        assert sorted(row for part in found for rows in part for row in rows.tolist()) == list(
-            range(16)
-        )
-        for rows in itertools.chain.from_iterable(found):
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(16)
+        epoch = list(minibatches(order, widths, size=8, parts=2, cost=64))
+        assert len(epoch) == 2
+        passes = list(itertools.chain.from_iterable(epoch))
+        assert sorted(row for rows in passes for row in rows.tolist()) == list(range(16))
+        for rows in passes:
             assert len(rows) <= 4
             assert len({widths[row] for row in rows.tolist()}) == 1

@@ -1,0 +1,60 @@
+"""The commands that read models and train none: functions of (config, out, work)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from training.rlhf.completions import sampling
+from training.rlhf.config import CompareJob, EvaluateJob, PushJob, SampleJob, ScoreJob
+from training.rlhf.data import data_files
+from training.rlhf.delivery import hub_upload
+from training.rlhf.evaluation import before_after, blind_pairs, comparison, score_replies
+from training.rlhf.reward import reward_model, score_functions
+from training.rlhf.run.work import Work
+
+Metrics = dict[str, float]
+
+
+def evaluate(config: EvaluateJob, out: Path, work: Work) -> Metrics:
+    """Compare two policies."""
+    prompts = data_files.prompts(config.prompts, held_out_share=config.held_out_share)
+    folders = before_after.Models(
+        policy=config.policy,
+        before=config.before or config.starter,
+        starter=config.starter,
+        reward=config.reward_model,
+        judge=config.judge,
+    )
+    return before_after.run(folders, prompts, config.evaluate, out, work)
+
+
+def compare(config: CompareJob, out: Path, work: Work) -> Metrics:
+    """Put any number of models beside each other."""
+    prompts = data_files.prompts(config.prompts, held_out_share=config.held_out_share)
+    verdicts = blind_pairs.read(config.votes, config.undecided) if config.votes else {}
+    return comparison.run(config, prompts, verdicts, out, work)
+
+
+def sample(config: SampleJob, out: Path, work: Work) -> Metrics:
+    """Sample completions."""
+    prompts = data_files.prompts(config.prompts, held_out_share=config.held_out_share)
+    starter = config.starter or None
+    return sampling.run(
+        config.policy, starter, prompts, config.sample, out, work, compared=config.sample.prompts
+    )
+
+
+def score(config: ScoreJob, out: Path, work: Work) -> Metrics:
+    """Score the replies of a file into `out`/scores.jsonl."""
+    chats = data_files.chats(config.replies, held_out_share=config.held_out_share)
+    judge = (
+        score_functions.from_path(config.reward_function)
+        if config.reward_function
+        else reward_model.load(config.reward_model, device=work.device).score
+    )
+    return score_replies.run(chats, judge, out, work, batch_size=config.batch_size)
+
+
+def push(config: PushJob, out: Path, work: Work) -> Metrics:
+    """Upload a model; the checkpoints are where an adapter is merged."""
+    return hub_upload.push(config, out, scratch=work.checkpoints)

@@ -1,0 +1,96 @@
+"""Improving a policy by whichever optimiser `config.OPTIMISERS` names, for rounds and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.rlhf.config import OPTIMISERS, PolicyJob, RoundConfig
+from training.rlhf.data import data_files
+from training.rlhf.pipeline import policy_reward
+from training.rlhf.ppo.best_checkpoint import Judge
+from training.rlhf.rows import Preference, Prompt
+from training.rlhf.run.entry_points import load_function
+from training.rlhf.run.work import Work
+
+
+@dataclass(frozen=True)
+class Start:
+    """The policy that training begins with, and the one it is held to."""
+
+    policy: str
+    reference: str
+
+    @classmethod
+    def of(cls, config: RoundConfig | PolicyJob) -> Start:
+        """The configured policy, or the starter, held to the starter."""
+        return cls(config.policy or config.starter, config.starter)
+
+
+def command(name: str, config: PolicyJob, out: Path, work: Work) -> dict[str, float]:
+    """Improve a policy into `out`/model by the optimiser of this name; the metrics."""
+    share = config.held_out_share
+    if OPTIMISERS[name].learns_from == "preferences":
+        preferences = data_files.preferences(config.preferences, held_out_share=share)
+        return by_preferences(name, config, preferences, out, work)
+    prompts = data_files.prompts(config.prompts, held_out_share=share)
+    models = tuple(path for path in (config.reward_model, *config.reward_models) if path)
+    rewards = policy_reward.Rewards(models, config.disagreement, config.reward_function)
+    judge = None
+    if OPTIMISERS[name].judged and config.judge:
+        judge = policy_reward.judge_of(work, config.judge, prompts, config.ppo)
+    return by_reward(name, config, rewards, prompts, out, work, judge=judge)
+
+
+def by_preferences(
+    name: str,
+    config: RoundConfig | PolicyJob,
+    preferences: Sequence[Preference],
+    out: Path,
+    work: Work,
+) -> dict[str, float]:
+    """Improve a policy into `out`/model by preferences alone; the metrics."""
+    optimiser, start = OPTIMISERS[name], Start.of(config)
+    settings = getattr(config, optimiser.settings)
+    metrics: dict[str, float] = load_function(optimiser.function)(
+        start.policy, start.reference, preferences, settings, out / "model", work
+    )
+    return metrics
+
+
+def by_reward(
+    name: str,
+    config: RoundConfig | PolicyJob,
+    rewards: policy_reward.Rewards,
+    prompts: Sequence[Prompt],
+    out: Path,
+    work: Work,
+    *,
+    judge: Judge | None = None,
+) -> dict[str, float]:
+    """Improve a policy into `out`/model against a reward.
+
+    Args:
+        prompts: held-out ones are left out.
+        judge: picks among the checkpoints of an optimiser that is `judged`.
+
+    Returns:
+        The optimiser's metrics; score_mean and score_deviation of the reward's scale.
+    """
+    optimiser, start = OPTIMISERS[name], Start.of(config)
+    settings = getattr(config, optimiser.settings)
+    train = [prompt for prompt in prompts if not prompt.held_out]
+    score, scale, made_of = policy_reward.score_of(work, rewards, start.reference, train, settings)
+    metrics: dict[str, float] = load_function(optimiser.function)(
+        start.policy,
+        start.reference,
+        [{"prompt_id": p.prompt_id, "messages": p.messages} for p in train],
+        score,
+        settings,
+        out / "model",
+        work,
+        score_digest=made_of,
+        **({"judge": judge} if optimiser.judged else {}),
+    )
+    return metrics | {"score_mean": scale.mean, "score_deviation": scale.deviation}
