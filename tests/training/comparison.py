@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from training.rlhf.evaluation import comparison_report, comparison_table
-from training.rlhf.evaluation.comparison_table import Answer, Resampling
+from training.rlhf.evaluation import comparison_metrics, comparison_report, comparison_table
+from training.rlhf.evaluation.comparison_metrics import MeasuredReply
+from training.rlhf.evaluation.comparison_table import Resampling
 
 TEXTS = {
     "policy-0": "No <idea> about {i}.",
@@ -15,13 +16,13 @@ TEXTS = {
 }
 
 
-def answers(model: str) -> list[Answer]:
+def answers(model: str) -> list[MeasuredReply]:
     found = []
     for i in range(12):
         text = TEXTS[model].format(i=i)
-        numbers = comparison_table.numbers_of(text, "", finished=True, tokens=len(text.split()))
+        numbers = comparison_metrics.text_numbers(text, "", finished=True, tokens=len(text.split()))
         found.append(
-            Answer(
+            MeasuredReply(
                 model=model,
                 prompt_id=f"p{i}",
                 messages=[{"role": "user", "content": f"Where is order {i}?"}],
@@ -44,10 +45,10 @@ def write(folder: Path, names: dict[str, str]) -> None:
     first, *others = found
     for name in others:
         for mine, base in zip(found[name], found[first], strict=True):
-            mine.numbers["win_rate_reward"] = comparison_table.points(mine, base, scorer="reward")
+            mine.numbers["win_rate_reward"] = comparison_metrics.points(mine, base, scorer="reward")
         for judged in found[name][:5]:
             judged.numbers["people_win_rate"] = 1.0
-    table = comparison_table.table(found, comparison_table.measures(["reward"]), Resampling(50))
+    table = comparison_table.table(found, comparison_metrics.metrics(["reward"]), Resampling(50))
     table["about"] = {
         "scorers": {"reward": "runs/reward"},
         "temperature": 0.7,

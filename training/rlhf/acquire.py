@@ -1,21 +1,23 @@
-"""Which pairs to ask people about: a Bayesian Bradley-Terry head on frozen features.
+"""Acquisition: rank pairs by how much a vote on each would teach.
 
 Numpy only, so that the web side can refit the head and re-rank the queue between rounds.
 
 A pair is the difference x = f(a) - f(b) of two normalised feature vectors and
-P(a is better) = sigmoid(w.x). `fit` gives the Laplace posterior of w; `fisher_greedy` picks the
-batch with the largest gain in log det of the posterior precision (D-optimal design; Shen, Sun and
-Ton 2025, arXiv 2502.04354). Ranking by margin or entropy alone is deliberately absent: it
-spends its votes on near-duplicates.
+P(a is better) = sigmoid(w.x) (Bradley-Terry). `fit` gives the Laplace posterior of w; the
+functions in ACQUISITIONS score pairs by it, and `rerank` applies the one that the round's setting
+`propose.acquisition` names, when the round proposes pairs and again between rounds. To add one,
+write the function and its line of the table.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.rlhf.config import ConfigError, ProposeConfig
 from training.rlhf.metrics.arrays import Bools, Floats, sigmoid
 
 CLIP = 2.5
@@ -144,45 +146,108 @@ def _backtrack(
     return w
 
 
-def information(head: Head, x: Floats) -> Floats:
-    """Expected Fisher information p(1-p) of one vote on each pair, under the posterior: (n,).
+def probability(head: Head, x: Floats) -> Floats:
+    """Posterior mean of P(a is better) for every pair: (n,).
 
-    The posterior mean of p uses MacKay's probit approximation.
+    MacKay's probit approximation (1992; Bishop 2006, Pattern Recognition and Machine Learning,
+    equations 4.153 and 4.154).
     """
     mean, variance = head.logit(x)
-    p = sigmoid(mean / np.sqrt(1 + np.pi * variance / 8))
+    return sigmoid(mean / np.sqrt(1 + np.pi * variance / 8))
+
+
+def information(head: Head, x: Floats) -> Floats:
+    """Expected Fisher information p(1-p) of one vote on each pair, under the posterior: (n,)."""
+    p = probability(head, x)
     out: Floats = np.maximum(p * (1 - p), MIN_INFORMATION)
     return out
 
 
-def fisher_greedy(x: Floats, head: Head, available: Bools, n: int) -> Ranking:
+class Acquisition(Protocol):
+    """Scores of the pairs that may be asked about."""
+
+    def __call__(self, x: Floats, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
+        """Return one finite, positive score per pair, (p,); the highest is asked first.
+
+        Args:
+            x: (p, d) feature differences, in an order drawn by seed: equal scores keep it.
+            head: posterior of the weights, given every vote so far.
+            n: size of the batch that is picked jointly, 0 to p.
+            rng: the source of every random draw, seeded by the round.
+        """
+
+
+def fisher_greedy(x: Floats, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
     """Greedy D-optimal batch: repeatedly the pair with the largest log(1 + p(1-p) x'Sx).
 
-    After each pick S is downdated by the information of one vote on it, so the next pick adds
-    something else. The gains never rise from pick to pick, so a picked pair's gain at its turn
-    and an unpicked pair's gain after the last turn together form the scores.
+    It maximises the gain in log det of the posterior precision (D-optimal design; Shen, Sun and
+    Ton 2025, arXiv 2502.04354). After each pick S is downdated by the information of one vote on
+    it, so the next pick adds something else. The gains never rise from pick to pick, so a picked
+    pair's gain at its turn and an unpicked pair's gain after the last turn together form the
+    scores.
     """
     covariance = head.covariance.copy()
     weight = information(head, x)
     _, variance = head.logit(x)
-    free = np.array(available, dtype=bool)
-    scores = np.full(len(x), -np.inf)
-    order: list[int] = []
-    for _ in range(min(n, int(free.sum()))):
+    free = np.ones(len(x), dtype=bool)
+    scores = np.empty(len(x))
+    for _ in range(n):
         gain = np.where(free, np.log1p(weight * variance), -np.inf)
         pick = int(gain.argmax())
-        order.append(pick)
         scores[pick], free[pick] = gain[pick], False
         u = covariance @ x[pick]
         k = weight[pick] / (1 + weight[pick] * variance[pick])
         covariance -= k * np.outer(u, u)
         variance = np.maximum(variance - k * (x @ u) ** 2, 1e-9)
     scores[free] = np.log1p(weight[free] * variance[free])
-    return Ranking(order=np.array(order, dtype=np.int64), scores=scores)
+    return scores
+
+
+def smallest_margin(x: Floats, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
+    """Uncertainty sampling: 1 - |P(a is better) - P(b is better)|, at most 1 (a toss-up).
+
+    Of two outcomes, margin, entropy and least confidence give one order (Settles 2009, Active
+    Learning Literature Survey, section 3.1). Nothing keeps a batch from holding many pairs that
+    are alike, which is why it is not the default.
+    """
+    p = probability(head, x)
+    # Where p rounds to 0 or 1 the score still has to be positive.
+    out: Floats = np.maximum(1 - np.abs(2 * p - 1), np.finfo(np.float64).tiny)
+    return out
+
+
+def uniform(x: Floats, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
+    """Draw at random, whatever the votes say: the baseline of every other acquisition.
+
+    Near-duplicates and outliers are left out before, so these pairs are no sample of all pairs:
+    honest estimates come from the random stream (`propose.random_share`).
+    """
+    return 1 - rng.random(len(x))  # in (0, 1]
+
+
+ACQUISITIONS: dict[str, Acquisition] = {
+    "fisher": fisher_greedy,
+    "margin": smallest_margin,
+    "random": uniform,
+}
+"""Values of the setting `propose.acquisition`."""
+
+
+def acquisition(name: str) -> Acquisition:
+    """The function that `propose.acquisition` names.
+
+    Raises:
+        ConfigError: there is none of this name; the message lists those there are.
+    """
+    if name not in ACQUISITIONS:
+        raise ConfigError(
+            f"propose.acquisition must be one of {', '.join(sorted(ACQUISITIONS))}, not {name!r}"
+        )
+    return ACQUISITIONS[name]
 
 
 def judgeable(x: Floats) -> Bools:
-    """Which pairs may be picked actively: neither near-duplicates nor outliers. (n, d) -> (n,).
+    """True for pairs that may be picked actively: no near-duplicate, no outlier. (n, d) -> (n,).
 
     When nearly all pairs have the same |x| nothing is cut off.
     """
@@ -199,12 +264,12 @@ def rerank(
     votes: Floats,
     pool: Floats,
     available: Bools,
+    config: ProposeConfig,
     *,
     n: int,
     seed: int,
     weights: Floats | None = None,
     pending: Bools | None = None,
-    cold_start_votes: float = 100,
 ) -> Ranking:
     """Rank a pool of pairs by how much one more vote on each would teach.
 
@@ -213,19 +278,24 @@ def rerank(
         votes: (m,) in [0, 1], the soft label of each.
         pool: (p, d) feature differences of the pairs to rank.
         available: (p,) False for pairs that may not be offered.
+        config: settings of the round that the pool belongs to, from its config.json: the
+            acquisition, and the mass of votes below which the order is random.
         n: size of the batch that is picked jointly.
-        seed: of the random order before `cold_start_votes`, and of ties.
+        seed: of the random order before there are enough votes, of ties, and of the acquisition.
         weights: (m,) votes behind each label (their mass), 1 if None.
         pending: (p,) pairs on somebody's screen now: not offered, and counted as if answered.
-        cold_start_votes: below this total mass the order is random.
+
+    Raises:
+        ConfigError: `propose.acquisition` is not in ACQUISITIONS.
+        ValueError: the acquisition did not give one finite, positive score per pair.
     """
     labelled, pool = np.asarray(labelled, dtype=np.float64), np.asarray(pool, dtype=np.float64)
     mass = np.ones(len(votes)) if weights is None else np.asarray(weights, dtype=np.float64)
     free = np.array(available, dtype=bool)
     if pending is not None:
         free &= ~pending
-    rng = np.random.default_rng(seed)
-    if mass.sum() < cold_start_votes:
+    score, rng = acquisition(config.acquisition), np.random.default_rng(seed)
+    if mass.sum() < config.cold_start_votes:
         return _random(free, n, rng)
     head = fit(
         labelled,
@@ -235,15 +305,18 @@ def rerank(
     )
     if pending is not None and pending.any():
         head = _answered(head, pool[pending])
+    inside = free & judgeable(pool)
     # A random permutation breaks ties by seed instead of by position in the file.
-    shuffle = rng.permutation(len(pool))
-    ranking = fisher_greedy(pool[shuffle], head, (free & judgeable(pool))[shuffle], n)
-    scores = np.empty(len(pool))
-    scores[shuffle] = ranking.scores
+    asked = rng.permutation(len(pool))
+    asked = asked[inside[asked]]
+    picked = score(pool[asked], head, n=min(n, len(asked)), rng=rng)
+    if picked.shape != asked.shape or not (np.isfinite(picked) & (picked > 0)).all():
+        raise ValueError(f"{config.acquisition}: not one finite, positive score for every pair")
     # Pairs outside the guards come last but stay in the queue: people may still want them.
-    outside = free & ~judgeable(pool)
-    scores[outside] = 0.0
-    return Ranking(order=shuffle[ranking.order].astype(np.int64), scores=scores)
+    scores = np.where(free, 0.0, -np.inf)
+    scores[asked] = picked
+    order = asked[np.argsort(-picked, kind="stable")][:n]
+    return Ranking(order=order.astype(np.int64), scores=scores)
 
 
 def _answered(head: Head, x: Floats) -> Head:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.rlhf import rows
+from training.rlhf import acquire, rows
 from training.rlhf.config import ConfigError, GateConfig, RoundConfig, load, to_dict
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.run import trackers
@@ -185,10 +185,11 @@ def check_inputs(run: RunDirectory, config: RoundConfig) -> None:
 
     Raises:
         rows.RowError: a broken line in an input file.
-        ConfigError: nothing to train on, nothing to measure on, or inputs that were replaced
-            after a stage had used them.
+        ConfigError: nothing to train on, nothing to measure on, an acquisition that does not exist,
+            or inputs that were replaced after a stage had used them.
     """
     _require_starter(config)
+    acquire.acquisition(config.propose.acquisition)
     held_out = [p.held_out for p in rows.read(rows.Prompt, run.path / "prompts.jsonl")]
     if all(held_out) or not any(held_out):
         raise ConfigError(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from annotate import exchange
 from training.models import Plan, Run
 from training.rlhf import acquire
+from training.rlhf.config import ProposeConfig
 
 VOTES_BETWEEN = 10
 """New votes that make another ranking worth its while."""
@@ -73,6 +74,7 @@ def rank(
         np.array([fraction for fraction, _ in answers]),
         features.x[pool],
         np.ones(len(pool), dtype=bool),
+        ProposeConfig(),
         n=len(pool),
         seed=seed,
         pending=np.array([features.keys[row] in pending for row in pool], dtype=bool),

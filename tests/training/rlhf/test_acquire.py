@@ -7,8 +7,36 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from training.rlhf import acquire
-from training.rlhf.acquire import Head
-from training.rlhf.metrics.arrays import Floats, sigmoid
+from training.rlhf.acquire import ACQUISITIONS, Head, Ranking
+from training.rlhf.config import ConfigError, ProposeConfig
+from training.rlhf.metrics.arrays import Bools, Floats, sigmoid
+
+
+def scores_of(name: str, x: Floats, head: Head, *, n: int, seed: int = 0) -> Floats:
+    return ACQUISITIONS[name](x, head, n=n, rng=np.random.default_rng(seed))
+
+
+def picked(x: Floats, head: Head, n: int) -> list[int]:
+    """Rows of the greedy batch, best first."""
+    return np.argsort(-scores_of("fisher", x, head, n=n), kind="stable")[:n].tolist()
+
+
+def rerank(
+    x: Floats,
+    y: Floats,
+    pool: Floats,
+    free: Bools,
+    *,
+    n: int,
+    seed: int = 0,
+    weights: Floats | None = None,
+    pending: Bools | None = None,
+    **settings: int | str,
+) -> Ranking:
+    config = ProposeConfig(**settings)  # type: ignore[arg-type]
+    return acquire.rerank(
+        x, y, pool, free, config, n=n, seed=seed, weights=weights, pending=pending
+    )
 
 
 def planted(n: int = 300, d: int = 6, *, seed: int = 0) -> tuple[Floats, Floats, Floats]:
@@ -76,8 +104,7 @@ def test_the_greedy_batch_takes_the_largest_determinant_at_every_step() -> None:
         ]
         chosen.append(int(np.argmax(gains)))
         precision += information[chosen[-1]] * np.outer(x[chosen[-1]], x[chosen[-1]])
-    ranking = acquire.fisher_greedy(x, head, np.ones(len(x), dtype=bool), 5)
-    assert ranking.order.tolist() == chosen
+    assert picked(x, head, 5) == chosen
 
 
 def test_the_greedy_batch_is_near_the_best_of_all_batches() -> None:
@@ -90,18 +117,17 @@ def test_the_greedy_batch_is_near_the_best_of_all_batches() -> None:
         return float(np.linalg.slogdet(np.eye(3) + rows @ head.covariance @ rows.T)[1])
 
     best = max(value(batch) for batch in itertools.combinations(range(10), 3))
-    greedy = acquire.fisher_greedy(x, head, np.ones(10, dtype=bool), 3)
-    assert value(tuple(greedy.order)) >= (1 - 1 / np.e) * best
+    assert value(tuple(picked(x, head, 3))) >= (1 - 1 / np.e) * best
 
 
 def test_scores_fall_from_pick_to_pick_and_order_everything() -> None:
-    x, y, _ = planted(60, 5, seed=6)
+    x, y, _ = planted(160, 5, seed=6)
     available = np.arange(60) % 7 != 0
-    ranking = acquire.fisher_greedy(x, acquire.fit(x, y, precision=1.0), available, 10)
-    picked = ranking.scores[ranking.order]
+    ranking = rerank(x[:100], y[:100], x[100:], available, n=10)
+    best = ranking.scores[ranking.order]
     rest = np.setdiff1d(np.flatnonzero(available), ranking.order)
-    assert (np.diff(picked) <= 1e-9).all()
-    assert ranking.scores[rest].max() <= picked[-1] + 1e-9
+    assert len(best) == 10 and (np.diff(best) <= 1e-9).all()
+    assert ranking.scores[rest].max() <= best[-1] + 1e-9
     assert (ranking.scores[~available] == -np.inf).all()
     assert not set(ranking.order) & set(np.flatnonzero(~available))
 
@@ -111,19 +137,104 @@ def test_copies_of_a_picked_pair_are_left_for_pairs_that_say_something_new() -> 
     twins = np.tile(3 * rng.normal(size=4), (50, 1)) + 0.01 * rng.normal(size=(50, 4))
     others = rng.normal(size=(50, 4))
     head = Head(mean=np.zeros(4), covariance=np.eye(4))
-    ranking = acquire.fisher_greedy(
-        np.concatenate([twins, others]), head, np.ones(100, dtype=bool), 10
+    batch = picked(np.concatenate([twins, others]), head, 10)
+    assert sum(row < 50 for row in batch) <= 2
+
+
+def test_fisher_leaves_a_pair_that_a_pick_already_tells_of() -> None:
+    # Every p is 1/2 and S the identity, so a gain is log(1 + |x|^2 / 4): log 4, log 2 and log 3.
+    # Of the third pair the first pick tells most: k = (1/4) / 4, and |x|^2 = 8 falls by 96 / 16.
+    x = np.array([[np.sqrt(12), 0.0], [0.0, 2.0], [np.sqrt(8), 0.0]])
+    scores = scores_of("fisher", x, Head(mean=np.zeros(2), covariance=np.eye(2)), n=3)
+    np.testing.assert_allclose(scores, np.log([4, 2, 1.5]))
+
+
+def test_margin_asks_for_the_pair_nearest_to_a_toss_up() -> None:
+    # No doubt about w = 1, so P(a is better) is 3/4, 1/10 and 6/10.
+    x = np.log([[3.0], [1 / 9], [1.5]])
+    scores = scores_of("margin", x, Head(mean=np.ones(1), covariance=np.zeros((1, 1))), n=3)
+    np.testing.assert_allclose(scores, [0.5, 0.2, 0.8], atol=1e-6)
+
+
+def test_random_puts_each_of_three_pairs_first_a_third_of_the_time() -> None:
+    x, head = np.array([[9.0], [1.0], [0.0]]), Head(mean=np.ones(1), covariance=np.eye(1))
+    first = [int(scores_of("random", x, head, n=1, seed=seed).argmax()) for seed in range(600)]
+    assert all(160 < first.count(row) < 240 for row in range(3))
+
+
+@pytest.mark.parametrize("name", sorted(ACQUISITIONS))
+def test_every_acquisition_scores_each_pair_once_by_its_seed(name: str) -> None:
+    x, y, _ = planted(160, 4, seed=14)
+    x[-1] *= 1e4  # p rounds to 0 or 1
+    head = acquire.fit(x[:100], y[:100], precision=1.0)
+    head = Head(mean=head.mean, covariance=head.covariance * 1e-9)
+    for n in (0, 1, 60):
+        scores = scores_of(name, x[100:], head, n=n)
+        assert scores.shape == (60,) and np.isfinite(scores).all() and (scores > 0).all()
+        np.testing.assert_array_equal(scores, scores_of(name, x[100:], head, n=n))
+    assert scores_of(name, x[:0], head, n=0).shape == (0,)
+
+
+def test_the_round_s_setting_names_the_acquisition() -> None:
+    x, y, _ = planted(160, 4, seed=15)
+    free = np.ones(60, dtype=bool)
+    margin, fisher = (
+        rerank(x[:100], y[:100], x[100:], free, n=60, acquisition=name).scores
+        for name in ("margin", "fisher")
     )
-    assert (ranking.order < 50).sum() <= 2
+    inside = acquire.judgeable(x[100:])
+    head = acquire.fit(x[:100], y[:100], precision=acquire.prior_precision(x))
+    expected = 1 - np.abs(2 * acquire.probability(head, x[100:]) - 1)
+    np.testing.assert_allclose(margin[inside], expected[inside])
+    assert np.argmax(margin) != np.argmax(fisher)
+
+
+def test_a_new_acquisition_is_a_function_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def longest(x: Floats, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
+        return np.linalg.norm(x, axis=1)
+
+    monkeypatch.setitem(ACQUISITIONS, "longest", longest)
+    x, y, _ = planted(160, 4, seed=16)
+    free = np.ones(60, dtype=bool)
+    ranking = rerank(x[:100], y[:100], x[100:], free, n=5, acquisition="longest")
+    length = np.where(acquire.judgeable(x[100:]), np.linalg.norm(x[100:], axis=1), 0)
+    assert ranking.order.tolist() == np.argsort(-length)[:5].tolist()
+
+
+def test_an_acquisition_that_scores_badly_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def negative(x: Floats, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
+        return -np.ones(len(x))
+
+    monkeypatch.setitem(ACQUISITIONS, "negative", negative)
+    x, y, _ = planted(160, 4)
+    with pytest.raises(ValueError, match="negative: not one finite, positive score"):
+        rerank(x[:100], y[:100], x[100:], np.ones(60, bool), n=5, acquisition="negative")
+
+
+def test_an_unknown_acquisition_is_refused_with_the_known_names() -> None:
+    with pytest.raises(ConfigError, match="must be one of fisher, margin, random, not 'Fisher'"):
+        acquire.acquisition("Fisher")
+
+
+def test_the_votes_that_make_an_order_active_are_the_round_s_own() -> None:
+    x, y, _ = planted(100, 4)
+    free = np.ones(60, dtype=bool)
+    cold, warm = (
+        [
+            rerank(x[:40], y[:40], x[40:], free, n=60, seed=seed, cold_start_votes=votes).order
+            for seed in (1, 2)
+        ]
+        for votes in (41, 40)
+    )
+    assert cold[0].tolist() != cold[1].tolist()
+    assert warm[0].tolist() == warm[1].tolist()
 
 
 def test_near_duplicate_pairs_are_not_chosen() -> None:
     x, y, _ = planted(400, 8, seed=8)
     labelled, pool = x[:100], x[100:].copy()
     pool[::10] *= 0.001
-    ranking = acquire.rerank(
-        labelled, y[:100], pool, np.ones(300, dtype=bool), n=100, seed=0, cold_start_votes=50
-    )
+    ranking = rerank(labelled, y[:100], pool, np.ones(300, dtype=bool), n=100, cold_start_votes=50)
     assert not set(ranking.order) & set(range(0, 300, 10))
     assert len(ranking.order) == 100
 
@@ -132,9 +243,7 @@ def test_outliers_are_not_chosen() -> None:
     x, y, _ = planted(400, 8, seed=9)
     pool = x[100:].copy()
     pool[:5] *= 40
-    ranking = acquire.rerank(
-        x[:100], y[:100], pool, np.ones(300, dtype=bool), n=50, seed=0, cold_start_votes=50
-    )
+    ranking = rerank(x[:100], y[:100], pool, np.ones(300, dtype=bool), n=50, cold_start_votes=50)
     assert not set(ranking.order) & set(range(5))
 
 
@@ -143,7 +252,7 @@ def test_the_order_is_random_and_seeded_before_there_are_enough_votes() -> None:
     free = np.arange(60) != 3
 
     def order(seed: int) -> list[int]:
-        ranking = acquire.rerank(x[:40], y[:40], x[40:], free, n=60, seed=seed)
+        ranking = rerank(x[:40], y[:40], x[40:], free, n=60, seed=seed)
         return ranking.order.tolist()
 
     assert order(1) == order(1) != order(2)
@@ -154,7 +263,7 @@ def test_weights_count_as_votes_for_the_cold_start() -> None:
     x, y, _ = planted(100, 4)
     free, weights = np.ones(60, dtype=bool), np.full(40, 2.5)
     first, second = (
-        acquire.rerank(x[:40], y[:40], x[40:], free, n=5, seed=seed, weights=weights).order
+        rerank(x[:40], y[:40], x[40:], free, n=5, seed=seed, weights=weights).order
         for seed in (1, 2)
     )
     assert first.tolist() == second.tolist()
@@ -164,12 +273,12 @@ def test_a_pair_on_screen_is_not_offered_and_counts_as_answered() -> None:
     x, y, _ = planted(160, 4, seed=3)
     pool = np.concatenate([x[100:], x[100:]])  # every pair has a copy
     free = np.ones(len(pool), dtype=bool)
-    first = acquire.rerank(x[:100], y[:100], pool, free, n=1, seed=0).order[0]
+    first = rerank(x[:100], y[:100], pool, free, n=1).order[0]
     pending = np.zeros(len(pool), dtype=bool)
     pending[first] = True
     twin = (first + 60) % 120
-    before = acquire.rerank(x[:100], y[:100], pool, free, n=1, seed=0).scores[twin]
-    after = acquire.rerank(x[:100], y[:100], pool, free, n=1, seed=0, pending=pending)
+    before = rerank(x[:100], y[:100], pool, free, n=1).scores[twin]
+    after = rerank(x[:100], y[:100], pool, free, n=1, pending=pending)
     assert after.scores[first] == -np.inf
     assert after.scores[twin] <= before + 1e-9
     assert first not in after.order
@@ -183,11 +292,12 @@ def test_active_votes_teach_more_than_random_ones() -> None:
     w = rng.normal(size=12)
     y = (rng.random(1200) < sigmoid(x @ w)).astype(float)
     start, pool = np.arange(100), np.arange(100, 1200)
-    picked = acquire.rerank(
-        x[start], y[start], x[pool], np.ones(1100, dtype=bool), n=100, seed=0
-    ).order
+    ranking = rerank(x[start], y[start], x[pool], np.ones(1100, dtype=bool), n=100)
     spread = {}
-    for name, more in {"active": pool[picked], "random": rng.choice(pool, 100, False)}.items():
+    for name, more in {
+        "active": pool[ranking.order],
+        "random": rng.choice(pool, 100, False),
+    }.items():
         rows = np.concatenate([start, more])
         head = acquire.fit(x[rows], y[rows], precision=1.0)
         spread[name] = np.linalg.slogdet(head.covariance)[1]

@@ -216,7 +216,7 @@ def _pieces(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _message(response: httpx2.Response) -> str:
-    """What the server says in whatever form it says it, on one line."""
+    """The server's own words, in whatever form it sends them, on one line."""
     try:
         data = response.json()
     except ValueError:

@@ -29,7 +29,7 @@ UNREADABLE = ("looping", "gibberish")
 class Policy:
     """A policy that answers chats."""
 
-    def __init__(self, folder: str | Path, *, device: torch.device) -> None:
+    def __init__(self, folder: str | Path, *, device: str | torch.device = "cpu") -> None:
         self.model = pretrained.load_causal(folder, device=device)
         # A base model, to compare with, reads turns written down plainly and may never stop.
         self.tokenizer = with_template(pretrained.load_tokenizer(folder))
@@ -76,7 +76,7 @@ def require_both(endpoint: EndpointConfig | None) -> None:
 def writer(
     folder: str | Path, endpoint: EndpointConfig | None, *, new: bool, device: torch.device
 ) -> Writer:
-    """Whoever writes the replies of the policy in `folder`: this process, or a server.
+    """The writer of the replies of the policy in `folder`: this process, or a server.
 
     Args:
         new: whether it is the new policy, or the one that is compared with it.
@@ -97,8 +97,8 @@ def writer(
 
 @dataclass(frozen=True)
 class Plan:
-    """Which prompts to sample: `many` get several completions of the new policy, `compared` get
-    one of the starter and at least one of the new policy."""
+    """Prompts to sample: `many` get several completions of the new policy, `compared` get one of
+    the starter and at least one of the new policy."""
 
     many: list[Prompt]
     compared: list[Prompt]
@@ -116,7 +116,7 @@ def plan(prompts: Sequence[Prompt], config: SampleConfig, *, compared: int, seed
     return Plan(many=train[: n - inside] + held_out[:inside], compared=held_out[:compared])
 
 
-def run(
+def sample_completions(
     policy_folder: str | Path,
     starter_folder: str | Path | None,
     prompts: Sequence[Prompt],
@@ -198,7 +198,7 @@ def _completion(
 
 
 def _distinct(completions: Sequence[Completion]) -> list[Completion]:
-    """Nobody is asked to read an empty completion, or the same text twice."""
+    """Drop empty completions and repeated texts, which nobody is asked to read."""
     kept: dict[str, Completion] = {}
     for completion in completions:
         if completion.text.strip():
@@ -207,7 +207,7 @@ def _distinct(completions: Sequence[Completion]) -> list[Completion]:
 
 
 def readable(kept: Sequence[Completion], *, spared: Container[str]) -> list[Completion]:
-    """Without what nobody can judge: loops and gibberish, while two others are left to compare.
+    """Drop what nobody can judge: loops and gibberish, while two others are left to compare.
 
     A prompt with fewer keeps its faulty ones, or a policy that is bad through and through could
     never be voted better. Truncated replies stay: that a reply should end is worth a vote.

@@ -1,4 +1,4 @@
-"""Replies to chats, whoever writes them: a model in this process or a server.
+"""Replies to chats, by a writer: a model in this process or a server.
 
 Torch-free.
 """
@@ -21,7 +21,7 @@ CHUNK_BATCHES = 4
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample."""
+    """Settings of sampling."""
 
     temperature: float
     max_new_tokens: int
@@ -43,7 +43,7 @@ class Reply:
 
 
 class Writer(Protocol):
-    """Whatever answers chats."""
+    """A model that answers chats."""
 
     def reply(
         self, chats: Sequence[Sequence[Message]], settings: Settings, *, seed: int
@@ -68,10 +68,11 @@ def reply_in_chunks(
     for number, start in enumerate(range(0, len(chats), size)):
         file = work.checkpoints / f"replies-{number:05d}.jsonl"
         if not file.exists():
+            # Not one stream for all chunks: a resumed call skips those that are on disk.
             chunk_seed = int(np.random.default_rng([work.seed, number]).integers(2**31))
-            found = writer.reply(chats[start : start + size], settings, seed=chunk_seed)
-            work.guard()
-            rows.write(file, found)
+            chunk = writer.reply(chats[start : start + size], settings, seed=chunk_seed)
+            work.guard()  # what lost its run meanwhile writes nothing
+            rows.write(file, chunk)
         replies += [Reply(**data) for _, data in rows.read_json(file)]
         work.report(len(replies), len(chats), {})
     return replies

@@ -47,7 +47,7 @@ class SampleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposeConfig:
-    """The pairs to queue: a greedy Fisher D-optimal batch beside a random stream."""
+    """The pairs to queue: a batch chosen by an acquisition beside a random stream."""
 
     pairs: int = 300
     random_share: float = 0.3
@@ -55,6 +55,8 @@ class ProposeConfig:
     """Blind pairs of policy against reference policy on held-out prompts."""
     features: int = 64
     """Dimensions of the frozen features after projection."""
+    acquisition: str = "fisher"
+    """The rule that chooses, by its name in `acquire.ACQUISITIONS`."""
     cold_start_votes: int = 100
     """With fewer votes than this every pair is drawn at random."""
 

@@ -36,7 +36,7 @@ def push(job: PushJob, out: Path, *, scratch: Path) -> dict[str, float]:
     """
     source = Path(job.folder)
     if job.merge:
-        model_folder.run({"model": job.folder}, scratch / "whole")
+        model_folder.save_parts({"model": job.folder}, scratch / "whole")
         source = scratch / "whole" / "model"
     names = () if job.merge else job.files
     files = {name: source / name for name in names or _all(source)}
@@ -57,8 +57,8 @@ def push(job: PushJob, out: Path, *, scratch: Path) -> dict[str, float]:
         raise HubError("HF_HUB_OFFLINE is set: no hub is reached from here") from error
     except (httpx2.HTTPError, OSError, ValueError) as error:
         raise HubError(f"the hub took nothing: {' '.join(str(error).split())}") from error
-    found = {"url": str(made), "commit": done.oid}
-    (out / RESULT).write_text(json.dumps(found), "utf-8")
+    address = {"url": str(made), "commit": done.oid}
+    (out / RESULT).write_text(json.dumps(address), "utf-8")
     return {"files": float(len(there)), "megabytes": size}
 
 

@@ -1,4 +1,4 @@
-"""How much memory and time a policy of a given size takes, by arithmetic. Torch-free.
+"""Memory and time that PPO on a policy of a given size takes, by arithmetic. Torch-free.
 
 `python -m training.rlhf memory --params 8e9` prints it; docs/operations.md shows it for three sizes
 and says where every line comes from.
@@ -63,7 +63,7 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Load:
-    """What is worked on at a time."""
+    """Sequences and tokens that are worked on at a time."""
 
     sequences: int = 32
     """Replies that are sampled together."""
@@ -185,7 +185,7 @@ def speed(
     utilisation: float = 0.35,
     bandwidth_share: float = 0.6,
 ) -> Speed:
-    """How fast PPO goes where its memory suffices.
+    """The speed of PPO where its memory suffices.
 
     Sampling is bound by reading all weights and the cache once per token of the whole batch, or by
     starting the kernels; training by 6 FLOPs per parameter and token, 8 with gradient
@@ -196,9 +196,9 @@ def speed(
         utilisation: share of the device's FLOPs that training reaches.
         bandwidth_share: share of its memory bandwidth that sampling reaches.
     """
-    found = need(shape, "lora", load)
+    cache = need(shape, "lora", load).cache
     filled = (load.prompt + load.reply / 2) / (load.prompt + load.reply)  # of the cache, on average
-    read = HALF * shape.parameters + found.cache * GIB * filled
+    read = HALF * shape.parameters + cache * GIB * filled
     step = max(read / (device.bandwidth * bandwidth_share), shape.layers * LAUNCH)
     sampling = load.sequences / step
     reach = device.flops * utilisation
@@ -210,13 +210,13 @@ def speed(
     return Speed(sampling, training, sampled + reading + passes)
 
 
-def devices(found: Need, device: Device = H100) -> int:
-    """How many devices hold it, were it cut into equal parts."""
-    return max(1, -int(-found.total // device.memory))
+def devices(needed: Need, device: Device = H100) -> int:
+    """The number of devices that hold it, were it cut into equal parts."""
+    return max(1, -int(-needed.total // device.memory))
 
 
 def table(parameters: float, load: Load = Load()) -> list[str]:
-    """Lines of a markdown table: what each method needs, in GiB."""
+    """Lines of a Markdown table: the memory of each method, in GiB."""
     shape = nearest(parameters)
     lines = [
         "| | weights | gradients | optimiser | KV cache | activations | logits | total | H100s |",
@@ -228,19 +228,19 @@ def table(parameters: float, load: Load = Load()) -> list[str]:
         ("QLoRA", "qlora"),
     )
     for name, method in methods:
-        found = need(shape, method, load)
-        numbers = [*vars(found).values(), found.total]
+        needed = need(shape, method, load)
+        numbers = [*vars(needed).values(), needed.total]
         cells = " | ".join(f"{number:.1f}" for number in numbers)
-        lines.append(f"| {name} | {cells} | {devices(found)} |")
+        lines.append(f"| {name} | {cells} | {devices(needed)} |")
     return lines
 
 
 def sentence(parameters: float, load: Load = Load()) -> str:
     """The speed in words."""
-    found = speed(nearest(parameters), load)
+    rate = speed(nearest(parameters), load)
     return (
-        f"On an {H100.name} about {_rough(found.sampling)} tokens/s sampled,"
-        f" {_rough(found.training)} tokens/s trained, {_rough(found.update_seconds)} s per update"
+        f"On an {H100.name} about {_rough(rate.sampling)} tokens/s sampled,"
+        f" {_rough(rate.training)} tokens/s trained, {_rough(rate.update_seconds)} s per update"
     )
 
 

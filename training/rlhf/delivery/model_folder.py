@@ -6,13 +6,12 @@ Torch-free unless adapters have to be merged: whole models are linked, not writt
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from training.rlhf.config.config_file import require
-from training.rlhf.pipeline import recipe_report
+from training.rlhf.evaluation.metrics_markdown import metrics_table
+from training.rlhf.run.hard_links import link_folder
 
 POLICY_CARD = """# {name}
 
@@ -59,8 +58,8 @@ OTHER_POOLING = (
 )
 
 
-def run(parts: Mapping[str, str], out: Path) -> dict[str, float]:
-    """Write every part to a folder of its name in `out`; how many there are.
+def save_parts(parts: Mapping[str, str], out: Path) -> dict[str, float]:
+    """Write every part to a folder of its name in `out`; return how many there are.
 
     Args:
         parts: folders of policies or reward models, whole or adapters, by the name of the part.
@@ -79,9 +78,9 @@ def run(parts: Mapping[str, str], out: Path) -> dict[str, float]:
         if adapter:
             _merge(source, target)
         else:
-            link(source, target)
+            link_folder(source, target)
         card = target / "README.md"
-        card.unlink(missing_ok=True)  # or the text would be written into the linked file
+        card.unlink(missing_ok=True)  # a linked file: writing into it would change the source's
         card.write_text(_card(name, target) + _made(source), "utf-8")
     return {"parts": float(len(parts))}
 
@@ -90,18 +89,6 @@ def _merge(adapter: Path, out: Path) -> None:
     from training.rlhf.language import pretrained
 
     pretrained.save_model(pretrained.load_causal(adapter), pretrained.load_tokenizer(adapter), out)
-
-
-def link(source: Path, target: Path) -> None:
-    """The same files under another name, copied only where they cannot be linked."""
-    shutil.copytree(source, target, copy_function=_link)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
 
 
 def _card(name: str, folder: Path) -> str:
@@ -123,17 +110,15 @@ def _card(name: str, folder: Path) -> str:
 
 
 def _made(source: Path) -> str:
-    """What made the model and how that went, where the folder around it tells."""
-    meta = source.parent / "meta.json"
-    if not meta.is_file():
+    """The command that made the model and its metrics, where the folder around it tells."""
+    file = source.parent / "meta.json"
+    if not file.is_file():
         return ""
-    found = json.loads(meta.read_text("utf-8"))
-    command = found.get("recipe", {}).get("command") or found.get("stage")
-    if not (command and found.get("metrics")):
+    meta = json.loads(file.read_text("utf-8"))
+    command = meta.get("recipe", {}).get("command") or meta.get("stage")
+    if not (command and meta.get("metrics")):
         return ""  # another program's file
-    return "\n".join(
-        [f"\nMade by `{command}`:\n", *recipe_report.rows_of({"value": found["metrics"]}), ""]
-    )
+    return "\n".join([f"\nMade by `{command}`:\n", *metrics_table({"value": meta["metrics"]}), ""])
 
 
 def _has_template(folder: Path) -> bool:

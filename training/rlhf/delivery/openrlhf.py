@@ -52,8 +52,8 @@ def export(run_dir: str | Path, out: str | Path) -> dict[str, int]:
     rows.write(out / HELD_OUT, held_out)
     rows.write(out / PROMPTS, ({"messages": prompt.messages} for prompt in asked))
     durable.replace(out / "train.sh", script(config, prompts=len(asked)))
-    found = {"preferences": len(train), "held_out": len(held_out), "prompts": len(asked)}
-    return found | {"ties": len(voted) - len(train) - len(held_out)}
+    counts = {"preferences": len(train), "held_out": len(held_out), "prompts": len(asked)}
+    return counts | {"ties": len(voted) - len(train) - len(held_out)}
 
 
 def _pairs(voted: Iterable[Preference]) -> Iterator[dict[str, Any]]:
@@ -89,7 +89,7 @@ def script(config: RoundConfig, *, prompts: int) -> str:
 
 
 def reward_flags(round_: RoundConfig, config: RewardConfig) -> dict[str, Any]:
-    """Of openrlhf.cli.train_rm."""
+    """Flags of openrlhf.cli.train_rm."""
     return {
         "model.model_name_or_path": round_.starter,
         "data.dataset": PREFERENCES,
@@ -116,9 +116,12 @@ def reward_flags(round_: RoundConfig, config: RewardConfig) -> dict[str, Any]:
 
 
 def ppo_flags(round_: RoundConfig, config: PPOConfig, prompts: int) -> dict[str, Any]:
-    """Of openrlhf.cli.train_ppo_ray. All models share the GPUs of one machine; the KL reference is
-    the policy that training begins with, so it begins with the starter. What we count in updates it
-    counts in episodes: passes over all prompts, of which the last, smaller batch is left out."""
+    """Flags of openrlhf.cli.train_ppo_ray.
+
+    All models share the GPUs of one machine; the KL reference is the policy that training begins
+    with, so it begins with the starter. Our updates are episodes there: passes over all prompts, of
+    which the last, smaller batch is left out.
+    """
     batch = min(config.batch_size, prompts)
     each = {f"{part}.num_nodes": 1 for part in ("actor", "ref", "critic", "reward")}
     gpus = {f"{part}.num_gpus_per_node": "$GPUS" for part in ("actor", "ref", "critic", "reward")}
@@ -184,7 +187,7 @@ def _lora(config: Any) -> dict[str, Any]:
 
 
 def _command(program: str, flags: dict[str, Any]) -> str:
-    """One command over several lines; what is None is left out, what is True stands alone."""
+    """One command over several lines: None leaves a flag out, True writes it without a value."""
     lines = [program]
     for name, value in flags.items():
         if value is None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from training.rlhf import rows
-from training.rlhf.evaluation.comparison_table import ALL, Answer
+from training.rlhf.evaluation.comparison_metrics import MeasuredReply
+from training.rlhf.evaluation.comparison_table import ALL
 from training.rlhf.metrics import svg_plots
 
 Table = Mapping[str, Any]
@@ -57,7 +58,7 @@ svg .mark { stroke: var(--accent); stroke-width: 2; fill: var(--accent); }
 
 
 def write(
-    out: Path, table: Table, answers: Mapping[str, Sequence[Answer]], *, samples: int
+    out: Path, table: Table, replies: Mapping[str, Sequence[MeasuredReply]], *, samples: int
 ) -> None:
     """Write comparison.json, replies.jsonl, report.md and report.html into `out`.
 
@@ -66,8 +67,10 @@ def write(
     """
     text = json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "comparison.json").write_text(text + "\n", "utf-8")
-    rows.write(out / "replies.jsonl", (asdict(a) for found in answers.values() for a in found))
-    shown = [list(group) for group in list(zip(*answers.values(), strict=True))[:samples]]
+    rows.write(
+        out / "replies.jsonl", (asdict(one) for written in replies.values() for one in written)
+    )
+    shown = [list(group) for group in list(zip(*replies.values(), strict=True))[:samples]]
     (out / "report.md").write_text(markdown(table, shown), "utf-8")
     (out / "report.html").write_text(html(table, shown), "utf-8")
 
@@ -90,7 +93,7 @@ def interval(cell: Mapping[str, float | None], name: str = "") -> str:
 
 
 def is_sure(cell: Mapping[str, float | None]) -> bool:
-    """Whether the interval of the difference to the first model leaves out zero."""
+    """True where the interval of the difference to the first model leaves out zero."""
     low, high = cell.get("difference_low"), cell.get("difference_high")
     return low is not None and high is not None and (low > 0 or high < 0)
 
@@ -133,7 +136,7 @@ def _arrow(measure: Mapping[str, str]) -> str:
 # Markdown
 
 
-def markdown(table: Table, samples: Sequence[Sequence[Answer]]) -> str:
+def markdown(table: Table, samples: Sequence[Sequence[MeasuredReply]]) -> str:
     """The whole report as Markdown."""
     whole = table["groups"][ALL]
     parts = ["# Comparison\n", _literal(_conditions(table)) + "\n", "## All prompts\n"]
@@ -142,9 +145,9 @@ def markdown(table: Table, samples: Sequence[Sequence[Answer]]) -> str:
         parts += [f"\n## {_line(name)} ({group['prompts']} prompts)\n"]
         parts += _markdown_table(group, _in_groups(table))
     parts.append("\n## Replies\n")
-    for answers in samples:
-        parts += ["".join(_quoted(m["role"], m["content"]) for m in answers[0].messages)]
-        parts += [_quoted(f"{a.model}{_note(a)}", a.text or "(empty)") for a in answers]
+    for replies in samples:
+        parts += ["".join(_quoted(m["role"], m["content"]) for m in replies[0].messages)]
+        parts += [_quoted(f"{one.model}{_note(one)}", one.text or "(empty)") for one in replies]
         parts.append("---\n")
     return "\n".join(parts)
 
@@ -154,7 +157,7 @@ def _markdown_table(group: Mapping[str, Any], measures: Sequence[Mapping[str, st
     head = [f"| measure | {' | '.join(map(_line, models))} |", "|---" * (len(models) + 1) + "|"]
     lines = []
     for measure in measures:
-        cells = [_markdown_cell(found.get(measure["name"]), prompts) for found in models.values()]
+        cells = [_markdown_cell(of.get(measure["name"]), prompts) for of in models.values()]
         lines.append(f"| {_line(measure['title'])}{_arrow(measure)} | {' | '.join(cells)} |")
     return head + lines
 
@@ -186,10 +189,10 @@ def _quoted(title: str, text: str) -> str:
     return f"**{_line(title)}**\n\n{lines}\n\n"
 
 
-def _note(answer: Answer) -> str:
-    scores = [f"{k[6:]} {figure(v)}" for k, v in answer.numbers.items() if k.startswith("score_")]
-    found = ", ".join([*scores, *([answer.fault] if answer.fault else [])])
-    return f" ({found})" if found else ""
+def _note(reply: MeasuredReply) -> str:
+    scores = [f"{k[6:]} {figure(v)}" for k, v in reply.numbers.items() if k.startswith("score_")]
+    note = ", ".join([*scores, *([reply.fault] if reply.fault else [])])
+    return f" ({note})" if note else ""
 
 
 def _signed(value: float | None) -> str:
@@ -199,7 +202,7 @@ def _signed(value: float | None) -> str:
 # HTML
 
 
-def html(table: Table, samples: Sequence[Sequence[Answer]]) -> str:
+def html(table: Table, samples: Sequence[Sequence[MeasuredReply]]) -> str:
     """The whole report as one HTML file."""
     whole = table["groups"][ALL]
     parts = [
@@ -215,7 +218,7 @@ def html(table: Table, samples: Sequence[Sequence[Answer]]) -> str:
         parts.append(f"<h2>{escape(title)}</h2>")
         parts.append(_html_table(group, _in_groups(table), title))
     parts.append("<h2>Replies</h2>")
-    parts += [_html_sample(answers) for answers in samples]
+    parts += [_html_sample(replies) for replies in samples]
     return "\n".join([*parts, "</body></html>\n"])
 
 
@@ -224,7 +227,7 @@ def _html_table(group: Mapping[str, Any], measures: Sequence[Mapping[str, str]],
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in models)
     body = "".join(
         f'<tr><th scope="row">{escape(measure["title"])}{_arrow(measure)}</th>'
-        + "".join(_html_cell(found.get(measure["name"]), prompts) for found in models.values())
+        + "".join(_html_cell(of.get(measure["name"]), prompts) for of in models.values())
         + "</tr>"
         for measure in measures
     )
@@ -247,24 +250,24 @@ def _html_cell(cell: Mapping[str, float | None] | None, prompts: int) -> str:
 
 def _plots(table: Table) -> str:
     models = table["groups"][ALL]["models"]
-    found = []
+    plots = []
     for measure in table["measures"]:
         cells = [(name, cells.get(measure["name"])) for name, cells in models.items()]
         drawn = [(name, cell) for name, cell in cells if cell and cell["value"] is not None]
         if drawn:
             title = f"<figcaption>{escape(measure['title'])}{_arrow(measure)}</figcaption>"
-            found.append(f"<figure>{title}{svg_plots.intervals(measure['title'], drawn)}</figure>")
-    return "".join(found)
+            plots.append(f"<figure>{title}{svg_plots.intervals(measure['title'], drawn)}</figure>")
+    return "".join(plots)
 
 
-def _html_sample(answers: Sequence[Answer]) -> str:
+def _html_sample(replies: Sequence[MeasuredReply]) -> str:
     chat = "".join(
         f'<p class="text"><b>{escape(m["role"])}</b> {escape(m["content"])}</p>'
-        for m in answers[0].messages
+        for m in replies[0].messages
     )
-    replies = "".join(
-        f"<div><h4>{escape(a.model)}{escape(_note(a))}</h4>"
-        f'<p class="text">{escape(a.text) or "(empty)"}</p></div>'
-        for a in answers
+    columns = "".join(
+        f"<div><h4>{escape(one.model)}{escape(_note(one))}</h4>"
+        f'<p class="text">{escape(one.text) or "(empty)"}</p></div>'
+        for one in replies
     )
-    return f'<section class="sample">{chat}<div class="replies">{replies}</div></section>'
+    return f'<section class="sample">{chat}<div class="replies">{columns}</div></section>'

@@ -1,4 +1,4 @@
-"""How likely replies are under a policy: the KL to the starter, and perplexities."""
+"""Likelihoods of replies under a policy: the KL to the starter, and perplexities."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Likelihood:
     tokens: int
 
 
-def read(
+def reply_likelihoods(
     policy: Policy,
     chats: Sequence[Sequence[Message]],
     replies: Sequence[Sequence[int]],
@@ -43,18 +43,18 @@ def read(
         room: tokens that were kept free for a reply when it was sampled: what is cut from a chat
             that does not fit beside them was not seen by the sampler either.
     """
-    found = []
+    likelihoods = []
     for start in range(0, len(replies), batch_size):
         part = replies[start : start + batch_size]
         fits = Settings(temperature, max(room, *map(len, part)), batch_size)
         prompts = [policy.prompt(messages, fits) for messages in chats[start : start + batch_size]]
         hot = temperature or 1.0  # greedy replies are scored at temperature 1
         both = reply_logprobs(policy, prompts, part, temperatures=(1.0, hot))
-        found += [
+        likelihoods += [
             Likelihood(plain, tempered, len(ids))
             for plain, tempered, ids in zip(*both, part, strict=True)
         ]
-    return found
+    return likelihoods
 
 
 @torch.no_grad()
@@ -74,11 +74,11 @@ def reply_logprobs(
     head = policy.model.get_output_embeddings()
     assert isinstance(head, nn.Linear), "language models end in a linear head"
     lengths = [len(reply) for reply in replies]
-    found = []
+    logprobs_at = []
     for temperature in temperatures:
         logprobs, _ = token_logprobs(head, hidden, tokens, temperature=temperature)
-        found.append([float(part.sum()) for part in torch.split(logprobs, lengths)])
-    return found
+        logprobs_at.append([float(part.sum()) for part in torch.split(logprobs, lengths)])
+    return logprobs_at
 
 
 def own_logprobs(
@@ -96,8 +96,8 @@ def own_logprobs(
         return [sum(reply.logprobs) for reply in replies]
     ids = [reply.ids for reply in replies]
     room = settings.max_new_tokens
-    found = read(policy, chats, ids, temperature=settings.temperature, room=room)
-    return [one.tempered for one in found]
+    likelihoods = reply_likelihoods(policy, chats, ids, temperature=settings.temperature, room=room)
+    return [one.tempered for one in likelihoods]
 
 
 def kl_to(
@@ -117,13 +117,13 @@ def kl_to(
     """
     ids = [reply.ids for reply in replies]
     room = settings.max_new_tokens
-    theirs = read(reference, chats, ids, temperature=settings.temperature, room=room)
+    theirs = reply_likelihoods(reference, chats, ids, temperature=settings.temperature, room=room)
     own = own_logprobs(reader, chats, replies, settings)
     return text_metrics.mean([a - b.tempered for a, b in zip(own, theirs, strict=True)])
 
 
 def same_vocabulary(one: Tokenizer, other: Tokenizer) -> bool:
-    """Whether token ids mean the same to both, without which there is no KL."""
+    """True where token ids mean the same to both, without which there is no KL."""
     return dict(one.get_vocab()) == dict(other.get_vocab())
 
 

@@ -47,18 +47,18 @@ Answer with one letter only, A or B."""
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge thinks of a pair when it has seen it in both orders."""
+    """A judge's verdict on a pair that it has seen in both orders."""
 
     points: float
     """1 where the first reply won, 0 where the second did, 1/2 for a tie."""
     consistent: bool | None
-    """Whether both orders named the same reply; None where equal replies were not asked about."""
+    """Both orders named the same reply; None where equal replies were not asked about."""
     silent: bool = False
-    """Whether an order named none."""
+    """An order named none."""
 
 
 def question(asked: Chat, a: str, b: str) -> list[Message]:
-    """What the judge is asked about one pair in one order."""
+    """The chat that asks the judge about one pair in one order."""
     conversation = "\n".join(f"{message['role']}: {message['content']}" for message in asked)
     return [{"role": "user", "content": QUESTION.format(conversation=conversation, a=a, b=b)}]
 
@@ -69,17 +69,18 @@ def judge(
     """Judge pairs of replies, each in both orders; equal replies are ties and not asked about."""
     pairs = list(zip(chats, first, second, strict=True))
     asked = [i for i, (_, x, y) in enumerate(pairs) if x != y]
+    # Position bias: judges favour one place, so a pair counts only where both orders agree.
     there = ask([question(*pairs[i]) for i in asked])
     back = ask([question(pairs[i][0], pairs[i][2], pairs[i][1]) for i in asked])
-    found = [Judgement(0.5, None)] * len(pairs)
+    judgements = [Judgement(0.5, None)] * len(pairs)
     for i, one, other in zip(asked, map(letter, there), map(letter, back), strict=True):
         consistent = (one, other) in (("A", "B"), ("B", "A"))
         points = float(one == "A") if consistent else 0.5
-        found[i] = Judgement(points, consistent, not (one and other))
-    return found
+        judgements[i] = Judgement(points, consistent, not (one and other))
+    return judgements
 
 
-def reader(config: JudgeConfig, *, device: torch.device) -> Ask:
+def load_judge(config: JudgeConfig, *, device: torch.device) -> Ask:
     """The judge that the settings name.
 
     A local policy takes the letter that it finds likelier, and gives no verdict on a question that
@@ -98,7 +99,8 @@ def reader(config: JudgeConfig, *, device: torch.device) -> Ask:
 
     def ask(questions: Sequence[Chat]) -> list[str]:
         a, b = (
-            kl_and_perplexity.read(policy, questions, [ids] * len(questions)) for ids in letters
+            kl_and_perplexity.reply_likelihoods(policy, questions, [ids] * len(questions))
+            for ids in letters
         )
         room = generation.prompt_room(policy.model, max(map(len, letters)))
         fits = [
@@ -126,6 +128,6 @@ def letter(answer: str) -> str:
 
 
 def _is_article(match: re.Match[str]) -> bool:
-    """Whether the letter opens a sentence that goes on in small letters."""
+    """True where the letter opens a sentence that goes on in small letters."""
     before, after = match.string[: match.start()], match.string[match.end() :]
     return bool(_OPENS.search(before) and _GOES_ON.match(after))

@@ -1,7 +1,8 @@
 """Replies of any number of models to the same prompts, and everything that is measured on them.
 
-One model is in memory at a time. What a step gave is kept under a name that changes with whatever
-it came from, so that an ended comparison goes on after its last step and a changed one starts anew.
+One model is in memory at a time. The numbers of each step are kept in a file whose name changes
+with whatever they came from, so that an ended comparison goes on after its last step and a changed
+one starts anew.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from training.rlhf import rows
 from training.rlhf.completions.sampling import Policy, writer
 from training.rlhf.completions.writers import Reply, Settings, reply_in_chunks
 from training.rlhf.config import EndpointConfig, JudgeConfig
-from training.rlhf.evaluation import blind_pairs, comparison_table, kl_and_perplexity, llm_judge
-from training.rlhf.evaluation.comparison_table import Answer
+from training.rlhf.evaluation import (
+    comparison_metrics,
+    human_evaluation,
+    kl_and_perplexity,
+    llm_judge,
+)
+from training.rlhf.evaluation.comparison_metrics import MeasuredReply
 from training.rlhf.language import lora_adapters, pretrained
 from training.rlhf.metrics.reply_faults import fault
 from training.rlhf.reward import reward_model
@@ -28,13 +34,14 @@ from training.rlhf.rows import Prompt
 from training.rlhf.run.work import Work
 
 Numbers = list[dict[str, float]]
+"""Of every reply, in the order of the prompts."""
 JUDGED_AT_ONCE = 64
 """Pairs between two chances to stop."""
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Who answers, and who judges."""
+class ComparisonSetup:
+    """The models that reply, and the models and people that judge the replies."""
 
     models: dict[str, str]
     """Name to folder or hub id; the first is what the others are compared with."""
@@ -45,53 +52,58 @@ class Contest:
     judge: JudgeConfig | None = None
     """A model that reads both replies."""
     endpoint: EndpointConfig | None = None
-    """Who writes the replies; None: this process."""
-    verdicts: blind_pairs.Verdicts = field(default_factory=dict)
-    """What people think of pairs of these replies."""
+    """The server that writes the replies; None: this process."""
+    verdicts: human_evaluation.Verdicts = field(default_factory=dict)
+    """People's votes on pairs of these replies."""
     refusals: tuple[str, ...] = ()
     """Phrases of refusals beside the English ones."""
 
 
-def gather(
-    contest: Contest, prompts: Sequence[Prompt], settings: Settings, work: Work
-) -> dict[str, list[Answer]]:
+def measure_replies(
+    setup: ComparisonSetup, prompts: Sequence[Prompt], settings: Settings, work: Work
+) -> dict[str, list[MeasuredReply]]:
     """One measured reply of every model to every prompt, in the order of the prompts."""
     replies = {
-        name: _replies(contest, number, prompts, settings, work)
-        for number, name in enumerate(contest.models)
+        name: _replies(setup, number, prompts, settings, work)
+        for number, name in enumerate(setup.models)
     }
     numbers: dict[str, Numbers] = {}
-    for name, found in replies.items():
+    for name, written in replies.items():
         numbers[name] = [
-            comparison_table.numbers_of(
+            comparison_metrics.text_numbers(
                 reply.text,
                 prompt.reference,
                 finished=reply.finished,
                 tokens=len(reply.ids),
-                refusals=contest.refusals,
+                refusals=setup.refusals,
             )
-            for prompt, reply in zip(prompts, found, strict=True)
+            for prompt, reply in zip(prompts, written, strict=True)
         ]
-        model = contest.models[name]
-        _add(numbers[name], _under_starter(contest, model, prompts, found, settings, work))
+        model = setup.models[name]
+        _add(numbers[name], _under_starter(setup, model, prompts, written, settings, work))
         _add(numbers[name], _of_references(model, prompts, work))
-    for scorer, folder in contest.scorers.items():
-        for name, found in replies.items():
-            _add(numbers[name], _scores(scorer, folder, prompts, found, work))
-    answers = {name: _answers(name, prompts, replies[name], numbers[name]) for name in replies}
-    _compare(answers, contest, work)
-    return answers
+    for scorer, folder in setup.scorers.items():
+        for name, written in replies.items():
+            _add(numbers[name], _scores(scorer, folder, prompts, written, work))
+    measured = {name: _measured(name, prompts, replies[name], numbers[name]) for name in replies}
+    _compare(measured, setup, work)
+    return measured
 
 
-def keep(work: Work, name: str, parts: Sequence[Any], make: Callable[[], Numbers]) -> Numbers:
-    """What `make` gives, computed once for these `parts`."""
+def computed_once(
+    work: Work, name: str, parts: Sequence[Any], make: Callable[[], Numbers]
+) -> Numbers:
+    """The numbers that `make` gives, computed once for these `parts`.
+
+    Every file holds one finished step: work that is ended in between goes on after the last one.
+    """
     work.guard()
     work.checkpoints.mkdir(parents=True, exist_ok=True)
     file = work.checkpoints / f"{name}-{digest(*parts)}.jsonl"
     if not file.exists():
-        found = make()
-        work.guard()
-        rows.write(file, found)
+        numbers = make()
+        work.guard()  # what lost its run while it computed writes nothing
+        rows.write(file, numbers)
     return [data for _, data in rows.read_json(file)]
 
 
@@ -111,15 +123,15 @@ def fingerprint(folder: Path) -> list[Any]:
 
 
 def _replies(
-    contest: Contest, number: int, prompts: Sequence[Prompt], settings: Settings, work: Work
+    setup: ComparisonSetup, number: int, prompts: Sequence[Prompt], settings: Settings, work: Work
 ) -> list[Reply]:
-    """What the model of this number writes."""
-    folder = list(contest.models.values())[number]
+    """The replies of the model of this number."""
+    folder = list(setup.models.values())[number]
     chats = [prompt.messages for prompt in prompts]
-    name = digest(Path(folder), settings, chats, work.seed, contest.endpoint)
-    total = len(contest.models) * len(prompts)
+    name = digest(Path(folder), settings, chats, work.seed, setup.endpoint)
+    total = len(setup.models) * len(prompts)
     return reply_in_chunks(
-        writer(folder, contest.endpoint, new=number > 0, device=work.device),
+        writer(folder, setup.endpoint, new=number > 0, device=work.device),
         chats,
         settings,
         # The same seed for all: equal policies give equal replies, and a fairer comparison.
@@ -132,7 +144,7 @@ def _replies(
 
 
 def _under_starter(
-    contest: Contest,
+    setup: ComparisonSetup,
     model: str,
     prompts: Sequence[Prompt],
     replies: Sequence[Reply],
@@ -143,17 +155,19 @@ def _under_starter(
     chats = [prompt.messages for prompt in prompts]
 
     def read() -> Numbers:
-        starter = Policy(contest.starter, device=work.device)
+        starter = Policy(setup.starter, device=work.device)
         if not kl_and_perplexity.same_vocabulary(
             pretrained.load_tokenizer(model), starter.tokenizer
         ):
             ids = [
                 kl_and_perplexity.text_ids(starter, r.text, finished=r.finished) for r in replies
             ]
-            return [_perplexity(one) for one in kl_and_perplexity.read(starter, chats, ids)]
+            return [
+                _perplexity(one) for one in kl_and_perplexity.reply_likelihoods(starter, chats, ids)
+            ]
         # A server tells log-probabilities of its own distribution, or none.
-        reader = Policy(model, device=work.device) if contest.endpoint else None
-        theirs = kl_and_perplexity.read(
+        reader = Policy(model, device=work.device) if setup.endpoint else None
+        theirs = kl_and_perplexity.reply_likelihoods(
             starter,
             chats,
             [reply.ids for reply in replies],
@@ -165,8 +179,8 @@ def _under_starter(
         ratios = [round(a - b.tempered, 4) + 0.0 for a, b in zip(own, theirs, strict=True)]
         return [_perplexity(b) | {"kl": kl} for b, kl in zip(theirs, ratios, strict=True)]
 
-    parts = (Path(contest.starter), Path(model), settings, chats, [r.ids for r in replies])
-    return keep(work, "starter", parts, read)
+    parts = (Path(setup.starter), Path(model), settings, chats, [r.ids for r in replies])
+    return computed_once(work, "starter", parts, read)
 
 
 def _perplexity(one: kl_and_perplexity.Likelihood) -> dict[str, float]:
@@ -184,14 +198,17 @@ def _of_references(model: str, prompts: Sequence[Prompt], work: Work) -> Numbers
         ids = [
             kl_and_perplexity.text_ids(policy, prompt.reference, finished=True) for prompt in known
         ]
-        found = kl_and_perplexity.read(policy, [prompt.messages for prompt in known], ids)
+        likelihoods = kl_and_perplexity.reply_likelihoods(
+            policy, [prompt.messages for prompt in known], ids
+        )
         return [
-            {"reference_nll": -one.plain, "reference_tokens": float(one.tokens)} for one in found
+            {"reference_nll": -one.plain, "reference_tokens": float(one.tokens)}
+            for one in likelihoods
         ]
 
     parts = (Path(model), [(prompt.messages, prompt.reference) for prompt in known])
-    found = iter(keep(work, "reference", parts, read))
-    return [next(found) if prompt.reference else {} for prompt in prompts]
+    numbers = iter(computed_once(work, "reference", parts, read))
+    return [next(numbers) if prompt.reference else {} for prompt in prompts]
 
 
 def _scores(
@@ -203,19 +220,19 @@ def _scores(
         model = reward_model.load(folder, device=work.device)
         return [{f"score_{scorer}": value} for value in model.score(chats, texts)]
 
-    return keep(work, "score", (scorer, Path(folder), chats, texts), score)
+    return computed_once(work, "score", (scorer, Path(folder), chats, texts), score)
 
 
 def _add(numbers: Numbers, more: Numbers) -> None:
-    for row, found in zip(numbers, more, strict=True):
-        row.update(found)
+    for own, further in zip(numbers, more, strict=True):
+        own.update(further)
 
 
-def _answers(
+def _measured(
     model: str, prompts: Sequence[Prompt], replies: Sequence[Reply], numbers: Numbers
-) -> list[Answer]:
+) -> list[MeasuredReply]:
     return [
-        Answer(
+        MeasuredReply(
             model=model,
             prompt_id=prompt.prompt_id,
             messages=prompt.messages,
@@ -224,64 +241,66 @@ def _answers(
             text=reply.text,
             finished=reply.finished,
             fault=fault(reply.text, finished=reply.finished),
-            numbers=found,
+            numbers=own,
         )
-        for prompt, reply, found in zip(prompts, replies, numbers, strict=True)
+        for prompt, reply, own in zip(prompts, replies, numbers, strict=True)
     ]
 
 
-def _compare(answers: Mapping[str, list[Answer]], contest: Contest, work: Work) -> None:
+def _compare(
+    measured: Mapping[str, list[MeasuredReply]], setup: ComparisonSetup, work: Work
+) -> None:
     """Add the points of every model against the first: by scorers, people and the judge."""
-    first, *others = answers
+    first, *others = measured
     for name in others:
-        for mine, base in zip(answers[name], answers[first], strict=True):
-            for scorer in contest.scorers:
-                mine.numbers[f"win_rate_{scorer}"] = comparison_table.points(
+        for mine, base in zip(measured[name], measured[first], strict=True):
+            for scorer in setup.scorers:
+                mine.numbers[f"win_rate_{scorer}"] = comparison_metrics.points(
                     mine, base, scorer=scorer
                 )
-        preferred = blind_pairs.points(
-            contest.verdicts, *(map(vars, answers[m]) for m in (name, first))
+        preferred = human_evaluation.points(
+            setup.verdicts, *(map(vars, measured[m]) for m in (name, first))
         )
-        for mine, value in zip(answers[name], preferred, strict=True):
+        for mine, value in zip(measured[name], preferred, strict=True):
             if value is not None:
                 mine.numbers["people_win_rate"] = value
-        if contest.judge is not None:
-            found = _judgements(contest.judge, answers[name], answers[first], work)
-            _add([answer.numbers for answer in answers[name]], found)
+        if setup.judge is not None:
+            judged = _judgements(setup.judge, measured[name], measured[first], work)
+            _add([reply.numbers for reply in measured[name]], judged)
 
 
 def _judgements(
-    config: JudgeConfig, mine: Sequence[Answer], base: Sequence[Answer], work: Work
+    config: JudgeConfig, mine: Sequence[MeasuredReply], base: Sequence[MeasuredReply], work: Work
 ) -> Numbers:
-    """What the judge says of all pairs, kept part by part: a server may fail in between."""
-    ask = cache(partial(llm_judge.reader, config, device=work.device))
-    found: Numbers = []
+    """The judge's verdicts on all pairs, kept part by part: a server may fail in between."""
+    ask = cache(partial(llm_judge.load_judge, config, device=work.device))
+    numbers: Numbers = []
     for start in range(0, len(mine), JUDGED_AT_ONCE):
         part = slice(start, start + JUDGED_AT_ONCE)
         texts = [[(a.messages, a.text) for a in side[part]] for side in (mine, base)]
         make = partial(_judged, ask, mine[part], base[part])
-        found += keep(work, "judged", (config, Path(config.path or "-"), texts), make)
-    return found
+        numbers += computed_once(work, "judged", (config, Path(config.path or "-"), texts), make)
+    return numbers
 
 
 def _judged(
-    ask: Callable[[], llm_judge.Ask], mine: Sequence[Answer], base: Sequence[Answer]
+    ask: Callable[[], llm_judge.Ask], mine: Sequence[MeasuredReply], base: Sequence[MeasuredReply]
 ) -> Numbers:
     """judged_win_rate and, where the judge was asked, position_consistency and judge_silent."""
-    found = llm_judge.judge(
+    judgements = llm_judge.judge(
         ask(),
-        [answer.messages for answer in mine],
-        [answer.text for answer in mine],
-        [answer.text for answer in base],
+        [reply.messages for reply in mine],
+        [reply.text for reply in mine],
+        [reply.text for reply in base],
     )
-    return [_said(one) for one in found]
+    return [_judgement_numbers(judgement) for judgement in judgements]
 
 
-def _said(one: llm_judge.Judgement) -> dict[str, float]:
-    found = {"judged_win_rate": one.points}
-    if one.consistent is None:
-        return found
-    return found | {
-        "position_consistency": float(one.consistent),
-        "judge_silent": float(one.silent),
+def _judgement_numbers(judgement: llm_judge.Judgement) -> dict[str, float]:
+    numbers = {"judged_win_rate": judgement.points}
+    if judgement.consistent is None:
+        return numbers
+    return numbers | {
+        "position_consistency": float(judgement.consistent),
+        "judge_silent": float(judgement.silent),
     }

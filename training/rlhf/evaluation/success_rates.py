@@ -1,4 +1,4 @@
-"""How often a policy succeeds: its reply is sound and scores above a bar. Torch-free."""
+"""Success rates: the share of replies that are sound and score above a bar. Torch-free."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DRAWS = 1000
 """Resamples of the prompts behind the intervals."""
 
 
-def rates(
+def success_rates(
     replies: str, score: str, baseline: str, threshold: float | None = None, *, seed: int = 0
 ) -> dict[str, float]:
     """The share of each model's replies that have no fault and a score above the threshold.
@@ -42,15 +42,15 @@ def rates(
         RowError: the file cannot be read.
         ConfigError: the baseline or the score is not in it, or models have different prompts.
     """
-    answers = _read(replies, score, baseline)
-    n = len(next(iter(answers.values())).scores)
-    found, bar = _successes(answers, baseline, threshold, np.arange(n))
+    scored = _read(replies, score, baseline)
+    n = len(next(iter(scored.values())).scores)
+    rates, bar = _successes(scored, baseline, threshold, np.arange(n))
     rng = np.random.default_rng([seed, 12])
     drawn = [
-        _successes(answers, baseline, threshold, rng.integers(n, size=n))[0] for _ in range(DRAWS)
+        _successes(scored, baseline, threshold, rng.integers(n, size=n))[0] for _ in range(DRAWS)
     ]
     result = {"threshold": bar}
-    for model, rate in found.items():
+    for model, rate in rates.items():
         low, high = intervals.percentiles(np.array([each[model] for each in drawn]))
         least, most = intervals.wilson(rate, n)
         name = f"success_{model}"
@@ -59,45 +59,45 @@ def rates(
             gains = np.array([each[model] - each[baseline] for each in drawn])
             low, high = intervals.percentiles(gains)
             name = f"gain_{model}"
-            result |= {name: rate - found[baseline], f"{name}_low": low, f"{name}_high": high}
+            result |= {name: rate - rates[baseline], f"{name}_low": low, f"{name}_high": high}
     return result
 
 
 @dataclass(frozen=True)
-class Answers:
+class Scored:
     """One model's replies to all prompts, (n,) each."""
 
     scores: Floats
     sound: npt.NDArray[np.bool_]
 
 
-def _read(replies: str, score: str, baseline: str) -> dict[str, Answers]:
+def _read(replies: str, score: str, baseline: str) -> dict[str, Scored]:
     """Every model's replies, in one order of prompts."""
-    found: dict[str, dict[str, tuple[float, bool]]] = defaultdict(dict)
+    by_model: dict[str, dict[str, tuple[float, bool]]] = defaultdict(dict)
     for _, row in rows.read_json(replies):
         require(score in row["numbers"], f"{replies}: replies have no number {score}")
-        found[row["model"]][row["prompt_id"]] = (row["numbers"][score], not row["fault"])
-    require(baseline in found, f"{replies} has no replies of {baseline}")
-    prompts = found[baseline].keys()
+        by_model[row["model"]][row["prompt_id"]] = (row["numbers"][score], not row["fault"])
+    require(baseline in by_model, f"{replies} has no replies of {baseline}")
+    prompts = by_model[baseline].keys()
     result = {}
-    for model, by_prompt in found.items():
+    for model, by_prompt in by_model.items():
         same = by_prompt.keys() == prompts
         require(same, f"{replies}: {model} and {baseline} did not answer the same prompts")
         scores, sound = zip(*(by_prompt[prompt] for prompt in prompts), strict=True)
-        result[model] = Answers(np.array(scores, dtype=np.float64), np.array(sound))
+        result[model] = Scored(np.array(scores, dtype=np.float64), np.array(sound))
     return result
 
 
 def _successes(
-    answers: Mapping[str, Answers],
+    scored: Mapping[str, Scored],
     baseline: str,
     threshold: float | None,
     asked: npt.NDArray[np.int64],
 ) -> tuple[dict[str, float], float]:
     """Each model's share of successes on these prompts, and the bar."""
-    bar = float(np.median(answers[baseline].scores[asked])) if threshold is None else threshold
+    bar = float(np.median(scored[baseline].scores[asked])) if threshold is None else threshold
     share = {
         model: float(np.mean(each.sound[asked] & (each.scores[asked] > bar)))
-        for model, each in answers.items()
+        for model, each in scored.items()
     }
     return share, bar

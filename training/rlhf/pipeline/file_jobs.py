@@ -10,7 +10,7 @@ from pathlib import Path
 from training.rlhf.config import BlindJob, HumanJob, RedditJob, SaveJob, SelectJob, SuccessJob
 from training.rlhf.data.reddit import make_pairs
 from training.rlhf.delivery import model_folder
-from training.rlhf.evaluation import best_of_models, blind_pairs, success_rates
+from training.rlhf.evaluation import human_evaluation, model_selection, success_rates
 
 Metrics = dict[str, float]
 
@@ -22,26 +22,28 @@ def reddit(config: RedditJob, out: Path) -> Metrics:
 
 def success(config: SuccessJob, out: Path) -> Metrics:
     """Count how often the models of a comparison score above a bar."""
-    return success_rates.rates(
+    return success_rates.success_rates(
         config.replies, config.score, config.baseline, config.threshold, seed=config.seed
     )
 
 
 def select(config: SelectJob, out: Path) -> Metrics:
     """Link the best of several checkpoints to `out`/model."""
-    return best_of_models.run(config.replies, config.score, config.candidates, out)
+    return model_selection.link_best(config.replies, config.score, config.candidates, out)
 
 
 def blind(config: BlindJob, out: Path) -> Metrics:
     """Make blind pairs for people of the replies of a comparison."""
-    return blind_pairs.blind(config.replies, config.model, config.other, out, seed=config.seed)
+    return human_evaluation.write_blind_pairs(
+        config.replies, config.model, config.other, out, seed=config.seed
+    )
 
 
 def human(config: HumanJob, out: Path) -> Metrics:
     """Read back what people said of blind pairs."""
-    return blind_pairs.answer(config.key, config.votes, config.undecided)
+    return human_evaluation.human_win_rate(config.key, config.votes, config.undecided)
 
 
 def save(config: SaveJob, out: Path) -> Metrics:
     """Write models as whole folders with cards."""
-    return model_folder.run(config.parts, out)
+    return model_folder.save_parts(config.parts, out)

@@ -8,7 +8,7 @@ from training.rlhf.completions import sampling
 from training.rlhf.config import CompareJob, EvaluateJob, PushJob, SampleJob, ScoreJob
 from training.rlhf.data import data_files
 from training.rlhf.delivery import hub_upload
-from training.rlhf.evaluation import before_after, blind_pairs, comparison, score_replies
+from training.rlhf.evaluation import comparison, completion_scores, human_evaluation
 from training.rlhf.reward import reward_model, score_functions
 from training.rlhf.run.work import Work
 
@@ -18,28 +18,30 @@ Metrics = dict[str, float]
 def evaluate(config: EvaluateJob, out: Path, work: Work) -> Metrics:
     """Compare two policies."""
     prompts = data_files.prompts(config.prompts, held_out_share=config.held_out_share)
-    folders = before_after.Models(
+    folders = comparison.Models(
         policy=config.policy,
         before=config.before or config.starter,
         starter=config.starter,
         reward=config.reward_model,
         judge=config.judge,
     )
-    return before_after.run(folders, prompts, config.evaluate, out, work)
+    return comparison.evaluate(folders, prompts, config.evaluate, out, work)
 
 
 def compare(config: CompareJob, out: Path, work: Work) -> Metrics:
     """Put any number of models beside each other."""
     prompts = data_files.prompts(config.prompts, held_out_share=config.held_out_share)
-    verdicts = blind_pairs.read(config.votes, config.undecided) if config.votes else {}
-    return comparison.run(config, prompts, verdicts, out, work)
+    verdicts = (
+        human_evaluation.read_verdicts(config.votes, config.undecided) if config.votes else {}
+    )
+    return comparison.compare(config, prompts, out, work, verdicts=verdicts)
 
 
 def sample(config: SampleJob, out: Path, work: Work) -> Metrics:
     """Sample completions."""
     prompts = data_files.prompts(config.prompts, held_out_share=config.held_out_share)
     starter = config.starter or None
-    return sampling.run(
+    return sampling.sample_completions(
         config.policy, starter, prompts, config.sample, out, work, compared=config.sample.prompts
     )
 
@@ -52,7 +54,7 @@ def score(config: ScoreJob, out: Path, work: Work) -> Metrics:
         if config.reward_function
         else reward_model.load(config.reward_model, device=work.device).score
     )
-    return score_replies.run(chats, judge, out, work, batch_size=config.batch_size)
+    return completion_scores.score_file(chats, judge, out, work, batch_size=config.batch_size)
 
 
 def push(config: PushJob, out: Path, work: Work) -> Metrics:

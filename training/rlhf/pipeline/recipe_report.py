@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from training.rlhf.evaluation.comparison_report import STYLE
+from training.rlhf.evaluation.metrics_markdown import Columns, cells, metrics_table
 from training.rlhf.metrics import intervals, svg_plots
 from training.rlhf.run.run_directory import RunDirectory
 
@@ -37,8 +38,6 @@ ACCURACIES = {
 LINE = "svg .line { fill: none; stroke: var(--accent); stroke-width: 1.5; }"
 
 Metas = Mapping[str, dict[str, Any]]
-Columns = Mapping[str, Mapping[str, float | None]]
-"""Metrics by the name that stands above them."""
 
 
 def write(run: RunDirectory, phases: Sequence[str]) -> None:
@@ -51,32 +50,16 @@ def write(run: RunDirectory, phases: Sequence[str]) -> None:
     (run.path / "report.html").write_text(_html(run, metas, waiting), "utf-8")
 
 
-def _figure(value: float | None) -> str:
-    return "not a number" if value is None else format(value, ".4g")
-
-
 def _markdown(title: str, metas: Metas, waiting: Sequence[str]) -> str:
     lines = [f"# {title}\n"]
     if waiting:
         lines.append(f"Still to run: {', '.join(waiting)}.\n")
     for name, meta in metas.items():
         lines += [f"## {name}\n", f"`{meta['recipe']['command']}`\n"]
-        lines += [*rows_of({"value": meta["metrics"]}), ""]
+        lines += [*metrics_table({"value": meta["metrics"]}), ""]
     for heading, columns in _side_by_side(metas):
-        lines += [f"## {heading}\n", *rows_of(columns), ""]
+        lines += [f"## {heading}\n", *metrics_table(columns), ""]
     return "\n".join(lines)
-
-
-def rows_of(columns: Columns) -> list[str]:
-    """The lines of a Markdown table."""
-    lines = [f"| {key} | {' | '.join(values)} |" for key, values in _cells(columns)]
-    return [f"| metric | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *lines]
-
-
-def _cells(columns: Columns) -> Iterator[tuple[str, list[str]]]:
-    """Every metric with what each column has of it."""
-    for key in dict.fromkeys(key for metrics in columns.values() for key in metrics):
-        yield key, [_figure(m[key]) if key in m else "" for m in columns.values()]
 
 
 def _side_by_side(metas: Metas) -> Iterator[tuple[str, Columns]]:
@@ -138,7 +121,7 @@ def _table(title: str, columns: Columns) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Metric", *columns))
     body = "".join(
         f'<tr><th scope="row">{escape(key)}</th><td>{"</td><td>".join(values)}</td></tr>'
-        for key, values in _cells(columns)
+        for key, values in cells(columns)
     )
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{title}"><table>'

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.rlhf import rows
-from training.rlhf.active import propose
+from training.rlhf.active import proposal
 from training.rlhf.completions import sampling
 from training.rlhf.config import OPTIMISERS, RoundConfig
-from training.rlhf.evaluation import before_after
+from training.rlhf.evaluation import comparison
 from training.rlhf.language import chat_template, pretrained
 from training.rlhf.pipeline import policy_reward
 from training.rlhf.pipeline.policy_training import Start, by_preferences, by_reward
@@ -57,7 +57,7 @@ def train_policy(run: RunDirectory, config: RoundConfig, out: Path, work: Work) 
     prompts, judge = _prompts(run), None
     scorer, second = (run.folder(TRAIN_REWARD) / model for model in ("model", "judge"))
     if OPTIMISERS[name].judged:
-        evaluated = before_after.choose(prompts, config.evaluate.prompts, seed=config.seed)
+        evaluated = comparison.held_out_prompts(prompts, config.evaluate.prompts, seed=config.seed)
         judge = policy_reward.judge_of(
             work, second, prompts, config.ppo, kl_max=config.gates.kl_max, spare=evaluated
         )
@@ -79,14 +79,14 @@ def _why_ended(metrics: dict[str, float]) -> dict[str, str] | None:
 
 def evaluate(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
     """Compare the new policy with the one before it."""
-    folders = before_after.Models(
+    folders = comparison.Models(
         policy=str(run.folder(TRAIN_POLICY) / "model"),
         before=config.policy or config.starter,
         starter=config.starter,
         reward=str(run.folder(TRAIN_REWARD) / "model"),
         judge=str(run.folder(TRAIN_REWARD) / "judge"),
     )
-    metrics = before_after.run(
+    metrics = comparison.evaluate(
         folders,
         _prompts(run),
         config.evaluate,
@@ -99,7 +99,7 @@ def evaluate(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> R
 def sample(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
     """Sample the new policy, and the starter for blind comparisons."""
     policy = run.folder(TRAIN_POLICY) / "model"
-    metrics = sampling.run(
+    metrics = sampling.sample_completions(
         policy,
         config.starter,
         _prompts(run),
@@ -118,7 +118,7 @@ def propose_pairs(run: RunDirectory, config: RoundConfig, out: Path, work: Work)
     scorer = run.folder(TRAIN_REWARD) / "model"
     # Pruned weights of an old round that goes on cost the margins, not the pairs.
     model = reward_model.load(scorer, device=work.device) if scorer.is_dir() else None
-    metrics = propose.run(
+    metrics = proposal.propose_pairs(
         config.starter,
         _prompts(run),
         list(rows.read(Completion, completions)),

@@ -1,4 +1,4 @@
-"""Is the training stack here, and does a model generate and stop? One JSON line as the answer.
+"""A probe of the training stack and of a model that should generate and stop: one JSON line.
 
 `python -m training.rlhf.serving.generation_probe` tells of
 

@@ -74,7 +74,7 @@ class Written:
 
 
 class Source(Protocol):
-    """Where a reply comes from, piece by piece."""
+    """The source of a reply, piece by piece."""
 
     def advance(self) -> bool:
         """Write one piece more; False when the reply has ended."""
@@ -104,11 +104,11 @@ class Local:
         )
 
     def advance(self) -> bool:
-        found = next(self.steps, None)
-        self.response = found or self.response
-        if found is not None and math.isnan(found.logprobs[-1]):
+        longer = next(self.steps, None)
+        self.response = longer or self.response
+        if longer is not None and math.isnan(longer.logprobs[-1]):
             raise ValueError("the model's probabilities are not finite")
-        return found is not None
+        return longer is not None
 
     def read(self) -> Written:
         ids = self.response.ids
@@ -157,7 +157,7 @@ class Memory:
             torch.cuda.empty_cache()
 
     def source(self, model: dict[str, str], question: Question) -> Source:
-        """Where a model's reply comes from, loaded where it is not yet."""
+        """The source of a model's reply, loaded where it is not yet."""
         if "url" in model:
             return Served(model["url"], model["model"], question)
         path = model["path"]
@@ -223,10 +223,10 @@ def _write(live: dict[int, Source], shown: Answer, wanted: Callable[[], bool]) -
                 going = source.advance()
             if not going:
                 error = shown.replies[place].error
-                shown.replies[place] = found = source.read()
-                found.error = error
+                shown.replies[place] = ended = source.read()
+                ended.error = error
                 if not error:
-                    _judge(found)
+                    _filter(ended)
                 del live[place]
         if time.monotonic() - shown.told > TELL_SECONDS:
             for place, source in live.items():
@@ -234,7 +234,7 @@ def _write(live: dict[int, Source], shown: Answer, wanted: Callable[[], bool]) -
             shown.show("writing")
 
 
-def _judge(reply: Written) -> None:
+def _filter(reply: Written) -> None:
     result = filtered(reply.text, finished=reply.finished)
     reply.fault, reply.shown = result.fault, result.text if result.fault else ""
 
@@ -286,9 +286,9 @@ def _waiting(spool: Path, seen: set[str]) -> Iterator[Path]:
 
 
 def _answer_file(file: Path, out: Path, memory: Memory) -> None:
-    def tell(found: dict[str, Any]) -> None:
+    def tell(so_far: dict[str, Any]) -> None:
         partial = out.with_suffix(".partial")
-        partial.write_text(json.dumps(found), "utf-8")
+        partial.write_text(json.dumps(so_far), "utf-8")
         partial.replace(out)
 
     try:

@@ -216,7 +216,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def draw(starter: Path, out: Path, **server: Any) -> list[Completion]:
     out.mkdir(exist_ok=True)
-    sampling.run(
+    sampling.sample_completions(
         starter,
         starter,
         world.prompts(40),
@@ -297,7 +297,7 @@ def test_the_command_line_says_what_is_wrong_in_one_line(
 def test_a_server_can_judge_pairs_and_is_asked_in_both_orders(server: Server) -> None:
     """Its answers begin with its name: a judge that always says A is never consistent."""
     config = JudgeConfig(endpoint=EndpointConfig(url=server.url, model="A"))
-    ask_judge = llm_judge.reader(config, device=torch.device("cpu"))
+    ask_judge = llm_judge.load_judge(config, device=torch.device("cpu"))
     texts = [f"reply {i}" for i in range(len(CHATS))]
     found = llm_judge.judge(ask_judge, CHATS, texts, ["another"] * len(CHATS))
     assert {(one.points, one.consistent) for one in found} == {(0.5, False)}

@@ -13,7 +13,7 @@ from training.rlhf import rows
 from training.rlhf.__main__ import main
 from training.rlhf.config import ConfigError
 from training.rlhf.config.data_config import ScoreJob
-from training.rlhf.evaluation import best_of_models, blind_pairs, success_rates
+from training.rlhf.evaluation import human_evaluation, model_selection, success_rates
 from training.rlhf.metrics import intervals
 from training.rlhf.run.run_directory import DONE, USAGE
 
@@ -41,7 +41,7 @@ def replies(tmp_path: Path) -> str:
 
 
 def test_a_success_scores_above_the_median_of_the_baseline_and_has_no_fault(replies: str) -> None:
-    found = success_rates.rates(replies, "score_judge", "old")
+    found = success_rates.success_rates(replies, "score_judge", "old")
     assert found["threshold"] == 4.5
     assert found["success_old"] == 0.5 and found["success_new"] == 0.7
     assert found["success_new_low"] < 0.7 < found["success_new_high"]
@@ -56,7 +56,7 @@ def test_the_intervals_of_success_know_that_the_bar_is_a_guess(tmp_path: Path) -
             reply(m, i, f"{m} {i}", float(rng.normal())) for m in ("old", "new") for i in range(30)
         ]
         rows.write(tmp_path / "replies.jsonl", found)
-        rates = success_rates.rates(
+        rates = success_rates.success_rates(
             str(tmp_path / "replies.jsonl"), "score_judge", "old", seed=trial
         )
         covered += rates["success_new_low"] <= 0.5 <= rates["success_new_high"]
@@ -69,17 +69,17 @@ def test_the_gain_over_the_baseline_is_paired_by_prompt(tmp_path: Path) -> None:
     """Where both succeed and fail on the same prompts there is no doubt about the difference."""
     found = [reply(m, i, f"{m} {i}", float(i % 3)) for m in ("old", "new") for i in range(30)]
     rows.write(tmp_path / "replies.jsonl", found)
-    rates = success_rates.rates(str(tmp_path / "replies.jsonl"), "score_judge", "old", 0.5)
+    rates = success_rates.success_rates(str(tmp_path / "replies.jsonl"), "score_judge", "old", 0.5)
     assert rates["success_new"] == pytest.approx(2 / 3) and rates["success_new_low"] < 0.6
     assert rates["gain_new"] == rates["gain_new_low"] == rates["gain_new_high"] == 0
     assert "gain_old" not in rates
     rows.write(tmp_path / "replies.jsonl", found[:-1])
     with pytest.raises(ConfigError, match="new and old did not answer the same prompts"):
-        success_rates.rates(str(tmp_path / "replies.jsonl"), "score_judge", "old")
+        success_rates.success_rates(str(tmp_path / "replies.jsonl"), "score_judge", "old")
 
 
 def test_the_bar_of_success_may_be_fixed(replies: str) -> None:
-    found = success_rates.rates(replies, "score_judge", "old", 8.5)
+    found = success_rates.success_rates(replies, "score_judge", "old", 8.5)
     assert found["success_old"] == 0.1 and found["success_new"] == 0.3
 
 
@@ -88,20 +88,20 @@ def test_the_checkpoint_with_the_highest_scores_is_chosen(replies: str, tmp_path
     for folder in folders.values():
         Path(folder).mkdir()
         (Path(folder) / "name").write_text(Path(folder).name)
-    found = best_of_models.run(replies, "score_judge", folders, tmp_path)
+    found = model_selection.link_best(replies, "score_judge", folders, tmp_path)
     assert found["chosen_new"] == 1.0 and found["chosen_old"] == 0.0
     assert (tmp_path / "model" / "name").read_text() == "new"
 
 
 def test_people_get_pairs_that_do_not_tell_who_wrote_them(replies: str, tmp_path: Path) -> None:
-    found = blind_pairs.blind(replies, "new", "old", tmp_path, seed=0)
+    found = human_evaluation.write_blind_pairs(replies, "new", "old", tmp_path, seed=0)
     assert found == {"pairs": 8.0, "left_out": 2.0}
     pairs = [row for _, row in rows.read_json(tmp_path / "pairs.jsonl")]
     assert {frozenset(pair) for pair in pairs} == {
         frozenset({"prompt", "completion_a", "completion_b", "tags"})
     }
     assert {pair["completion_a"].split()[0] for pair in pairs} == {"new", "old"}, "sides are drawn"
-    blind_pairs.blind(replies, "new", "old", tmp_path, seed=0)
+    human_evaluation.write_blind_pairs(replies, "new", "old", tmp_path, seed=0)
     assert pairs == [row for _, row in rows.read_json(tmp_path / "pairs.jsonl")]
 
 
@@ -109,7 +109,9 @@ def test_prompts_with_the_same_question_and_replies_are_asked_about_once(tmp_pat
     twice = [reply(model, 0, f"It is {model}.", 0.0) for model in ("new", "old")]
     twice += [row | {"prompt_id": "again"} for row in twice]
     rows.write(tmp_path / "replies.jsonl", twice)
-    found = blind_pairs.blind(str(tmp_path / "replies.jsonl"), "new", "old", tmp_path, seed=0)
+    found = human_evaluation.write_blind_pairs(
+        str(tmp_path / "replies.jsonl"), "new", "old", tmp_path, seed=0
+    )
     assert found == {"pairs": 1.0, "left_out": 1.0}
     assert len(list(rows.read_json(tmp_path / "key.jsonl"))) == 1
 
@@ -126,7 +128,7 @@ def exported(pairs: list[dict[str, Any]], winner: str) -> list[dict[str, Any]]:
 def test_what_people_said_comes_back_as_a_share_with_its_interval(
     replies: str, tmp_path: Path
 ) -> None:
-    blind_pairs.blind(replies, "new", "old", tmp_path, seed=0)
+    human_evaluation.write_blind_pairs(replies, "new", "old", tmp_path, seed=0)
     pairs = [row for _, row in rows.read_json(tmp_path / "pairs.jsonl")]
     votes = exported(pairs[:5], "new") + exported(pairs[5:7], "old")
     votes.append({"prompt": "Other?", "chosen": "x", "rejected": "y"})
@@ -158,22 +160,28 @@ def test_the_same_two_replies_to_another_prompt_have_their_own_authors(tmp_path:
     ]
     found[1]["messages"] = found[3]["messages"] = chat
     rows.write(tmp_path / "replies.jsonl", found)
-    blind_pairs.blind(str(tmp_path / "replies.jsonl"), "new", "old", tmp_path, seed=0)
+    human_evaluation.write_blind_pairs(
+        str(tmp_path / "replies.jsonl"), "new", "old", tmp_path, seed=0
+    )
     told = "\n\nSystem: Be short.\n\nHuman: Is it late?\n\nAssistant: No.\n\nHuman: Sure?"
     votes = [
         {"prompt": "Question 0?", "chosen": "Yes.", "rejected": "No."},
         {"prompt": f"{told}\n\nAssistant:", "chosen": "No.", "rejected": "Yes."},
     ]
     rows.write(tmp_path / "votes.jsonl", votes)
-    answer = blind_pairs.answer(str(tmp_path / "key.jsonl"), str(tmp_path / "votes.jsonl"))
+    answer = human_evaluation.human_win_rate(
+        str(tmp_path / "key.jsonl"), str(tmp_path / "votes.jsonl")
+    )
     assert answer["human_win_rate"] == 1.0 and answer["pairs"] == 2
 
 
 def test_a_key_of_something_else_is_named(replies: str, tmp_path: Path) -> None:
-    blind_pairs.blind(replies, "new", "old", tmp_path, seed=0)
+    human_evaluation.write_blind_pairs(replies, "new", "old", tmp_path, seed=0)
     rows.write(tmp_path / "votes.jsonl", [{"prompt": "Why?", "chosen": "x", "rejected": "y"}])
     with pytest.raises(ConfigError, match=r"pairs\.jsonl, line 1: not a key"):
-        blind_pairs.answer(str(tmp_path / "pairs.jsonl"), str(tmp_path / "votes.jsonl"))
+        human_evaluation.human_win_rate(
+            str(tmp_path / "pairs.jsonl"), str(tmp_path / "votes.jsonl")
+        )
 
 
 def judge(chats: list[Any], texts: list[str]) -> list[float]:
@@ -226,11 +234,20 @@ def test_no_batch_is_empty() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda r, t: success_rates.rates(r, "score_x", "old"), "no number score_x"),
-        (lambda r, t: success_rates.rates(r, "score_judge", "gone"), "no replies of gone"),
-        (lambda r, t: best_of_models.run(r, "score_judge", {"gone": "x"}, t), "no replies of gone"),
-        (lambda r, t: blind_pairs.blind(r, "new", "gone", t, seed=0), "no reply of gone"),
-        (lambda r, t: blind_pairs.blind(r, "new", "new", t, seed=0), "no prompt has two different"),
+        (lambda r, t: success_rates.success_rates(r, "score_x", "old"), "no number score_x"),
+        (lambda r, t: success_rates.success_rates(r, "score_judge", "gone"), "no replies of gone"),
+        (
+            lambda r, t: model_selection.link_best(r, "score_judge", {"gone": "x"}, t),
+            "no replies of gone",
+        ),
+        (
+            lambda r, t: human_evaluation.write_blind_pairs(r, "new", "gone", t, seed=0),
+            "no reply of gone",
+        ),
+        (
+            lambda r, t: human_evaluation.write_blind_pairs(r, "new", "new", t, seed=0),
+            "no prompt has two different",
+        ),
     ],
 )
 def test_what_the_comparison_lacks_is_named(

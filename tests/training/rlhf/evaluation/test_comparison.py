@@ -169,12 +169,12 @@ def test_it_goes_on_after_the_last_model_that_was_done(
     out.mkdir()
     where, seen = place(tmp_path / "checkpoints", stop_at=7)
     with pytest.raises(Stopped):
-        comparison.run(config, prompts(), {}, out, where)
+        comparison.compare(config, prompts(), out, where)
     assert seen and not list(out.iterdir())
     kept = {path: path.stat().st_mtime_ns for path in where.checkpoints.rglob("*.jsonl")}
     assert kept
     where, seen = place(where.checkpoints)
-    comparison.run(config, prompts(), {}, out, where)
+    comparison.compare(config, prompts(), out, where)
     after = {path: path.stat().st_mtime_ns for path in where.checkpoints.rglob("*.jsonl")}
     assert kept.items() <= after.items()
     assert (out / "comparison.json").read_bytes() == (done / "comparison.json").read_bytes()
@@ -193,15 +193,15 @@ def test_a_judge_that_fails_goes_on_after_the_last_part_that_it_judged(
             raise EndpointError("the server went away")
         return ["A"] * len(questions)
 
-    monkeypatch.setattr(llm_judge, "reader", lambda config, device: ask)
+    monkeypatch.setattr(llm_judge, "load_judge", lambda config, device: ask)
     models = {name: recipe["models"][name] for name in ("base", "other")}
     judge = JudgeConfig(path="judge")
-    contest = measured_replies.Contest(models, models["base"], {}, judge)
+    setup = measured_replies.ComparisonSetup(models, models["base"], {}, judge)
     where, _ = place(tmp_path / "checkpoints")
     with pytest.raises(EndpointError):
-        measured_replies.gather(contest, prompts(), SETTINGS, where)
+        measured_replies.measure_replies(setup, prompts(), SETTINGS, where)
     broken = False
-    found = measured_replies.gather(contest, prompts(), SETTINGS, where)
+    found = measured_replies.measure_replies(setup, prompts(), SETTINGS, where)
     assert all("judged_win_rate" in one.numbers for one in found["other"])
     # Both orders of the first part, the one that failed, and both of the other two parts.
     assert asked[:2] == [5, 5] and asked[2:] == [5, 5, 5, 2, 2]
@@ -229,8 +229,10 @@ def test_models_of_other_vocabularies_have_a_perplexity_and_no_kl(tmp_path: Path
     words.add_tokens(["parcel!"])
     other = tiny.write(tmp_path / "other", model, words)
     where, _ = place(tmp_path / "checkpoints")
-    contest = measured_replies.Contest({"base": str(base), "other": str(other)}, str(base), {})
-    found = measured_replies.gather(contest, prompts(4), SETTINGS, where)
+    setup = measured_replies.ComparisonSetup(
+        {"base": str(base), "other": str(other)}, str(base), {}
+    )
+    found = measured_replies.measure_replies(setup, prompts(4), SETTINGS, where)
     assert all("kl" in one.numbers for one in found["base"])
     assert all("kl" not in one.numbers and one.numbers["nll"] > 0 for one in found["other"])
 
@@ -245,7 +247,10 @@ def test_likelihoods_equal_a_plain_forward_pass(family: Any, tmp_path: Path) -> 
         for text in ("good", "a sad dog", "")
     ]
     for chat, reply, found in zip(
-        chats, ids, kl_and_perplexity.read(policy, chats, ids, temperature=0.5), strict=True
+        chats,
+        ids,
+        kl_and_perplexity.reply_likelihoods(policy, chats, ids, temperature=0.5),
+        strict=True,
     ):
         prompt = policy.prompt(chat, Settings(0.5, len(reply), 1))
         if policy.model.config.is_encoder_decoder:
@@ -265,7 +270,7 @@ def test_it_wants_two_models_and_a_prompt(recipe: dict[str, Any], tmp_path: Path
     where, _ = place(tmp_path)
     config = from_dict(CompareJob, recipe)
     with pytest.raises(ConfigError, match="no held-out prompt"):
-        comparison.run(config, [], {}, tmp_path, where)
+        comparison.compare(config, [], tmp_path, where)
     alone = dataclasses.replace(config, models={"base": config.models["base"]})
     with pytest.raises(ConfigError, match="at least two"):
-        comparison.run(alone, prompts(), {}, tmp_path, where)
+        comparison.compare(alone, prompts(), tmp_path, where)

@@ -7,8 +7,9 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from training.rlhf.evaluation import comparison_report, comparison_table
-from training.rlhf.evaluation.comparison_table import Answer, Resampling
+from training.rlhf.evaluation import comparison_metrics, comparison_report, comparison_table
+from training.rlhf.evaluation.comparison_metrics import MeasuredReply
+from training.rlhf.evaluation.comparison_table import Resampling
 
 MEAN = (
     "<script>alert(1)</script>\n![x](http://tracker/a.png) &lt; *not* bold | a `b` ~~c~~\n"
@@ -18,10 +19,10 @@ MEAN = (
 MODELS = ("base|1", "new <b>2</b>")
 
 
-def written() -> tuple[dict[str, Any], list[list[Answer]]]:
+def written() -> tuple[dict[str, Any], list[list[MeasuredReply]]]:
     answers = {
         model: [
-            Answer(
+            MeasuredReply(
                 model=model,
                 prompt_id="p",
                 messages=[{"role": "user", "content": MEAN}],
@@ -34,7 +35,7 @@ def written() -> tuple[dict[str, Any], list[list[Answer]]]:
         ]
         for model in MODELS
     }
-    table = comparison_table.table(answers, comparison_table.measures([]), Resampling(0))
+    table = comparison_table.table(answers, comparison_metrics.metrics([]), Resampling(0))
     table["about"] = {
         "scorers": {"<u>": "runs/a_b_c"},
         "temperature": 0.7,

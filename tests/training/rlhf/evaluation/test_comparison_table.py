@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.rlhf.evaluation import comparison_table
-from training.rlhf.evaluation.comparison_table import Answer, Resampling
+from training.rlhf.evaluation import comparison_metrics, comparison_table
+from training.rlhf.evaluation.comparison_metrics import MeasuredReply, Metric, ReplyText
+from training.rlhf.evaluation.comparison_table import Resampling
 from training.rlhf.metrics import overlap, text_metrics
 
 HOW = Resampling(200, seed=1)
@@ -18,9 +19,9 @@ WORDS = ("parcel", "late", "today", "sorry", "invoice", "sent", "we", "will", "c
 REFERENCE = "Sorry, we will check the late parcel today."
 
 
-def answer(i: int, model: str, text: str, **numbers: float) -> Answer:
+def answer(i: int, model: str, text: str, **numbers: float) -> MeasuredReply:
     reference = REFERENCE if i % 2 else ""
-    return Answer(
+    return MeasuredReply(
         model=model,
         prompt_id=f"p{i}",
         messages=[{"role": "user", "content": f"Question {i}?"}],
@@ -29,14 +30,14 @@ def answer(i: int, model: str, text: str, **numbers: float) -> Answer:
         text=text,
         finished=True,
         fault="",
-        numbers=comparison_table.numbers_of(
+        numbers=comparison_metrics.text_numbers(
             text, reference, finished=True, tokens=len(text.split())
         )
         | numbers,
     )
 
 
-def answers(model: str, *, seed: int, n: int = 30) -> list[Answer]:
+def answers(model: str, *, seed: int, n: int = 30) -> list[MeasuredReply]:
     rng = random.Random(seed)
     return [
         answer(
@@ -52,19 +53,19 @@ def answers(model: str, *, seed: int, n: int = 30) -> list[Answer]:
 
 
 @pytest.fixture(scope="module")
-def both() -> dict[str, list[Answer]]:
+def both() -> dict[str, list[MeasuredReply]]:
     return {"base": answers("base", seed=0), "new": answers("new", seed=1)}
 
 
 @pytest.fixture(scope="module")
-def table(both: dict[str, list[Answer]]) -> dict[str, Any]:
+def table(both: dict[str, list[MeasuredReply]]) -> dict[str, Any]:
     for mine, base in zip(both["new"], both["base"], strict=True):
-        mine.numbers["win_rate_judge"] = comparison_table.points(mine, base, scorer="judge")
-    return comparison_table.table(both, comparison_table.measures(["judge"]), HOW)
+        mine.numbers["win_rate_judge"] = comparison_metrics.points(mine, base, scorer="judge")
+    return comparison_table.table(both, comparison_metrics.metrics(["judge"]), HOW)
 
 
 def test_means_perplexity_and_bleu_are_those_of_the_whole_group(
-    both: dict[str, list[Answer]], table: dict[str, Any]
+    both: dict[str, list[MeasuredReply]], table: dict[str, Any]
 ) -> None:
     rows = both["new"]
     cells = table["groups"]["all"]["models"]["new"]
@@ -85,7 +86,7 @@ def test_replies_without_a_reference_are_left_out_of_overlap_only(table: dict[st
 
 
 def test_every_tag_has_its_own_figures_with_counts(
-    both: dict[str, list[Answer]], table: dict[str, Any]
+    both: dict[str, list[MeasuredReply]], table: dict[str, Any]
 ) -> None:
     assert {name: group["prompts"] for name, group in table["groups"].items()} == {
         "all": 30,
@@ -101,7 +102,7 @@ def test_every_tag_has_its_own_figures_with_counts(
 def test_only_the_commonest_tags_have_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison_table, "MOST_TAGS", 2)
     few = {"base": answers("base", seed=0)}
-    groups = comparison_table.table(few, comparison_table.measures([]), HOW)["groups"]
+    groups = comparison_table.table(few, comparison_metrics.metrics([]), HOW)["groups"]
     assert list(groups) == ["all", "plain", "short"]
 
 
@@ -129,7 +130,7 @@ def test_a_measure_that_nothing_has_is_left_out(table: dict[str, Any]) -> None:
 def test_equal_texts_and_equal_scores_count_half() -> None:
     def pair(a: str, x: float, b: str, y: float) -> float:
         mine, base = answer(0, "new", a, score_j=x), answer(0, "base", b, score_j=y)
-        return comparison_table.points(mine, base, scorer="j")
+        return comparison_metrics.points(mine, base, scorer="j")
 
     assert pair("a", 1, "a", 0) == pair("c", 3, "y", 3) == 0.5
     assert (pair("b", 2, "x", 1), pair("d", 0, "z", 5)) == (1.0, 0.0)
@@ -137,7 +138,7 @@ def test_equal_texts_and_equal_scores_count_half() -> None:
 
 def test_a_single_reply_has_figures_without_intervals() -> None:
     one = {"base": answers("base", seed=0, n=1), "new": answers("new", seed=1, n=1)}
-    cell = comparison_table.table(one, comparison_table.measures(["judge"]), HOW)["groups"]["all"][
+    cell = comparison_table.table(one, comparison_metrics.metrics(["judge"]), HOW)["groups"]["all"][
         "models"
     ]["new"]
     assert set(cell["score_judge"]) == {"value", "n", "difference"}
@@ -147,11 +148,26 @@ def test_a_single_reply_has_figures_without_intervals() -> None:
 def test_too_few_replies_are_not_resampled(n: int, drawn: bool) -> None:
     """Of two replies that both got better the bootstrap is sure, whatever the truth."""
     few = {"base": answers("base", seed=0, n=n), "new": answers("new", seed=1, n=n)}
-    cells = comparison_table.table(few, comparison_table.measures(["judge"]), HOW)["groups"]["all"][
-        "models"
-    ]["new"]
+    cells = comparison_table.table(few, comparison_metrics.metrics(["judge"]), HOW)["groups"][
+        "all"
+    ]["models"]["new"]
     assert ("low" in cells["score_judge"]) == ("difference_low" in cells["score_judge"]) == drawn
     assert cells["broken_rate"]["high"] < 1, "Wilson's holds for any number"
+
+
+def test_a_new_metric_is_a_function_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apologies(reply: ReplyText) -> float:
+        return float("sorry" in reply.text)
+
+    line = Metric(
+        name="apologies", title="Apologies", of_text=apologies, columns=("apologies",), share=True
+    )
+    monkeypatch.setattr(comparison_metrics, "METRICS", (*comparison_metrics.METRICS, line))
+    mine = [answer(i, "new", "sorry" if i < 12 else "late") for i in range(30)]
+    table = comparison_table.table({"new": mine}, comparison_metrics.metrics([]), HOW)
+    cell = table["groups"]["all"]["models"]["new"]["apologies"]
+    assert cell["value"] == 0.4 and cell["low"] < 0.4 < cell["high"]
+    assert {"name": "apologies", "title": "Apologies", "better": ""} in table["measures"]
 
 
 def test_every_measure_is_explained_in_the_documentation() -> None:
@@ -160,5 +176,5 @@ def test_every_measure_is_explained_in_the_documentation() -> None:
     rows = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
     explained = set(re.findall(r"`(\w+)`", rows))
     assert explained == {
-        measure.name for measure in comparison_table.measures(["NAME"], judged=True)
+        measure.name for measure in comparison_metrics.metrics(["NAME"], judged=True)
     }

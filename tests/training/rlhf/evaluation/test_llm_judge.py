@@ -10,8 +10,9 @@ import torch
 from tests.training.rlhf import tiny
 from training.rlhf.completions.sampling import Policy
 from training.rlhf.config import JudgeConfig
-from training.rlhf.evaluation import kl_and_perplexity, llm_judge
+from training.rlhf.evaluation import llm_judge
 from training.rlhf.evaluation.llm_judge import Chat
+from training.rlhf.language import chat_template
 
 CHATS: list[Chat] = [[{"role": "user", "content": f"Question {i}?"}] for i in range(4)]
 GOOD = ["a fine long reply", "short", "same", "equal size"]
@@ -101,16 +102,16 @@ def test_a_local_judge_takes_the_letter_it_finds_likelier(tmp_path: Path) -> Non
     questions = [
         llm_judge.question(chat, a, b) for chat, a, b in zip(CHATS, GOOD, OTHER, strict=True)
     ]
-    found = llm_judge.reader(JudgeConfig(path=str(folder)), device=CPU)(questions)
+    found = llm_judge.load_judge(JudgeConfig(path=str(folder)), device=CPU)(questions)
     policy = Policy(folder, device=CPU)
     for question, verdict in zip(questions, found, strict=True):
-        ids = kl_and_perplexity.chat.prompt_ids(policy.tokenizer, question)
+        ids = chat_template.prompt_ids(policy.tokenizer, question)
         logits = policy.model(input_ids=torch.tensor([ids])).logits[0, -1]
         a, b = (policy.tokenizer.encode(name)[0] for name in "AB")
         assert verdict == ("A" if logits[a] > logits[b] else "B")
 
 
 def test_a_local_judge_says_nothing_of_replies_that_it_cannot_read_whole(tmp_path: Path) -> None:
-    ask = llm_judge.reader(JudgeConfig(path=str(tiny.llama(tmp_path / "judge"))), device=CPU)
+    ask = llm_judge.load_judge(JudgeConfig(path=str(tiny.llama(tmp_path / "judge"))), device=CPU)
     (found,) = llm_judge.judge(ask, CHATS[:1], ["late " * 2000], ["short"])
     assert (found.points, found.silent) == (0.5, True)

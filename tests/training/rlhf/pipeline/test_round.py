@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from training.rlhf.config import ConfigError, GateConfig, RoundConfig, dump
+from training.rlhf.config import ConfigError, GateConfig, ProposeConfig, RoundConfig, dump
 from training.rlhf.round import STAGES, Result, RunDirectory, Stage, gates, run_round
 from training.rlhf.rows import RowError
 from training.rlhf.run.work import Work
@@ -94,7 +94,8 @@ def write_inputs(path: Path, **changes: Any) -> None:
     prompts = changes.get("prompts", [{"held_out": False}, {"held_out": True}])
     votes = [{"annotator": "ann", "choice": "a"}]
     pairs = changes.get("pairs", [{}, {}])
-    dump(RoundConfig(starter="starter"), path / "config.json")
+    propose = ProposeConfig(acquisition=changes.get("acquisition", "fisher"))
+    dump(RoundConfig(starter="starter", propose=propose), path / "config.json")
     lines = [{"prompt_id": str(i), "messages": chat} | p for i, p in enumerate(prompts)]
     (path / "prompts.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     base = {"prompt_id": "0", "messages": chat, "completion_a": "x", "completion_b": "y"}
@@ -110,6 +111,7 @@ def write_inputs(path: Path, **changes: Any) -> None:
         ({"prompts": []}, "it has 0 and 0"),
         ({"pairs": [{}, {"held_out": True}]}, "votes on at least two pairs"),
         ({"pairs": [{}, {"votes": []}]}, "votes on at least two pairs"),
+        ({"acquisition": "fischer"}, "must be one of fisher, margin, random, not 'fischer'"),
     ],
 )
 def test_a_run_that_cannot_end_well_is_refused_at_its_start(

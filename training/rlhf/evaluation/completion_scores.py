@@ -1,4 +1,4 @@
-"""A judger: chats with replies in, one scalar preference score each out."""
+"""Scores of the completions of a file, by a reward model or a Python function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.rlhf.rows import Rating
 from training.rlhf.run.work import Work
 
 
-def run(
+def score_file(
     chats: Sequence[Chat],
     score: Score,
     out: Path,
@@ -21,17 +21,21 @@ def run(
     *,
     batch_size: int,
 ) -> dict[str, float]:
-    """Write `out`/scores.jsonl, ratings as `reward` learns them; how many, and their mean.
+    """Write `out`/scores.jsonl, one rating per chat, as `reward` learns them.
 
     Args:
+        chats: each ends with the completion to score.
         work: told and asked between batches.
+
+    Returns:
+        replies (their number), score_mean, score_min, score_max.
     """
-    found: list[Rating] = []
+    ratings: list[Rating] = []
     for start in range(0, len(chats), batch_size):
         part = chats[start : start + batch_size]
         asked, replies = [c.messages[:-1] for c in part], [c.messages[-1]["content"] for c in part]
         for chat, value in zip(part, score(list(asked), replies), strict=True):
-            found.append(
+            ratings.append(
                 Rating(
                     prompt_id=chat.prompt_id,
                     messages=chat.messages[:-1],
@@ -41,11 +45,11 @@ def run(
                 )
             )
         work.guard()
-        work.report(len(found), len(chats), {})
-    rows.write(out / "scores.jsonl", found)
-    values = [rating.score for rating in found]
+        work.report(len(ratings), len(chats), {})
+    rows.write(out / "scores.jsonl", ratings)
+    values = [rating.score for rating in ratings]
     return {
-        "replies": float(len(found)),
+        "replies": float(len(ratings)),
         "score_mean": text_metrics.mean(values),
         "score_min": min(values),
         "score_max": max(values),

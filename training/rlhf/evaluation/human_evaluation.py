@@ -1,4 +1,4 @@
-"""People as judges of models: blind pairs out, what they said back in. Torch-free.
+"""Human evaluation: blind pairs of two models out, people's verdicts on them back in. Torch-free.
 
 The pairs are rows for `manage.py import_data`; nobody who votes is told who wrote what. Which reply
 is a is drawn by a hash, and which is seen first is drawn when the pair is shown. Verdicts are known
@@ -24,8 +24,10 @@ Verdicts = dict[tuple[str, str], float]
 
 
 def sides(mine: Iterable[Reply], base: Iterable[Reply], *, seed: int) -> Iterator[list[Reply]]:
-    """What two models wrote to each prompt, as a and b, every two texts once; equal and empty
-    replies are no pair."""
+    """Pairs of two models' replies to each prompt, as a and b, every two texts once.
+
+    Equal and empty replies are no pair.
+    """
     others = {reply["prompt_id"]: reply for reply in base}
     seen = set()
     for reply in mine:
@@ -35,6 +37,8 @@ def sides(mine: Iterable[Reply], base: Iterable[Reply], *, seed: int) -> Iterato
         pair = rows.candidate_key(_key(reply), _key(other))
         if pair not in seen:
             seen.add(pair)
+            # By a hash, not by order: neither side tells the author, and the same pair has the same
+            # sides wherever it is made again.
             drawn = f"{seed} {reply['model']} {reply['prompt_id']}"
             yield [other, reply] if rows.is_held_out(drawn, 0.5) else [reply, other]
 
@@ -49,7 +53,9 @@ def question(a: Reply, b: Reply) -> dict[str, Any]:
     }
 
 
-def blind(replies: str, model: str, other: str, out: Path, *, seed: int) -> dict[str, float]:
+def write_blind_pairs(
+    replies: str, model: str, other: str, out: Path, *, seed: int
+) -> dict[str, float]:
     """Write `out`/pairs.jsonl for people and `out`/key.jsonl, which tells the authors.
 
     Args:
@@ -63,17 +69,19 @@ def blind(replies: str, model: str, other: str, out: Path, *, seed: int) -> dict
         RowError: the file cannot be read.
         ConfigError: a model is not in it, or no pair is left.
     """
-    found: dict[str, list[Reply]] = {model: [], other: []}
+    by_model: dict[str, list[Reply]] = {model: [], other: []}
     for _, row in rows.read_json(replies):
-        if row.get("model") in found:
-            found[row["model"]].append(row)
-    for name, written in found.items():
+        if row.get("model") in by_model:
+            by_model[row["model"]].append(row)
+    for name, written in by_model.items():
         require(bool(written), f"{replies} has no reply of {name}")
-    asked = list(sides(found[model], found[other], seed=seed))
+    asked = list(sides(by_model[model], by_model[other], seed=seed))
     require(bool(asked), f"{replies}: no prompt has two different replies to compare")
     rows.write(out / "pairs.jsonl", (question(*pair) for pair in asked))
     rows.write(out / "key.jsonl", (_authors(pair, model) for pair in asked))
-    shared = {row["prompt_id"] for row in found[model]} & {r["prompt_id"] for r in found[other]}
+    shared = {row["prompt_id"] for row in by_model[model]} & {
+        row["prompt_id"] for row in by_model[other]
+    }
     return {"pairs": float(len(asked)), "left_out": float(len(shared) - len(asked))}
 
 
@@ -83,8 +91,8 @@ def _authors(pair: Sequence[Reply], model: str) -> dict[str, str]:
     return keys | {"prompt_id": mine["prompt_id"]}
 
 
-def read(votes: str, undecided: str = "") -> Verdicts:
-    """What people said of pairs, by most votes or a reviewer's decision.
+def read_verdicts(votes: str, undecided: str = "") -> Verdicts:
+    """Verdicts of people on pairs, by most votes or a reviewer's decision.
 
     Args:
         votes: a file of pairs with votes, such as the `trl` export.
@@ -93,37 +101,37 @@ def read(votes: str, undecided: str = "") -> Verdicts:
     Raises:
         RowError: a file cannot be read.
     """
-    found: Verdicts = {}
+    verdicts: Verdicts = {}
     for pair in data_files.preferences(votes, held_out_share=1.0):
         if pair.votes or pair.decided:
             points = {"a": 1.0, "b": 0.0, None: 0.5}[rows.verdict(pair)]
-            _note(found, pair.messages, pair.completion_a, pair.completion_b, points)
+            _note(verdicts, pair.messages, pair.completion_a, pair.completion_b, points)
     for number, row in rows.read_json(undecided) if undecided else ():
         try:
             messages, a, b = data_files.asked(row), row["completion_a"], row["completion_b"]
-            _note(found, messages, str(a), str(b), 0.5)
+            _note(verdicts, messages, str(a), str(b), 0.5)
         except (KeyError, TypeError, ValueError) as error:
             raise RowError(f"{undecided}, line {number}: {error}") from error
-    return found
+    return verdicts
 
 
-def _note(found: Verdicts, messages: Sequence[Message], a: str, b: str, points: float) -> None:
+def _note(verdicts: Verdicts, messages: Sequence[Message], a: str, b: str, points: float) -> None:
     there, back = _text_key(messages, a), _text_key(messages, b)
-    found.update({(there, back): points, (back, there): 1 - points})
+    verdicts.update({(there, back): points, (back, there): 1 - points})
 
 
 def points(verdicts: Verdicts, mine: Iterable[Reply], base: Iterable[Reply]) -> list[float | None]:
-    """What the replies of one model got against those of another; None where nobody voted."""
+    """Points of the replies of one model against those of another; None where nobody voted."""
     both = zip(mine, base, strict=True)
     return [verdicts.get((_key(one), _key(other))) for one, other in both]
 
 
-def answer(key: str, votes: str, undecided: str = "") -> dict[str, float]:
+def human_win_rate(key: str, votes: str, undecided: str = "") -> dict[str, float]:
     """The share of pairs that people gave to the model, a tie as half a win.
 
     Args:
-        key: what `blind` wrote; verdicts on pairs that are not in it are passed over.
-        votes, undecided: as for `read`.
+        key: the key.jsonl of `write_blind_pairs`; verdicts on other pairs are passed over.
+        votes, undecided: as for `read_verdicts`.
 
     Returns:
         human_win_rate with _low and _high (95 %, Wilson), pairs, and ties.
@@ -132,12 +140,12 @@ def answer(key: str, votes: str, undecided: str = "") -> dict[str, float]:
         RowError: a file cannot be read.
         ConfigError: no judged pair is in the key, or it is none.
     """
-    verdicts = read(votes, undecided)
-    found = []
+    verdicts = read_verdicts(votes, undecided)
+    points_of: list[float | None] = []
     for number, row in rows.read_json(key):
         require({"model", "other"} <= row.keys(), f"{key}, line {number}: not a key of `blind`")
-        found.append(verdicts.get((row["model"], row["other"])))
-    judged = [value for value in found if value is not None]
+        points_of.append(verdicts.get((row["model"], row["other"])))
+    judged = [value for value in points_of if value is not None]
     require(bool(judged), f"{votes} has none of the pairs of {key}")
     rate = sum(judged) / len(judged)
     low, high = intervals.wilson(rate, len(judged))

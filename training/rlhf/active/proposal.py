@@ -1,8 +1,8 @@
-"""Which pairs of new completions to queue for people.
+"""The proposal of a round: pairs of new completions for people to compare.
 
 Pairs are compared in the hidden states of the supervised starter, which never change, so that the
-features of a round and the light head on them need no reward model. What is chosen, and why never
-by margin alone: acquire.py.
+features of a round and the light head on them need no reward model. The rules that choose among
+them are in acquire.py.
 """
 
 from __future__ import annotations
@@ -58,33 +58,33 @@ def pairs(
             by_prompt.setdefault(completion.prompt_id, {}).setdefault(
                 plain(completion.text), completion
             )
-    found = []
+    candidates = []
     for distinct in by_prompt.values():
         for a, b in itertools.combinations(distinct.values(), 2):
             candidate = _candidate(a, b, kind="normal")
             if candidate.key not in exclude:
-                found.append(candidate)
-    return found
+                candidates.append(candidate)
+    return candidates
 
 
 def evaluation_pairs(
     completions: Sequence[Completion], held_out: set[str], *, n: int, seed: int
 ) -> list[Candidate]:
-    """Blind pairs of new policy and starter on held-out prompts; which is a is drawn."""
+    """Blind pairs of new policy and starter on held-out prompts; the side of each is drawn."""
     rng = np.random.default_rng([seed, 5])
     new: dict[str, Completion] = {}
     for completion in completions:
         if completion.policy == "new" and completion.prompt_id in held_out:
             new.setdefault(completion.prompt_id, completion)
-    found = []
+    candidates = []
     for completion in completions:
         other = new.get(completion.prompt_id)
         if completion.policy != "starter" or other is None:
             continue
         if plain(other.text) != plain(completion.text):
             both = (other, completion) if rng.random() < 0.5 else (completion, other)
-            found.append(_candidate(*both, kind="evaluation"))
-    return found[:n]
+            candidates.append(_candidate(*both, kind="evaluation"))
+    return candidates[:n]
 
 
 def _candidate(a: Completion, b: Completion, *, kind: Literal["normal", "evaluation"]) -> Candidate:
@@ -116,11 +116,13 @@ def choose(
     Args:
         ranking: of the pairs in `train`; None draws all at random.
     """
-    rng = np.random.default_rng([seed, 6])
+    rng = np.random.default_rng([seed, 6])  # a stream of its own: no other draw shifts this one
     measured = min(round(config.pairs * held_out_share), len(held_out))
     drawn = max(round(config.pairs * config.random_share) - measured, 0)
     if ranking is None:
         drawn = config.pairs - measured
+    # Propensity: the random stream comes out of all pairs, before the active ones are taken. Drawn
+    # from what those leave, it would lack the hard pairs, and every estimate on it would be biased.
     shuffled = rng.permutation(len(train))[:drawn].tolist()
     active: list[int] = []
     if ranking is not None:
@@ -138,7 +140,7 @@ def choose(
 
 def labelled_pairs(preferences: Sequence[Preference]) -> list[Labelled]:
     """Pairs with votes outside the held-out prompts."""
-    found = []
+    labelled = []
     for row in preferences:
         label = rows.label(row)
         if label is not None and not row.held_out and row.kind != "evaluation":
@@ -146,11 +148,11 @@ def labelled_pairs(preferences: Sequence[Preference]) -> list[Labelled]:
                 rows.completion_key(row.prompt_id, text)
                 for text in (row.completion_a, row.completion_b)
             ]
-            found.append(Labelled(row.pair_id, keys[0], keys[1], label.value, label.weight))
-    return found
+            labelled.append(Labelled(row.pair_id, keys[0], keys[1], label.value, label.weight))
+    return labelled
 
 
-def run(
+def propose_pairs(
     starter: str | Path,
     prompts: Sequence[Prompt],
     completions: Sequence[Completion],
@@ -162,19 +164,24 @@ def run(
     held_out_share: float,
     score: Score | None = None,
 ) -> dict[str, float]:
-    """Write candidates.jsonl, and the features with which the queue is ranked between rounds:
-    features.npy (n, d) with pool.jsonl, labelled.npy (m, d) with labelled.jsonl, float16.
+    """Write candidates.jsonl, and the features with which the queue is ranked between rounds.
+
+    The features are features.npy (n, d) with pool.jsonl, and labelled.npy (m, d) with
+    labelled.jsonl, float16.
 
     The pool holds every pair of training prompts that could be asked, and the open pairs (no
     votes yet) of `preferences`; pool.jsonl has their keys, labelled.jsonl the pair ids.
 
     Returns:
         candidates, active, random, evaluation, held_out, pool, labelled and votes (their mass).
+
+    Raises:
+        ConfigError: `propose.acquisition` is not in `acquire.ACQUISITIONS`.
     """
     held_out_ids = {prompt.prompt_id for prompt in prompts if prompt.held_out}
-    found = pairs(completions, exclude=frozenset(_key(row) for row in preferences))
-    train = [candidate for candidate in found if candidate.prompt_id not in held_out_ids]
-    held_out = [candidate for candidate in found if candidate.prompt_id in held_out_ids]
+    asked = pairs(completions, exclude=frozenset(_key(row) for row in preferences))
+    train = [candidate for candidate in asked if candidate.prompt_id not in held_out_ids]
+    held_out = [candidate for candidate in asked if candidate.prompt_id in held_out_ids]
     labelled = labelled_pairs(preferences)
     waiting = [row for row in preferences if not row.votes and not row.held_out]
     texts = _texts(prompts, completions, preferences)
@@ -188,14 +195,8 @@ def run(
     picked = choose(train, held_out, ranking, config, held_out_share=held_out_share, seed=seed)
     compared = evaluation_pairs(completions, held_out_ids, n=config.evaluation_pairs, seed=seed)
     rows.write(out / "candidates.jsonl", with_margins(picked + compared, texts, score))
-    np.save(out / "features.npy", pool.astype(np.float16))
-    np.save(out / "labelled.npy", old.astype(np.float16))
     keys = [c.key for c in train] + [row.pair_id for row in waiting]
-    rows.write(out / "pool.jsonl", ({"key": key} for key in keys))
-    rows.write(
-        out / "labelled.jsonl",
-        ({"pair_id": p.pair_id, "value": p.value, "weight": p.weight} for p in labelled),
-    )
+    _write_features(out, keys, pool, labelled, old)
     return {
         "candidates": float(len(picked) + len(compared)),
         "active": float(sum(candidate.stream == "active" for candidate in picked)),
@@ -206,6 +207,19 @@ def run(
         "labelled": float(len(labelled)),
         "votes": sum(pair.weight for pair in labelled),
     }
+
+
+def _write_features(
+    out: Path, keys: Sequence[str], pool: Floats, labelled: Sequence[Labelled], old: Floats
+) -> None:
+    """Write the features of the pool (n, d) and of the pairs with votes (m, d), with their keys."""
+    np.save(out / "features.npy", pool.astype(np.float16))
+    np.save(out / "labelled.npy", old.astype(np.float16))
+    rows.write(out / "pool.jsonl", ({"key": key} for key in keys))
+    rows.write(
+        out / "labelled.jsonl",
+        ({"pair_id": p.pair_id, "value": p.value, "weight": p.weight} for p in labelled),
+    )
 
 
 def with_margins(
@@ -232,10 +246,10 @@ def _rank(
         np.array([pair.value for pair in labelled]),
         pool,
         np.ones(len(pool), dtype=bool),
+        config,
         n=config.pairs,
         seed=seed,
         weights=weights,
-        cold_start_votes=config.cold_start_votes,
     )
 
 
@@ -258,11 +272,11 @@ def _texts(
 ) -> Texts:
     """Chat and text of every completion, by its key."""
     chats = {prompt.prompt_id: prompt.messages for prompt in prompts}
-    found = {c.key: (chats[c.prompt_id], c.text) for c in completions}
+    texts = {c.key: (chats[c.prompt_id], c.text) for c in completions}
     for row in preferences:
         for key, text in zip(_keys(row), (row.completion_a, row.completion_b), strict=True):
-            found[key] = (row.messages, text)
-    return found
+            texts[key] = (row.messages, text)
+    return texts
 
 
 def differences(

@@ -1,4 +1,4 @@
-"""The best of several checkpoints, by their scores in a comparison. Torch-free."""
+"""Model selection: the best of several checkpoints by their scores in a comparison. Torch-free."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 
 from training.rlhf import rows
 from training.rlhf.config.config_file import require
-from training.rlhf.delivery import model_folder
 from training.rlhf.metrics import text_metrics
+from training.rlhf.run.hard_links import link_folder
 
 
-def run(replies: str, score: str, candidates: Mapping[str, str], out: Path) -> dict[str, float]:
+def link_best(
+    replies: str, score: str, candidates: Mapping[str, str], out: Path
+) -> dict[str, float]:
     """Link the candidate with the highest mean score to `out`/model.
 
     Args:
@@ -28,15 +30,15 @@ def run(replies: str, score: str, candidates: Mapping[str, str], out: Path) -> d
         RowError: the file cannot be read.
         ConfigError: a candidate or the score is not in it.
     """
-    found: dict[str, list[float]] = defaultdict(list)
+    scores: dict[str, list[float]] = defaultdict(list)
     for _, row in rows.read_json(replies):
         require(score in row["numbers"], f"{replies}: replies have no number {score}")
-        found[row["model"]].append(row["numbers"][score])
+        scores[row["model"]].append(row["numbers"][score])
     for name in candidates:
-        require(name in found, f"{replies} has no replies of {name}")
-    means = {name: text_metrics.mean(found[name]) for name in candidates}
+        require(name in scores, f"{replies} has no replies of {name}")
+    means = {name: text_metrics.mean(scores[name]) for name in candidates}
     best = max(means, key=means.__getitem__)
-    model_folder.link(Path(candidates[best]), out / "model")
+    link_folder(Path(candidates[best]), out / "model")
     return {f"score_{name}": mean for name, mean in means.items()} | {
         f"chosen_{name}": float(name == best) for name in means
     }
