@@ -24,13 +24,13 @@ def main(model: str, other: str, prompts: str, out: str, reward_model: str = "")
         reward_models={"reward": reward_model} if reward_model else {},
     )
     asked = data_files.prompts(prompts, held_out_share=1.0)  # held out: all of them are asked
-    metrics = comparison.run(config, asked, {}, Path(out), Work.in_folder(out))
+    metrics = comparison.compare(config, asked, Path(out), Work.in_folder(out))
 
-    measures = dict.fromkeys(name.partition(".")[2] for name in metrics if "." in name)
+    metric_names = dict.fromkeys(name.partition(".")[2] for name in metrics if "." in name)
     print(f"{'':28}{'model':>10}{'other':>10}")
-    for measure in measures:
-        cells = (metrics.get(f"{name}.{measure}") for name in config.models)
-        print(f"{measure:28}" + "".join(f"{'' if v is None else f'{v:.3f}':>10}" for v in cells))
+    for metric in metric_names:
+        cells = (metrics.get(f"{name}.{metric}") for name in config.models)
+        print(f"{metric:28}" + "".join(f"{'' if v is None else f'{v:.3f}':>10}" for v in cells))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main(model: str, prompts: str, out: str, updates: str = "50") -> None:
     metrics = training_loop.train(
         model,  # the policy to start from
         model,  # what it is held to: KL is measured to this one
-        [vars(prompt) for prompt in data_files.prompts(prompts, held_out_share=0.0)],
+        data_files.prompts(prompts, held_out_share=0.0),
         rule,
         config,
         Path(out) / "model",

@@ -23,6 +23,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from training.rlhf.rows import Prompt
+
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
 CHATML = (
@@ -202,6 +204,6 @@ def chats(n: int = 8) -> list[list[dict[str, str]]]:
     ]
 
 
-def prompts(n: int = 8) -> list[dict[str, object]]:
-    """`chats` as rows of prompts.jsonl."""
-    return [{"prompt_id": f"p{i}", "messages": chat} for i, chat in enumerate(chats(n))]
+def prompts(n: int = 8) -> list[Prompt]:
+    """`chats` as prompts."""
+    return [Prompt(prompt_id=f"p{i}", messages=chat) for i, chat in enumerate(chats(n))]

@@ -11,9 +11,9 @@ from tests.training.rlhf.ppo.test_training_loop import train
 from tests.training.rlhf.trainers import test_rloo_grpo
 from training.rlhf.config import GateConfig, PPOConfig
 from training.rlhf.metrics import reward_hacking
-from training.rlhf.pipeline.stages import describe
 from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.round import gates
+from training.rlhf.run.work import describe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -87,7 +87,7 @@ def gamed(tmp_path_factory: pytest.TempPathFactory) -> Gamed:
         tiny.llama(work / "starter", sharpness=4.0),
         work / "run",
         score=most_repeated,
-        judge=Judge(most_repeated, [row["messages"] for row in tiny.prompts(8)]),
+        judge=Judge(most_repeated, tiny.chats(8)),
         updates=10,
         batch_size=24,
         minibatch_size=24,
