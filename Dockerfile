@@ -16,7 +16,7 @@ CMD ["gunicorn", "--config", "config/gunicorn.py"]
 FROM base AS engine
 # The CPU build: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 ARG TORCH_INDEX_URL=""
-COPY requirements.txt ./
+COPY requirements.txt requirements-engine.txt ./
 RUN if [ -n "$TORCH_INDEX_URL" ]; then pip install torch==2.13.0 --index-url "$TORCH_INDEX_URL"; fi \
     && pip install -r requirements.txt
 COPY . .

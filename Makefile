@@ -34,7 +34,7 @@ bench: .venv/.dev
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-.venv/.engine: requirements-web.txt requirements.txt | $(BIN)/python
+.venv/.engine: requirements-web.txt requirements-engine.txt requirements.txt | $(BIN)/python
 	$(if $(TORCH_INDEX_URL),$(BIN)/pip install --disable-pip-version-check -q $(TORCH) --index-url $(TORCH_INDEX_URL))
 	$(BIN)/pip install --disable-pip-version-check -q -r requirements.txt
 	@touch $@

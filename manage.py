@@ -9,8 +9,11 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from django.core.management import execute_from_command_line
-    from django.db.utils import OperationalError, ProgrammingError
+    try:
+        from django.core.management import execute_from_command_line
+        from django.db.utils import OperationalError, ProgrammingError
+    except ModuleNotFoundError:
+        sys.exit("Django is not installed: pip install -r requirements-web.txt")
 
     try:
         execute_from_command_line(sys.argv)

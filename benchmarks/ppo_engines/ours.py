@@ -64,7 +64,7 @@ def main() -> None:
     metrics = training_loop.train(
         task.starter,
         task.starter,
-        [vars(prompt) for prompt in rows.read(rows.Prompt, task.prompts)],
+        list(rows.read(rows.Prompt, task.prompts)),
         reward_model.load(task.reward_model).score,
         config(task),
         Path(task.out) / "model",

@@ -71,7 +71,7 @@ def _add_files(listed: Any) -> None:
 def _add_recipe(listed: Any) -> None:
     about = "run or resume a pipeline of several commands"
     pipeline = listed.add_parser("recipe", help=about, description=about)
-    pipeline.add_argument("recipe", metavar="FILE", help="a recipe, see training/rlhf/recipes")
+    pipeline.add_argument("recipe", metavar="FILE", help="a recipe, or the name of a shipped one")
     pipeline.add_argument("--out", required=True, metavar="DIR", help="folder of all results")
     pipeline.add_argument(
         "--only", nargs="+", default=[], metavar="PHASE", help="these phases alone"

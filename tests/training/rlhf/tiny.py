@@ -23,6 +23,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from training.rlhf.rows import Prompt
+
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
 CHATML = (
@@ -170,6 +172,14 @@ def llama(folder: Path, *, seed: int = 0, hidden: int = 32, sharpness: float = 1
     return write(folder, model, tokenizer())
 
 
+def brief(folder: Path) -> Path:
+    """Write a tiny Llama whose replies have 8 tokens on average, because an eighth of all tokens
+    end one; return its folder."""
+    model, words = llama_model(), tokenizer()
+    model.generation_config.eos_token_id = list(range(2, len(words), 8))
+    return write(folder, model, words)
+
+
 def gpt2(folder: Path, *, seed: int = 0) -> Path:
     """Write a tiny GPT-2 whose tokenizer has no pad token; return its folder."""
     return write(folder, gpt2_model(seed=seed), tokenizer(pad=None))
@@ -194,6 +204,6 @@ def chats(n: int = 8) -> list[list[dict[str, str]]]:
     ]
 
 
-def prompts(n: int = 8) -> list[dict[str, object]]:
-    """`chats` as rows of prompts.jsonl."""
-    return [{"prompt_id": f"p{i}", "messages": chat} for i, chat in enumerate(chats(n))]
+def prompts(n: int = 8) -> list[Prompt]:
+    """`chats` as prompts."""
+    return [Prompt(prompt_id=f"p{i}", messages=chat) for i, chat in enumerate(chats(n))]

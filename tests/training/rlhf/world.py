@@ -79,6 +79,18 @@ def preferences(n: int, *, seed: int = 0, asked: list[Prompt] | None = None) -> 
     return found
 
 
+def chosen_and_rejected(n: int) -> list[dict[str, str]]:
+    """`preferences` as other people's files have them."""
+    return [
+        {
+            "prompt": pair.messages[0]["content"],
+            "chosen": pair.completion_a if rows.verdict(pair) == "a" else pair.completion_b,
+            "rejected": pair.completion_b if rows.verdict(pair) == "a" else pair.completion_a,
+        }
+        for pair in preferences(n)
+    ]
+
+
 def run_directory(path: Path, starter: Path, **changes: Any) -> Path:
     """Write the inputs of a round into a new folder."""
     path.mkdir()

@@ -3,8 +3,8 @@
 Torch-free. All scores lie in [0, 1]; 1 is equal. None of them sees meaning: they compare versions
 of one policy on the same prompts, and say little about a single reply.
 
-NLTK takes as long to import as torch does. The first text that is measured imports it, not a
-command that only trains.
+NLTK takes as long to import as torch does. The first text that is measured imports it and the
+other libraries, not a command that only trains or an installation without them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from training.rlhf.metrics.arrays import Floats
 from training.rlhf.metrics.text_metrics import mean, ngrams, words
@@ -65,6 +63,13 @@ def _rouge() -> Any:
     from rouge_score.rouge_scorer import RougeScorer
 
     return RougeScorer(ROUGE, tokenizer=_Letters())
+
+
+@cache
+def _bleu() -> Any:
+    from sacrebleu.metrics.bleu import BLEU
+
+    return BLEU(effective_order=True)
 
 
 Alike = Callable[[str, str], bool]
@@ -140,7 +145,7 @@ def has_wordnet() -> bool:
 
 def bleu_counts(reply: str, reference: str) -> dict[str, float]:
     """Matching and all n-grams for n = 1..4, and both lengths, in sacrebleu's 13a tokens."""
-    score = BLEU(effective_order=True).sentence_score(reply, [reference])
+    score = _bleu().sentence_score(reply, [reference])
     values = (*score.counts, *score.totals, score.sys_len, score.ref_len)
     return dict(zip(BLEU_COUNTS, map(float, values), strict=True))
 
@@ -170,6 +175,8 @@ def self_bleu(texts: Sequence[str]) -> float:
     """
     if len(texts) < 2:
         return 0.0
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
     tokenize: Callable[[str], str] = Tokenizer13a()
     tokens = [tokenize(text).split() for text in texts]
     best = [_two_best([Counter(ngrams(one, n)) for one in tokens]) for n in range(1, ORDER + 1)]
@@ -204,7 +211,7 @@ def _against_others(tokens: list[str], best: Sequence[Best], lengths: Counter[in
         )
     others = [length for length, n in lengths.items() if n > (length == len(tokens))]
     closest = min(others, key=lambda length: (abs(length - len(tokens)), length))
-    score = BLEU.compute_bleu(
+    score = _bleu().compute_bleu(
         matched, totals, len(tokens), closest, smooth_method="exp", effective_order=True
     )
     return float(score.score) / 100

@@ -85,7 +85,7 @@ def by_reward(
     metrics: dict[str, float] = load_function(optimiser.function)(
         start.policy,
         start.reference,
-        [{"prompt_id": p.prompt_id, "messages": p.messages} for p in train],
+        train,
         score,
         settings,
         out / "model",

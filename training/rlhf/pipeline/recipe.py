@@ -35,6 +35,7 @@ IN_SFT = ("seed", "held_out_share")
 that every other phase holds out."""
 WHERE = ("threads", "device", "tracker")
 """Settings that change nothing about what comes out."""
+SHIPPED = Path(__file__).resolve().parent.parent / "recipes"
 REFERENCE = re.compile(r"\$\{([\w.-]*)\}")
 BEGUN = "begun.json"
 """Beside the checkpoints of a phase: what it was begun with."""
@@ -58,12 +59,13 @@ def load(path: str | Path, out: Path, changes: Sequence[str] = ()) -> list[Phase
     """Read a recipe whose phases leave their results in `out`.
 
     Args:
+        path: a file, or the name of a recipe that comes with the engine, such as `textbook`.
         changes: `key=value` with a dotted key, as of `--set`; the value is YAML.
 
     Raises:
         ConfigError: with the place in the recipe that is wrong.
     """
-    data = _unshared(read_mapping(path))
+    data = _unshared(read_mapping(_file(path)))
     for change in changes:
         _set(data, change)
     unknown = sorted(set(data) - {*NAMES, *SHARED, "phases"})
@@ -82,6 +84,17 @@ def load(path: str | Path, out: Path, changes: Sequence[str] = ()) -> list[Phase
         step = Step(str(name), settings, shared, where)
         phases.append(_phase(step, names, out, phases))
     return phases
+
+
+def _file(path: str | Path) -> Path:
+    """The file at `path`; where there is none, the shipped recipe of this name."""
+    shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
+    known = ", ".join(shipped)
+    require(
+        Path(path).exists() or str(path) in shipped,
+        f"there is no recipe file {path}; those that come along are {known}",
+    )
+    return Path(path) if Path(path).exists() else shipped[str(path)]
 
 
 @dataclass(frozen=True)

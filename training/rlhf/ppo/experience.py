@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from training.rlhf.language.random_numbers import draws, random_source
 from training.rlhf.language.sequences import Sequences
 from training.rlhf.ppo.actor_critic import ActorCritic, Reading
 from training.rlhf.reward.score_functions import Messages, Score
+from training.rlhf.rows import Prompt
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.failures import Diverged
 
@@ -52,7 +52,7 @@ class Rollouts:
         self,
         actor: ActorCritic,
         tokenizer: Tokenizer,
-        prompts: Sequence[dict[str, Any]],
+        prompts: Sequence[Prompt],
         *,
         score: Score,
         config: PPOConfig,
@@ -60,7 +60,7 @@ class Rollouts:
     ) -> None:
         self.actor, self.tokenizer, self._score = actor, tokenizer, score
         self.config, self.seed = config, seed
-        self.messages: list[Messages] = [p["messages"] for p in prompts if not p.get("held_out")]
+        self.messages: list[Messages] = [p.messages for p in prompts if not p.held_out]
         if not self.messages:
             raise ConfigError("there is no prompt to train on (held-out prompts never are)")
         model = base_model(actor.model)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from training.rlhf.config import PPOConfig, to_dict
 from training.rlhf.language import pretrained
@@ -25,6 +24,7 @@ from training.rlhf.ppo.experience import Rollouts
 from training.rlhf.ppo.ppo_checkpoints import RunCheckpoints, made_of
 from training.rlhf.ppo.update import PPO
 from training.rlhf.reward.score_functions import Score
+from training.rlhf.rows import Prompt
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.device import memory_advice
 from training.rlhf.run.run_directory import Stopped
@@ -39,7 +39,7 @@ MEMORY_ADVICE = (
 def train(
     policy: str | Path,
     reference: str | Path,
-    prompts: Sequence[dict[str, Any]],
+    prompts: Sequence[Prompt],
     score: Score,
     config: PPOConfig,
     out: str | Path,
@@ -52,7 +52,7 @@ def train(
 
     Args:
         policy: folder to start from. KL is always to `reference`, the supervised starter.
-        prompts: rows with `messages`; rows with a true `held_out` are left out.
+        prompts: held-out ones are left out.
         score: chats and replies to one number each.
         work: told and asked at the edge of every update; training goes on from its checkpoints.
         score_digest: of what `score` is made of; checkpoints of another score are refused.

@@ -58,6 +58,8 @@ def sentence(error: BaseException) -> str | None:
     if is_out_of_memory(error):
         text = " ".join(str(error).split())[:300]
         return f"out of memory: lower the batch size or the maximum length ({text})"
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("training"):
+        return f"{error.name} is not installed: pip install -r requirements-engine.txt"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return None

@@ -31,6 +31,7 @@ from training.rlhf.language.random_numbers import draws, random_source
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.metrics.text_metrics import mean
 from training.rlhf.reward.score_functions import Score
+from training.rlhf.rows import Prompt
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.device import seed_everything
 from training.rlhf.run.failures import Diverged
@@ -180,7 +181,7 @@ def train(
     optimiser: str,
     policy: str | Path,
     reference: str | Path,
-    prompts: Sequence[dict[str, Any]],
+    prompts: Sequence[Prompt],
     score: Score,
     config: GroupConfig,
     out: str | Path,
@@ -193,7 +194,8 @@ def train(
     Args:
         policy: folder to start from.
         reference: the supervised starter, which KL is measured to.
-        prompts, score: rows with `messages`; chats and replies to one number each.
+        prompts: held-out ones are left out.
+        score: chats and replies to one number each.
         work: told and asked at the edge of every update; training goes on from its checkpoints.
         score_digest: of what `score` is made of; checkpoints of another score are refused.
 
@@ -208,9 +210,9 @@ def train(
         Stopped: a stop was asked for; calling again resumes.
     """
     distributed.require_whole_model(optimiser)
-    if not prompts:
+    asked = [prompt.messages for prompt in prompts if not prompt.held_out]
+    if not asked:
         raise ConfigError("there is no prompt to train on (held-out prompts never are)")
-    asked = [prompt["messages"] for prompt in prompts]
     made_of = (pretrained.digest(policy), pretrained.digest(reference), score_digest)
     callbacks.require_same_run(work.checkpoints, config, optimiser, work.seed, *made_of, data=asked)
     tokenizer = pretrained.load_tokenizer(policy)

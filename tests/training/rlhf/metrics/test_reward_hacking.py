@@ -87,7 +87,7 @@ def gamed(tmp_path_factory: pytest.TempPathFactory) -> Gamed:
         tiny.llama(work / "starter", sharpness=4.0),
         work / "run",
         score=most_repeated,
-        judge=Judge(most_repeated, [row["messages"] for row in tiny.prompts(8)]),
+        judge=Judge(most_repeated, tiny.chats(8)),
         updates=10,
         batch_size=24,
         minibatch_size=24,

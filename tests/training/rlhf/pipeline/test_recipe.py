@@ -255,6 +255,15 @@ def test_a_wrong_option_is_one_line(
     assert done(tmp_path / "recipe.yaml") == []
 
 
+def test_a_name_that_is_neither_a_file_nor_a_shipped_recipe_is_told_which_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "texbook") == USAGE
+    assert "those that come along are flan_t5, gpt2, hh_rlhf, reddit, textbook" in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_part_that_does_not_say_what_it_is_a_model_of_is_refused(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

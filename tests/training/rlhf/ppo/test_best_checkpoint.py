@@ -19,7 +19,7 @@ from training.rlhf.run.run_directory import Stopped
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-HELD_OUT = [row["messages"] for row in tiny.prompts(16)]
+HELD_OUT = tiny.chats(16)
 
 
 def dislikes_e(chats: list[Any], replies: list[str]) -> list[float]:

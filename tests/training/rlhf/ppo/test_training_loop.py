@@ -4,6 +4,7 @@ import math
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from training.rlhf.ppo.ppo_checkpoints import OtherSettings
 from training.rlhf.ppo.update import PPO, rate_share
 from training.rlhf.ppo.weights import trained_weights
 from training.rlhf.reward.score_functions import Score
+from training.rlhf.rows import Prompt
 from training.rlhf.run import checkpoints
 from training.rlhf.run.failures import Diverged, ModelError, OutOfMemory
 from training.rlhf.run.run_directory import Fenced, Stopped
@@ -60,7 +62,7 @@ def train(
     score: Score = likes_e,
     stop_at: int | None = None,
     stop_with: type[Exception] = Stopped,
-    prompts: list[dict[str, Any]] | None = None,
+    prompts: list[Prompt] | None = None,
     policy: Path | None = None,
     judge: Judge | None = None,
     **changes: Any,
@@ -366,10 +368,8 @@ def test_a_heavy_kl_coefficient_holds_the_policy_to_the_reference(starter, tmp_p
 
 
 def test_scores_come_from_chats_and_clean_text_and_never_from_held_out_prompts(starter, tmp_path):
-    prompts = tiny.prompts(10)
-    for prompt in prompts[::2]:
-        prompt["held_out"] = True
-    allowed = [prompt["messages"] for prompt in prompts[1::2]]
+    prompts = [replace(p, held_out=n % 2 == 0) for n, p in enumerate(tiny.prompts(10))]
+    allowed = [prompt.messages for prompt in prompts if not prompt.held_out]
 
     def score(chats: list[Any], replies: list[str]) -> list[float]:
         assert all(chat in allowed for chat in chats)
@@ -387,7 +387,8 @@ def test_every_prompt_is_used_once_before_any_is_used_again(starter, tmp_path):
         return [0.0] * len(replies)
 
     prompts = [
-        {"messages": [{"role": "user", "content": f"Tell me about {n}."}]} for n in range(12)
+        Prompt(prompt_id=str(n), messages=[{"role": "user", "content": f"Tell me about {n}."}])
+        for n in range(12)
     ]
     train(starter, tmp_path / "run", score=score, prompts=prompts, updates=3)
     assert len(set(used[:12])) == 12
@@ -397,11 +398,12 @@ def test_every_prompt_is_used_once_before_any_is_used_again(starter, tmp_path):
 
 def test_a_round_without_training_prompts_is_refused(starter, tmp_path):
     with pytest.raises(ValueError, match="no prompt"):
-        train(starter, tmp_path / "run", prompts=[tiny.prompts(1)[0] | {"held_out": True}])
+        train(starter, tmp_path / "run", prompts=[replace(tiny.prompts(1)[0], held_out=True)])
 
 
 def test_a_prompt_longer_than_the_context_loses_its_left_and_is_counted(starter, tmp_path):
-    long = {"messages": [{"role": "user", "content": "Tell me about the parcel. " * 60}]}
+    turn = {"role": "user", "content": "Tell me about the parcel. " * 60}
+    long = Prompt(prompt_id="long", messages=[turn])
     summary, seen = train(
         starter,
         tmp_path / "run",

@@ -254,7 +254,7 @@ def test_a_prompt_that_is_too_long_loses_tokens_from_its_left_and_is_counted(
     optimiser, starter, tmp_path, prompted
 ):
     words = tiny.tokenizer()
-    whole = [chat_template.prompt_ids(words, prompt["messages"]) for prompt in tiny.prompts(10)]
+    whole = [chat_template.prompt_ids(words, chat) for chat in tiny.chats(10)]
     room = sorted(map(len, whole))[4]
     longer = sum(len(ids) > room for ids in whole)
     assert 0 < longer < 10
