@@ -120,7 +120,10 @@ def test_the_judge_goes_back_to_before_the_alarm(gamed):
     kept = int(summary["best_update"])
     assert seen[kept - 1]["alarms"] == 0
     liked = [row["judge_reward"] for row in seen]
-    assert liked[kept - 1] == summary["judge_reward"] < max(liked) - 2
+    assert liked[kept - 1] == summary["judge_reward"] < max(liked)
+    # The judge has the score's weakness: what it likes best is what the alarm is about.
+    assert seen[liked.index(max(liked))]["alarms"] > 0
+    assert not any(row["alarms"] for row in seen[:kept])
     assert failed(summary) == []
 
 
