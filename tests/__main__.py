@@ -103,6 +103,7 @@ def run_all(url: str | None, chromium: bool, counts: str) -> bool:
     """The checks and both suites; return whether all passed."""
     ruff = (sys.executable, "-m", "ruff")
     passed = [follow(*ruff, "check", "."), follow(*ruff, "format", "--check", ".")]
+    follow(sys.executable, "-m", "tests.lengths")  # to be read; no length fails
     beside = [Step(sys.executable, "-m", "mypy")]
     if url:
         beside.append(on_postgres(url, counts))

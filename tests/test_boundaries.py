@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -229,3 +230,50 @@ def test_a_web_process_with_all_urls_loaded_has_not_imported_torch() -> None:
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+# Documents
+
+
+def rooms_and_doors() -> Iterator[Path]:
+    """The folders and the single files of ROOMS."""
+    for package, rooms in ROOMS.items():
+        for room in rooms:
+            place = ROOT / package / room
+            yield place if place.is_dir() else place.with_suffix(".py")
+
+
+def test_the_page_on_architecture_lists_every_room_and_names_files_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rooms = {path for path in rooms_and_doors() if path.is_dir() and path.parent.name != "views"}
+    of_package = re.split(r"^### (.+)$", page.split("## The life of a vote")[0], flags=re.MULTILINE)
+    listed = [
+        ROOT / package / room
+        for package, table in zip(of_package[1::2], of_package[2::2], strict=True)
+        for room in re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    ]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == rooms | {ROOT / "training" / "rlhf" / "recipes"}
+    order = list(rooms_and_doors())
+    assert [order.index(path) for path in listed if path in rooms] == sorted(
+        order.index(path) for path in rooms
+    ), "rooms stand in the order in which they may import"
+    files = re.findall(r"`([\w/]+/\w+\.(?:py|js))`", page.split("## The life of a vote")[1])
+    assert len(files) > 30
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def test_the_tree_in_the_readme_names_every_room() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    tree = readme.split("## Where things are")[1].split("```")[1]
+    parents: list[str] = []
+    named = set()
+    for line in filter(str.strip, tree.splitlines()):
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0].rstrip("/")
+        parents[depth:] = [name]
+        named.add(ROOT.joinpath(*parents))
+        assert len(line.split()) > 1, f"{name}: what is it?"
+    assert [str(path) for path in sorted(named) if not path.exists()] == []
+    rooms = {path for path in rooms_and_doors() if path.is_dir() and path.parent.name != "views"}
+    assert sorted(rooms - named) == []
