@@ -1,4 +1,4 @@
-"""What a load balancer and a start script ask: is the process alive, can it serve?"""
+"""Probes of a load balancer and a start script: is the process alive, can it serve?"""
 
 from __future__ import annotations
 

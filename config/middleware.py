@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -28,7 +27,9 @@ class CompressedFiles(GZipMiddleware):
     """Scripts and styles travel compressed. Pages do not: they hold secrets beside what a
     stranger wrote, and the length of the two compressed together would tell of the first."""
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> Any:
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
         if response.status_code != 200 or not request.path.startswith("/static/"):
             return response
         return super().process_response(request, response)

@@ -18,7 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from annotate.models import ApiToken, Completion, Membership, Pair, Project, Prompt
 from annotate.models.content import is_held_out, messages_sha256, text_sha256
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
 PASSWORD = "correct horse battery"
 Result = TypeVar("Result")

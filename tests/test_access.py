@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 
 from annotate.models import Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
 PUBLIC = {
     *("livez", "readyz", "login", "logout", "enter", "invitation"),

@@ -13,6 +13,12 @@ from annotate.models import ApiToken
 KEYWORD = "Token"
 
 
+def user_of(request: Request) -> User:
+    """The person behind the request; the API's permissions let nobody in who is not known."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
 class HashedTokenAuthentication(BaseAuthentication):
     """`Authorization: Token SECRET`."""
 
@@ -33,8 +39,8 @@ class HashedTokenAuthentication(BaseAuthentication):
         return KEYWORD
 
 
-class HashedTokenScheme(OpenApiAuthenticationExtension):
-    """How the OpenAPI schema words it."""
+class HashedTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular registers it untyped.
+    """The token scheme as the OpenAPI schema words it."""
 
     target_class = "annotate.api.authentication.HashedTokenAuthentication"
     name = "token"

@@ -24,14 +24,13 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
 from annotate.api.serializers import ErrorBody
-from annotate.exporting import FORMATS, UnknownFormat, format_named
+from annotate.exporting import FORMATS, UnknownFormat, format_named, freezing
 from annotate.importing import Report, Unreadable, import_rows
 from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size, spooled
 from annotate.models import DatasetVersion, Project
 from annotate.people.permissions import project_or_404
 from annotate.quality import agreement_counts
 from annotate.statistics.agreement import STATISTICS
-from annotate.votes import dataset_versions
 
 NDJSON = "application/x-ndjson"
 BAD = OpenApiResponse(ErrorBody, description="A parameter or the file is wrong.")
@@ -111,7 +110,7 @@ class ProblemBody(serializers.Serializer[Any]):
 
 
 class ReportBody(serializers.Serializer[Any]):
-    """What an import did. Refused rows are listed (the first 1,000); the others are imported."""
+    """Result of an import. Refused rows are listed (the first 1,000); the others are imported."""
 
     written = serializers.BooleanField()
     rows = serializers.IntegerField()
@@ -141,15 +140,15 @@ def agreement(request: Request, slug: str) -> Response:
         every=_choice(request, "votes", ("every",)) is not None,
         include_simulated=_flag(request, "include_simulated"),
     )
-    found = measured.agreement
+    figures = measured.agreement
     return Response(
         {
             "stream": measured.stream,
-            "pairs": found.pairs,
-            "votes": found.votes,
-            **found.values,
-            "ci95": found.intervals,
-            "explanations": found.explanations,
+            "pairs": figures.pairs,
+            "votes": figures.votes,
+            **figures.values,
+            "ci95": figures.intervals,
+            "explanations": figures.explanations,
         }
     )
 
@@ -179,21 +178,21 @@ def export(request: Request, slug: str) -> StreamingHttpResponse:
     """Stream a dataset version. The same version gives the same bytes for ever."""
     project = project_or_404(request, slug, "admin")
     try:
-        module = format_named(request.query_params.get("format", ""))
+        chosen = format_named(request.query_params.get("format", ""))
     except UnknownFormat as error:
         raise ValidationError({"detail": str(error)}) from error
-    part = _choice(request, "part", module.PARTS) or module.PARTS[0]
+    part = _choice(request, "part", tuple(chosen.parts)) or chosen.main_part
     simulated = _flag(request, "include_simulated")
     version = _version(request, project)
     response = StreamingHttpResponse(
-        module.lines(version, part=part, include_simulated=simulated), content_type=NDJSON
+        chosen.lines(version, part=part, include_simulated=simulated), content_type=NDJSON
     )
     response["Content-Disposition"] = (
         f'attachment; filename="{project.slug}-v{version.number}-{part}.jsonl"'
     )
     response["X-Pairloop-Version"] = str(version.number)
     # Counted beforehand: a streamed answer can say nothing after its last row.
-    for name, count in module.counts(version, include_simulated=simulated).items():
+    for name, count in chosen.counted(version, include_simulated=simulated).items():
         response[f"X-Pairloop-{name.replace('_', '-').title()}"] = str(count)
     return response
 
@@ -220,8 +219,8 @@ def import_file(request: Request, slug: str) -> Response:
     """Import prompts, completions, pairs and votes from JSON lines (plain or gzip)."""
     project = project_or_404(request, slug, "admin")
     dry_run, strict = _flag(request, "dry_run"), _flag(request, "strict")
-    file = request.data.get("file")
-    if not hasattr(file, "read"):
+    file = request.data.get("file") if isinstance(request.data, dict) else None
+    if file is None or not hasattr(file, "read"):
         raise ValidationError({"file": ["The file is missing."]})
     try:
         check_size(getattr(file, "size", None))
@@ -257,7 +256,7 @@ def _version(request: Request, project: Project) -> DatasetVersion:
     if given is not None and not (given.isascii() and given.isdigit() and len(given) < 9):
         raise ValidationError({"version": ["Must be a whole number."]})
     try:
-        return dataset_versions.version_or_live(project, int(given) if given else None)
+        return freezing.version_or_live(project, int(given) if given else None)
     except DatasetVersion.DoesNotExist:
         detail = f"The project has no dataset version {given}."
         raise ValidationError({"version": [detail]}) from None

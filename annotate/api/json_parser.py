@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -49,7 +49,7 @@ def parse(body: bytes) -> dict[str, Any]:
         raise ParseError(f"The body is not UTF-8 at byte {error.start}.") from None
     _check_depth(text)
     try:
-        found = json.loads(
+        body_object = json.loads(
             text,
             object_pairs_hook=_object,
             parse_constant=_constant,
@@ -58,10 +58,10 @@ def parse(body: bytes) -> dict[str, Any]:
         )
     except json.JSONDecodeError as error:
         raise ParseError(f"The body is not JSON: {error}.") from None
-    if not isinstance(found, dict):
+    if not isinstance(body_object, dict):
         raise ParseError("The body must be a JSON object.")
-    _check_texts(found)
-    return found
+    _check_texts(body_object)
+    return body_object
 
 
 def _check_depth(text: str) -> None:
@@ -87,17 +87,17 @@ def _check_depth(text: str) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ParseError(f"The key {twice[:80]!r} is there twice.")
-    if len(found) > MAX_KEYS:
+    if len(members) > MAX_KEYS:
         raise ParseError(f"An object has more than {MAX_KEYS:,} keys.")
-    return found
+    return members
 
 
-def _constant(name: str) -> Any:
+def _constant(name: str) -> NoReturn:
     raise ParseError(f"{name} is not a JSON number.")
 
 

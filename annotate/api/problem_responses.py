@@ -33,7 +33,7 @@ class Unknown(APIException):
 
 
 class HeldUp(APIException):
-    """Something keeps new pairs from this person; `code` is what `queue.held_up` answers."""
+    """Something keeps new pairs from this person; `code` is what `queue.blocked_by` answers."""
 
     status_code = status.HTTP_403_FORBIDDEN
     WHY: ClassVar = {

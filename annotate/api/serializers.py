@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from rest_framework import serializers
 
 from annotate import queue
 from annotate.models import Assignment
+from annotate.models.assignment import MAX_STRENGTH, ScreenChoice
 from annotate.votes.scales import FLAGS
 
 COMPARED = ("left", "right", "tie")
-SIDES = ("left", "right", "tie", "both_bad")
+SCREEN_CHOICES = get_args(ScreenChoice)
 
 
 class StrictCharField(serializers.CharField):
@@ -71,11 +72,11 @@ def _reasons(**options: Any) -> serializers.ListField:
 
 class VoteRequest(KnownFieldsOnly):
     choice = serializers.ChoiceField(
-        choices=SIDES, help_text="tie only where the project's scale has one."
+        choices=SCREEN_CHOICES, help_text="tie only where the project's scale has one."
     )
     strength = StrictIntegerField(
         min_value=0,
-        max_value=3,
+        max_value=MAX_STRENGTH,
         default=2,
         help_text="1 slightly, 2 clearly, 3 much, and 0 negligibly on the scale of four strengths; "
         "2 is on every scale. Ignored for tie and both_bad.",
@@ -107,7 +108,7 @@ class SkipRequest(KnownFieldsOnly):
 
 
 class RemarkRequest(KnownFieldsOnly):
-    """What is left out stays as it is."""
+    """Fields that are left out stay as they are."""
 
     reasons = _reasons(required=False)
     comment = StrictCharField(allow_blank=True, max_length=4000, required=False)
@@ -165,7 +166,7 @@ class HeldUpBody(ErrorBody):
 
 
 def pair_body(assignment: Assignment) -> dict[str, Any]:
-    """What `PairBody` describes."""
+    """The body that `PairBody` describes."""
     screen = queue.shown(assignment)
     return {
         "assignment": str(assignment.token),

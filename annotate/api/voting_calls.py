@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import UserRateThrottle
 
 from annotate import queue
+from annotate.api.authentication import user_of
 from annotate.api.problem_responses import HeldUp
 from annotate.api.serializers import (
     ErrorBody,
@@ -61,9 +62,9 @@ def next_pair(request: Request, slug: str) -> Response:
     """Lease the best pair you have not had. A lease you hold is returned again."""
     project = project_or_404(request, slug)
     asked = _read(NextRequest, request)
-    assignment = queue.next_pair(project, request.user, after=asked.get("after"))
+    assignment = queue.next_pair(project, user_of(request), after=asked.get("after"))
     if assignment is None:
-        if reason := queue.held_up(project, request.user):
+        if reason := queue.blocked_by(project, user_of(request)):
             raise HeldUp(reason)
         return Response(status=204, headers={"Retry-After": RETRY_AFTER})
     return Response(pair_body(assignment))
@@ -79,13 +80,15 @@ def next_pair(request: Request, slug: str) -> Response:
 @throttle_classes([VoteThrottle])
 def vote(request: Request, token: UUID) -> Response:
     """Vote on a pair you lease. Repeating the same vote is safe and answers "replayed"."""
-    ballot = _read(VoteRequest, request)
+    submitted = _read(VoteRequest, request)
     wants_next = _wants_next(request)
     # One transaction for the vote and the next pair: one commit per human action.
     with queue.write():
-        cast = queue.vote_side(request.user, token, ballot.pop("choice"), on_scale=True, **ballot)
-        following = _next(request, cast.assignment) if wants_next else None
-    return Response({"status": cast.status, "next": following})
+        result = queue.vote_side(
+            user_of(request), token, submitted.pop("choice"), on_scale=True, **submitted
+        )
+        following = _next(request, result.assignment) if wants_next else None
+    return Response({"status": result.status, "next": following})
 
 
 @extend_schema(
@@ -100,7 +103,7 @@ def skip(request: Request, token: UUID) -> Response:
     asked = _read(SkipRequest, request)
     wants_next = _wants_next(request)
     with queue.write():
-        assignment = queue.skip(request.user, token, reason=asked["reason"])
+        assignment = queue.skip(user_of(request), token, reason=asked["reason"])
         following = _next(request, assignment) if wants_next else None
     return Response({"status": "skipped", "next": following})
 
@@ -114,7 +117,7 @@ def skip(request: Request, token: UUID) -> Response:
 def undo(request: Request, token: UUID) -> Response:
     """Take your last vote or skip back; the pair is yours to vote on again."""
     _read(SkipRequest, request)
-    assignment = queue.undo_token(request.user, token)
+    assignment = queue.undo_token(user_of(request), token)
     return Response(pair_body(Assignment.objects.for_display().get(pk=assignment.pk)))
 
 
@@ -126,7 +129,7 @@ def undo(request: Request, token: UUID) -> Response:
 @api_view(["POST"])
 def remark(request: Request, token: UUID) -> Response:
     """Add reasons, a comment or criteria to your vote. Repeating it is safe."""
-    queue.remark(request.user, token, **_read(RemarkRequest, request))
+    queue.remark(user_of(request), token, **_read(RemarkRequest, request))
     return Response({"status": "stored"})
 
 
@@ -138,13 +141,15 @@ def remark(request: Request, token: UUID) -> Response:
 @api_view(["POST"])
 def flag(request: Request, token: UUID) -> Response:
     """Warn of a pair you were given: unsafe, personal data, or broken."""
-    return Response({"new": queue.flag(request.user, token, _read(FlagRequest, request)["kind"])})
+    return Response(
+        {"new": queue.flag(user_of(request), token, _read(FlagRequest, request)["kind"])}
+    )
 
 
 def _read(serializer: Any, request: Request) -> dict[str, Any]:
-    found = serializer(data=request.data)
-    found.is_valid(raise_exception=True)
-    return dict(found.validated_data)
+    checked = serializer(data=request.data)
+    checked.is_valid(raise_exception=True)
+    return dict(checked.validated_data)
 
 
 def _wants_next(request: Request) -> bool:
@@ -156,5 +161,5 @@ def _wants_next(request: Request) -> bool:
 
 def _next(request: Request, assignment: Assignment) -> dict[str, Any] | None:
     project = Project.objects.get(pairs=assignment.pair_id)
-    following = queue.next_pair(project, request.user)
+    following = queue.next_pair(project, user_of(request))
     return pair_body(following) if following else None

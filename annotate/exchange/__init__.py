@@ -1,7 +1,6 @@
-"""The only door between labelling and training.
+"""The only door to training: it asks for votes and prompts, hands back pairs, pushes figures.
 
-Training asks here for votes, prompts and progress, hands back completions and pairs, and pushes
-what the labelling side shows about its models.
+May import: models, votes, exporting, people, queue, review, quality, sample.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from annotate.exchange.outgoing import (
     open_pair_keys,
     open_pairs,
     preferences,
+    prompt_id,
     prompts,
     queue_depth,
     resolved_since,
@@ -36,13 +36,11 @@ from annotate.exchange.project_lookup import (
     project,
 )
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
-from annotate.models.content import messages_sha256 as prompt_id
-from annotate.people.kept_figures import count_if_due as count_annotators_if_due
+from annotate.exporting.freezing import freeze
+from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
-from annotate.quality.reliability import refresh as refresh_labels
-from annotate.quality.reliability import refresh_if_due as refresh_labels_if_due
+from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
-from annotate.votes.dataset_versions import freeze
 
 __all__ = [
     "UnknownProject",

@@ -1,4 +1,4 @@
-"""What training hands back: prompts, completions, pairs, priorities and notes on its models."""
+"""Rows from training: prompts, completions, pairs, priorities and notes on its models."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def add_prompts(project: Project, rows: Iterable[Row]) -> int:
 
 
 def _add_prompts(project: Project, rows: tuple[Row, ...]) -> int:
-    found: dict[str, Prompt] = {}
+    prompts: dict[str, Prompt] = {}
     for row in rows:
         sha = messages_sha256(row["messages"])
-        found[sha] = Prompt(
+        prompts[sha] = Prompt(
             project=project,
             messages=row["messages"],
             sha256=sha,
@@ -43,8 +43,8 @@ def _add_prompts(project: Project, rows: tuple[Row, ...]) -> int:
             held_out=is_held_out(sha),
         )
     with write():
-        known = set(project.prompts.filter(sha256__in=found).values_list("sha256", flat=True))
-        new = [prompt for sha, prompt in found.items() if sha not in known]
+        known = set(project.prompts.filter(sha256__in=prompts).values_list("sha256", flat=True))
+        new = [prompt for sha, prompt in prompts.items() if sha not in known]
         Prompt.objects.bulk_create(new, ignore_conflicts=True)
     return len(new)
 
@@ -64,10 +64,10 @@ def _add_completions(project: Project, rows: tuple[Row, ...], *, source: str, po
     wanted = {row["prompt_id"] for row in rows}
     prompts = dict(project.prompts.filter(sha256__in=wanted).values_list("sha256", "pk"))
     _none_missing("prompt", wanted - prompts.keys())
-    found: dict[tuple[int, str], Completion] = {}
+    candidates: dict[tuple[int, str], Completion] = {}
     for row in rows:
         prompt, sha = prompts[row["prompt_id"]], text_sha256(row["text"])
-        found.setdefault(
+        candidates.setdefault(
             (prompt, sha),
             Completion(
                 prompt_id=prompt,
@@ -81,7 +81,7 @@ def _add_completions(project: Project, rows: tuple[Row, ...], *, source: str, po
     with write():
         there = Completion.objects.filter(prompt__in=prompts.values())
         known = set(there.values_list("prompt_id", "sha256"))
-        new = [completion for key, completion in found.items() if key not in known]
+        new = [completion for key, completion in candidates.items() if key not in known]
         Completion.objects.bulk_create(new, ignore_conflicts=True)
     return len(new)
 
@@ -105,14 +105,14 @@ def _add_pairs(project: Project, rows: tuple[Row, ...], *, source: str, policy: 
     completions = _by_key(project, {row["prompt_id"] for row in rows})
     sides = [row[side] for row in rows for side in ("completion_a", "completion_b")]
     _none_missing("completion", set(sides) - completions.keys())
-    found: dict[str, Pair] = {}
+    pairs: dict[str, Pair] = {}
     for row in rows:
         a, b = completions[row["completion_a"]], completions[row["completion_b"]]
         if _reads(a) != _reads(b):
-            found.setdefault(row["key"], _pair(project, row, a, b, source=source, policy=policy))
+            pairs.setdefault(row["key"], _pair(project, row, a, b, source=source, policy=policy))
     with write():
-        known = set(project.pairs.filter(key__in=found).values_list("key", flat=True))
-        new = [pair for key, pair in found.items() if key not in known]
+        known = set(project.pairs.filter(key__in=pairs).values_list("key", flat=True))
+        new = [pair for key, pair in pairs.items() if key not in known]
         Pair.objects.bulk_create(new, ignore_conflicts=True)
     return len(new)
 
@@ -198,7 +198,7 @@ def retire_untouched(project: Project, *, before_source: str) -> int:
     ).exclude(source="import")
     with write():
         pks = list(stale.values_list("pk", flat=True))
-        # The condition again, because a claim may have taken a place in between.
+        # The condition again, because a claim may have taken a slot in between.
         untouched = Pair.objects.filter(pk__in=pks, started=False, state=Pair.State.OPEN)
         return untouched.update(state=Pair.State.RETIRED, open_slots=0, asked=0)
 

@@ -1,4 +1,4 @@
-"""What training reads: votes, prompts and how far the labelling is."""
+"""Rows that training reads: votes, prompts, and the progress of labelling."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from django.db.models import Count, Exists, OuterRef, Q
 
 from annotate.exchange.batches import batched
 from annotate.models import Assignment, DatasetVersion, Membership, Pair, Project
+from annotate.models.assignment import AssignmentQuerySet
+from annotate.models.content import Messages, messages_sha256
 from annotate.review.search import wrote
 from annotate.votes import dataset_versions
 from annotate.votes.labels import ADJUDICATED, CLASS
 
-TEACHING = (Pair.Kind.NORMAL, Pair.Kind.OVERLAP)
-"""Kinds whose votes may enter training. Evaluation pairs measure policies, gold and retest
-pairs measure annotators; training on them would spoil the measurement."""
 SHOWN = ("prompt", "completion_a", "completion_b", "label")
 LEAST_TRUST = 0.05
 SIDES = ("a", "tie", "b")
@@ -47,17 +46,17 @@ def preferences(
     counted = (row for row in votes.iterator() if not row[5])
     by_pair = ((key, list(group)) for key, group in groupby(counted, key=itemgetter(0)))
     for batch in batched(by_pair):
-        pairs = Pair.objects.filter(kind__in=TEACHING).select_related(*SHOWN)
-        found = pairs.in_bulk([key for key, _ in batch])
+        pairs = Pair.objects.filter(kind__in=Pair.TEACHING).select_related(*SHOWN)
+        teaching = pairs.in_bulk([key for key, _ in batch])
         for key, cast in batch:
-            if key in found:
+            if key in teaching:
                 choice, _ = decided.get(key, ("", 0))
-                yield _preference(found[key], cast, people, decided=choice)
+                yield _preference(teaching[key], cast, people, decided=choice)
 
 
 def open_pairs(project: Project, *, most: int) -> Iterator[dict[str, Any]]:
     """Rows of preferences.jsonl without votes: pairs that still want some, the best `most`."""
-    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=TEACHING)
+    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=Pair.TEACHING)
     for pair in pairs.select_related(*SHOWN).order_by("-priority", "pk")[:most].iterator():
         yield _preference(pair, [], {})
 
@@ -119,6 +118,11 @@ def _soft(pair: Pair, votes: int, decided: str) -> list[float] | None:
     return [round(p, 6) for p in (label.p_a, label.p_tie, label.p_b)]
 
 
+def prompt_id(messages: Messages) -> str:
+    """Name of a prompt in files: the hash of its chat."""
+    return messages_sha256(messages)
+
+
 def prompts(project: Project) -> Iterator[dict[str, Any]]:
     """Rows of prompts.jsonl, in the order the prompts came."""
     columns = ("messages", "held_out", "tags", "reference")
@@ -144,7 +148,7 @@ def counts(project: Project) -> dict[str, int]:
         pairs_open=Count("pk", filter=Q(state=State.OPEN)),
         pairs_resolved=Count("pk", filter=Q(state=State.RESOLVED)),
     )
-    votes = Assignment.objects.in_project(project).filter(state=Assignment.State.VOTED)
+    votes = Assignment.objects.in_project(project).voted()
     votes = votes.exclude(pair__kind__in=Pair.OUTSIDE_LABELS)
     return {**pairs, "votes": votes.count()}
 
@@ -164,19 +168,19 @@ def resolved_since(project: Project, version: int | None) -> int:
     if version is not None:
         fresh = fresh.filter(Q(frozen_from=None) | Q(frozen_from__gt=version))
     pairs = Pair.objects.filter(
-        project=project, state=Pair.State.RESOLVED, kind__in=TEACHING, prompt__held_out=False
+        project=project, state=Pair.State.RESOLVED, kind__in=Pair.TEACHING, prompt__held_out=False
     )
     return pairs.filter(Exists(fresh)).count()
 
 
-def _training_votes(project: Project) -> Any:
+def _training_votes(project: Project) -> AssignmentQuerySet:
     votes = Assignment.objects.in_project(project).standing()
     return votes if project.train_on_simulated else votes.filter(simulated=False)
 
 
 def open_pair_keys(project: Project) -> list[str]:
     """Keys of the pairs that still want votes and may be ranked, best first."""
-    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=TEACHING)
+    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=Pair.TEACHING)
     return list(pairs.order_by("-priority", "pk").values_list("key", flat=True))
 
 
@@ -187,9 +191,9 @@ def leased_pair_keys(project: Project) -> set[str]:
 
 
 def queue_depth(project: Project) -> int:
-    """Pairs that have a place for somebody."""
-    places = Pair.objects.filter(project=project, open_slots__gt=0)
-    return places.exclude(stream=Pair.Stream.CHECK).count()
+    """Number of pairs with a free slot."""
+    free = Pair.objects.filter(project=project, open_slots__gt=0)
+    return free.exclude(stream=Pair.Stream.CHECK).count()
 
 
 def votes_on(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
 
 from annotate.exchange.incoming import add_prompts
 from annotate.models import Guideline, Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.sample import grammar, simulated_votes
 
 SLUG = "support-desk"
@@ -52,7 +51,7 @@ def create_sample_project(*, owner: User, seed: int) -> Project:
     return project
 
 
-def sample_corpus(n: int, *, seed: int) -> Iterator[dict[str, Any]]:
+def sample_corpus(n: int, *, seed: int) -> Iterator[grammar.Chat]:
     """`n` chats with replies, good and bad habits mixed, to train a starter policy on."""
     yield from grammar.corpus(n, seed=seed)
 
@@ -64,4 +63,4 @@ def ask_colleagues(project: Project, *, annotators: int, votes: int, seed: int) 
     """
     if not project.train_on_simulated:
         raise ValueError(f"{project.name} does not train on simulated votes.")
-    return simulated_votes.run(project, annotators=annotators, votes=votes, seed=seed)
+    return simulated_votes.cast_votes(project, annotators=annotators, votes=votes, seed=seed)

@@ -10,24 +10,26 @@ from annotate.exporting import format_named
 from annotate.models import DatasetVersion
 
 
-def write(
+def write_export(
     version: DatasetVersion, format: str, out: Path, *, include_simulated: bool
 ) -> dict[str, Path]:
     """Write every part of the export; the first to `out`, side files beside it.
 
     A side file is `OUT.PART.jsonl`. Returns the path of each part.
     """
-    module = format_named(format)
+    chosen = format_named(format)
     paths = {
-        part: out if part == module.PARTS[0] else out.with_name(f"{out.name}.{part}.jsonl")
-        for part in module.PARTS
+        part: out if part == chosen.main_part else out.with_name(f"{out.name}.{part}.jsonl")
+        for part in chosen.parts
     }
     for part, path in paths.items():
-        replace(path, module.lines(version, part=part, include_simulated=include_simulated))
+        write_atomically(
+            path, chosen.lines(version, part=part, include_simulated=include_simulated)
+        )
     return paths
 
 
-def replace(path: Path, lines: Iterator[bytes]) -> None:
+def write_atomically(path: Path, lines: Iterator[bytes]) -> None:
     """Write to a temporary name in the same folder, then rename: readers never see half."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from django.db.models import QuerySet
+
 from annotate.exporting import trl_format
 from annotate.models import DatasetVersion, Pair, Rewrite
 from annotate.votes.export_values import line
 
-PARTS = ("sft", "rewrites")
+PARTS = {
+    "sft": "the completions that won",
+    "rewrites": "the better answers people wrote as they stand now",
+}
 DROPPED = ("rejected", "rejected_id", "margin", "vote_fraction")
 
 
@@ -47,13 +52,13 @@ def _winners(version: DatasetVersion, include_simulated: bool) -> Iterator[bytes
             yield line(kept)
 
 
-def _rewrites(version: DatasetVersion) -> Any:
-    found = Rewrite.objects.filter(
+def _rewrites(version: DatasetVersion) -> QuerySet[Rewrite]:
+    rewrites = Rewrite.objects.filter(
         assignment__pair__project=version.project,
         assignment__state="voted",
         assignment__frozen_from__lte=version.number,
     ).exclude(assignment__pair__kind__in=Pair.OUTSIDE_LABELS)
-    return found.select_related("assignment__pair__prompt").order_by("pk")
+    return rewrites.select_related("assignment__pair__prompt").order_by("pk")
 
 
 def _written(one: Rewrite) -> dict[str, Any]:

@@ -11,12 +11,16 @@ from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 from annotate.models import DatasetVersion, Pair
+from annotate.models.assignment import MAX_STRENGTH
 from annotate.models.content import Messages
 from annotate.votes.dataset_versions import votes_in
 from annotate.votes.export_values import line
 from annotate.votes.labels import CLASS, Verdict, verdict
 
-PARTS = ("trl", "ties")
+PARTS = {
+    "trl": "one line per pair with a winner (prompt, chosen, rejected)",
+    "ties": "the pairs without one",
+}
 BATCH = 500
 VOTE = ("pair_id", "seq", "choice", "strength", "surplus")
 SPEAKERS = {"user": "Human", "assistant": "Assistant", "system": "System"}
@@ -41,10 +45,10 @@ class Judged(NamedTuple):
 
 def counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
     """Rows, and the pairs without a winner by kind."""
-    found = {"trl": 0, "tie": 0, "both_bad": 0, "split": 0}
+    kinds = {"trl": 0, "tie": 0, "both_bad": 0, "split": 0}
     for one in judged(version, include_simulated):
-        found["trl" if one.outcome in ("a", "b") else one.outcome] += 1
-    return found
+        kinds["trl" if one.outcome in ("a", "b") else one.outcome] += 1
+    return kinds
 
 
 def lines(
@@ -53,8 +57,8 @@ def lines(
     """JSON lines of the pairs with a winner, or (part `ties`) of those without."""
     wanted = ("a", "b") if part == "trl" else ("tie", "both_bad", "split")
     row = preference if part == "trl" else _undecided
-    found = (j for j in judged(version, include_simulated) if j.outcome in wanted)
-    while batch := list(islice(found, BATCH)):
+    chosen = (j for j in judged(version, include_simulated) if j.outcome in wanted)
+    while batch := list(islice(chosen, BATCH)):
         pairs = texts([j.pair_id for j in batch])
         for one in batch:
             yield line(row(one, pairs[one.pair_id]))
@@ -69,22 +73,22 @@ def judged(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]
     votes = votes_in(version, include_simulated=include_simulated, columns=VOTE)
     for pair_id, group in groupby(votes.iterator(chunk_size=2000), key=lambda vote: vote[0]):
         choices = [(choice, strength) for _, _, choice, strength, surplus in group if not surplus]
-        found = verdict(choices)
-        if found is not None and pair_id not in outside:
+        majority = verdict(choices)
+        if majority is not None and pair_id not in outside:
             n_both_bad = sum(choice == "both_bad" for choice, _ in choices)
-            judged = Judged(pair_id, found, n_both_bad)
+            judged = Judged(pair_id, majority, n_both_bad)
             yield _decided(judged, *decided[pair_id]) if pair_id in decided else judged
 
 
 def _decided(judged: Judged, choice: str, strength: int) -> Judged:
     """The reviewer's answer over the votes, whose number and share stay what they were."""
     outcome = CLASS[choice]
-    verdict = judged.verdict._replace(outcome=outcome, margin=strength / 3)
+    verdict = judged.verdict._replace(outcome=outcome, margin=strength / MAX_STRENGTH)
     return judged._replace(verdict=verdict, decision=choice)
 
 
 def texts(ids: list[int]) -> dict[int, dict[str, Any]]:
-    """What the rows of these pairs say beside the verdict, by pair id."""
+    """Pair id -> the columns that a row has besides the verdict."""
     rows = Pair.objects.filter(id__in=ids).values(
         "id",
         "key",
@@ -97,7 +101,7 @@ def texts(ids: list[int]) -> dict[int, dict[str, Any]]:
         "completion_b__text",
         "completion_b__sha256",
     )
-    return {row["id"]: row for row in rows}
+    return {row["id"]: dict(row) for row in rows}
 
 
 def prompt_text(messages: Messages) -> str:

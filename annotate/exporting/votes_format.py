@@ -11,22 +11,14 @@ from annotate.models import DatasetVersion, Pair
 from annotate.votes.dataset_versions import COLUMNS, votes_in
 from annotate.votes.export_values import line, pseudonyms, timestamp
 
-PARTS = ("votes",)
+PARTS = {"votes": "one line per vote"}
 BATCH = 1000
 
 
 def counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
-    """How many lines the export has; what it leaves out."""
-    left_out = 0 if include_simulated else simulated(version)
-    return {"votes": held(version) - left_out, "simulated_left_out": left_out}
-
-
-def held(version: DatasetVersion) -> int:
-    return version.n_votes
-
-
-def simulated(version: DatasetVersion) -> int:
-    return version.n_simulated
+    """Number of lines in the export, and of simulated votes that it leaves out."""
+    left_out = 0 if include_simulated else version.n_simulated
+    return {"votes": version.n_votes - left_out, "simulated_left_out": left_out}
 
 
 def lines(

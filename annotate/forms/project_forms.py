@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from croniter import croniter
 from django import forms
@@ -13,11 +13,16 @@ from django.utils.text import slugify
 from annotate.gold.qualification import questions
 from annotate.models import Project
 
+if TYPE_CHECKING:
+    ProjectModelForm = forms.ModelForm[Project]
+else:
+    ProjectModelForm = forms.ModelForm
+
 MAX_GUIDELINES = 100_000
 
 
-class ProjectForm(forms.ModelForm):
-    """What a new project needs; everything else has a default that works."""
+class ProjectForm(ProjectModelForm):
+    """Fields of a new project; everything else has a default that works."""
 
     slug = forms.SlugField(
         max_length=60,
@@ -79,7 +84,8 @@ class LinesField(forms.CharField):
         """Validators of a single text do not apply to a list."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return self.to_python(data) != (initial or [])
+        lines: list[str] = self.to_python(data)
+        return lines != (initial or [])
 
 
 SETTINGS = {
@@ -93,7 +99,7 @@ SETTINGS = {
 """The fields of the settings page by its sections."""
 
 
-class SettingsForm(forms.ModelForm):
+class SettingsForm(ProjectModelForm):
     """Everything about a project that may change while people vote."""
 
     based_on = forms.IntegerField(widget=forms.HiddenInput)
@@ -210,7 +216,7 @@ class SettingsForm(forms.ModelForm):
 
 
 class ReadForm(forms.Form):
-    """Which version of the guidelines somebody has read."""
+    """The version of the guidelines that somebody has read."""
 
     def __init__(self, data: Any, *, project: Project) -> None:
         super().__init__(data)

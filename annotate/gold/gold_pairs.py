@@ -62,7 +62,7 @@ def switch(gold: Gold, *, on: bool) -> None:
 
 
 def offer(gold: Gold) -> None:
-    """Open the pair's places exactly if it is to be asked among the others."""
+    """Open the pair's slots exactly if it is to be asked among the others."""
     if gold.active and not gold.qualification:
         slots.reopen(gold.pair_id)
     else:
@@ -74,8 +74,8 @@ def gold_pairs(project: Project) -> QuerySet[Gold]:
     answers = Q(pair__assignments__state=Assignment.State.VOTED, pair__assignments__surplus=False)
     answers &= Q(pair__assignments__simulated=False)
     right = same_answer("pair__assignments__choice", "expected")
-    found = Gold.objects.filter(pair__project=project).order_by("-pk")
-    return found.select_related(
+    golds = Gold.objects.filter(pair__project=project).order_by("-pk")
+    return golds.select_related(
         "pair", "pair__prompt", "pair__completion_a", "pair__completion_b"
     ).annotate(
         n=Count("pair__assignments", filter=answers),
@@ -88,11 +88,11 @@ def candidates(project: Project) -> QuerySet[Pair]:
     yet; newest first."""
     unanimous = Q(n_a__gte=2, n_b=0, n_tie=0) | Q(n_b__gte=2, n_a=0, n_tie=0)
     unanimous |= Q(n_tie__gte=2, n_a=0, n_b=0)
-    found = project.pairs.filter(unanimous, state=Pair.State.RESOLVED)
+    resolved = project.pairs.filter(unanimous, state=Pair.State.RESOLVED)
     key = Concat(Value("gold:"), Cast(OuterRef("pk"), CharField()))
     taken = Pair.objects.filter(project=project, key=key)
-    found = found.exclude(kind__in=NEVER_GOLD).filter(~Exists(taken))
-    return found.select_related("prompt", "completion_a", "completion_b").order_by("-pk")
+    resolved = resolved.exclude(kind__in=NEVER_GOLD).filter(~Exists(taken))
+    return resolved.select_related("prompt", "completion_a", "completion_b").order_by("-pk")
 
 
 def _gold_pair(pair: Pair) -> Pair:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db.models import Count, F, Max, Q, QuerySet
 from django.utils import timezone
@@ -20,7 +19,7 @@ from annotate.votes.labels import CLASS
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How far one attempt has come, and how it went."""
+    """Answers of one attempt: given, right and asked for."""
 
     attempt: int
     right: int
@@ -47,13 +46,13 @@ def following(member: Membership) -> Gold | None:
 
 
 def left_side(member: Membership, gold: Gold) -> str:
-    """Which completion stands on the left: drawn per attempt, and the same on every look."""
+    """The completion on the left: drawn per attempt, and the same on every look."""
     drawn = share_of(f"qualification:{member.pk}:{member.qualification_attempt}:{gold.pk}")
     return "a" if drawn < 0.5 else "b"
 
 
 def answer_to(member: Membership, gold: Gold) -> QualificationAnswer | None:
-    """What the open attempt answered to this question."""
+    """The open attempt's answer to this question."""
     return _answers(member).filter(gold=gold).first()
 
 
@@ -68,11 +67,11 @@ def answer(member: Membership, gold: Gold, side: str) -> QualificationAnswer:
         attempt=member.qualification_attempt,
         defaults={"left": left, "choice": choice, "correct": right(choice, gold)},
     )
-    settle(member)
+    qualify_if_passed(member)
     return given
 
 
-def settle(member: Membership) -> None:
+def qualify_if_passed(member: Membership) -> None:
     """Let the member vote if the open attempt is finished and enough: by its last answer, or
     because what was left of it is asked no more."""
     if member.qualified_at is None and passes(result(member), member.project):
@@ -85,7 +84,7 @@ def right(choice: str, gold: Gold) -> bool:
 
 
 def passes(outcome: Result, project: Project) -> bool:
-    """Whether a finished attempt reached the project's share, compared as whole answers."""
+    """True when a finished attempt reached the project's share, compared as whole answers."""
     needed = project.qualification_share * outcome.answered
     return outcome.finished and outcome.right >= needed - 1e-9
 
@@ -98,17 +97,17 @@ def qualify(member: Membership) -> None:
 
 
 def may_try_again(member: Membership) -> bool:
-    """Whether another attempt can be allowed: the open one is finished and was not enough."""
+    """True when another attempt can be allowed: the open one is finished and was not enough."""
     return member.qualified_at is None and result(member).finished
 
 
 def allow_another(member: Membership) -> None:
     """Open another attempt; nothing while one is open. Two clicks are one attempt."""
     if may_try_again(member):
-        place = Membership.objects.filter(
+        unchanged = Membership.objects.filter(
             pk=member.pk, qualification_attempt=member.qualification_attempt
         )
-        place.update(qualification_attempt=F("qualification_attempt") + 1)
+        unchanged.update(qualification_attempt=F("qualification_attempt") + 1)
 
 
 def result(member: Membership) -> Result:
@@ -123,7 +122,7 @@ def results(member: Membership) -> list[Result]:
     """Of every attempt with an answer, the first attempt first. Questions that are no longer asked
     count for nobody."""
     asked = questions(member.project)
-    rows: Any = (
+    rows = (
         QualificationAnswer.objects.filter(member=member, gold__in=asked)
         .order_by("attempt")
         .values("attempt")
@@ -131,7 +130,8 @@ def results(member: Membership) -> list[Result]:
             right=Count("pk", filter=Q(correct=True)), answered=Count("pk"), last=Max("answered_at")
         )
     )
-    return [Result(**row, asked=asked.count()) for row in rows]
+    n_asked = asked.count()
+    return [Result(**row, asked=n_asked) for row in rows]
 
 
 def _answers(member: Membership) -> QuerySet[QualificationAnswer]:

@@ -1,7 +1,6 @@
-"""Imports: every row is checked before the first is written, and all are written or none.
+"""Imports: every row is checked before the first is written; valid ones go in, or all or none.
 
-A row that is refused is reported with its line, field and reason; the valid rows are imported
-unless `strict`. The same file again adds nothing.
+May import: models, votes, queue.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from annotate.importing.import_report import Report
-from annotate.importing.json_lines import rows as json_rows
+from annotate.importing.json_lines import json_rows
 from annotate.importing.problems import Problem, Refused, Unreadable
 from annotate.importing.row_shapes import Row, read
 from annotate.importing.row_store import BATCH, Writer
@@ -65,10 +64,10 @@ def _accepted(file: IO[bytes], max_bytes: int | None, report: Report) -> Iterato
         yield row
 
 
-def _not_refused(raw: Any) -> dict[str, Any]:
+def _not_refused(raw: dict[str, Any] | Refused) -> dict[str, Any]:
     if isinstance(raw, Refused):
         raise raw
-    return raw  # type: ignore[no-any-return]
+    return raw
 
 
 def _write(project: Project, rows: Iterator[Row], report: Report, *, dry_run: bool) -> None:

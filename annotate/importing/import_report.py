@@ -1,4 +1,4 @@
-"""What an import did, row by row where it refused."""
+"""Report of an import, row by row where it refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """What became of the file when rows were refused; empty when none were."""
+        """A sentence on the file when rows were refused; empty when none were."""
         if not self.n_refused:
             return ""
         rows = "1 row was" if self.n_refused == 1 else f"{self.n_refused:,} rows were"

@@ -17,20 +17,20 @@ STRENGTH = 2
 NO_GUIDELINES = 0
 
 
-class Cast(NamedTuple):
+class ImportedVote(NamedTuple):
     pair: Pair
     annotator: int
     choice: str
     seq: int = 0
 
 
-def count(pair: Pair, votes: Iterable[tuple[int, str]], *, now: datetime) -> None:
-    """Set the columns of a pair that is not stored yet: nobody else can hold a place on it."""
+def count_votes(pair: Pair, votes: Iterable[tuple[int, str]], *, now: datetime) -> None:
+    """Set the columns of a pair that is not stored yet: nobody else can hold a slot of it."""
     for annotator, choice in votes:
         if not pair.second:
-            place = "second" if pair.first else "first"
-            setattr(pair, place, labels.CLASS[choice])
-            setattr(pair, f"{place}_by_id", annotator)
+            column = "second" if pair.first else "first"
+            setattr(pair, column, labels.CLASS[choice])
+            setattr(pair, f"{column}_by_id", annotator)
             pair.second_at = now if pair.second else None
         column = slots.COUNT_OF[choice]
         setattr(pair, column, getattr(pair, column) + 1)
@@ -38,9 +38,9 @@ def count(pair: Pair, votes: Iterable[tuple[int, str]], *, now: datetime) -> Non
         pair.last_vote_at = now
     if not pair.cast:
         return
-    # Votes that a table holds were all asked for, whatever the project asks of its own pairs.
+    # Votes that a table holds_slot were all asked for, whatever the project asks of its own pairs.
     pair.limit = max(pair.limit, pair.cast)
-    pair.state, pair.asked = slots.settled(_places(pair))
+    pair.state, pair.asked = slots.state_and_votes_asked(_slot_counts(pair))
     pair.open_slots = pair.asked - pair.votes
     pair.resolved_at = None if pair.state == Pair.State.OPEN else now
 
@@ -54,7 +54,7 @@ def add_votes(
 ) -> int:
     """Store votes. Pairs in `new` have counted theirs; on others, only those of new people."""
     cast = [
-        Cast(pair, annotators.user_id(name), choice, seq)
+        ImportedVote(pair, annotators.user_id(name), choice, seq)
         for pair, choices in votes
         for seq, (name, choice) in enumerate(choices.items(), start=1)
     ]
@@ -68,15 +68,15 @@ def _label(pairs: list[Pair], assignments: list[Assignment]) -> None:
     votes: dict[int, list[tuple[str, int]]] = {}
     for one in assignments:
         votes.setdefault(one.pair_id, []).append((one.choice, one.strength))
-    settled = (pair for pair in pairs if pair.state != Pair.State.OPEN)
-    verdicts = ((pair, labels.verdict(votes[pair.pk])) for pair in settled)
+    decided = (pair for pair in pairs if pair.state != Pair.State.OPEN)
+    verdicts = ((pair, labels.verdict(votes[pair.pk])) for pair in decided)
     Label.objects.bulk_create(
-        Label(pair=pair, **labels.columns(found)) for pair, found in verdicts if found
+        Label(pair=pair, **labels.columns(verdict)) for pair, verdict in verdicts if verdict
     )
 
 
-def _add_to_known(cast: list[Cast], *, now: datetime) -> int:
-    """Votes on pairs that were there before: each takes a free place, or is kept as surplus."""
+def _add_to_known(cast: list[ImportedVote], *, now: datetime) -> int:
+    """Votes on pairs that were there before: each takes a free slot, or is kept as surplus."""
     had = set(
         Assignment.objects.filter(pair__in={one.pair.pk for one in cast}).values_list(
             "pair_id", "annotator_id"
@@ -85,17 +85,19 @@ def _add_to_known(cast: list[Cast], *, now: datetime) -> int:
     added = [one for one in cast if (one.pair.pk, one.annotator) not in had]
     for one in sorted(added, key=lambda one: one.pair.pk):
         left = _left(one)
-        holds = slots.take(one.pair.pk, left=left) is not None
-        after = slots.cast(one.pair.pk, one.choice, counts=holds, by=one.annotator, now=now)
+        holds_slot = slots.take(one.pair.pk, left=left) is not None
+        after = slots.count_vote(
+            one.pair.pk, one.choice, holds_slot=holds_slot, by=one.annotator, now=now
+        )
         assignment = _assignment(one._replace(seq=after.cast), now=now)
-        assignment.surplus = not holds
+        assignment.surplus = not holds_slot
         assignment.save()
-        if holds:
-            slots.settle(after, voted=True, now=now)
+        if holds_slot:
+            slots.resolve(after, voted=True, now=now)
     return len(added)
 
 
-def _assignment(one: Cast, *, now: datetime) -> Assignment:
+def _assignment(one: ImportedVote, *, now: datetime) -> Assignment:
     return Assignment(
         pair_id=one.pair.pk,
         annotator_id=one.annotator,
@@ -112,10 +114,10 @@ def _assignment(one: Cast, *, now: datetime) -> Assignment:
     )
 
 
-def _left(one: Cast) -> str:
+def _left(one: ImportedVote) -> str:
     """The side is unknown; drawn from the key, so that no side is favoured."""
     return "a" if share_of(f"left:{one.pair.key}:{one.annotator}") < 0.5 else "b"
 
 
-def _places(pair: Pair) -> slots.Places:
-    return slots.Places(**{name: getattr(pair, name) for name in slots.COLUMNS})
+def _slot_counts(pair: Pair) -> slots.SlotCounts:
+    return slots.SlotCounts(**{name: getattr(pair, name) for name in slots.COLUMNS})

@@ -6,7 +6,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from annotate.importing.problems import Refused, Unreadable
 
@@ -32,7 +32,7 @@ def opened(file: IO[bytes]) -> IO[bytes]:
     stream: IO[bytes] = file
     if file.read(2) == GZIP:
         file.seek(0)
-        stream = gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[assignment]
+        stream = gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[assignment]  # It reads like one.
     try:
         stream.seek(0)
         head = stream.read(64)
@@ -65,7 +65,9 @@ class Bounded:
             pass
 
 
-def rows(file: IO[bytes], *, max_bytes: int | None = None) -> Iterator[tuple[int, Any]]:
+def json_rows(
+    file: IO[bytes], *, max_bytes: int | None = None
+) -> Iterator[tuple[int, dict[str, Any] | Refused]]:
     """(line number, JSON object or Refused) of every line that is not blank.
 
     `max_bytes` bounds the decompressed size.
@@ -85,7 +87,7 @@ def rows(file: IO[bytes], *, max_bytes: int | None = None) -> Iterator[tuple[int
         raise Unreadable(f"The archive is damaged after line {number}: {error}.") from error
 
 
-def _decoded(line: bytes) -> Any:
+def _decoded(line: bytes) -> dict[str, Any] | Refused:
     try:
         return parse(line.decode())
     except UnicodeDecodeError as error:
@@ -114,15 +116,15 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise Refused(twice[:40], "the key occurs twice in one object")
-    return found
+    return members
 
 
-def _no_constant(name: str) -> Any:
+def _no_constant(name: str) -> NoReturn:
     raise Refused("", f"{name} is not JSON")
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a file or a row, in words for the person who made it."""
+"""Problems of a file or a row, in words for the person who made it."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
 """Rows of the accepted shapes, read into one form: a prompt, completions, perhaps votes.
 
-Shapes: TRL preferences (`chosen`, `rejected`, with or without `prompt`, as text or as chat
-messages), pairs (`completion_a`, `completion_b`), completions of a prompt, prompts alone.
+SHAPES, at the end, lists them: TRL preferences (`chosen`, `rejected`, with or without `prompt`,
+as text or as chat messages), pairs, completions of a prompt, prompts alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from annotate.importing import dialogue
 from annotate.importing.problems import Refused
@@ -53,18 +54,12 @@ class Row:
 
 
 def read(raw: dict[str, Any]) -> Row:
-    """One JSON object -> one row; Refused names the field that is wrong."""
-    if "chosen" in raw or "rejected" in raw:
-        row = _preference(raw)
-    elif any(name in raw for name in ("completion_a", "completion_b", "response_a", "response_b")):
-        row = _pair(raw)
-    elif "completion" in raw or "completions" in raw:
-        row = _completions(raw)
-    elif "prompt" in raw:
-        row = Row(messages=_prompt(raw))
-    else:
-        found = ", ".join(sorted(raw)[:8]) or "none"
-        raise Refused("prompt", f"the column is missing (columns found: {found[:200]})")
+    """One JSON object -> one row, by the first of SHAPES; Refused names the field that is wrong."""
+    shape = next((shape for shape in SHAPES.values() if shape.recognises(raw)), None)
+    if shape is None:
+        columns = ", ".join(sorted(raw)[:8]) or "none"
+        raise Refused("prompt", f"the column is missing (columns found: {columns[:200]})")
+    row = shape.read(raw)
     row = replace(row, reference=_reference(raw), tags=_tags(raw))
     return _with_merged_turns(row)
 
@@ -157,13 +152,17 @@ def _completions(raw: dict[str, Any]) -> Row:
         if not isinstance(given, list) or not 0 < len(given) <= MAX_COMPLETIONS:
             raise Refused(name, f"a list of 1 to {MAX_COMPLETIONS} completions is expected")
     warnings: list[tuple[str, str]] = []
-    found = [_candidate(value, raw, name, warnings) for value in given]
-    for candidate in found:
+    candidates = [_candidate(value, raw, name, warnings) for value in given]
+    for candidate in candidates:
         if not candidate.text.strip():
             raise Refused(name, "the completion is empty")
-    if len({candidate.text for candidate in found}) < len(found):
+    if len({candidate.text for candidate in candidates}) < len(candidates):
         warnings.append((name, "identical completions were joined"))
-    return Row(messages=prompt, completions=list(dict.fromkeys(found)), warnings=warnings)
+    return Row(messages=prompt, completions=list(dict.fromkeys(candidates)), warnings=warnings)
+
+
+def _prompt_alone(raw: dict[str, Any]) -> Row:
+    return Row(messages=_prompt(raw))
 
 
 def _candidate(
@@ -275,3 +274,23 @@ def _choice(name: str, value: Any) -> str:
     if choice not in CHOICES:
         raise Refused("votes", f"{name[:40]}: a vote must be one of {', '.join(CHOICES)}")
     return str(choice)
+
+
+class Shape(NamedTuple):
+    """One kind of row: how it is told from others, and how it is read (raising Refused)."""
+
+    recognises: Callable[[dict[str, Any]], bool]
+    read: Callable[[dict[str, Any]], Row]
+
+
+def _has(*columns: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda raw: any(name in raw for name in columns)
+
+
+# The first that recognises a row reads it. A shape is one function, and one line here.
+SHAPES: dict[str, Shape] = {
+    "preference": Shape(_has("chosen", "rejected"), _preference),
+    "pair": Shape(_has("completion_a", "completion_b", "response_a", "response_b"), _pair),
+    "completions": Shape(_has("completion", "completions"), _completions),
+    "prompt": Shape(_has("prompt"), _prompt_alone),
+}

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from annotate.importing.imported_annotators import Annotators
-from annotate.importing.imported_votes import add_votes, count
+from annotate.importing.imported_votes import add_votes, count_votes
 from annotate.importing.row_shapes import Row
 from annotate.models import Completion, Pair, Project, Prompt
 from annotate.models.content import is_held_out
@@ -97,10 +97,10 @@ class Writer:
             for row in rows
             for candidate in reversed(row.completions)
         }
-        found = Completion.objects.filter(prompt_id__in={prompt for prompt, _ in wanted})
+        stored = Completion.objects.filter(prompt_id__in={prompt for prompt, _ in wanted})
         known = {
             (prompt, sha256): pk
-            for prompt, sha256, pk in found.values_list("prompt_id", "sha256", "id")
+            for prompt, sha256, pk in stored.values_list("prompt_id", "sha256", "id")
         }
         missing = [
             Completion(
@@ -124,8 +124,8 @@ class Writer:
         completions: dict[tuple[int, str], int],
     ) -> tuple[dict[str, Pair], list[str]]:
         """Key -> pair, and the keys that are new."""
-        found = self.project.pairs.filter(key__in=[key for key, _ in comparisons])
-        known = {pair.key: pair for pair in found}
+        stored = self.project.pairs.filter(key__in=[key for key, _ in comparisons])
+        known = {pair.key: pair for pair in stored}
         missing = [
             self._pair(one, prompts[one.row.prompt_sha256], completions)
             for one in comparisons
@@ -147,5 +147,5 @@ class Writer:
             **Pair.quota(self.project, Pair.Kind.NORMAL, key=one.key),
         )
         votes = ((self.annotators.user_id(name), cast) for name, cast in one.row.votes.items())
-        count(pair, votes, now=self.now)
+        count_votes(pair, votes, now=self.now)
         return pair

@@ -1,0 +1,4 @@
+"""Commands of manage.py that concern labelling.
+
+May import: every room of annotate.
+"""

@@ -1,4 +1,7 @@
-"""The labelling side's tables. One module per group of tables that change together."""
+"""Tables of the labelling side, one module per group that changes together.
+
+May import: nothing of annotate.
+"""
 
 from __future__ import annotations
 

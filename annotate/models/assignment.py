@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from django.conf import settings
 from django.db import models
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from annotate.models.project import Project
 
 
+MAX_STRENGTH = 3
+"""Strength of "much better"; 1 is slightly, 0 negligibly."""
+
+Side = Literal["left", "right"]
+ScreenChoice = Literal["left", "right", "tie", "both_bad"]
+"""A vote as the screen words it; `Choice` words it about the completions, as it is stored."""
+
+
 class Choice(models.TextChoices):
     A = "a", "A is better"
     B = "b", "B is better"
@@ -24,14 +32,14 @@ class Choice(models.TextChoices):
     BOTH_BAD = "both_bad", "Both are bad"
 
 
-class Side(models.TextChoices):
+class LeftCompletion(models.TextChoices):
     A = "a", "A on the left"
     B = "b", "B on the left"
 
 
 class AssignmentQuerySet(models.QuerySet["Assignment"]):
     def of_member(self, user: User) -> AssignmentQuerySet:
-        """A person's own places, in projects that still count them as a member."""
+        """A person's own leases, votes and skips, in projects that still count them as a member."""
         return self.filter(
             annotator=user,
             pair__project__memberships__user=user,
@@ -44,14 +52,18 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
     def leased(self) -> AssignmentQuerySet:
         return self.filter(state=Assignment.State.RESERVED)
 
+    def voted(self) -> AssignmentQuerySet:
+        """Votes that were cast and not taken back, surplus ones included."""
+        return self.filter(state=Assignment.State.VOTED)
+
     def standing(self) -> AssignmentQuerySet:
         """Votes that count: cast, not taken back, not surplus."""
-        return self.filter(state=Assignment.State.VOTED, surplus=False)
+        return self.voted().filter(surplus=False)
 
-    def last_act(self) -> Assignment | None:
-        """The vote or skip that undo takes back."""
-        acts = (Assignment.State.VOTED, Assignment.State.SKIPPED)
-        return self.filter(state__in=acts).order_by("-acted_at", "-pk").first()
+    def last_vote_or_skip(self) -> Assignment | None:
+        """The one that undo takes back."""
+        done = (Assignment.State.VOTED, Assignment.State.SKIPPED)
+        return self.filter(state__in=done).order_by("-acted_at", "-pk").first()
 
     def for_display(self) -> AssignmentQuerySet:
         return self.select_related(
@@ -60,7 +72,7 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
 
 
 class Assignment(models.Model):
-    """One annotator's place on one pair.
+    """One annotator's slot on one pair: a lease, then a vote or a skip.
 
     reserved -> voted or skipped by the person; reserved -> released when the lease expires.
     Its token and its sides never change, so a request that was repeated or came late still means
@@ -80,7 +92,7 @@ class Assignment(models.Model):
     )
     token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     state = models.CharField(max_length=10, choices=State.choices, default=State.RESERVED)
-    left = models.CharField(max_length=1, choices=Side.choices)
+    left = models.CharField(max_length=1, choices=LeftCompletion.choices)
     stream = models.CharField(max_length=8, choices=Pair.Stream.choices)
     propensity = models.FloatField(
         default=1.0, help_text="Probability with which this arm was drawn at lease time."
@@ -139,7 +151,7 @@ class Assignment(models.Model):
                 name="a_lease_expires",
             ),
             models.CheckConstraint(
-                condition=Q(strength__gte=0, strength__lte=3), name="strength_0_to_3"
+                condition=Q(strength__gte=0, strength__lte=MAX_STRENGTH), name="strength_0_to_3"
             ),
         ]
         indexes = [

@@ -36,7 +36,7 @@ def share_of(text: str) -> float:
 
 
 def is_held_out(sha256: str, share: float = HELD_OUT_SHARE) -> bool:
-    """Whether the prompt with this hash is held out of training.
+    """True when the prompt with this hash is held out of training.
 
     Depends on the prompt alone, so a project's split never changes; training computes the same.
     """

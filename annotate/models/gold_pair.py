@@ -10,7 +10,7 @@ from annotate.models.pair import Pair
 
 
 class Gold(models.Model):
-    """What the right answer to a pair is, and why.
+    """The right answer to a pair, and why.
 
     The pair's kind is gold. A silent one is offered among the others and looks like them; one
     for the qualification is asked there, with the explanation as feedback, and nowhere else.

@@ -1,4 +1,4 @@
-"""Who may do what in which project, and how people get in."""
+"""Memberships: who may do what in which project, and how people get in."""
 
 from __future__ import annotations
 
@@ -13,17 +13,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from annotate.models.project import Project
-
-
-class Role(models.TextChoices):
-    ANNOTATOR = "annotator", "Annotator"
-    REVIEWER = "reviewer", "Reviewer"
-    ADMIN = "admin", "Admin"
-
-    @classmethod
-    def at_least(cls, role: str) -> list[str]:
-        """Roles that include `role`'s rights, lowest first."""
-        return cls.values[cls.values.index(role) :]
+from annotate.models.roles import Role
 
 
 def new_pseudonym() -> str:
@@ -31,7 +21,7 @@ def new_pseudonym() -> str:
 
 
 class Membership(models.Model):
-    """One person's place in one project."""
+    """One person's role and standing in one project."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(

@@ -27,7 +27,7 @@ FELL = models.Case(
 class Pair(models.Model):
     """Two completions of one prompt, and how many votes they still want.
 
-    Of the `asked` places, `open_slots` are held by nobody, one each by the standing votes
+    Of the `asked` slots, `open_slots` are held by nobody, one each by the standing votes
     (n_a + n_b + n_tie, surplus ones left out), the rest by leases. The CHECKs make collecting
     more votes than asked for impossible, whatever the code does.
     """
@@ -42,8 +42,12 @@ class Pair(models.Model):
     OUTSIDE_LABELS = (Kind.GOLD, Kind.RETEST)
     """They measure annotators: no labels, no agreement, no preference rows."""
 
+    TEACHING = (Kind.NORMAL, Kind.OVERLAP)
+    """Their votes may enter training. Evaluation pairs measure policies, gold and retest pairs
+    measure annotators; training on them would spoil the measurement."""
+
     UNLIMITED = 30_000
-    """Places of a gold pair: everybody may be asked, and a column of two bytes holds it."""
+    """Slots of a gold pair: everybody may be asked, and a column of two bytes holds it."""
 
     class State(models.TextChoices):
         OPEN = "open", "Open"
@@ -88,7 +92,7 @@ class Pair(models.Model):
     asked = models.PositiveSmallIntegerField(default=2, help_text="Places there are just now.")
     # Indexed, because started pairs are completed before new ones of equal priority.
     started = models.GeneratedField(
-        expression=models.Q(open_slots__lt=models.F("asked")),
+        expression=models.Q(open_slots__lt=models.F("asked")),  # type: ignore[arg-type]  # The stubs do not know that a Q is one.
         output_field=models.BooleanField(),
         db_persist=True,
     )
@@ -231,7 +235,7 @@ class Pair(models.Model):
 
 
 class Label(models.Model):
-    """What the standing votes of a pair amount to."""
+    """The label of a pair: the aggregate of its standing votes."""
 
     class Outcome(models.TextChoices):
         A = "a", "A"

@@ -9,6 +9,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 
+from annotate.models.roles import Role
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
@@ -25,8 +27,6 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         """Projects in which `user` has at least `role`; superusers have every role."""
         if user.is_superuser:
             return self
-        from annotate.models.membership import Role
-
         return self.filter(
             memberships__user=user,
             memberships__active=True,
@@ -185,7 +185,7 @@ class Guideline(models.Model):
 
 
 class ModelNote(models.Model):
-    """What training pushed about one model version, so that labelling never asks training."""
+    """State and metrics of a model version, pushed by training: labelling never asks training."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="model_notes")
     name = models.CharField(max_length=80)

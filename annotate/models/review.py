@@ -1,11 +1,11 @@
-"""What people say about pairs and about each other besides votes."""
+"""Decisions, warnings, better answers and messages: all that people say besides votes."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
 
-from annotate.models.assignment import Assignment, Choice, Side
+from annotate.models.assignment import Assignment, Choice, LeftCompletion
 from annotate.models.membership import Membership
 from annotate.models.pair import Pair
 
@@ -57,7 +57,7 @@ class Rewrite(models.Model):
     """A better answer that an annotator wrote, starting from one of the two."""
 
     assignment = models.OneToOneField(Assignment, on_delete=models.CASCADE, related_name="rewrite")
-    based_on = models.CharField(max_length=1, choices=Side.choices)
+    based_on = models.CharField(max_length=1, choices=LeftCompletion.choices)
     text = models.TextField()
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -1,4 +1,4 @@
-"""What each annotator did, and how sure it is: figures for reviewers, never for annotators.
+"""Figures of each annotator, with their certainty: figures for reviewers, never for annotators.
 
 Everything is counted in a handful of statements over the whole project. That takes seconds where
 there are many votes: there the minute tick counts, and pages show what it kept
@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Project
 from annotate.models.assignment import AssignmentQuerySet
-from annotate.statistics.agreement import wilson
+from annotate.statistics.intervals import wilson
 from annotate.statistics.low_agreement import Meetings, doubts
 from annotate.votes.export_values import pseudonyms
 from annotate.votes.labels import CLASS_SQL, TIES
@@ -113,7 +113,7 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What is counted of one person."""
+    """Counts and shares of one person."""
 
     annotator_id: int
     simulated: bool
@@ -145,7 +145,7 @@ class Row(Figures):
     """One person's figures, and who they are."""
 
     member: Membership | None
-    """None for a superuser who votes without a place in the project."""
+    """None for a superuser who votes without a membership in the project."""
     pseudonym: str
 
     @property
@@ -173,11 +173,9 @@ def count(project: Project, *, include_simulated: bool = False) -> list[Figures]
     """Everybody who voted or skipped, busiest first."""
     met = meetings(project, include_simulated=include_simulated)
     doubted = doubts(met)
-    measured = {
-        "gold": _shares(GOLD, project, include_simulated=include_simulated),
-        "retest": _shares(RETESTS, project, include_simulated=include_simulated),
-        "agreement": _agreement(met),
-    }
+    gold = _shares(GOLD, project, include_simulated=include_simulated)
+    retest = _shares(RETESTS, project, include_simulated=include_simulated)
+    agreed = _agreement(met)
     medians = dict(_fetch(MEDIANS, project, include_simulated=include_simulated))
 
     def figures(work: dict[str, Any]) -> Figures:
@@ -187,24 +185,26 @@ def count(project: Project, *, include_simulated: bool = False) -> list[Figures]
             annotator_id=who,
             median_ms=None if median is None else float(median),
             doubt=doubted.get(who),
+            gold=gold.get(who, Share()),
+            retest=retest.get(who, Share()),
+            agreement=agreed.get(who, Share()),
             **_counted(work),
-            **{key: found.get(who, Share()) for key, found in measured.items()},
         )
 
-    return [figures(work) for work in _work(project, include_simulated=include_simulated)]
+    return [figures(dict(work)) for work in _work(project, include_simulated=include_simulated)]
 
 
 def meetings(project: Project, *, include_simulated: bool = False) -> list[Meetings]:
-    """Who gave whose answer how often; every meeting once from either side."""
-    found = []
+    """Counts of one person giving another's answer; every meeting once from either side."""
+    both_ways = []
     for one, other, sure_one, sure_other, n, same in _fetch(
         MEETINGS, project, include_simulated=include_simulated
     ):
-        found += [
+        both_ways += [
             Meetings(one, other, sure_other, n, same),
             Meetings(other, one, sure_one, n, same),
         ]
-    return found
+    return both_ways
 
 
 def _agreement(met: list[Meetings]) -> dict[int, Share]:
@@ -217,8 +217,8 @@ def _agreement(met: list[Meetings]) -> dict[int, Share]:
 
 def _shares(sql: str, project: Project, *, include_simulated: bool) -> dict[int, Share]:
     """Person -> share, by a statement that gives people, their counts and their hits."""
-    found = _fetch(sql, project, include_simulated=include_simulated)
-    return {who: Share(hits, n) for who, n, hits in found}
+    hits_of_people = _fetch(sql, project, include_simulated=include_simulated)
+    return {who: Share(hits, n) for who, n, hits in hits_of_people}
 
 
 def _fetch(sql: str, project: Project, *, include_simulated: bool) -> list[tuple[Any, ...]]:
@@ -228,7 +228,7 @@ def _fetch(sql: str, project: Project, *, include_simulated: bool) -> list[tuple
         return list(cursor.fetchall())
 
 
-def _work(project: Project, *, include_simulated: bool) -> QuerySet[Assignment, dict[str, Any]]:
+def _work(project: Project, *, include_simulated: bool) -> QuerySet[Any, Any]:
     voted = Q(state=Assignment.State.VOTED)
     # Of imported votes the side is unknown; they carry no guideline version.
     sided = voted & Q(choice__in=("a", "b"), guideline_version__gt=0)
@@ -282,7 +282,7 @@ class Day:
 def votes_per_day(project: Project, user_id: int, *, simulated: bool = False) -> list[Day]:
     """The last days on which the person voted, newest first."""
     since = timezone.now() - timedelta(days=DAYS)
-    found = (
+    by_day = (
         votes_of(project, user_id, simulated=simulated)
         .filter(voted_at__gte=since)
         .annotate(day=TruncDate("voted_at"))
@@ -290,7 +290,7 @@ def votes_per_day(project: Project, user_id: int, *, simulated: bool = False) ->
         .annotate(votes=Count("id"), time=Sum("active_ms", default=0))
         .order_by("-day")
     )
-    return [Day(row["day"], row["votes"], row["time"]) for row in found]
+    return [Day(row["day"], row["votes"], row["time"]) for row in by_day]
 
 
 def votes_of(project: Project, user_id: int, *, simulated: bool = False) -> AssignmentQuerySet:

@@ -31,8 +31,8 @@ def revise(project: Project, text: str, *, author: User) -> int:
 
 def confirm(project: Project, user: User, *, version: int) -> None:
     """Remember that a member has read this version. An older one than before changes nothing."""
-    place = Membership.objects.filter(project=project, user=user, guidelines_read__lt=version)
-    place.update(guidelines_read=version)
+    unread = Membership.objects.filter(project=project, user=user, guidelines_read__lt=version)
+    unread.update(guidelines_read=version)
 
 
 def changes(project: Project, user: User) -> SafeString | None:

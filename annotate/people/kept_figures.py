@@ -14,8 +14,8 @@ from annotate.people.annotator_figures import Figures, Row, Share, count, named,
 
 LIVE_UP_TO = 20_000
 """Votes and skips that are counted while somebody waits for the page."""
-PATIENCE = 200
-"""Kept figures are counted anew when this part of the votes is new."""
+NEW_PART = 200
+"""Kept figures are counted anew when more than one in so many votes is new."""
 AT_LEAST_EVERY = timedelta(hours=1)
 """And so often in any case, for what people took back or changed."""
 
@@ -37,7 +37,7 @@ def table(project: Project, *, include_simulated: bool = False) -> Table:
     return Table(named(project, [_from_json(one) for one in kept.figures]), kept.counted_at)
 
 
-def count_if_due(project: Project) -> bool:
+def count_annotators_if_due(project: Project) -> bool:
     """Count anew where pages show kept figures, and enough is new; whether it did."""
     now = timezone.now()
     kept = _kept(project)
@@ -54,7 +54,7 @@ def count_if_due(project: Project) -> bool:
 
 
 def _kept(project: Project) -> Tally | None:
-    """What the last count left, unless another release of the product counted other figures."""
+    """The figures of the last count, unless another release of the product counted others."""
     kept = Tally.objects.filter(project=project).first()
     names = {field.name for field in fields(Figures)}
     return kept if kept and all(set(one) == names for one in kept.figures) else None
@@ -65,7 +65,8 @@ def _much_is_new(project: Project, kept: Tally) -> bool:
     people = project.memberships.values("user_id")
     acts = Assignment.objects.filter(annotator__in=people, acted_at__gt=kept.counted_at)
     new = acts.filter(pair__project=project).count()
-    return new * PATIENCE > sum(one["votes"] for one in kept.figures)
+    counted: int = sum(one["votes"] for one in kept.figures)
+    return new * NEW_PART > counted
 
 
 def _as_json(figures: Figures) -> dict[str, Any]:

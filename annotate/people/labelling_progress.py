@@ -1,9 +1,10 @@
-"""How far the labelling is: what annotators and project lists show. Simulated votes never count
+"""Progress of labelling, as annotators and project lists see it. Simulated votes never count
 as a person's own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
@@ -50,6 +51,6 @@ def projects_of(user: User) -> QuerySet[Project]:
     )
 
 
-def _count(rows: QuerySet, group: str) -> Coalesce:
+def _count(rows: QuerySet[Any], group: str) -> Coalesce:
     counted = rows.order_by().values(group).annotate(n=Count("pk")).values("n")
     return Coalesce(Subquery(counted, output_field=IntegerField()), 0)

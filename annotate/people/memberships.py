@@ -10,7 +10,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from annotate.models import Assignment, Invitation, Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
 
 def members(project: Project) -> QuerySet[Membership]:
@@ -29,8 +29,8 @@ def members(project: Project) -> QuerySet[Membership]:
     )
 
 
-def place_of(project: Project, user: User) -> Membership:
-    """The user's place in the project; a superuser, who needs none to come in, is given one."""
+def membership_of(project: Project, user: User) -> Membership:
+    """The user's membership; a superuser, who needs none to come in, is given one."""
     return project.memberships.get_or_create(user=user, defaults={"role": Role.ADMIN})[0]
 
 
@@ -55,19 +55,19 @@ def accept(invitation: Invitation, user: User) -> bool:
     used = Invitation.objects.open().filter(pk=invitation.pk)
     if not used.update(accepted_by=user, accepted_at=timezone.now()):
         return False
-    place, created = Membership.objects.get_or_create(
+    membership, created = Membership.objects.get_or_create(
         project=invitation.project, user=user, defaults={"role": invitation.role}
     )
-    if not place.active:
+    if not membership.active:
         return False
-    if not created and invitation.role in Role.at_least(place.role):
-        place.role = invitation.role
-        place.save(update_fields=["role"])
+    if not created and invitation.role in Role.at_least(membership.role):
+        membership.role = invitation.role
+        membership.save(update_fields=["role"])
     return True
 
 
 def may_reset(admin: User, user: User) -> bool:
-    """Whether a project's admin may set this person's password.
+    """True when a project's admin may set this person's password.
 
     A password opens every project of its owner, so the admin must have at least that much:
     otherwise resetting passwords would be a way to other people's projects.

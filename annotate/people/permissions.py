@@ -1,4 +1,4 @@
-"""Who may see a project: the one check that every view starts with."""
+"""Permission to see a project: the one check that every view starts with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
 from annotate.models import Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
 
 def role_of(user: User, project: Project) -> str | None:
@@ -29,10 +29,10 @@ def project_or_404(request: HttpRequest, slug: str, role: str = "annotator") -> 
     """
     user = request.user
     project = Project.objects.filter(slug=slug).first()
-    found = role_of(user, project) if project is not None and user.is_authenticated else None
-    if project is None or found is None:
+    own_role = role_of(user, project) if project is not None and user.is_authenticated else None
+    if project is None or own_role is None:
         raise Http404("There is no such project, or you are not in it.")
-    if found not in Role.at_least(role):
+    if own_role not in Role.at_least(role):
         raise PermissionDenied(f"This needs the role {role} in the project {project.name}.")
-    project.role = found
+    project.role = own_role
     return project

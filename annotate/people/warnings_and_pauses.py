@@ -1,4 +1,4 @@
-"""What figures say against a person, and what follows from it without anybody asking.
+"""Figures that speak against a person, and the warnings and pauses that follow by themselves.
 
 Warnings are cheap and come early, on the share as it stands. A pause takes somebody's work away,
 so it needs certainty: the whole 95 % interval below the threshold, after twenty gold pairs.
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Gold, Membership, Message
 from annotate.people.annotator_figures import Row, Share
-from annotate.statistics.agreement import wilson
+from annotate.statistics.intervals import wilson
 from annotate.statistics.low_agreement import DOUBTFUL, beta_binomial
 from annotate.votes.labels import same_answer
 
@@ -29,8 +29,8 @@ PAUSED = "Too many of your answers are not what the guidelines ask for. A review
 
 
 def flags(row: Row) -> list[str]:
-    """What stands out about a person, in words; nothing for about 19 of 20 honest ones."""
-    found = {
+    """Sentences on what stands out about a person; nothing for about 19 of 20 honest ones."""
+    conditions = {
         "agrees too little": row.doubt is not None and row.doubt < DOUBTFUL,
         "one side": one_sided(row.left),
         "gold pairs wrong": row.member is not None
@@ -39,16 +39,16 @@ def flags(row: Row) -> list[str]:
         "too fast": row.too_fast.n >= SIDED_AFTER
         and (row.too_fast.interval or (0.0, 1.0))[0] > 0.5,
     }
-    return [flag for flag, stands in found.items() if stands]
+    return [flag for flag, stands in conditions.items() if stands]
 
 
 def one_sided(left: Share) -> bool:
-    """Whether the side of the screen decides this person's votes, not the replies."""
+    """True when the side of the screen decides this person's votes, not the replies."""
     return left.n >= SIDED_AFTER and _leaning(left) < ONE_SIDED
 
 
 def _leaning(left: Share) -> float:
-    """How probable a share of left picks so far from one half is, to either side."""
+    """Probability of a share of left picks so far from one half, to either side."""
     scale = min(1.0, 400 / left.n)
     n, hits = round(left.n * scale), round(left.hits * scale)
     law = beta_binomial(n, 0.5)
@@ -93,16 +93,16 @@ def resume(member: Membership) -> None:
 
 
 def _locked(vote: Assignment) -> Membership | None:
-    """The author's place, locked so that votes from two tabs do not warn twice.
+    """The author's membership, locked so that votes from two tabs do not warn twice.
 
     The vote holds its pair's row and its own by now, so the order is pair, assignment,
-    membership, as in annotate.queue.lease_length. The claim of a next pair begins with the
+    membership, as in annotate.queue.lease. The claim of a next pair begins with the
     membership, but takes pairs and other people's leases by SKIP LOCKED: who holds a membership
     never waits for who waits for it.
     """
-    places = Membership.objects.select_for_update(no_key=True, of=("self",))
-    places = places.filter(project=vote.pair.project_id, user=vote.annotator_id)
-    return places.select_related("project").first()
+    memberships = Membership.objects.select_for_update(no_key=True, of=("self",))
+    memberships = memberships.filter(project=vote.pair.project_id, user=vote.annotator_id)
+    return memberships.select_related("project").first()
 
 
 def _gold_answers(member: Membership) -> Share:

@@ -1,4 +1,4 @@
-"""How well annotators agree.
+"""Agreement between annotators.
 
 Agreement counts the first two votes of each pair in the order they were cast: later votes were
 asked *because* of a disagreement, and counting them makes 0.73 look like 0.82. Surplus votes,
@@ -88,14 +88,14 @@ def measure(
     """Agreement on a stream; by default the random one once it holds enough pairs."""
     if every:
         return _measure_every(project, stream, include_simulated)
-    found = by_stream(project, include_simulated=include_simulated)
-    stream = stream or default_stream(found)
-    return Measured(stream, found[stream])
+    streams = by_stream(project, include_simulated=include_simulated)
+    stream = stream or default_stream(streams)
+    return Measured(stream, streams[stream])
 
 
-def default_stream(found: Mapping[str, Agreement]) -> str:
+def default_stream(streams: Mapping[str, Agreement]) -> str:
     """The stream to judge a project by."""
-    return "random" if found["random"].pairs >= ENOUGH_RANDOM else "all"
+    return "random" if streams["random"].pairs >= ENOUGH_RANDOM else "all"
 
 
 def by_stream(project: Project, *, include_simulated: bool = False) -> dict[str, Agreement]:
@@ -110,36 +110,36 @@ def by_stream(project: Project, *, include_simulated: bool = False) -> dict[str,
     sampled = rows(SAMPLED, project, "all", include_simulated, bins=bins)
     prompt, fell, code = np.array(sampled, dtype=np.int64).reshape(-1, 3).T
     answers = np.array(FALLS)
-    found = {}
+    streams = {}
     for stream, codes in STREAM_CODES.items():
         chosen = np.isin(code, codes)
-        found[stream] = agreement(
+        streams[stream] = agreement(
             answers[fell[chosen]],
             prompt[chosen],
             totals=counted[list(codes)].sum(axis=0) @ sums(answers),
             share=bins / BINS,
         )
-    return found
+    return streams
 
 
 def _measure_every(project: Project, stream: str | None, include_simulated: bool) -> Measured:
-    found = _every_vote(project, stream or "random", include_simulated)
-    if stream is None and found.pairs < ENOUGH_RANDOM:
+    measured = _every_vote(project, stream or "random", include_simulated)
+    if stream is None and measured.pairs < ENOUGH_RANDOM:
         return Measured("all", _every_vote(project, "all", include_simulated))
-    return Measured(stream or "random", found)
+    return Measured(stream or "random", measured)
 
 
 def _every_vote(project: Project, stream: str, include_simulated: bool) -> Agreement:
-    found = rows(EVERY_VOTE, project, stream, include_simulated)
-    numbers = np.array(found, dtype=np.int64).reshape(-1, 4)
+    counts = rows(EVERY_VOTE, project, stream, include_simulated)
+    numbers = np.array(counts, dtype=np.int64).reshape(-1, 4)
     return agreement(numbers[:, 1:], numbers[:, 0])
 
 
 def rows(
-    sql: str, project: Project, stream: str, include_simulated: bool, **more: object
+    sql: str, project: Project, stream: str, include_simulated: bool, **more: str | int | None
 ) -> list[tuple[Any, ...]]:
-    """What a statement of this module's kind finds; `stream` may be "all"."""
-    parameters = {
+    """Rows of a statement of this module's kind; `stream` may be "all"."""
+    parameters: dict[str, str | int | None] = {
         "project": project.pk,
         "stream": stream,
         "simulated": int(include_simulated),
@@ -152,7 +152,7 @@ def rows(
 
 @dataclass(frozen=True)
 class Summary:
-    """How far the project is."""
+    """Progress of the project."""
 
     open: int
     resolved: int

@@ -1,4 +1,4 @@
-"""What else than the better reply decides votes: the side, the look, the hour.
+"""Biases: causes of votes other than the better reply, namely the side, the look, the hour.
 
 Read on demand, and from a sample where the project is large; how many votes a figure rests on is
 part of it.
@@ -13,8 +13,8 @@ from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q
 
 from annotate.models import Assignment, Pair, Project
 from annotate.quality.agreement_counts import BINS, rows
-from annotate.statistics.agreement import wilson
 from annotate.statistics.fatigue import Fatigue, fatigue, minutes_in_sitting
+from annotate.statistics.intervals import wilson
 from annotate.statistics.style_effects import ELEMENTS, StyleFit, elements, fit
 from annotate.votes.export_values import pseudonyms
 
@@ -40,7 +40,7 @@ TEXTS = f"""
 
 @dataclass(frozen=True, kw_only=True)
 class LeftPicks:
-    """How often decided votes went to the reply on the left."""
+    """Decided votes for the reply on the left."""
 
     name: str
     votes: int
@@ -56,7 +56,7 @@ class LeftPicks:
 
     @property
     def leans(self) -> bool:
-        """Whether one half lies outside the interval."""
+        """True when one half lies outside the interval."""
         return self.interval is not None and not self.interval[0] <= 0.5 <= self.interval[1]
 
 
@@ -98,7 +98,7 @@ def left_picks(project: Project, stream: str, include_simulated: bool) -> list[L
         decided = decided.filter(pair__stream=stream)
     if not include_simulated:
         decided = decided.filter(simulated=False)
-    found = (
+    decided_votes = (
         decided.values("annotator_id")
         .annotate(votes=Count("id"), on_the_left=Count("id", filter=Q(choice=F("left"))))
         .order_by("-votes", "annotator_id")
@@ -106,7 +106,7 @@ def left_picks(project: Project, stream: str, include_simulated: bool) -> list[L
     name = pseudonyms(project)
     return [
         LeftPicks(name=name(row["annotator_id"]), votes=row["votes"], left=row["on_the_left"])
-        for row in found
+        for row in decided_votes
     ]
 
 
@@ -140,15 +140,15 @@ def tiredness(project: Project, stream: str, include_simulated: bool) -> Fatigue
     if not include_simulated:
         counts &= Q(pair__firsts_simulated=False)
     columns = ("annotator_id", "voted_at", "pair_id", "pair__fell", "counts")
-    found = list(
+    first_votes = list(
         cast.annotate(counts=ExpressionWrapper(counts, output_field=BooleanField()))
         .order_by("-pk")
         .values_list(*columns)[:TIMED_VOTES]
     )
-    people = np.array([row[0] for row in found], dtype=np.int64)
-    seconds = np.array([row[1].timestamp() for row in found], dtype=np.float64)
-    pairs = np.array([row[2] for row in found], dtype=np.int64)
-    same = np.array([row[3] is not None and row[3] < 3 for row in found], dtype=np.int64)
-    met = np.array([bool(row[4]) for row in found], dtype=bool)
+    people = np.array([row[0] for row in first_votes], dtype=np.int64)
+    seconds = np.array([row[1].timestamp() for row in first_votes], dtype=np.float64)
+    pairs = np.array([row[2] for row in first_votes], dtype=np.int64)
+    same = np.array([row[3] is not None and row[3] < 3 for row in first_votes], dtype=np.int64)
+    met = np.array([bool(row[4]) for row in first_votes], dtype=bool)
     minutes = minutes_in_sitting(people, seconds)
     return fatigue(minutes[met], same[met], people[met], pairs[met])

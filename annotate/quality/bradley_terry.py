@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from annotate.models import Assignment, Pair, Project
 from annotate.review.search import wrote
-from annotate.statistics.agreement import NORMAL_95
+from annotate.statistics.intervals import NORMAL_95
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -154,11 +154,11 @@ def _joined(met: list[Met], reference: str) -> set[str]:
     for one in met:
         beside.setdefault(one.one, set()).add(one.other)
         beside.setdefault(one.other, set()).add(one.one)
-    found, new = set(), {reference}
+    reached, new = set(), {reference}
     while new:
-        found |= new
-        new = set().union(*(beside[name] for name in new)) - found
-    return found
+        reached |= new
+        new = set().union(*(beside[name] for name in new)) - reached
+    return reached
 
 
 def _direct(met: list[Met], name: str, reference: str) -> tuple[float, int]:
@@ -180,8 +180,9 @@ def _fit(met: list[Met], names: list[str], reference: str) -> tuple[Floats, Floa
     prompt, one, other, won, n = np.array(rows, dtype=np.float64).reshape(-1, 5).T
     one, other = one.astype(np.int64), other.astype(np.int64)
     design = np.zeros((len(rows), len(names)))
-    np.add.at(design, (np.arange(len(rows)), one), 1)
-    np.add.at(design, (np.arange(len(rows)), other), -1)
+    each = np.arange(len(rows))
+    design[each, one] += 1
+    design[each, other] -= 1
     free = np.arange(len(names)) != place[reference]
     x = design[:, free]
     rating = np.zeros(x.shape[1])
@@ -196,7 +197,9 @@ def _fit(met: list[Met], names: list[str], reference: str) -> tuple[Floats, Floa
     ratings, errors = np.zeros(len(names)), np.zeros(len(names))
     ratings[free] = rating
     scores = x * (won - n * _chance(x @ rating))[:, None]
-    errors[free] = np.sqrt(_variances(np.linalg.inv(information), scores, prompt))
+    errors[free] = np.sqrt(
+        _variances(np.asarray(np.linalg.inv(information), np.float64), scores, prompt)
+    )
     return ratings, errors
 
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from annotate.models import Project
 from annotate.quality.agreement_counts import COUNTED, DUOS, rows
-from annotate.statistics.agreement import cohen_kappa, wilson
+from annotate.statistics.agreement import cohen_kappa
+from annotate.statistics.intervals import wilson
 from annotate.votes.export_values import pseudonyms
 
 Key = TypeVar("Key", bound=Hashable)
@@ -120,8 +121,8 @@ class Duo:
 
 def by_day(project: Project, stream: str, include_simulated: bool) -> list[Day]:
     """Pairs by the day of their second vote, margin and policy, the oldest day first."""
-    found = rows(BY_DAY, project, stream, include_simulated)
-    return [Day(date.fromisoformat(day), *rest) for day, *rest in found if day]
+    counts = rows(BY_DAY, project, stream, include_simulated)
+    return [Day(date.fromisoformat(day), *rest) for day, *rest in counts if day]
 
 
 def by_policy(days: Iterable[Day]) -> list[Group]:
@@ -163,12 +164,14 @@ def falls(days: Sequence[Day]) -> list[Fall]:
     begin, _ = _period(days)
     newest = max((begin(day.day) for day in days), default=None)
     counts = _add(((day.bucket, begin(day.day) == newest), day.pairs, day.same) for day in days)
-    found = []
+    fallen = []
     for bucket, name in enumerate(BUCKETS):
-        before, now = (Group(name, *counts.get((bucket, is_new), (0, 0))) for is_new in (0, 1))
+        before, now = (
+            Group(name, *counts.get((bucket, is_new), (0, 0))) for is_new in (False, True)
+        )
         if min(before.pairs, now.pairs) >= FEWEST_TO_COMPARE and _fell(before, now):
-            found.append(Fall(name, before, now))
-    return found
+            fallen.append(Fall(name, before, now))
+    return fallen
 
 
 def _fell(before: Group, now: Group) -> bool:
@@ -214,11 +217,11 @@ def duos(project: Project, stream: str, include_simulated: bool) -> list[Duo]:
     return [_duo(name(one), name(other), table) for (one, other), table in most]
 
 
-def matrix(found: Sequence[Duo]) -> list[tuple[str, list[Duo | None]]]:
-    """Everybody's duo with everybody, in the order of `found`; of the first `MOST_IN_MATRIX`."""
-    names = list(dict.fromkeys(name for duo in found for name in (duo.one, duo.other)))
+def matrix(duos: Sequence[Duo]) -> list[tuple[str, list[Duo | None]]]:
+    """Everybody's duo with everybody, in the order of `duos`; of the first `MOST_IN_MATRIX`."""
+    names = list(dict.fromkeys(name for duo in duos for name in (duo.one, duo.other)))
     names = names[:MOST_IN_MATRIX]
-    of = {frozenset((duo.one, duo.other)): duo for duo in found}
+    of = {frozenset((duo.one, duo.other)): duo for duo in duos}
     return [(one, [of.get(frozenset((one, other))) for other in names]) for one in names]
 
 

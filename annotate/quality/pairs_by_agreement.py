@@ -51,20 +51,20 @@ class Place:
 
     @classmethod
     def read(cls, text: str, order: str) -> Place:
-        """What `str` wrote. Raises BadPlace."""
+        """Read what `str` wrote. Raises BadPlace."""
         try:
             value, _, pk = text.rpartition("_")
             parse = datetime.fromisoformat if order.endswith("last") else float
-            found = cls(parse(value), int(pk))
+            position = cls(parse(value), int(pk))
         except (ValueError, OverflowError) as error:
             raise BadPlace("There is no such place in the list.") from error
-        if not found._exists:
+        if not position._exists:
             raise BadPlace("There is no such place in the list.")
-        return found
+        return position
 
     @property
     def _exists(self) -> bool:
-        """Whether a row can be there: neither the database nor Django compares the rest."""
+        """True when a row can be there: neither the database nor Django compares the rest."""
         if isinstance(self.value, datetime):
             known = self.value.tzinfo is not None and 1970 <= self.value.year < 9999
         else:
@@ -90,13 +90,13 @@ def page(
     key = order.removeprefix("-")
     if key not in KEYS:
         raise BadPlace("There is no such order.")
-    found = _counted(project, stream, include_simulated).annotate(figure=KEYS[key])
+    ranked = _counted(project, stream, include_simulated).annotate(figure=KEYS[key])
     falls = order.startswith("-")
     if after:
         place = Place.read(after, order)
         beyond = Q(figure__lt=place.value) if falls else Q(figure__gt=place.value)
-        found = found.filter(beyond | Q(figure=place.value, pk__gt=place.pk))
-    ordered = found.order_by("-figure" if falls else "figure", "pk")
+        ranked = ranked.filter(beyond | Q(figure=place.value, pk__gt=place.pk))
+    ordered = ranked.order_by("-figure" if falls else "figure", "pk")
     places = [Place(*row) for row in ordered.values_list("figure", "pk")[: PAGE + 1]]
     shown = places[:PAGE]
     pairs = project.pairs.annotate(agreement=AGREEMENT).select_related("prompt")
@@ -109,9 +109,9 @@ def page(
 
 def _counted(project: Project, stream: str, include_simulated: bool) -> QuerySet[Pair]:
     """The pairs that agreement is measured on."""
-    found = project.pairs.filter(fell__isnull=False).exclude(kind__in=Pair.OUTSIDE_LABELS)
+    compared = project.pairs.filter(fell__isnull=False).exclude(kind__in=Pair.OUTSIDE_LABELS)
     if stream != "all":
-        found = found.filter(stream=stream)
+        compared = compared.filter(stream=stream)
     if not include_simulated:
-        found = found.filter(firsts_simulated=False)
-    return found
+        compared = compared.filter(firsts_simulated=False)
+    return compared

@@ -1,4 +1,4 @@
-"""How far each annotator can be trusted, and what the votes on a pair say once that is known.
+"""Reliability of each annotator, and the labels that follow once it is known.
 
 One job for a whole project: it reads the standing votes as arrays, estimates
 (annotate.statistics.aggregation.preferences), and writes `Label.p_a, p_tie, p_b` and
@@ -43,13 +43,13 @@ class Votes:
     flipped: Bools
 
 
-def refresh(project: Project) -> None:
+def refresh_labels(project: Project) -> None:
     """Estimate reliabilities and label probabilities from the votes that stand, and store them."""
     began = timezone.now()
     votes = _read(project)
     known = _known(project)
     anchors = np.array([known.get(pair, -1) for pair in votes.pairs.tolist()], dtype=np.int64)
-    found = aggregation.preferences(
+    estimate = aggregation.preferences(
         votes.item,
         votes.worker,
         votes.choice,
@@ -58,16 +58,16 @@ def refresh(project: Project) -> None:
         workers=len(votes.people),
         known=anchors,
     )
-    _store_reliabilities(project, votes, anchors, found.reliability, at=began)
-    _store_labels(project, votes.pairs, found.posteriors, known)
+    _store_reliabilities(project, votes, anchors, estimate.reliability, at=began)
+    _store_labels(project, votes.pairs, estimate.posteriors, known)
 
 
-def refresh_if_due(project: Project) -> bool:
+def refresh_labels_if_due(project: Project) -> bool:
     """Refresh when enough new votes came; on large projects that is rarer than every minute."""
     since = project.memberships.aggregate(at=Max("reliability_at"))["at"]
     if not _due(project, since):
         return False
-    refresh(project)
+    refresh_labels(project)
     return True
 
 
@@ -85,7 +85,7 @@ def _due(project: Project, since: datetime | None) -> bool:
 
 def _standing(project: Project) -> QuerySet[Assignment]:
     """Votes that say something about pairs or people."""
-    votes = Assignment.objects.in_project(project).filter(state=Assignment.State.VOTED)
+    votes = Assignment.objects.in_project(project).voted()
     votes = votes.filter(Q(surplus=False) | Q(pair__kind=Pair.Kind.GOLD))
     votes = votes.exclude(pair__kind=Pair.Kind.RETEST)
     return votes if project.train_on_simulated else votes.filter(simulated=False)

@@ -1,18 +1,16 @@
-"""The queue: who looks at which pair, and what their votes do to it.
+"""The queue: every path that leases, votes, skips or takes back, for people and simulated ones.
 
-Every path that leases, votes, skips or takes back goes through here, for people and for
-simulated annotators alike.
+May import: models, statistics, votes, people.
 """
 
 from __future__ import annotations
 
-from annotate.queue.lease import held_up, next_pair, release_expired, shown
+from annotate.queue.lease import blocked_by, next_pair, release_expired, shown
 from annotate.queue.objection import flag, skip_reason
-from annotate.queue.revision import remark, revise
-from annotate.queue.rewrite import rewrite
+from annotate.queue.revision import remark, revise, rewrite
 from annotate.queue.skip_and_undo import renew, skip, undo, undo_token
 from annotate.queue.transactions import write
-from annotate.queue.vote import Cast, vote, vote_side
+from annotate.queue.vote import VoteResult, vote, vote_side
 from annotate.queue.vote_errors import (
     ChoiceConflict,
     Gone,
@@ -22,14 +20,14 @@ from annotate.queue.vote_errors import (
 )
 
 __all__ = [
-    "Cast",
     "ChoiceConflict",
     "Gone",
     "OffScale",
     "UnknownAssignment",
     "UnknownCriterion",
+    "VoteResult",
+    "blocked_by",
     "flag",
-    "held_up",
     "next_pair",
     "release_expired",
     "remark",

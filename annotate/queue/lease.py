@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,8 +13,8 @@ from django.db import connection
 from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Pair, Project
-from annotate.models.membership import Role
-from annotate.queue import lease_length, retest, slots, sql
+from annotate.models.roles import Role
+from annotate.queue import retest, slots, sql
 from annotate.queue.transactions import write
 
 # Expired leases are looked for at most once a second per project, and when nothing is open.
@@ -21,7 +22,14 @@ RELEASE_EVERY = timedelta(seconds=1)
 _released_at: dict[int, datetime] = {}
 _chance = random.SystemRandom()
 # Against which an arm's probability was drawn. A check has its own, whatever the arms hold.
-OTHER = {"random": "active", "active": "random", "check": "check"}
+OTHER_ARM = {"random": "active", "active": "random", "check": "check"}
+
+# A lease lasts three times what a vote takes the person, within these bounds.
+SHORTEST, LONGEST = timedelta(minutes=5), timedelta(minutes=30)
+EVERY_NTH = 10
+"""The pace is measured with about every tenth vote: it changes slowly."""
+RECENT, FEWEST = 50, 5
+"""Votes that the running median is taken of, at most and at least."""
 
 
 def next_pair(
@@ -43,23 +51,23 @@ def next_pair(
         return None
     with write():
         member = _lock_membership(project, user)
-        if member is None or barred(project, member):
+        if member is None or _blocked_by(project, member):
             return None
-        found = sql.renew(
+        assignment = sql.renew(
             project=project.pk,
             user=user.pk,
             after=after,
-            expires=now + lease_length.lasts(project, member.pace_ms),
+            expires=now + lease_length(project, member.pace_ms),
             version=project.guideline_version,
         )
-        if found is None:
-            found = _claim(project, user, member=member, now=now, rng=rng)
-    return Assignment.objects.for_display().get(pk=found) if found else None
+        if assignment is None:
+            assignment = _claim(project, user, member=member, now=now, rng=rng)
+    return Assignment.objects.for_display().get(pk=assignment) if assignment else None
 
 
-def held_up(project: Project, user: User) -> str:
-    """What keeps new pairs from this person: "paused", "guidelines" (to be read and confirmed),
-    "qualification" (to be passed), or "" for nothing.
+def blocked_by(project: Project, user: User) -> str:
+    """The reason this person gets no new pairs: "paused", "guidelines" (to be read and confirmed),
+    "qualification" (to be passed), or "" for none.
 
     Pairs they hold already can still be voted on, so that no vote is lost. An archived project
     holds nobody up: it has nothing to offer.
@@ -67,11 +75,11 @@ def held_up(project: Project, user: User) -> str:
     if project.archived:
         return ""
     member = sql.member(project=project.pk, user=user.pk)
-    return barred(project, member) if member else ""
+    return _blocked_by(project, member) if member else ""
 
 
-def barred(project: Project, member: sql.Member) -> str:
-    """Like `held_up`, for a membership that was read already."""
+def _blocked_by(project: Project, member: sql.Member) -> str:
+    """Like `blocked_by`, for a membership that was read already."""
     if member.paused_at is not None:
         return "paused"
     if member.simulated:
@@ -85,7 +93,7 @@ def barred(project: Project, member: sql.Member) -> str:
 
 
 def shown(assignment: Assignment) -> dict[str, Any]:
-    """What the screen shows: the prompt's messages and the two texts by side."""
+    """The prompt's messages and the two texts by side, as the screen shows them."""
     pair = assignment.pair
     left, right = pair.completion_a.text, pair.completion_b.text
     if assignment.left == "b":
@@ -94,7 +102,7 @@ def shown(assignment: Assignment) -> dict[str, Any]:
 
 
 def release_expired(project: Project | None = None, *, now: datetime | None = None) -> int:
-    """Give the places of expired leases back; return how many leases ended.
+    """Give the slots of expired leases back; return how many leases ended.
 
     Pairs that somebody is busy with are left for the next time, so this never waits.
     """
@@ -129,13 +137,13 @@ def release(lease: Assignment) -> None:
 
 def _lock_membership(project: Project, user: User) -> sql.Member | None:
     """One lease at a time per person: two tabs that ask at once must not get three pairs."""
-    found = sql.member(project=project.pk, user=user.pk, lock=True)
-    if found is None and user.is_superuser:
+    member = sql.member(project=project.pk, user=user.pk, lock=True)
+    if member is None and user.is_superuser:
         Membership.objects.update_or_create(
             project=project, user=user, defaults={"role": Role.ADMIN, "active": True}
         )
-        found = sql.member(project=project.pk, user=user.pk, lock=True)
-    return found
+        member = sql.member(project=project.pk, user=user.pk, lock=True)
+    return member
 
 
 def _claim(
@@ -149,11 +157,11 @@ def _claim(
     _release_sometimes(project, now)
     arms = _draw_arms(project, rng)
     side = _draw_side(member.left_balance, rng)
-    expires = now + lease_length.lasts(project, member.pace_ms)
+    expires = now + lease_length(project, member.pace_ms)
     if project.retest_share and rng.random() < project.retest_share:
-        found = retest.lease(project, user, now=now, expires=expires, rng=rng)
-        if found is not None:
-            return found
+        again = retest.lease(project, user, now=now, expires=expires, rng=rng)
+        if again is not None:
+            return again
     for attempt in range(2):
         for arm, propensity in arms:
             claim = {
@@ -161,7 +169,7 @@ def _claim(
                 "user": user.pk,
                 "membership": member.id,
                 "stream": arm,
-                "other": OTHER[arm],
+                "other": OTHER_ARM[arm],
                 "propensity": propensity,
                 "side": side,
                 "token": uuid4(),
@@ -169,9 +177,9 @@ def _claim(
                 "expires": expires,
                 "guideline_version": project.guideline_version,
             }
-            found = sql.claim(claim)
-            if found is not None:
-                return found
+            assignment = sql.claim(claim)
+            if assignment is not None:
+                return assignment
         if attempt == 0 and not release_expired(project, now=now):
             return None
     return None
@@ -202,3 +210,24 @@ def _release_sometimes(project: Project, now: datetime) -> None:
     if last is None or abs(now - last) >= RELEASE_EVERY:
         _released_at[project.pk] = now
         release_expired(project, now=now)
+
+
+def lease_length(project: Project, pace_ms: int | None) -> timedelta:
+    """Three times what a vote takes this person; the project's own setting until that is known."""
+    if pace_ms is None:
+        return timedelta(seconds=project.lease_seconds)
+    return min(max(timedelta(milliseconds=3 * pace_ms), SHORTEST), LONGEST)
+
+
+def update_pace(vote: Assignment) -> None:
+    """Update the person's time per vote, the running median of their recent ones."""
+    if vote.active_ms is None or vote.pk % EVERY_NTH:
+        return
+    project = vote.pair.project_id
+    votes = Assignment.objects.filter(annotator=vote.annotator_id, pair__project=project)
+    timed = votes.standing().exclude(active_ms=None).order_by("-acted_at")
+    recent = [ms for ms in timed.values_list("active_ms", flat=True)[:RECENT] if ms is not None]
+    if len(recent) >= FEWEST:
+        Membership.objects.filter(project=project, user=vote.annotator_id).update(
+            pace_ms=round(median(recent))
+        )

@@ -44,15 +44,15 @@ def flag(user: User, token: UUID, kind: str) -> bool:
         raise ValueError(f"kind must be one of {', '.join(FLAGS)}")
     with write():
         assignment = locked(user, token)
-        new = flags.file(assignment, kind)
-        if new and flags.condemned(assignment.pair_id):
+        new = flags.file_warning(assignment, kind)
+        if new and flags.enough_objections(assignment.pair_id):
             retire(assignment.pair_id)
         return new
 
 
 def object_to(skipped: Assignment) -> None:
-    """What follows from the reason of a skip, the pair's row locked."""
-    if skipped.skip_reason and flags.objected(skipped):
+    """Do what follows from the reason of a skip, the pair's row locked."""
+    if skipped.skip_reason and flags.file_objection(skipped):
         retire(skipped.pair_id)
 
 
@@ -60,10 +60,10 @@ def withdraw(skipped: Assignment) -> None:
     """Undo what followed from the reason of a skip, the pair's row locked."""
     if not skipped.skip_reason:
         return
-    before = flags.condemned(skipped.pair_id)
-    flags.withdrawn(skipped)
+    before = flags.enough_objections(skipped.pair_id)
+    flags.withdraw_warning(skipped)
     Assignment.objects.filter(pk=skipped.pk).update(skip_reason="")
-    if before and not flags.condemned(skipped.pair_id):
+    if before and not flags.enough_objections(skipped.pair_id):
         _reopen(skipped.pair_id)
 
 
@@ -71,13 +71,13 @@ def retire(pair_id: int) -> None:
     """Nobody gets the pair any more; a resolved one stays what it is. The pair's row is locked."""
     undecided = "state IN ('open', 'adjudicate')"
     columns = "state = 'retired', asked = asked - open_slots, open_slots = 0"
-    if slots.change(pair_id, columns, where=undecided):
+    if slots.update(pair_id, columns, where=undecided):
         Pair.objects.filter(pk=pair_id).update(resolved_at=timezone.now())
         labels.refresh(Pair(pk=pair_id))
 
 
 def _reopen(pair_id: int) -> None:
-    after = slots.change(pair_id, "state = 'open', resolved_at = NULL", where="state = 'retired'")
+    after = slots.update(pair_id, "state = 'open', resolved_at = NULL", where="state = 'retired'")
     if after:
         Label.objects.filter(pair=pair_id).delete()
-        slots.settle(after, voted=True)
+        slots.resolve(after, voted=True)

@@ -1,6 +1,6 @@
 """Retests: a pair the person voted on a while ago, once more with the sides swapped.
 
-A retest is a row of its own for one person. It is born with its only place taken, so the queue
+A retest is a row of its own for one person. It is born with its only slot taken, so the queue
 never offers it to anybody, and it never counts among the open pairs.
 """
 
@@ -22,10 +22,10 @@ COPIED = ("project_id", "prompt_id", "completion_a_id", "completion_b_id", "poli
 
 
 def eligible(project: Project, user: User) -> QuerySet[Assignment]:
-    """The person's votes, at least MEMORY acts old, that were never asked again."""
+    """The person's votes, at least MEMORY votes and skips old, that were never asked again."""
     own = Assignment.objects.in_project(project).filter(annotator=user)
-    acts = own.filter(state__in=(Assignment.State.VOTED, Assignment.State.SKIPPED))
-    times = acts.order_by("-acted_at").values_list("acted_at", flat=True)
+    done = own.filter(state__in=(Assignment.State.VOTED, Assignment.State.SKIPPED))
+    times = done.order_by("-acted_at").values_list("acted_at", flat=True)
     before = times[MEMORY : MEMORY + 1].first()
     if before is None:
         return own.none()

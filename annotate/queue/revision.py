@@ -1,4 +1,7 @@
-"""Changing a vote that stands: what a dataset version holds of it is kept as a revision."""
+"""Changing a vote that stands, or adding to it: remarks, another choice, a better answer.
+
+What a dataset version holds of the vote is kept as a revision.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,20 @@ from django.contrib.auth.models import User
 from django.db.models import Max
 from django.utils import timezone
 
-from annotate.models import Adjudication, Assignment, DatasetVersion, Pair, Project, VoteRevision
+from annotate.models import (
+    Adjudication,
+    Assignment,
+    DatasetVersion,
+    Pair,
+    Project,
+    Rewrite,
+    VoteRevision,
+)
+from annotate.models.assignment import ScreenChoice, Side
 from annotate.people import warnings_and_pauses
-from annotate.queue import first_two_votes, slots
+from annotate.queue import slots
 from annotate.queue.transactions import write
-from annotate.queue.vote import Ballot, Cast, compared, locked
+from annotate.queue.vote import SubmittedVote, VoteResult, compared, completion, locked
 from annotate.queue.vote_errors import Gone
 from annotate.votes.dataset_versions import JUDGEMENT
 
@@ -64,9 +76,9 @@ def remark(
 
 
 def revise(
-    user: User, token: UUID, *, side: str, strength: int = 2, now: datetime | None = None
-) -> Cast:
-    """Change one's own vote, however old, in place: the pair's counts, places and label follow.
+    user: User, token: UUID, *, side: ScreenChoice, strength: int = 2, now: datetime | None = None
+) -> VoteResult:
+    """Change one's own vote, however old, in place: the pair's counts, slots and label follow.
 
     `side` is left, right, tie or both_bad. The vote keeps its number among the pair's votes, so
     it still is the first or second. Raises UnknownAssignment, or Gone when there is no vote or a
@@ -74,22 +86,40 @@ def revise(
     """
     with write():
         assignment = locked(user, token)
-        ballot = Ballot.of(assignment, side, strength=strength)
+        submitted = SubmittedVote.of(assignment, side, strength=strength)
         if assignment.state != State.VOTED:
             raise Gone("You have no vote on this pair. It was skipped or taken back.")
-        if ballot.repeats(assignment):
-            return Cast("replayed", assignment)
+        if submitted.repeats(assignment):
+            return VoteResult("replayed", assignment)
         refuse_decided(assignment)
         keep_revision(assignment)
-        before, assignment.choice = assignment.choice, ballot.choice
-        assignment.strength = ballot.strength
+        before, assignment.choice = assignment.choice, submitted.choice
+        assignment.strength = submitted.strength
         assignment.guideline_version = assignment.pair.project.guideline_version
         assignment.save(update_fields=REVISED)
         if not assignment.surplus:
             _recount(assignment, before, now=now or timezone.now())
         if assignment.pair.kind == Pair.Kind.GOLD:
             warnings_and_pauses.review(assignment)
-        return Cast("surplus" if assignment.surplus else "stored", assignment)
+        return VoteResult("surplus" if assignment.surplus else "stored", assignment)
+
+
+def rewrite(user: User, token: UUID, *, side: Side, text: str) -> Rewrite:
+    """Keep a better answer, made from the left or right one; it replaces an earlier one.
+
+    Raises UnknownAssignment, or Gone when there is no vote or the project wants none.
+    """
+    if side not in ("left", "right"):
+        raise ValueError("side must be left or right")
+    with write():
+        assignment = locked(user, token)
+        if assignment.state != State.VOTED:
+            raise Gone("You have no vote on this pair. It was skipped or taken back.")
+        if not assignment.pair.project.allow_rewrites:
+            raise Gone("This project does not ask for better answers.")
+        answer = {"based_on": completion(side, assignment.left), "text": text}
+        stored, _ = Rewrite.objects.update_or_create(assignment=assignment, defaults=answer)
+        return stored
 
 
 def refuse_decided(assignment: Assignment) -> None:
@@ -101,10 +131,10 @@ def refuse_decided(assignment: Assignment) -> None:
 def _recount(assignment: Assignment, before: str, *, now: datetime) -> None:
     old, new = slots.COUNT_OF[before], slots.COUNT_OF[assignment.choice]
     moved = f"{old} = {old} - 1, {new} = {new} + 1" if old != new else f"{old} = {old}"
-    after = slots.change(assignment.pair_id, moved)
+    after = slots.update(assignment.pair_id, moved)
     assert after, "pairs with assignments are never deleted on their own"
-    first_two_votes.recount(assignment.pair_id)
-    slots.settle(after, voted=True, now=now)
+    slots.recount_first_two(assignment.pair_id)
+    slots.resolve(after, voted=True, now=now)
 
 
 def keep_revision(assignment: Assignment) -> None:

@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate.models import Assignment, Project
-from annotate.queue import first_two_votes, lease_length, slots, sql
-from annotate.queue.lease import release
+from annotate.queue import slots, sql
+from annotate.queue.lease import lease_length, release
 from annotate.queue.objection import object_to, withdraw
 from annotate.queue.revision import keep_revision, refuse_decided
 from annotate.queue.transactions import write
@@ -23,7 +23,7 @@ State = Assignment.State
 def skip(user: User, token: UUID, *, reason: str = "", now: datetime | None = None) -> Assignment:
     """Give the pair up for good; it is never offered to this person again.
 
-    `reason` is one of judgement.SKIP_REASONS, or any short text; what follows from it is said
+    `reason` is one of scales.SKIP_REASONS, or any short text; what follows from it is said
     there. Raises UnknownAssignment, or Gone when the person voted on it.
     """
     with write():
@@ -50,7 +50,7 @@ def undo(user: User, project: Project, *, now: datetime | None = None) -> Assign
 
     The pair is theirs again: the assignment returned is reserved.
     """
-    last = Assignment.objects.of_member(user).in_project(project).last_act()
+    last = Assignment.objects.of_member(user).in_project(project).last_vote_or_skip()
     return _take_back(user, last, now=now or timezone.now()) if last else None
 
 
@@ -65,7 +65,7 @@ def undo_token(user: User, token: UUID, *, now: datetime | None = None) -> Assig
         raise UnknownAssignment
     if assignment.state == State.RESERVED:
         return assignment
-    if assignment != own.in_project(assignment.pair.project).last_act():
+    if assignment != own.in_project(assignment.pair.project).last_vote_or_skip():
         raise Gone("Only your last vote or skip can be taken back.")
     return _take_back(user, assignment, now=now or timezone.now())
 
@@ -80,16 +80,16 @@ def renew(user: User, token: UUID, *, now: datetime | None = None) -> datetime |
         assignment = locked(user, token)
         if assignment.state != State.RESERVED:
             return None
-        assignment.expires_at = now + _lasts(assignment)
+        assignment.expires_at = now + _lease_length(assignment)
         assignment.save(update_fields=["expires_at"])
         return assignment.expires_at
 
 
-def _lasts(assignment: Assignment) -> timedelta:
-    """How long a lease of this person lasts."""
+def _lease_length(assignment: Assignment) -> timedelta:
+    """Length of a lease of this person."""
     project = assignment.pair.project
     member = sql.member(project=project.pk, user=assignment.annotator_id)
-    return lease_length.lasts(project, member.pace_ms if member else None)
+    return lease_length(project, member.pace_ms if member else None)
 
 
 def _take_back(user: User, last: Assignment, *, now: datetime) -> Assignment:
@@ -111,8 +111,8 @@ def _take_back(user: User, last: Assignment, *, now: datetime) -> Assignment:
         else:
             if assignment.state == State.SKIPPED:
                 withdraw(assignment)
-            taken = slots.take(assignment.pair_id, left=assignment.left)
-            assignment.surplus = taken is None
+            slot = slots.take(assignment.pair_id, left=assignment.left)
+            assignment.surplus = slot is None
         _reserve_again(assignment, now=now)
         return assignment
 
@@ -124,11 +124,11 @@ def _spare_leases(user: User, last: Assignment) -> list[Assignment]:
 
 
 def _uncount(assignment: Assignment, *, now: datetime) -> None:
-    after = slots.uncount(assignment.pair_id, assignment.choice)
+    after = slots.uncount_vote(assignment.pair_id, assignment.choice)
     # First, because the label is computed from the votes that still stand.
     Assignment.objects.filter(pk=assignment.pk).update(state=State.RESERVED, expires_at=now)
-    first_two_votes.recount(assignment.pair_id)
-    slots.settle(after, voted=True, now=now)
+    slots.recount_first_two(assignment.pair_id)
+    slots.resolve(after, voted=True, now=now)
 
 
 def _reserve_again(assignment: Assignment, *, now: datetime) -> None:
@@ -142,6 +142,6 @@ def _reserve_again(assignment: Assignment, *, now: datetime) -> None:
     assignment.input = ""
     assignment.seq = None
     assignment.voted_at = assignment.acted_at = None
-    assignment.expires_at = now + _lasts(assignment)
+    assignment.expires_at = now + _lease_length(assignment)
     assignment.skip_reason = ""
     assignment.save(update_fields=(*STORED, "skip_reason", "revision", "frozen_from"))

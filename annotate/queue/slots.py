@@ -1,4 +1,4 @@
-"""A pair's places: what is asked for follows from the counts on its row, and from nothing else.
+"""A pair's slots: what is asked for follows from the counts on its row, and from nothing else.
 
 Lock order, which every module of the queue keeps: pair rows (several: in the order of their
 ids), then membership, then assignments. All changes of an assignment's state happen while its
@@ -18,7 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from annotate.models import Adjudication, Label, Pair
-from annotate.queue import early_stopping, first_two_votes
+from annotate.queue import early_stopping
 from annotate.votes import labels
 
 COLUMNS = (
@@ -44,10 +44,57 @@ SURE = log(9)
 TWO_AND_ONE = (2, 3, 2)
 """Votes wanted, at most, and equal ones that resolve: two, and a third where they differ."""
 COUNT_OF = {choice: f"n_{name}" for choice, name in labels.CLASS.items()}
+"""Column that counts the votes of a choice."""
+
+# A pair's row holds its first two standing votes, on which agreement is measured, and the time of
+# its last. A vote adds itself in the UPDATE that counts it, because no vote that stands was cast
+# after it; whatever takes a vote away or changes it counts the one pair again.
+#
+# A second vote where one is the limit was asked because the first contradicted the reward model:
+# agreement measured on such pairs would come out too low.
+_IS_SECOND = """"first" <> '' AND "second" = '' AND "limit" > 1"""
+_WAS_SECOND = 'n.place = 2 AND p."limit" > 1'
+
+# The right-hand sides see the row as it was.
+_ADD_TO_FIRST_TWO = f"""
+    "second" = CASE WHEN {_IS_SECOND} THEN %(choice_class)s ELSE "second" END,
+    second_by_id = CASE WHEN {_IS_SECOND} THEN %(by)s ELSE second_by_id END,
+    second_at = CASE WHEN {_IS_SECOND} THEN %(at)s ELSE second_at END,
+    last_vote_at = %(at)s,
+    firsts_simulated = CASE WHEN "second" = '' AND %(simulated)s = 1 THEN TRUE
+        ELSE firsts_simulated END,
+    first_by_id = CASE WHEN "first" = '' THEN %(by)s ELSE first_by_id END,
+    "first" = CASE WHEN "first" = '' THEN %(choice_class)s ELSE "first" END
+"""
+
+_RECOUNT_FIRST_TWO = f"""
+    UPDATE annotate_pair SET "first" = v.one, first_by_id = v.one_by, "second" = v.two,
+        second_by_id = v.two_by, second_at = v.two_at, last_vote_at = v.last_at,
+        firsts_simulated = v.simulated > 0
+    FROM (
+        SELECT p.id,
+            COALESCE(MAX(CASE WHEN n.place = 1 THEN n.class END), '') AS one,
+            MAX(CASE WHEN n.place = 1 THEN n.annotator_id END) AS one_by,
+            COALESCE(MAX(CASE WHEN {_WAS_SECOND} THEN n.class END), '') AS two,
+            MAX(CASE WHEN {_WAS_SECOND} THEN n.annotator_id END) AS two_by,
+            MAX(CASE WHEN {_WAS_SECOND} THEN n.voted_at END) AS two_at,
+            MAX(n.voted_at) AS last_at,
+            SUM(CASE WHEN n.place <= 2 AND n.simulated THEN 1 ELSE 0 END) AS simulated
+        FROM annotate_pair p LEFT JOIN (
+            SELECT pair_id, annotator_id, simulated, voted_at,
+                CASE choice WHEN 'a' THEN 'a' WHEN 'b' THEN 'b' ELSE 'tie' END AS class,
+                ROW_NUMBER() OVER (PARTITION BY pair_id ORDER BY seq, id) AS place
+            FROM annotate_assignment
+            WHERE pair_id = %(pair)s AND state = 'voted' AND NOT surplus
+        ) n ON n.pair_id = p.id
+        WHERE p.id = %(pair)s
+        GROUP BY p.id
+    ) v WHERE v.id = annotate_pair.id
+"""
 
 
 @dataclass(frozen=True)
-class Places:
+class SlotCounts:
     """The columns of a pair that decide what happens to it."""
 
     id: int
@@ -72,15 +119,15 @@ class Places:
 
     @property
     def contradicts(self) -> bool:
-        """Whether the only vote asked for is against a reward model that was sure."""
+        """True when the only vote asked for is against a reward model that was sure."""
         if self.limit > 1 or self.kind != Pair.Kind.NORMAL or self.margin is None:
             return False
         return (self.margin > SURE and self.n_b > 0) or (self.margin < -SURE and self.n_a > 0)
 
 
-def change(
-    pair_id: int, assignments: str, *, where: str = "TRUE", **parameters: object
-) -> Places | None:
+def update(
+    pair_id: int, assignments: str, *, where: str = "TRUE", **parameters: str | int | None
+) -> SlotCounts | None:
     """Update one pair's columns and return them as they are now, its row locked.
 
     None when `where` did not hold. Both SQL fragments are constants of this package.
@@ -92,37 +139,39 @@ def change(
     with connection.cursor() as cursor:
         cursor.execute(sql, {"pair": pair_id, **parameters})
         row = cursor.fetchone()
-    return Places(*row) if row else None
+    return SlotCounts(*row) if row else None
 
 
-def cast(
-    pair_id: int, choice: str, *, counts: bool, by: int, now: datetime, simulated: bool = False
-) -> Places:
+def count_vote(
+    pair_id: int, choice: str, *, holds_slot: bool, by: int, now: datetime, simulated: bool = False
+) -> SlotCounts:
     """Number one more vote of the pair and, unless it is surplus, count it."""
     column = COUNT_OF[choice]
-    after = change(
+    after = update(
         pair_id,
         '"cast" = "cast" + 1'
-        + (f", {column} = {column} + 1, {first_two_votes.ADD}" if counts else ""),
-        **{"class": labels.CLASS[choice], "by": by, "simulated": int(simulated)},
+        + (f", {column} = {column} + 1, {_ADD_TO_FIRST_TWO}" if holds_slot else ""),
+        choice_class=labels.CLASS[choice],
+        by=by,
+        simulated=int(simulated),
         at=connection.ops.adapt_datetimefield_value(now),
     )
     assert after, "pairs with assignments are never deleted on their own"
     return after
 
 
-def uncount(pair_id: int, choice: str) -> Places:
-    """Stop counting a vote. `firsts.recount` follows once the vote no longer stands."""
+def uncount_vote(pair_id: int, choice: str) -> SlotCounts:
+    """Stop counting a vote. `recount_first_two` follows once the vote no longer stands."""
     column = COUNT_OF[choice]
-    after = change(pair_id, f"{column} = {column} - 1")
+    after = update(pair_id, f"{column} = {column} - 1")
     assert after, "pairs with assignments are never deleted on their own"
     return after
 
 
-def take(pair_id: int, *, left: str) -> Places | None:
-    """Hold one more place of the pair; None when there is none."""
+def take(pair_id: int, *, left: str) -> SlotCounts | None:
+    """Hold one more slot of the pair; None when none is free."""
     sign = "+" if left == "a" else "-"
-    return change(
+    return update(
         pair_id,
         f"open_slots = open_slots - 1, left_balance = left_balance {sign} 1",
         where="open_slots > 0",
@@ -130,21 +179,27 @@ def take(pair_id: int, *, left: str) -> Places | None:
 
 
 def give_back(pair_id: int, *, left: str) -> None:
-    """Stop holding a place. It opens again, unless nobody needs it any more."""
+    """Stop holding a slot. It opens again, unless nobody needs it any more."""
     sign = "-" if left == "a" else "+"
-    places = change(
+    counts = update(
         pair_id,
         "open_slots = open_slots + CASE WHEN state = 'open' THEN 1 ELSE 0 END, "
         "asked = asked - CASE WHEN state = 'open' THEN 0 ELSE 1 END, "
         f"left_balance = left_balance {sign} 1",
     )
-    assert places, "pairs with assignments are never deleted on their own"
-    settle(places, voted=False)
+    assert counts, "pairs with assignments are never deleted on their own"
+    resolve(counts, voted=False)
+
+
+def recount_first_two(pair_id: int) -> None:
+    """Set the columns of the first two votes from those that stand; the row is locked."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RECOUNT_FIRST_TWO, {"pair": pair_id})
 
 
 def retire(pair_id: int) -> None:
-    """Withdraw an open pair's free places for good. Places that somebody holds stay theirs."""
-    change(
+    """Withdraw an open pair's free slots for good. Slots that somebody holds stay theirs."""
+    update(
         pair_id,
         "state = 'retired', asked = asked - open_slots, open_slots = 0",
         where="state = 'open'",
@@ -152,8 +207,8 @@ def retire(pair_id: int) -> None:
 
 
 def reopen(pair_id: int) -> None:
-    """Open as many places of a retired pair as it is meant to have at most."""
-    change(
+    """Open as many slots of a retired pair as it is meant to have at most."""
+    update(
         pair_id,
         'state = \'open\', open_slots = "limit" - asked, asked = "limit", resolved_at = NULL',
         where="state = 'retired'",
@@ -167,69 +222,69 @@ def lock(pair_ids: Iterable[int]) -> None:
         list(rows.order_by("pk").values_list("pk"))
 
 
-def settled(places: Places, *, certain: bool | None = None) -> tuple[str, int]:
-    """The state a pair's counts amount to, and how many votes it should be asking for.
+def state_and_votes_asked(counts: SlotCounts, *, certain: bool | None = None) -> tuple[str, int]:
+    """The state a pair's counts amount to, and the number of votes it should ask for.
 
     `certain` says whether the label is as probable as the project asks, which then decides in the
     place of the counts until the votes are at their limit; None where counts decide alone.
     """
-    wanted, limit, agree = places.wanted, places.limit, places.agree
-    if places.contradicts:
+    wanted, limit, agree = counts.wanted, counts.limit, counts.agree
+    if counts.contradicts:
         wanted, limit, agree = TWO_AND_ONE
-    enough = max(places.n_a, places.n_b, places.n_tie) >= agree
+    enough = max(counts.n_a, counts.n_b, counts.n_tie) >= agree
     if certain is not None:
-        enough = certain or (enough and places.votes >= limit)
-    elif places.votes < wanted:
+        enough = certain or (enough and counts.votes >= limit)
+    elif counts.votes < wanted:
         enough = False
-    if places.state == Pair.State.RETIRED:
-        return Pair.State.RETIRED, places.votes
+    if counts.state == Pair.State.RETIRED:
+        return Pair.State.RETIRED, counts.votes
     if enough:
-        return Pair.State.RESOLVED, places.votes
-    if places.votes >= limit:
-        return Pair.State.ADJUDICATE, places.votes
-    return Pair.State.OPEN, max(wanted, min(places.votes + 1, limit))
+        return Pair.State.RESOLVED, counts.votes
+    if counts.votes >= limit:
+        return Pair.State.ADJUDICATE, counts.votes
+    return Pair.State.OPEN, max(wanted, min(counts.votes + 1, limit))
 
 
-def _certain(places: Places, *, voted: bool) -> bool | None:
-    """What `settled` wants to know. Votes are read only where the project stops early."""
-    stop = places.stop_when_certain
-    if stop is None or places.kind not in (Pair.Kind.NORMAL, Pair.Kind.OVERLAP):
+def _certain(counts: SlotCounts, *, voted: bool) -> bool | None:
+    """The `certain` of `state_and_votes_asked`; votes are read only where a project stops early."""
+    stop = counts.stop_when_certain
+    if stop is None or counts.kind not in (Pair.Kind.NORMAL, Pair.Kind.OVERLAP):
         return None
     if not voted:
         # Whatever is known about people by now: no vote has changed.
-        return places.state == Pair.State.RESOLVED
-    second_opinion = places.kind == Pair.Kind.OVERLAP or places.contradicts
-    if places.votes < (2 if second_opinion else 1):
+        return counts.state == Pair.State.RESOLVED
+    second_opinion = counts.kind == Pair.Kind.OVERLAP or counts.contradicts
+    if counts.votes < (2 if second_opinion else 1):
         return False
-    return early_stopping.of_label(places.id) >= stop
+    return early_stopping.of_label(counts.id) >= stop
 
 
 def is_adjudicated(pair_id: int) -> bool:
-    """Whether a reviewer decided the pair: it stays resolved, whatever becomes of its votes."""
+    """True once a reviewer decided the pair: it stays resolved, whatever becomes of its votes."""
     return Adjudication.objects.filter(pair=pair_id).exists()
 
 
-def settle(places: Places, *, voted: bool, now: datetime | None = None) -> None:
-    """Open or withdraw places so that the pair asks for what its counts call for.
+def resolve(counts: SlotCounts, *, voted: bool, now: datetime | None = None) -> None:
+    """Open or withdraw slots so that the pair asks for what its counts call for.
 
-    A place that somebody holds is never taken away. `voted` says that the votes themselves
-    changed, so a label that stands has to be computed again.
+    Sets its state and its label accordingly. A slot that somebody holds is never taken away.
+    `voted` says that the votes themselves changed, so a label that stands has to be computed again.
     """
-    if places.state == Pair.State.RESOLVED and is_adjudicated(places.id):
+    if counts.state == Pair.State.RESOLVED and is_adjudicated(counts.id):
         return
-    state, wanted = settled(places, certain=_certain(places, voted=voted))
-    excess = min(places.asked - wanted, places.open_slots)
+    state, wanted = state_and_votes_asked(counts, certain=_certain(counts, voted=voted))
+    excess = min(counts.asked - wanted, counts.open_slots)
     changed: dict[str, Any] = {}
     if excess:
         changed = {"asked": F("asked") - excess, "open_slots": F("open_slots") - excess}
-    if state != places.state:
+    if state != counts.state:
         done = state != Pair.State.OPEN
         changed |= {"state": state, "resolved_at": (now or timezone.now()) if done else None}
     if changed:
-        Pair.objects.filter(pk=places.id).update(**changed)
-    if places.kind in Pair.OUTSIDE_LABELS:
+        Pair.objects.filter(pk=counts.id).update(**changed)
+    if counts.kind in Pair.OUTSIDE_LABELS:
         return
     if state != Pair.State.OPEN and voted:
-        labels.refresh(Pair(pk=places.id))
-    elif state == Pair.State.OPEN and places.state != Pair.State.OPEN:
-        Label.objects.filter(pair=places.id).delete()
+        labels.refresh(Pair(pk=counts.id))
+    elif state == Pair.State.OPEN and counts.state != Pair.State.OPEN:
+        Label.objects.filter(pair=counts.id).delete()

@@ -1,6 +1,6 @@
 """The statements of every vote, by hand: through the ORM they cost several times as much.
 
-The claim of a place is one statement on Postgres, four short ones on SQLite. Its parameters:
+The claim of a slot is one statement on Postgres, four short ones on SQLite. Its parameters:
 project, user, membership, stream (the arm), other (the other arm), propensity, side, token, now,
 expires, guideline_version. Checks are an arm of their own, drawn before the other two.
 """
@@ -52,7 +52,7 @@ PICK = f"""
 
 # The first two people on a pair see opposite sides; else each person's own sides balance.
 # The arm had probability 1 when the other one held nothing for this person.
-PLACE = f"""
+INSERT_LEASE = f"""
     INSERT INTO annotate_assignment (
         pair_id, annotator_id, token, state, "left", stream, propensity,
         leased_at, expires_at, guideline_version, choice, strength, reasons, comment,
@@ -81,24 +81,24 @@ def _pick(arm: str) -> str:
     return PICK.format(order=ORDER[arm], hidden=HIDDEN if arm == "check" else "")
 
 
-# Both updates follow the insert: if that is suppressed, no place leaks.
+# Both updates follow the insert: if that is suppressed, no slot leaks.
 ON_POSTGRES = {
     arm: f"""
     WITH pick AS ({_pick(arm)} FOR NO KEY UPDATE OF p SKIP LOCKED),
-    place AS ({PLACE.format(pick="pick")}),
+    lease AS ({INSERT_LEASE.format(pick="pick")}),
     pair AS (
         UPDATE annotate_pair SET open_slots = open_slots - 1, left_balance = left_balance + sign
-        FROM place WHERE annotate_pair.id = place.pair_id
+        FROM lease WHERE annotate_pair.id = lease.pair_id
     ),
     member AS (
         UPDATE annotate_membership SET left_balance = left_balance + sign
-        FROM place WHERE annotate_membership.id = %(membership)s
+        FROM lease WHERE annotate_membership.id = %(membership)s
     )
-    SELECT id FROM place
+    SELECT id FROM lease
     """
     for arm in ORDER
 }
-ON_SQLITE = {arm: PLACE.format(pick=f"({_pick(arm)}) AS pick WHERE TRUE") for arm in ORDER}
+ON_SQLITE = {arm: INSERT_LEASE.format(pick=f"({_pick(arm)}) AS pick WHERE TRUE") for arm in ORDER}
 
 
 LOCK = """
@@ -112,7 +112,7 @@ MEMBER = """
     FROM annotate_membership
     WHERE project_id = %(project)s AND user_id = %(user)s AND active
 """
-LEASE = """
+OLDEST_LEASE = """
     SELECT a.id FROM annotate_assignment a JOIN annotate_pair p ON p.id = a.pair_id
     WHERE a.annotator_id = %(user)s AND a.state = 'reserved' AND p.project_id = %(project)s
         AND a.token <> %(after)s
@@ -131,7 +131,7 @@ def lock(*, user: int, token: UUID) -> int | None:
 
 
 class Member(NamedTuple):
-    """What a membership says about the next lease. Times are as the database returns them."""
+    """Columns of a membership that bear on the next lease; times as the database returns them."""
 
     id: int
     left_balance: int
@@ -151,7 +151,7 @@ def member(*, project: int, user: int, lock: bool = False) -> Member | None:
 
 
 def something_open(*, project: int, user: int) -> bool:
-    """Whether an ordinary pair has a place for the person."""
+    """True when an ordinary pair has a slot for the person."""
     return _row(SOMETHING_OPEN, project=project, user=user) is not None
 
 
@@ -163,7 +163,7 @@ def renew(
     A lease that is being voted on in another tab is as good as gone.
     """
     return _first(
-        RENEW.format(lease=LEASE + _locking(" FOR NO KEY UPDATE OF a SKIP LOCKED")),
+        RENEW.format(lease=OLDEST_LEASE + _locking(" FOR NO KEY UPDATE OF a SKIP LOCKED")),
         project=project,
         user=user,
         after=after or NO_TOKEN,
@@ -179,27 +179,32 @@ def _locking(clause: str) -> str:
 
 def _first(sql: str, **parameters: Any) -> int | None:
     row = _row(sql, **parameters)
+    return _id_in(row)
+
+
+def _row(sql: str, **parameters: Any) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, _adapted(parameters))
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row
+
+
+def _id_in(row: tuple[int, ...] | None) -> int | None:
     return row[0] if row else None
 
 
-def _row(sql: str, **parameters: Any) -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _adapted(parameters))
-        return cursor.fetchone()
-
-
 def claim(parameters: dict[str, Any]) -> int | None:
-    """Take a place on the arm's best pair; return the assignment's id, None when it is empty."""
+    """Take a slot of the arm's best pair; return the assignment's id, None when it is empty."""
     arm = parameters["stream"]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(ON_POSTGRES[arm], parameters)
-            row = cursor.fetchone()
-            return row[0] if row else None
+            return _id_in(cursor.fetchone())
         cursor.execute(ON_SQLITE[arm], _adapted(parameters))
         row = cursor.fetchone()
         if row is None:
             return None
+        assignment: int
         assignment, pair, sign = row
         cursor.execute(
             "UPDATE annotate_pair SET open_slots = open_slots - 1, "

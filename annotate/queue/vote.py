@@ -12,9 +12,10 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate.models import Assignment, Pair
-from annotate.models.assignment import Choice
+from annotate.models.assignment import MAX_STRENGTH, Choice, ScreenChoice
 from annotate.people import warnings_and_pauses
-from annotate.queue import lease_length, slots, sql
+from annotate.queue import slots, sql
+from annotate.queue.lease import update_pace
 from annotate.queue.transactions import write
 from annotate.queue.vote_errors import (
     ChoiceConflict,
@@ -36,15 +37,15 @@ INPUTS = ("", "key", "click", "touch")
 
 
 @dataclass(frozen=True)
-class Cast:
-    """What became of a vote."""
+class VoteResult:
+    """A vote as it is stored now, and whether this request stored it."""
 
     status: Status
     assignment: Assignment
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ballot:
+class SubmittedVote:
     """A vote as it was handed in."""
 
     choice: str
@@ -67,7 +68,7 @@ class Ballot:
         strength: int,
         criteria: Mapping[str, str] | None = None,
         **rest: Any,
-    ) -> Ballot:
+    ) -> SubmittedVote:
         """Strength means nothing where neither completion was preferred."""
         choice = completion(side, assignment.left)
         return cls(
@@ -80,8 +81,8 @@ class Ballot:
     def __post_init__(self) -> None:
         if self.choice not in Choice.values:
             raise ValueError(f"choice must be one of {', '.join(Choice.values)}")
-        if self.strength not in (0, 1, 2, 3):
-            raise ValueError("strength must be 0, 1, 2 or 3")
+        if self.strength not in range(MAX_STRENGTH + 1):
+            raise ValueError(f"strength must be a whole number from 0 to {MAX_STRENGTH}")
         if self.input not in INPUTS:
             raise ValueError(f"input must be one of {', '.join(INPUTS[1:])}")
 
@@ -90,7 +91,7 @@ class Ballot:
 
 
 def completion(side: str, left: str) -> str:
-    """What a side of the screen stands for: left and right become a or b, the rest stays."""
+    """The completion on a side of the screen: left and right become a or b, the rest stays."""
     return {"left": left, "right": "b" if left == "a" else "a"}.get(side, side)
 
 
@@ -105,94 +106,101 @@ def compared(assignment: Assignment, criteria: Mapping[str, str]) -> dict[str, s
     unknown = [name for name in criteria if name not in known]
     if unknown:
         raise UnknownCriterion(f"The project has no criterion “{unknown[0][:40]}”.")
-    found = {name: completion(side, assignment.left) for name, side in criteria.items()}
-    if not set(found.values()) <= {*DECIDED, Choice.TIE}:
+    comparisons = {name: completion(side, assignment.left) for name, side in criteria.items()}
+    if not set(comparisons.values()) <= {*DECIDED, Choice.TIE}:
         raise UnknownCriterion("A criterion is compared as left, right or tie.")
-    return found
+    return comparisons
 
 
-def vote(user: User, token: UUID, *, choice: str, strength: int = 2, **rest: Any) -> Cast:
+def vote(user: User, token: UUID, *, choice: str, strength: int = 2, **rest: Any) -> VoteResult:
     """Store the user's vote on the assignment with this token.
 
-    `choice` is about the completions: a, b, tie or both_bad. `strength` is 0 (negligibly) to 3
-    and means nothing for tie and both_bad; `rest` is what `Ballot` has besides, and `now`. The
-    same vote again is "replayed". A vote that comes after its lease ended takes a place if one
-    is free, else it is kept as "surplus".
+    `choice` is about the completions: a, b, tie or both_bad. `strength` is 0 (negligibly) to
+    MAX_STRENGTH and means nothing for tie and both_bad; `rest` is what `SubmittedVote` has
+    besides, and `now`. The same vote again is "replayed". A vote that comes after its lease ended
+    takes a slot if one is free, else it is kept as "surplus".
 
     Raises UnknownAssignment, ChoiceConflict (another vote stands) or Gone (skipped).
     """
     if choice not in Choice.values:
         raise ValueError(f"choice must be one of {', '.join(Choice.values)}")
-    return vote_side(user, token, choice, strength=strength, **rest)
+    return _vote(user, token, choice, strength=strength, **rest)
 
 
 def vote_side(
-    user: User,
-    token: UUID,
-    side: str,
-    *,
-    strength: int = 2,
-    on_scale: bool = False,
-    now: datetime | None = None,
-    **rest: Any,
-) -> Cast:
+    user: User, token: UUID, side: ScreenChoice, *, strength: int = 2, **rest: Any
+) -> VoteResult:
     """Like `vote`, with a choice as the screen words it: left, right, tie or both_bad.
 
     `criteria` compares the sides as well: {"Helpful": "left"}. With `on_scale`, a vote for which
     the project's scale has no button raises OffScale.
     """
+    return _vote(user, token, side, strength=strength, **rest)
+
+
+def _vote(
+    user: User,
+    token: UUID,
+    side: str,
+    *,
+    strength: int,
+    on_scale: bool = False,
+    now: datetime | None = None,
+    **rest: Any,
+) -> VoteResult:
+    """Store a vote worded by sides or by completions: the first become the second."""
     with write():
         assignment = locked(user, token)
-        ballot = Ballot.of(assignment, side, strength=strength, **rest)
+        submitted = SubmittedVote.of(assignment, side, strength=strength, **rest)
         if assignment.state == State.SKIPPED:
             raise Gone("You skipped this pair. Undo the skip to vote on it.")
         if assignment.state == State.VOTED:
-            if not ballot.repeats(assignment):
+            if not submitted.repeats(assignment):
                 raise ChoiceConflict
-            return Cast("replayed", assignment)
+            return VoteResult("replayed", assignment)
         if on_scale and (side, strength) not in ON_EVERY_SCALE:
             scale = assignment.pair.project.scale
-            if problems := off_scale(scale, side, ballot.strength):
+            if problems := off_scale(scale, side, submitted.strength):
                 raise OffScale(problems)
-        return _store(assignment, ballot, now=now or timezone.now())
+        return _store(assignment, submitted, now=now or timezone.now())
 
 
 def locked(user: User, token: UUID) -> Assignment:
     """The user's assignment, read while its pair is locked. Raises UnknownAssignment."""
-    found = sql.lock(user=user.pk, token=token)
-    if found is None:
+    assignment = sql.lock(user=user.pk, token=token)
+    if assignment is None:
         raise UnknownAssignment
     # Its own row too: a dataset version that is freezing this vote comes before or after.
-    return Assignment.objects.select_for_update(no_key=True).get(pk=found)
+    return Assignment.objects.select_for_update(no_key=True).get(pk=assignment)
 
 
-def _store(assignment: Assignment, ballot: Ballot, *, now: datetime) -> Cast:
-    holds = assignment.state == State.RESERVED and not assignment.surplus
-    holds = holds or slots.take(assignment.pair_id, left=assignment.left) is not None
-    after = slots.cast(
+def _store(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -> VoteResult:
+    holds_slot = assignment.state == State.RESERVED and not assignment.surplus
+    holds_slot = holds_slot or slots.take(assignment.pair_id, left=assignment.left) is not None
+    after = slots.count_vote(
         assignment.pair_id,
-        ballot.choice,
-        counts=holds,
+        submitted.choice,
+        holds_slot=holds_slot,
         by=assignment.annotator_id,
         now=now,
-        simulated=ballot.simulated,
+        simulated=submitted.simulated,
     )
     assignment.state = State.VOTED
-    assignment.reasons = list(ballot.reasons)
-    assignment.criteria = dict(ballot.criteria)
+    assignment.reasons = list(submitted.reasons)
+    assignment.criteria = dict(submitted.criteria)
     for name in AS_HANDED_IN:
-        setattr(assignment, name, getattr(ballot, name))
-    assignment.surplus = not holds
+        setattr(assignment, name, getattr(submitted, name))
+    assignment.surplus = not holds_slot
     assignment.seq = after.cast
     assignment.voted_at = assignment.acted_at = now
     assignment.expires_at = None
     assignment.save(update_fields=STORED)
-    if holds:
-        slots.settle(after, voted=True, now=now)
+    if holds_slot:
+        slots.resolve(after, voted=True, now=now)
     if after.kind == Pair.Kind.GOLD:
         warnings_and_pauses.review(assignment)
-    lease_length.remember(assignment)
-    return Cast("stored" if holds else "surplus", assignment)
+    update_pace(assignment)
+    return VoteResult("stored" if holds_slot else "surplus", assignment)
 
 
 AS_HANDED_IN = (

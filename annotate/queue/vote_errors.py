@@ -1,4 +1,4 @@
-"""What can be wrong with a vote. The messages are shown to annotators."""
+"""Errors of votes. The messages are shown to annotators."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ annotators' figures are measured on them.
 from __future__ import annotations
 
 from math import exp
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from django.db.models import (
     Case,
@@ -35,6 +35,15 @@ from annotate.votes import flags, labels
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django_stubs_ext import WithAnnotations
+
+    class Waiting(TypedDict):
+        why: str
+        place: int
+        agreement: float
+        sureness: float
+
+    WaitingPair = WithAnnotations[Pair, Waiting]
 
 Category = Adjudication.Category
 
@@ -83,7 +92,7 @@ LETTERS = {
 """Keys that say what made a pair hard, before the one that decides."""
 
 
-def queue_for(project: Project) -> QuerySet[Pair]:
+def queue_for(project: Project) -> QuerySet[WaitingPair]:
     """Pairs that wait for a reviewer, each annotated with `why`.
 
     Votes without a majority, lowest agreement first; then labels against a confident reward
@@ -113,7 +122,7 @@ def queue_for(project: Project) -> QuerySet[Pair]:
 
 
 def waiting(project: Project) -> dict[str, int]:
-    """How many pairs wait for a reviewer, by why."""
+    """Number of pairs that wait for a reviewer, by why."""
     counts = queue_for(project).order_by().values_list("why").annotate(n=Count("pk"))
     return dict.fromkeys(("split", "conflict", "flag"), 0) | dict(counts)
 
@@ -215,10 +224,10 @@ def take_back(pair: Pair) -> bool:
         pair.flags.filter(settled_at=decision.decided_at).update(settled_at=None)
         decision.delete()
         Label.objects.filter(pair=pair).delete()
-        counts = slots.change(pair.pk, "state = 'open', resolved_at = NULL")
+        counts = slots.update(pair.pk, "state = 'open', resolved_at = NULL")
         assert counts, "pairs are never deleted"
-        slots.settle(counts, voted=True)
-        if flags.condemned(pair.pk):
+        slots.resolve(counts, voted=True)
+        if flags.enough_objections(pair.pk):
             objection.retire(pair.pk)
     return True
 

@@ -1,4 +1,4 @@
-"""What happened to a pair, in the order of time, and why it was asked."""
+"""History of a pair in the order of time, and the reason it was asked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Event(NamedTuple):
 
 
 class Author(NamedTuple):
-    """Where one side of a pair came from."""
+    """Origin of one side of a pair."""
 
     letter: str
     text: str
@@ -59,12 +59,12 @@ def authors(pair: Pair) -> list[Author]:
 
 def round_of(source: str) -> int | None:
     """The number of the round that a source is named after."""
-    found = re.fullmatch(r"round-([0-9]{1,9})", source)
-    return int(found[1]) if found else None
+    match = re.fullmatch(r"round-([0-9]{1,9})", source)
+    return int(match[1]) if match else None
 
 
 def probability_of_a(pair: Pair) -> float | None:
-    """What the reward model gave A when the pair was queued."""
+    """Probability that the reward model gave A when the pair was queued."""
     return None if pair.margin is None else 0.5 + 0.5 * tanh(pair.margin / 2)
 
 
@@ -74,42 +74,42 @@ def events(pair: Pair) -> list[Event]:
     A vote that was taken back before a dataset version held it has left no trace.
     """
     name = pseudonyms(pair.project)
-    places = list(pair.assignments.select_related("rewrite"))
+    assignments = list(pair.assignments.select_related("rewrite"))
     revisions = list(
         VoteRevision.objects.filter(assignment__pair=pair).select_related("assignment")
     )
-    found = [Event(pair.created_at, "", f"Queued by {pair.source}, {pair.stream} stream")]
-    for place in places:
-        found += _place(place, name(place.annotator_id))
+    history = [Event(pair.created_at, "", f"Queued by {pair.source}, {pair.stream} stream")]
+    for assignment in assignments:
+        history += _lease_and_outcome(assignment, name(assignment.annotator_id))
     for old in revisions:
-        found += _replaced(old, name(old.assignment.annotator_id))
-    found += _versions(pair, [*places, *revisions])
-    found += _warnings(pair, name)
-    found += _checks(pair, name)
+        history += _replaced(old, name(old.assignment.annotator_id))
+    history += _versions(pair, [*assignments, *revisions])
+    history += _warnings(pair, name)
+    history += _checks(pair, name)
     if pair.resolved_at:
-        found.append(Event(pair.resolved_at, "", f"Became {pair.get_state_display().lower()}"))
-    return sorted(found, key=lambda event: event.at)
+        history.append(Event(pair.resolved_at, "", f"Became {pair.get_state_display().lower()}"))
+    return sorted(history, key=lambda event: event.at)
 
 
-def _place(place: Assignment, who: str) -> Iterator[Event]:
+def _lease_and_outcome(assignment: Assignment, who: str) -> Iterator[Event]:
     """The lease, what became of it, and what was said beside it."""
-    lease = f"got it with {place.left.upper()} on the left"
-    lease += f", by the {place.stream} arm (probability {place.propensity:.2f})"
-    if place.state == State.RELEASED:
+    lease = f"got it with {assignment.left.upper()} on the left"
+    lease += f", by the {assignment.stream} arm (probability {assignment.propensity:.2f})"
+    if assignment.state == State.RELEASED:
         lease += "; the lease ended without an answer"
-    yield Event(place.leased_at, who, lease)
-    if place.state == State.VOTED and place.voted_at:
-        yield Event(place.voted_at, who, f"voted: {_vote(place)}", place.comment)
-    elif place.state == State.SKIPPED and place.acted_at:
-        reason = scales.SKIP_REASONS.get(place.skip_reason, place.skip_reason)
-        yield Event(place.acted_at, who, f"skipped: {reason}" if reason else "skipped")
-    if written := _rewrite(place):
+    yield Event(assignment.leased_at, who, lease)
+    if assignment.state == State.VOTED and assignment.voted_at:
+        yield Event(assignment.voted_at, who, f"voted: {_vote(assignment)}", assignment.comment)
+    elif assignment.state == State.SKIPPED and assignment.acted_at:
+        reason = scales.SKIP_REASONS.get(assignment.skip_reason, assignment.skip_reason)
+        yield Event(assignment.acted_at, who, f"skipped: {reason}" if reason else "skipped")
+    if written := _rewrite(assignment):
         what = f"wrote a better answer, from {written.based_on.upper()}"
         yield Event(written.updated_at, who, what, written.text)
 
 
-def _rewrite(place: Assignment) -> Rewrite | None:
-    return getattr(place, "rewrite", None)
+def _rewrite(assignment: Assignment) -> Rewrite | None:
+    return getattr(assignment, "rewrite", None)
 
 
 def _replaced(old: VoteRevision, who: str) -> Iterator[Event]:
@@ -146,7 +146,7 @@ def _warnings(pair: Pair, name: Callable[[int], str]) -> Iterator[Event]:
 
 
 def _checks(pair: Pair, name: Callable[[int], str]) -> Iterator[Event]:
-    """What the pair is used for to check annotators."""
+    """Uses of the pair to check annotators."""
     for again in Pair.objects.filter(retest_of=pair).order_by("pk"):
         who = name(again.only_for_id) if again.only_for_id else ""
         yield Event(again.created_at, who, "is asked once more, sides swapped", "", again.pk)

@@ -65,7 +65,7 @@ def _one_of(label: str, choices: Iterable[tuple[str, str]]) -> forms.ChoiceField
 
 
 class Search(forms.Form):
-    """What is looked for. Empty fields match everything."""
+    """Fields of a search. Empty ones match everything."""
 
     AGREEMENT = (
         ("none", "No votes"),
@@ -95,66 +95,70 @@ def address(wanted: dict[str, Any], **more: object) -> str:
 
 def pairs(project: Project, wanted: dict[str, Any]) -> QuerySet[Pair]:
     """Pairs, newest first."""
-    found = project.pairs.select_related("prompt", "completion_a", "completion_b")
+    matching = project.pairs.select_related("prompt", "completion_a", "completion_b")
     if text := wanted.get("q"):
-        found = found.filter(_says(text))
+        matching = matching.filter(_says(text))
     if tag := wanted.get("tag"):
-        found = found.filter(_tagged("prompt__tags", tag))
+        matching = matching.filter(_tagged("prompt__tags", tag))
     if policy := wanted.get("policy"):
-        found = found.alias(wrote_a=wrote("a"), wrote_b=wrote("b"))
-        found = found.filter(Q(wrote_a=policy) | Q(wrote_b=policy))
+        matching = matching.alias(wrote_a=wrote("a"), wrote_b=wrote("b"))
+        matching = matching.filter(Q(wrote_a=policy) | Q(wrote_b=policy))
     if source := wanted.get("round"):
-        found = found.filter(source__in=(source, f"round-{source}"))
+        matching = matching.filter(source__in=(source, f"round-{source}"))
     if annotator := wanted.get("annotator"):
-        found = found.filter(Exists(_votes_of(project, annotator).filter(pair=OuterRef("pk"))))
+        matching = matching.filter(
+            Exists(_votes_of(project, annotator).filter(pair=OuterRef("pk")))
+        )
     if agreement := wanted.get("agreement"):
-        found = found.alias(votes=F("n_a") + F("n_b") + F("n_tie")).filter(_agreement(agreement))
+        matching = matching.alias(standing=F("n_a") + F("n_b") + F("n_tie")).filter(
+            _agreement(agreement)
+        )
     if wanted.get("flagged"):
-        found = found.filter(Exists(Flag.objects.filter(pair=OuterRef("pk"))))
+        matching = matching.filter(Exists(Flag.objects.filter(pair=OuterRef("pk"))))
     same = {
         name: wanted[name] for name in ("prompt", "state", "kind", "stream") if wanted.get(name)
     }
-    return found.filter(**same).order_by("-pk")
+    return matching.filter(**same).order_by("-pk")
 
 
 def prompts(project: Project, wanted: dict[str, Any]) -> QuerySet[Prompt]:
     """Prompts, newest first; without a filter on pairs also those that have none."""
-    found = project.prompts.order_by("-pk")
+    matching = project.prompts.order_by("-pk")
     if number := wanted.get("prompt"):
-        found = found.filter(pk=number)
+        matching = matching.filter(pk=number)
     if text := wanted.get("q"):
         replies = Completion.objects.filter(_holds("text", text), prompt=OuterRef("pk"))
-        found = found.filter(_chat_holds("messages", text) | Q(Exists(replies)))
+        matching = matching.filter(_chat_holds("messages", text) | Q(Exists(replies)))
     if tag := wanted.get("tag"):
-        found = found.filter(_tagged("tags", tag))
+        matching = matching.filter(_tagged("tags", tag))
     rest = wanted | {"q": "", "tag": "", "prompt": None}
     if any(rest.values()):
-        found = found.filter(Exists(pairs(project, rest).filter(prompt=OuterRef("pk"))))
-    return found
+        matching = matching.filter(Exists(pairs(project, rest).filter(prompt=OuterRef("pk"))))
+    return matching
 
 
 def votes(project: Project, wanted: dict[str, Any]) -> QuerySet[Assignment]:
     """Votes, newest first: by when the pair was handed out."""
     on = _on(pairs(project, wanted | {"annotator": ""}))
-    found = Assignment.objects.filter(on, state=State.VOTED)
+    matching = Assignment.objects.filter(on, state=State.VOTED)
     if annotator := wanted.get("annotator"):
-        found = found.filter(annotator__in=_people(project, annotator))
-    return found.for_display().order_by("-pk")
+        matching = matching.filter(annotator__in=_people(project, annotator))
+    return matching.for_display().order_by("-pk")
 
 
-def _on(found: QuerySet[Pair]) -> Q | Exists:
+def _on(chosen: QuerySet[Pair]) -> Q | Exists:
     """Votes on these pairs: few pairs lead to their votes, and of many the newest votes tell."""
-    few = list(found.values_list("pk", flat=True)[: COUNTED + 1])
-    return Q(pair__in=few) if len(few) <= COUNTED else Exists(found.filter(pk=OuterRef("pair")))
+    few = list(chosen.values_list("pk", flat=True)[: COUNTED + 1])
+    return Q(pair__in=few) if len(few) <= COUNTED else Exists(chosen.filter(pk=OuterRef("pair")))
 
 
-def acts(project: Project, user: User, *, text: str = "") -> QuerySet[Assignment]:
+def votes_and_skips(project: Project, user: User, *, text: str = "") -> QuerySet[Assignment]:
     """The person's votes and skips, newest first, on pairs whose texts or remark hold the text."""
     done = (State.VOTED, State.SKIPPED)
-    found = Assignment.objects.of_member(user).in_project(project).filter(state__in=done)
+    own = Assignment.objects.of_member(user).in_project(project).filter(state__in=done)
     if text:
-        found = found.filter(_says(text, "pair__") | _holds("comment", text))
-    return found.for_display().order_by("-acted_at", "-pk")
+        own = own.filter(_says(text, "pair__") | _holds("comment", text))
+    return own.for_display().order_by("-acted_at", "-pk")
 
 
 def wrote(side: str, pair: str = "") -> Coalesce:
@@ -177,17 +181,17 @@ class Page(Generic[Row]):
     """There are more rows than were counted."""
 
 
-def page(found: QuerySet[Row], *, before: int | None, after: int | None) -> Page[Row]:
+def page(rows_found: QuerySet[Row], *, before: int | None, after: int | None) -> Page[Row]:
     """The newest rows older than `before`, or the oldest ones newer than `after`."""
     if after is not None:
-        rows = list(found.filter(pk__gt=after).order_by("pk")[: PAGE + 1])[::-1]
+        rows = list(rows_found.filter(pk__gt=after).order_by("pk")[: PAGE + 1])[::-1]
         newer, older, rows = len(rows) > PAGE, True, rows[-PAGE:]
     else:
-        start = found if before is None else found.filter(pk__lt=before)
+        start = rows_found if before is None else rows_found.filter(pk__lt=before)
         rows = list(start[: PAGE + 1])
         newer, older, rows = before is not None, len(rows) > PAGE, rows[:PAGE]
     whole = not newer and not older
-    count = len(rows) if whole else found.order_by()[: COUNTED + 1].count()
+    count = len(rows) if whole else rows_found.order_by()[: COUNTED + 1].count()
     return Page(
         rows=rows,
         newer=rows[0].pk if newer and rows else None,
@@ -217,13 +221,13 @@ def _distinct(values: Iterable[str]) -> list[str]:
 
 
 def _agreement(which: str) -> Q:
-    """By the standing votes; `votes` is annotated."""
-    same = Q(n_a=F("votes")) | Q(n_b=F("votes")) | Q(n_tie=F("votes"))
+    """By the standing votes; `standing` is annotated."""
+    same = Q(n_a=F("standing")) | Q(n_b=F("standing")) | Q(n_tie=F("standing"))
     return {
-        "none": Q(votes=0),
-        "single": Q(votes=1),
-        "agreed": Q(votes__gte=2) & same,
-        "split": Q(votes__gte=2) & ~same,
+        "none": Q(standing=0),
+        "single": Q(standing=1),
+        "agreed": Q(standing__gte=2) & same,
+        "split": Q(standing__gte=2) & ~same,
     }[which]
 
 

@@ -1,4 +1,4 @@
-"""What became of a person's votes: the newest reward model that rests on them.
+"""Effect of a person's votes: the newest reward model that rests on them.
 
 Training pushes its models (ModelNote) with the dataset version they learnt from; which votes that
 version holds stands in the votes. Votes on held-out prompts teach nothing: they measure.
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from django.contrib.auth.models import User
 from django.db.models import Count, Q, QuerySet
 
-from annotate.exchange.outgoing import TEACHING
-from annotate.models import Assignment, ModelNote, Project, VoteRevision
+from annotate.models import Assignment, ModelNote, Pair, Project, VoteRevision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ def effect(project: Project, user: User) -> Effect | None:
 
 def _standing(project: Project, user: User) -> QuerySet[Assignment]:
     votes = Assignment.objects.in_project(project).standing()
-    return votes.filter(annotator=user, simulated=False, pair__kind__in=TEACHING)
+    return votes.filter(annotator=user, simulated=False, pair__kind__in=Pair.TEACHING)
 
 
 def _held(project: Project, user: User, number: int) -> tuple[int, int]:
@@ -68,14 +67,14 @@ def _held(project: Project, user: User, number: int) -> tuple[int, int]:
     revised = VoteRevision.objects.filter(
         assignment__annotator=user,
         assignment__pair__project=project,
-        assignment__pair__kind__in=TEACHING,
+        assignment__pair__kind__in=Pair.TEACHING,
         simulated=False,
         surplus=False,
         frozen_from__lte=number,
         frozen_until__gte=number,
     )
-    found = [_split(standing, "pair"), _split(revised, "assignment__pair")]
-    return sum(n["taught"] for n in found), sum(n["measured"] for n in found)
+    counts = [_split(standing, "pair"), _split(revised, "assignment__pair")]
+    return sum(n["taught"] for n in counts), sum(n["measured"] for n in counts)
 
 
 def _split(votes: QuerySet[Assignment] | QuerySet[VoteRevision], pair: str) -> dict[str, int]:

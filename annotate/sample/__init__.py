@@ -1,7 +1,6 @@
-"""The sample world: a support desk, its customers, a hidden rubric and simulated colleagues.
+"""The sample world: a support desk, its customers, a hidden rubric, simulated colleagues.
 
-Pure Python, no Django and no torch: the web side, the starter's training and the benchmarks all
-read it.
+May import: models, queue (simulated_votes alone; the rest is free of Django).
 """
 
 from __future__ import annotations

@@ -11,9 +11,13 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from annotate.sample import rubric
 from annotate.sample.grammar import Message
+
+if TYPE_CHECKING:
+    from annotate.models.assignment import ScreenChoice
 
 NAMES = (
     "Amara Okafor",
@@ -56,7 +60,7 @@ class Colleague:
 
     def judge(
         self, messages: list[Message], left: str, right: str, *, rng: random.Random
-    ) -> tuple[str, int]:
+    ) -> tuple[ScreenChoice, int]:
         """Vote on one pair as it stands on the screen.
 
         Returns:

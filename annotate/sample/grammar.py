@@ -75,7 +75,7 @@ _NAMES = ("Maria Silva", "Tom Becker", "Aisha Khan", "Leo Martin", "Yuki Tanaka"
 
 @dataclass(frozen=True)
 class Habits:
-    """What one reply does well and badly."""
+    """Habits of one reply, good and bad."""
 
     tone: str = "polite"
     """polite, flat or rude."""
@@ -107,14 +107,14 @@ def prompts(n: int, *, seed: int) -> list[list[Message]]:
     """
     rng = random.Random(f"prompts {seed}")
     seen: set[str] = set()
-    found: list[list[Message]] = []
-    while len(found) < n:
+    drawn: list[list[Message]] = []
+    while len(drawn) < n:
         messages = _prompt(rng)
         key = "\n".join(message["content"] for message in messages)
         if key not in seen:
             seen.add(key)
-            found.append(messages)
-    return found
+            drawn.append(messages)
+    return drawn
 
 
 def corpus(n: int, *, seed: int) -> Iterator[Chat]:
@@ -185,8 +185,8 @@ def templates() -> Iterator[str]:
 def product_of(messages: list[Message]) -> str:
     """Return the product the customer writes about, or '' for a chat from elsewhere."""
     text = customer_text(messages)
-    found = [(text.find(product), product) for product in PRODUCTS if product in text]
-    return min(found)[1] if found else ""
+    places = [(text.find(product), product) for product in PRODUCTS if product in text]
+    return min(places)[1] if places else ""
 
 
 def problem_of(messages: list[Message]) -> str:

@@ -49,7 +49,7 @@ def utility(messages: list[Message], text: str) -> float:
 
 def explain(messages: list[Message], text: str) -> dict[str, float]:
     """Return the points of a reply by dimension, each a multiple of one half."""
-    sentences = [found.strip().lower() for found in _SENTENCE.findall(text) if found.strip()]
+    sentences = [part.strip().lower() for part in _SENTENCE.findall(text) if part.strip()]
     topic = _Topic(messages)
     return {
         "politeness": _politeness(text.lower()),
@@ -68,7 +68,7 @@ def prefers(messages: list[Message], left: str, right: str) -> float:
 
 
 class _Topic:
-    """What the customer's chat is about."""
+    """Topic of the customer's chat."""
 
     def __init__(self, messages: list[Message]) -> None:
         self.product = grammar.product_of(messages)
@@ -83,7 +83,7 @@ class _Topic:
         )
 
     def named(self, text: str) -> bool:
-        """Whether a text names the product, its part, or a word of a foreign chat."""
+        """Return whether a text names the product, its part, or a word of a foreign chat."""
         if not self.product:
             return not self.words.isdisjoint(_WORD.findall(text))
         part = shop.PRODUCTS[self.product]
@@ -93,7 +93,7 @@ class _Topic:
         return any(cue in text for cue in self.cues)
 
     def strays(self, text: str) -> bool:
-        """Whether a text speaks of a product that the customer did not write about."""
+        """Return whether a text speaks of a product that the customer did not write about."""
         return bool(set(_PRODUCTS.findall(text)) - {self.product}) if self.product else False
 
 
@@ -114,7 +114,7 @@ def _topic_points(topic: _Topic, text: str) -> float:
 
 
 def _is_step(sentence: str) -> bool:
-    """Whether a sentence promises or asks for an action, with enough words to be concrete."""
+    """Return whether a sentence promises or asks for an action in enough words to be concrete."""
     if len(_WORD.findall(sentence)) < 5 or _RUDE.search(sentence):
         return False
     promise = _PROMISE.search(sentence)
@@ -122,7 +122,7 @@ def _is_step(sentence: str) -> bool:
 
 
 def _is_filler(topic: _Topic, sentence: str) -> bool:
-    """Whether a sentence is neither courtesy, topic, step nor one of the faults counted above."""
+    """Return whether a sentence is neither courtesy, topic, step nor a fault counted above."""
     return not (
         _COURTESY.search(sentence)
         or _RUDE.search(sentence)
@@ -181,8 +181,8 @@ def _language() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
     words: set[str] = set()
     orders: set[tuple[str, str]] = set()
     for template in grammar.templates():
-        for found in _SENTENCE.findall(template.lower()):
-            tokens = _normalise(found)
+        for sentence in _SENTENCE.findall(template.lower()):
+            tokens = _normalise(sentence)
             words |= set(tokens)
             orders |= set(zip(["<start>", *tokens], tokens, strict=False))
     return frozenset(words), frozenset(orders)

@@ -1,4 +1,4 @@
-"""What the shop sells, what goes wrong with it, and the sentences its desk may write."""
+"""The shop: its products, their faults, and the sentences its desk may write."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Member:
     colleague: Colleague
 
 
-def run(
+def cast_votes(
     project: Project,
     *,
     annotators: int,
@@ -46,7 +46,7 @@ def run(
 
 
 def join(project: Project, person: Colleague) -> Member:
-    """Give the simulated person an account nobody can sign in to, and a place in the project."""
+    """Make an account that nobody can sign in to, and a membership, for a simulated person."""
     # No person can take the name: the sign-up form refuses the slash.
     user, created = User.objects.get_or_create(username=f"simulated/{slugify(person.name)}")
     if created:

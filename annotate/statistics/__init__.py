@@ -1,0 +1,4 @@
+"""Formulas on arrays of votes: agreement, aggregation, intervals, fatigue, style.
+
+May import: models (for constants).
+"""

@@ -37,7 +37,7 @@ GUESS = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class Consensus:
-    """What the votes amount to.
+    """Labels and reliabilities that the votes amount to.
 
     `posteriors` (items, classes); items without votes get the class prior. `confusion`
     (workers, classes, classes): rows are the true class, columns the answer. `reliability`
@@ -200,7 +200,7 @@ def _sums(item: Ints, evidence: Floats, *, items: int) -> Floats:
 
 
 def comparable(item: Ints, known: Ints) -> Bools:
-    """Which votes say something about who cast them: others voted too, or the answer is known."""
+    """Mask of votes that tell about their authors: others voted too, or the answer is known."""
     return ((np.bincount(item, minlength=len(known)) > 1) | (known >= 0))[item]
 
 
@@ -237,7 +237,7 @@ def _sided_confusion(seen: Floats, worker: Ints, shown: Ints, *, workers: int) -
 
 @dataclass(frozen=True, kw_only=True)
 class Difficulty:
-    """What GLAD makes of the votes.
+    """Labels, abilities and difficulties by GLAD.
 
     `posteriors` (items, classes), `ability` (workers; 0 guesses, below 0 answers wrongly on
     purpose) and `ease` (items; above 0). A vote is right with sigmoid(ability * ease).

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from annotate.statistics.intervals import wilson
+
 Counts = NDArray[np.int64]
 Sums = NDArray[np.float64]
 
@@ -25,7 +27,6 @@ MANY = 500
 """Distinct prompts beyond which the totals of a resample are drawn as normal, which they nearly
 are by then, instead of prompt by prompt."""
 NO_WIDTH = 1e-9  # what rounding leaves of an interval without width
-NORMAL_95 = 1.959963984540054
 
 NO_OVERLAP = "Not defined: no pair has two votes yet."
 ONE_CLASS = (
@@ -48,7 +49,7 @@ class Agreement:
 
 
 def overlapping(counts: Counts) -> NDArray[np.bool_]:
-    """Which rows of (pairs, 3) counts have the two votes that agreement needs."""
+    """Mask of the rows of (pairs, 3) counts with the two votes that agreement needs."""
     return np.asarray(counts.sum(axis=1) >= 2, dtype=bool)
 
 
@@ -238,13 +239,3 @@ def cohen_kappa(table: Sequence[Sequence[int]] | Counts) -> float | None:
     if 1 - chance < 1e-12:
         return None
     return (float(np.trace(joint) / n) - chance) / (1 - chance)
-
-
-def wilson(successes: float, n: int, *, z: float = NORMAL_95) -> tuple[float, float] | None:
-    """Wilson's interval of a share, 95 % unless `z` says otherwise; None without observations."""
-    if n == 0:
-        return None
-    share, z2 = successes / n, z**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = z / (1 + z2 / n) * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,4 +1,4 @@
-"""Whether people agree less with others the longer they have sat at it.
+"""Fatigue: less agreement with others the longer people have sat at it.
 
 A sitting is a person's votes without a gap of more than half an hour. A vote's agreement is with
 the other of the first two votes of its pair. The slope compares each person with themselves
@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from annotate.statistics.agreement import NORMAL_95, wilson
+from annotate.statistics.intervals import NORMAL_95, wilson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,7 +61,7 @@ class Fatigue:
 
     @property
     def sentence(self) -> str:
-        """What the slope says, in plain words."""
+        """A sentence on the slope, in plain words."""
         if self.slope is None or self.interval is None:
             return "Too few votes with a known time, or sittings too short, to tell."
         low, high = (100 * bound for bound in self.interval)

@@ -1,4 +1,4 @@
-"""Who agrees with the rest less than an honest person would.
+"""Doubts: people who agree with the rest less than an honest person would.
 
 Pairs are hard for everybody, so nobody is held against a fixed share. Each vote is compared with
 the other first vote of its pair, and what counts is how often the *rest* gives each other's
@@ -19,6 +19,8 @@ from math import lgamma
 import numpy as np
 from numpy.typing import NDArray
 
+from annotate.models.assignment import MAX_STRENGTH
+
 DOUBTFUL = 0.02
 """An honest person is doubted this often, however many people there are."""
 ALIKE = 60.0
@@ -26,8 +28,8 @@ ALIKE = 60.0
 middle a standard deviation of six points."""
 FEWEST = 15
 """Comparisons before a person is judged, and twice as many of the rest to judge by."""
-BY_CHANCE = (1 / 3, 0.5, 0.5, 0.5)
-"""How often a coin gives the other's answer: a tie, or one of the sides."""
+BY_CHANCE = (1 / 3, *[0.5] * MAX_STRENGTH)
+"""How often a coin gives the other's answer: a tie, or one of the sides, by strength."""
 STEP = 0.25
 MOST = 120
 """Counts beyond this are scaled down: by then people's own rates decide, not luck."""
@@ -35,7 +37,7 @@ MOST = 120
 
 @dataclass(frozen=True)
 class Meetings:
-    """How often a person gave the answer of another, on pairs on which theirs are the first votes.
+    """Counts of a person giving another's answer, on pairs on which theirs are the first votes.
 
     `sure` is the strength of the other's vote, 0 for a tie.
     """
@@ -55,19 +57,19 @@ def doubts(met: Sequence[Meetings]) -> dict[int, float]:
     table = np.array([(m.annotator, m.other, m.sure, m.n, m.same) for m in met], dtype=np.int64)
     table = table.reshape(-1, 5)
     people = len(np.unique(table[:, 0]))
-    settled: dict[int, float] = {}
+    taken_out: dict[int, float] = {}
     while True:
-        found = _judge(table)
-        worst = min(found, key=lambda who: found[who], default=None)
+        probability = _judge(table)
+        worst = min(probability, key=lambda who: probability[who], default=None)
         # The rest has to stay the larger part: a minority cannot say who is wrong.
-        if worst is None or found[worst] >= DOUBTFUL or 2 * (len(settled) + 1) >= people:
-            return found | settled
-        settled[worst] = found[worst]
+        if worst is None or probability[worst] >= DOUBTFUL or 2 * (len(taken_out) + 1) >= people:
+            return probability | taken_out
+        taken_out[worst] = probability[worst]
         table = table[(table[:, 0] != worst) & (table[:, 1] != worst)]
 
 
 def _judge(table: NDArray[np.int64]) -> dict[int, float]:
-    found = {}
+    probability = {}
     for who in np.unique(table[:, 0]).tolist():
         own = table[:, 0] == who
         rest = ~own & (table[:, 1] != who)
@@ -77,13 +79,15 @@ def _judge(table: NDArray[np.int64]) -> dict[int, float]:
             pooled = others_same.sum() / others_n.sum()
             # A few comparisons' worth of the pooled rate where a kind of pair is rare.
             rates = (others_same + 4 * pooled) / (others_n + 4)
-            found[who] = _tail(n, same, rates)
-    return found
+            probability[who] = _tail(n, same, rates)
+    return probability
 
 
 def _by_sureness(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    sure = np.clip(table[:, 2], 0, 3)
-    n, same = (np.bincount(sure, weights=table[:, k], minlength=4) for k in (3, 4))
+    sure = np.clip(table[:, 2], 0, MAX_STRENGTH)
+    n, same = (
+        np.bincount(sure, weights=table[:, column], minlength=len(BY_CHANCE)) for column in (3, 4)
+    )
     return n.astype(np.int64), same.astype(np.int64)
 
 
@@ -94,7 +98,7 @@ def _tail(n: NDArray[np.int64], same: NDArray[np.int64], rates: NDArray[np.float
     odds = np.log(rates / (1 - rates)) - np.log(chance / (1 - chance))
     weights = np.maximum(np.rint(odds / STEP), 0).astype(int)
     if not weights.any():
-        weights = np.ones(4, dtype=int)
+        weights = np.ones(len(BY_CHANCE), dtype=int)
     scale = min(1.0, MOST / max(int(n.max()), 1))
     n, same = (np.rint(counts * scale).astype(np.int64) for counts in (n, same))
     law = np.ones(1)
@@ -114,4 +118,4 @@ def beta_binomial(n: int, mean: float, alike: float = ALIKE) -> NDArray[np.float
         + lgamma(a + b) - lgamma(a) - lgamma(b)
         for k in range(n + 1)
     ]  # fmt: skip
-    return np.exp(np.array(logs))
+    return np.exp(np.array(logs, dtype=np.float64))

@@ -1,4 +1,4 @@
-"""What other projects reported about agreement, and what ours means beside it.
+"""Agreement that other projects reported, to read ours beside it.
 
 There are no marks for good and bad: on subjective pairs people rightly disagree, and the
 customary thresholds of kappa come from tasks with one true answer.
@@ -62,9 +62,9 @@ LOWEST = min(figure.low for figure in FIGURES)
 HIGHEST = max(figure.high for figure in FIGURES)
 
 
-def reading(found: Agreement) -> list[str]:
-    """What the figures say, in sentences."""
-    raw, alpha = found.values["raw"], found.values["alpha_nominal"]
+def reading(ours: Agreement) -> list[str]:
+    """Sentences on what the figures say."""
+    raw, alpha = ours.values["raw"], ours.values["alpha_nominal"]
     if raw is None:
         return ["There is nothing to measure yet: no pair has votes of two people."]
     sentences = [f"Of two people, both gave the same answer on {raw:.1%} of the pairs."]
@@ -72,14 +72,14 @@ def reading(found: Agreement) -> list[str]:
         sentences.append(
             f"Corrected for chance that is {alpha:.2f}: 0 would be guessing, 1 full agreement."
         )
-    return [*sentences, _beside_others(found)]
+    return [*sentences, _beside_others(ours)]
 
 
-def _beside_others(found: Agreement) -> str:
-    interval = found.intervals["raw"]
-    if found.pairs < ENOUGH or interval is None:
+def _beside_others(ours: Agreement) -> str:
+    interval = ours.intervals["raw"]
+    if ours.pairs < ENOUGH or interval is None:
         return (
-            f"With {found.pairs} pairs this can still move a lot; "
+            f"With {ours.pairs} pairs this can still move a lot; "
             f"ask for at least {ENOUGH} before you judge it."
         )
     low, high = interval

@@ -1,4 +1,4 @@
-"""How far the look of a reply, rather than its content, decides votes.
+"""Effects of a reply's look, rather than its content, on votes.
 
 A Bradley-Terry model of style alone, after the style control of Chatbot Arena (Li, Angelopoulos
 and Chiang, "Does style matter?", LMSYS 2024): a logistic regression, without intercept, of the
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annotate.statistics.agreement import NORMAL_95
+from annotate.statistics.intervals import NORMAL_95
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,7 +39,7 @@ _BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What an element does to the log odds of being preferred.
+    """Effect of an element on the log odds of being preferred.
 
     Per standard difference: the root mean square of log(1 + count) of one reply minus that of
     the other. Length counts characters.
@@ -118,12 +118,12 @@ def _effects(x: Floats, won: Ints, cluster: Ints) -> tuple[list[Effect], dict[st
         for name, n in zip(ELEMENTS, differ.tolist(), strict=True)
         if n < FEWEST_DIFFER
     }
-    found = logistic(x[:, known] / scale[known], won, cluster)
-    if found is None:
+    estimates = logistic(x[:, known] / scale[known], won, cluster)
+    if estimates is None:
         return [], missing | dict.fromkeys(used, "not defined: style alone decides every vote")
     effects = [
         Effect(element=name, coefficient=at, low=at - half, high=at + half)
-        for name, at, half in zip(used, *found, strict=True)
+        for name, at, half in zip(used, *estimates, strict=True)
     ]
     return effects, missing
 
@@ -162,7 +162,7 @@ def _per_cluster(rows: Floats, cluster: Ints) -> Floats:
 def _longer(
     length: Floats, won: Ints, cluster: Ints
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """How often the longer reply won, with a cluster-robust interval."""
+    """Share of decided votes that the longer reply won, with a cluster-robust interval."""
     if not len(won):
         return None, None
     hit = np.where(length == 0, 0.5, (length > 0) == (won == 1))

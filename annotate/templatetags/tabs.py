@@ -10,7 +10,7 @@ from django.template import RequestContext
 from django.urls import NoReverseMatch, reverse
 
 from annotate.models import Message, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.people.permissions import role_of
 
 register = template.Library()

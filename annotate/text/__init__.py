@@ -1,0 +1,4 @@
+"""Text of prompts and replies as safe HTML: Markdown, formulas, word differences.
+
+May import: nothing of annotate.
+"""

@@ -46,11 +46,11 @@ def typeset(html: str) -> str:
     """Sanitised HTML with MathML in the place of the formulas' sources."""
     left = MAX_CHARACTERS_PER_TEXT
 
-    def replace(found: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
         nonlocal left
-        source = unescape(found[1])
+        source = unescape(match[1])
         left -= len(source)
-        return (_typeset(source) if left >= 0 else None) or found[0]
+        return (_typeset(source) if left >= 0 else None) or match[0]
 
     return SOURCE.sub(replace, html)
 

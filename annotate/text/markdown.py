@@ -18,11 +18,11 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
-from pygments import highlight  # type: ignore[import-untyped]
-from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
-from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
-from pygments.token import STANDARD_TYPES  # type: ignore[import-untyped]
-from pygments.util import ClassNotFound  # type: ignore[import-untyped]
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.token import STANDARD_TYPES
+from pygments.util import ClassNotFound
 
 from annotate.text import formulas
 
@@ -63,7 +63,7 @@ def render(text: str) -> SafeString:
 def reveal(text: str) -> str:
     """Write invisible and direction-changing characters out: U+202E becomes ⟦U+202E⟧."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return INVISIBLE.sub(lambda found: f"⟦U+{ord(found[0]):04X}⟧", text)
+    return INVISIBLE.sub(lambda match: f"⟦U+{ord(match[0]):04X}⟧", text)
 
 
 def capped(text: str) -> tuple[str, bool]:
@@ -127,7 +127,7 @@ def _markdown() -> MarkdownIt:
     # Without the image rule ![alt](url) stays a link: no tracking pixel loads.
     markdown.disable("image")
     # A relative link would lead into this very site.
-    markdown.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]
+    markdown.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]  # Documented as the way to set it.
     markdown.core.ruler.push("directions", _find_directions)
     markdown.core.ruler.push("headings", _rank_headings)
     return markdown

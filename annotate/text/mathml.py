@@ -53,7 +53,7 @@ SCRIPTED = {*WITH_LIMITS, *WITH_LIMITS.values()}
 
 
 def _decoded(text: str) -> str:
-    return ENTITY.sub(lambda found: chr(int(found[1], 16)), text)
+    return ENTITY.sub(lambda match: chr(int(match[1], 16)), text)
 
 
 # Signs that latex2mathml takes for letters, and letters that it takes for operators.
@@ -136,12 +136,12 @@ def _rewritten(latex: str) -> str:
 
     Raises KeyError for an unknown environment, which it would write as its bare content.
     """
-    latex = REWRITE.sub(lambda found: REWRITTEN.get(found[0], ""), latex)
+    latex = REWRITE.sub(lambda match: REWRITTEN.get(match[0], ""), latex)
 
-    def braced(found: re.Match[str]) -> str:
+    def braced(match: re.Match[str]) -> str:
         # In braces a matrix with its brackets is one thing, which can have an exponent.
-        begins = found[1] == "begin"
-        command = f"\\{found[1]}{{{ENVIRONMENTS[found[2]]}}}"
+        begins = match[1] == "begin"
+        command = f"\\{match[1]}{{{ENVIRONMENTS[match[2]]}}}"
         return "{" + command if begins else command + "}"
 
     return ENVIRONMENT.sub(braced, latex)

@@ -44,20 +44,24 @@ class Text(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Text:
-        found = TOKENS.findall(capped(reveal(text))[0])
-        return cls([word for word, _ in found], [space for _, space in found])
+        tokens = TOKENS.findall(capped(reveal(text))[0])
+        return cls([word for word, _ in tokens], [space for _, space in tokens])
 
 
 class Run(NamedTuple):
     """A stretch of both texts, by the numbers of their words: the same in both, or different."""
 
     same: bool
-    left: slice
-    right: slice
+    left: slice[int]
+    right: slice[int]
 
 
 class Matcher(SequenceMatcher[str]):
     """difflib's, which would take minutes for some texts, with an end to its patience."""
+
+    # Documented attributes that typeshed does not declare.
+    a: list[str]
+    b2j: dict[str, list[int]]
 
     def __init__(self, left: list[str], right: list[str]) -> None:
         super().__init__(a=left, b=right, autojunk=False)
@@ -123,9 +127,9 @@ def _runs(a: list[str], b: list[str]) -> Iterator[Run]:
 
 
 def _common(a: list[str], b: list[str]) -> int:
-    """How many words both begin with."""
-    pairs = enumerate(zip(a, b, strict=False))
-    return next((number for number, (x, y) in pairs if x != y), min(len(a), len(b)))
+    """Number of words that both begin with."""
+    shorter = min(len(a), len(b))
+    return next((number for number in range(shorter) if a[number] != b[number]), shorter)
 
 
 def _smooth(runs: Iterator[Run], a: Text, b: Text) -> Iterator[Run]:
@@ -173,12 +177,12 @@ def _pieces(run: Run, a: Text, b: Text) -> tuple[str, str]:
     return _marked(left, "del"), _marked(right, "ins")
 
 
-def _part(text: Text, part: slice) -> str:
+def _part(text: Text, part: slice[int]) -> str:
     tokens = zip(text.words[part], text.spaces[part], strict=True)
     return "".join(word + space for word, space in tokens)
 
 
-def _spaced(text: Text, part: slice, other: Text, its_part: slice, mark: str) -> str:
+def _spaced(text: Text, part: slice[int], other: Text, its_part: slice[int], mark: str) -> str:
     """The same words with other white space between some of them."""
     tokens = zip(text.words[part], text.spaces[part], other.spaces[its_part], strict=True)
     return "".join(

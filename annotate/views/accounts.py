@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
+from annotate.people.requests import AuthenticatedHttpRequest, HtmxRequest
 from annotate.views import sign_in_attempts
 
 LINK_SALT = "annotate.sign-in-link"
@@ -29,7 +30,7 @@ BLOCKED = "Too many failed attempts. Wait five minutes, then try again."
 @login_not_required
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
-def sign_in(request: HttpRequest) -> HttpResponse:
+def sign_in(request: HtmxRequest) -> HttpResponse:
     if request.htmx:
         # A fragment was asked for after the session had ended: the whole page has to go.
         page = request.htmx.current_url_abs_path or ""
@@ -78,7 +79,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
 
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
-def password(request: HttpRequest) -> HttpResponse:
+def password(request: AuthenticatedHttpRequest) -> HttpResponse:
     form = PasswordChangeForm(request.user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         update_session_auth_hash(request, form.save())
@@ -109,7 +110,7 @@ def _last_seen(user: User) -> str:
 
 
 def _safe_target(request: HttpRequest) -> str:
-    """Where to go after signing in: `next` when it is a page of ours."""
+    """Address to go to after signing in: `next` when it is a page of ours."""
     target = request.POST.get("next") or request.GET.get("next") or ""
     hosts = {request.get_host()}
     if url_has_allowed_host_and_scheme(target, hosts, require_https=request.is_secure()):

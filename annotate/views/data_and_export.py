@@ -9,19 +9,21 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
 from django.db.models import Count
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from annotate.exporting import FORMATS, freezing
 from annotate.importing import Unreadable, import_rows
 from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size
 from annotate.models import Assignment, Project, Prompt
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import search
 from annotate.review.search import Search
 from annotate.views.address_ids import number_in
-from annotate.votes import dataset_versions, scales
+from annotate.votes import scales
 from annotate.votes.export_values import pseudonyms
 
 VERSIONS = 50
@@ -30,7 +32,7 @@ LISTS = {"pairs": search.pairs, "prompts": search.prompts, "votes": search.votes
 
 
 @require_safe
-def data(request: HttpRequest, slug: str) -> HttpResponse:
+def data(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """One of the lists; htmx gets the list alone, with an address that leaves empty fields out."""
     project = project_or_404(request, slug, "reviewer")
     form, chosen = Search(request.GET), request.GET.get("in") or "pairs"
@@ -47,7 +49,7 @@ def data(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def import_file(request: HttpRequest, slug: str) -> HttpResponse:
+def import_file(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     file = request.FILES.get("file")
     if file is None:
@@ -70,23 +72,24 @@ def import_file(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def export(request: HttpRequest, slug: str) -> HttpResponse:
+def export(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     if request.method == "POST":
-        version = dataset_versions.freeze(project, by=request.user)
+        version = freezing.freeze(project, by=request.user)
         messages.success(request, f"Version {version.number} holds the votes that stand now.")
         return redirect("export", slug)
     page = Paginator(project.dataset_versions.all(), VERSIONS).get_page(request.GET.get("page"))
-    return render(
-        request, "annotate/export.html", {"project": project, "tab": "export", "page": page}
-    )
+    context = {"project": project, "tab": "export", "page": page, "formats": FORMATS}
+    return render(request, "annotate/export.html", context)
 
 
-def _found(request: HttpRequest, project: Project, form: Search, chosen: str) -> dict[str, Any]:
+def _found(
+    request: AuthenticatedHttpRequest, project: Project, form: Search, chosen: str
+) -> dict[str, Any]:
     wanted = form.cleaned_data
     before, after = (number_in(request, name) for name in ("before", "after"))
     with search.from_the_newest():
-        found = search.page(LISTS[chosen](project, wanted), before=before, after=after)
+        results = search.page(LISTS[chosen](project, wanted), before=before, after=after)
     return {
         "project": project,
         "form": form,
@@ -95,8 +98,8 @@ def _found(request: HttpRequest, project: Project, form: Search, chosen: str) ->
         "chosen": chosen,
         "tabs": {name: search.address(wanted, **{"in": name}) for name in LISTS},
         "address": search.address(wanted, **{"in": chosen}),
-        "found": found,
-        "entries": ENTRIES[chosen](project, found.rows),
+        "found": results,
+        "entries": ENTRIES[chosen](project, results.rows),
     }
 
 
@@ -130,7 +133,7 @@ ENTRIES: dict[str, Callable[..., list[Any]]] = {
 
 
 def _data_page(
-    request: HttpRequest,
+    request: AuthenticatedHttpRequest,
     project: Project,
     form: Search | None = None,
     chosen: str = "pairs",

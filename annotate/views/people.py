@@ -1,4 +1,4 @@
-"""Who is in a project: roles, places taken away and given back, passwords, links to join."""
+"""Members of a project: roles, deactivation, passwords, links to join."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate.forms.page_forms import InvitationForm, NewAccountForm
+from annotate.forms.people_forms import InvitationForm, NewAccountForm
 from annotate.models import Invitation, Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 from annotate.people import memberships
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.views.accounts import MODEL_BACKEND
 
 
 @require_safe
-def people(request: HttpRequest, slug: str) -> HttpResponse:
+def people(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     return _page(request, project)
 
 
 @require_POST
-def invite(request: HttpRequest, slug: str) -> HttpResponse:
+def invite(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     form = InvitationForm(request.POST)
     if not form.is_valid():
@@ -44,7 +45,7 @@ def invite(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def revoke(request: HttpRequest, slug: str, invitation_id: int) -> HttpResponse:
+def revoke(request: AuthenticatedHttpRequest, slug: str, invitation_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     project.invitations.open().filter(pk=invitation_id).update(expires_at=timezone.now())
     messages.success(request, "The link no longer works.")
@@ -52,24 +53,24 @@ def revoke(request: HttpRequest, slug: str, invitation_id: int) -> HttpResponse:
 
 
 @require_POST
-def member(request: HttpRequest, slug: str, member_id: int) -> HttpResponse:
+def member(request: AuthenticatedHttpRequest, slug: str, member_id: int) -> HttpResponse:
     """Change one member; the button's name says what."""
     project = project_or_404(request, slug, "admin")
-    found = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
-    if found.user == request.user and not request.user.is_superuser:
+    changed = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
+    if changed.user == request.user and not request.user.is_superuser:
         raise PermissionDenied("Another admin has to change your own place.")
-    if found.simulated:
+    if changed.simulated:
         raise PermissionDenied("Simulated colleagues have no account to manage.")
     if "reset" in request.POST:
-        return _reset(request, project, found)
+        return _reset(request, project, changed)
     if "active" in request.POST:
-        found.active = request.POST["active"] == "yes"
+        changed.active = request.POST["active"] == "yes"
     elif request.POST.get("role") in Role.values:
-        found.role = request.POST["role"]
+        changed.role = request.POST["role"]
     else:
         return HttpResponseBadRequest("There is no such role.")
-    found.save(update_fields=["active", "role"])
-    messages.success(request, f"{found.user.username} is saved.")
+    changed.save(update_fields=["active", "role"])
+    messages.success(request, f"{changed.user.username} is saved.")
     return redirect("people", slug)
 
 
@@ -77,42 +78,42 @@ def member(request: HttpRequest, slug: str, member_id: int) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    found = Invitation.objects.for_token(token).select_related("project").first()
-    if found is None:
+    invitation = Invitation.objects.for_token(token).select_related("project").first()
+    if invitation is None:
         return render(request, "annotate/link_expired.html", status=404)
-    signed_in = request.user.is_authenticated
-    form = None if signed_in else NewAccountForm(request.POST or None)
-    if request.method == "POST" and (form is None or form.is_valid()):
+    account = request.user if request.user.is_authenticated else None
+    form = NewAccountForm(request.POST or None)
+    if request.method == "POST" and (account or form.is_valid()):
         with transaction.atomic():
-            user = form.save() if form else request.user
-            joined = memberships.accept(found, user)
+            user = account or form.save()
+            joined = memberships.accept(invitation, user)
             if not joined:
                 transaction.set_rollback(True)
         if not joined:
             return render(request, "annotate/link_expired.html", status=404)
-        if not signed_in:
+        if account is None:
             login(request, user, backend=MODEL_BACKEND)
-        messages.success(request, f"Welcome to {found.project.name}.")
-        return redirect(found.project)
-    context = {"invitation": found, "form": form}
+        messages.success(request, f"Welcome to {invitation.project.name}.")
+        return redirect(invitation.project)
+    context = {"invitation": invitation, "form": None if account else form}
     return render(request, "annotate/invitation.html", context)
 
 
-def _reset(request: HttpRequest, project: Project, found: Membership) -> HttpResponse:
-    if not memberships.may_reset(request.user, found.user):
+def _reset(request: AuthenticatedHttpRequest, project: Project, member: Membership) -> HttpResponse:
+    if not memberships.may_reset(request.user, member.user):
         raise PermissionDenied(
             "This account has rights elsewhere; only a superuser may reset its password."
         )
     password = secrets.token_urlsafe(12)
-    found.user.set_password(password)
-    found.user.save(update_fields=["password"])
+    member.user.set_password(password)
+    member.user.save(update_fields=["password"])
     # Whoever knew the old password may have made tokens with it.
-    found.user.api_tokens.all().delete()
-    return _page(request, project, password=password, whose=found.user)
+    member.user.api_tokens.all().delete()
+    return _page(request, project, password=password, whose=member.user)
 
 
 def _page(
-    request: HttpRequest,
+    request: AuthenticatedHttpRequest,
     project: Project,
     *,
     form: InvitationForm | None = None,

@@ -5,30 +5,31 @@ from __future__ import annotations
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate.forms.project_forms import ProjectForm, ReadForm, SettingsForm
 from annotate.models import Guideline, Membership, Project
-from annotate.models.membership import Role
-from annotate.people import guidelines as versions
+from annotate.models.roles import Role
+from annotate.people.guidelines import confirm, revise
 from annotate.people.labelling_progress import projects_of
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 
 
 @require_safe
-def projects(request: HttpRequest) -> HttpResponse:
-    found = list(projects_of(request.user))
+def projects(request: AuthenticatedHttpRequest) -> HttpResponse:
+    own = list(projects_of(request.user))
     context = {
-        "projects": [project for project in found if not project.archived],
-        "archived": [project for project in found if project.archived],
+        "projects": [project for project in own if not project.archived],
+        "archived": [project for project in own if project.archived],
     }
     return render(request, "annotate/projects.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: AuthenticatedHttpRequest) -> HttpResponse:
     if not request.user.is_superuser:
         raise PermissionDenied("Only a superuser can create projects.")
     form = ProjectForm(request.POST or None)
@@ -45,7 +46,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def settings(request: HttpRequest, slug: str) -> HttpResponse:
+def settings(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     form = SettingsForm(request.POST or None, instance=project)
     if request.method == "POST" and form.is_valid():
@@ -61,7 +62,7 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def archive(request: HttpRequest, slug: str) -> HttpResponse:
+def archive(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     project.archived = request.POST.get("archived") == "yes"
     project.save(update_fields=["archived"])
@@ -72,7 +73,7 @@ def archive(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
-def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
+def guidelines(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug)
     context = {"project": project, "tab": "label"}
     template = "annotate/guidelines.html" + ("#text" if request.htmx else "")
@@ -80,20 +81,20 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def guidelines_read(request: HttpRequest, slug: str) -> HttpResponse:
+def guidelines_read(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug)
     form = ReadForm(request.POST, project=project)
     if not form.is_valid():
         return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
-    versions.confirm(project, request.user, version=form.cleaned_data["version"])
+    confirm(project, request.user, version=form.cleaned_data["version"])
     return redirect("label", slug)
 
 
-def _save(form: SettingsForm, project: Project, request: HttpRequest) -> None:
+def _save(form: SettingsForm, project: Project, request: AuthenticatedHttpRequest) -> None:
     """Write only what this person changed, so that two admins do not undo each other."""
     changed = [name for name in form.changed_data if name not in ("guidelines", "based_on")]
     with transaction.atomic():
         if changed:
             project.save(update_fields=changed)
         if "guidelines" in form.changed_data:
-            versions.revise(project, form.cleaned_data["guidelines"], author=request.user)
+            revise(project, form.cleaned_data["guidelines"], author=request.user)

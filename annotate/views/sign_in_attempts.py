@@ -41,7 +41,7 @@ def address(request: HttpRequest) -> str:
 
 
 def from_this_machine(request: HttpRequest) -> bool:
-    """Whether the client itself is on loopback; behind a proxy everybody would seem to be."""
+    """True when the client itself is on loopback; behind a proxy everybody would seem to be."""
     if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "Via")):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What pages with tables have in common: whose votes they count, and headings that sort."""
+"""Common parts of pages with tables: whose votes they count, and headings that sort."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from annotate.models import Project
 
 
 def counts_simulated(request: HttpRequest, project: Project) -> bool:
-    """Whether the page was asked to count simulated votes too. They exist for trying the product
+    """True when the page was asked to count simulated votes too. They exist for trying the product
     out; elsewhere there is nothing to switch."""
     return project.train_on_simulated and request.GET.get("simulated") == "1"
 

@@ -1,0 +1,4 @@
+"""Votes as data: scales, labels, flags, and what a dataset version holds.
+
+May import: models.
+"""

@@ -1,4 +1,4 @@
-"""How exported values are written, the same in every format."""
+"""Exported values as text, the same in every format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What objections do to a pair: warnings are kept, and two people's take it out of the queue."""
+"""Objections to a pair: warnings are kept, and two people's take it out of the queue."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from annotate.votes.scales import ENOUGH, RETIRING_FLAG, RETIRING_SKIPS, SKIPS
 _FLAG_OF = {reason.name: reason.flag for reason in SKIPS if reason.flag}
 
 
-def objected(assignment: Assignment) -> bool:
+def file_objection(assignment: Assignment) -> bool:
     """File what the skip's reason says about the pair; whether the pair has to go.
 
     The pair's row is locked by the caller, here and below.
     """
     kind = _FLAG_OF.get(assignment.skip_reason)
     if kind:
-        file(assignment, kind)
-    return condemned(assignment.pair_id)
+        file_warning(assignment, kind)
+    return enough_objections(assignment.pair_id)
 
 
-def withdrawn(assignment: Assignment) -> None:
+def withdraw_warning(assignment: Assignment) -> None:
     """Take the skip's warning back with the skip, unless a reviewer has dealt with it."""
     kind = _FLAG_OF.get(assignment.skip_reason)
     if kind:
@@ -31,7 +31,7 @@ def withdrawn(assignment: Assignment) -> None:
         ).delete()
 
 
-def file(assignment: Assignment, kind: str) -> bool:
+def file_warning(assignment: Assignment, kind: str) -> bool:
     """Keep the person's warning about the pair; False when they gave it before."""
     _, new = Flag.objects.get_or_create(
         pair_id=assignment.pair_id, annotator_id=assignment.annotator_id, kind=kind
@@ -39,8 +39,8 @@ def file(assignment: Assignment, kind: str) -> bool:
     return new
 
 
-def condemned(pair_id: int) -> bool:
-    """Whether enough people say that nothing can be learned here, or that it is unsafe.
+def enough_objections(pair_id: int) -> bool:
+    """True when enough people say that nothing can be learned here, or that it is unsafe.
 
     Gold and retest pairs measure the people themselves: reviewers withdraw those.
     """

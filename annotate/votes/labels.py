@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.db.models import F, Q
 
 from annotate.models import Assignment, Label, Pair
+from annotate.models.assignment import MAX_STRENGTH
 
 # Agreement and labels know three classes; both_bad is a tie that says more.
 CLASS = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
@@ -32,7 +33,7 @@ class Verdict(NamedTuple):
     fraction_a: float
     """Share of the votes for A, ties counting half."""
     margin: float
-    """|mean signed strength| / 3, in 0 to 1."""
+    """|mean signed strength| / MAX_STRENGTH, in 0 to 1."""
     n_votes: int
 
 
@@ -41,7 +42,7 @@ UNKNOWN = Verdict(outcome="split", fraction_a=0.5, margin=0.0, n_votes=0)
 
 
 def verdict(votes: Iterable[tuple[str, int]]) -> Verdict | None:
-    """Aggregate votes of (choice, strength 0 to 3); None without votes."""
+    """Aggregate votes of (choice, strength); None without votes."""
     counts = {"a": 0, "tie": 0, "b": 0}
     signed = 0
     for choice, strength in votes:
@@ -54,7 +55,7 @@ def verdict(votes: Iterable[tuple[str, int]]) -> Verdict | None:
     return Verdict(
         outcome=majority(counts),
         fraction_a=(counts["a"] + counts["tie"] / 2) / n,
-        margin=abs(signed) / n / 3,
+        margin=abs(signed) / n / MAX_STRENGTH,
         n_votes=n,
     )
 
@@ -73,19 +74,19 @@ def refresh(pair: Pair) -> None:
     votes = Assignment.objects.filter(pair=pair).standing()
     decision = ("pair__adjudication__choice", "pair__adjudication__strength")
     rows = list(votes.values_list("choice", "strength", *decision))
-    found = verdict((choice, strength) for choice, strength, *_ in rows)
-    if found is None:
+    aggregate = verdict((choice, strength) for choice, strength, *_ in rows)
+    if aggregate is None:
         Label.objects.filter(pair=pair).exclude(method=ADJUDICATED).delete()
         return
     _, _, choice, strength = rows[0]
-    _store(pair, decided(found, choice, strength) if choice else columns(found))
+    _store(pair, decided(aggregate, choice, strength) if choice else columns(aggregate))
 
 
 def decide(pair: Pair, choice: str, strength: int) -> None:
     """Make a reviewer's answer the pair's label."""
     votes = Assignment.objects.filter(pair=pair).standing()
-    found = verdict(votes.values_list("choice", "strength"))
-    _store(pair, decided(found or UNKNOWN, choice, strength))
+    aggregate = verdict(votes.values_list("choice", "strength"))
+    _store(pair, decided(aggregate or UNKNOWN, choice, strength))
 
 
 def _store(pair: Pair, label: dict[str, Any]) -> None:
@@ -98,24 +99,24 @@ def _store(pair: Pair, label: dict[str, Any]) -> None:
     )
 
 
-def columns(found: Verdict) -> dict[str, Any]:
+def columns(aggregate: Verdict) -> dict[str, Any]:
     """The label row's columns; the probabilities wait for the next refresh of reliabilities."""
     return {
-        "outcome": found.outcome,
-        "vote_fraction": found.fraction_a,
-        "margin": found.margin,
-        "n_votes": found.n_votes,
+        "outcome": aggregate.outcome,
+        "vote_fraction": aggregate.fraction_a,
+        "margin": aggregate.margin,
+        "n_votes": aggregate.n_votes,
         "method": "majority",
         **dict.fromkeys(("p_a", "p_tie", "p_b")),
     }
 
 
-def decided(found: Verdict, choice: str, strength: int) -> dict[str, Any]:
+def decided(aggregate: Verdict, choice: str, strength: int) -> dict[str, Any]:
     """The columns under a reviewer's decision, beside which the votes are still worth knowing."""
     kind = CLASS[choice]
-    return columns(found) | {
+    return columns(aggregate) | {
         "outcome": kind,
-        "margin": strength / 3,
+        "margin": strength / MAX_STRENGTH,
         "method": ADJUDICATED,
         **{f"p_{name}": float(name == kind) for name in ("a", "tie", "b")},
     }

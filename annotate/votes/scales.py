@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from annotate.models import Flag
-from annotate.models.assignment import Choice
+from annotate.models.assignment import MAX_STRENGTH, Choice, ScreenChoice
 from annotate.models.project import Project
 
 Scale = Project.Scale
@@ -14,8 +14,7 @@ Scale = Project.Scale
 class Point(NamedTuple):
     """One button of a scale: its key, all keys that press it, its caption in parts, and the vote.
 
-    A narrow screen shows `side` and `how` alone. `choice` is the side of the screen: left, right,
-    tie or both_bad.
+    A narrow screen shows `side` and `how` alone.
     """
 
     key: str
@@ -24,7 +23,7 @@ class Point(NamedTuple):
     how: str
     rest: str = ""
     before: str = ""
-    choice: str = "tie"
+    choice: ScreenChoice = "tie"
     strength: int = 0
 
     @property
@@ -40,7 +39,8 @@ def _right(key: str, how: str, strength: int, *, keys: str = "", rest: str = "be
     return Point(key, f"{key} {keys}".strip(), "B", how, rest, choice="right", strength=strength)
 
 
-# Laid out as the hand lies on the keys: left is A, right is B.
+# One entry per scale is all that a new one takes, beside its name in Project.Scale. Strengths go up
+# to MAX_STRENGTH. Laid out as the hand lies on the keys: left is A, right is B.
 _POINTS: dict[str, list[Point]] = {
     Scale.BINARY: [
         _left("1", "better", 2, keys="ArrowLeft", rest=""),
@@ -89,13 +89,13 @@ def all_points(scale: str) -> dict[str, Point]:
     return {point.key: point for point in (*points(scale), both_bad(scale))}
 
 
-def scale_choices(scale: str) -> dict[str, tuple[str, int]]:
-    """What each key votes: the side of the screen and the strength."""
+def scale_choices(scale: str) -> dict[str, tuple[ScreenChoice, int]]:
+    """Key -> what it votes: the side of the screen and the strength."""
     return {key: (point.choice, point.strength) for key, point in all_points(scale).items()}
 
 
 def off_scale(scale: str, side: str, strength: int) -> dict[str, str]:
-    """What is wrong with a vote on this scale, by field; nothing where it has such a button."""
+    """Problems of a vote on this scale, by field; none where it has such a button."""
     votes = scale_choices(scale).values()
     strengths = sorted(how for one, how in votes if one == side)
     if not strengths:
@@ -118,7 +118,8 @@ def said(scale: str, side: str, strength: int) -> str:
     raise ValueError(f"{side!r} is no vote")
 
 
-_HOW = {0: "negligibly", 1: "slightly", 2: "clearly", 3: "much"}
+_HOW = ("negligibly", "slightly", "clearly", "much")
+assert len(_HOW) == MAX_STRENGTH + 1
 
 
 def stated(choice: str, strength: int) -> str:

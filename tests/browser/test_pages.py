@@ -12,9 +12,9 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from annotate import queue
+from annotate.exporting import freezing
 from annotate.models import Invitation, Membership, Pair, Project
 from annotate.people.memberships import invite
-from annotate.votes import dataset_versions
 from tests.browser.accessibility import violations, violations_in_both_schemes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,7 +81,7 @@ def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, roo
             queue.vote(user, lease.token, choice=choice)
     wrote = {"policy_a": "policy-1", "policy_b": "starter"}
     Pair.objects.filter(pk__in=[one.pk for one in judged]).update(open_slots=0, **wrote)
-    dataset_versions.freeze(project)
+    freezing.freeze(project)
     return project
 
 

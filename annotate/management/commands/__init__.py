@@ -1,0 +1,4 @@
+"""One command per file.
+
+May import: every room of annotate.
+"""

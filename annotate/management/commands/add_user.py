@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from annotate.models import ApiToken, Membership, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
 
 class Command(BaseCommand):
@@ -28,13 +28,13 @@ class Command(BaseCommand):
         self, *args: Any, name: str, role: str, project: str, token: bool, **options: Any
     ) -> None:
         with transaction.atomic():
-            found = Project.objects.filter(slug=project).first()
-            if found is None:
+            target = Project.objects.filter(slug=project).first()
+            if target is None:
                 raise CommandError(f"There is no project {project!r}.")
             password = "" if token else secrets.token_urlsafe(12)
             user, created = self._account(name, password)
             Membership.objects.update_or_create(
-                project=found, user=user, defaults={"role": role, "active": True}
+                project=target, user=user, defaults={"role": role, "active": True}
             )
             secret = ApiToken.issue(user, name="add_user")[1] if token else ""
         joined = f"{name} is {Role(role).label.lower()} in {project}."

@@ -8,9 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from annotate.exporting import FORMATS, UnknownFormat, export_files, format_named
+from annotate.exporting import FORMATS, UnknownFormat, export_files, format_named, freezing
 from annotate.models import DatasetVersion, Project
-from annotate.votes import dataset_versions
 
 
 class Command(BaseCommand):
@@ -33,15 +32,15 @@ class Command(BaseCommand):
     def handle(self, *, project: str, format: str, out: Path, **options: Any) -> None:
         simulated = options["include_simulated"]
         try:
-            module = format_named(format)
+            chosen = format_named(format)
             version = self._version(project, options["number"])
-            paths = export_files.write(version, format, out, include_simulated=simulated)
+            paths = export_files.write_export(version, format, out, include_simulated=simulated)
         except UnknownFormat as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"Cannot write {out}: {error.strerror}.") from error
         self.stdout.write(f"{version} sha256 {version.sha256}")
-        for name, count in module.counts(version, include_simulated=simulated).items():
+        for name, count in chosen.counted(version, include_simulated=simulated).items():
             self.stdout.write(f"{name:<22}{count:>10,}")
         for path in paths.values():
             self.stdout.write(str(path))
@@ -51,6 +50,6 @@ class Command(BaseCommand):
         if project is None:
             raise CommandError(f"There is no project {slug!r}.")
         try:
-            return dataset_versions.version_or_live(project, number)
+            return freezing.version_or_live(project, number)
         except DatasetVersion.DoesNotExist:
             raise CommandError(f"The project {slug!r} has no dataset version {number}.") from None

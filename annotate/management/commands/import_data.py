@@ -28,13 +28,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, file: Path, project: str, **options: Any) -> None:
-        found = Project.objects.filter(slug=project).first()
-        if found is None:
+        target = Project.objects.filter(slug=project).first()
+        if target is None:
             raise CommandError(f"There is no project {project!r}.")
         try:
             with file.open("rb") as opened:
                 report = import_rows(
-                    found, opened, dry_run=options["dry_run"], strict=options["strict"]
+                    target, opened, dry_run=options["dry_run"], strict=options["strict"]
                 )
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -23,17 +24,17 @@ class Command(BaseCommand):
         if annotators < 1 or votes < 1:
             raise CommandError("--annotators and --votes must be at least 1.")
         try:
-            found = exchange.project(project)
+            target = exchange.project(project)
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
-        cast = simulated_votes.run(
-            found, annotators=annotators, votes=votes, seed=seed, report=self._report(votes)
+        cast = simulated_votes.cast_votes(
+            target, annotators=annotators, votes=votes, seed=seed, report=self._report(votes)
         )
         self.stdout.write(f"{annotators} simulated annotators cast {cast} votes in {project}.")
         if cast < votes:
             self.stdout.write(f"No pair is left for them, so {votes - cast} votes were not cast.")
 
-    def _report(self, votes: int) -> Any:
+    def _report(self, votes: int) -> Callable[[int], None]:
         step = max(votes // 10, 1)
 
         def report(cast: int) -> None:

@@ -8,18 +8,19 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
+from django.http import Http404, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import queue
-from annotate.forms.page_forms import UndoForm, VoteForm
+from annotate.forms.voting_forms import UndoForm, VoteForm
 from annotate.models import Assignment, Pair, Project
 from annotate.people import guidelines
 from annotate.people.labelling_progress import Progress, progress
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review.vote_effect import effect
 from annotate.text.word_diff import word_diff
 from annotate.views.labelling.remarks import offered
@@ -55,7 +56,7 @@ ARROWS = {"ArrowLeft": "←", "ArrowDown": "↓", "ArrowRight": "→"}
 
 @dataclass(frozen=True)
 class Note:
-    """What became of the last key: shown beside the undo button, which takes `last` back."""
+    """Outcome of the last key: shown beside the undo button, which takes `last` back."""
 
     text: str
     level: str = "success"
@@ -63,7 +64,7 @@ class Note:
 
 
 @require_safe
-def label(request: HttpRequest, slug: str) -> HttpResponse:
+def label(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The pair on this person's screen; with `after`, its token, the one that comes then."""
     project = project_or_404(request, slug)
     after = _after(request)
@@ -74,7 +75,7 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def vote(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+def vote(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpResponse:
     project = project_or_404(request, slug)
     form = VoteForm(request.POST, project=project)
     if not form.is_valid():
@@ -82,7 +83,7 @@ def vote(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     try:
         # The vote and the lease of the pair that follows are one commit.
         with queue.write():
-            cast = queue.vote_side(request.user, token, **form.ballot)
+            cast = queue.vote_side(request.user, token, **form.submitted)
             following = _following(request, project)
     except queue.UnknownAssignment as error:
         raise Http404(str(error)) from error
@@ -95,7 +96,7 @@ def vote(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
 
 
 @require_POST
-def skip(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+def skip(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpResponse:
     project = project_or_404(request, slug)
     try:
         with queue.write():
@@ -109,7 +110,7 @@ def skip(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
 
 
 @require_POST
-def undo(request: HttpRequest, slug: str) -> HttpResponse:
+def undo(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """Take back the act that `last` names, so that repeating the request is harmless; a page
     that does not know it takes back whatever was last."""
     project = project_or_404(request, slug)
@@ -131,16 +132,16 @@ def undo(request: HttpRequest, slug: str) -> HttpResponse:
     return _answer(request, project, Note("Taken back", "info"), taken_back)
 
 
-def _following(request: HttpRequest, project: Project) -> Assignment | None:
-    """What the answer to an act shows: the next pair, or the one after that which the page says
-    it shows already. A redirect shows nothing."""
+def _following(request: AuthenticatedHttpRequest, project: Project) -> Assignment | None:
+    """The pair to show after a vote, skip or undo: the next one, or the one after that which the
+    page says it shows already. A redirect shows nothing."""
     if not request.htmx:
         return None
     return queue.next_pair(project, request.user, after=_after(request))
 
 
 @require_POST
-def renew(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+def renew(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpResponse:
     """The heartbeat of a page on which somebody reads: 204, or 410 when the lease has ended."""
     project_or_404(request, slug)
     try:
@@ -151,7 +152,7 @@ def renew(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
 
 
 def _answer(
-    request: HttpRequest,
+    request: AuthenticatedHttpRequest,
     project: Project,
     note: Note,
     assignment: Assignment | None,
@@ -165,13 +166,15 @@ def _answer(
     return _screen(request, project, assignment, note=note, status=status)
 
 
-def _refused(request: HttpRequest, project: Project, problem: Exception) -> HttpResponse:
+def _refused(
+    request: AuthenticatedHttpRequest, project: Project, problem: Exception
+) -> HttpResponse:
     note = Note(str(problem), "error")
     return _answer(request, project, note, _following(request, project), status=409)
 
 
 def _screen(
-    request: HttpRequest,
+    request: AuthenticatedHttpRequest,
     project: Project,
     assignment: Assignment | None,
     *,
@@ -193,9 +196,9 @@ def _screen(
     if assignment is not None:
         context |= texts(assignment)
     else:
-        held_up = queue.held_up(project, request.user)
-        context |= _waiting(project, done, held_up)
-        if held_up == "guidelines":
+        blocked_by = queue.blocked_by(project, request.user)
+        context |= _waiting(project, done, blocked_by)
+        if blocked_by == "guidelines":
             context["changes"] = guidelines.changes(project, request.user)
         if request.htmx and request.GET.get("seen") == context["stamp"]:
             return HttpResponse(status=204)
@@ -235,32 +238,32 @@ def texts(assignment: Assignment) -> dict[str, Any]:
     }
 
 
-def _waiting(project: Project, done: Progress, held_up: str) -> dict[str, Any]:
-    """What the empty screen says; the stamp tells a poll whether that has changed."""
+def _waiting(project: Project, done: Progress, blocked_by: str) -> dict[str, Any]:
+    """Context of the empty screen; the stamp tells a poll whether that has changed."""
     all_pairs = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).count()
-    stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}-{held_up}"
-    if held_up == "guidelines":
+    stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}-{blocked_by}"
+    if blocked_by == "guidelines":
         stamp += f"-{project.guideline_version}"
-    return {"all_pairs": all_pairs, "stamp": stamp, "held_up": held_up}
+    return {"all_pairs": all_pairs, "stamp": stamp, "blocked_by": blocked_by}
 
 
-def _message(request: HttpRequest) -> Note | None:
+def _message(request: AuthenticatedHttpRequest) -> Note | None:
     """The last message of a redirect, for the place where the note stands."""
     stored = list(messages.get_messages(request))
     return Note(str(stored[-1]), stored[-1].level_tag) if stored else None
 
 
-def _sent(request: HttpRequest) -> QueryDict:
+def _sent(request: AuthenticatedHttpRequest) -> QueryDict:
     return request.POST if request.method == "POST" else request.GET
 
 
-def chosen_view(request: HttpRequest) -> str:
-    """How replies are first shown; a script then follows what the person last chose."""
+def chosen_view(request: AuthenticatedHttpRequest) -> str:
+    """View in which replies are first shown; a script then follows what the person last chose."""
     view = "raw" if _sent(request).get("raw") == "1" else _sent(request).get("view", "")
     return view if view in ("raw", "diff") else ""
 
 
-def _after(request: HttpRequest) -> UUID | None:
+def _after(request: AuthenticatedHttpRequest) -> UUID | None:
     """The token of the pair that the page shows meanwhile."""
     try:
         return UUID(_sent(request).get("after", ""))
@@ -268,6 +271,6 @@ def _after(request: HttpRequest) -> UUID | None:
         return None
 
 
-def _address(request: HttpRequest, project: Project) -> str:
+def _address(request: AuthenticatedHttpRequest, project: Project) -> str:
     view = chosen_view(request)
     return reverse("label", args=[project.slug]) + (f"?view={view}" if view else "")

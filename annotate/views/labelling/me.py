@@ -6,7 +6,7 @@ Nothing here tells which pairs are checks, what others answered or how often the
 from __future__ import annotations
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -16,13 +16,14 @@ from annotate.models import Message, Project
 from annotate.people.annotator_figures import votes_per_day
 from annotate.people.labelling_progress import progress
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review.vote_effect import effect
 
 
 @require_safe
-def me(request: HttpRequest, slug: str) -> HttpResponse:
+def me(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug)
-    # A superuser votes without a place of their own.
+    # A superuser votes without a membership of their own.
     member = project.memberships.filter(user=request.user).first()
     days = votes_per_day(project, request.user.pk)
     context = {
@@ -41,12 +42,12 @@ def me(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def read(request: HttpRequest, slug: str, message_id: int) -> HttpResponse:
+def read(request: AuthenticatedHttpRequest, slug: str, message_id: int) -> HttpResponse:
     project = project_or_404(request, slug)
     message = get_object_or_404(_messages(request, project), pk=message_id)
     Message.objects.filter(pk=message.pk, read_at=None).update(read_at=timezone.now())
     return redirect("me", slug)
 
 
-def _messages(request: HttpRequest, project: Project) -> QuerySet[Message]:
+def _messages(request: AuthenticatedHttpRequest, project: Project) -> QuerySet[Message]:
     return Message.objects.filter(member__project=project, member__user=request.user)

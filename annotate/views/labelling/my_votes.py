@@ -8,15 +8,16 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import queue
-from annotate.forms.page_forms import ReviseForm, RewriteForm, SkipReasonForm
+from annotate.forms.voting_forms import ReviseForm, RewriteForm, SkipReasonForm
 from annotate.models import Assignment, Project, Rewrite
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import search
 from annotate.votes import scales
 
@@ -38,11 +39,11 @@ class Entry(NamedTuple):
 
 
 @require_safe
-def my_votes(request: HttpRequest, slug: str) -> HttpResponse:
+def my_votes(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug)
     text = search.words(request.GET.get("q", ""))
-    found = Paginator(search.acts(project, request.user, text=text), PAGE)
-    page = found.get_page(request.GET.get("page"))
+    pages = Paginator(search.votes_and_skips(project, request.user, text=text), PAGE)
+    page = pages.get_page(request.GET.get("page"))
     context = {
         "project": project,
         "tab": "my-votes",
@@ -54,7 +55,7 @@ def my_votes(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def my_vote(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+def my_vote(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpResponse:
     """Change a vote with what was said beside it, or the reason of a skip."""
     project = project_or_404(request, slug)
     own = Assignment.objects.of_member(request.user).in_project(project).filter(token=token).first()
@@ -74,7 +75,7 @@ def my_vote(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
 
 
 @require_POST
-def my_rewrite(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+def my_rewrite(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpResponse:
     project = project_or_404(request, slug)
     form = RewriteForm(request.POST)
     if not form.is_valid():
@@ -91,7 +92,9 @@ def my_rewrite(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
     return redirect(_back(request, project, token))
 
 
-def _change(request: HttpRequest, token: UUID, form: ReviseForm | SkipReasonForm) -> None:
+def _change(
+    request: AuthenticatedHttpRequest, token: UUID, form: ReviseForm | SkipReasonForm
+) -> None:
     data = form.cleaned_data
     if isinstance(form, SkipReasonForm):
         queue.skip_reason(request.user, token, data["reason"])
@@ -136,8 +139,8 @@ def _form(
 ) -> ReviseForm | SkipReasonForm:
     auto_id = f"v{own.pk}-%s"
     if own.state != State.VOTED:
-        initial = {"reason": own.skip_reason}
-        return SkipReasonForm(data, initial=initial, auto_id=auto_id)
+        reason = {"reason": own.skip_reason}
+        return SkipReasonForm(data, initial=reason, auto_id=auto_id)
     side = _side(own, own.choice)
     initial: dict[str, Any] = {"reasons": own.reasons, "comment": own.comment}
     for key, (choice, strength) in scales.scale_choices(project.scale).items():
@@ -150,16 +153,16 @@ def _form(
 
 
 def _side(own: Assignment, choice: str) -> str:
-    """Where a completion stood on the person's screen; ties stay what they are."""
+    """The side of the person's screen that a completion stood on; ties stay what they are."""
     sides = {own.left: "left", "b" if own.left == "a" else "a": "right"}
     return sides.get(choice, choice)
 
 
 def _first_error(form: forms.Form) -> str:
-    return next(str(found[0]) for found in form.errors.values())
+    return next(str(errors[0]) for errors in form.errors.values())
 
 
-def _back(request: HttpRequest, project: Project, token: UUID) -> str:
+def _back(request: AuthenticatedHttpRequest, project: Project, token: UUID) -> str:
     """The same page of the list, at the vote."""
     kept = QueryDict(mutable=True)
     for name in ("q", "page"):

@@ -1,4 +1,4 @@
-"""What may be said beside a vote or a skip, from the screen behind it: never asked for, never
+"""Remarks beside a vote or a skip, from the screen behind it: never asked for, never
 waited for."""
 
 from __future__ import annotations
@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import Http404, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from annotate import queue
-from annotate.forms.page_forms import RemarkForm
+from annotate.forms.voting_forms import RemarkForm
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.votes.scales import FLAGS, SKIP_REASONS, SKIPS
 
 # Letters that the screen uses otherwise; those of the skip reasons are never shown beside chips.
@@ -23,18 +24,18 @@ TAKEN = set("defghnrsu")
 def lettered(chips: Sequence[str]) -> list[tuple[str, str]]:
     """Each chip with the key that presses it: a letter of its own text where one is free."""
     free = [letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in TAKEN]
-    found = []
+    keys = []
     for chip in chips:
         own = next((letter for letter in chip.lower() if letter in free), "")
         letter = own or next(iter(free), "")
         if letter:
             free.remove(letter)
-        found.append((chip, letter))
-    return found
+        keys.append((chip, letter))
+    return keys
 
 
 @require_POST
-def remark(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+def remark(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpResponse:
     """Reasons, a comment and comparisons by criterion, beside one's own standing vote."""
     project = project_or_404(request, slug)
     form = RemarkForm(request.POST, project=project)
@@ -45,7 +46,7 @@ def remark(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
 
 
 @require_POST
-def skip_reason(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+def skip_reason(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpResponse:
     project_or_404(request, slug)
     reason = request.POST.get("reason", "")
     if reason not in SKIP_REASONS:
@@ -54,7 +55,7 @@ def skip_reason(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
 
 
 @require_POST
-def flag(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
+def flag(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpResponse:
     project_or_404(request, slug)
     kind = request.POST.get("kind", "")
     if kind not in FLAGS:
@@ -63,7 +64,12 @@ def flag(request: HttpRequest, slug: str, token: UUID) -> HttpResponse:
 
 
 def _done(
-    request: HttpRequest, slug: str, act: Callable[..., Any], token: UUID, *given: Any, **said: Any
+    request: AuthenticatedHttpRequest,
+    slug: str,
+    act: Callable[..., Any],
+    token: UUID,
+    *given: Any,
+    **said: Any,
 ) -> HttpResponse:
     try:
         act(request.user, token, *given, **said)
@@ -75,7 +81,7 @@ def _done(
 
 
 def offered(chips: Sequence[str]) -> dict[str, Any]:
-    """What the screen needs to offer them."""
+    """Context with which the screen offers them."""
     letters = {"unsafe": "x", "pii": "p", "broken": "b"}
     return {
         "chips": lettered(chips),

@@ -6,15 +6,16 @@ from typing import Any
 
 from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate.forms.page_forms import DecisionForm
+from annotate.forms.review_forms import DecisionForm
 from annotate.models import Adjudication, Assignment, Pair, Project
 from annotate.people.annotator_figures import TOO_FAST_MS
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import adjudication
 from annotate.review.adjudication import ANSWERS
 from annotate.views.address_ids import number_in
@@ -26,7 +27,7 @@ MOST = 500
 
 
 @require_safe
-def adjudicate(request: HttpRequest, slug: str) -> HttpResponse:
+def adjudicate(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The first pair that waits; `pair` names another one, `after` the one to go on behind."""
     project = project_or_404(request, slug, "reviewer")
     waiting = list(adjudication.queue_for(project).values_list("pk", "why")[:MOST])
@@ -44,7 +45,7 @@ def adjudicate(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def decide(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+def decide(request: AuthenticatedHttpRequest, slug: str, pair_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     pair = get_object_or_404(project.pairs, pk=pair_id)
     form = DecisionForm(request.POST, project=project)
@@ -72,7 +73,7 @@ def decide(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
 
 
 @require_POST
-def take_back(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+def take_back(request: AuthenticatedHttpRequest, slug: str, pair_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     pair = get_object_or_404(project.pairs, pk=pair_id)
     if adjudication.take_back(pair):
@@ -81,7 +82,7 @@ def take_back(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
 
 
 @require_POST
-def settle(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+def settle(request: AuthenticatedHttpRequest, slug: str, pair_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     pair = get_object_or_404(project.pairs, pk=pair_id)
     if adjudication.settle_flags(pair):
@@ -89,7 +90,7 @@ def settle(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
     return redirect("adjudicate", slug)
 
 
-def _chosen(request: HttpRequest, project: Project, waiting: list[int]) -> Pair | None:
+def _chosen(request: AuthenticatedHttpRequest, project: Project, waiting: list[int]) -> Pair | None:
     pairs = _pairs(project)
     if named := number_in(request, "pair"):
         return get_object_or_404(pairs, pk=named)
@@ -103,7 +104,7 @@ def _pairs(project: Project) -> QuerySet[Pair]:
     return project.pairs.select_related(*texts, "label", "adjudication__reviewer")
 
 
-def _last(request: HttpRequest, project: Project) -> Adjudication | None:
+def _last(request: AuthenticatedHttpRequest, project: Project) -> Adjudication | None:
     """The decision just made, which can still be taken back."""
     named = number_in(request, "last")
     return Adjudication.objects.filter(pair__project=project, pair=named).first() if named else None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
+
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import (
-    HttpRequest,
     HttpResponse,
     HttpResponseBadRequest,
     StreamingHttpResponse,
@@ -15,17 +18,21 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate.forms.page_forms import MessageForm, PauseForm, PaymentForm, WeightForm
+from annotate.forms.people_forms import MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.gold import qualification
 from annotate.models import Membership, Message, Project
-from annotate.models.membership import Role
+from annotate.models.assignment import MAX_STRENGTH
+from annotate.models.roles import Role
 from annotate.people import annotator_figures, kept_figures
-from annotate.people import payment as work
+from annotate.people.payment import payment_lines
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.people.warnings_and_pauses import flags, resume
 from annotate.views.tables import counts_simulated, heading
 
-COLUMNS = {
+Row = annotator_figures.Row
+
+COLUMNS: dict[str, tuple[str, Callable[[Row], float | None]]] = {
     "votes": ("Votes", lambda row: row.votes),
     "minutes": ("Minutes", lambda row: row.active_ms),
     "seconds": ("Median s", lambda row: row.median_ms),
@@ -39,7 +46,7 @@ COLUMNS = {
     "fast": ("Too fast", lambda row: row.too_fast.value),
 }
 
-STATES = {
+STATES: dict[str, tuple[str, Callable[[Row, list[str]], bool]]] = {
     "all": ("All", lambda row, flags: True),
     "flagged": ("Flagged", lambda row, flags: bool(flags)),
     "warned": ("Warned", lambda row, flags: bool(row.member and row.member.warned_at)),
@@ -68,7 +75,7 @@ SHARES = (
 
 
 @require_safe
-def annotators(request: HttpRequest, slug: str) -> HttpResponse:
+def annotators(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     sort = request.GET.get("sort", "-votes")
     if sort.removeprefix("-") not in COLUMNS:
@@ -77,8 +84,8 @@ def annotators(request: HttpRequest, slug: str) -> HttpResponse:
     if state not in STATES:
         return HttpResponseBadRequest("There is no such state.")
     simulated = counts_simulated(request, project)
-    found = kept_figures.table(project, include_simulated=simulated)
-    rows = [(row, flags(row)) for row in _sorted(found.rows, sort)]
+    table = kept_figures.table(project, include_simulated=simulated)
+    rows = [(row, flags(row)) for row in _sorted(table.rows, sort)]
     context = {
         "project": project,
         "tab": "annotators",
@@ -87,7 +94,7 @@ def annotators(request: HttpRequest, slug: str) -> HttpResponse:
         "n_people": len(rows),
         "state": state,
         "states": _states(rows, state),
-        "counted_at": found.counted_at,
+        "counted_at": table.counted_at,
         "columns": [heading(key, title, sort) for key, (title, _) in COLUMNS.items()],
         "is_admin": project.role == Role.ADMIN,
         "payment": PaymentForm(),
@@ -96,14 +103,14 @@ def annotators(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
-def annotator(request: HttpRequest, slug: str, member_id: int) -> HttpResponse:
+def annotator(request: AuthenticatedHttpRequest, slug: str, member_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     member = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
     return _page(request, project, member)
 
 
 @require_safe
-def payment(request: HttpRequest, slug: str) -> HttpResponse | StreamingHttpResponse:
+def payment(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse | StreamingHttpResponse:
     """The CSV that annotators are paid by."""
     project = project_or_404(request, slug, "admin")
     form = PaymentForm(request.GET)
@@ -112,52 +119,52 @@ def payment(request: HttpRequest, slug: str) -> HttpResponse | StreamingHttpResp
     days = {name: day for name, day in form.cleaned_data.items() if day}
     file = "-".join(["annotators", project.slug, *(day.isoformat() for day in days.values())])
     response = StreamingHttpResponse(
-        work.lines(project, **days), content_type="text/csv; charset=utf-8"
+        payment_lines(project, **days), content_type="text/csv; charset=utf-8"
     )
     response["Content-Disposition"] = f'attachment; filename="{file}.csv"'
     return response
 
 
 @require_POST
-def change(request: HttpRequest, slug: str, member_id: int) -> HttpResponse:
+def change(request: AuthenticatedHttpRequest, slug: str, member_id: int) -> HttpResponse:
     """Write to one member, pause them, or weigh their votes; the button's name says which."""
     project = project_or_404(request, slug, "admin")
     member = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
-    act = next((act for act in ACTS if act in request.POST), None)
-    if act is None:
+    action = next((action for action in ACTIONS if action in request.POST), None)
+    if action is None:
         return HttpResponseBadRequest("There is no such action.")
-    if member.simulated and act != "weigh":
+    if member.simulated and action != "weigh":
         raise PermissionDenied("Simulated colleagues read no messages and take no breaks.")
-    form_class, apply, done = ACTS[act]
+    form_class, apply, done = ACTIONS[action]
     form = form_class(request.POST)
     if not form.is_valid():
-        return _page(request, project, member, refused={act: form}, status=400)
+        return _page(request, project, member, refused={action: form}, status=400)
     apply(request, member, form.cleaned_data)
     messages.success(request, done)
     return redirect("annotator", slug, member_id)
 
 
-def _send(request: HttpRequest, member: Membership, said: dict[str, str]) -> None:
+def _send(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
     Message.objects.create(member=member, author=request.user, text=said["text"])
 
 
-def _pause(request: HttpRequest, member: Membership, said: dict[str, str]) -> None:
+def _pause(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
     _set(member, paused_at=timezone.now(), paused_because=said["because"])
 
 
-def _resume(request: HttpRequest, member: Membership, said: dict[str, str]) -> None:
+def _resume(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
     resume(member)
 
 
-def _weigh(request: HttpRequest, member: Membership, said: dict[str, float]) -> None:
+def _weigh(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
     _set(member, weight=said["weight"])
 
 
-def _retry(request: HttpRequest, member: Membership, said: dict[str, str]) -> None:
+def _retry(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
     qualification.allow_another(member)
 
 
-def _qualify(request: HttpRequest, member: Membership, said: dict[str, str]) -> None:
+def _qualify(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
     qualification.qualify(member)
 
 
@@ -165,7 +172,8 @@ def _set(member: Membership, **columns: object) -> None:
     Membership.objects.filter(pk=member.pk).update(**columns)
 
 
-ACTS = {
+Action = Callable[[AuthenticatedHttpRequest, Membership, dict[str, Any]], None]
+ACTIONS: dict[str, tuple[type[Form], Action, str]] = {
     "send": (MessageForm, _send, "The message is sent."),
     "pause": (PauseForm, _pause, "They are paused: they are offered no pairs."),
     "resume": (Form, _resume, "They are offered pairs again."),
@@ -176,22 +184,22 @@ ACTS = {
 
 
 def _page(
-    request: HttpRequest,
+    request: AuthenticatedHttpRequest,
     project: Project,
     member: Membership,
     *,
     refused: dict[str, object] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    found = kept_figures.table(project, include_simulated=member.simulated)
-    one = next((row for row in found.rows if row.annotator_id == member.user_id), None)
+    table = kept_figures.table(project, include_simulated=member.simulated)
+    one = next((row for row in table.rows if row.annotator_id == member.user_id), None)
     days = annotator_figures.votes_per_day(project, member.user_id, simulated=member.simulated)
     context = {
         "project": project,
         "tab": "annotators",
         "member": member,
         "one": one,
-        "counted_at": found.counted_at,
+        "counted_at": table.counted_at,
         "flags": flags(one) if one else [],
         "figures": _figures(one) if one else [],
         "days": days,
@@ -199,6 +207,7 @@ def _page(
         "attempts": qualification.results(member),
         "may_try_again": qualification.may_try_again(member),
         "recent": annotator_figures.recent(project, member),
+        "max_strength": MAX_STRENGTH,
         "may_change": project.role == Role.ADMIN,
         "sent": member.messages.select_related("author").order_by("-created_at")[:10],
         "forms": {
@@ -211,25 +220,24 @@ def _page(
     return render(request, "annotate/annotator.html", context, status=status)
 
 
-def _figures(one: annotator_figures.Row) -> list[dict[str, object]]:
+def _figures(one: Row) -> list[dict[str, object]]:
     return [
         {"title": title, "meaning": meaning, "share": getattr(one, key)}
         for key, title, meaning in SHARES
     ]
 
 
-def _sorted(rows: list[annotator_figures.Row], sort: str) -> list[annotator_figures.Row]:
+def _sorted(rows: list[Row], sort: str) -> list[Row]:
     """By a column, those without a figure last, whichever way it goes."""
     value = COLUMNS[sort.removeprefix("-")][1]
-    known = [row for row in rows if value(row) is not None]
-    known.sort(key=value, reverse=sort.startswith("-"))
-    return known + [row for row in rows if value(row) is None]
+    valued = [(value(row), row) for row in rows]
+    known = [(figure, row) for figure, row in valued if figure is not None]
+    known.sort(key=itemgetter(0), reverse=sort.startswith("-"))
+    return [row for _, row in known] + [row for figure, row in valued if figure is None]
 
 
-def _states(
-    rows: list[tuple[annotator_figures.Row, list[str]]], state: str
-) -> list[dict[str, object]]:
-    """What the table can be narrowed to: states that somebody is in."""
+def _states(rows: list[tuple[Row, list[str]]], state: str) -> list[dict[str, object]]:
+    """States that somebody is in, to narrow the table to."""
     counted = [
         {"name": name, "title": title, "n": sum(holds(*row) for row in rows)}
         for name, (title, holds) in STATES.items()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotate.forms.page_forms import GoldForm
+from annotate.forms.review_forms import GoldForm
 from annotate.gold import gold_pairs
 from annotate.models import Gold, Pair, Project
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import search
 
 PAGE = 20
@@ -20,7 +21,7 @@ OFFERED = 10
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def checks(request: HttpRequest, slug: str) -> HttpResponse:
+def checks(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     pair = _pair(project, request)
     form = GoldForm(request.POST or None, project=project)
@@ -39,15 +40,15 @@ def checks(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def switch(request: HttpRequest, slug: str, gold_id: int) -> HttpResponse:
+def switch(request: AuthenticatedHttpRequest, slug: str, gold_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
-    found = get_object_or_404(Gold, pk=gold_id, pair__project=project)
-    gold_pairs.switch(found, on=request.POST.get("active") == "yes")
-    messages.success(request, "In use." if found.active else "Switched off.")
+    gold = get_object_or_404(Gold, pk=gold_id, pair__project=project)
+    gold_pairs.switch(gold, on=request.POST.get("active") == "yes")
+    messages.success(request, "In use." if gold.active else "Switched off.")
     return redirect("checks", slug)
 
 
-def _pair(project: Project, request: HttpRequest) -> Pair | None:
+def _pair(project: Project, request: AuthenticatedHttpRequest) -> Pair | None:
     """The pair that the reviewer chose, if there is one."""
     chosen = (request.POST if request.method == "POST" else request.GET).get("pair", "")
     if not chosen:
@@ -59,10 +60,10 @@ def _pair(project: Project, request: HttpRequest) -> Pair | None:
 
 
 def _context(
-    request: HttpRequest, project: Project, pair: Pair | None, form: GoldForm
+    request: AuthenticatedHttpRequest, project: Project, pair: Pair | None, form: GoldForm
 ) -> dict[str, object]:
     text = search.words(request.GET.get("q", ""))
-    found = search.pairs(project, {"q": text}) if text else gold_pairs.candidates(project)
+    pairs = search.pairs(project, {"q": text}) if text else gold_pairs.candidates(project)
     kept = gold_pairs.gold_pairs(project)
     return {
         "project": project,
@@ -71,5 +72,5 @@ def _context(
         "pair": pair,
         "form": form,
         "page": Paginator(kept, PAGE).get_page(request.GET.get("page")),
-        "found": found.exclude(kind__in=gold_pairs.NEVER_GOLD)[:OFFERED] if pair is None else (),
+        "found": pairs.exclude(kind__in=gold_pairs.NEVER_GOLD)[:OFFERED] if pair is None else (),
     }

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality import bradley_terry
 from annotate.statistics.interval_plot import Estimate, plot
 from annotate.views.tables import counts_simulated
 
 
 @require_safe
-def leaderboard(request: HttpRequest, slug: str) -> HttpResponse:
+def leaderboard(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """From blind evaluation pairs, or with `pairs=training` from the others."""
     project = project_or_404(request, slug, "reviewer")
     pairs = request.GET.get("pairs", "evaluation")
@@ -21,15 +22,15 @@ def leaderboard(request: HttpRequest, slug: str) -> HttpResponse:
         return HttpResponseBadRequest("pairs must be evaluation or training.")
     simulated = counts_simulated(request, project)
     met = bradley_terry.meetings(project, pairs, include_simulated=simulated)
-    found = bradley_terry.leaderboard(met, reference=request.GET.get("reference", ""))
+    board = bradley_terry.leaderboard(met, reference=request.GET.get("reference", ""))
     context = {
         "project": project,
         "tab": "quality",
         "pairs": pairs,
         "simulated": simulated,
-        "found": found,
+        "found": board,
         "plot": plot(
-            _shares(found) if found else [],
+            _shares(board) if board else [],
             title="Chance to be preferred to the reference, with 95 % intervals",
             axis="probability of being preferred",
         ),
@@ -37,7 +38,7 @@ def leaderboard(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "annotate/leaderboard.html", context)
 
 
-def _shares(found: bradley_terry.Leaderboard) -> list[Estimate]:
+def _shares(board: bradley_terry.Leaderboard) -> list[Estimate]:
     """Each policy's chance to be preferred to the reference, which is marked."""
     return [
         Estimate(
@@ -45,7 +46,7 @@ def _shares(found: bradley_terry.Leaderboard) -> list[Estimate]:
             value=one.beats,
             low=one.interval[0],
             high=one.interval[1],
-            ours=one.policy == found.reference,
+            ours=one.policy == board.reference,
         )
-        for one in found.standings
+        for one in board.standings
     ]

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import pair_history
 
 
 @require_safe
-def pair(request: HttpRequest, slug: str, pair_id: int) -> HttpResponse:
+def pair(request: AuthenticatedHttpRequest, slug: str, pair_id: int) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     texts = ("prompt", "completion_a", "completion_b", "project")
     pairs = project.pairs.select_related(*texts, "label", "gold", "adjudication__reviewer")
-    found = get_object_or_404(pairs, pk=pair_id)
+    shown = get_object_or_404(pairs, pk=pair_id)
     context = {
         "project": project,
         "tab": "data",
-        "pair": found,
-        "authors": pair_history.authors(found),
-        "round": pair_history.round_of(found.source),
-        "probability": pair_history.probability_of_a(found),
-        "events": pair_history.events(found),
+        "pair": shown,
+        "authors": pair_history.authors(shown),
+        "round": pair_history.round_of(shown.source),
+        "probability": pair_history.probability_of_a(shown),
+        "events": pair_history.events(shown),
     }
     return render(request, "annotate/pair.html", context)

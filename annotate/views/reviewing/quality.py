@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.models import Project
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality import agreement_counts, bias, breakdowns, pairs_by_agreement
 from annotate.statistics import published_agreement
 from annotate.statistics.agreement import Agreement
@@ -58,7 +59,7 @@ AT_ONCE = 50_000
 
 
 @require_safe
-def quality(request: HttpRequest, slug: str) -> HttpResponse:
+def quality(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     stream = request.GET.get("stream") or None
     if stream not in (None, *STREAMS):
@@ -67,14 +68,14 @@ def quality(request: HttpRequest, slug: str) -> HttpResponse:
     section = request.GET.get("section", "")
     if request.headers.get("HX-Request") and section in SECTIONS:
         # One section of a page that is there already.
-        context = {"project": project, "stream": stream, "simulated": simulated}
+        context: dict[str, Any] = {"project": project, "stream": stream, "simulated": simulated}
         context[section] = _section(section, project, stream, simulated)
         return render(request, f"annotate/quality_{SECTIONS[section][0]}.html", context)
     return render(request, "annotate/quality.html", _page(project, stream, simulated, section))
 
 
 @require_safe
-def pairs(request: HttpRequest, slug: str) -> HttpResponse:
+def pairs(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "reviewer")
     sort = request.GET.get("sort", pairs_by_agreement.DEFAULT)
     stream = request.GET.get("stream", "all")
@@ -108,38 +109,39 @@ def pairs(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _page(project: Project, stream: str | None, simulated: bool, section: str) -> dict[str, Any]:
     """The page with what is quick to read; `section` is one more that was asked for."""
-    found = agreement_counts.by_stream(project, include_simulated=simulated)
-    judged = agreement_counts.default_stream(found)
+    streams = agreement_counts.by_stream(project, include_simulated=simulated)
+    judged = agreement_counts.default_stream(streams)
     stream = stream or judged
     summary = agreement_counts.summary(project)
     small = summary.votes <= AT_ONCE
-    shares = _shares(found)
-    context = {
+    shares = _shares(streams)
+    sections: list[tuple[str, str, str]] = []
+    context: dict[str, Any] = {
         "project": project,
         "tab": "quality",
         "stream": stream,
         "streams": STREAMS,
         "simulated": simulated,
         "summary": summary,
-        "agreement": [(title, found[name]) for name, title in STREAMS.items()],
+        "agreement": [(title, streams[name]) for name, title in STREAMS.items()],
         "judged": STREAMS[judged].lower(),
         "enough": agreement_counts.ENOUGH_RANDOM,
-        "reading": published_agreement.reading(found[judged]),
-        "statistics": _statistics(list(found.values())),
+        "reading": published_agreement.reading(streams[judged]),
+        "statistics": _statistics(list(streams.values())),
         "shares": shares,
         "plot": plot(shares, title="Raw agreement beside published figures", axis=AXIS),
-        "sections": [],
+        "sections": sections,
     }
     for name, (template, title) in SECTIONS.items():
         now = name == section or (small and name not in ALWAYS_LATER)
-        context["sections"].append((name, template if now else "later", title))
+        sections.append((name, template if now else "later", title))
         if now:
             context[name] = _section(name, project, stream, simulated)
     return context
 
 
 def _section(name: str, project: Project, stream: str | None, simulated: bool) -> object:
-    """What the section of that name shows."""
+    """Context of the section of that name."""
     chosen = stream or "all"
     if name == "hardest":
         return agreement_counts.hardest(project, stream=chosen)
@@ -179,16 +181,16 @@ def _estimate(name: str, value: float, interval: tuple[float, float] | None) -> 
     return Estimate(name=name, value=value, low=interval[0], high=interval[1])
 
 
-def _bias(found: bias.Bias) -> dict[str, object]:
-    """What the panel shows: figures, plots and the plain words for the slope."""
+def _bias(measured: bias.Bias) -> dict[str, object]:
+    """Context of the panel: figures, plots and the plain words for the slope."""
     return {
-        "found": found,
+        "found": measured,
         "effects": plot(
             [
                 Estimate(
                     name=one.element.capitalize(), value=one.coefficient, low=one.low, high=one.high
                 )
-                for one in found.style.effects
+                for one in measured.style.effects
             ],
             title="Pull of style on votes, with 95 % intervals",
             axis="log odds per standard difference; right of zero: more of it wins",
@@ -198,7 +200,7 @@ def _bias(found: bias.Bias) -> dict[str, object]:
         "stretches": plot(
             [
                 _estimate(one.name, one.share, one.interval)
-                for one in found.fatigue.stretches
+                for one in measured.fatigue.stretches
                 if one.enough
             ],
             title="Agreement along a sitting, with 95 % intervals",
@@ -207,7 +209,7 @@ def _bias(found: bias.Bias) -> dict[str, object]:
     }
 
 
-def _statistics(found: list[Agreement]) -> list[dict[str, object]]:
+def _statistics(agreements: list[Agreement]) -> list[dict[str, object]]:
     """One row per statistic, one cell per stream."""
     return [
         {
@@ -221,18 +223,18 @@ def _statistics(found: list[Agreement]) -> list[dict[str, object]]:
                     "interval": one.intervals[key],
                     "explanation": one.explanations.get(key, ""),
                 }
-                for stream, one in zip(STREAMS.values(), found, strict=True)
+                for stream, one in zip(STREAMS.values(), agreements, strict=True)
             ],
         }
         for key, title, meaning in STATISTICS
     ]
 
 
-def _shares(found: dict[str, Agreement]) -> list[Estimate]:
+def _shares(streams: dict[str, Agreement]) -> list[Estimate]:
     """This project's raw agreement, where it has an interval, above the published ones."""
     ours = [
         _estimate(STREAMS[name], one.values["raw"], one.intervals["raw"])
-        for name, one in found.items()
+        for name, one in streams.items()
         if one.values["raw"] is not None and one.intervals["raw"] is not None
     ]
     others = [

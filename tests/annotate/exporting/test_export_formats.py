@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotate import queue
-from annotate.exporting import trl_format
-from annotate.exporting.export_files import replace
+from annotate import exporting, queue
+from annotate.exporting import freezing, trl_format
+from annotate.exporting.export_files import write_atomically
 from annotate.importing.row_shapes import read as read_row
 from annotate.models import Assignment, Pair, Project, Prompt
-from annotate.votes import dataset_versions
 
 VOTE_COLUMNS = [
     "vote_id",
@@ -209,7 +208,7 @@ def test_an_exported_file_imports_into_another_project_as_it_was(
     other = Project.objects.create(slug="other", name="Other")
     path = str(tmp_path / "trl.jsonl")
     call_command("import_data", path, "--project", "other", stdout=StringIO())
-    version = dataset_versions.freeze(other)
+    version = freezing.freeze(other)
     again = [json.loads(line) for line in trl_format.lines(version, include_simulated=False)]
     same = ("prompt", "chosen", "rejected", "margin", "split", "prompt_id", "chosen_id")
     assert [[row[k] for k in same] for row in again] == [[row[k] for k in same] for row in exported]
@@ -248,7 +247,7 @@ def test_an_export_that_fails_leaves_the_old_file_and_no_half_one(project, tmp_p
         raise RuntimeError("database gone")
 
     with pytest.raises(RuntimeError):
-        replace(path, broken())
+        write_atomically(path, broken())
     assert path.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -259,3 +258,22 @@ def test_a_person_without_a_membership_still_has_a_pseudonym(export, project, ma
     project.memberships.all().delete()
     name = export("votes")[0][0]["annotator"]
     assert name.startswith("ann-") and name != "ann-ann"
+
+
+def test_a_format_takes_one_function_and_one_line_of_the_table(
+    export, project, make_pairs, ann, ben, zed, client_for, monkeypatch
+):
+    def keys(version, *, part, include_simulated):
+        labelled = trl_format.judged(version, include_simulated)
+        return (f'{{"pair": {one.pair_id}}}\n'.encode() for one in labelled)
+
+    new = exporting.ExportFormat(keys, {"keys": "one line per labelled pair"})
+    monkeypatch.setitem(exporting.FORMATS, "keys", new)
+    pair, *_ = make_pairs(2)
+    judge(project, [pair], (ann, "a", 2), (ben, "a", 2))
+    rows, _, printed = export("keys")
+    assert rows == [{"pair": pair.pk}]
+    assert printed.split()[printed.split().index("keys") + 1] == "1"
+    page = client_for(zed).get("/projects/desk/export/").content.decode()
+    assert "<code>keys</code> one line per labelled pair." in page
+    assert "?format=keys&amp;version=1" in page

@@ -12,13 +12,13 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from annotate import exchange, queue
+from annotate.exporting import freezing
 from annotate.gold import gold_pairs
 from annotate.models import Assignment, Gold, Membership, Pair, Project
 from annotate.people import annotator_figures
 from annotate.people.annotator_figures import Share
 from annotate.people.labelling_progress import progress, projects_of
 from annotate.quality import agreement_counts
-from annotate.votes import dataset_versions
 
 MakePairs = Callable[..., list[Pair]]
 
@@ -137,7 +137,7 @@ def test_votes_on_gold_are_outside_labels_agreement_and_counts(
     assert not Pair.objects.filter(kind="gold", label__isnull=False).exists()
     assert agreement_counts.summary(often).votes == 16
     assert exchange.counts(often)["votes"] == 16
-    version = dataset_versions.freeze(often)
+    version = freezing.freeze(often)
     taught = exchange.preferences(often, version, include_simulated=False)
     assert sum(len(row["votes"]) for row in taught) == 16
 
@@ -235,11 +235,11 @@ def test_a_paused_person_gets_no_pair_and_is_told(
 ) -> None:
     make_pairs(3)
     Membership.objects.filter(user=ann).update(paused_at=timezone.now(), paused_because="Checks")
-    assert queue.held_up(project, ann) == "paused"
+    assert queue.blocked_by(project, ann) == "paused"
     assert queue.next_pair(project, ann) is None
     page = client_for(ann).get("/projects/desk/label/").content.decode()
     assert "Your labelling is paused" in page and "Checks" not in page
-    assert queue.held_up(project, ben) == ""
+    assert queue.blocked_by(project, ben) == ""
     assert queue.next_pair(project, ben) is not None
 
 

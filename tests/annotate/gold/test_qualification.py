@@ -60,20 +60,20 @@ def take(user: User, right: int, *, of: int = QUESTIONS) -> None:
 def test_a_project_asks_for_none_unless_it_is_set(
     project: Project, ann: User, client_for: ClientFor
 ) -> None:
-    assert queue.held_up(project, ann) == ""
+    assert queue.blocked_by(project, ann) == ""
     assert client_for(ann).get(HERE).status_code == 404
 
 
-@pytest.mark.parametrize(("right", "held_up"), [(3, ""), (2, ""), (1, "qualification")])
+@pytest.mark.parametrize(("right", "blocked_by"), [(3, ""), (2, ""), (1, "qualification")])
 def test_the_share_of_right_answers_decides_and_only_at_the_end(
-    gated: Project, ann: User, right: int, held_up: str
+    gated: Project, ann: User, right: int, blocked_by: str
 ) -> None:
     take(ann, right, of=QUESTIONS - 1)
-    assert queue.held_up(gated, ann) == "qualification"
+    assert queue.blocked_by(gated, ann) == "qualification"
     assert queue.next_pair(gated, ann) is None
     take(ann, max(0, right - 2), of=1)
-    assert queue.held_up(gated, ann) == held_up
-    assert (queue.next_pair(gated, ann) is None) == bool(held_up)
+    assert queue.blocked_by(gated, ann) == blocked_by
+    assert (queue.next_pair(gated, ann) is None) == bool(blocked_by)
 
 
 def test_a_share_that_is_reached_exactly_passes(gated: Project, ann: User) -> None:
@@ -151,7 +151,7 @@ def test_who_fails_needs_an_admin_and_may_then_try_again(
     assert member(ann).qualification_attempt == 2
     assert "This is attempt 2" in client.get(HERE).content.decode()
     take(ann, 3)
-    assert queue.held_up(gated, ann) == ""
+    assert queue.blocked_by(gated, ann) == ""
     page = admin.get(person).content.decode()
     assert "Qualification: passed" in page and "Allow another attempt" not in page
     assert [(one.attempt, one.right) for one in qualification.results(member(ann))] == [
@@ -169,7 +169,7 @@ def test_an_admin_may_let_somebody_vote_without_it(
         for act in ("qualify", "retry"):
             assert client_for(who).post(change, {act: "yes"}).status_code == 403
     client_for(zed).post(change, {"qualify": "yes"})
-    assert queue.held_up(gated, ann) == ""
+    assert queue.blocked_by(gated, ann) == ""
 
 
 def test_a_question_that_is_switched_off_counts_for_nobody(gated: Project, ann: User) -> None:
@@ -187,9 +187,9 @@ def test_who_answered_all_but_what_is_switched_off_has_passed(
     last = qualification.following(member(ann))
     assert last is not None
     gold_pairs.switch(last, on=False)
-    assert queue.held_up(gated, ann) == "qualification"
+    assert queue.blocked_by(gated, ann) == "qualification"
     assert client_for(ann).get(HERE).status_code == 200
-    assert queue.held_up(gated, ann) == ""
+    assert queue.blocked_by(gated, ann) == ""
 
 
 def test_answers_never_become_data(gated: Project, ann: User, ben: User) -> None:
@@ -249,7 +249,7 @@ def test_rest_names_the_qualification(
 
 
 def test_simulated_colleagues_need_none(gated: Project) -> None:
-    assert simulated_votes.run(gated, annotators=2, votes=2, seed=1) == 2
+    assert simulated_votes.cast_votes(gated, annotators=2, votes=2, seed=1) == 2
 
 
 def test_a_superuser_takes_it_like_everybody(

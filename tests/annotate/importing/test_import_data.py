@@ -12,8 +12,9 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from annotate import queue
+from annotate.importing import row_shapes
 from annotate.models import Assignment, Completion, Label, Pair, Project, Prompt
-from annotate.queue import first_two_votes
+from annotate.queue import slots
 
 Importer = Callable[..., str]
 
@@ -112,7 +113,7 @@ def test_a_tables_votes_count_for_agreement_where_the_project_asks_one_vote(run,
     run([pair(1, votes={"anna": "a", "bob": "b"})])
     found = project.pairs.get()
     assert (found.first, found.second) == ("a", "b")
-    first_two_votes.recount(found.pk)
+    slots.recount_first_two(found.pk)
     found.refresh_from_db()
     assert (found.first, found.second) == ("a", "b")
 
@@ -204,3 +205,13 @@ def test_a_large_file_takes_few_queries_per_row(project, tmp_path, django_assert
     with django_assert_max_num_queries(300):
         call_command("import_data", str(path), "--project", "desk", stdout=StringIO())
     assert Assignment.objects.count() == 4000
+
+
+def test_a_shape_of_rows_takes_one_function_and_one_line_of_the_table(run, project, monkeypatch):
+    def question(raw: dict[str, Any]) -> row_shapes.Row:
+        return row_shapes.Row(messages=[{"role": "user", "content": raw["question"]}])
+
+    shape = row_shapes.Shape(lambda raw: "question" in raw, question)
+    monkeypatch.setitem(row_shapes.SHAPES, "question", shape)
+    run([{"question": "Where is my parcel?"}])
+    assert project.prompts.get().messages == [{"role": "user", "content": "Where is my parcel?"}]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from annotate.importing import Refused, Unreadable
-from annotate.importing.json_lines import MAX_LINE, parse, rows
+from annotate.importing.json_lines import MAX_LINE, json_rows, parse
 from annotate.importing.row_shapes import read
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -16,7 +16,7 @@ SAY = {"role": "assistant", "content": "Hello"}
 
 
 def lines(*contents: bytes) -> list[tuple[int, Any]]:
-    return list(rows(io.BytesIO(b"\n".join(contents))))
+    return list(json_rows(io.BytesIO(b"\n".join(contents))))
 
 
 def texts(raw: dict[str, Any]) -> list[str]:
@@ -183,7 +183,7 @@ class Counting(io.BytesIO):
 def test_a_10_mb_line_is_refused_without_reading_it_whole():
     huge = b'{"prompt": "' + b"x" * 10_000_000 + b'"}'
     file = Counting(huge + b"\n" + b'{"prompt": "next"}')
-    found = list(rows(file))
+    found = list(json_rows(file))
     assert "longer than 1,000,000 bytes" in str(found[0][1])
     assert found[1] == (2, {"prompt": "next"})
     assert file.longest <= MAX_LINE + 1
@@ -192,8 +192,8 @@ def test_a_10_mb_line_is_refused_without_reading_it_whole():
 def test_a_byte_order_mark_windows_lines_and_gzip_are_fine():
     plain = b'\xef\xbb\xbf{"prompt": "one"}\r\n{"prompt": "two"}\r\n'
     expected = [(1, {"prompt": "one"}), (2, {"prompt": "two"})]
-    assert list(rows(io.BytesIO(plain))) == expected
-    assert list(rows(io.BytesIO(gzip.compress(plain)))) == expected
+    assert list(json_rows(io.BytesIO(plain))) == expected
+    assert list(json_rows(io.BytesIO(gzip.compress(plain)))) == expected
 
 
 @pytest.mark.parametrize(
@@ -209,14 +209,14 @@ def test_a_byte_order_mark_windows_lines_and_gzip_are_fine():
 )
 def test_a_file_of_another_kind_is_named(content, message):
     with pytest.raises(Unreadable, match=message):
-        list(rows(io.BytesIO(content)))
+        list(json_rows(io.BytesIO(content)))
 
 
 def test_a_small_archive_cannot_expand_for_ever():
     bomb = gzip.compress((b'{"prompt": "' + b"x" * 500_000 + b'"}\n') * 40)
     assert len(bomb) < 50_000
     with pytest.raises(Unreadable, match="more than 5,000,000 bytes"):
-        list(rows(io.BytesIO(bomb), max_bytes=5_000_000))
+        list(json_rows(io.BytesIO(bomb), max_bytes=5_000_000))
 
 
 def test_ordinary_text_with_escapes_survives():

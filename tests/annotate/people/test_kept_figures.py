@@ -13,7 +13,7 @@ from django.utils import timezone
 from annotate.models import Assignment, Gold, Membership, Pair, Tally
 from annotate.people import annotator_figures, kept_figures
 from annotate.people.annotator_figures import Share
-from annotate.queue import first_two_votes
+from annotate.queue import slots
 from tests.conftest import person
 
 URL = "/projects/desk/annotators/"
@@ -50,7 +50,7 @@ def random_project(project, make_pairs, seed):
         for seq, (i, user) in enumerate(rng.sample(list(enumerate(people)), 4), start=1)
     )  # fmt: skip
     for pair in pairs:
-        first_two_votes.recount(pair.pk)
+        slots.recount_first_two(pair.pk)
     return people
 
 
@@ -109,7 +109,7 @@ def test_kept_and_counted_figures_are_what_loops_over_the_votes_give(
 ):
     people = random_project(project, make_pairs, seed)
     monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
-    assert kept_figures.count_if_due(project)
+    assert kept_figures.count_annotators_if_due(project)
     kept, counted = kept_figures.table(project), annotator_figures.rows(project)
     assert kept.rows == counted and kept.counted_at is not None
     found = {row.annotator_id: row for row in counted}
@@ -121,27 +121,27 @@ def test_kept_and_counted_figures_are_what_loops_over_the_votes_give(
 
 def test_a_small_project_is_counted_while_the_page_waits(project, make_pairs):
     random_project(project, make_pairs, 1)
-    assert not kept_figures.count_if_due(project)
+    assert not kept_figures.count_annotators_if_due(project)
     assert kept_figures.table(project).counted_at is None
 
 
 def test_kept_figures_follow_new_votes_and_the_hour(project, make_pairs, ann, monkeypatch):
     random_project(project, make_pairs, 1)
     monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
-    assert kept_figures.count_if_due(project)
-    assert not kept_figures.count_if_due(project)
+    assert kept_figures.count_annotators_if_due(project)
+    assert not kept_figures.count_annotators_if_due(project)
     now = timezone.now()
     Assignment.objects.create(
         pair=make_pairs(1)[0], annotator=ann, state="voted", choice="a", left="a", seq=1,
         leased_at=now, voted_at=now, acted_at=now,
     )  # fmt: skip
-    assert kept_figures.count_if_due(project)
+    assert kept_figures.count_annotators_if_due(project)
     assert ann.pk in {row.annotator_id for row in kept_figures.table(project).rows}
     # A vote that was changed or taken back is no new act.
     Assignment.objects.filter(annotator=ann).delete()
-    assert not kept_figures.count_if_due(project)
+    assert not kept_figures.count_annotators_if_due(project)
     Tally.objects.update(counted_at=now - timedelta(minutes=61))
-    assert kept_figures.count_if_due(project)
+    assert kept_figures.count_annotators_if_due(project)
     assert ann.pk not in {row.annotator_id for row in kept_figures.table(project).rows}
 
 
@@ -150,13 +150,13 @@ def test_figures_that_another_release_kept_are_counted_anew(
 ):
     random_project(project, make_pairs, 1)
     monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
-    kept_figures.count_if_due(project)
+    kept_figures.count_annotators_if_due(project)
     kept = Tally.objects.get()
     for one in kept.figures:
         one["formerly"] = one.pop("ties")
     kept.save()
     assert "Counted at" not in client_for(olga).get(URL).text
-    assert kept_figures.count_if_due(project)
+    assert kept_figures.count_annotators_if_due(project)
     assert "Counted at" in client_for(olga).get(URL).text
 
 
@@ -165,7 +165,7 @@ def test_what_admins_change_shows_at_once_beside_kept_figures(
 ):
     random_project(project, make_pairs, 1)
     monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
-    kept_figures.count_if_due(project)
+    kept_figures.count_annotators_if_due(project)
     Membership.objects.filter(user__username="p1").update(paused_at=timezone.now())
     page = client_for(olga).get(URL).text
     assert "paused</span>" in page and "Counted at" in page

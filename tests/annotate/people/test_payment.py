@@ -100,7 +100,7 @@ def test_a_cell_keeps_its_commas_and_quotes():
 
 
 def test_an_empty_project_has_headings_alone(project):
-    assert b"".join(payment.lines(project)).decode().strip() == ",".join(HEADINGS)
+    assert b"".join(payment.payment_lines(project)).decode().strip() == ",".join(HEADINGS)
 
 
 def test_admins_find_the_link_on_the_page_and_reviewers_do_not(client_for, worked, zed, olga):

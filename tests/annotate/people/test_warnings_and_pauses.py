@@ -15,7 +15,7 @@ from annotate import queue
 from annotate.models import Assignment, Gold, Membership, Message, Pair
 from annotate.people import warnings_and_pauses
 from annotate.people.annotator_figures import Share
-from annotate.queue import first_two_votes
+from annotate.queue import slots
 from annotate.statistics.low_agreement import DOUBTFUL, Meetings, doubts
 
 PEOPLE = 8
@@ -76,7 +76,7 @@ def flagged_on_the_page(project, make_pairs, seed, fault=None):
         for seq, (who, vote, sure, side) in enumerate(votes, start=1)
     )  # fmt: skip
     for pair in made:
-        first_two_votes.recount(pair.pk)
+        slots.recount_first_two(pair.pk)
     client = Client()
     client.force_login(User.objects.create_superuser(f"root-{seed}-{fault}"))
     page = client.get(f"/projects/{project.slug}/annotators/").text

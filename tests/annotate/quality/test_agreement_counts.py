@@ -9,7 +9,7 @@ from annotate import queue
 from annotate.models import Assignment, Completion, Pair, Prompt
 from annotate.models.content import text_sha256
 from annotate.quality import agreement_counts
-from annotate.queue import first_two_votes
+from annotate.queue import slots
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def bulk_votes(project, user, *, seq, choose):
         for i, pair in enumerate(project.pairs.order_by("pk"))
     )
     for pk in project.pairs.values_list("pk", flat=True):
-        first_two_votes.recount(pk)
+        slots.recount_first_two(pk)
 
 
 def cast(project, pairs, *ballots):
@@ -144,7 +144,7 @@ def test_surplus_gold_and_retest_votes_are_left_out(project, make_pairs, ann, be
     pairs = make_pairs(3)
     cast(project, pairs, (ann, "a"), (ben, "a"))
     Assignment.objects.filter(pair=pairs[0], annotator=ben).update(surplus=True)
-    first_two_votes.recount(pairs[0].pk)
+    slots.recount_first_two(pairs[0].pk)
     Pair.objects.filter(pk=pairs[1].pk).update(kind="gold")
     Pair.objects.filter(pk=pairs[2].pk).update(kind="retest")
     assert counts(project) == []
@@ -164,7 +164,7 @@ def test_simulated_votes_count_only_when_asked(project, make_pairs, ann, ben, cl
     cast(project, pairs, (ann, "a"), (ben, "b"), (cleo, "b"))
     Assignment.objects.filter(annotator=ben).update(simulated=True)
     for pair in pairs:
-        first_two_votes.recount(pair.pk)
+        slots.recount_first_two(pair.pk)
     assert counts(project) == []
     assert counts(project, include_simulated=True) == [[1, 0, 1]] * 2
     assert counts(project, every=True) == (2, 4)

@@ -8,7 +8,7 @@ import pytest
 
 from annotate import exchange, queue
 from annotate.models import Adjudication, Assignment, Gold, Label, Membership, Pair
-from annotate.sample.simulated_votes import run as simulate
+from annotate.sample.simulated_votes import cast_votes
 from annotate.votes import labels
 from tests.conftest import person
 
@@ -90,7 +90,7 @@ def test_a_second_vote_of_the_same_person_is_no_second_opinion(project, make_pai
 
 def test_simulated_votes_count_only_where_the_project_trains_on_them(project, make_pairs):
     make_pairs(20)
-    simulate(project, annotators=3, votes=60, seed=1)
+    cast_votes(project, annotators=3, votes=60, seed=1)
     exchange.refresh_labels(project)
     simulated = Membership.objects.filter(simulated=True)
     assert not simulated.exclude(reliability=None).exists()

@@ -81,7 +81,7 @@ def test_two_different_choices_at_once_store_one_and_refuse_the_other(
             lambda token=token: queue.vote(ann, token, choice="a"),
             lambda token=token: queue.vote(ann, token, choice="b"),
         )
-        assert sorted(type(one).__name__ for one in results) == ["Cast", "ChoiceConflict"]
+        assert sorted(type(one).__name__ for one in results) == ["ChoiceConflict", "VoteResult"]
     assert Pair.objects.aggregate(n=Sum(F("n_a") + F("n_b")))["n"] == 10
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from annotate import queue
 from annotate.models import Assignment, Pair, Project
 from annotate.models.pair import FALLS
-from annotate.queue import first_two_votes
+from annotate.queue import slots
 from tests.conftest import make_pair, person
 
 COLUMNS = (
@@ -84,7 +84,7 @@ def test_after_any_acts_of_several_people_the_columns_equal_a_recount(history):
                     queue.vote(people[(who + 1) % 4], other.token, choice="b")
             queue.vote(user, lease.token, choice=choice, simulated=simulated)
         assert stored(pair) == counted(pair)
-        first_two_votes.recount(pair.pk)
+        slots.recount_first_two(pair.pk)
         assert stored(pair) == counted(pair)
 
 
@@ -118,7 +118,7 @@ def test_the_migration_fills_in_what_was_voted_before(project, make_pairs, ann, 
             queue.vote(user, lease.token, choice=choice, simulated=user == cleo)
     pairs += make_pairs(1)
     Assignment.objects.filter(pair=pairs[1], annotator=ann).update(surplus=True)
-    first_two_votes.recount(pairs[1].pk)
+    slots.recount_first_two(pairs[1].pk)
     times = [stored(pair)[5:7] for pair in pairs]
     Pair.objects.update(**dict(zip(COLUMNS[:7], EMPTY, strict=False)))
     for name in ("0003_agreement", "0007_quality_columns"):

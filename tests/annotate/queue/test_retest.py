@@ -13,11 +13,11 @@ from django.test import Client
 from django.utils import timezone
 
 from annotate import exchange, queue
+from annotate.exporting import freezing
 from annotate.models import Assignment, Membership, Pair, Project
 from annotate.people import annotator_figures
 from annotate.people.annotator_figures import Share
 from annotate.people.labelling_progress import progress
-from annotate.votes import dataset_versions
 
 MakePairs = Callable[..., list[Pair]]
 
@@ -69,7 +69,7 @@ def test_a_retest_is_for_one_person_and_outside_every_count(
     assert not retests & {one.pair_id for one in label(asking, ben, 10)}
     counted = Assignment.objects.filter(state="voted").exclude(pair__in=retests).count()
     assert exchange.counts(asking)["votes"] == counted
-    taught = exchange.preferences(asking, dataset_versions.freeze(asking), include_simulated=False)
+    taught = exchange.preferences(asking, freezing.freeze(asking), include_simulated=False)
     assert not {row["pair_id"] for row in taught} & set(
         Pair.objects.filter(pk__in=retests).values_list("key", flat=True)
     )

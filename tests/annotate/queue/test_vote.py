@@ -16,10 +16,10 @@ MakePairs = Callable[..., list[Pair]]
 
 
 @pytest.fixture
-def vote(project: Project) -> Callable[..., queue.Cast]:
+def vote(project: Project) -> Callable[..., queue.VoteResult]:
     """vote(user, choice): lease whatever comes next and vote on it."""
 
-    def cast(user: User, choice: str, **options: object) -> queue.Cast:
+    def cast(user: User, choice: str, **options: object) -> queue.VoteResult:
         assignment = queue.next_pair(project, user)
         assert assignment is not None
         return queue.vote(user, assignment.token, choice=choice, **options)  # type: ignore[arg-type]
@@ -27,7 +27,7 @@ def vote(project: Project) -> Callable[..., queue.Cast]:
     return cast
 
 
-Vote = Callable[..., queue.Cast]
+Vote = Callable[..., queue.VoteResult]
 
 
 def crowd(project: Project, n: int) -> list[User]:

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from annotate import exchange, exporting, queue
+from annotate.exporting import freezing
 from annotate.models import Adjudication, Assignment, Flag, Label, Pair
 from annotate.quality import reliability
 from annotate.review import adjudication
-from annotate.votes import dataset_versions
 
 URL = "/projects/desk/adjudicate/"
 
@@ -39,7 +39,7 @@ def waiting(project):
 
 
 def rows(version, part="trl"):
-    lines = exporting.trl.lines(version, part=part, include_simulated=False)
+    lines = exporting.trl_format.lines(version, part=part, include_simulated=False)
     return [json.loads(line) for line in lines]
 
 
@@ -191,7 +191,7 @@ def test_pairs_without_a_label_cannot_be_decided(project, make_pairs, olga):
 
 def test_exports_and_training_rows_carry_the_decision(project, split, olga):
     adjudication.decide(olga, split, choice="b", strength=3)
-    version = dataset_versions.freeze(project)
+    version = freezing.freeze(project)
     (row,) = rows(version)
     assert row["chosen"] == split.completion_b.text
     assert (row["margin"], row["n_votes"], row["method"]) == (1.0, 3, "adjudicated")
@@ -200,13 +200,13 @@ def test_exports_and_training_rows_carry_the_decision(project, split, olga):
 
 
 def test_a_version_keeps_the_decisions_that_stood_when_it_was_made(project, split, olga):
-    before = dataset_versions.freeze(project)
+    before = freezing.freeze(project)
     adjudication.decide(olga, split, choice="b", strength=3)
-    decided = dataset_versions.freeze(project)
+    decided = freezing.freeze(project)
     adjudication.decide(olga, split, choice="both_bad")
-    changed = dataset_versions.freeze(project)
+    changed = freezing.freeze(project)
     adjudication.take_back(split)
-    assert [v.number for v in (before, decided, changed, dataset_versions.freeze(project))] == [
+    assert [v.number for v in (before, decided, changed, freezing.freeze(project))] == [
         1,
         2,
         3,
@@ -224,8 +224,8 @@ def test_training_rows_of_a_version_know_nothing_of_later_decisions(
     for people, choices in (((ann, ben, cleo), ("a", "b", "tie")), ((ann, ben), "aa")):
         vote_all(project, people, choices)
     adjudication.decide(olga, decided, choice="b", strength=3)
-    version = dataset_versions.freeze(project)
-    reliability.refresh(project)
+    version = freezing.freeze(project)
+    reliability.refresh_labels(project)
     before = taught(project, version)
     adjudication.decide(olga, undecided, choice="b", strength=3)
     adjudication.decide(olga, decided, choice="both_bad")
@@ -235,7 +235,7 @@ def test_training_rows_of_a_version_know_nothing_of_later_decisions(
     assert before[1]["soft"] is not None and after[1]["soft"] is None
     adjudication.take_back(decided)
     assert taught(project, version)[0] == before[0]
-    newer = dataset_versions.freeze(project)
+    newer = freezing.freeze(project)
     assert [row["decided"] for row in taught(project, newer)] == ["", "b"]
 
 

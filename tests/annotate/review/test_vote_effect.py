@@ -8,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from annotate import exchange, queue
+from annotate.exporting import freezing
 from annotate.models import Assignment, Membership, Pair, Prompt
 from annotate.review.vote_effect import effect
-from annotate.votes import dataset_versions
 
 ME = "/projects/desk/me/"
 
@@ -21,7 +21,7 @@ def vote(project, user, choice="a"):
 
 def publish(project, number, **metrics):
     """What training pushes after it trained a reward model on all votes there are."""
-    version = dataset_versions.freeze(project)
+    version = freezing.freeze(project)
     exchange.publish_model_version(
         project,
         name=f"reward-{number}",

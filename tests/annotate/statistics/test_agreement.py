@@ -15,7 +15,6 @@ from annotate.statistics.agreement import (
     cohen_kappa,
     statistics,
     sums,
-    wilson,
 )
 
 count_rows = st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=30)
@@ -149,12 +148,6 @@ def test_pairs_of_a_single_prompt_have_no_interval_and_say_why():
 def test_the_same_votes_give_the_same_interval_twice():
     rows = [[2, 0, 0], [0, 2, 0], [1, 0, 1], [0, 0, 2]] * 9
     assert agreement(rows) == agreement(rows)
-
-
-def test_wilson_equals_the_published_example():
-    # 15 of 20: Newcombe (1998) gives 0.531 to 0.888.
-    assert wilson(15, 20) == pytest.approx((0.5313, 0.8881), abs=1e-3)
-    assert wilson(0, 0) is None
 
 
 def many_prompts(prompts: int, *, seed: int):

@@ -6,7 +6,7 @@ import re
 from django.core.cache import cache
 
 from annotate import queue
-from annotate.votes import dataset_versions
+from annotate.exporting import freezing
 
 URL = "/projects/desk/export/"
 
@@ -45,7 +45,7 @@ def test_links_with_simulated_votes_appear_only_where_they_train(
 ):
     make_pairs(1)
     queue.vote(ann, queue.next_pair(project, ann).token, choice="a", simulated=True)
-    dataset_versions.freeze(project)
+    freezing.freeze(project)
     assert "include_simulated" not in client_for(zed).get(URL).text
     project.train_on_simulated = True
     project.save()

@@ -12,8 +12,10 @@ from rest_framework.test import APIClient
 
 from annotate import exchange, queue
 from annotate.models import Assignment, Flag, Label, Pair, Project, VoteRevision
-from annotate.votes import dataset_versions, scales
+from annotate.models.assignment import MAX_STRENGTH
+from annotate.votes import dataset_versions, labels, scales
 from tests.annotate.queue.test_queue import lease
+from training.rlhf import rows
 
 MakePairs = Callable[..., list[Pair]]
 ClientFor = Callable[[User], Client]
@@ -30,6 +32,27 @@ def test_a_scale_is_the_same_from_both_sides_and_ends_with_both_bad(scale: str) 
     assert list(scales.scale_choices(scale)) == [str(i + 1) for i in range(len(votes))]
     captions = [point.caption for point in scales.all_points(scale).values()]
     assert len(set(captions)) == len(captions)
+
+
+@pytest.mark.parametrize("strength", range(-1, MAX_STRENGTH + 2))
+def test_the_engine_reads_exactly_the_strengths_that_annotators_can_give(strength: int) -> None:
+    vote = {"annotator": "ann", "choice": "a", "strength": strength}
+    row = {"pair_id": "p", "prompt_id": "q", "messages": [{"role": "user", "content": "Hello"}]}
+    row |= {"completion_a": "One.", "completion_b": "Two.", "votes": [vote]}
+    if 0 <= strength <= MAX_STRENGTH:
+        read = rows.parse(rows.Preference, row, "line 1")
+        assert read.votes[0].strength == strength
+    else:
+        with pytest.raises(ValueError, match="strength"):
+            rows.parse(rows.Preference, row, "line 1")
+
+
+def test_the_strongest_votes_of_the_finest_scale_give_the_full_margin_on_both_sides() -> None:
+    strongest = max(strength for _, strength in scales.scale_choices("seven").values())
+    web = labels.verdict([("a", strongest)])
+    engine = rows.soft_label([rows.Vote(annotator="ann", choice="a", strength=strongest)])
+    assert web and engine
+    assert web.margin == engine.strength == 1.0
 
 
 def test_only_scales_without_a_tie_force_a_choice() -> None:

@@ -33,7 +33,7 @@ def test_a_project_does_not_ask_unless_it_is_set(
     project: Project, ann: User, make_pairs: MakePairs
 ) -> None:
     make_pairs(1)
-    assert queue.held_up(project, ann) == ""
+    assert queue.blocked_by(project, ann) == ""
     assert queue.next_pair(project, ann) is not None
 
 
@@ -46,12 +46,12 @@ def test_the_screen_shows_the_guidelines_and_one_button_then_the_pair(
     assert "<article" not in page and 'data-letter="y"' in page
     shown = client.post(READ, {"version": "1"}, follow=True).content.decode()
     assert shown.count("<article") == 2
-    assert queue.held_up(strict, ann) == ""
+    assert queue.blocked_by(strict, ann) == ""
 
 
 def test_confirming_is_for_one_person(strict: Project, ann: User, ben: User) -> None:
     guidelines.confirm(strict, ann, version=1)
-    assert (queue.held_up(strict, ann), queue.held_up(strict, ben)) == ("", "guidelines")
+    assert (queue.blocked_by(strict, ann), queue.blocked_by(strict, ben)) == ("", "guidelines")
 
 
 def test_a_new_version_is_confirmed_again_and_shows_what_changed(
@@ -64,10 +64,10 @@ def test_a_new_version_is_confirmed_again_and_shows_what_changed(
     assert "The guidelines have changed" in page
     assert "<ins>" in page and "<brief>" not in page
     client.post(READ, {"version": "1"})
-    assert queue.held_up(strict, ann) == "guidelines"
+    assert queue.blocked_by(strict, ann) == "guidelines"
     client.post(READ, {"version": "2"})
     client.post(READ, {"version": "1"})
-    assert queue.held_up(strict, ann) == ""
+    assert queue.blocked_by(strict, ann) == ""
 
 
 @pytest.mark.parametrize("version", ["", "0", "2", "x", "9" * 30])
@@ -75,7 +75,7 @@ def test_only_a_version_that_exists_can_be_confirmed(
     strict: Project, ann: User, client_for: ClientFor, version: str
 ) -> None:
     assert client_for(ann).post(READ, {"version": version}).status_code == 400
-    assert queue.held_up(strict, ann) == "guidelines"
+    assert queue.blocked_by(strict, ann) == "guidelines"
 
 
 def test_a_waiting_page_goes_on_once_the_person_confirmed_elsewhere(
@@ -122,7 +122,7 @@ def test_rest_says_what_holds_a_person_up(
 
 def test_there_is_nothing_to_read_where_nothing_is_written(strict: Project, ann: User) -> None:
     strict.guidelines = ""
-    assert queue.held_up(strict, ann) == ""
+    assert queue.blocked_by(strict, ann) == ""
 
 
 def test_a_superuser_without_a_place_confirms_as_well(
@@ -135,4 +135,4 @@ def test_a_superuser_without_a_place_confirms_as_well(
 
 
 def test_simulated_colleagues_read_nothing(strict: Project) -> None:
-    assert simulated_votes.run(strict, annotators=2, votes=2, seed=1) == 2
+    assert simulated_votes.cast_votes(strict, annotators=2, votes=2, seed=1) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -16,8 +17,9 @@ from django.utils import timezone
 
 from annotate import queue
 from annotate.models import Assignment, Membership, Pair, Project
-from annotate.models.membership import Role
+from annotate.models.roles import Role
 
+ROOT = Path(__file__).parents[4]
 LABEL = "/projects/desk/label/"
 UNDO = f"{LABEL}undo/"
 HTMX = {"HX-Request": "true"}
@@ -33,6 +35,22 @@ def lease(project: Project, user: User) -> Assignment:
 
 def address(assignment: Assignment, act: str = "vote") -> str:
     return f"{LABEL}{assignment.token}/{act}/"
+
+
+def imports_of(script: str) -> set[str]:
+    source = (ROOT / "static/js" / script).read_text()
+    return set(re.findall(r'from "\./([\w-]+\.js)"', source))
+
+
+def test_every_module_that_label_js_imports_is_fetched_at_once_and_no_other() -> None:
+    needed, new = set[str](), {"label.js"}
+    while new:
+        needed |= new
+        new = set().union(*map(imports_of, new)) - needed
+    template = (ROOT / "templates/annotate/label.html").read_text()
+    preloaded = re.findall(r"modulepreload\" href=\"{% static 'js/([\w-]+\.js)' %}", template)
+    assert len(needed) > 1
+    assert sorted(preloaded) == sorted(needed - {"label.js"})
 
 
 def test_it_shows_one_pair(

@@ -150,7 +150,7 @@ def test_a_page_explains_each_share_with_its_interval(
 def test_reliabilities_are_shown_once_they_are_estimated(client_for, project, judged, ann, olga):
     client, own = client_for(olga), f"{URL}{Membership.objects.get(user=ann).pk}/"
     assert "<dd>–" in client.get(own).text
-    reliability.refresh(project)
+    reliability.refresh_labels(project)
     estimate = f"{Membership.objects.get(user=ann).reliability:.1%}".replace("%", " %")
     assert f'<td class="number">{estimate}</td>' in client.get(URL).text
     assert f"<dd>{estimate} " in client.get(own).text

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from annotate import queue
+from annotate.exporting import freezing
 from annotate.models import Flag, Pair, Project
 from annotate.review import adjudication, pair_history
-from annotate.votes import dataset_versions
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_the_history_names_everything_in_order(told, project, make_pairs, ann, b
     (pair,) = make_pairs(1, margin=1.5)
     queue.vote(ann, queue.next_pair(project, ann).token, choice="a", active_ms=2500)
     queue.skip(ben, queue.next_pair(project, ben).token, reason="hard")
-    dataset_versions.freeze(project)
+    freezing.freeze(project)
     Flag.objects.create(pair=pair, annotator=ann, kind="pii")
     adjudication.decide(olga, pair, choice="b", strength=2, rationale="It <i>invents</i>.")
     page = told(pair)
@@ -48,7 +48,7 @@ def test_a_changed_vote_is_told_with_the_versions_that_keep_what_it_was(
 ):
     (pair,) = make_pairs(1)
     own = queue.vote(ann, queue.next_pair(project, ann).token, choice="a").assignment
-    dataset_versions.freeze(project)
+    freezing.freeze(project)
     side = "left" if own.left == "b" else "right"
     queue.revise(ann, own.token, side=side, strength=3)
     queue.remark(ann, own.token, reasons=["Clarity"], comment="B answers <b>")

@@ -1,15 +1,12 @@
-"""Input rules of the pages. What a form says is what the person at the screen reads."""
+"""Input rules of voting: votes, remarks, revisions, better answers, skips."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
-from django.contrib.auth import get_user_model
-from django.contrib.auth.forms import UserCreationForm
 
-from annotate.models import Adjudication, Invitation, Project
-from annotate.models.assignment import Choice
+from annotate.models import Project
 from annotate.queue.vote import INPUTS
 from annotate.votes.scales import SKIP_REASONS, all_points, scale_choices
 
@@ -18,15 +15,13 @@ MAX_WALL_MS = 2**31 - 1
 MAX_COMMENT = 4000
 MAX_REWRITE = 100_000
 COMPARISONS = [("", "Not said"), ("left", "A"), ("tie", "About the same"), ("right", "B")]
-MAX_EXPLANATION = 5_000
-DATE = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
 
 
 class RemarkForm(forms.Form):
-    """What may be said beside a vote: reasons, a comment, and each criterion's comparison."""
+    """Remarks beside a vote: reasons, a comment, and each criterion's comparison."""
 
     UNSAYS = False
-    """Whether a comparison left open takes back an earlier one."""
+    """True where a comparison left open takes back an earlier one."""
 
     reasons = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
     comment = forms.CharField(
@@ -89,8 +84,8 @@ class VoteForm(RemarkForm):
         return scale_choices(self.shown_scale)[self.cleaned_data["vote"]]
 
     @property
-    def ballot(self) -> dict[str, Any]:
-        """What `queue.vote_side` takes, by its names."""
+    def submitted(self) -> dict[str, Any]:
+        """Arguments of `queue.vote_side`, by name."""
         data = self.cleaned_data
         side, strength = data["vote"]
         given = ("reasons", "comment", "criteria", "active_ms", "first_key_ms", "wall_ms", "input")
@@ -139,93 +134,3 @@ class SkipReasonForm(forms.Form):
 
 class UndoForm(forms.Form):
     last = forms.UUIDField(required=False)
-
-
-class ReviewForm(forms.Form):
-    """A reviewer's answer, with the reason for it where the project wants one."""
-
-    REASON: ClassVar[str]
-
-    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields[self.REASON].required = project.require_rationale
-
-
-class GoldForm(ReviewForm):
-    """What the right answer to a pair is."""
-
-    REASON = "explanation"
-
-    expected = forms.ChoiceField(
-        choices=[("", "Choose"), *Choice.choices], label="The right answer"
-    )
-    explanation = forms.CharField(
-        widget=forms.Textarea(attrs={"rows": 3}),
-        max_length=MAX_EXPLANATION,
-        required=False,
-        label="Why",
-        help_text="Feedback in the qualification; nobody but reviewers sees it otherwise. Describe "
-        "the replies instead of naming A or B: others may see them the other way round.",
-    )
-    qualification = forms.BooleanField(
-        required=False,
-        label="Ask it in the qualification",
-        help_text="Instead of hiding it among the pairs to label.",
-    )
-
-
-class DecisionForm(ReviewForm):
-    """A reviewer's decision. Without a category, the one that the decision suggests."""
-
-    REASON = "rationale"
-
-    vote = forms.ChoiceField(choices=[(key, key) for key in "12345678"])
-    category = forms.ChoiceField(choices=Adjudication.Category.choices, required=False)
-    rationale = forms.CharField(max_length=5000, required=False)
-
-
-class InvitationForm(forms.ModelForm):
-    class Meta:
-        model = Invitation
-        fields = ["role", "note"]
-        help_texts = {"note": "Whom the link is for. Only admins see it."}
-
-
-class NewAccountForm(UserCreationForm):
-    """An account made by accepting an invitation."""
-
-    class Meta:
-        model = get_user_model()
-        fields = ["username"]
-
-
-class MessageForm(forms.Form):
-    text = forms.CharField(
-        label="Message",
-        max_length=2000,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="Announced on every page of the project until they mark it as read.",
-    )
-
-
-class PauseForm(forms.Form):
-    because = forms.CharField(
-        label="Reason for a pause", max_length=200, help_text="They are shown it. Their votes stay."
-    )
-
-
-class WeightForm(forms.Form):
-    weight = forms.FloatField(
-        min_value=0,
-        max_value=1,
-        label="Weight in training",
-        help_text="1 counts in full; 0 leaves their votes out of training and deletes nothing.",
-        widget=forms.NumberInput(attrs={"step": "0.05"}),
-    )
-
-
-class PaymentForm(forms.Form):
-    """Which days of work a payment is for."""
-
-    since = forms.DateField(required=False, label="First day", widget=DATE)
-    until = forms.DateField(required=False, label="Last day", widget=DATE)

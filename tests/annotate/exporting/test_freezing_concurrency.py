@@ -7,9 +7,8 @@ import pytest
 from django.db import OperationalError, connection
 
 from annotate import queue
-from annotate.exporting import votes_format
+from annotate.exporting import freezing, votes_format
 from annotate.models import DatasetVersion
-from annotate.votes import dataset_versions
 
 
 @pytest.mark.django_db(transaction=True)
@@ -46,7 +45,7 @@ def test_versions_frozen_while_people_vote_and_undo_never_change(project, make_p
     for thread in threads:
         thread.start()
     while len(frozen) < 6 and any(thread.is_alive() for thread in threads):
-        version = dataset_versions.freeze(project)
+        version = freezing.freeze(project)
         frozen[version.number] = b"".join(votes_format.lines(version, include_simulated=True))
     stop.set()
     for thread in threads:
