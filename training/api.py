@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from django.contrib.auth.models import User
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import api_view
@@ -70,7 +71,10 @@ class ModelSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     kind = serializers.ChoiceField(["policy", "reward"])
     state = serializers.ChoiceField(ModelVersion.State.choices)
-    parent = serializers.CharField(allow_null=True, help_text="The version it was trained from.")
+    # REST's fields have a parent, too: the serializer they belong to.
+    parent = serializers.CharField(  # type: ignore[assignment]  # the name is in the API
+        allow_null=True, help_text="The version it was trained from."
+    )
     round = serializers.IntegerField(allow_null=True)
     run = serializers.UUIDField(allow_null=True)
     dataset_version = serializers.IntegerField(allow_null=True)
@@ -100,12 +104,14 @@ def rounds(request: Request, slug: str) -> Response:
         return _start(request, slug)
     project = exchange.project_or_404(request, slug, "reviewer")
     state = loop_state.state(project)
-    data = {field: getattr(state, field) for field in LoopSerializer().fields if field != "rounds"}
+    fields = LoopSerializer().fields.keys() - {"rounds"}
+    data = {field: getattr(state, field) for field in fields}
     return Response(data | {"rounds": [_round(round) for round in loop_state.history(project)]})
 
 
 def _start(request: Request, slug: str) -> Response:
     project = exchange.project_or_404(request, slug, "admin")
+    assert isinstance(request.user, User), "only who signed in has a role"
     given = StartSerializer(data=request.data)
     given.is_valid(raise_exception=True)
     seed = given.validated_data["seed"]

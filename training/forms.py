@@ -16,7 +16,7 @@ MOST_VOTES = 1000
 
 
 class AskForm(forms.Form):
-    """How many simulated colleagues cast how many votes in all."""
+    """Numbers of simulated colleagues and of the votes they cast in all."""
 
     annotators = forms.IntegerField(label="Colleagues", min_value=1, max_value=MOST_COLLEAGUES)
     votes = forms.IntegerField(label="Votes", min_value=1, max_value=MOST_VOTES)
@@ -34,7 +34,7 @@ class ReasonForm(forms.Form):
 
 
 class PushForm(forms.Form):
-    """Where a model is pushed to."""
+    """The repository a model is pushed to."""
 
     repo = forms.RegexField(
         # Two plain names: each part is matched once, so time grows with the length alone.
@@ -49,7 +49,7 @@ class PushForm(forms.Form):
 
 
 class KeepForm(forms.Form):
-    """How many of the newest versions of each kind keep their weights."""
+    """The number of newest versions of each kind that keep their weights."""
 
     keep = forms.IntegerField(label="Newest versions to keep", min_value=0, max_value=10_000)
 
@@ -128,7 +128,7 @@ class TrialForm(forms.Form):
         return data
 
     def trial(self) -> dict[str, Any]:
-        """What a trial is made of."""
+        """Columns of the trial to create."""
         data = self.cleaned_data
         system = [{"role": "system", "content": data["system"]}] if data["system"] else []
         message = {"role": "user", "content": data["message"]}
@@ -140,7 +140,7 @@ class TrialForm(forms.Form):
 
 
 class StartForm(forms.Form):
-    """How the next round, and those that start by themselves, improve the policy."""
+    """The optimiser of the next round and of those that start by themselves."""
 
     optimiser = forms.ChoiceField(
         label="Improve the policy by", choices=list(OPTIMISERS.items()), required=False

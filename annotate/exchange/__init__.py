@@ -37,12 +37,16 @@ from annotate.exchange.project_lookup import (
 )
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.exporting.freezing import freeze
+from annotate.models import Project
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
 
 __all__ = [
+    "AuthenticatedHttpRequest",
+    "Project",
     "UnknownProject",
     "add_completions",
     "add_pairs",

@@ -18,8 +18,8 @@ from tests.training.rlhf import tiny
 from training.models import ModelVersion
 from training.playground import answering
 from training.rlhf.reward import reward_model
-from training.rounds import round_control
 from training.runs import supervisor
+from training.versions import promotion
 from training.worker import scheduler
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,7 +31,7 @@ def models(project: Project, settings: Settings, tmp_path: Path) -> None:
     """The starter, policy-1 and the reward model that scores them."""
     settings.HOME = tmp_path
     tiny.llama(tmp_path / "starter", sharpness=4.0)
-    round_control.adopt_starter(project, "starter")
+    promotion.adopt_starter(project, "starter")
     tiny.llama(tmp_path / "policy", seed=1, sharpness=4.0)
     torch.manual_seed(0)
     scorer = reward_model.new(

@@ -26,15 +26,22 @@ from training.models import Plan, Round, Run
 from training.rounds import round_control
 from training.runs import supervisor, task_queue
 from training.runs.supervisor import Pace
+from training.versions import promotion
 
-FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
+FAKE_ENGINE = Path("tests/training/fake_engine.py")
 PATIENCE = 180.0
 """Seconds for what takes a few: what comes is not waited for, however slow the machine."""
 QUICK = Pace(beat=0.2, poll=0.02, cancel_grace=5.0, stop_grace=5.0, pause=0.0)
 
 
 def fake_program(run: Run) -> list[str]:
-    return [sys.executable, str(FAKE_ENGINE), "round", str(run.directory), str(run.fence)]
+    return [
+        sys.executable,
+        str(django_settings.BASE_DIR / FAKE_ENGINE),
+        "round",
+        str(run.directory),
+        str(run.fence),
+    ]
 
 
 @pytest.fixture
@@ -81,7 +88,7 @@ def vote_on(pairs: list[Pair], *people: User) -> None:
 def a_round(voted: Project, home: Path, transactional_db: None) -> Round:
     """A queued round of the project, with a starter; nobody was told about it."""
     (home / "starter").mkdir()
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     Plan.objects.create(project=voted)
     return round_control.start_round(voted, enqueue=False)
 
@@ -137,17 +144,18 @@ class Spawned(subprocess.Popen[bytes]):
 def spawn(home: Path, transactional_db: None) -> Iterator[Callable[..., Spawned]]:
     """spawn("worker", "--gpu"): a real manage.py process on the test's database and home.
 
-    Its training program is the fake one. Whatever is left at the end of the test is killed.
+    With tree=FOLDER it is that of another copy of the code. Its training program is the fake one.
+    Whatever is left at the end of the test is killed.
     """
     started: list[Spawned] = []
 
-    def start(*arguments: str) -> Spawned:
+    def start(*arguments: str, tree: Path = django_settings.BASE_DIR) -> Spawned:
         log = home / f"output-{len(started)}.txt"
         with log.open("wb") as output:
             process = Spawned(
                 [sys.executable, "manage.py", *arguments],
-                cwd=django_settings.BASE_DIR,
-                env={**os.environ, **environment(home)},
+                cwd=tree,
+                env={**os.environ, **environment(home, tree)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -162,7 +170,7 @@ def spawn(home: Path, transactional_db: None) -> Iterator[Callable[..., Spawned]
         print(process.log.read_text())
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, tree: Path = django_settings.BASE_DIR) -> dict[str, str]:
     """Settings of another process that shares the test's database and home."""
     config = connection.settings_dict
     url = f"sqlite:///{config['NAME']}"
@@ -172,7 +180,7 @@ def environment(home: Path) -> dict[str, str]:
     return {
         "DATABASE_URL": url,
         "PAIRLOOP_HOME": str(home),
-        "PAIRLOOP_LAUNCHER": f"{sys.executable} {FAKE_ENGINE}",
+        "PAIRLOOP_LAUNCHER": f"{sys.executable} {tree / FAKE_ENGINE}",
         "PAIRLOOP_MIN_FREE_GB": "0",
         "SECRET_KEY": django_settings.SECRET_KEY,
     }

@@ -16,13 +16,13 @@ from typing import Any, BinaryIO
 from django.db import IntegrityError, transaction
 
 from annotate import exchange
+from training.figures.number_format import number
 from training.figures.run_files import run_file
-from training.figures.run_progress import number
-from training.models import ModelVersion, Run
+from training.models import ModelVersion, Run, RunKind
 from training.rlhf import rows
-from training.rounds import round_control
+from training.rlhf.round import EVALUATE
+from training.runs import task_queue
 
-KIND = "compare"
 MOST_VERSIONS = 8
 MOST_BYTES = 64 * 1024 * 1024
 """A file of replies larger than this is left to programs."""
@@ -59,7 +59,7 @@ class Cell:
 
     @property
     def sure(self) -> bool:
-        """Whether the interval of the difference leaves out zero."""
+        """True when the interval of the difference leaves out zero."""
         low, high = self.difference_low, self.difference_high
         return low is not None and high is not None and (low > 0 or high < 0)
 
@@ -75,7 +75,7 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What one version wrote, and what was wrong with it."""
+    """A reply of one version, and its fault, if it has one."""
 
     version: ModelVersion
     text: str
@@ -85,7 +85,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What a run measured of some versions."""
+    """The measures of some versions, as one run took them."""
 
     run: Run
     names: dict[str, ModelVersion]
@@ -106,7 +106,7 @@ class Comparison:
         return self.cells.get(group, {}).get(name, {}).get(measure)
 
 
-def start(project: Any, versions: Sequence[ModelVersion]) -> Run:
+def start(project: exchange.Project, versions: Sequence[ModelVersion]) -> Run:
     """Queue a run that asks all these policies the same held-out prompts.
 
     Raises:
@@ -115,13 +115,14 @@ def start(project: Any, versions: Sequence[ModelVersion]) -> Run:
     if not 2 <= len(versions) <= MOST_VERSIONS:
         raise ComparisonRefused(f"Choose two to {MOST_VERSIONS} versions.")
     chosen = sorted(versions, key=lambda version: version.number)
-    options = {"versions": [version.pk for version in chosen], "seed": 0}
+    versions_asked = [version.pk for version in chosen]
+    options = {"versions": versions_asked, "seed": 0}
     try:
         with transaction.atomic():
             exchange.lock(project)  # of this and a removal of weights, one is first
-            _require_weights(options["versions"])
-            run = Run.objects.create(kind=KIND, project=project, options=options)
-            round_control.hand_to_worker(run)
+            _require_weights(versions_asked)
+            run = Run.objects.create(kind=RunKind.COMPARE, project=project, options=options)
+            task_queue.hand_to_worker(run)
     except IntegrityError as error:
         raise ComparisonRefused("Another comparison of this project is running.") from error
     return run
@@ -133,12 +134,12 @@ def _require_weights(versions: Sequence[int]) -> None:
         raise ComparisonRefused(f"The weights of {', '.join(gone)} were removed to save space.")
 
 
-def last_run(project: Any) -> Run | None:
+def last_run(project: exchange.Project) -> Run | None:
     """The project's latest comparison, whatever its state."""
-    return Run.objects.filter(project=project, kind=KIND).order_by("-pk").first()
+    return Run.objects.filter(project=project, kind=RunKind.COMPARE).order_by("-pk").first()
 
 
-def find(project: Any, versions: Sequence[ModelVersion]) -> Comparison | None:
+def find(project: exchange.Project, versions: Sequence[ModelVersion]) -> Comparison | None:
     """The newest comparison that holds all these versions and can be read."""
     for run, names in _sources(project):
         if set(versions) <= set(names.values()):
@@ -149,16 +150,16 @@ def find(project: Any, versions: Sequence[ModelVersion]) -> Comparison | None:
     return None
 
 
-def _sources(project: Any) -> Iterator[tuple[Run, dict[str, ModelVersion]]]:
+def _sources(project: exchange.Project) -> Iterator[tuple[Run, dict[str, ModelVersion]]]:
     """Every run that compared policies of this project, newest first."""
     policies = ModelVersion.objects.policies().filter(project=project).select_related("parent")
     by_pk = {version.pk: version for version in policies}
     by_run = {version.run_id: version for version in policies if version.run_id}
-    runs = Run.objects.filter(project=project, stages__stage__in=[KIND, "evaluate"])
+    runs = Run.objects.filter(project=project, stages__stage__in=[RunKind.COMPARE, EVALUATE])
     for run in runs.defer("log_tail", "error").order_by("-pk").distinct():
-        if run.kind == KIND:
-            found = [by_pk[pk] for pk in run.options.get("versions", []) if pk in by_pk]
-            yield run, {version.name: version for version in found}
+        if run.kind == RunKind.COMPARE:
+            compared = [by_pk[pk] for pk in run.options.get("versions", []) if pk in by_pk]
+            yield run, {version.name: version for version in compared}
         elif (after := by_run.get(run.pk)) is not None and after.parent is not None:
             yield run, {"before": after.parent, "after": after}
 
@@ -169,7 +170,7 @@ def file_of(run: Run, name: str) -> Path:
     Raises:
         OSError: there is none that could be read.
     """
-    stage = KIND if run.kind == KIND else "evaluate"
+    stage = RunKind.COMPARE if run.kind == RunKind.COMPARE else EVALUATE
     return run_file(run, stage, name, most=MOST_BYTES)
 
 
@@ -196,9 +197,9 @@ def _cells(models: Mapping[str, Any]) -> dict[str, dict[str, Cell]]:
     return {
         str(model): {
             str(measure): Cell(**{key: number(cell.get(key)) for key in known})
-            for measure, cell in found.items()
+            for measure, cell in measured.items()
         }
-        for model, found in models.items()
+        for model, measured in models.items()
     }
 
 
@@ -221,10 +222,10 @@ class Sample:
     replies: tuple[Reply, ...]
 
 
-def asked(found: Comparison, *, group: str) -> list[Asked]:
+def asked(comparison: Comparison, *, group: str) -> list[Asked]:
     """The prompts of a group; none where the file of replies is not on this machine."""
     try:
-        path = file_of(found.run, REPLIES)
+        path = file_of(comparison.run, REPLIES)
         every = _index(path, path.stat().st_mtime_ns)
     except UNREADABLE:
         return []
@@ -233,26 +234,26 @@ def asked(found: Comparison, *, group: str) -> list[Asked]:
 
 @lru_cache(maxsize=4)
 def _index(path: Path, _written: int) -> list[Asked]:
-    """Where everything stands in a file of replies: a page shows a few of thousands."""
-    found: dict[str, Asked] = {}
+    """The prompts of a file of replies and where their lines are: a page shows a few of many."""
+    prompts: dict[str, Asked] = {}
     place = 0
     with path.open("rb") as lines:
         for line in lines:
             row = json.loads(line)
             tags = tuple(str(tag) for tag in row["tags"])
-            one = found.setdefault(str(row["prompt_id"]), Asked(tags, {}))
+            one = prompts.setdefault(str(row["prompt_id"]), Asked(tags, {}))
             one.places[str(row["model"])] = place
             place += len(line)
-    return list(found.values())
+    return list(prompts.values())
 
 
 def samples(
-    found: Comparison, versions: Sequence[ModelVersion], prompts: Iterable[Asked]
+    comparison: Comparison, versions: Sequence[ModelVersion], prompts: Iterable[Asked]
 ) -> list[Sample]:
     """These prompts with the replies of the versions; none where a line is not as it should be."""
     try:
-        with file_of(found.run, REPLIES).open("rb") as file:
-            return [_sample(file, one, found.names, versions) for one in prompts]
+        with file_of(comparison.run, REPLIES).open("rb") as file:
+            return [_sample(file, one, comparison.names, versions) for one in prompts]
     except UNREADABLE:
         return []
 

@@ -1,12 +1,13 @@
-"""Which numbers become which chart."""
+"""The charts of rounds: curves over updates, and figures over rounds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from training.figures.charts import Chart, Point, Series, line_chart
-from training.figures.run_progress import number
+from training.figures.number_format import number
 from training.models import Run, StageResult
+from training.rlhf.round import TRAIN_POLICY
 from training.versions.promotion import wilson
 
 PER_UPDATE = (
@@ -22,7 +23,7 @@ of the starter's replies, so that rounds with different reward models can be com
 
 def policy_charts(run: Run | None) -> list[Chart]:
     """Curves per update of the policy; what its optimiser does not measure is left out."""
-    rows = run.metrics.filter(stage="train_policy").order_by("step") if run else ()
+    rows = run.metrics.filter(stage=TRAIN_POLICY).order_by("step") if run else ()
     steps = [(row.step, row.values) for row in rows]
     drawn = [
         line_chart(

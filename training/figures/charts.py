@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from training.figures.number_format import figure
+
 WIDTH, HEIGHT = 320, 210
 LEFT, RIGHT, TOP, BOTTOM = 50, 8, 10, 40
 DOTS_UP_TO = 40
@@ -123,16 +125,6 @@ def label(value: float, step: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def figure(value: float | None) -> str:
-    """A measured value with two or more significant digits; a dash for a missing one."""
-    if value is None:
-        return "\N{EN DASH}"
-    whole = float(value).is_integer()
-    size = 0 if whole else math.floor(math.log10(abs(value)))
-    decimals = 0 if whole else max(1, min(3, 2 - size)) if size >= -2 else min(9, 2 - size)
-    return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
-
-
 def scale(value: float, low: float, high: float, *, start: float, end: float) -> float:
     """Map [low, high] to [start, end]; SVG's y axis points down, so `end` may be below `start`."""
     return round(start + (value - low) / (high - low) * (end - start), 2)
@@ -228,13 +220,13 @@ def _line(series: Series, number: int, frame: _Frame) -> Line:
 
 def runs(points: Sequence[Point], *, interval: bool = False) -> list[list[Point]]:
     """Cut a series at its missing values (with `interval`: where there is no interval)."""
-    found: list[list[Point]] = [[]]
+    pieces: list[list[Point]] = [[]]
     for point in points:
         if point.y is None or (interval and point.low is None):
-            found.append([])
+            pieces.append([])
         else:
-            found[-1].append(point)
-    return [run for run in found if run]
+            pieces[-1].append(point)
+    return [piece for piece in pieces if piece]
 
 
 def _alone(points: Sequence[Point]) -> set[float]:

@@ -1,4 +1,4 @@
-"""What pages read beside the database: samples of a run's folder and settings as a flat list."""
+"""Files of a run's folder for pages: samples of replies, and settings as a flat list."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from training.figures.run_progress import number
+from training.figures.number_format import number
 from training.models import Run
 from training.rlhf import rows
+from training.rlhf.round import EVALUATE
 
 MOST_SAMPLES = 12
 MOST_BYTES = 4 * 1024 * 1024
@@ -34,7 +35,7 @@ def samples(run: Run) -> list[Sample]:
     The run's folder may have been copied from another machine, so nothing in it is trusted.
     """
     try:
-        path = run_file(run, "evaluate", "samples.jsonl", most=MOST_BYTES)
+        path = run_file(run, EVALUATE, "samples.jsonl", most=MOST_BYTES)
         lines = list(islice(rows.read_json(path), MOST_SAMPLES))
         return [_sample(data) for _, data in lines]
     except (OSError, rows.RowError, KeyError, TypeError, ValueError):
@@ -77,7 +78,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{key}", _written(value)
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

@@ -1,18 +1,21 @@
-"""How far a run is, and what came of it: read-only views of the rows a supervisor writes."""
+"""Progress and outcome of runs: read-only views of the rows a supervisor writes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch
 from django.utils import timezone
 
+from annotate import exchange
+from training.figures.number_format import number
 from training.models import ModelVersion, Round, Run, StageResult
-from training.rlhf.round import STAGES
+from training.models.round import RoundQuerySet
+from training.rlhf.round import EVALUATE, STAGES, TRAIN_REWARD, Stage
 
 ENDED = {Run.State.FAILED: "failed", Run.State.CANCELLED: "cancelled"}
 
@@ -43,21 +46,14 @@ class Headline:
     verdict: str
 
 
-def number(value: Any) -> float | None:
-    """A finite number, or None for whatever else a metrics file may hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def with_results(rounds: QuerySet[Round]) -> QuerySet[Round]:
+def with_results(rounds: RoundQuerySet) -> RoundQuerySet:
     """Fetch what lists of rounds show: runs from the latest on, their stages and models."""
     newest = Run.objects.order_by("-id").prefetch_related("stages", "models")
     return rounds.prefetch_related(Prefetch("runs", newest))
 
 
 def outcome(round: Round) -> str:
-    """What came of a round, in a sentence: the verdict on its policy, or why it failed."""
+    """The outcome of a round in a sentence: the verdict on its policy, or why it failed."""
     run = last_run(round)
     return headline(run).verdict or (run.error if run and round.state == Round.State.FAILED else "")
 
@@ -74,25 +70,27 @@ def stage_lines(run: Run | None, now: datetime | None = None) -> list[StageLine]
     since = run.started_at if run else None
     lines = []
     for stage in STAGES:
-        about = {"name": stage.name, "title": stage.title, "description": stage.description}
+        line = partial(StageLine, name=stage.name, title=stage.title, description=stage.description)
         if result := finished.get(stage.name):
             seconds = _seconds(since, result.finished_at)
-            lines.append(StageLine(**about, state="done", seconds=seconds, metrics=result.metrics))
+            lines.append(line(state="done", seconds=seconds, metrics=result.metrics))
             since = result.finished_at
         elif run and stage.name == ahead[0] and run.state != Run.State.QUEUED:
-            lines.append(_current(about, run, since, now or timezone.now()))
+            lines.append(_current(stage, run, since, now or timezone.now()))
         else:
-            lines.append(StageLine(**about, state="waiting"))
+            lines.append(line(state="waiting"))
     return lines
 
 
-def _current(about: dict[str, str], run: Run, since: datetime | None, now: datetime) -> StageLine:
+def _current(stage: Stage, run: Run, since: datetime | None, now: datetime) -> StageLine:
     """The stage that runs, or at which the run came to its end."""
     # Between the end of one stage and the next progress line the row still names the former;
     # the first line of a stage, before it knows its steps, says 0 of 1.
-    here = run.stage == about["name"] and run.total > 1
+    here = run.stage == stage.name and run.total > 1
     return StageLine(
-        **about,
+        name=stage.name,
+        title=stage.title,
+        description=stage.description,
         state=ENDED.get(Run.State(run.state), "running"),
         step=run.step if here else 0,
         total=run.total if here else 0,
@@ -117,9 +115,9 @@ def policy_of(run: Run | None) -> ModelVersion | None:
 
 
 def headline(run: Run | None) -> Headline:
-    """What a list of rounds says about one of them."""
-    found = metrics(run)
-    reward, result = found.get("train_reward", {}), found.get("evaluate", {})
+    """The figures of a run in a list of rounds."""
+    measured = metrics(run)
+    reward, result = measured.get(TRAIN_REWARD, {}), measured.get(EVALUATE, {})
     version = policy_of(run)
     return Headline(
         accuracy=number(reward.get("accuracy")),
@@ -131,7 +129,7 @@ def headline(run: Run | None) -> Headline:
 
 
 def verdict(version: ModelVersion) -> str:
-    """Whether a version is in use, or why not."""
+    """Say that a version is in use, or why it is not."""
     if version.state == ModelVersion.State.PROMOTED:
         return "Promoted"
     if version.promoted_at is not None:
@@ -156,11 +154,11 @@ def gate_rows(version: ModelVersion) -> list[dict[str, Any]]:
     ]
 
 
-def results_of(project: Any, *, up_to: int | None = None) -> list[StageResult]:
+def results_of(project: exchange.Project, *, up_to: int | None = None) -> list[StageResult]:
     """Results of the measuring stages over the project's rounds, oldest first."""
-    found = StageResult.objects.filter(
-        run__round__project=project, stage__in=["train_reward", "evaluate"]
+    results = StageResult.objects.filter(
+        run__round__project=project, stage__in=[TRAIN_REWARD, EVALUATE]
     )
     if up_to is not None:
-        found = found.filter(run__round__number__lte=up_to)
-    return list(found.select_related("run__round").order_by("run__round__number", "id"))
+        results = results.filter(run__round__number__lte=up_to)
+    return list(results.select_related("run__round").order_by("run__round__number", "id"))

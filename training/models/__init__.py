@@ -1,22 +1,13 @@
-"""The training side's tables: rounds and runs, model versions, the playground's trials.
+"""Tables: rounds, runs, model versions and the playground's trials.
 
-One module per group of tables that change together. Imports no other room.
+May import: no other room.
 """
 
 from __future__ import annotations
 
-from training.models.records import (
-    LONGEST_PATH,
-    Decision,
-    Lost,
-    Metric,
-    ModelVersion,
-    Plan,
-    Round,
-    Run,
-    StageResult,
-    WorkerBeat,
-)
+from training.models.model_version import LONGEST_PATH, Decision, ModelVersion
+from training.models.round import Plan, Round
+from training.models.run import Lost, Metric, Run, RunKind, StageResult, WorkerBeat
 from training.models.trial import Trial
 
 __all__ = [
@@ -28,6 +19,7 @@ __all__ = [
     "Plan",
     "Round",
     "Run",
+    "RunKind",
     "StageResult",
     "Trial",
     "WorkerBeat",

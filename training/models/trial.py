@@ -1,4 +1,4 @@
-"""What people ask in the playground, as rows: who waits, who answers, and what was answered."""
+"""The playground's trials: a chat, the models that answer it, and their replies."""
 
 from __future__ import annotations
 

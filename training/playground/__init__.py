@@ -1,0 +1,4 @@
+"""Trying models on a prompt: what may be asked, and the process that answers.
+
+May import: models, figures, versions, runs, rounds.
+"""

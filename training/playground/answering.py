@@ -25,10 +25,10 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 from django.utils import timezone
 
-from training.models import ModelVersion
-from training.models.trial import Trial
+from training.models import ModelVersion, Trial
+from training.rlhf.run import durable
 from training.runs import processes, run_kinds, supervisor
-from training.versions import serving
+from training.versions import engine_process, serving
 
 log = logging.getLogger(__name__)
 
@@ -56,18 +56,18 @@ def generator(spool: Path) -> list[str]:
     ]
 
 
-def run(program: Program = generator) -> None:
+def answer_until_stopped(program: Program = generator) -> None:
     """Answer trials until this process shall end."""
     clear_left_behind()
     with tempfile.TemporaryDirectory(prefix=SPOOL) as spool, Path(spool, "new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         Path(lock.name).rename(Path(spool, LOCK))  # nobody sees it without its lock
-        desk = Desk(Path(spool), program)
+        answerer = Answerer(Path(spool), program)
         try:
             while not supervisor.stopping.wait(LOOK_SECONDS):
-                desk.look()
+                answerer.answer_waiting()
         finally:
-            desk.close()
+            answerer.close()
             connections.close_all()
 
 
@@ -79,15 +79,18 @@ def clear_left_behind() -> None:
             shutil.rmtree(path.parent)
 
 
-class Desk:
-    """The spool of one generator process, and the process while there is one."""
+class Answerer:
+    """Answers trials with one generator process, which it starts when it is needed.
+
+    Question and answer are files in the spool's inbox and outbox.
+    """
 
     def __init__(self, spool: Path, program: Program = generator) -> None:
         self.spool, self.program = spool, program
         self.process: Popen[bytes] | None = None
 
-    def look(self) -> None:
-        """Answer what waits."""
+    def answer_waiting(self) -> None:
+        """Answer every trial that waits."""
         try:
             Trial.objects.close_lost()
             owner = processes.this_process()
@@ -100,7 +103,7 @@ class Desk:
             log.exception("the playground goes on after an error")
 
     def answer(self, trial: Trial) -> None:
-        """See one trial through."""
+        """Answer one trial, and write down how that ended."""
         name = f"{trial.pk:012d}.json"
         question, answer = self.spool / "inbox" / name, self.spool / "outbox" / name
         try:
@@ -143,7 +146,7 @@ class Desk:
             (self.spool / name).mkdir(parents=True, exist_ok=True)
         for late in (self.spool / "outbox").iterdir():  # of a trial that was stopped while it wrote
             late.unlink(missing_ok=True)
-        run_kinds.write_text(question, json.dumps(asked))
+        durable.replace(question, json.dumps(asked))
         if self.process is None or processes.has_exited(self.process):
             self._begin()
 
@@ -155,7 +158,7 @@ class Desk:
             mark=f"playground-{processes.this_process()}",
             log=self.spool / "log.txt",
             directory=Path(settings.BASE_DIR),
-            environment=run_kinds.environment(),
+            environment=engine_process.environment(),
         )
 
     def _follow(self, trial: Trial, answer: Path) -> str:
@@ -163,13 +166,13 @@ class Desk:
         begun = written = time.monotonic()
         seen: dict[str, Any] = {}
         while not supervisor.stopping.wait(FOLLOW_SECONDS):
-            found, now = _read(answer), time.monotonic()
-            if found != seen or now - written > NOTE_SECONDS:
-                if not self._note(trial, found):
+            reply, now = _read(answer), time.monotonic()
+            if reply != seen or now - written > NOTE_SECONDS:
+                if not self._note(trial, reply):
                     return "Stopped."  # the row is somebody else's decision by now
-                seen, written = found, now
-            if found.get("state") == "done":
-                return str(found["error"])
+                seen, written = reply, now
+            if reply.get("state") == "done":
+                return str(reply["error"])
             if now - begun > MOST_SECONDS:
                 self.close()
                 return f"Took longer than {MOST_SECONDS} seconds."
@@ -179,13 +182,13 @@ class Desk:
                 code = processes.reap(self.process)
                 if code < 0:
                     return f"The process with the models was {run_kinds.ended_by(code)}."
-                if found or code:
+                if reply or code:
                     return f"The process with the models ended: {self._last_line()}"
                 self._begin()  # its idle time was over just as the question came
         return "The worker was stopped. Ask again."
 
-    def _note(self, trial: Trial, found: dict[str, Any]) -> bool:
-        fields = {"replies": found["replies"], "stage": found["state"]} if found else {}
+    def _note(self, trial: Trial, reply: dict[str, Any]) -> bool:
+        fields = {"replies": reply["replies"], "stage": reply["state"]} if reply else {}
         until = timezone.now() + Trial.LEASE
         return bool(Trial.objects.held(trial).update(lease_until=until, **fields))
 
@@ -196,7 +199,7 @@ class Desk:
 
 
 def _model(trial: Trial, choice: str) -> dict[str, str]:
-    """What the generator needs to know of a choice."""
+    """A choice as the generator takes it: a folder, or a server and its model."""
     if not choice.isdigit():
         return {"url": settings.ENDPOINT, "model": choice}
     version = ModelVersion.objects.get(project=trial.project, pk=int(choice))
@@ -205,7 +208,7 @@ def _model(trial: Trial, choice: str) -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        reply: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    return found
+    return reply

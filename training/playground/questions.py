@@ -10,9 +10,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from annotate import exchange
-from training.figures.charts import figure
-from training.models import ModelVersion
-from training.models.trial import Trial
+from training.figures.number_format import figure
+from training.models import ModelVersion, Trial
 from training.rlhf import rows
 from training.rounds import loop_state
 
@@ -31,14 +30,14 @@ class Refused(Exception):
     """The trial cannot be asked; the message is for people."""
 
 
-def choices(project: Any) -> list[tuple[str, str]]:
-    """Who can reply: every policy with weights, newest first, and the server if there is one."""
+def choices(project: exchange.Project) -> list[tuple[str, str]]:
+    """The models that can reply: policies with weights, newest first, and the server if any."""
     policies = ModelVersion.objects.policies().filter(project=project, pruned_at=None)
     shown = policies.only("kind", "number", "state")
-    found = [(str(one.pk), _label(one)) for one in shown]
+    options = [(str(one.pk), _label(one)) for one in shown]
     if settings.ENDPOINT and settings.ENDPOINT_MODEL:
-        found.append((settings.ENDPOINT_MODEL, f"{settings.ENDPOINT_MODEL} (server)"))
-    return found
+        options.append((settings.ENDPOINT_MODEL, f"{settings.ENDPOINT_MODEL} (server)"))
+    return options
 
 
 def _label(version: ModelVersion) -> str:
@@ -46,7 +45,7 @@ def _label(version: ModelVersion) -> str:
     return f"{version.name} ({str(version.get_state_display()).lower()}{start})"
 
 
-def suggested(project: Any, wished: str = "") -> list[str]:
+def suggested(project: exchange.Project, wished: str = "") -> list[str]:
     """Two models to begin with: the wished one, the promoted policy, the one that came from."""
     promoted = ModelVersion.objects.policies().promoted().filter(project=project).first()
     there = [value for value, _ in choices(project)]
@@ -63,23 +62,25 @@ def chat(value: Any) -> list[dict[str, str]]:
         Refused: they are no chat, or too many.
     """
     try:
-        found = rows.messages(value) if value else []
+        turns = rows.messages(value) if value else []
     except (TypeError, ValueError) as error:
         raise Refused("The earlier turns are not a chat. Begin a new one.") from error
-    if len(found) > MOST_TURNS or sum(len(turn["content"]) for turn in found) > MOST_CHAT:
+    if len(turns) > MOST_TURNS or sum(len(turn["content"]) for turn in turns) > MOST_CHAT:
         raise Refused("This chat has become too long. Begin a new one.")
     roles = ("system", "user", "assistant")
-    if any(turn["role"] not in roles or not _is_text(turn["content"]) for turn in found):
+    if any(turn["role"] not in roles or not _is_text(turn["content"]) for turn in turns):
         raise Refused("The earlier turns are not a chat. Begin a new one.")
-    return found
+    return turns
 
 
 def _is_text(content: str) -> bool:
-    """Whether it can be stored and shown: JSON also spells NUL and halves of characters."""
+    """True for text to store and show: JSON also spells NUL and halves of characters."""
     return not any(char == "\0" or "\ud800" <= char <= "\udfff" for char in content)
 
 
-def ask(project: Any, user: User, *, messages: list[dict[str, str]], **how: Any) -> Trial:
+def ask(
+    project: exchange.Project, user: User, *, messages: list[dict[str, str]], **how: Any
+) -> Trial:
     """Put a trial into the queue.
 
     Args:
@@ -108,7 +109,7 @@ def stop(trial: Trial) -> bool:
 
 
 def status(trial: Trial) -> str:
-    """What happens now, or why nothing does."""
+    """A sentence on what happens now, or why nothing does."""
     if trial.state == Trial.State.QUEUED:
         if absent := loop_state.absent_worker():
             return absent
@@ -166,11 +167,11 @@ def queue_pair(trial: Trial, first: int, second: int) -> bool:
 
 
 def _two_replies(trial: Trial, *places: int) -> list[dict[str, Any]]:
-    found = columns(trial)
+    replies = columns(trial)
     whole = trial.state == Trial.State.DONE
-    if not whole or not all(0 <= at < len(found) and found[at]["usable"] for at in places):
+    if not whole or not all(0 <= at < len(replies) and replies[at]["usable"] for at in places):
         raise Refused("A pair needs two replies that are written to their end.")
-    chosen = [found[at] for at in places]
+    chosen = [replies[at] for at in places]
     a, b = (column["reply"]["text"].split() for column in chosen)
     if a == b:
         raise Refused("Both replies read the same: there is nothing to choose.")

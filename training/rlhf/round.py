@@ -6,18 +6,23 @@ are imported only by the process that runs them.
 
 from __future__ import annotations
 
-import math
 import os
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training.rlhf import acquire, rows
-from training.rlhf.config import ConfigError, GateConfig, RoundConfig, load, to_dict
-from training.rlhf.metrics import reward_hacking
+from training.rlhf.config import ConfigError, RoundConfig, load, to_dict
+from training.rlhf.config.stage_names import (
+    EVALUATE,
+    PROPOSE,
+    SAMPLE,
+    TRAIN_POLICY,
+    TRAIN_REWARD,
+)
+from training.rlhf.metrics.gates import Gate, gates
 from training.rlhf.run import trackers
 from training.rlhf.run.entry_points import load_function
 from training.rlhf.run.run_directory import (
@@ -39,11 +44,16 @@ from training.rlhf.run.work import Work
 
 __all__ = [
     "DONE",
+    "EVALUATE",
     "FAILED",
     "FENCED",
     "LOCKED",
+    "PROPOSE",
+    "SAMPLE",
     "STAGES",
     "STOPPED",
+    "TRAIN_POLICY",
+    "TRAIN_REWARD",
     "USAGE",
     "Fenced",
     "Gate",
@@ -90,10 +100,6 @@ class Stage:
         result: Result = load_function(self.function)(run, config, run.partial(self.name), work)
         return result
 
-
-TRAIN_REWARD, TRAIN_POLICY = "train_reward", "train_policy"
-EVALUATE, SAMPLE, PROPOSE = "evaluate", "sample", "propose"
-"""Names of stages and of their folders, for those who read what another stage left."""
 
 STAGES = (
     Stage(
@@ -211,86 +217,3 @@ def _require_starter(config: RoundConfig) -> None:
         raise ConfigError("config.json: starter is empty")
 
 
-@dataclass(frozen=True)
-class Gate:
-    """One bound that a candidate policy has to keep."""
-
-    name: str
-    value: float | None
-    bound: str
-    """The allowed range, as text."""
-    passed: bool
-    text: str
-
-
-def gates(metrics: Mapping[str, Mapping[str, float | None]], config: GateConfig) -> list[Gate]:
-    """Judge a candidate by the metrics of its stages; a missing metric never passes.
-
-    The win rate is that of the second reward model, never of the one that was maximised, and its
-    lower bound counts.
-    """
-    reward, result = metrics.get(TRAIN_REWARD, {}), metrics.get(EVALUATE, {})
-    length = _ratio(result.get("length"), result.get("length_before"))
-    variety = _ratio(result.get("distinct2"), result.get("distinct2_before"))
-    low, high = config.length_ratio_min, config.length_ratio_max
-    return [
-        _gate(
-            "reward_accuracy",
-            "Reward model accuracy on held-out votes",
-            reward.get("accuracy"),
-            low=config.reward_accuracy_min,
-        ),
-        _gate("kl", "KL to the starter (nats)", result.get("kl"), high=config.kl_max),
-        _gate("length", "Length against the policy before", length, low=low, high=high),
-        _gate(
-            "distinct2",
-            "Variety (distinct-2) against the policy before",
-            variety,
-            low=config.distinct2_ratio_min,
-        ),
-        _gate(
-            "repetition",
-            "Repetition within a reply",
-            result.get("repetition"),
-            high=config.repetition_max,
-        ),
-        *_alarm_gate(metrics.get(TRAIN_POLICY, {}), config),
-        _gate("broken", "Broken replies", result.get("broken_rate"), high=config.broken_max),
-        _gate(
-            "win_rate",
-            "Win rate by the second reward model (lower bound)",
-            result.get("win_rate_low"),
-            low=config.win_rate_min,
-        ),
-    ]
-
-
-def _alarm_gate(trained: Mapping[str, float | None], config: GateConfig) -> Iterator[Gate]:
-    """Of the optimisers that sample: DPO, KTO and ORPO have no replies to watch."""
-    if "alarms" in trained:
-        signs = [
-            title for name, title in reward_hacking.TITLES.items() if trained.get(f"alarm_{name}")
-        ]
-        title = "Alarms during training" + (f" ({', '.join(signs)})" if signs else "")
-        yield _gate("alarms", title, trained["alarms"], high=config.alarms_max)
-
-
-def _gate(
-    name: str,
-    title: str,
-    value: float | None,
-    *,
-    low: float = -math.inf,
-    high: float = math.inf,
-) -> Gate:
-    bounds = [f"at least {low:g}"] * (low > -math.inf) + [f"at most {high:g}"] * (high < math.inf)
-    bound = ", ".join(bounds)
-    if value is None or not math.isfinite(value):
-        return Gate(name, None, bound, False, f"{title}: not measured ({bound})")
-    passed = low <= value <= high
-    verdict = "ok" if passed else "outside"
-    return Gate(name, value, bound, passed, f"{title}: {value:.3g}, {verdict} ({bound})")
-
-
-def _ratio(value: float | None, base: float | None) -> float | None:
-    return None if value is None or not base else value / base

@@ -6,8 +6,8 @@ from django.conf import settings
 from django.db import transaction
 
 from annotate import exchange
-from training.models import ModelVersion, Run
-from training.rounds import round_control
+from training.models import ModelVersion, Run, RunKind
+from training.runs import task_queue
 from training.versions import zip_archive
 
 
@@ -17,7 +17,7 @@ class Refused(Exception):
 
 def last(version: ModelVersion) -> Run | None:
     """The version's latest push."""
-    pushes = Run.objects.filter(kind="push", project=version.project_id)
+    pushes = Run.objects.filter(kind=RunKind.PUSH, project=version.project_id)
     return pushes.filter(options__version=version.pk).order_by("-pk").first()
 
 
@@ -40,6 +40,6 @@ def push(version: ModelVersion, *, repo: str, private: bool) -> Run:
             zip_archive.folder_of(version)
         except zip_archive.NotHere as error:
             raise Refused(str(error)) from error
-        run = Run.objects.create(kind="push", project=version.project, options=options)
-        round_control.hand_to_worker(run)
+        run = Run.objects.create(kind=RunKind.PUSH, project=version.project, options=options)
+        task_queue.hand_to_worker(run)
     return run

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from django.utils import timezone
 
 from annotate import exchange
 from training.figures.run_progress import with_results
 from training.models import ModelVersion, Round, Run, WorkerBeat
+from training.models.round import RoundQuerySet
 from training.rounds import round_control
 
 SILENT_AFTER = timedelta(seconds=90)
@@ -19,7 +19,7 @@ SILENT_AFTER = timedelta(seconds=90)
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """Where the project stands between two rounds. `blocked` says why none can start now."""
+    """A project between two rounds. `blocked` says why none can start now."""
 
     votes: int
     pairs_open: int
@@ -44,7 +44,7 @@ class Loop:
 
     @property
     def advice(self) -> str:
-        """What happens next, in a sentence or two."""
+        """A sentence or two on what happens next."""
         if self.live is not None:
             return "Votes that arrive now count for the next round."
         return " ".join(part for part in (self.blocked, self._by_itself()) if part)
@@ -61,7 +61,7 @@ class Loop:
         return "Rounds start only by hand in this project."
 
 
-def state(project: Any) -> Loop:
+def state(project: exchange.Project) -> Loop:
     """Count and look up everything that `Loop` holds."""
     counts = exchange.counts(project)
     live = project.rounds.live().first()
@@ -80,20 +80,20 @@ def state(project: Any) -> Loop:
     )
 
 
-def history(project: Any) -> Any:
+def history(project: exchange.Project) -> RoundQuerySet:
     """The project's rounds from the latest on, with what a list shows of them."""
     return with_results(Round.objects.filter(project=project))
 
 
 def silent_worker(run: Run | None) -> str:
-    """What to do when nobody works on a live round and no training worker reports."""
+    """Advice when nobody works on a live round and no training worker reports; else empty."""
     if run is not None and run.lease_until is not None and run.lease_until > timezone.now():
         return ""  # perhaps on a command line, which is no worker
     return absent_worker()
 
 
 def absent_worker() -> str:
-    """What to do when no training worker reports; empty when one does."""
+    """Advice when no training worker reports; empty when one does."""
     beat = WorkerBeat.objects.filter(kind="gpu").first()
     if beat is None:
         return "No training worker has ever reported. Start one with: make worker-gpu"

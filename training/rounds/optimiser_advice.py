@@ -1,4 +1,4 @@
-"""Which way of improving the policy is advised for how many votes.
+"""Advice on the optimiser by the number of votes.
 
 A judgement from figures of our own small models (docs/decisions.md), not a law: the first round
 shows more than any rule.

@@ -17,6 +17,8 @@ from annotate import exchange
 from training.models import Plan, Run
 from training.rlhf import acquire
 from training.rlhf.config import ProposeConfig
+from training.rlhf.round import PROPOSE
+from training.versions.engine_process import round_settings
 
 VOTES_BETWEEN = 10
 """New votes that make another ranking worth its while."""
@@ -30,15 +32,15 @@ class Features:
     x: NDArray[np.float64]
 
 
-def rerank(project_id: int) -> int:
+def refresh_priorities(project_id: int) -> int:
     """Refresh the priorities of a project's open pairs; how many got one.
 
     Does nothing (0) before the first round, or with fewer than VOTES_BETWEEN new votes.
     """
-    run = Run.objects.filter(project=project_id, stages__stage="propose").order_by("-id").first()
+    run = Run.objects.filter(project=project_id, stages__stage=PROPOSE).order_by("-id").first()
     if run is None:
         return 0
-    features = load(run.directory / "propose")
+    features = load(run.directory / PROPOSE)
     votes = exchange.votes_on(
         run.project, features.keys, include_simulated=run.project.train_on_simulated
     )
@@ -47,7 +49,8 @@ def rerank(project_id: int) -> int:
         return 0
     open_keys = set(exchange.open_pair_keys(run.project))
     pending = exchange.leased_pair_keys(run.project)
-    priorities = rank(features, votes, open_keys, pending=pending, seed=total)
+    propose = round_settings(run).propose
+    priorities = rank(features, votes, open_keys, propose, pending=pending, seed=total)
     exchange.set_priorities(run.project, priorities)
     return len(priorities)
 
@@ -56,11 +59,14 @@ def rank(
     features: Features,
     votes: dict[str, tuple[float, int]],
     open_keys: set[str],
+    config: ProposeConfig,
     *,
     seed: int,
     pending: frozenset[str] | set[str] = frozenset(),
 ) -> dict[str, float]:
-    """Score open pairs by the expected information of a vote; higher is asked first.
+    """Score open pairs by the acquisition of their round; higher is asked first.
+
+    Until there are `config.cold_start_votes` the order is random, as it is in the round itself.
 
     Pairs in `pending` are being judged now: they count as answered, and keep their place.
     """
@@ -74,7 +80,7 @@ def rank(
         np.array([fraction for fraction, _ in answers]),
         features.x[pool],
         np.ones(len(pool), dtype=bool),
-        ProposeConfig(),
+        config,
         n=len(pool),
         seed=seed,
         pending=np.array([features.keys[row] in pending for row in pool], dtype=bool),
@@ -93,10 +99,10 @@ def load(folder: Path) -> Features:
         (_keys(folder / "pool.jsonl"), np.load(folder / "features.npy")),
         (_keys(folder / "labelled.jsonl"), np.load(folder / "labelled.npy")),
     ]
-    found = {
+    by_key = {
         key: row for keys, x in parts for key, row in zip(keys, np.asarray(x, float), strict=True)
     }
-    return Features(keys=list(found), x=np.array(list(found.values())))
+    return Features(keys=list(by_key), x=np.array(list(by_key.values())))
 
 
 def _keys(path: Path) -> list[str]:

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
-from django.utils import timezone
 
 from annotate import exchange
-from training.models import ModelVersion, Plan, Round, Run
+from training.models import Plan, Round, Run, RunKind
+from training.rlhf import acquire
 from training.rlhf.config import ConfigError, RoundConfig, from_dict, to_dict
-from training.runs import supervisor
-from training.versions import promotion
-from training.worker import tasks
+from training.runs import states, task_queue
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from django.db.models import QuerySet
 
 MIN_TRAINING_PAIRS = 20
 MIN_HELD_OUT_PAIRS = 3
@@ -45,7 +42,7 @@ class WrongSettings(RoundRefused):
 
 
 def start_round(
-    project: Any,
+    project: exchange.Project,
     *,
     by: User | None = None,
     trigger: str = "admin",
@@ -62,7 +59,7 @@ def start_round(
     Raises:
         RoundRunning, NotEnoughVotes, NoStarter, WrongSettings
     """
-    # Before freezing, which makes votes final.
+    # Before freezing, which makes votes final. Again by the constraint: of two starts one gets on.
     _require_readiness(project)
     version = exchange.freeze(project, by=by).number
     _require_votes(project, version)
@@ -78,37 +75,37 @@ def start_round(
                 started_by=by,
                 config=config,
             )
-            run = Run.objects.create(kind="round", round=round_, project=project)
+            run = Run.objects.create(kind=RunKind.ROUND, round=round_, project=project)
             if enqueue:
-                hand_to_worker(run)
+                task_queue.hand_to_worker(run)
     except IntegrityError as error:
         raise RoundRunning("Another round of this project was started just now.") from error
     return round_
 
 
-def next_number(project: Any) -> int:
+def next_number(project: exchange.Project) -> int:
     """The number of the next round and of the versions it makes; one that was added has its own.
 
     Holds while the project is locked.
     """
-    rows = (project.rounds, project.model_versions)
-    return 1 + max(found.aggregate(last=Max("number"))["last"] or 0 for found in rows)
+    numbered = (project.rounds, project.model_versions)
+    return 1 + max(rows.aggregate(last=Max("number"))["last"] or 0 for rows in numbered)
 
 
-def optimiser(project: Any) -> str:
-    """How the project's next round improves the policy."""
+def optimiser(project: exchange.Project) -> str:
+    """The optimiser of the project's next round."""
     plan = Plan.objects.filter(project=project).first()
     return str((plan.config if plan else {}).get("optimiser", RoundConfig().optimiser))
 
 
-def choose_optimiser(project: Any, name: str) -> None:
+def choose_optimiser(project: exchange.Project, name: str) -> None:
     """Let the project's rounds improve the policy so from now on."""
     plan, _ = Plan.objects.get_or_create(project=project)
     plan.config = {**plan.config, "optimiser": name}
     plan.save(update_fields=["config"])
 
 
-def refusal(project: Any) -> str:
+def refusal(project: exchange.Project) -> str:
     """Why no round can start now, in words for people; empty when one can."""
     try:
         _require_readiness(project)
@@ -117,7 +114,7 @@ def refusal(project: Any) -> str:
     return ""
 
 
-def _require_readiness(project: Any) -> None:
+def _require_readiness(project: exchange.Project) -> None:
     """Raises: RoundRunning, NotEnoughVotes, NoStarter."""
     if (live := project.rounds.live().first()) is not None:
         raise RoundRunning(f"Round {live.number} of this project is {live.state}.")
@@ -132,17 +129,7 @@ def cancel(round_: Round) -> bool:
 
     A running one ends when its supervisor has stopped the process, at the edge of a step.
     """
-    return cancel_runs(Run.objects.filter(round=round_))
-
-
-def cancel_runs(runs: QuerySet[Run]) -> bool:
-    """Stop those of the runs that are live; False when none is."""
-    with transaction.atomic():
-        for run in runs.filter(state=Run.State.QUEUED):
-            queued = runs.filter(pk=run.pk, state=Run.State.QUEUED)
-            if supervisor.set_state(run, Run.State.CANCELLED, rows=queued, error="Cancelled."):
-                return True
-        return bool(runs.filter(state=Run.State.RUNNING).update(cancel_requested=True))
+    return states.cancel(Run.objects.filter(round=round_))
 
 
 def retry(round_: Round) -> bool:
@@ -153,63 +140,27 @@ def retry(round_: Round) -> bool:
     """
     try:
         with transaction.atomic():
-            return any(reopen(run) for run in Run.objects.filter(round=round_))
+            return any(states.reopen(run) for run in Run.objects.filter(round=round_))
     except IntegrityError as error:
         raise RoundRunning("Another round of this project is live.") from error
 
 
-def reopen(run: Run, *, enqueue: bool = True) -> bool:
-    """Make a failed or cancelled run claimable again. Needs a transaction."""
-    closed = Run.objects.filter(pk=run.pk, state__in=[Run.State.FAILED, Run.State.CANCELLED])
-    fields: dict[str, Any] = {"attempts": 0, "cancel_requested": False, "error": ""}
-    if not supervisor.set_state(run, Run.State.QUEUED, rows=closed, **fields):
-        return False
-    if enqueue:
-        hand_to_worker(run)
-    return True
-
-
-def adopt_starter(project: Any, path: str, *, run: Run | None = None) -> ModelVersion:
-    """Make a model the project's first policy, reward-model base and KL reference.
-
-    Args:
-        path: relative to PAIRLOOP_HOME, an absolute folder, or a hub id.
-    """
-    version, created = ModelVersion.objects.get_or_create(
-        project=project,
-        kind=ModelVersion.POLICY,
-        number=0,
-        defaults={
-            "path": path,
-            "run": run,
-            "state": ModelVersion.State.PROMOTED,
-            "promoted_at": timezone.now(),
-        },
-    )
-    if created:
-        promotion.publish(version)
-    return version
-
-
-def hand_to_worker(run: Run) -> None:
-    """Trigger a worker after the commit; a trigger that gets lost is noticed by the reaper."""
-    Run.objects.filter(pk=run.pk).update(enqueued_at=timezone.now())
-    transaction.on_commit(lambda: tasks.start_run(run.pk), robust=True)
-
-
-def _require_votes(project: Any, version: int) -> None:
+def _require_votes(project: exchange.Project, version: int) -> None:
     """Count pairs with votes, no further than necessary.
 
     Raises:
         NotEnoughVotes
     """
     rows = exchange.preferences(project, version, include_simulated=project.train_on_simulated)
-    found = {False: 0, True: 0}
+    training = held_out = 0
     for row in rows:
-        found[row["held_out"]] += bool(row["votes"])
-        if found[False] >= MIN_TRAINING_PAIRS and found[True] >= MIN_HELD_OUT_PAIRS:
+        if row["held_out"]:
+            held_out += bool(row["votes"])
+        else:
+            training += bool(row["votes"])
+        if training >= MIN_TRAINING_PAIRS and held_out >= MIN_HELD_OUT_PAIRS:
             return
-    raise _not_enough(found[False], found[True])
+    raise _not_enough(training, held_out)
 
 
 def _not_enough(training: int, held_out: int | None = None) -> NotEnoughVotes:
@@ -222,8 +173,8 @@ def _not_enough(training: int, held_out: int | None = None) -> NotEnoughVotes:
     )
 
 
-def _lineage(project: Any) -> dict[str, str]:
-    """What the round starts from: starter, promoted policy and last reward model."""
+def _lineage(project: exchange.Project) -> dict[str, str]:
+    """Folders the round starts from: starter, promoted policy and last reward model."""
     policies = project.model_versions.policies()
     starter = policies.filter(number=0).first()
     if starter is None:
@@ -241,7 +192,7 @@ def _lineage(project: Any) -> dict[str, str]:
     }
 
 
-def _config(project: Any, *, seed: int | None) -> dict[str, Any]:
+def _config(project: exchange.Project, *, seed: int | None) -> dict[str, Any]:
     """The round's whole configuration: engine defaults, the project's plan, and this round.
 
     Holds while the project is locked: what is promoted, and what has weights.
@@ -253,6 +204,8 @@ def _config(project: Any, *, seed: int | None) -> dict[str, Any]:
     if settings.TRAINING_THREADS:
         given["threads"] = settings.TRAINING_THREADS
     try:
-        return to_dict(from_dict(RoundConfig, {"tracker": settings.TRACKER} | given))
+        config = from_dict(RoundConfig, {"tracker": settings.TRACKER} | given)
+        acquire.acquisition(config.propose.acquisition)  # now, and not after hours of training
     except ConfigError as error:
         raise WrongSettings(f"The settings of the round are wrong: {error}.") from error
+    return to_dict(config)

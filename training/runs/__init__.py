@@ -1,0 +1,4 @@
+"""Supervised processes: states, task queue, inputs by kind, results of stages.
+
+May import: models, versions.
+"""

@@ -23,12 +23,12 @@ def pairs(completions: Iterable[Row]) -> list[Row]:
     for row in completions:
         if row["text"].strip():
             by_prompt.setdefault(row["prompt_id"], {})[" ".join(row["text"].split())] = row
-    found = []
+    paired: list[Row] = []
     for prompt_id, distinct in sorted(by_prompt.items()):
         rows = sorted(distinct.values(), key=lambda row: str(row["key"]))
         random.Random(f"{SEED} {prompt_id}").shuffle(rows)
-        found += [_pair(a, b) for a, b in zip(rows[::2], rows[1::2], strict=False)]
-    return found
+        paired += [_pair(a, b) for a, b in zip(rows[::2], rows[1::2], strict=False)]
+    return paired
 
 
 def _pair(a: Row, b: Row) -> Row:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Self, TextIO
+from typing import Any, Self, TextIO, cast
 
 from django.core.management.base import OutputWrapper
 from rich.console import Console
@@ -18,17 +18,15 @@ from training.models import Run
 from training.rlhf.round import STAGES
 from training.runs import run_kinds, supervisor
 
-TITLES = {stage.name: stage.title for stage in STAGES} | {
-    "starter": "Train the starter policy",
-    "first_pairs": "Write the first completions",
-    "compare": "Compare policies",
-}
+Output = TextIO | OutputWrapper
+"""Where a command writes: a stream, or Django's wrapper of one."""
+TITLES: dict[str, str] = {stage.name: stage.title for stage in STAGES} | run_kinds.TITLES
 
 PLAIN_EVERY = 5.0
 """Seconds between two progress lines where there is no terminal."""
 
 
-def follow(run: Run, *, out: TextIO, program: run_kinds.Program | None = None) -> str | None:
+def follow(run: Run, *, out: Output, program: run_kinds.Program | None = None) -> str | None:
     """Supervise `run` in this process, or watch it where another supervisor has it.
 
     SIGINT and SIGTERM stop it at the edge of a step, and it can go on later.
@@ -50,9 +48,9 @@ def follow(run: Run, *, out: TextIO, program: run_kinds.Program | None = None) -
 class _Display:
     """Progress bars on a terminal, one line per stage elsewhere."""
 
-    def __init__(self, out: Any) -> None:
+    def __init__(self, out: Output) -> None:
         while isinstance(out, OutputWrapper):  # it would break lines that are drawn over
-            out = out._out
+            out = cast(Output, out._out)
         self.console = Console(file=out)
         self.tasks: dict[str, TaskID] = {}
         self.begun = self.printed = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a training process writes while it works, read as it grows, and kept as rows."""
+"""Progress, metrics and log of a training process, read as they grow and kept as rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a program that dies with its supervisor: `launch.py PARENT_PID SIGNAL PROGRAM [ARGS...]`.
+"""Start a program that ends with its supervisor: `launch.py PARENT_PID SIGNAL PROGRAM [ARGS...]`.
 
 The kernel sends SIGNAL to this process when the *thread* that started it ends (Linux,
 PR_SET_PDEATHSIG), so a supervisor starts it from a thread that lives as long as the supervision
@@ -19,6 +19,7 @@ NOT_STARTED = 127
 def main(arguments: list[str]) -> int:
     """Bind this process to its parent, then become the program."""
     parent, number, program = int(arguments[0]), int(arguments[1]), arguments[2:]
+    # Kept over exec, so it holds for the program that this process becomes.
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     # The parent may have died before the call above; then nobody would ever send the signal.

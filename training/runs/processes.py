@@ -34,7 +34,7 @@ def this_host() -> str:
 
 
 def start_time(pid: int) -> str:
-    """When a process started, in clock ticks since boot; empty when it does not live."""
+    """Start time of a process in clock ticks since boot; empty when it does not live."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -52,7 +52,7 @@ def this_process() -> str:
 
 
 def known_dead(name: str) -> bool:
-    """Whether the process that `this_process` named ran here and lives no more."""
+    """True when the process that `this_process` named ran here and lives no more."""
     parts = name.split(" ")
     if len(parts) < 3 or parts[0] != this_host() or not parts[1].isdigit():
         return False
@@ -84,6 +84,8 @@ def start(
             stderr=subprocess.STDOUT,
             cwd=directory,
             env={**environment, MARK: mark},
+            # A process group of its own: one signal ends all of it, and a Ctrl-C at the terminal
+            # reaches the supervisor alone, which lets the program end at the edge of a step.
             start_new_session=True,
         )
 
@@ -94,7 +96,7 @@ def signal_group(leader: int, number: signal.Signals) -> None:
 
 
 def has_exited(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a child ended. It stays a zombie, so its id cannot be used again before `reap`."""
+    """True when a child ended. It stays a zombie, so its id is not used again before `reap`."""
     if process.returncode is not None:
         return True
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -102,6 +104,7 @@ def has_exited(process: subprocess.Popen[bytes]) -> bool:
 
 def reap(process: subprocess.Popen[bytes]) -> int:
     """End what is left of a child's group and return the child's exit code."""
+    # Before `wait`: afterwards the group's id may belong to a stranger.
     if process.returncode is None:
         signal_group(process.pid, signal.SIGKILL)
     return process.wait()
@@ -138,20 +141,20 @@ def stop_marked(mark: str, *, also: tuple[int, str] | None = None, grace: float 
     Returns:
         how many processes were there.
     """
-    found = dict(_marked(mark))
+    left = dict(_marked(mark))
     if also is not None and lives(*also):
-        found[also[0]] = also[1]
-    for pid in found:
+        left[also[0]] = also[1]
+    for pid in left:
         _signal(os.kill, pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while any(lives(*one) for one in found.items()) and time.monotonic() < deadline:
+    while any(lives(*one) for one in left.items()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for pid, started in found.items():
+    for pid, started in left.items():
         if lives(pid, started):
             _signal(os.kill, pid, signal.SIGKILL)
-    while any(lives(*one) for one in found.items()) and time.monotonic() < deadline + grace:
+    while any(lives(*one) for one in left.items()) and time.monotonic() < deadline + grace:
         time.sleep(0.02)
-    return len(found)
+    return len(left)
 
 
 def _marked(mark: str) -> Iterator[tuple[int, str]]:

@@ -131,15 +131,15 @@ class Job:
                 if self.asked_to_stop and not stopping:
                     self.jobs.ask(f"{self.name}/stop", post=True)
                     stopping = True
-                found = self.jobs.ask(self.name)
+                job = self.jobs.ask(self.name)
                 self.show()
                 heard = time.monotonic()
             except Silent:
                 if time.monotonic() - heard > PATIENCE:
                     raise
-                found = {"status": "RUNNING"}
-            if found["status"] not in LIVE:
-                return exit_code(found)
+                job = {"status": "RUNNING"}
+            if job["status"] not in LIVE:
+                return exit_code(job)
             time.sleep(POLL)
 
     def show(self) -> None:
@@ -150,15 +150,15 @@ class Job:
         self.shown = len(text)
 
 
-def exit_code(found: dict[str, Any]) -> int:
+def exit_code(job: dict[str, Any]) -> int:
     """Of an ended job: its program's where Ray knows it."""
-    code = found.get("driver_exit_code")
+    code = job.get("driver_exit_code")
     if isinstance(code, int):
         return code if code >= 0 else 128 - code
-    if found["status"] == "SUCCEEDED":
+    if job["status"] == "SUCCEEDED":
         return 0
-    print(found.get("message") or found["status"], file=sys.stderr)
-    return TERMINATED if found["status"] == "STOPPED" else 1
+    print(job.get("message") or job["status"], file=sys.stderr)
+    return TERMINATED if job["status"] == "STOPPED" else 1
 
 
 def main(arguments: list[str]) -> int:

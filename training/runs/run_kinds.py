@@ -14,10 +14,8 @@ import dataclasses
 import fcntl
 import itertools
 import json
-import os
 import shlex
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,28 +24,33 @@ from typing import Any
 from django.conf import settings
 
 from annotate import exchange
-from training.models import Plan, Run
-from training.rlhf import round as engine
+from training.models import Plan, Run, RunKind
 from training.rlhf import rows
 from training.rlhf.config import (
     CompareJob,
-    Job,
     PushJob,
     RoundConfig,
-    SampleConfig,
     SampleJob,
     SFTJob,
     from_dict,
     sample_sft_config,
-    to_dict,
 )
+from training.rlhf.round import (
+    DONE,
+    FAILED,
+    FENCED,
+    LOCKED,
+    STAGES,
+    STOPPED,
+    USAGE,
+    RunDirectory,
+)
+from training.rlhf.run import durable
 from training.runs.journal import LOG
 from training.versions import model_cards, zip_archive
+from training.versions.engine_process import CONFIG, PROGRAM, command, write_job
 
 Program = Callable[[Run], list[str]]
-CONFIG = "config.json"
-PRIVATE = ("SECRET_KEY", "DATABASE_URL")
-"""Settings a training process has no use for."""
 
 
 class CannotPrepare(Exception):
@@ -56,45 +59,34 @@ class CannotPrepare(Exception):
 
 def stages(run: Run) -> tuple[str, ...]:
     """Names of the stages of a run, in order."""
-    if run.kind == "round":
-        return tuple(stage.name for stage in engine.STAGES)
+    if run.kind == RunKind.ROUND:
+        return tuple(stage.name for stage in STAGES)
     return (run.kind,)
 
 
 def is_finished(run: Run, stage: str) -> bool:
-    """Whether the stage's results were published."""
+    """True when the stage's results were published."""
     return (run.directory / stage / "meta.json").is_file()
 
 
 def program(run: Run) -> list[str]:
     """Command line of the run's process."""
-    engine_program = [*shlex.split(settings.LAUNCHER), sys.executable, "-m", "training.rlhf"]
-    directory = run.directory
-    if run.kind == "round":
-        return [*engine_program, "round", str(directory), "--fence", str(run.fence)]
-    if run.kind == "push":  # nothing to train, and a launcher might start it several times
-        engine_program = [sys.executable, "-m", "training.rlhf"]
-    command = {"starter": "sft", "first_pairs": "sample"}.get(run.kind, run.kind)
-    config, out = str(directory / CONFIG), str(directory / run.kind)
-    return [*engine_program, command, "--config", config, "--out", out]
+    directory, launcher = run.directory, shlex.split(settings.LAUNCHER)
+    if run.kind == RunKind.ROUND:
+        return [*launcher, *PROGRAM, "round", str(directory), "--fence", str(run.fence)]
+    if run.kind == RunKind.PUSH:  # nothing to train, and a launcher might start it several times
+        launcher = []
+    name = COMMANDS[run.kind]
+    return [*launcher, *command(name, config=directory / CONFIG, out=directory / run.kind)]
 
 
 def signal_on_death() -> signal.Signals:
-    """What the process gets when its supervisor is killed.
+    """The signal that the process gets when its supervisor is killed.
 
     SIGKILL leaves nothing behind and checkpoints survive it; a launcher has to hear of it to end
     the processes it started itself.
     """
     return signal.SIGTERM if settings.LAUNCHER else signal.SIGKILL
-
-
-def environment() -> dict[str, str]:
-    """Environment of an engine's process: ours, without what it has no use for."""
-    variables = {key: value for key, value in os.environ.items() if key not in PRIVATE}
-    variables |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
-    if settings.TRAINING_THREADS:
-        variables["OMP_NUM_THREADS"] = str(settings.TRAINING_THREADS)
-    return variables
 
 
 def take_over(run: Run) -> bool:
@@ -111,27 +103,27 @@ def take_over(run: Run) -> bool:
             current = -1
         if current > run.fence:
             return False
-        write_text(path, json.dumps({"fence": run.fence, "owner": run.owner}))
+        durable.replace(path, json.dumps({"fence": run.fence, "owner": run.owner}))
         return True
 
 
 def was_interrupted(run: Run, code: int) -> bool:
-    """Whether the process ended from outside and not by an error of its own."""
+    """True when the process ended from outside and not by an error of its own."""
     if code in ENDINGS or code < 0:
         return True
     # A launcher turns every ending into an exit code of its own; an error leaves error.json.
-    hidden = bool(settings.LAUNCHER) and run.kind == "round" and code != engine.DONE
-    return hidden and engine.RunDirectory(run.directory).error() is None
+    hidden = bool(settings.LAUNCHER) and run.kind == RunKind.ROUND and code != DONE
+    return hidden and RunDirectory(run.directory).error() is None
 
 
 def explain(run: Run, code: int) -> str:
-    """Say in words how a process ended."""
-    found = engine.RunDirectory(run.directory).error()
-    if code in (engine.FAILED, engine.USAGE) and found:
-        titles = {stage.name: stage.title for stage in engine.STAGES}
-        stage = found.get("stage", "")
-        return f"{titles.get(stage, stage or 'Start')}: {found.get('error', 'failed')}"
-    if code == engine.DONE:
+    """A sentence on how a process ended."""
+    error = RunDirectory(run.directory).error()
+    if code in (FAILED, USAGE) and error:
+        titles = {stage.name: stage.title for stage in STAGES}
+        stage = error.get("stage", "")
+        return f"{titles.get(stage, stage or 'Start')}: {error.get('error', 'failed')}"
+    if code == DONE:
         return "The process ended without finishing its stages."
     if code in ENDINGS:
         return ENDINGS[code]
@@ -147,9 +139,9 @@ def ended_by(code: int) -> str:
 
 
 ENDINGS = {
-    engine.FENCED: "The run directory has another owner.",
-    engine.STOPPED: "The process was asked to stop by somebody else.",
-    engine.LOCKED: "Another process works in the run directory.",
+    FENCED: "The run directory has another owner.",
+    STOPPED: "The process was asked to stop by somebody else.",
+    LOCKED: "Another process works in the run directory.",
 }
 
 
@@ -175,6 +167,7 @@ def prepare(run: Run) -> None:
 def _prepare_round(run: Run) -> None:
     assert run.round is not None, "a run of kind round belongs to a round"
     project, version = run.project, run.round.dataset_version
+    assert version is not None, "a round begins with a snapshot of the votes"
     rows.write(run.directory / "prompts.jsonl", exchange.prompts(project))
     # Labels and annotators' weights as the votes of this snapshot have them.
     exchange.refresh_labels(project)
@@ -183,7 +176,7 @@ def _prepare_round(run: Run) -> None:
     waiting = exchange.open_pairs(project, most=OPEN_PAIRS)
     once = _once(itertools.chain(voted, waiting))
     rows.write(run.directory / "preferences.jsonl", once)
-    write_text(run.directory / CONFIG, json.dumps(run.round.config, indent=2))
+    durable.replace(run.directory / CONFIG, json.dumps(run.round.config, indent=2) + "\n")
 
 
 def _once(preferences: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -193,16 +186,6 @@ def _once(preferences: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         if row["pair_id"] not in seen:
             seen.add(row["pair_id"])
             yield row
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a small file: a reader, and a crash, see the old one or the new one."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 @contextmanager
@@ -217,7 +200,7 @@ def _prepare_starter(run: Run) -> None:
     seed, corpus = int(run.options["seed"]), run.directory / "corpus.jsonl"
     rows.write(corpus, exchange.sample_corpus(CHATS, seed=seed + CORPUS_SEED))
     sft = sample_sft_config(data=str(corpus), seed=seed)
-    _write_job(run, SFTJob(sft=sft, seed=seed, threads=settings.TRAINING_THREADS or 1))
+    write_job(run.directory, SFTJob(sft=sft, seed=seed, threads=settings.TRAINING_THREADS or 1))
 
 
 def _prepare_first_pairs(run: Run) -> None:
@@ -230,21 +213,22 @@ def _prepare_first_pairs(run: Run) -> None:
         prompts=str(prompts),
         seed=int(run.options["seed"]),
         threads=settings.TRAINING_THREADS or int(run.options.get("threads", 0)),
-        sample=SampleConfig(prompts=FIRST_PROMPTS, per_prompt=2),
+        sample=dataclasses.replace(
+            _planned(run.project).sample, prompts=FIRST_PROMPTS, per_prompt=2
+        ),
     )
-    _write_job(run, job)
+    write_job(run.directory, job)
 
 
 def _prepare_compare(run: Run) -> None:
     """The chosen policies, judged by the newest reward model and its judge."""
     policies = run.project.model_versions.policies()
-    found = policies.in_bulk(run.options["versions"])
-    chosen = [found[pk] for pk in run.options["versions"] if pk in found]
+    by_pk = policies.in_bulk(run.options["versions"])
+    chosen = [by_pk[pk] for pk in run.options["versions"] if pk in by_pk]
     prompts = run.directory / "prompts.jsonl"
     rows.write(prompts, exchange.prompts(run.project))
     starter = policies.filter(number=0).first()
-    plan = Plan.objects.filter(project=run.project).first()
-    evaluate = from_dict(RoundConfig, plan.config if plan else {}).evaluate
+    evaluate = _planned(run.project).evaluate
     if evaluate.endpoint is not None and evaluate.endpoint.model:
         # Its names are those of a round's two policies.
         evaluate = dataclasses.replace(evaluate, endpoint=None)
@@ -257,18 +241,18 @@ def _prepare_compare(run: Run) -> None:
         threads=settings.TRAINING_THREADS or 0,
         evaluate=evaluate,
     )
-    _write_job(run, job)
+    write_job(run.directory, job)
 
 
 def _prepare_push(run: Run) -> None:
-    """What leaves of a version, and its card."""
+    """The files of a version that leave, and its card."""
     version = run.project.model_versions.get(pk=run.options["version"])
     try:
         folder = zip_archive.folder_of(version)
     except zip_archive.NotHere as error:
         raise CannotPrepare(str(error)) from error
     merge = zip_archive.local_base(folder) is not None
-    write_text(run.directory / zip_archive.CARD, model_cards.card(version, merged=merge).rstrip())
+    durable.replace(run.directory / zip_archive.CARD, model_cards.card(version, merged=merge))
     job = PushJob(
         folder=str(folder),
         repo=str(run.options["repo"]),
@@ -277,10 +261,16 @@ def _prepare_push(run: Run) -> None:
         card=str(run.directory / zip_archive.CARD),
         merge=merge,
     )
-    _write_job(run, job)
+    write_job(run.directory, job)
 
 
-def _scorers(project: Any) -> dict[str, str]:
+def _planned(project: exchange.Project) -> RoundConfig:
+    """The settings that the project's next round would have, for runs without a round."""
+    plan = Plan.objects.filter(project=project).first()
+    return from_dict(RoundConfig, plan.config if plan else {})
+
+
+def _scorers(project: exchange.Project) -> dict[str, str]:
     """Folders of the reward model in use, or of the newest, and of the judge beside it."""
     kept = project.model_versions.rewards().filter(pruned_at=None)
     model = kept.promoted().first() or kept.first()
@@ -288,10 +278,6 @@ def _scorers(project: Any) -> dict[str, str]:
         return {}
     judge = Path(model.location).with_name("judge")
     return {"reward": model.location} | ({"judge": str(judge)} if judge.is_dir() else {})
-
-
-def _write_job(run: Run, job: Job) -> None:
-    write_text(run.directory / CONFIG, json.dumps(to_dict(job), indent=2))
 
 
 OPEN_PAIRS = 2000
@@ -302,10 +288,24 @@ CORPUS_SEED = 100
 """Keeps those chats apart from the project's prompts of the same seed."""
 FIRST_PROMPTS = 400
 
-PREPARATIONS = {
-    "round": _prepare_round,
-    "starter": _prepare_starter,
-    "first_pairs": _prepare_first_pairs,
-    "compare": _prepare_compare,
-    "push": _prepare_push,
+TITLES: dict[str, str] = {
+    RunKind.STARTER: "Train the starter policy",
+    RunKind.FIRST_PAIRS: "Write the first completions",
+    RunKind.COMPARE: "Compare policies",
+    RunKind.PUSH: "Push a model to a hub",
+}
+"""Titles of the kinds that have one stage of their own."""
+COMMANDS: dict[str, str] = {
+    RunKind.STARTER: "sft",
+    RunKind.FIRST_PAIRS: "sample",
+    RunKind.COMPARE: "compare",
+    RunKind.PUSH: "push",
+}
+"""The engine's command behind each of them."""
+PREPARATIONS: dict[str, Callable[[Run], None]] = {
+    RunKind.ROUND: _prepare_round,
+    RunKind.STARTER: _prepare_starter,
+    RunKind.FIRST_PAIRS: _prepare_first_pairs,
+    RunKind.COMPARE: _prepare_compare,
+    RunKind.PUSH: _prepare_push,
 }

@@ -15,10 +15,12 @@ from django.conf import settings
 from django.db import transaction
 
 from annotate import exchange
-from training.models import ModelVersion, Round, Run, StageResult
+from training.models import ModelVersion, Round, Run, RunKind, StageResult
 from training.rlhf import rows
+from training.rlhf.round import EVALUATE, PROPOSE, SAMPLE, TRAIN_POLICY, TRAIN_REWARD
 from training.runs import first_pairs
 from training.versions import promotion
+from training.versions.engine_process import round_settings
 
 Meta = dict[str, Any]
 
@@ -44,7 +46,8 @@ def apply(run: Run, stage: str) -> bool:
             run=run, stage=stage, defaults={"metrics": metrics}
         )
         if created:
-            EFFECTS[stage](run, folder, metrics)
+            if (effect := EFFECTS.get(stage)) is not None:
+                effect(run, folder, metrics)
             # Progress was made: a process that dies in the next stage has all its attempts.
             Run.objects.write(run, attempts=1)
         return created
@@ -60,14 +63,14 @@ def _meta(folder: Path) -> Meta:
 
 
 def _train_reward(run: Run, folder: Path, metrics: dict[str, float]) -> None:
-    round_ = _round(run)
-    warm = round_.config["reward"]["warm_start"]
-    _add(run, ModelVersion.REWARD, folder, metrics, round_.config["last_reward"] if warm else "")
+    of_round = round_settings(run)
+    start = of_round.last_reward if of_round.reward.warm_start else ""
+    _add(run, ModelVersion.REWARD, folder, metrics, start)
 
 
 def _train_policy(run: Run, folder: Path, metrics: dict[str, float]) -> None:
-    config = _round(run).config
-    _add(run, ModelVersion.POLICY, folder, metrics, config["policy"] or config["starter"])
+    of_round = round_settings(run)
+    _add(run, ModelVersion.POLICY, folder, metrics, of_round.policy or of_round.starter)
 
 
 def _add(run: Run, kind: str, folder: Path, metrics: dict[str, float], start: str) -> None:
@@ -90,7 +93,7 @@ def _evaluate(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     version = _policy_of(run)
     version.metrics = version.metrics | metrics
     version.save(update_fields=["metrics"])
-    promotion.judge(version, _round(run).config)
+    promotion.judge(version, round_settings(run).gates)
     promotion.publish(version)
 
 
@@ -116,9 +119,7 @@ def _propose(run: Run, folder: Path, metrics: dict[str, float]) -> None:
 
 
 def _starter(run: Run, folder: Path, metrics: dict[str, float]) -> None:
-    from training.rounds import round_control
-
-    round_control.adopt_starter(run.project, _relative(folder / "model"), run=run)
+    promotion.adopt_starter(run.project, _relative(folder / "model"), run=run)
 
 
 def _first_pairs(run: Run, folder: Path, metrics: dict[str, float]) -> None:
@@ -128,27 +129,23 @@ def _first_pairs(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     exchange.add_pairs(run.project, pairs, source="starter")
 
 
-def _compare(run: Run, folder: Path, metrics: dict[str, float]) -> None:
-    """Nothing to keep beside the figures: the page reads the comparison's own files."""
-
-
 def _push(run: Run, folder: Path, metrics: dict[str, float]) -> None:
-    """Where the model is now, for its page."""
+    """Keep the address of the pushed model, for its page."""
     [pushed] = read_rows(folder / "pushed.json")
     Run.objects.write(run, options=run.options | {"url": str(pushed["url"])})
 
 
 EFFECTS: dict[str, Callable[[Run, Path, dict[str, float]], None]] = {
-    "train_reward": _train_reward,
-    "train_policy": _train_policy,
-    "evaluate": _evaluate,
-    "sample": _sample,
-    "propose": _propose,
-    "starter": _starter,
-    "first_pairs": _first_pairs,
-    "compare": _compare,
-    "push": _push,
+    TRAIN_REWARD: _train_reward,
+    TRAIN_POLICY: _train_policy,
+    EVALUATE: _evaluate,
+    SAMPLE: _sample,
+    PROPOSE: _propose,
+    RunKind.STARTER: _starter,
+    RunKind.FIRST_PAIRS: _first_pairs,
+    RunKind.PUSH: _push,
 }
+"""A stage's rows besides its metrics; a stage that leaves none is not listed."""
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

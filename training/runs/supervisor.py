@@ -16,7 +16,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -29,12 +28,12 @@ from django.db import (
     transaction,
 )
 from django.db.models import F
-from django.utils import timezone
 
 from training.models import Lost, Round, Run
 from training.rlhf.round import DONE
-from training.runs import processes, run_kinds, stage_results
+from training.runs import processes, run_kinds, stage_results, states
 from training.runs.journal import LOG, Journal, progress_fields, store_metrics
+from training.versions import engine_process
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +74,12 @@ def supervise(
         listener: called with every progress line.
     """
     pace = pace or Pace()
-    expire_dead_owner(run)
+    states.expire_dead_owner(run)
     while not stopping.is_set():
         owner = f"{processes.this_process()} {uuid.uuid4().hex[:8]}"
         held = Run.objects.claim(run.pk, owner=owner)
         if held is None:
-            give_up_exhausted(run.pk)
+            states.give_up_exhausted(run.pk)
             return
         try:
             again = Supervision(held, program or run_kinds.program, listener, pace).attempt()
@@ -90,37 +89,6 @@ def supervise(
         if not again:
             return
         stopping.wait(min(30.0, pace.pause * held.attempts))
-
-
-def expire_dead_owner(run: Run) -> bool:
-    """End the lease of a supervisor that ran on this host and lives no more."""
-    if run.state != Run.State.RUNNING or not processes.known_dead(run.owner):
-        return False
-    past = timezone.now() - timedelta(seconds=1)
-    return bool(Run.objects.held(run).update(lease_until=past, enqueued_at=None))
-
-
-def give_up_exhausted(pk: int | None = None) -> int:
-    """Fail runs that nobody holds and that were tried too often."""
-    runs = Run.objects.exhausted(timezone.now())
-    done = 0
-    for run in runs if pk is None else runs.filter(pk=pk):
-        error = f"Gave up after {run.attempts} attempts. {run.error}".strip()
-        with transaction.atomic():
-            same = Run.objects.exhausted(timezone.now()).filter(pk=run.pk, fence=run.fence)
-            done += set_state(run, Run.State.FAILED, rows=same, error=error)
-    return done
-
-
-def set_state(run: Run, state: str, *, rows: Any, **fields: Any) -> bool:
-    """Move a run, and its round with it, if `rows` still selects it. Needs a transaction."""
-    final = state not in (Run.State.QUEUED, Run.State.RUNNING)
-    ended = timezone.now() if final else None
-    held = {} if state == Run.State.RUNNING else {"owner": "", "lease_until": None}
-    if not rows.update(state=state, finished_at=ended, **held, **fields):
-        return False
-    Round.objects.filter(pk=run.round_id).update(state=state, finished_at=ended)
-    return True
 
 
 class Heartbeat:
@@ -205,7 +173,8 @@ class Supervision:
         check_disk(run.directory)
         with transaction.atomic():
             Run.objects.write(run, host=processes.this_host(), pid=None)
-            Round.objects.filter(pk=run.round_id).update(state=Round.State.RUNNING)
+            if run.round_id is not None:
+                Round.objects.filter(pk=run.round_id).update(state=Round.State.RUNNING)
         try:
             run_kinds.prepare(run)
         except run_kinds.CannotPrepare as error:
@@ -214,6 +183,7 @@ class Supervision:
     def watch(self) -> tuple[Verdict | None, int]:
         """Start the process and follow it to its end: why it was ended, and its exit code."""
         run = self.run
+        # The fence on the disk, too: the engine of a supervisor before us stops when it sees it.
         if not run_kinds.take_over(run):
             raise Lost
         process = processes.start(
@@ -221,7 +191,7 @@ class Supervision:
             mark=str(run.uuid),
             log=run.directory / LOG,
             directory=Path(settings.BASE_DIR),
-            environment=run_kinds.environment(),
+            environment=engine_process.environment(),
             on_death=run_kinds.signal_on_death(),
         )
         try:
@@ -245,7 +215,7 @@ class Supervision:
         Run.objects.write(self.run, pid=pid, pid_started=processes.start_time(pid))
 
     def verdict(self) -> Verdict | None:
-        """Whether the process has to end now, and why."""
+        """The reason why the process has to end now, or None."""
         cancelled = self.patiently(
             Run.objects.held(self.run).values_list("cancel_requested", flat=True).first
         )
@@ -327,7 +297,7 @@ class Supervision:
         def write() -> bool:
             with transaction.atomic():
                 rows = Run.objects.held(self.run).filter(**where or {})
-                return set_state(self.run, state, rows=rows, **fields)
+                return states.set_state(self.run, state, rows=rows, **fields)
 
         return self.patiently(write)
 

@@ -8,18 +8,48 @@ which is in the database: installations can share a home or a database server.
 from __future__ import annotations
 
 import contextlib
+import uuid
 from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
+from django.utils import timezone
 from huey import Huey, PostgresHuey, SqliteHuey
+from huey.registry import Message
 from huey.serializer import SignedSerializer
 from psycopg.errors import DuplicateTable, UniqueViolation
 
 from annotate import exchange
+from training.models import Run
 
 Kind = Literal["short", "gpu"]
+BODIES = "training.worker.tasks"
+"""Module of the tasks' bodies. Workers alone import it: it leads to everything that runs here."""
+
+
+def hand_to_worker(run: Run) -> None:
+    """Trigger a worker after the commit; a trigger that gets lost is noticed by the scheduler."""
+    Run.objects.filter(pk=run.pk).update(enqueued_at=timezone.now())
+    # Robust: a queue that cannot be written must not undo what was committed.
+    transaction.on_commit(lambda: start_run(run.pk), robust=True)
+
+
+def start_run(run_id: int) -> None:
+    """Ask a training worker to supervise a run."""
+    _enqueue("gpu", "supervise", run_id)
+
+
+def refresh_order(project_id: int) -> None:
+    """Ask the short worker to rank a project's open pairs anew."""
+    _enqueue("short", "rerank", project_id)
+
+
+def _enqueue(kind: Kind, task: str, *args: int) -> None:
+    """Put a task into a queue by the name of its body, which this process need not know."""
+    queue = huey(kind)
+    message = Message(id=str(uuid.uuid4()), name=f"{BODIES}.{task}", args=args, kwargs={})
+    queue.storage.enqueue(queue.serializer.serialize(message))
 
 
 def huey(kind: Kind) -> Huey:

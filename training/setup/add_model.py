@@ -33,7 +33,9 @@ class Known(Refused):
         self.version = version
 
 
-def add(project: Any, model: str, *, kind: str = "", note: str = "") -> tuple[ModelVersion, str]:
+def add(
+    project: exchange.Project, model: str, *, kind: str = "", note: str = ""
+) -> tuple[ModelVersion, str]:
     """Make a folder or hub id a candidate of the project.
 
     Args:
@@ -68,24 +70,24 @@ def add(project: Any, model: str, *, kind: str = "", note: str = "") -> tuple[Mo
 
 
 def _inspect(model: str, kind: str) -> tuple[str, str]:
-    """Where the model is, as it is stored, and its kind."""
+    """The model's folder or hub id as it is stored, and its kind."""
     try:
         path = quickstart.model_path(model)
         if len(path) > LONGEST_PATH:
             raise Refused(f"{path} is longer than {LONGEST_PATH} characters.")
-        found = (
+        actual = (
             model_folders.kind(Path(path))
             if Path(path).is_absolute()
             else kind or model_folders.POLICY
         )
     except (quickstart.SetupFailed, model_folders.Unusable) as error:
         raise Refused(str(error)) from error
-    if kind and kind != found:
-        raise Refused(f"{model} is a {found} model by its architecture, not a {kind} model.")
-    return path, found
+    if kind and kind != actual:
+        raise Refused(f"{model} is a {actual} model by its architecture, not a {kind} model.")
+    return path, actual
 
 
-def _known(project: Any, path: str, kind: str) -> ModelVersion | None:
+def _known(project: exchange.Project, path: str, kind: str) -> ModelVersion | None:
     versions = project.model_versions.filter(kind=kind, pruned_at=None)
     return next((one for one in versions if _same(one.location, path)), None)
 

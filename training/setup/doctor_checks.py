@@ -1,4 +1,4 @@
-"""What `doctor` examines. Every check answers with findings that say what to do."""
+"""The checks of `doctor`. Every check answers with findings that say what to do."""
 
 from __future__ import annotations
 
@@ -200,11 +200,11 @@ def training_stack() -> Findings:
 def policies() -> Findings:
     """Every promoted policy generates text and stops by itself."""
     versions = ModelVersion.objects.policies().promoted().select_related("project")
-    found = list(versions.order_by("project__slug"))
-    if not found:
+    promoted = list(versions.order_by("project__slug"))
+    if not promoted:
         advice = "python manage.py quickstart makes the sample project with its starter policy."
         yield warn("models", "no policy is promoted yet", advice)
-    for version in found:
+    for version in promoted:
         yield _policy(version)
 
 
@@ -218,7 +218,7 @@ def _policy(version: ModelVersion) -> Finding:
 
 
 def judge(check: str, answer: Mapping[str, Any]) -> Finding:
-    """What a model's sample replies say about it."""
+    """The finding on a model by its sample replies."""
     if error := answer.get("error"):
         return fail(check, str(error), OTHER)
     text = (

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from django.contrib.auth.models import User
 
 from annotate import exchange
-from training.models import ModelVersion, Plan, Run, StageResult
+from training.models import ModelVersion, Plan, Run, RunKind, StageResult
 from training.rlhf.config import LoraConfig, RoundConfig, sample_round_config, to_dict
-from training.rounds import round_control
-from training.runs import foreground, run_kinds
+from training.runs import foreground, run_kinds, states
+from training.versions import promotion
 
 DECIDED_LATER = ("starter", "policy", "last_reward", "number", "seed")
 """What a round takes from its project's state and not from its plan."""
@@ -58,12 +58,13 @@ def _plan(model: str) -> dict[str, Any]:
     }
 
 
-def is_ready(project: Any) -> bool:
-    """Whether the project's first pairs were made."""
-    return Run.objects.filter(project=project, kind="first_pairs", state=Run.State.DONE).exists()
+def is_ready(project: exchange.Project) -> bool:
+    """True when the project's first pairs were made."""
+    runs = Run.objects.filter(project=project, kind=RunKind.FIRST_PAIRS)
+    return runs.filter(state=Run.State.DONE).exists()
 
 
-def adopt_model(project: Any, model: str) -> None:
+def adopt_model(project: exchange.Project, model: str) -> None:
     """Make a model folder or hub id the project's first policy; adapters are trained on it.
 
     A model from which nothing was made yet, perhaps misspelt, is replaced.
@@ -76,15 +77,15 @@ def adopt_model(project: Any, model: str) -> None:
     if starter is not None and starter.path == path:
         return
     if starter is not None:
-        if StageResult.objects.filter(run__project=project).exclude(stage="starter").exists():
+        if StageResult.objects.filter(run__project=project).exclude(stage=RunKind.STARTER).exists():
             raise SetupFailed(
                 f"The first policy of {project.slug} is {starter.location}, and everything since "
                 f"was made from it. For {model}, begin another project."
             )
         # Its inputs name the model before.
-        Run.objects.filter(project=project, kind="first_pairs").delete()
+        Run.objects.filter(project=project, kind=RunKind.FIRST_PAIRS).delete()
         ModelVersion.objects.filter(pk=starter.pk).update(path=path, run=None)
-    round_control.adopt_starter(project, path)
+    promotion.adopt_starter(project, path)
     plan, created = Plan.objects.get_or_create(project=project, defaults={"config": _plan(model)})
     if starter is not None and not created:
         Plan.objects.filter(pk=plan.pk).update(config=_plan(model))
@@ -105,7 +106,12 @@ def model_path(model: str) -> str:
 
 
 def ensure_starter(
-    project: Any, *, seed: int, model: str, out: TextIO, program: run_kinds.Program | None = None
+    project: exchange.Project,
+    *,
+    seed: int,
+    model: str,
+    out: foreground.Output,
+    program: run_kinds.Program | None = None,
 ) -> bool:
     """Train the first policy, or take `model` as it is; False when stopped on the way.
 
@@ -117,11 +123,16 @@ def ensure_starter(
         return True
     if project.model_versions.policies().filter(number=0).exists():
         return True
-    return _finish(project, "starter", options={"seed": seed}, out=out, program=program)
+    return _finish(project, RunKind.STARTER, options={"seed": seed}, out=out, program=program)
 
 
 def ensure_first_pairs(
-    project: Any, *, seed: int, model: str, out: TextIO, program: run_kinds.Program | None = None
+    project: exchange.Project,
+    *,
+    seed: int,
+    model: str,
+    out: foreground.Output,
+    program: run_kinds.Program | None = None,
 ) -> bool:
     """Sample the first completions and queue their pairs; False when stopped on the way.
 
@@ -129,15 +140,15 @@ def ensure_first_pairs(
         SetupFailed
     """
     options = {"seed": seed, "threads": 0 if model else 1}
-    return _finish(project, "first_pairs", options=options, out=out, program=program)
+    return _finish(project, RunKind.FIRST_PAIRS, options=options, out=out, program=program)
 
 
 def _finish(
-    project: Any,
-    kind: str,
+    project: exchange.Project,
+    kind: RunKind,
     *,
     options: dict[str, Any],
-    out: TextIO,
+    out: foreground.Output,
     program: run_kinds.Program | None,
 ) -> bool:
     """See the project's run of this kind through, from wherever it is."""
@@ -145,7 +156,7 @@ def _finish(
         project=project, kind=kind, defaults={"options": options}
     )
     if not created:
-        round_control.reopen(run, enqueue=False)
+        states.reopen(run, enqueue=False)
     state = foreground.follow(run, out=out, program=program)
     if state in (Run.State.FAILED, Run.State.CANCELLED):
         raise SetupFailed(f"{foreground.TITLES[kind]}: {run.error}\n{run.log_tail[-2000:]}")

@@ -21,7 +21,7 @@ def stack() -> dict[str, Any]:
 
 
 def model(path: str) -> dict[str, Any]:
-    """How a model's replies look, or {"error": ...}."""
+    """Figures of a model's sample replies, or {"error": ...}."""
     return _ask(path)
 
 

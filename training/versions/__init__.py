@@ -1,0 +1,4 @@
+"""Model versions: gates and promotion, lineage, cards, serving, and removal of weights.
+
+May import: models, figures.
+"""

@@ -1,4 +1,4 @@
-"""Where a model version comes from: votes, reward model and judge, policy; back to the starter.
+"""The origin of a model version: votes, reward model and judge, policy; back to the starter.
 
 The steps are what the page lists; the drawing is the same steps as geometry in the viewBox of
 `training/graph.html`. Colours are CSS classes, as in the charts.
@@ -9,11 +9,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from annotate import exchange
-from training.figures.charts import figure
-from training.figures.run_progress import number
+from training.figures.number_format import figure, number
 from training.models import ModelVersion
 
 MOST_STEPS = 7
@@ -71,12 +69,12 @@ def steps(version: ModelVersion) -> list[Step]:
     made = {(one.run_id, one.kind): one for one in by_pk.values() if one.run_id}
     policy = made.get((version.run_id, ModelVersion.POLICY)) if version.run_id else None
     last = version if version.kind == ModelVersion.POLICY else policy
-    found = [_step(one, made, sizes) for one in _ancestors(last, by_pk)]
+    turns = [_step(one, made, sizes) for one in _ancestors(last, by_pk)]
     if last is None:  # a reward model whose policy is not there yet, or never came
         starter = next((one for one in by_pk.values() if _is_starter(one)), None)
-        found = [Step(policy=starter)] if starter and not version.added else []
-        found.append(_step(version, made, sizes))
-    return found
+        turns = [Step(policy=starter)] if starter and not version.added else []
+        turns.append(_step(version, made, sizes))
+    return turns
 
 
 def _is_starter(version: ModelVersion) -> bool:
@@ -181,8 +179,8 @@ def _summary(turns: list[Step]) -> str:
     return f"Policies in order: {', '.join(names)}. Votes: {', '.join(learnt)}."
 
 
-def description(project: Any, version: ModelVersion) -> str:
-    """What kind of model it is, in a sentence."""
+def description(project: exchange.Project, version: ModelVersion) -> str:
+    """A sentence on the kind of model that a version is."""
     if version.added:
         does = "scores replies" if version.kind == ModelVersion.REWARD else "writes replies"
         return f"It {does}, was trained elsewhere and added to {project.name}."

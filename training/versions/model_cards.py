@@ -13,10 +13,9 @@ import yaml
 
 from annotate import exchange
 from training.figures import run_files
-from training.figures.charts import figure
-from training.figures.run_progress import gate_rows, number
+from training.figures.number_format import figure, number, words
+from training.figures.run_progress import gate_rows
 from training.models import ModelVersion
-from training.templatetags.measures import words
 
 SECTIONS = {
     "ppo": "ppo",
@@ -155,7 +154,7 @@ def _results(version: ModelVersion) -> list[tuple[str, str, str]]:
 
 
 def _settings(version: ModelVersion) -> list[tuple[str, str]]:
-    """What the version was trained with; paths of this machine stay behind."""
+    """Settings the version was trained with; paths of this machine stay behind."""
     if version.run is None or version.run.round is None:
         return []
     config = version.run.round.config

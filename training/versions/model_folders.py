@@ -1,4 +1,4 @@
-"""What a model folder says of itself, read without a training stack.
+"""Facts about a model folder, read from its files without a training stack.
 
 Nothing in a folder is trusted: it may have come from anywhere. Whether the model works, only a
 process that loads it can tell (training.setup.stack_probe).
@@ -29,7 +29,7 @@ class Unusable(Exception):
 
 
 def kind(folder: Path) -> str:
-    """Whether a folder's model is a policy or a reward model.
+    """Kind of a folder's model: policy or reward.
 
     Raises:
         Unusable: files are missing or damaged, or it is another kind of model.
@@ -43,9 +43,9 @@ def kind(folder: Path) -> str:
         raise Unusable(f"{folder} holds no weights as safetensors; no others are read.")
     named = [name for name in config.get("architectures") or [] if isinstance(name, str)]
     for name in named:
-        for ending, found in KINDS.items():
+        for ending, model_kind in KINDS.items():
             if name.endswith(ending):
-                return found
+                return model_kind
     what = ", ".join(named) or "no architecture"
     raise Unusable(f"{folder} is neither a policy nor a reward model: config.json names {what}.")
 
@@ -84,14 +84,14 @@ def difference(one: Path, other: Path) -> str:
 
 def _tokens(folder: Path) -> dict[str, Any]:
     """Every token's id, as far as tokenizer.json gives them: in order where it is a list."""
-    found = _settings(folder / "tokenizer.json")
-    model = found.get("model")
+    tokenizer = _settings(folder / "tokenizer.json")
+    model = tokenizer.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if isinstance(vocabulary, list):  # Unigram: [token, log-probability] by id
         vocabulary = {str(entry[0]): id for id, entry in enumerate(vocabulary) if entry}
     if not isinstance(vocabulary, dict):
         raise Unusable(f"{folder / 'tokenizer.json'} lists no tokens.")
-    added = [entry for entry in found.get("added_tokens") or [] if isinstance(entry, dict)]
+    added = [entry for entry in tokenizer.get("added_tokens") or [] if isinstance(entry, dict)]
     return vocabulary | {str(entry.get("content")): entry.get("id") for entry in added}
 
 
@@ -133,11 +133,11 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise Unusable(f"{path} is too large.")
-        found = json.loads(path.read_text("utf-8"))
+        settings = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise Unusable(f"{path.parent} holds no readable {path.name}.") from error
     except (ValueError, RecursionError) as error:
         raise Unusable(f"{path} is damaged: it holds no JSON.") from error
-    if not isinstance(found, dict):
+    if not isinstance(settings, dict):
         raise Unusable(f"{path} is damaged: it holds no settings.")
-    return found
+    return settings

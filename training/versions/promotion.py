@@ -1,4 +1,4 @@
-"""Which policy is the project's: gates before promotion, people's judgement after it."""
+"""The policy in use: gates before a version is promoted, people's judgement after it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import Decision, ModelVersion, StageResult
-from training.rlhf import round as engine
-from training.rlhf.config import RoundConfig, from_dict
+from training.models import Decision, ModelVersion, Run, StageResult
+from training.rlhf.config import GateConfig
+from training.rlhf.round import Gate, gates
 from training.versions import model_folders
 
 if TYPE_CHECKING:
@@ -43,30 +43,52 @@ def publish(version: ModelVersion) -> None:
     )
 
 
-def judge(version: ModelVersion, config: dict[str, Any]) -> None:
+def adopt_starter(project: exchange.Project, path: str, *, run: Run | None = None) -> ModelVersion:
+    """Make a model the project's first policy, reward-model base and KL reference.
+
+    Args:
+        path: relative to PAIRLOOP_HOME, an absolute folder, or a hub id.
+    """
+    version, created = ModelVersion.objects.get_or_create(
+        project=project,
+        kind=ModelVersion.POLICY,
+        number=0,
+        defaults={
+            "path": path,
+            "run": run,
+            "state": PROMOTED,
+            "promoted_at": timezone.now(),
+        },
+    )
+    if created:
+        publish(version)
+    return version
+
+
+def judge(version: ModelVersion, bounds: GateConfig) -> None:
     """Hold a candidate policy against the gates of its round, and promote it if it may be.
 
     Args:
-        config: of the round, as stored.
+        bounds: those of the run that made it.
     """
     metrics = {row.stage: row.metrics for row in StageResult.objects.filter(run=version.run)}
-    gates = engine.gates(metrics, from_dict(RoundConfig, config).gates)
-    version.gates = [dataclasses.asdict(gate) for gate in gates]
+    judged = gates(metrics, bounds)
+    version.gates = [dataclasses.asdict(gate) for gate in judged]
     version.save(update_fields=["gates"])
     with transaction.atomic():
         _lock(version)
         if version.state == CANDIDATE:  # else an admin was ahead of the gates, and that stands
-            against = _against(version, gates)
+            against = _against(version, judged)
             if against:
                 _set_state(version, CANDIDATE, note=against)
             else:
                 promote(version, reason="Passed every gate.")
-    _judge_reward_model(version, gates)
+    _judge_reward_model(version, judged)
 
 
-def _against(version: ModelVersion, gates: list[engine.Gate]) -> str:
+def _against(version: ModelVersion, judged: list[Gate]) -> str:
     """Why a candidate is not promoted by itself; empty when it is."""
-    if failed := [gate.text for gate in gates if not gate.passed]:
+    if failed := [gate.text for gate in judged if not gate.passed]:
         return "Not promoted. " + "; ".join(failed) + "."
     if version.project.promotion == "human":
         return "Passed every gate; an admin decides."
@@ -84,12 +106,12 @@ def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
     An old round that was retried, or a change by hand while the round ran.
     """
     promoted = ModelVersion.objects.policies().promoted().filter(project=version.project_id)
-    return promoted.exclude(pk=version.parent_id).first()
+    return next((one for one in promoted if one.pk != version.parent_id), None)
 
 
-def _judge_reward_model(policy: ModelVersion, gates: list[engine.Gate]) -> None:
+def _judge_reward_model(policy: ModelVersion, judged: list[Gate]) -> None:
     """The reward model of the same run is in use when its own gate passed, and else never."""
-    accuracy = next((gate for gate in gates if gate.name == "reward_accuracy"), None)
+    accuracy = next((gate for gate in judged if gate.name == "reward_accuracy"), None)
     candidates = ModelVersion.objects.rewards().filter(run=policy.run, state=CANDIDATE)
     reward = candidates.first()
     if accuracy is None or reward is None:
@@ -191,7 +213,7 @@ def demote(version: ModelVersion, *, note: str) -> ModelVersion:
 
 
 def fallback(version: ModelVersion) -> ModelVersion | None:
-    """What takes a version's place when it is demoted, if that still has its weights."""
+    """The version to restore when this one is demoted, if that still has its weights."""
     before = version.parent
     return before if before is not None and before.pruned_at is None else None
 
@@ -202,8 +224,8 @@ def review(version: ModelVersion) -> bool:
     The policy is compared with the reference policy; ties count half. It is demoted when the
     95 % interval (Wilson) lies below one half.
     """
-    found = exchange.evaluation_results(version.project, policy=version.name)
-    wins, losses, ties = (int(found[key]) for key in ("wins", "losses", "ties"))
+    results = exchange.evaluation_results(version.project, policy=version.name)
+    wins, losses, ties = (results[key] for key in ("wins", "losses", "ties"))
     n = wins + losses + ties
     if not n:
         return False

@@ -1,5 +1,5 @@
-"""Which files of former rounds may go: the checkpoints of finished runs, the weights of versions
-that nothing can return to.
+"""Files of former rounds that may go: checkpoints of finished runs, weights of versions that
+nothing can return to.
 
 A reward model's judge goes with it.
 
@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -24,8 +23,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import ModelVersion, Run
-from training.models.trial import Trial
+from training.models import ModelVersion, Run, RunKind, Trial
 from training.versions import serving
 
 KEEP = 3
@@ -46,7 +44,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Plan:
-    """What may go, and in sentences what else would go if it were not in use."""
+    """Removals, and in sentences what else would go if it were not in use."""
 
     removals: tuple[Removal, ...]
     held: tuple[str, ...]
@@ -66,8 +64,8 @@ class Changed(Exception):
     """The plan is not the one that was confirmed."""
 
 
-def plan(project: Any, *, keep: int = KEEP) -> Plan:
-    """What `prune` would remove; nothing is touched.
+def plan(project: exchange.Project, *, keep: int = KEEP) -> Plan:
+    """The removals that `prune` would make; nothing is touched.
 
     Raises:
         ValueError: `keep` is negative.
@@ -88,7 +86,7 @@ def plan(project: Any, *, keep: int = KEEP) -> Plan:
     return Plan(tuple(removals), tuple(held))
 
 
-def prune(project: Any, *, keep: int = KEEP, confirmed: str | None = None) -> Plan:
+def prune(project: exchange.Project, *, keep: int = KEEP, confirmed: str | None = None) -> Plan:
     """Remove what may go; what was removed, and what was not and why.
 
     Args:
@@ -100,19 +98,19 @@ def prune(project: Any, *, keep: int = KEEP, confirmed: str | None = None) -> Pl
     """
     with transaction.atomic():
         exchange.lock(project)  # what might begin to use a version waits until they are marked
-        found = plan(project, keep=keep)
-        if confirmed not in (None, found.fingerprint):
+        planned = plan(project, keep=keep)
+        if confirmed not in (None, planned.fingerprint):
             raise Changed("Something changed meanwhile. Look again at what would go.")
         # Before the files go: a version without weights must never look usable.
-        going = [removal.version.pk for removal in found.removals if removal.version]
+        going = [removal.version.pk for removal in planned.removals if removal.version]
         rows = ModelVersion.objects.filter(pk__in=going)
         rows.update(pruned_at=Coalesce("pruned_at", timezone.now()))
-    problems = {removal: _remove(removal) for removal in found.removals}
+    problems = {removal: _remove(removal) for removal in planned.removals}
     gone = tuple(removal for removal, problem in problems.items() if not problem)
-    return Plan(gone, (*found.held, *filter(None, problems.values())))
+    return Plan(gone, (*planned.held, *filter(None, problems.values())))
 
 
-def _checkpoints(project: Any) -> Iterator[Removal]:
+def _checkpoints(project: exchange.Project) -> Iterator[Removal]:
     """Optimiser states and half-finished stages: only an unfinished run resumes from them."""
     done = Run.objects.filter(project=project, state=Run.State.DONE).order_by("pk")
     for run in done.select_related("round").defer("log_tail", "round__config"):
@@ -122,15 +120,19 @@ def _checkpoints(project: Any) -> Iterator[Removal]:
             yield Removal((folder,), f"checkpoints of {what}", _size(folder))
 
 
-def _busy(project: Any) -> str:
+def _busy(project: exchange.Project) -> str:
     """Why no weights go now: a run may have begun with a version that is retired by now."""
     live = Run.objects.filter(project=project, state__in=[Run.State.QUEUED, Run.State.RUNNING])
-    what = {"round": "A round", "compare": "A comparison", "push": "An upload to a hub"}
+    what: dict[str, str] = {
+        RunKind.ROUND: "A round",
+        RunKind.COMPARE: "A comparison",
+        RunKind.PUSH: "An upload to a hub",
+    }
     kinds = [what.get(kind, "The first setup") for kind in live.values_list("kind", flat=True)]
     return f"{kinds[0]} is under way: weights stay until it has ended." if kinds else ""
 
 
-def _tried(project: Any) -> set[int]:
+def _tried(project: exchange.Project) -> set[int]:
     """Versions that the playground needs for what was asked there."""
     asked = Trial.objects.live().filter(project=project).values_list("choices", flat=True)
     return {int(choice) for choices in asked for choice in choices if choice.isdigit()}
@@ -152,13 +154,13 @@ def _unneeded(versions: list[ModelVersion], keep: int) -> Iterator[ModelVersion]
 def _with_origins(versions: list[ModelVersion], chosen: set[int]) -> set[int]:
     """Versions and what they began with: one can fall back to it, an adapter cannot do without."""
     parents = {one.pk: one.parent_id for one in versions if one.pruned_at is None}
-    found: set[int] = set()
+    chain: set[int] = set()
     for pk in chosen:
         step: int | None = pk
-        while step is not None and step in parents and step not in found:
-            found.add(step)
+        while step is not None and step in parents and step not in chain:
+            chain.add(step)
             step = parents[step]
-    return found
+    return chain
 
 
 def _removal(version: ModelVersion, folders: tuple[Path, ...]) -> Removal:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
+from annotate import exchange
 from training.models import ModelVersion
-from training.rlhf.config import SaveJob, to_dict
-from training.runs import run_kinds
-from training.versions import zip_archive
+from training.rlhf.config import SaveJob
+from training.versions import engine_process, zip_archive
 
 MERGED = "merged"
 
@@ -23,16 +20,16 @@ class NotServable(Exception):
     """There is no policy to serve, or no folder of it; the message says why."""
 
 
-def promoted(project: Any) -> ModelVersion:
+def promoted(project: exchange.Project) -> ModelVersion:
     """The policy in use.
 
     Raises:
         NotServable: the project has none.
     """
-    found = ModelVersion.objects.policies().promoted().filter(project=project).first()
-    if found is None:
+    version = ModelVersion.objects.policies().promoted().filter(project=project).first()
+    if version is None:
         raise NotServable(f"The project {project.slug} has no policy yet.")
-    return found
+    return version
 
 
 def location(version: ModelVersion, *, merge: bool) -> str:
@@ -58,7 +55,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def place(version: ModelVersion) -> Path:
-    """Where a version's merged copy is, or would be: installations may share a home."""
+    """Folder of a version's merged copy, there or not yet: installations may share a home."""
     mark = hashlib.sha256(version.location.encode()).hexdigest()[:12]
     return Path(settings.HOME) / "served" / f"{version.name}-{mark}"
 
@@ -71,15 +68,12 @@ def _merged(version: ModelVersion) -> Path:
         return whole
     home.mkdir(parents=True, exist_ok=True)
     job = SaveJob(parts={version.name: version.location})
-    run_kinds.write_text(home / run_kinds.CONFIG, json.dumps(to_dict(job), indent=2))
+    config = engine_process.write_job(home, job)
     # No shell: the arguments are ours, and paths go through as they are.
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "training.rlhf", "save"),
-            *("--config", str(home / run_kinds.CONFIG), "--out", str(home / MERGED)),
-        ],
+        engine_process.command("save", config=config, out=home / MERGED),
         cwd=settings.BASE_DIR,
-        env=run_kinds.environment(),
+        env=engine_process.environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -75,11 +75,11 @@ def stream(version: ModelVersion, folder: Path) -> Iterator[bytes]:
 
 
 def _with_bases(folder: Path) -> list[Path]:
-    """The folder, what it adapts, what that adapts, and so on."""
-    found = [folder.resolve()]
-    while (base := local_base(found[-1])) is not None and base not in found:
-        found.append(base)
-    return found
+    """An adapter's folder and the chain of bases below it; a whole model's folder alone."""
+    folders = [folder.resolve()]
+    while (base := local_base(folders[-1])) is not None and base not in folders:
+        folders.append(base)
+    return folders
 
 
 def _folder(
@@ -97,7 +97,7 @@ def _folder(
 
 
 def local_base(folder: Path) -> Path | None:
-    """What an adapter adapts, where that is a model's folder and not the id of a hub."""
+    """The folder that an adapter adapts; None where that is the id of a hub."""
     config = folder / "adapter_config.json"
     if not config.is_file():
         return None
@@ -120,7 +120,7 @@ def _write(
 
 
 class _Sink(io.RawIOBase):
-    """Where the archive writes; what came since the last `take` is all it holds."""
+    """Target of the archive; it holds no more than came since the last `take`."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -134,5 +134,5 @@ class _Sink(io.RawIOBase):
         return len(piece)
 
     def take(self) -> bytes:
-        found, self._parts = b"".join(self._parts), []
-        return found
+        piece, self._parts = b"".join(self._parts), []
+        return piece

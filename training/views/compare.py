@@ -8,18 +8,20 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.dashboard import comparisons
 from training.dashboard.comparisons import ALL, Cell, Comparison
 from training.figures.charts import Chart, Point, Series, line_chart
 from training.models import ModelVersion, Run
-from training.rounds import loop_state, round_control
+from training.rounds import loop_state
+from training.runs import states
 from training.views.polling import ended, unchanged
 
 PER_PAGE = 6
@@ -46,30 +48,30 @@ LIVE = (Run.State.QUEUED, Run.State.RUNNING)
 
 
 @require_safe
-def compare(request: HttpRequest, slug: str) -> HttpResponse:
+def compare(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The chosen versions (?v=1&v=2, policy numbers) on one group of prompts (?tag=)."""
     project = exchange.project_or_404(request, slug, "reviewer")
     policies = list(ModelVersion.objects.policies().filter(project=project).order_by("number"))
     chosen = _chosen(request, policies)
-    found = comparisons.find(project, chosen) if len(chosen) > 1 else None
+    comparison = comparisons.find(project, chosen) if len(chosen) > 1 else None
     context = {
         "project": project,
         "tab": "rounds",
         "is_admin": project.role == "admin",
         "policies": [(version, version in chosen) for version in policies],
         "chosen": chosen,
-        "found": found,
+        "comparison": comparison,
         **_run_context(project),
     }
-    if found is None:
+    if comparison is None:
         context["kept"] = [(name, _kept(chosen, name)) for name in ROUND_FIGURES]
     else:
-        context |= _found_context(request, found, chosen)
+        context |= _comparison_context(request, comparison, chosen)
     return render(request, "training/compare.html", context)
 
 
 @require_POST
-def start(request: HttpRequest, slug: str) -> HttpResponse:
+def start(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     policies = list(ModelVersion.objects.policies().filter(project=project))
     wanted = _numbers(request.POST.getlist("v"))
@@ -84,10 +86,10 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def cancel(request: HttpRequest, slug: str) -> HttpResponse:
+def cancel(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     run = comparisons.last_run(project)
-    if run is not None and round_control.cancel_runs(Run.objects.filter(pk=run.pk)):
+    if run is not None and states.cancel(Run.objects.filter(pk=run.pk)):
         messages.info(request, "The comparison stops; what was measured is kept.")
     else:
         messages.warning(request, "No comparison is running.")
@@ -95,7 +97,7 @@ def cancel(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect(_address(project, ModelVersion.objects.filter(project=project, pk__in=asked)))
 
 
-def _address(project: Any, versions: Iterable[ModelVersion]) -> str:
+def _address(project: exchange.Project, versions: Iterable[ModelVersion]) -> str:
     return f"{reverse('models-compare', args=[project.slug])}?{_query(versions)}"
 
 
@@ -104,7 +106,7 @@ def _query(versions: Iterable[ModelVersion]) -> str:
 
 
 @require_safe
-def progress(request: HttpRequest, slug: str) -> HttpResponse:
+def progress(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The comparison that runs, asked for every 2 s."""
     project = exchange.project_or_404(request, slug, "reviewer")
     context = {"project": project, "is_admin": project.role == "admin", **_run_context(project)}
@@ -115,7 +117,7 @@ def progress(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
-def report(request: HttpRequest, slug: str, uuid: str) -> FileResponse:
+def report(request: AuthenticatedHttpRequest, slug: str, uuid: str) -> FileResponse:
     """The report that the comparison wrote, to keep or to send."""
     project = exchange.project_or_404(request, slug, "reviewer")
     run = get_object_or_404(Run, project=project, uuid=uuid)
@@ -127,7 +129,7 @@ def report(request: HttpRequest, slug: str, uuid: str) -> FileResponse:
     return FileResponse(file, as_attachment=True, filename=f"{project.slug}-comparison.html")
 
 
-def _chosen(request: HttpRequest, policies: list[ModelVersion]) -> list[ModelVersion]:
+def _chosen(request: AuthenticatedHttpRequest, policies: list[ModelVersion]) -> list[ModelVersion]:
     """The versions asked for; without any, the promoted one and the one it came from."""
     wanted = _numbers(request.GET.getlist("v"))
     if wanted:
@@ -139,11 +141,11 @@ def _chosen(request: HttpRequest, policies: list[ModelVersion]) -> list[ModelVer
 
 
 def _numbers(values: Sequence[str]) -> set[int]:
-    """What is no number of a version names none."""
+    """Version numbers among the values of a query; what is none names none."""
     return {int(value) for value in values if value.isdecimal() and len(value) < 10}
 
 
-def _run_context(project: Any) -> dict[str, Any]:
+def _run_context(project: exchange.Project) -> dict[str, Any]:
     """The latest comparison, as long as it runs or when it failed."""
     run = comparisons.last_run(project)
     live = run is not None and run.state in LIVE
@@ -157,37 +159,37 @@ def _run_context(project: Any) -> dict[str, Any]:
     }
 
 
-def _found_context(
-    request: HttpRequest, found: Comparison, chosen: list[ModelVersion]
+def _comparison_context(
+    request: AuthenticatedHttpRequest, comparison: Comparison, chosen: list[ModelVersion]
 ) -> dict[str, Any]:
     tag = request.GET.get("tag", ALL)
-    group = tag if tag in found.groups else ALL
-    prompts = comparisons.asked(found, group=group)
+    group = tag if tag in comparison.groups else ALL
+    prompts = comparisons.asked(comparison, group=group)
     page = Paginator(prompts, PER_PAGE).get_page(request.GET.get("page"))
     return {
         "group": group,
-        "groups": list(found.groups.items()),
-        "prompts": found.groups[group],
+        "groups": list(comparison.groups.items()),
+        "prompts": comparison.groups[group],
         "query": _query(chosen),
         "lines": [
-            (measure, [found.cell(group, version, measure.name) for version in chosen])
-            for measure in found.measures
+            (measure, [comparison.cell(group, version, measure.name) for version in chosen])
+            for measure in comparison.measures
         ],
-        "compared": found.first in chosen,
-        "charts": _charts(found, chosen, group),
+        "compared": comparison.first in chosen,
+        "charts": _charts(comparison, chosen, group),
         "page": page,
-        "samples": comparisons.samples(found, chosen, page),
+        "samples": comparisons.samples(comparison, chosen, page),
     }
 
 
-def _charts(found: Comparison, chosen: list[ModelVersion], group: str) -> list[Chart]:
+def _charts(comparison: Comparison, chosen: list[ModelVersion], group: str) -> list[Chart]:
     """One chart per measure over the versions' numbers."""
     drawn = []
-    for measure in found.measures:
+    for measure in comparison.measures:
         y_label = next((y for name, y in CHARTED.items() if _stands_for(name, measure.name)), "")
         if not y_label:
             continue
-        cells = [(version, found.cell(group, version, measure.name)) for version in chosen]
+        cells = [(version, comparison.cell(group, version, measure.name)) for version in chosen]
         drawn.append(
             line_chart(
                 id=f"chart-{measure.name}",

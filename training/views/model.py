@@ -7,17 +7,18 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.figures import run_files
+from training.figures.number_format import words
 from training.figures.run_progress import gate_rows
 from training.forms import PushForm, ReasonForm
 from training.models import ModelVersion
 from training.rounds import hub_push
-from training.templatetags.measures import words
 from training.versions import lineage, model_cards, promotion, zip_archive
 from training.views.models import headline
 
@@ -26,14 +27,14 @@ Act = Callable[[ModelVersion, str], str]
 
 
 @require_safe
-def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def model(request: AuthenticatedHttpRequest, slug: str, pk: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
     return _page(request, project, _version(project, pk), ReasonForm())
 
 
 def _page(
-    request: HttpRequest,
-    project: Any,
+    request: AuthenticatedHttpRequest,
+    project: exchange.Project,
     version: ModelVersion,
     form: ReasonForm,
     *,
@@ -71,7 +72,7 @@ def _page(
 
 
 def _choices(version: ModelVersion) -> dict[str, Any]:
-    """What can be done with the version, and why it cannot be downloaded."""
+    """Actions open to the version, and why it cannot be downloaded."""
     policy, State = version.kind == ModelVersion.POLICY, ModelVersion.State
     missing, size = "", 0
     try:
@@ -89,7 +90,9 @@ def _choices(version: ModelVersion) -> dict[str, Any]:
 
 
 @require_safe
-def download(request: HttpRequest, slug: str, pk: int) -> HttpResponse | StreamingHttpResponse:
+def download(
+    request: AuthenticatedHttpRequest, slug: str, pk: int
+) -> HttpResponse | StreamingHttpResponse:
     """The model's folder as a zip, with its card."""
     project = exchange.project_or_404(request, slug, "admin")
     version = _version(project, pk)
@@ -107,7 +110,7 @@ def download(request: HttpRequest, slug: str, pk: int) -> HttpResponse | Streami
 
 
 @require_POST
-def promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def promote(request: AuthenticatedHttpRequest, slug: str, pk: int) -> HttpResponse:
     def act(version: ModelVersion, reason: str) -> str:
         promotion.promote(version, by=request.user, reason=reason)
         return f"{version.name} is in use now."
@@ -116,7 +119,7 @@ def promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @require_POST
-def retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def retire(request: AuthenticatedHttpRequest, slug: str, pk: int) -> HttpResponse:
     """Put a candidate aside."""
 
     def act(version: ModelVersion, reason: str) -> str:
@@ -127,7 +130,7 @@ def retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @require_POST
-def demote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def demote(request: AuthenticatedHttpRequest, slug: str, pk: int) -> HttpResponse:
     """Take the policy in use back."""
 
     def act(version: ModelVersion, reason: str) -> str:
@@ -137,7 +140,7 @@ def demote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return _decide(request, slug, pk, act)
 
 
-def _decide(request: HttpRequest, slug: str, pk: int, act: Act) -> HttpResponse:
+def _decide(request: AuthenticatedHttpRequest, slug: str, pk: int, act: Act) -> HttpResponse:
     """Let an admin act on a policy, with a reason."""
     project = exchange.project_or_404(request, slug, "admin")
     version = _version(project, pk, kind=ModelVersion.POLICY)
@@ -152,7 +155,7 @@ def _decide(request: HttpRequest, slug: str, pk: int, act: Act) -> HttpResponse:
 
 
 @require_POST
-def push(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+def push(request: AuthenticatedHttpRequest, slug: str, pk: int) -> HttpResponse:
     """Upload the version to a hub."""
     project = exchange.project_or_404(request, slug, "admin")
     version, form = _version(project, pk), PushForm(request.POST)
@@ -167,6 +170,6 @@ def push(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return redirect("model", project.slug, pk)
 
 
-def _version(project: Any, pk: int, **columns: str) -> ModelVersion:
+def _version(project: exchange.Project, pk: int, **columns: str) -> ModelVersion:
     versions = ModelVersion.objects.select_related("project", "parent", "run__round")
     return get_object_or_404(versions, project=project, pk=pk, **columns)

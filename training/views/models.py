@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate import exchange
-from training.figures.charts import figure
-from training.figures.run_progress import number
+from annotate.exchange import AuthenticatedHttpRequest
+from training.figures.number_format import figure, number, percent
 from training.models import ModelVersion
-from training.templatetags.measures import percent
 
 PER_PAGE = 40
 FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
@@ -28,7 +27,7 @@ FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 
 
 @require_safe
-def models(request: HttpRequest, slug: str) -> HttpResponse:
+def models(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
     versions = ModelVersion.objects.filter(project=project).with_rounds().select_related("parent")
     ordered = versions.order_by("-number", "kind")
@@ -45,13 +44,13 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
 
 def headline(version: ModelVersion) -> list[tuple[str, str, str]]:
     """The few figures by which a version is known: name, value and interval as written."""
-    found = []
+    figures = []
     for key, name, write in FIGURES:
         if (value := number(version.metrics.get(key))) is not None:
             ends = [number(version.metrics.get(f"{key}_{end}")) for end in ("low", "high")]
             interval = "" if None in ends else " to ".join(write(end) for end in ends)
-            found.append((name, write(value), interval))
-    return found
+            figures.append((name, write(value), interval))
+    return figures
 
 
 def _entry(version: ModelVersion) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.forms import TrialForm
-from training.models.trial import Trial
+from training.models import Trial
 from training.playground import questions
 from training.rounds import loop_state
 from training.views.polling import STOP_POLLING, unchanged
@@ -24,7 +25,7 @@ DEFAULTS = {"temperature": 0.7, "max_new_tokens": 128}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def home(request: HttpRequest, slug: str) -> HttpResponse:
+def home(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """A new prompt: empty, one of the project's, or the next turn of an earlier trial."""
     project = exchange.project_or_404(request, slug, "reviewer")
     if request.method != "POST":
@@ -42,41 +43,41 @@ def home(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
-def trial(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
+def trial(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     """A trial with its replies, and the form to ask it again in other ways."""
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _trial(request, project, uuid)
-    return _page(request, project, _form(project, initial=_again(found)), found)
+    asked = _trial(request, project, uuid)
+    return _page(request, project, _form(project, initial=_again(asked)), asked)
 
 
 @require_safe
-def progress(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
+def progress(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     """The replies, asked for twice a second while they are written."""
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _trial(request, project, uuid)
-    if found.live and unchanged(request, _stamp(found)):
+    trial = _trial(request, project, uuid)
+    if trial.live and unchanged(request, _stamp(trial)):
         return HttpResponse(status=204)
-    context = _trial_context(project, found)
+    context = _trial_context(project, trial)
     response = render(request, "training/playground.html#replies", context)
-    response.status_code = 200 if found.live else STOP_POLLING
+    response.status_code = 200 if trial.live else STOP_POLLING
     return response
 
 
 @require_POST
-def stop(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
+def stop(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
     questions.stop(_trial(request, project, uuid))
     return redirect("trial", project.slug, uuid)
 
 
 @require_POST
-def queue(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
+def queue(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     """Turn two replies into a pair for the annotators."""
     project = exchange.project_or_404(request, slug, "admin")
-    found = _trial(request, project, uuid)
+    trial = _trial(request, project, uuid)
     try:
         first, second = (int(request.POST.get(name, "")) for name in ("a", "b"))
-        added = questions.queue_pair(found, first, second)
+        added = questions.queue_pair(trial, first, second)
     except ValueError:
         messages.warning(request, "Choose two replies.")
     except questions.Refused as error:
@@ -87,33 +88,32 @@ def queue(request: HttpRequest, slug: str, uuid: Any) -> HttpResponse:
     return redirect("trial", project.slug, uuid)
 
 
-def _trial(request: HttpRequest, project: Any, uuid: Any) -> Trial:
+def _trial(request: AuthenticatedHttpRequest, project: exchange.Project, uuid: UUID) -> Trial:
     """One's own trial: what others try is their own business."""
     Trial.objects.close_lost()
     trials = Trial.objects.select_related("project")
     return get_object_or_404(trials, project=project, user=request.user, uuid=uuid)
 
 
-def _form(project: Any, *args: Any, **kwargs: Any) -> TrialForm:
+def _form(project: exchange.Project, *args: Any, **kwargs: Any) -> TrialForm:
     return TrialForm(*args, choices=questions.choices(project), **kwargs)
 
 
-def _suggested(project: Any, model: str) -> dict[str, Any]:
+def _suggested(project: exchange.Project, model: str) -> dict[str, Any]:
     names = questions.suggested(project, model)
     named = dict(zip(TrialForm.PLACES, names, strict=False))
     return DEFAULTS | named | {"seed": secrets.randbelow(10_000)}
 
 
-def _initial(request: HttpRequest, project: Any) -> dict[str, Any]:
+def _initial(request: AuthenticatedHttpRequest, project: exchange.Project) -> dict[str, Any]:
     return _suggested(project, request.GET.get("model", "")) | _begun(request, project)
 
 
-def _begun(request: HttpRequest, project: Any) -> dict[str, Any]:
+def _begun(request: AuthenticatedHttpRequest, project: exchange.Project) -> dict[str, Any]:
     """The chat that the address names: ?prompt=any, ?prompt=7, or ?after=TRIAL&reply=0."""
     prompt = request.GET.get("prompt", "")
     if prompt == "any" or (prompt.isdecimal() and len(prompt) < 18):
-        found = exchange.one_prompt(project, None if prompt == "any" else int(prompt)) or []
-        return _split(found)
+        return _split(exchange.one_prompt(project, None if prompt == "any" else int(prompt)) or [])
     if after := request.GET.get("after"):
         return _continued(request, project, after, request.GET.get("reply", ""))
     return {}
@@ -128,13 +128,15 @@ def _split(chat: list[dict[str, str]]) -> dict[str, Any]:
     return {"system": system, "history": turns}
 
 
-def _continued(request: HttpRequest, project: Any, uuid: str, place: str) -> dict[str, Any]:
+def _continued(
+    request: AuthenticatedHttpRequest, project: exchange.Project, uuid: str, place: str
+) -> dict[str, Any]:
     trials = Trial.objects.filter(project=project, user=request.user, uuid__in=_uuids(uuid))
-    found = trials.first()
-    if found is None or not place.isdecimal() or int(place[:3]) >= len(found.replies):
+    trial = trials.first()
+    if trial is None or not place.isdecimal() or int(place[:3]) >= len(trial.replies):
         return {}
-    said = {"role": "assistant", "content": found.replies[int(place[:3])].get("text", "")}
-    return _again(found) | _split([*found.messages, said]) | {"message": ""}
+    said = {"role": "assistant", "content": trial.replies[int(place[:3])].get("text", "")}
+    return _again(trial) | _split([*trial.messages, said]) | {"message": ""}
 
 
 def _uuids(text: str) -> list[UUID]:
@@ -152,14 +154,16 @@ def _again(trial: Trial) -> dict[str, Any]:
 
 
 def _page(
-    request: HttpRequest,
-    project: Any,
+    request: AuthenticatedHttpRequest,
+    project: exchange.Project,
     form: TrialForm,
-    found: Trial | None = None,
+    trial: Trial | None = None,
     *,
     status: int = 200,
 ) -> HttpResponse:
     recent = Trial.objects.filter(project=project, user=request.user).order_by("-pk")
+    if trial is not None:
+        recent = recent.exclude(pk=trial.pk)
     context = {
         "project": project,
         "tab": "rounds",
@@ -167,9 +171,9 @@ def _page(
         "earlier": _earlier(form),
         "possible": bool(form.fields["first"].choices),  # type: ignore[attr-defined]
         "absent": loop_state.absent_worker(),
-        "recent": list(recent.exclude(pk=found.pk if found else None)[:RECENT]),
+        "recent": list(recent[:RECENT]),
     }
-    context |= _trial_context(project, found) if found else {}
+    context |= _trial_context(project, trial) if trial else {}
     return render(request, "training/playground.html", context, status=status)
 
 
@@ -180,7 +184,7 @@ def _earlier(form: TrialForm) -> list[dict[str, str]]:
     return list(form.cleaned_data.get("history") or []) if hasattr(form, "cleaned_data") else []
 
 
-def _trial_context(project: Any, trial: Trial) -> dict[str, Any]:
+def _trial_context(project: exchange.Project, trial: Trial) -> dict[str, Any]:
     return {
         "project": project,
         "is_admin": project.role == "admin",

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
+from training.figures.number_format import megabytes
 from training.forms import KeepForm
-from training.templatetags.measures import megabytes
 from training.versions import retention
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def prune(request: HttpRequest, slug: str) -> HttpResponse:
+def prune(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     given = request.POST or request.GET
     form = KeepForm(given if "keep" in given else {"keep": retention.KEEP})
@@ -36,7 +35,13 @@ def prune(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("models", project.slug)
 
 
-def _page(request: HttpRequest, project: Any, form: KeepForm, *, status: int = 200) -> HttpResponse:
+def _page(
+    request: AuthenticatedHttpRequest,
+    project: exchange.Project,
+    form: KeepForm,
+    *,
+    status: int = 200,
+) -> HttpResponse:
     keep = form.cleaned_data.get("keep") if form.is_valid() else None
     plan = None if keep is None else retention.plan(project, keep=keep)
     context = {"project": project, "tab": "rounds", "form": form, "plan": plan}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.dashboard import round_curves
 from training.figures import run_files
 from training.figures.run_progress import (
@@ -22,6 +23,7 @@ from training.figures.run_progress import (
     verdict,
 )
 from training.models import ModelVersion, Round
+from training.rlhf.round import TRAIN_REWARD
 from training.rounds import loop_state, round_control
 from training.views.polling import ended, stamp, unchanged
 
@@ -34,34 +36,34 @@ LIVE = (Round.State.QUEUED, Round.State.RUNNING)
 
 
 @require_safe
-def round(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def round(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _round(project, number)
-    context = _progress_context(project, found) | _curves_context(project, found)
-    return render(request, "training/round.html", context | _result_context(found))
+    shown = _round(project, number)
+    context = _progress_context(project, shown) | _curves_context(project, shown)
+    return render(request, "training/round.html", context | _result_context(shown))
 
 
 @require_safe
-def progress(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def progress(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     """The stages, asked for every 2 s while the round is live."""
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _round(project, number)
-    live = found.state in LIVE
-    if live and unchanged(request, stamp(found, last_run(found))):
+    shown = _round(project, number)
+    live = shown.state in LIVE
+    if live and unchanged(request, stamp(shown, last_run(shown))):
         return HttpResponse(status=204)
-    response = render(request, "training/round.html#progress", _progress_context(project, found))
+    response = render(request, "training/round.html#progress", _progress_context(project, shown))
     return response if live else ended(response)
 
 
 @require_safe
-def curves(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def curves(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     """The charts, asked for every 5 s while the round is live."""
     project = exchange.project_or_404(request, slug, "reviewer")
-    found = _round(project, number)
-    live = found.state in LIVE
-    if live and unchanged(request, _curves_stamp(found)):
+    shown = _round(project, number)
+    live = shown.state in LIVE
+    if live and unchanged(request, _curves_stamp(shown)):
         return HttpResponse(status=204)
-    context = _progress_context(project, found) | _curves_context(project, found)
+    context = _progress_context(project, shown) | _curves_context(project, shown)
     response = render(request, "training/round.html#curves", context)
     # No reload here: the stages beside it are the part that announces the end.
     response.status_code = 200 if live else 286
@@ -69,11 +71,11 @@ def curves(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_POST
-def cancel(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def cancel(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
-    found = _round(project, number)
-    if found.state in LIVE:
-        round_control.cancel(found)
+    shown = _round(project, number)
+    if shown.state in LIVE:
+        round_control.cancel(shown)
         messages.info(request, f"Round {number} stops at the end of its current step.")
     else:
         messages.warning(request, f"Round {number} has ended already.")
@@ -81,14 +83,14 @@ def cancel(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 
 
 @require_POST
-def retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def retry(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
-    found = _round(project, number)
-    if found.state not in (Round.State.FAILED, Round.State.CANCELLED):
+    shown = _round(project, number)
+    if shown.state not in (Round.State.FAILED, Round.State.CANCELLED):
         messages.warning(request, f"Round {number} has nothing to try again.")
         return redirect("round", project.slug, number)
     try:
-        round_control.retry(found)
+        round_control.retry(shown)
     except round_control.RoundRunning as error:
         messages.warning(request, str(error))
     else:
@@ -96,11 +98,11 @@ def retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     return redirect("round", project.slug, number)
 
 
-def _round(project: Any, number: int) -> Round:
+def _round(project: exchange.Project, number: int) -> Round:
     return get_object_or_404(loop_state.history(project), number=number)
 
 
-def _progress_context(project: Any, round: Round) -> dict[str, Any]:
+def _progress_context(project: exchange.Project, round: Round) -> dict[str, Any]:
     run = last_run(round)
     live = round.state in LIVE
     return {
@@ -117,8 +119,8 @@ def _progress_context(project: Any, round: Round) -> dict[str, Any]:
     }
 
 
-def _curves_context(project: Any, round: Round) -> dict[str, Any]:
-    history = [r for r in results_of(project, up_to=round.number) if r.stage == "train_reward"]
+def _curves_context(project: exchange.Project, round: Round) -> dict[str, Any]:
+    history = [r for r in results_of(project, up_to=round.number) if r.stage == TRAIN_REWARD]
     updates, accuracy = (
         round_curves.policy_charts(last_run(round)),
         round_curves.accuracy_chart(history),

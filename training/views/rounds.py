@@ -7,11 +7,12 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
+from annotate.exchange import AuthenticatedHttpRequest
 from training.dashboard import round_curves
 from training.figures.run_progress import (
     headline,
@@ -23,6 +24,7 @@ from training.figures.run_progress import (
 )
 from training.forms import AskForm, StartForm
 from training.models import Round, StageResult
+from training.rlhf.round import EVALUATE, TRAIN_REWARD
 from training.rounds import loop_state
 from training.rounds.optimiser_advice import advise
 from training.rounds.round_control import RoundRefused, choose_optimiser, optimiser, start_round
@@ -32,13 +34,13 @@ PER_PAGE = 25
 
 
 @require_safe
-def rounds(request: HttpRequest, slug: str) -> HttpResponse:
+def rounds(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
     return _page(request, project, _ask_form(project))
 
 
 @require_safe
-def progress(request: HttpRequest, slug: str) -> HttpResponse:
+def progress(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The part of the page that changes while a round runs."""
     project = exchange.project_or_404(request, slug, "reviewer")
     live = loop_state.history(project).live().first()
@@ -51,7 +53,7 @@ def progress(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def start(request: HttpRequest, slug: str) -> HttpResponse:
+def start(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     form = StartForm(request.POST)
     if not form.is_valid():
@@ -69,7 +71,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_POST
-def ask_colleagues(request: HttpRequest, slug: str) -> HttpResponse:
+def ask_colleagues(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     if not project.train_on_simulated:
         raise Http404("Only a sample project has simulated colleagues.")
@@ -85,12 +87,16 @@ def ask_colleagues(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _page(
-    request: HttpRequest, project: Any, form: AskForm | None, *, status: int = 200
+    request: AuthenticatedHttpRequest,
+    project: exchange.Project,
+    form: AskForm | None,
+    *,
+    status: int = 200,
 ) -> HttpResponse:
     results = results_of(project)
     charts = [
-        round_curves.accuracy_chart(_of(results, "train_reward")),
-        round_curves.win_rate_chart(_of(results, "evaluate")),
+        round_curves.accuracy_chart(_of(results, TRAIN_REWARD)),
+        round_curves.win_rate_chart(_of(results, EVALUATE)),
     ]
     context = _loop_context(request, project, form)
     context |= {"charts": [chart for chart in charts if chart is not None]}
@@ -101,12 +107,14 @@ def _of(results: list[StageResult], stage: str) -> list[StageResult]:
     return [result for result in results if result.stage == stage]
 
 
-def _ask_form(project: Any) -> AskForm | None:
+def _ask_form(project: exchange.Project) -> AskForm | None:
     initial = {"annotators": 12, "votes": 300}
     return AskForm(initial=initial) if project.train_on_simulated else None
 
 
-def _loop_context(request: HttpRequest, project: Any, form: AskForm | None) -> dict[str, Any]:
+def _loop_context(
+    request: AuthenticatedHttpRequest, project: exchange.Project, form: AskForm | None
+) -> dict[str, Any]:
     state = loop_state.state(project)
     page = Paginator(loop_state.history(project), PER_PAGE).get_page(request.GET.get("page"))
     live = next((round for round in page if round == state.live), state.live)

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from training.views import compare, model, models, playground, prune, rounds
-from training.views import round as one_round
+from training.views import compare, model, models, playground, prune, round, rounds
 
 project = "projects/<slug:slug>/"
 
@@ -12,11 +11,15 @@ urlpatterns = [
     path(project + "rounds/progress/", rounds.progress, name="rounds-progress"),
     path(project + "rounds/start/", rounds.start, name="round-start"),
     path(project + "rounds/ask-colleagues/", rounds.ask_colleagues, name="ask-colleagues"),
-    path(project + "rounds/<int:number>/", one_round.round, name="round"),
-    path(project + "rounds/<int:number>/progress/", one_round.progress, name="round-progress"),
-    path(project + "rounds/<int:number>/curves/", one_round.curves, name="round-curves"),
-    path(project + "rounds/<int:number>/cancel/", one_round.cancel, name="round-cancel"),
-    path(project + "rounds/<int:number>/retry/", one_round.retry, name="round-retry"),
+    path(project + "rounds/<int:number>/", round.round, name="round"),
+    path(
+        project + "rounds/<int:number>/progress/",
+        round.progress,
+        name="round-progress",
+    ),
+    path(project + "rounds/<int:number>/curves/", round.curves, name="round-curves"),
+    path(project + "rounds/<int:number>/cancel/", round.cancel, name="round-cancel"),
+    path(project + "rounds/<int:number>/retry/", round.retry, name="round-retry"),
     path(project + "playground/", playground.home, name="playground"),
     path(project + "playground/<uuid:uuid>/", playground.trial, name="trial"),
     path(project + "playground/<uuid:uuid>/progress/", playground.progress, name="trial-progress"),

@@ -1,4 +1,4 @@
-"""What happens every minute: recover runs, release leases, start rounds, refresh the queue.
+"""The work of every minute: recover runs, release leases, start rounds, refresh the queue.
 
 Safe with any number of schedulers: every step is a conditional update or holds a constraint.
 """
@@ -12,18 +12,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from croniter import CroniterBadCronError, croniter
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import ModelVersion, Run, WorkerBeat
-from training.models.trial import Trial
+from training.models import ModelVersion, Run, Trial, WorkerBeat
 from training.rounds import round_control
-from training.runs import processes, supervisor
+from training.runs import processes, states, task_queue
 from training.runs.task_queue import Kind, huey
 from training.versions import promotion
-from training.worker import tasks
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +40,7 @@ def tick() -> None:
         _guarded(exchange.count_annotators_if_due, project)
         _guarded(start_if_due, project)
         _guarded(review, project)
-        _guarded(tasks.refresh_order, project.pk)
+        _guarded(task_queue.refresh_order, project.pk)
 
 
 def seen(kind: Kind) -> None:
@@ -73,9 +70,9 @@ def recover(*, at_once: bool = False) -> int:
         at_once: do not wait for triggers that may be on their way (a worker just started).
     """
     for run in Run.objects.filter(state=Run.State.RUNNING):
-        supervisor.expire_dead_owner(run)
-    close_cancelled()
-    supervisor.give_up_exhausted()
+        states.expire_dead_owner(run)
+    states.close_cancelled()
+    states.give_up_exhausted()
     # A run waits rightly behind others; only an empty queue shows that its trigger was lost.
     if huey("gpu").pending_count():
         return 0
@@ -86,23 +83,12 @@ def recover(*, at_once: bool = False) -> int:
     for run in waiting:
         same = Run.objects.claimable(now).filter(pk=run.pk, enqueued_at=run.enqueued_at)
         if same.update(enqueued_at=now):
-            tasks.start_run(run.pk)
+            task_queue.start_run(run.pk)
             triggered += 1
     return triggered
 
 
-def close_cancelled() -> None:
-    """Finish the cancelling of runs whose supervisor is gone."""
-    now = timezone.now()
-    gone = Run.objects.filter(state=Run.State.RUNNING, cancel_requested=True, lease_until__lt=now)
-    for run in gone:
-        processes.stop_marked(str(run.uuid))
-        with transaction.atomic():
-            rows = gone.filter(pk=run.pk, fence=run.fence)
-            supervisor.set_state(run, Run.State.CANCELLED, rows=rows, error="Cancelled.")
-
-
-def start_if_due(project: Any) -> bool:
+def start_if_due(project: exchange.Project) -> bool:
     """Start a round when enough labels came in or the schedule says so."""
     trigger = due(project, timezone.now())
     if trigger is None:
@@ -115,7 +101,7 @@ def start_if_due(project: Any) -> bool:
     return True
 
 
-def due(project: Any, now: datetime) -> str | None:
+def due(project: exchange.Project, now: datetime) -> str | None:
     """Why a round should start now: "votes", "schedule", or None.
 
     Neither starts one without pairs that were resolved since the last round's snapshot, so a
@@ -136,14 +122,14 @@ def due(project: Any, now: datetime) -> str | None:
 def next_time(schedule: str, since: datetime) -> datetime:
     """The first time after `since` that a cron expression names, in the configured time zone."""
     try:
-        found: datetime = croniter(schedule, timezone.localtime(since)).get_next(datetime)
+        after: datetime = croniter(schedule, timezone.localtime(since)).get_next(datetime)
     except CroniterBadCronError:
         log.warning("not a cron expression: %r", schedule)
         return datetime.max.replace(tzinfo=since.tzinfo)
-    return found
+    return after
 
 
-def review(project: Any) -> None:
+def review(project: exchange.Project) -> None:
     """Let people's blind judgements of the promoted policy count."""
     policy = ModelVersion.objects.policies().promoted().filter(project=project, number__gt=0)
     for version in policy:

@@ -1,62 +1,47 @@
-"""Tasks: ids in, a call of the function that does the work, nothing else."""
+"""The tasks' bodies: ids in, a call of the function that does the work, nothing else.
+
+Only workers import this. Whoever wants something done enqueues it by name (runs.task_queue).
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 from django.db import close_old_connections, connections
-from huey import Huey, crontab
+from huey import crontab
 
 from training.models import Run
-from training.runs import task_queue
+from training.rounds.rerank import refresh_priorities
+from training.runs import supervisor, task_queue
 from training.runs.task_queue import Kind
+from training.worker import scheduler
 
 
-def start_run(run_id: int) -> None:
-    """Ask a training worker to supervise a run."""
-    triggers("gpu")["supervise"](run_id)
-
-
-def refresh_order(project_id: int) -> None:
-    """Ask the short worker to rank a project's open pairs anew."""
-    triggers("short")["rerank"](project_id)
-
-
-def triggers(kind: Kind) -> dict[str, Any]:
-    """Huey's wrappers by task name; calling one puts the task into the queue."""
-    return _registered(task_queue.huey(kind), kind)
-
-
-@functools.cache
-def _registered(huey: Huey, kind: Kind) -> dict[str, Any]:
+def register(kind: Kind) -> None:
+    """Tell this process's queue the tasks that its worker takes out of it. Once in a process."""
+    queue = task_queue.huey(kind)
     if kind == "gpu":
-        return {"supervise": huey.task(name="supervise")(_with_connections(_supervise))}
-    tick = huey.periodic_task(crontab(), name="tick", expires=55)
-    return {
-        "rerank": huey.task(name="rerank")(_with_connections(_rerank)),
-        "tick": tick(_with_connections(_tick)),
-    }
+        queue.task()(_with_connections(supervise))
+    else:
+        queue.task()(_with_connections(rerank))
+        # A tick that comes late is followed by the next one: it expires before.
+        queue.periodic_task(crontab(), expires=55)(_with_connections(tick))
 
 
-def _supervise(run_id: int) -> None:
-    from training.runs import supervisor
-
-    # A trigger may outlive its run, and may come twice.
+def supervise(run_id: int) -> None:
+    """See a run through. A trigger may outlive its run, and may come twice."""
     for run in Run.objects.filter(pk=run_id):
         supervisor.supervise(run)
 
 
-def _rerank(project_id: int) -> None:
-    from training.rounds import rerank
+def rerank(project_id: int) -> None:
+    """Order a project's open pairs anew."""
+    refresh_priorities(project_id)
 
-    rerank.rerank(project_id)
 
-
-def _tick() -> None:
-    from training.worker import scheduler
-
+def tick() -> None:
+    """One turn of the scheduler."""
     scheduler.tick()
 
 
@@ -64,7 +49,7 @@ def _with_connections(function: Callable[..., None]) -> Callable[..., None]:
     """Drop broken database connections before a task, and give them back after it."""
 
     @functools.wraps(function)
-    def wrapped(*args: Any) -> None:
+    def wrapped(*args: int) -> None:
         close_old_connections()
         try:
             function(*args)

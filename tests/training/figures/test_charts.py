@@ -96,25 +96,6 @@ def test_a_label_has_the_decimals_of_its_step(value: float, step: float, text: s
     assert charts.label(value, step) == text
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.73456, "0.735"),
-        (3.0, "3"),
-        (15.724, "15.7"),
-        (0.04, "0.040"),
-        (0.00123, "0.00123"),
-        (1234.56, "1,234.6"),
-    ],
-)
-def test_a_figure_has_the_digits_that_matter(value: float, text: str) -> None:
-    assert charts.figure(value) == text
-
-
-def test_a_figure_that_is_missing_is_a_dash() -> None:
-    assert charts.figure(None) == "\N{EN DASH}"
-
-
 def test_the_scale_maps_ends_to_ends_and_the_middle_to_the_middle() -> None:
     assert charts.scale(2, 2, 4, start=200, end=10) == 200
     assert charts.scale(4, 2, 4, start=200, end=10) == 10

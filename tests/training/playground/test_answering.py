@@ -25,7 +25,7 @@ from tests.training.history import add_starter
 from training.models import ModelVersion
 from training.models.trial import Trial
 from training.playground import questions
-from training.playground.answering import Desk, clear_left_behind, run
+from training.playground.answering import Answerer, answer_until_stopped, clear_left_behind
 from training.runs import supervisor
 
 FAKE = Path(__file__).parents[1] / "fake_generator.py"
@@ -33,10 +33,10 @@ Ask = Callable[..., Trial]
 
 
 @pytest.fixture
-def desk(settings: Settings, tmp_path: Path) -> Iterator[Desk]:
+def answerer(settings: Settings, tmp_path: Path) -> Iterator[Answerer]:
     settings.HOME = tmp_path
     (tmp_path / "spool").mkdir()
-    made = Desk(tmp_path / "spool", lambda spool: [sys.executable, str(FAKE), str(spool)])
+    made = Answerer(tmp_path / "spool", lambda spool: [sys.executable, str(FAKE), str(spool)])
     yield made
     made.close()
 
@@ -55,104 +55,106 @@ def ask(project: Project, olga: User) -> Ask:
     return put
 
 
-def test_trials_are_answered_in_order_by_one_process(desk: Desk, ask: Ask, ben: User) -> None:
+def test_trials_are_answered_in_order_by_one_process(
+    answerer: Answerer, ask: Ask, ben: User
+) -> None:
     first = ask("hello")
     Trial.objects.filter(pk=first.pk).update(user=ben)
     second = ask("again")
-    desk.look()
+    answerer.answer_waiting()
     for trial, text in ((first, "starter: hello"), (second, "starter: again")):
         trial.refresh_from_db()
         assert (trial.state, trial.replies[0]["text"]) == ("done", text)
         assert trial.started_at is not None and trial.finished_at is not None
-    assert (desk.spool / "starts.txt").read_text().count("started") == 1
-    assert list((desk.spool / "inbox").iterdir()) == []
+    assert (answerer.spool / "starts.txt").read_text().count("started") == 1
+    assert list((answerer.spool / "inbox").iterdir()) == []
 
 
-def test_the_promoted_reward_model_scores(desk: Desk, ask: Ask) -> None:
+def test_the_promoted_reward_model_scores(answerer: Answerer, ask: Ask) -> None:
     trial = ask("hello")
     rewards = {"project": trial.project, "kind": "reward", "path": "reward"}
     ModelVersion.objects.create(number=1, state="retired", **rewards)
-    desk.look()
+    answerer.answer_waiting()
     trial.refresh_from_db()
     assert (trial.scorer, trial.replies[0]["score"]) == ("", None)
     ModelVersion.objects.create(number=2, state="promoted", **rewards)
     trial = ask("hello")
-    desk.look()
+    answerer.answer_waiting()
     trial.refresh_from_db()
     assert (trial.scorer, trial.replies[0]["score"]) == ("reward-2", 0.0)
 
 
 def test_a_process_that_dies_fails_its_trial_and_the_next_one_has_another(
-    desk: Desk, ask: Ask
+    answerer: Answerer, ask: Ask
 ) -> None:
     trial = ask("die")
-    desk.look()
+    answerer.answer_waiting()
     trial.refresh_from_db()
     assert trial.state == "failed"
     assert trial.error == "The process with the models ended: CUDA error: out of luck"
     after = ask("hello")
-    desk.look()
+    answerer.answer_waiting()
     after.refresh_from_db()
     assert after.state == "done"
 
 
-def test_a_process_that_was_killed_is_said_to_have_been(desk: Desk, ask: Ask) -> None:
+def test_a_process_that_was_killed_is_said_to_have_been(answerer: Answerer, ask: Ask) -> None:
     trial = ask("killed")
-    desk.look()
+    answerer.answer_waiting()
     trial.refresh_from_db()
     said = "The process with the models was ended by SIGKILL (often: out of memory)."
     assert (trial.state, trial.error) == ("failed", said)
 
 
-def test_a_process_that_was_just_leaving_is_replaced(desk: Desk, ask: Ask) -> None:
-    programs = iter([[sys.executable, "-c", ""], desk.program(desk.spool)])
-    desk.program = lambda spool: next(programs)
+def test_a_process_that_was_just_leaving_is_replaced(answerer: Answerer, ask: Ask) -> None:
+    programs = iter([[sys.executable, "-c", ""], answerer.program(answerer.spool)])
+    answerer.program = lambda spool: next(programs)
     trial = ask("hello")
-    desk.look()
+    answerer.answer_waiting()
     trial.refresh_from_db()
     assert (trial.state, trial.error) == ("done", "")
 
 
-def test_a_spool_that_the_system_cleared_is_made_again(desk: Desk, ask: Ask) -> None:
+def test_a_spool_that_the_system_cleared_is_made_again(answerer: Answerer, ask: Ask) -> None:
     ask("hello")
-    desk.look()
-    shutil.rmtree(desk.spool)
+    answerer.answer_waiting()
+    shutil.rmtree(answerer.spool)
     trial = ask("again")
-    desk.look()
+    answerer.answer_waiting()
     trial.refresh_from_db()
     assert (trial.state, trial.error) == ("done", "")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_trial_that_cannot_even_be_failed_does_not_end_the_desk(
-    desk: Desk, ask: Ask, caplog: pytest.LogCaptureFixture
+def test_a_trial_that_cannot_even_be_failed_does_not_end_the_answering(
+    answerer: Answerer, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     # A report that holds such a log cannot be sent from one test process to another.
     caplog.set_level(logging.CRITICAL, logger="training.playground.answering")
-    working = desk.program
+    working = answerer.program
 
     def broken(spool: Path) -> list[str]:
         raise OSError("no file \udcff")  # a name that is not UTF-8, which no database stores
 
-    desk.program = broken
+    answerer.program = broken
     ask("hello")
-    desk.look()
+    answerer.answer_waiting()
     Trial.objects.update(lease_until=timezone.now() - timedelta(hours=1))
-    desk.program = working
+    answerer.program = working
     trial = ask("again")
-    desk.look()
+    answerer.answer_waiting()
     trial.refresh_from_db()
     assert trial.state == "done"
 
 
 @pytest.mark.django_db(transaction=True)
 def test_stopping_a_trial_takes_the_question_away_and_keeps_what_was_written(
-    desk: Desk, ask: Ask
+    answerer: Answerer, ask: Ask
 ) -> None:
-    trial, noticed = ask("hang"), desk.spool / "taken-away"
+    trial, noticed = ask("hang"), answerer.spool / "taken-away"
 
     def look_and_stay() -> None:
-        desk.look()
+        answerer.answer_waiting()
         wait_for(noticed.exists)  # the process would end with this thread
 
     thread = in_thread(look_and_stay)
@@ -166,9 +168,9 @@ def test_stopping_a_trial_takes_the_question_away_and_keeps_what_was_written(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_that_is_stopped_says_so(desk: Desk, ask: Ask) -> None:
+def test_a_worker_that_is_stopped_says_so(answerer: Answerer, ask: Ask) -> None:
     trial = ask("hang")
-    thread = in_thread(desk.look)
+    thread = in_thread(answerer.answer_waiting)
     wait_for(lambda: Trial.objects.get(pk=trial.pk).replies)
     supervisor.stopping.set()
     thread.join()
@@ -183,10 +185,10 @@ def test_of_two_clicks_at_once_one_asks(ask: Ask) -> None:
     assert Trial.objects.count() == 1
 
 
-def test_weights_that_are_gone_fail_the_trial_by_name(desk: Desk, ask: Ask) -> None:
+def test_weights_that_are_gone_fail_the_trial_by_name(answerer: Answerer, ask: Ask) -> None:
     trial = ask("hello")
     ModelVersion.objects.update(pruned_at=timezone.now())
-    desk.look()
+    answerer.answer_waiting()
     trial.refresh_from_db()
     assert trial.state == "failed"
     assert trial.error == "The weights of policy-0 were removed to save space."
@@ -197,7 +199,7 @@ def test_what_killed_workers_left_is_cleared_and_a_living_ones_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    alive = threading.Thread(target=run)
+    alive = threading.Thread(target=answer_until_stopped)
     alive.start()
     wait_for(lambda: list(tmp_path.glob("*/lock")))
     [mine] = tmp_path.iterdir()
@@ -211,7 +213,7 @@ def test_what_killed_workers_left_is_cleared_and_a_living_ones_is_not(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_two_desks_one_takes_a_trial(ask: Ask) -> None:
+def test_of_two_workers_one_takes_a_trial(ask: Ask) -> None:
     trial = ask("hello")
     taken = [Trial.objects.take(owner=name) for name in ("one", "two")]
     assert [found and found.pk for found in taken] == [trial.pk, None]
@@ -239,12 +241,14 @@ def test_what_nobody_answers_any_more_is_failed_with_the_reason(ask: Ask, ben: U
         assert trial.state == "failed" and reason in trial.error
 
 
-def test_a_desk_whose_trial_was_closed_changes_nothing_any_more(desk: Desk, ask: Ask) -> None:
+def test_a_worker_whose_trial_was_closed_changes_nothing_any_more(
+    answerer: Answerer, ask: Ask
+) -> None:
     trial = ask("hello")
     held = Trial.objects.take(owner="slow")
     assert held is not None
     Trial.objects.filter(pk=trial.pk).update(state="failed", error="went away")
-    desk.answer(held)
+    answerer.answer(held)
     trial.refresh_from_db()
     assert (trial.state, trial.error, trial.replies) == ("failed", "went away", [])
 

@@ -66,7 +66,7 @@ def test_its_inputs_hold_the_pairs_that_wait_for_votes(
 def test_two_starts_at_once_give_one_round(
     voted: Project, home: Path, transactional_db: None
 ) -> None:
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     barrier = threading.Barrier(2)
     outcomes: list[str] = []
 
@@ -92,7 +92,7 @@ def test_two_starts_at_once_give_one_round(
 def test_a_started_round_is_in_the_training_queue(
     voted: Project, home: Path, transactional_db: None
 ) -> None:
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     round_control.start_round(voted)
     assert huey("gpu").pending_count() == 1
 
@@ -101,7 +101,7 @@ def test_a_started_round_is_in_the_training_queue(
 def test_a_round_without_enough_votes_says_how_many_there_are(
     pairs: int, project: Project, make_pairs: Callable[..., Any], ann: User, ben: User
 ) -> None:
-    round_control.adopt_starter(project, "starter")
+    promotion.adopt_starter(project, "starter")
     made = make_pairs(pairs)
     vote_on(made, ann, ben)
     found = sum(not pair.prompt.held_out for pair in made)
@@ -113,7 +113,7 @@ def test_a_round_without_enough_votes_says_how_many_there_are(
 def test_a_round_without_held_out_votes_is_refused(
     project: Project, make_pairs: Callable[..., Any], ann: User, ben: User
 ) -> None:
-    round_control.adopt_starter(project, "starter")
+    promotion.adopt_starter(project, "starter")
     vote_on([pair for pair in make_pairs(40) if not pair.prompt.held_out], ann, ben)
     with pytest.raises(round_control.NotEnoughVotes, match=r"there are \d+ and 0"):
         round_control.start_round(project)
@@ -130,7 +130,7 @@ def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
 ) -> None:
     for name in ("starter", "one", "two"):
         (home / name).mkdir()
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     for number, path in ((1, "one"), (2, "two")):
         version = ModelVersion.objects.create(
             project=voted,
@@ -147,7 +147,7 @@ def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
 
 
 def test_a_projects_plan_overrides_the_defaults(voted: Project, home: Path) -> None:
-    round_control.adopt_starter(voted, "org/model")
+    promotion.adopt_starter(voted, "org/model")
     Plan.objects.create(project=voted, config={"ppo": {"updates": 3}})
     config = round_control.start_round(voted, enqueue=False).config
     assert config["ppo"]["updates"] == 3
@@ -158,7 +158,7 @@ def test_a_projects_plan_overrides_the_defaults(voted: Project, home: Path) -> N
 def test_rounds_send_their_metrics_where_the_installation_says(
     voted: Project, home: Path, settings: Any
 ) -> None:
-    round_control.adopt_starter(voted, "org/model")
+    promotion.adopt_starter(voted, "org/model")
     settings.TRACKER = "wand"
     with pytest.raises(
         round_control.WrongSettings, match="tracker must be one of none, tensorboard"

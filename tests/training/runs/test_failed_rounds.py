@@ -19,6 +19,7 @@ from training.models import ModelVersion, Plan, Round, Run
 from training.rlhf.round import STAGES
 from training.rounds import round_control
 from training.runs import supervisor
+from training.versions import promotion
 
 PAGE = "/projects/desk/rounds/1/"
 QUICK_ROUND = {
@@ -34,7 +35,7 @@ def started(
     """A queued round of the real engine, in miniature, and the folder of its starter."""
     settings.TRAINING_THREADS = 1
     starter = tiny.llama(home / "starter")
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     Plan.objects.create(project=voted, config=world.CONFIG | QUICK_ROUND)
     return Run.objects.get(round=round_control.start_round(voted, enqueue=False)), starter
 

@@ -13,8 +13,7 @@ import pytest
 from tests.training.conftest import Spawned, never_two_writers, trace, wait_for
 from training.models import ModelVersion, Run
 from training.rlhf.round import STAGES
-from training.runs import processes
-from training.worker import tasks
+from training.runs import processes, task_queue
 
 Spawn = Callable[..., Spawned]
 Behave = Callable[..., None]
@@ -46,7 +45,7 @@ def stop(worker: Spawned) -> None:
 
 def test_a_round_survives_the_kill_of_its_worker(run: Run, spawn: Spawn, behave: Behave) -> None:
     behave(pause=0.15)
-    tasks.start_run(run.pk)
+    task_queue.start_run(run.pk)
     worker = spawn("worker", "--gpu")
     wait_for(lambda: ("train_policy", "2") in steps(run))
     pid = Run.objects.get(pk=run.pk).pid
@@ -67,7 +66,7 @@ def test_a_worker_that_is_asked_to_stop_leaves_the_round_for_the_next(
     run: Run, spawn: Spawn, behave: Behave
 ) -> None:
     behave(pause=0.15)
-    tasks.start_run(run.pk)
+    task_queue.start_run(run.pk)
     worker = spawn("worker", "--gpu")
     wait_for(lambda: len(steps(run)) > 2)
     stop(worker)

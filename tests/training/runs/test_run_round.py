@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from annotate.models import Project
 from tests.training.conftest import Spawned, trace, wait_for
 from training.models import Plan, Round, Run, StageResult
-from training.rounds import round_control
+from training.versions import promotion
 
 Spawn = Callable[..., Spawned]
 
@@ -19,13 +21,42 @@ Spawn = Callable[..., Spawned]
 def test_it_runs_a_whole_round_and_says_what_came_of_it(
     voted: Project, home: Path, spawn: Spawn
 ) -> None:
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     code, output = spawn("run_round", "--project", "desk", "--seed", "5").finish()
     assert code == 0
     round_ = voted.rounds.get()
     assert (round_.state, round_.trigger, round_.config["seed"]) == ("done", "command", 5)
     assert "Improve policy" in output
     assert "policy-1: promoted" in output
+
+
+AUDIT = """    Stage(
+        "audit",
+        "Audit",
+        "Counts what the round made.",
+        "training.rlhf.pipeline.audit:count",
+    ),
+)
+"""
+
+
+def test_a_stage_that_is_added_to_the_list_and_leaves_no_rows_ends_well(
+    a_round: Round, run: Run, spawn: Spawn, tmp_path: Path
+) -> None:
+    """In a copy of the code, where the list of stages has one line more."""
+    tree = tmp_path / "copy"
+    for folder in ("annotate", "config", "training", "tests/training"):
+        shutil.copytree(settings.BASE_DIR / folder, tree / folder)
+    shutil.copy(settings.BASE_DIR / "manage.py", tree)
+    file = tree / "training" / "rlhf" / "round.py"
+    before, stages, after = file.read_text().partition("STAGES = (\n")
+    file.write_text(before + stages + after.replace("\n)\n", f"\n{AUDIT}", 1))
+    code, output = spawn("run_round", "--project", "desk", tree=tree).finish()
+    assert code == 0, output
+    assert "Audit" in output and "audit:" in output
+    run.refresh_from_db()
+    assert run.state == "done"
+    assert run.stages.order_by("-pk")[0].stage == "audit"
 
 
 def test_a_failed_round_has_exit_code_1_and_its_error(

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 
 from annotate.models import Assignment, Completion, Pair, Project
-from training.models import Lost, ModelVersion, Run, StageResult
+from training.models import Lost, ModelVersion, Plan, Round, Run, StageResult
 from training.rlhf.round import STAGES
-from training.rounds import round_control
-from training.runs import first_pairs, stage_results
+from training.runs import first_pairs, run_kinds, stage_results
+from training.versions import promotion
 
 
 def counts(project: Project) -> dict[str, int]:
@@ -54,6 +56,30 @@ def test_model_versions_know_where_they_come_from(run: Run, supervise: Callable[
     assert (reward.parent, reward.state, reward.dataset_version) == (None, "promoted", 1)
     assert policy.metrics["win_rate"] == 0.7
     assert policy.path == f"runs/{run.uuid}/train_policy/model"
+
+
+@pytest.fixture
+def strict_round(a_round: Round) -> Round:
+    """A round that allows half of the KL that its policy comes to have."""
+    a_round.config["gates"]["kl_max"] = 1.5
+    a_round.save(update_fields=["config"])
+    return a_round
+
+
+def test_a_policy_is_judged_by_the_gates_of_its_run_whatever_the_plan_says_by_then(
+    strict_round: Round, run: Run, supervise: Callable[..., Run], client: Client, root: User
+) -> None:
+    run.directory.mkdir(parents=True)
+    run_kinds.prepare(run)
+    Plan.objects.update(config={"gates": {"kl_max": 99.0}})
+    Round.objects.update(config={})
+    supervise(run)
+    policy = ModelVersion.objects.policies().get(run=run)
+    assert policy.state == "candidate"
+    assert "KL to the starter (nats): 3, outside (at most 1.5)" in policy.note
+    client.force_login(root)
+    page = client.get(f"/projects/{run.project.slug}/models/{policy.pk}/").content.decode()
+    assert "at most 1.5" in page and "at most 99" not in page
 
 
 def test_new_pairs_name_their_round_and_how_they_were_chosen(
@@ -102,8 +128,8 @@ def test_a_policy_that_was_not_promoted_displaces_no_pairs(
 
 
 def test_adopting_a_starter_twice_keeps_the_first(project: Project) -> None:
-    first = round_control.adopt_starter(project, "one")
-    assert round_control.adopt_starter(project, "two") == first
+    first = promotion.adopt_starter(project, "one")
+    assert promotion.adopt_starter(project, "two") == first
     assert (first.name, first.state, first.path) == ("policy-0", "promoted", "one")
 
 

@@ -9,9 +9,9 @@ from django.db import connection
 from annotate.models import Installation, Project
 from tests.training.conftest import Spawned, wait_for
 from training.models import Run, WorkerBeat
-from training.rounds import round_control
+from training.runs import task_queue
 from training.runs.task_queue import huey
-from training.worker import tasks
+from training.versions import promotion
 
 Spawn = Callable[..., Spawned]
 
@@ -30,7 +30,7 @@ def test_the_queue_belongs_to_the_installation(queue: None) -> None:
 
 
 def test_the_queue_is_beside_the_database_never_in_memory(queue: None, home: Path) -> None:
-    tasks.start_run(1)
+    task_queue.start_run(1)
     assert not huey("gpu").immediate
     if connection.vendor == "sqlite":
         assert (home / "huey.sqlite3").is_file()
@@ -41,7 +41,7 @@ def test_the_queue_is_beside_the_database_never_in_memory(queue: None, home: Pat
 
 
 def test_a_task_that_was_not_signed_with_our_key_is_refused(queue: None) -> None:
-    tasks.start_run(1)
+    task_queue.start_run(1)
     task = bytes(huey("gpu").storage.dequeue())
     with pytest.raises(ValueError, match="Signature"):
         huey("gpu").deserialize_task(task[:-1] + b"0" if task[-1:] != b"0" else task[:-1] + b"1")
@@ -50,7 +50,7 @@ def test_a_task_that_was_not_signed_with_our_key_is_refused(queue: None) -> None
 def test_the_scheduler_starts_a_round_that_a_training_worker_finishes(
     voted: Project, home: Path, spawn: Spawn
 ) -> None:
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     trainer = spawn("worker", "--gpu")
     wait_for(WorkerBeat.objects.filter(kind="gpu").exists)
     Project.objects.update(round_after=20)

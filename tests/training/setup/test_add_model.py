@@ -22,7 +22,7 @@ from training.playground import questions
 from training.rlhf.reward import reward_model
 from training.rounds import round_control
 from training.runs import run_kinds
-from training.versions import model_cards, promotion, retention
+from training.versions import engine_process, model_cards, promotion, retention
 
 Browser = Callable[[User], Client]
 
@@ -90,7 +90,7 @@ def test_an_added_reward_model_scores_what_policies_write(
     run = comparisons.start(starter.project, [starter, added(starter, saved / "trunk", 2)])
     run.directory.mkdir(parents=True)
     run_kinds.prepare(run)
-    config = json.loads((run.directory / run_kinds.CONFIG).read_text())
+    config = json.loads((run.directory / engine_process.CONFIG).read_text())
     assert config["reward_models"] == {"reward": str(saved / "reward_model")}
     assert config["models"] == {
         "policy-0": str(Path(starter.location)),

@@ -11,8 +11,7 @@ from annotate.models import Completion, ModelNote, Pair, Project
 from tests.conftest import at_once
 from tests.training.conftest import vote_on
 from training.models import ModelVersion, Run, StageResult
-from training.rlhf.config import RoundConfig, to_dict
-from training.rounds import round_control
+from training.rlhf.config import GateConfig
 from training.versions import promotion
 
 GOOD: dict[str, dict[str, float]] = {
@@ -32,7 +31,7 @@ GOOD: dict[str, dict[str, float]] = {
 
 @pytest.fixture
 def starter(project: Project) -> ModelVersion:
-    return round_control.adopt_starter(project, "starter")
+    return promotion.adopt_starter(project, "starter")
 
 
 @pytest.fixture
@@ -58,14 +57,14 @@ def candidate(project: Project, starter: ModelVersion) -> Callable[..., ModelVer
     return make
 
 
-CONFIG = to_dict(RoundConfig())
+BOUNDS = GateConfig()
 
 
 def test_a_policy_inside_every_gate_replaces_the_one_before(
     starter: ModelVersion, candidate: Callable[..., ModelVersion]
 ) -> None:
     new = candidate(1)
-    promotion.judge(new, CONFIG)
+    promotion.judge(new, BOUNDS)
     starter.refresh_from_db()
     assert (new.state, starter.state) == ("promoted", "retired")
     assert new.promoted_at is not None
@@ -80,7 +79,7 @@ def test_a_reward_model_outside_its_gate_is_put_aside(
 ) -> None:
     new = candidate(1)
     StageResult.objects.filter(run=new.run, stage="train_reward").update(metrics={"accuracy": 0.5})
-    promotion.judge(new, CONFIG)
+    promotion.judge(new, BOUNDS)
     reward = ModelVersion.objects.rewards().get(number=1)
     assert reward.state == "retired" and "accuracy on held-out votes: 0.5" in reward.note
 
@@ -89,7 +88,7 @@ def test_a_policy_outside_a_gate_is_kept_with_the_reason(
     starter: ModelVersion, candidate: Callable[..., ModelVersion]
 ) -> None:
     new = candidate(1, kl=99.0, win_rate_low=0.4)
-    promotion.judge(new, CONFIG)
+    promotion.judge(new, BOUNDS)
     starter.refresh_from_db()
     assert (new.state, starter.state) == ("candidate", "promoted")
     assert "KL to the starter (nats): 99, outside (at most 40)" in new.note
@@ -101,7 +100,7 @@ def test_a_missing_measurement_never_promotes(
 ) -> None:
     new = candidate(1)
     StageResult.objects.filter(run=new.run, stage="evaluate").delete()
-    promotion.judge(new, CONFIG)
+    promotion.judge(new, BOUNDS)
     assert new.state == "candidate"
     assert "not measured" in new.note
 
@@ -111,7 +110,7 @@ def test_where_people_promote_a_good_policy_waits(
 ) -> None:
     Project.objects.filter(pk=project.pk).update(promotion="human")
     new = ModelVersion.objects.get(pk=candidate(1).pk)
-    promotion.judge(new, CONFIG)
+    promotion.judge(new, BOUNDS)
     assert (new.state, new.note) == ("candidate", "Passed every gate; an admin decides.")
     promotion.promote(new, by=root)
     assert (new.state, new.note) == ("promoted", "Promoted by root.")
@@ -122,8 +121,8 @@ def test_a_policy_that_was_not_compared_with_the_one_in_use_waits_for_an_admin(
 ) -> None:
     """An old round that failed is retried after a later one brought a better policy."""
     late, current = candidate(1), candidate(2)
-    promotion.judge(current, CONFIG)
-    promotion.judge(late, CONFIG)
+    promotion.judge(current, BOUNDS)
+    promotion.judge(late, BOUNDS)
     current.refresh_from_db()
     assert (late.state, current.state) == ("candidate", "promoted")
     assert "against policy-0, but policy-2 is in use now; an admin decides" in late.note
@@ -135,7 +134,7 @@ def test_an_admin_may_promote_what_failed_a_gate(
     starter: ModelVersion, candidate: Callable[..., ModelVersion], root: User
 ) -> None:
     new = candidate(1, kl=99.0)
-    promotion.judge(new, CONFIG)
+    promotion.judge(new, BOUNDS)
     promotion.promote(new, by=root)
     starter.refresh_from_db()
     assert (new.state, starter.state) == ("promoted", "retired")
@@ -252,7 +251,7 @@ def test_gates_do_not_overrule_an_admin_who_was_ahead_of_them(
         promotion.retire(seen, note="It reads badly")
     reward = ModelVersion.objects.rewards().get(number=1)
     promotion.promote(reward, by=root)
-    promotion.judge(new, CONFIG)
+    promotion.judge(new, BOUNDS)
     for version in (seen, reward):
         before = (version.state, version.note)
         version.refresh_from_db()
@@ -264,7 +263,7 @@ def test_every_decision_stays_with_its_reason(
     starter: ModelVersion, candidate: Callable[..., ModelVersion], root: User
 ) -> None:
     new = candidate(1)
-    promotion.judge(new, CONFIG)
+    promotion.judge(new, BOUNDS)
     promotion.demote(new, note="Demoted by root: too long")
     promotion.promote(new, by=root, reason="short again")
     assert list(new.decisions.values_list("state", "note")) == [

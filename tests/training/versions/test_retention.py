@@ -16,7 +16,6 @@ from tests.training.history import make_round
 from training.models import ModelVersion, Run
 from training.models.trial import Trial
 from training.playground import questions
-from training.rounds import round_control
 from training.versions import promotion, retention, serving
 
 State = ModelVersion.State
@@ -241,7 +240,7 @@ def test_a_version_without_weights_cannot_be_promoted(train: Train) -> None:
 
 def test_a_model_from_elsewhere_is_never_removed(project: Project, home: Path) -> None:
     (home / "mine").mkdir()
-    starter = round_control.adopt_starter(project, "mine")
+    starter = promotion.adopt_starter(project, "mine")
     ModelVersion.objects.filter(pk=starter.pk).update(state=State.RETIRED, number=7)
     assert prune("--keep", "0", "--yes") == "Nothing to remove.\n"
     assert (home / "mine").is_dir()

@@ -27,7 +27,7 @@ from tests.training.rlhf import tiny
 from training.models import ModelVersion
 from training.rlhf.config import LoraConfig
 from training.rlhf.language import lora_adapters, pretrained
-from training.rounds import round_control
+from training.versions import promotion
 
 DOCUMENT = Path(django_settings.BASE_DIR) / "docs" / "operations.md"
 Run = Callable[[str], subprocess.Popen[str]]
@@ -56,13 +56,13 @@ def promote(project: Project, path: str) -> None:
 
 def test_it_prints_the_folder_of_the_policy_in_use(project: Project, home: Path) -> None:
     (home / "starter").mkdir()
-    round_control.adopt_starter(project, "starter")
+    promotion.adopt_starter(project, "starter")
     for options in ((), ("--merge",)):
         assert promoted(*options) == (f"{home / 'starter'}\n", "")
 
 
 def test_a_policy_from_a_hub_is_its_id(project: Project, home: Path) -> None:
-    round_control.adopt_starter(project, "someone/tiny-chat")
+    promotion.adopt_starter(project, "someone/tiny-chat")
     assert promoted()[0] == "someone/tiny-chat\n"
 
 

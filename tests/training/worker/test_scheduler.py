@@ -14,6 +14,7 @@ from tests.training.conftest import vote_on
 from tests.training.versions.test_promotion import judged
 from training.models import ModelVersion, Round, Run, WorkerBeat
 from training.rounds import round_control
+from training.runs import task_queue
 from training.runs.task_queue import huey
 from training.versions import promotion
 from training.worker import scheduler, tasks
@@ -24,7 +25,7 @@ Pairs = Callable[..., Any]
 @pytest.fixture
 def looping(voted: Project, home: Path, transactional_db: None) -> Project:
     """A project with a starter, 50 voted pairs, and a round after 30 more."""
-    round_control.adopt_starter(voted, "starter")
+    promotion.adopt_starter(voted, "starter")
     Project.objects.filter(pk=voted.pk).update(round_after=30)
     voted.refresh_from_db()
     return voted
@@ -76,6 +77,7 @@ def test_votes_order_the_queue_and_judge_policies_also_where_rounds_start_by_han
     scheduler.tick()
     starter.refresh_from_db()
     assert starter.state == "promoted"
+    tasks.register("short")
     assert "rerank" in {task.name for task in huey("short").pending()}
 
 
@@ -148,7 +150,8 @@ def test_a_run_that_was_tried_too_often_fails_readably(a_round: Round, run: Run)
 
 
 def test_a_task_of_a_run_that_is_gone_does_nothing(transactional_db: None, home: Path) -> None:
-    tasks.start_run(12345)
+    tasks.register("gpu")
+    task_queue.start_run(12345)
     task = huey("gpu").dequeue()
     huey("gpu").execute(task)
     assert huey("gpu").pending_count() == 0

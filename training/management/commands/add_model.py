@@ -37,8 +37,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, model: str, project: str, **options: Any) -> None:
         try:
-            found = exchange.project(project)
-            version, trial = add_model.add(found, model, kind=options["kind"], note=options["note"])
+            version, trial = add_model.add(
+                exchange.project(project), model, kind=options["kind"], note=options["note"]
+            )
             self.stdout.write(f"Added {version.name} to {project}. {trial}")
         except add_model.Known as known:
             if not options["promote"]:

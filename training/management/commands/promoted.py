@@ -25,9 +25,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, project: str, merge: bool, **options: Any) -> None:
         try:
             version = serving.promoted(exchange.project(project))
-            found = serving.location(version, merge=merge)
+            where = serving.location(version, merge=merge)
         except (exchange.UnknownProject, serving.NotServable) as error:
             raise CommandError(str(error)) from error
-        if serving.is_adapter(Path(found)):
+        if serving.is_adapter(Path(where)):
             self.stderr.write(f"{version.name} is an adapter; --merge makes one model of it.")
-        self.stdout.write(found)
+        self.stdout.write(where)

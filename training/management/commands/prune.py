@@ -30,16 +30,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, project: str, **options: Any) -> None:
         try:
             act = retention.prune if options["yes"] else retention.plan
-            found = act(exchange.project(project), keep=options["keep"])
+            plan = act(exchange.project(project), keep=options["keep"])
         except (exchange.UnknownProject, ValueError) as error:
             raise CommandError(str(error)) from error
-        for removal in found.removals:
+        for removal in plan.removals:
             where = ", ".join(map(str, removal.folders))
             self.stdout.write(f"{megabytes(removal.size)}  {removal.what}  {where}")
-        for reason in found.held:
+        for reason in plan.held:
             self.stdout.write(reason)
-        total = megabytes(found.size).strip()
-        if not found.removals:
+        total = megabytes(plan.size).strip()
+        if not plan.removals:
             self.stdout.write("Nothing to remove.")
         elif options["yes"]:
             self.stdout.write(f"Removed {total}.")

@@ -54,9 +54,9 @@ class Command(BaseCommand):
             return
         self.stdout.write("Setting up the sample project; killing this loses nothing.")
         self.stdout.flush()
-        given = {"seed": seed, "model": model, "out": self.stdout}
-        done = quickstart.ensure_starter(project, **given)
-        done = done and quickstart.ensure_first_pairs(project, **given)
+        done = quickstart.ensure_starter(project, seed=seed, model=model, out=self.stdout)
+        if done:
+            done = quickstart.ensure_first_pairs(project, seed=seed, model=model, out=self.stdout)
         if not done:
             self.stdout.write("Stopped. Run the command again to go on.")
             sys.exit(130)

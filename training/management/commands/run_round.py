@@ -28,15 +28,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, project: str, **options: Any) -> None:
         try:
-            found = exchange.project(project)
+            chosen = exchange.project(project)
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
         if options["model"]:
             try:
-                quickstart.adopt_model(found, options["model"])
+                quickstart.adopt_model(chosen, options["model"])
             except quickstart.SetupFailed as error:
                 raise CommandError(str(error)) from error
-        run = self.live_or_new(found, options["seed"])
+        run = self.live_or_new(chosen, options["seed"])
         state = foreground.follow(run, out=self.stdout)
         self.report(run)
         if state is None:
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         if state != Run.State.DONE:
             sys.exit(1)
 
-    def live_or_new(self, project: Any, seed: int | None) -> Run:
+    def live_or_new(self, project: exchange.Project, seed: int | None) -> Run:
         """The run of the project's live round, or of a new one."""
         live = project.rounds.live().first()
         try:

@@ -1,4 +1,4 @@
-"""Where a project's loop stands."""
+"""Print the state of a project's loop."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
+from training.figures.number_format import percent
 from training.figures.run_progress import headline, last_run, metrics, outcome, stage_lines
 from training.models import Round
 from training.rounds import loop_state
-from training.templatetags.measures import percent
 
 
 class Command(BaseCommand):
@@ -23,10 +23,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, project: str, json: bool, **options: Any) -> None:
         try:
-            found = exchange.project(project)
+            chosen = exchange.project(project)
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
-        state, rounds = loop_state.state(found), list(loop_state.history(found))
+        state, rounds = loop_state.state(chosen), list(loop_state.history(chosen))
         self.stdout.write(as_json(state, rounds) if json else as_text(state, rounds))
 
 
@@ -43,12 +43,12 @@ def as_json(state: loop_state.Loop, rounds: list[Round]) -> str:
 
 
 def _round(round: Round) -> dict[str, Any]:
-    found = metrics(last_run(round))
+    numbers = metrics(last_run(round))
     return {
         "number": round.number,
         "state": round.state,
-        "stages": list(found),
-        "metrics": found,
+        "stages": list(numbers),
+        "metrics": numbers,
     }
 
 
@@ -65,15 +65,15 @@ def as_text(state: loop_state.Loop, rounds: list[Round]) -> str:
 
 def _line(round: Round) -> str:
     run = last_run(round)
-    found = headline(run)
+    figures = headline(run)
     line = f"round {round.number}  {round.state}"
     current = next((stage for stage in stage_lines(run) if stage.state == "running"), None)
     if current is not None:
         line += f", {current.title.lower()} {current.step}/{current.total}"
-    if found.accuracy is not None:
-        line += f", accuracy {percent(found.accuracy)}"
-    if found.win_rate is not None:
-        low, high = percent(found.win_rate_low), percent(found.win_rate_high)
-        line += f", win rate {percent(found.win_rate)} ({low} to {high})"
+    if figures.accuracy is not None:
+        line += f", accuracy {percent(figures.accuracy)}"
+    if figures.win_rate is not None:
+        low, high = percent(figures.win_rate_low), percent(figures.win_rate_high)
+        line += f", win rate {percent(figures.win_rate)} ({low} to {high})"
     came = outcome(round).rstrip(".")
     return f"{line}. {came}." if came else line

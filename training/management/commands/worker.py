@@ -28,7 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, gpu: bool, **options: Any) -> None:
         kind: Kind = "gpu" if gpu else "short"
         supervisor.stopping.clear()
-        tasks.triggers(kind)
+        tasks.register(kind)
         consumer = OrderlyConsumer(
             huey(kind),
             workers=1 if gpu else 2,
@@ -42,7 +42,11 @@ class Command(BaseCommand):
         if gpu:
             # What a killed worker held goes on at once instead of when its lease ends.
             scheduler.recover(at_once=True)
-            threads.append(threading.Thread(target=answering.run, name="playground", daemon=True))
+            threads.append(
+                threading.Thread(
+                    target=answering.answer_until_stopped, name="playground", daemon=True
+                )
+            )
         for thread in threads:
             thread.start()
         connections.close_all()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.templatetags import measures
+from training.figures import number_format
 
 DASH = "\N{EN DASH}"
 
@@ -20,14 +20,14 @@ DASH = "\N{EN DASH}"
     ],
 )
 def test_a_duration_has_its_two_largest_units(seconds: float | None, text: str) -> None:
-    assert measures.duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == text
+    assert number_format.duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(0.7345, "73.5 %"), (0, "0.0 %"), (1, "100.0 %"), (None, DASH), ("x", DASH)]
 )
 def test_a_share_is_written_as_per_cent(share: object, text: str) -> None:
-    assert measures.percent(share).replace("\N{NO-BREAK SPACE}", " ") == text
+    assert number_format.percent(share).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,23 @@ def test_a_share_is_written_as_per_cent(share: object, text: str) -> None:
     [("win_rate_low", "Win rate low"), ("kl", "KL"), ("eos_rate", "EOS rate"), ("loss", "Loss")],
 )
 def test_a_metric_is_written_in_words(key: str, text: str) -> None:
-    assert measures.words(key) == text
+    assert number_format.words(key) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.73456, "0.735"),
+        (3.0, "3"),
+        (15.724, "15.7"),
+        (0.04, "0.040"),
+        (0.00123, "0.00123"),
+        (1234.56, "1,234.6"),
+    ],
+)
+def test_a_figure_has_the_digits_that_matter(value: float, text: str) -> None:
+    assert number_format.figure(value) == text
+
+
+def test_a_figure_that_is_missing_is_a_dash() -> None:
+    assert number_format.figure(None) == "\N{EN DASH}"

@@ -1,0 +1,83 @@
+"""Moves of a run from state to state, its round with it, each a conditional update of its row."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from training.models import Round, Run
+from training.runs import processes, task_queue
+
+
+def set_state(run: Run, state: str, *, rows: QuerySet[Run], **fields: Any) -> bool:
+    """Move a run, and its round with it, if `rows` still selects it. Needs a transaction."""
+    final = state not in (Run.State.QUEUED, Run.State.RUNNING)
+    ended = timezone.now() if final else None
+    held = {} if state == Run.State.RUNNING else {"owner": "", "lease_until": None}
+    # Never run.save(): somebody else may have moved the row since it was read.
+    if not rows.update(state=state, finished_at=ended, **held, **fields):
+        return False
+    if run.round_id is not None:
+        Round.objects.filter(pk=run.round_id).update(state=state, finished_at=ended)
+    return True
+
+
+def cancel(runs: QuerySet[Run]) -> bool:
+    """Stop those of the runs that are live; False when none is.
+
+    A running one ends when its supervisor has stopped the process, at the edge of a step.
+    """
+    with transaction.atomic():
+        for run in runs.filter(state=Run.State.QUEUED):
+            queued = runs.filter(pk=run.pk, state=Run.State.QUEUED)
+            if set_state(run, Run.State.CANCELLED, rows=queued, error="Cancelled."):
+                return True
+        return bool(runs.filter(state=Run.State.RUNNING).update(cancel_requested=True))
+
+
+def close_cancelled() -> None:
+    """Finish the cancelling of runs whose supervisor is gone."""
+    now = timezone.now()
+    gone = Run.objects.filter(state=Run.State.RUNNING, cancel_requested=True, lease_until__lt=now)
+    for run in gone:
+        # First the processes: a run that is called cancelled must not train on.
+        processes.stop_marked(str(run.uuid))
+        with transaction.atomic():
+            # The fence: a supervisor may have claimed it meanwhile.
+            rows = gone.filter(pk=run.pk, fence=run.fence)
+            set_state(run, Run.State.CANCELLED, rows=rows, error="Cancelled.")
+
+
+def reopen(run: Run, *, enqueue: bool = True) -> bool:
+    """Make a failed or cancelled run claimable again. Needs a transaction."""
+    closed = Run.objects.filter(pk=run.pk, state__in=[Run.State.FAILED, Run.State.CANCELLED])
+    fields: dict[str, Any] = {"attempts": 0, "cancel_requested": False, "error": ""}
+    if not set_state(run, Run.State.QUEUED, rows=closed, **fields):
+        return False
+    if enqueue:
+        task_queue.hand_to_worker(run)
+    return True
+
+
+def expire_dead_owner(run: Run) -> bool:
+    """End the lease of a supervisor that ran on this host and lives no more."""
+    if run.state != Run.State.RUNNING or not processes.known_dead(run.owner):
+        return False
+    past = timezone.now() - timedelta(seconds=1)
+    return bool(Run.objects.held(run).update(lease_until=past, enqueued_at=None))
+
+
+def give_up_exhausted(pk: int | None = None) -> int:
+    """Fail runs that nobody holds and that were tried too often; return how many."""
+    runs = Run.objects.exhausted(timezone.now())
+    failed = 0
+    for run in runs if pk is None else runs.filter(pk=pk):
+        error = f"Gave up after {run.attempts} attempts. {run.error}".strip()
+        with transaction.atomic():
+            same = Run.objects.exhausted(timezone.now()).filter(pk=run.pk, fence=run.fence)
+            failed += set_state(run, Run.State.FAILED, rows=same, error=error)
+    return failed

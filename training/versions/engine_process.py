@@ -1,0 +1,49 @@
+"""A command of the engine as a process of its own: its settings, command line and environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from django.conf import settings
+
+from training.models import Run
+from training.rlhf.config import Job, RoundConfig, load, to_dict
+from training.rlhf.run import durable
+
+CONFIG = "config.json"
+PROGRAM = (sys.executable, "-m", "training.rlhf")
+PRIVATE = ("SECRET_KEY", "DATABASE_URL")
+"""Variables that a training process has no use for."""
+
+
+def write_job(folder: Path, job: Job) -> Path:
+    """Write the settings of a command into a folder; return the file."""
+    path = folder / CONFIG
+    durable.replace(path, json.dumps(to_dict(job), indent=2) + "\n")
+    return path
+
+
+def round_settings(run: Run) -> RoundConfig:
+    """The settings a round's run works by: its own, not the defaults nor the plan of today.
+
+    Raises:
+        ConfigError: its folder is not here, or not readable any more.
+    """
+    return load(RoundConfig, run.directory / CONFIG)
+
+
+def command(name: str, *, config: Path, out: Path) -> list[str]:
+    """Command line of one of the engine's commands."""
+    return [*PROGRAM, name, "--config", str(config), "--out", str(out)]
+
+
+def environment() -> dict[str, str]:
+    """This process's variables for the engine's: without secrets, with its threads."""
+    variables = {key: value for key, value in os.environ.items() if key not in PRIVATE}
+    variables |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+    if settings.TRAINING_THREADS:
+        variables["OMP_NUM_THREADS"] = str(settings.TRAINING_THREADS)
+    return variables
