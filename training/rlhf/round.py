@@ -215,5 +215,3 @@ def check_inputs(run: RunDirectory, config: RoundConfig) -> None:
 def _require_starter(config: RoundConfig) -> None:
     if not config.starter:
         raise ConfigError("config.json: starter is empty")
-
-
