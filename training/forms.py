@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 
 from training.playground import questions
-from training.rounds.optimiser_advice import OPTIMISERS
+from training.rounds.optimiser_advice import TITLES
 
 MOST_COLLEAGUES = 50
 MOST_VOTES = 1000
@@ -143,5 +143,5 @@ class StartForm(forms.Form):
     """The optimiser of the next round and of those that start by themselves."""
 
     optimiser = forms.ChoiceField(
-        label="Improve the policy by", choices=list(OPTIMISERS.items()), required=False
+        label="Improve the policy by", choices=list(TITLES.items()), required=False
     )

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OPTIMISERS = {
-    "ppo": "PPO (reward model)",
-    "dpo": "DPO (votes alone)",
-    "orpo": "ORPO (votes alone)",
-    "kto": "KTO (votes alone)",
-    "rloo": "RLOO (reward model)",
-    "grpo": "GRPO (reward model)",
-}
-"""What each learns from; the advised ones first."""
+from training.rlhf.config import OPTIMISERS
+
+SOURCES = {"reward": "reward model", "preferences": "votes alone"}
+TITLES = {name: f"{name.upper()} ({SOURCES[one.learns_from]})" for name, one in OPTIMISERS.items()}
+"""Every optimiser with what it learns from, for a form."""
 
 ENOUGH = 400
 """Pairs from which a reward model is worth following. Ours was right on .72 to .84 of noiseless
