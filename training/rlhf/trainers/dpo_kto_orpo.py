@@ -316,7 +316,11 @@ def _collate(pairs: Sequence[Pair]) -> dict[str, Tensor]:
     return vars(Sequences.build(prompts * 2, replies, torch.device("cpu")))
 
 
-BUILD: dict[str, Callable[[Setup], Trainer]] = {"dpo": _dpo, "kto": _kto, "orpo": _orpo}
+BUILD: dict[str, Callable[[Setup], Trainer]] = {
+    "dpo": _dpo,
+    "kto": _kto,
+    "orpo": _orpo,
+}
 
 dpo = partial(train, "dpo")
 kto = partial(train, "kto")
