@@ -1,4 +1,4 @@
-"""How `make serve` and the containers serve the web side.
+"""The server of `make serve` and of the containers: gunicorn with threads.
 
 Threads and not async workers: requests are short, and a pool of async tasks exhausts
 PostgreSQL's connections. On SQLite one process is also the fastest: several only wait

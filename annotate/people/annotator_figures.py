@@ -20,8 +20,8 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Project
 from annotate.models.assignment import AssignmentQuerySet
-from annotate.statistics.intervals import wilson
 from annotate.statistics.low_agreement import Meetings, doubts
+from annotate.statistics.wilson_interval import wilson
 from annotate.votes.export_values import pseudonyms
 from annotate.votes.labels import CLASS_SQL, TIES
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Gold, Membership, Message
 from annotate.people.annotator_figures import Row, Share
-from annotate.statistics.intervals import wilson
 from annotate.statistics.low_agreement import DOUBTFUL, beta_binomial
+from annotate.statistics.wilson_interval import wilson
 from annotate.votes.labels import same_answer
 
 WARN_AFTER = 5

@@ -14,8 +14,8 @@ from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q
 from annotate.models import Assignment, Pair, Project
 from annotate.quality.agreement_counts import BINS, rows
 from annotate.statistics.fatigue import Fatigue, fatigue, minutes_in_sitting
-from annotate.statistics.intervals import wilson
 from annotate.statistics.style_effects import ELEMENTS, StyleFit, elements, fit
+from annotate.statistics.wilson_interval import wilson
 from annotate.votes.export_values import pseudonyms
 
 STYLE_PAIRS = 5_000

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from annotate.models import Assignment, Pair, Project
 from annotate.review.search import wrote
-from annotate.statistics.intervals import NORMAL_95
+from annotate.statistics.wilson_interval import NORMAL_95
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

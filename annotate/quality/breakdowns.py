@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from annotate.models import Project
 from annotate.quality.agreement_counts import COUNTED, DUOS, rows
 from annotate.statistics.agreement import cohen_kappa
-from annotate.statistics.intervals import wilson
+from annotate.statistics.wilson_interval import wilson
 from annotate.votes.export_values import pseudonyms
 
 Key = TypeVar("Key", bound=Hashable)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annotate.statistics.intervals import wilson
+from annotate.statistics.wilson_interval import wilson
 
 Counts = NDArray[np.int64]
 Sums = NDArray[np.float64]

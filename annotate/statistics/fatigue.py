@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from annotate.statistics.intervals import NORMAL_95, wilson
+from annotate.statistics.wilson_interval import NORMAL_95, wilson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

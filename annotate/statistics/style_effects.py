@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annotate.statistics.intervals import NORMAL_95
+from annotate.statistics.wilson_interval import NORMAL_95
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from training.figures.charts import Chart, Point, Series, line_chart
 from training.figures.number_format import number
 from training.models import Run, StageResult
+from training.rlhf.metrics.intervals import wilson
 from training.rlhf.round import TRAIN_POLICY
-from training.versions.promotion import wilson
 
 PER_UPDATE = (
     ("reward", "Reward", "Score (starter = 0, sd 1)"),

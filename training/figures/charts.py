@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.figures.number_format import figure
+from training.rlhf.metrics.svg_plots import round_ticks
 
 WIDTH, HEIGHT = 320, 210
 LEFT, RIGHT, TOP, BOTTOM = 50, 8, 10, 40
@@ -89,33 +90,6 @@ class Chart:
     middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
 
 
-def nice_step(span: float, *, most: int = 5) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that cuts `span` into at most `most` parts."""
-    if not span > 0:
-        raise ValueError("a step needs a positive span")
-    rough = span / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    # The tolerance keeps 0.5 / 5 a step of 0.1 although the quotient may be 0.1000000001.
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
-
-
-def nice_ticks(low: float, high: float, *, most: int = 5, whole: bool = False) -> list[float]:
-    """Round numbers from at or below `low` to at or above `high`, evenly spaced.
-
-    A constant series gets one step on either side. `whole` allows whole numbers only, for counts.
-    """
-    if high < low:
-        raise ValueError("ticks need low <= high")
-    if high == low:
-        pad = max(abs(low) * 0.1, 1.0 if whole else 0.1)
-        low, high = low - pad, high + pad
-    step = nice_step(high - low, most=most)
-    if whole:
-        step = max(1.0, step)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [i * step for i in range(first, last + 1)]
-
-
 def label(value: float, step: float) -> str:
     """A tick's text with exactly the decimals its step needs; a true minus sign."""
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -154,7 +128,7 @@ def line_chart(
     xs = [p.x for s in shown for p in s.points]
     ys = [v for s in shown for p in s.points for v in (p.y, p.low, p.high) if v is not None]
     ys += [*(y_range or ()), *([] if reference is None else [reference])]
-    x_ticks, y_ticks = _x_ticks(xs), nice_ticks(min(ys), max(ys))
+    x_ticks, y_ticks = _x_ticks(xs), round_ticks(min(ys), max(ys), most=5)
     frame = _Frame(x=_x_span(xs), y=(y_ticks[0], y_ticks[-1]))
     y_step = y_ticks[1] - y_ticks[0]
     return Chart(
@@ -193,7 +167,9 @@ def _x_ticks(xs: Sequence[float]) -> list[float]:
     low, high = min(xs), max(xs)
     if low == high:
         return [low]
-    return [v for v in nice_ticks(low, high, most=6, whole=True) if low <= v <= high]
+    # Rounds and updates are counts: no more ticks than whole numbers.
+    most = min(6, max(1, int(high - low)))
+    return [v for v in round_ticks(low, high, most=most) if low <= v <= high]
 
 
 def _line(series: Series, number: int, frame: _Frame) -> Line:

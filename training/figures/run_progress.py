@@ -14,7 +14,7 @@ from django.utils import timezone
 from annotate import exchange
 from training.figures.number_format import number
 from training.models import ModelVersion, Round, Run, StageResult
-from training.models.round import RoundQuerySet
+from training.models.training_round import RoundQuerySet
 from training.rlhf.round import EVALUATE, STAGES, TRAIN_REWARD, Stage
 
 ENDED = {Run.State.FAILED: "failed", Run.State.CANCELLED: "cancelled"}

@@ -6,8 +6,8 @@ May import: no other room.
 from __future__ import annotations
 
 from training.models.model_version import LONGEST_PATH, Decision, ModelVersion
-from training.models.round import Plan, Round
 from training.models.run import Lost, Metric, Run, RunKind, StageResult, WorkerBeat
+from training.models.training_round import Plan, Round
 from training.models.trial import Trial
 
 __all__ = [

@@ -274,7 +274,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
     A reader, and a crash, see the old file or the new one.
     """
-    partial = Path(path).with_name(f"{Path(path).name}.tmp")
+    # Of two processes that write the same file each has its own partial one.
+    partial = Path(path).with_name(f"{Path(path).name}.{os.getpid()}.tmp")
     with partial.open("wb") as file:
         yield file
         # The content must reach the disk before the name that says it is whole.

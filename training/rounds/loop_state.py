@@ -10,7 +10,7 @@ from django.utils import timezone
 from annotate import exchange
 from training.figures.run_progress import with_results
 from training.models import ModelVersion, Round, Run, WorkerBeat
-from training.models.round import RoundQuerySet
+from training.models.training_round import RoundQuerySet
 from training.rounds import round_control
 
 SILENT_AFTER = timedelta(seconds=90)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any, Self, TextIO, cast
 
 from django.core.management.base import OutputWrapper
@@ -15,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from training.models import Run
-from training.rlhf.round import STAGES
+from training.rlhf.round import STAGES, stop_on_signals
 from training.runs import run_kinds, supervisor
 
 Output = TextIO | OutputWrapper
@@ -34,7 +29,7 @@ def follow(run: Run, *, out: Output, program: run_kinds.Program | None = None) -
     Returns:
         its final state, or None when it was stopped.
     """
-    with _stop_on_signals(), _Display(out) as display:
+    with stop_on_signals(supervisor.stopping.set), _Display(out) as display:
         while not supervisor.stopping.is_set():
             supervisor.supervise(run, program=program, listener=display.show)
             run.refresh_from_db()
@@ -96,23 +91,3 @@ class _Display:
             total=max(1, line.get("total") or 1),
             message=message,
         )
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into an orderly stop; a second Ctrl-C interrupts at once."""
-
-    def request(number: int, _frame: FrameType | None) -> None:
-        supervisor.stopping.set()
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Run a program as a job of a Ray cluster: `rayjob.py --address URL [--gpus N] -- PROGRAM ...`.
+"""Run a program as a job of a Ray cluster: `ray_job.py --address URL [--gpus N] -- PROGRAM ...`.
 
 Put before the training command by PAIRLOOP_LAUNCHER. It submits the program over Ray's Jobs API,
 prints its log, passes SIGTERM on as a stop of the job, and ends with the job's own exit code. The
@@ -163,7 +163,7 @@ def exit_code(job: dict[str, Any]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the program on the cluster; its exit code, or 69 without a cluster."""
-    parser = argparse.ArgumentParser(prog="rayjob.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="ray_job.py", description=__doc__)
     parser.add_argument("--address", required=True, help="such as http://head-node:8265")
     parser.add_argument("--gpus", type=float, default=0, help="that the job needs")
     parser.add_argument("program", nargs=argparse.REMAINDER)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from django.utils import timezone
 from annotate import exchange
 from training.models import Decision, ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
+from training.rlhf.metrics.intervals import wilson
 from training.rlhf.round import Gate, gates
 from training.versions import model_folders
 
@@ -249,14 +249,6 @@ def review(version: ModelVersion) -> bool:
         log.info("%s stays in use: %s", version, refusal)
         return False
     return True
-
-
-def wilson(rate: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Interval of a proportion (Wilson 1927), 95 % by default."""
-    centre = rate + z * z / (2 * n)
-    half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return (centre - half) / scale, (centre + half) / scale
 
 
 def _lock(version: ModelVersion) -> None:

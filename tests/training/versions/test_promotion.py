@@ -295,9 +295,3 @@ def test_of_promotions_and_a_demotion_at_once_one_policy_is_in_use(
     assert used in rivals
     states = ModelVersion.objects.policies().exclude(pk=used.pk).values_list("state", flat=True)
     assert set(states) == {"retired"}
-
-
-def test_wilsons_interval_matches_a_published_example() -> None:
-    # Newcombe 1998, Statistics in Medicine 17, table I: 81 of 263, and 0 of 20.
-    assert promotion.wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert promotion.wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)

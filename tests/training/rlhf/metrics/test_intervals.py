@@ -39,6 +39,9 @@ def test_every_resample_holds_as_many_rows_as_there_are(monkeypatch: pytest.Monk
 
 
 def test_wilsons_interval_equals_the_published_example_and_stays_within_zero_and_one() -> None:
+    # Newcombe 1998, Statistics in Medicine 17, table I: 81 of 263, and 0 of 20.
+    assert intervals.wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert intervals.wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
     assert intervals.wilson(15 / 20, 20) == pytest.approx((0.5313, 0.8881), abs=1e-3)
     assert intervals.wilson(0.0, 3)[0] == 0.0 and intervals.wilson(1.0, 3)[1] == 1.0
 

@@ -11,9 +11,9 @@ from tests.training.rlhf.ppo.test_training_loop import train
 from tests.training.rlhf.trainers import test_rloo_grpo
 from training.rlhf.config import GateConfig, PPOConfig
 from training.rlhf.metrics import reward_hacking
-from training.rlhf.pipeline.stages import describe
 from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.round import gates
+from training.rlhf.run.work import describe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

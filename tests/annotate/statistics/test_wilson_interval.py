@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from annotate.statistics.intervals import wilson
+from annotate.statistics.wilson_interval import wilson
 
 
 def test_wilson_equals_the_published_example() -> None:
