@@ -76,10 +76,11 @@ def put(block: Block, copy: Path) -> None:
         else:
             assert node.end_lineno
             line = node.end_lineno
+            added = [f"    {text}".rstrip() for text in block.lines]
             if not isinstance(node, ast.ClassDef):
                 line -= 1
                 assert before[line] in (")", "]", "}"), f"{block.file}: {block.table} is one line"
-            added = [f"    {text}".rstrip() for text in block.lines]
+                added[-1] += ","
         after = [*before[:line], *added, *before[line:]]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(after) + "\n", "utf-8")
