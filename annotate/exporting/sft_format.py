@@ -7,7 +7,6 @@ that people wrote beside votes of the version, as they stand now.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from django.db.models import QuerySet
@@ -41,15 +40,12 @@ def lines(
 
 
 def _winners(version: DatasetVersion, include_simulated: bool) -> Iterator[bytes]:
-    won = (j for j in trl_format.judged(version, include_simulated) if j.outcome in ("a", "b"))
-    while batch := list(islice(won, trl_format.BATCH)):
-        pairs = trl_format.texts([j.pair_id for j in batch])
-        for one in batch:
-            row = trl_format.preference(one, pairs[one.pair_id])
-            kept = {name: value for name, value in row.items() if name not in DROPPED}
-            kept["completion"] = kept.pop("chosen")
-            kept["completion_id"] = kept.pop("chosen_id")
-            yield line(kept)
+    for one, pair in trl_format.with_texts(version, include_simulated):
+        row = trl_format.preference(one, pair)
+        kept = {name: value for name, value in row.items() if name not in DROPPED}
+        kept["completion"] = kept.pop("chosen")
+        kept["completion_id"] = kept.pop("chosen_id")
+        yield line(kept)
 
 
 def _rewrites(version: DatasetVersion) -> QuerySet[Rewrite]:

@@ -6,7 +6,7 @@ majority) go to the part `ties`. Surplus votes, gold and retest pairs are outsid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
@@ -57,11 +57,18 @@ def lines(
     """JSON lines of the pairs with a winner, or (part `ties`) of those without."""
     wanted = ("a", "b") if part == "trl" else ("tie", "both_bad", "split")
     row = preference if part == "trl" else _undecided
-    chosen = (j for j in judged(version, include_simulated) if j.outcome in wanted)
+    for one, pair in with_texts(version, include_simulated, outcomes=wanted):
+        yield line(row(one, pair))
+
+
+def with_texts(
+    version: DatasetVersion, include_simulated: bool, *, outcomes: Collection[str] = ("a", "b")
+) -> Iterator[tuple[Judged, dict[str, Any]]]:
+    """Every pair with one of these outcomes, and its texts (see `texts`), in pair order."""
+    chosen = (one for one in judged(version, include_simulated) if one.outcome in outcomes)
     while batch := list(islice(chosen, BATCH)):
-        pairs = texts([j.pair_id for j in batch])
-        for one in batch:
-            yield line(row(one, pairs[one.pair_id]))
+        pairs = texts([one.pair_id for one in batch])
+        yield from ((one, pairs[one.pair_id]) for one in batch)
 
 
 def judged(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]:

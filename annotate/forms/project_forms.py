@@ -12,6 +12,7 @@ from django.utils.text import slugify
 
 from annotate.gold.qualification import questions
 from annotate.models import Project
+from annotate.votes import scales
 
 if TYPE_CHECKING:
     ProjectModelForm = forms.ModelForm[Project]
@@ -103,6 +104,7 @@ class SettingsForm(ProjectModelForm):
     """Everything about a project that may change while people vote."""
 
     based_on = forms.IntegerField(widget=forms.HiddenInput)
+    scale = forms.ChoiceField(choices=scales.titles, label="Scale")
     reason_chips = LinesField(
         required=False,
         label="Reasons",
@@ -141,7 +143,6 @@ class SettingsForm(ProjectModelForm):
             "read_guidelines": "Ask people to read the guidelines",
             "qualification": "Ask people to qualify",
             "qualification_share": "Share to get right",
-            "scale": "Scale",
             "allow_rewrites": "Better answers",
             "gold_share": "Gold share",
             "retest_share": "Retest share",

@@ -8,7 +8,7 @@ from django import forms
 
 from annotate.models import Project
 from annotate.queue.vote import INPUTS
-from annotate.votes.scales import SKIP_REASONS, all_points, scale_choices
+from annotate.votes.scales import SCALES, SKIP_REASONS, all_points, scale_choices, titles
 
 MAX_ACTIVE_MS = 24 * 3600 * 1000
 MAX_WALL_MS = 2**31 - 1
@@ -59,7 +59,7 @@ class VoteForm(RemarkForm):
     """
 
     vote = forms.ChoiceField()
-    scale = forms.ChoiceField(choices=Project.Scale.choices, required=False)
+    scale = forms.ChoiceField(choices=titles, required=False)
     active_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
     first_key_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
     wall_ms = forms.IntegerField(min_value=0, max_value=MAX_WALL_MS, required=False)
@@ -74,7 +74,7 @@ class VoteForm(RemarkForm):
     @property
     def shown_scale(self) -> str:
         shown = self.data.get("scale")
-        return shown if shown in Project.Scale.values else self.project.scale
+        return shown if shown in SCALES else self.project.scale
 
     @property
     def caption(self) -> str:

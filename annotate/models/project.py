@@ -42,12 +42,6 @@ class Project(models.Model):
         SINGLE = "single", "Throughput: one vote, a sample of pairs with two"
         EVALUATION = "evaluation", "Evaluation: first to three equal votes, five at most"
 
-    class Scale(models.TextChoices):
-        BINARY = "binary", "A or B"
-        THREE = "three", "A, about the same, or B"
-        FOUR = "four", "Four strengths for A and for B, no tie"
-        SEVEN = "seven", "Seven points from A much better to B much better"
-
     class Promotion(models.TextChoices):
         AUTO = "auto", "Promote a policy that passes every gate"
         HUMAN = "human", "An admin promotes by hand"
@@ -58,7 +52,8 @@ class Project(models.Model):
     guidelines = models.TextField(blank=True, help_text="Markdown, shown with the key g.")
     guideline_version = models.PositiveIntegerField(default=1)
     votes = models.CharField(max_length=12, choices=Votes.choices, default=Votes.CONSENSUS)
-    scale = models.CharField(max_length=6, choices=Scale.choices, default=Scale.SEVEN)
+    # A name in annotate.votes.scales.SCALES; no choices here, so that a scale needs no migration.
+    scale = models.CharField(max_length=20, default="seven")
     reason_chips: models.JSONField[list[str]] = models.JSONField(
         default=default_reasons,
         blank=True,

@@ -6,9 +6,6 @@ from typing import NamedTuple
 
 from annotate.models import Flag
 from annotate.models.assignment import MAX_STRENGTH, Choice, ScreenChoice
-from annotate.models.project import Project
-
-Scale = Project.Scale
 
 
 class Point(NamedTuple):
@@ -39,48 +36,72 @@ def _right(key: str, how: str, strength: int, *, keys: str = "", rest: str = "be
     return Point(key, f"{key} {keys}".strip(), "B", how, rest, choice="right", strength=strength)
 
 
-# One entry per scale is all that a new one takes, beside its name in Project.Scale. Strengths go up
-# to MAX_STRENGTH. Laid out as the hand lies on the keys: left is A, right is B.
-_POINTS: dict[str, list[Point]] = {
-    Scale.BINARY: [
-        _left("1", "better", 2, keys="ArrowLeft", rest=""),
-        _right("2", "better", 2, keys="ArrowRight", rest=""),
-    ],
-    Scale.THREE: [
-        _left("1", "better", 2, keys="ArrowLeft", rest=""),
-        Point("2", "2 ArrowDown", "", "same", before="About the"),
-        _right("3", "better", 2, keys="ArrowRight", rest=""),
-    ],
-    Scale.FOUR: [
-        _left("1", "significantly", 3),
-        _left("2", "clearly", 2, keys="ArrowLeft"),
-        _left("3", "slightly", 1),
-        _left("4", "negligibly", 0),
-        _right("5", "negligibly", 0),
-        _right("6", "slightly", 1),
-        _right("7", "clearly", 2, keys="ArrowRight"),
-        _right("8", "significantly", 3),
-    ],
-    Scale.SEVEN: [
-        _left("1", "much", 3),
-        _left("2", "better", 2, keys="ArrowLeft", rest=""),
-        _left("3", "slightly", 1),
-        Point("4", "4 ArrowDown", "", "same", before="About the"),
-        _right("5", "slightly", 1),
-        _right("6", "better", 2, keys="ArrowRight", rest=""),
-        _right("7", "much", 3),
-    ],
+class Scale(NamedTuple):
+    """A scale by its title on the settings page, and its buttons from left to right."""
+
+    title: str
+    points: list[Point]
+
+
+SCALES: dict[str, Scale] = {
+    "binary": Scale(
+        "A or B",
+        [
+            _left("1", "better", 2, keys="ArrowLeft", rest=""),
+            _right("2", "better", 2, keys="ArrowRight", rest=""),
+        ],
+    ),
+    "three": Scale(
+        "A, about the same, or B",
+        [
+            _left("1", "better", 2, keys="ArrowLeft", rest=""),
+            Point("2", "2 ArrowDown", "", "same", before="About the"),
+            _right("3", "better", 2, keys="ArrowRight", rest=""),
+        ],
+    ),
+    "four": Scale(
+        "Four strengths for A and for B, no tie",
+        [
+            _left("1", "significantly", 3),
+            _left("2", "clearly", 2, keys="ArrowLeft"),
+            _left("3", "slightly", 1),
+            _left("4", "negligibly", 0),
+            _right("5", "negligibly", 0),
+            _right("6", "slightly", 1),
+            _right("7", "clearly", 2, keys="ArrowRight"),
+            _right("8", "significantly", 3),
+        ],
+    ),
+    "seven": Scale(
+        "Seven points from A much better to B much better",
+        [
+            _left("1", "much", 3),
+            _left("2", "better", 2, keys="ArrowLeft", rest=""),
+            _left("3", "slightly", 1),
+            Point("4", "4 ArrowDown", "", "same", before="About the"),
+            _right("5", "slightly", 1),
+            _right("6", "better", 2, keys="ArrowRight", rest=""),
+            _right("7", "much", 3),
+        ],
+    ),
 }
+"""Every scale by its name, which projects keep. Strengths go up to MAX_STRENGTH, keys count from 1.
+Laid out as the hand lies on the keys: left is A, right is B."""
+
+
+def titles() -> list[tuple[str, str]]:
+    """Name and title of every scale, for a form."""
+    return [(name, scale.title) for name, scale in SCALES.items()]
 
 
 def points(scale: str) -> list[Point]:
     """The buttons of a scale from left to right; "both bad" stands apart from them."""
-    return _POINTS[scale]
+    return SCALES[scale].points
 
 
 def both_bad(scale: str) -> Point:
     """The button that every scale has, on the key after its last."""
-    key = str(len(_POINTS[scale]) + 1)
+    key = str(len(points(scale)) + 1)
     return Point(key, key, "", "Both bad", choice="both_bad")
 
 
@@ -108,8 +129,8 @@ def off_scale(scale: str, side: str, strength: int) -> dict[str, str]:
 
 def said(scale: str, side: str, strength: int) -> str:
     """The caption of a vote, also of one that was cast on another scale of the project."""
-    other = [one for one in _POINTS if one != scale]
-    for each in (scale, Scale.SEVEN, *other):
+    other = [one for one in SCALES if one != scale]
+    for each in (scale, "seven", *other):
         for point in all_points(each).values():
             if point.choice == side and (
                 side not in ("left", "right") or point.strength == strength

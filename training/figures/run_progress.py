@@ -64,7 +64,10 @@ def last_run(round: Round) -> Run | None:
 
 
 def stage_lines(run: Run | None, now: datetime | None = None) -> list[StageLine]:
-    """Every stage of the round in order, also those that have not begun."""
+    """Every stage of the round in order, also those that have not begun.
+
+    A finished run had all the stages of its day: one that was added since is none of its.
+    """
     finished = {result.stage: result for result in run.stages.all()} if run else {}
     ahead = [stage.name for stage in STAGES if stage.name not in finished]
     since = run.started_at if run else None
@@ -75,6 +78,8 @@ def stage_lines(run: Run | None, now: datetime | None = None) -> list[StageLine]
             seconds = _seconds(since, result.finished_at)
             lines.append(line(state="done", seconds=seconds, metrics=result.metrics))
             since = result.finished_at
+        elif run and run.state == Run.State.DONE:
+            continue
         elif run and stage.name == ahead[0] and run.state != Run.State.QUEUED:
             lines.append(_current(stage, run, since, now or timezone.now()))
         else:

@@ -15,7 +15,7 @@ CHOICES = {
     name: f"{name.upper()} ({SOURCES[optimiser.learns_from]})"
     for name, optimiser in OPTIMISERS.items()
 }
-"""The engine's optimisers, each with what it learns from; the advised ones first."""
+"""The engine's optimisers, each with what it learns from."""
 
 ENOUGH = 400
 """Pairs from which a reward model is worth following. Ours was right on .72 to .84 of noiseless

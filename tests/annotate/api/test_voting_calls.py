@@ -249,7 +249,7 @@ def test_the_reference_page_shows_every_operation_without_scripts(client: Client
 def test_a_vote_keeps_the_criteria_and_how_it_came_about(
     api: APIClient, project: Project, make_pairs: MakePairs
 ) -> None:
-    project.criteria, project.scale = ["Helpful", "Harmless"], Project.Scale.FOUR
+    project.criteria, project.scale = ["Helpful", "Harmless"], "four"
     project.save()
     make_pairs(1)
     _, body = post(api, NEXT)

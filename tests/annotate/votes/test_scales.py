@@ -19,7 +19,7 @@ from training.rlhf import rows
 
 MakePairs = Callable[..., list[Pair]]
 ClientFor = Callable[[User], Client]
-SCALES = list(Project.Scale.values)
+SCALES = list(scales.SCALES)
 KEYS = [(scale, key) for scale in SCALES for key in scales.scale_choices(scale)]
 
 

@@ -102,7 +102,7 @@ def test_a_changed_key_holds_for_its_place_on_every_scale(
     press(page, "?")
     change(page, "A slightly better", "c")
     expected = []
-    for scale in Project.Scale:
+    for scale in scales.SCALES:
         Project.objects.update(scale=scale)
         page.goto(LABEL)
         page.wait_for_load_state("networkidle")

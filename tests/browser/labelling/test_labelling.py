@@ -267,7 +267,7 @@ def test_the_first_page_weighs_less_than_100_kb(
     assert 30_000 < weight < 80_000
 
 
-@pytest.mark.parametrize("scale", Project.Scale.values)
+@pytest.mark.parametrize("scale", list(scales.SCALES))
 def test_every_button_of_the_bar_is_in_reach_of_a_thumb(
     browse: Browse, ann: User, make_pairs: MakePairs, project: Project, scale: str
 ) -> None:

@@ -84,7 +84,7 @@ def test_a_pair_is_warned_of_with_two_keys(browse: Browse, ann: User, asking: Pr
 
 
 def test_everything_is_in_reach_on_a_phone(browse: Browse, ann: User, asking: Project) -> None:
-    asking.scale = Project.Scale.FOUR
+    asking.scale = "four"
     asking.save()
     page = opened(browse(ann, **PHONE))
     page.locator(".point").first.tap()

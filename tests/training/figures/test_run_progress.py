@@ -37,6 +37,10 @@ def test_stages_tell_how_far_a_run_is(state: str, done: int, shown: str, project
     assert states(last_run(make_round(project, 1, state, done=done))) == shown
 
 
+def test_a_stage_that_is_newer_than_a_finished_run_is_not_shown_with_it(project: Project) -> None:
+    assert states(last_run(make_round(project, 1, "done", done=4))) == "done done done done"
+
+
 def test_without_a_run_every_stage_waits() -> None:
     assert states(None) == "waiting waiting waiting waiting waiting"
 

@@ -149,7 +149,7 @@ class _KTOTrainer(KTOTrainer):  # type: ignore[misc]  # trl is untyped here
         return dataset
 
 
-def _dpo(setup: Setup) -> Trainer:
+def _dpo(setup: Setup, **loss: str) -> Trainer:
     config = setup.config
     data = [
         {"prompt_ids": p.prompt, "chosen_ids": p.chosen, "rejected_ids": p.rejected}
@@ -163,6 +163,7 @@ def _dpo(setup: Setup) -> Trainer:
             beta=config.beta,
             label_smoothing=config.label_smoothing,
             max_length=None,
+            **loss,
         ),
         train_dataset=Dataset.from_list(data),
         processing_class=setup.tokenizer,
@@ -315,7 +316,11 @@ def _collate(pairs: Sequence[Pair]) -> dict[str, Tensor]:
     return vars(Sequences.build(prompts * 2, replies, torch.device("cpu")))
 
 
-BUILD: dict[str, Callable[[Setup], Trainer]] = {"dpo": _dpo, "kto": _kto, "orpo": _orpo}
+BUILD: dict[str, Callable[[Setup], Trainer]] = {
+    "dpo": _dpo,
+    "kto": _kto,
+    "orpo": _orpo,
+}
 
 dpo = partial(train, "dpo")
 kto = partial(train, "kto")

@@ -1,0 +1,146 @@
+"""Use the web side's examples of docs/extending.md, over HTTP and by the commands.
+
+For a process of its own, in the copy, with a PAIRLOOP_HOME of its own, once Django is set up.
+"""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from django.test.utils import setup_test_environment
+
+import annotate
+from annotate.models import ApiToken, Assignment, Membership, Project
+from tests.training.history import NUMBERS, add_starter, make_round
+from training.models import ModelVersion, Run, StageResult
+from training.rlhf.config import RoundConfig
+from training.runs import stage_results
+from training.versions import promotion
+
+HERE = Path.cwd()
+PEOPLE = {"ann": "annotator", "olga": "reviewer", "zed": "admin", "eve": ""}
+ASKED = {"role": "user", "content": "Where is my order?"}
+Browsers = dict[str, Client]
+
+
+def use_all() -> None:
+    assert Path(annotate.__file__).is_relative_to(HERE), "this is not the copy"
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+    call_command("migrate", verbosity=0)
+    setup_test_environment()
+    project = Project.objects.create(slug="desk", name="Support desk")
+    browsers = {name: browser(name, role, project) for name, role in PEOPLE.items()}
+    use_import_format(project)
+    use_scale(project, browsers)
+    use_export_format(browsers)
+    use_stage(project, browsers)
+    use_gate(project, browsers)
+    use_optimiser(browsers)
+    use_page(project, browsers)
+
+
+def browser(name: str, role: str, project: Project) -> Client:
+    user = User.objects.create(username=name)
+    if role:
+        Membership.objects.create(project=project, user=user, role=role, pseudonym=name)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def page(client: Client, address: str) -> str:
+    response = client.get(f"/projects/desk/{address}")
+    assert response.status_code == 200, (address, response.status_code)
+    return response.content.decode()
+
+
+def use_import_format(project: Project) -> None:
+    replies = [{"role": "assistant", "content": text} for text in ("On its way.", "No idea.")]
+    row = {f"conversation_{side}": [ASKED, one] for side, one in zip("ab", replies, strict=True)}
+    file = settings.HOME / "battles.jsonl"
+    file.write_text(json.dumps(row | {"winner": "model_a", "judge": "ben"}) + "\n")
+    call_command("import_data", str(file), "--project=desk", stdout=StringIO())
+    pair = project.pairs.get()
+    assert pair.prompt.messages == [ASKED]
+    assert (pair.completion_a.text, pair.n_a, pair.n_b) == ("On its way.", 1, 0)
+
+
+def use_scale(project: Project, browsers: Browsers) -> None:
+    assert '<option value="five"' in page(browsers["zed"], "settings/")
+    Project.objects.update(scale="five")
+    shown = page(browsers["ann"], "label/")
+    assert 'data-caption="A clearly better"' in shown and 'data-caption="Both bad"' in shown
+    key = ApiToken.issue(User.objects.get(username="ann"))[1]
+    ask: dict[str, Any] = {
+        "headers": {"Authorization": f"Token {key}"},
+        "content_type": "application/json",
+    }
+    token = Client().post("/api/v1/projects/desk/next/", **ask).json()["assignment"]
+    vote = f"/api/v1/assignments/{token}/vote/"
+    refused = Client().post(vote, {"choice": "left", "strength": 3}, **ask)
+    assert "which has 1, 2" in refused.content.decode(), refused.content
+    assert Client().post(vote, {"choice": "left", "strength": 1}, **ask).status_code == 200
+    assert Assignment.objects.get(token=token).strength == 1
+
+
+def use_export_format(browsers: Browsers) -> None:
+    Assignment.objects.filter(annotator__username="ann").update(choice="a")
+    file = settings.HOME / "openai.jsonl"
+    options = ("--project=desk", "--format=openai", f"--out={file}")
+    call_command("export_data", *options, stdout=StringIO())
+    assert json.loads(file.read_text()) == {
+        "input": {"messages": [ASKED]},
+        "preferred_output": [{"role": "assistant", "content": "On its way."}],
+        "non_preferred_output": [{"role": "assistant", "content": "No idea."}],
+    }
+    shown = page(browsers["zed"], "export/")
+    assert "?format=openai&amp;version=1" in shown and "the same pairs as chats" in shown
+
+
+def use_stage(project: Project, browsers: Browsers) -> None:
+    run = Run.objects.get(round=make_round(project, 1, "running", done=5))
+    folder = run.directory / "repeats"
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(json.dumps({"metrics": {"completions": 3, "repeats": 1}}))
+    assert "Count repeats" in page(browsers["olga"], "rounds/1/")
+    assert stage_results.apply(run, "repeats")
+    assert StageResult.objects.get(stage="repeats").metrics["repeats"] == 1
+    [told] = browsers["olga"].get("/api/v1/projects/desk/rounds/").json()["rounds"]
+    assert told["stages"][-1]["title"] == "Count repeats"
+
+
+def use_gate(project: Project, browsers: Browsers) -> None:
+    add_starter(project)
+    run = Run.objects.get()
+    evaluated = StageResult.objects.get(run=run, stage="evaluate")
+    evaluated.metrics = NUMBERS["evaluate"] | {"refusal_rate": 0.9}
+    evaluated.save()
+    version = ModelVersion.objects.create(
+        project=project, kind="policy", number=1, path="policy", state="candidate", run=run
+    )
+    promotion.judge(version, RoundConfig().gates)
+    version.refresh_from_db()
+    sentence = "Replies that refuse: 0.9, outside (at most 0.3)"
+    assert version.state == "candidate" and sentence in version.note
+    assert sentence in page(browsers["olga"], "rounds/1/")
+
+
+def use_optimiser(browsers: Browsers) -> None:
+    assert '<option value="ipo">IPO (votes alone)' in page(browsers["zed"], "rounds/")
+
+
+def use_page(project: Project, browsers: Browsers) -> None:
+    project.pairs.update(state="retired")
+    assert project.pairs.get().key in page(browsers["olga"], "retired/")
+    assert '/projects/desk/retired/"' in page(browsers["olga"], "quality/")
+    assert '/projects/desk/retired/"' not in page(browsers["ann"], "me/")
+    assert browsers["ann"].get("/projects/desk/retired/").status_code == 403
+    assert browsers["eve"].get("/projects/desk/retired/").status_code == 404
+    assert Client().get("/projects/desk/retired/").status_code == 302
