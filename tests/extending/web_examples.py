@@ -82,16 +82,17 @@ def use_scale(project: Project, browsers: Browsers) -> None:
         "headers": {"Authorization": f"Token {key}"},
         "content_type": "application/json",
     }
-    token = Client().post("/api/v1/projects/desk/next/", **ask).json()["assignment"]
-    vote = f"/api/v1/assignments/{token}/vote/"
-    refused = Client().post(vote, {"choice": "left", "strength": 3}, **ask)
+    pair = Client().post("/api/v1/projects/desk/next/", **ask).json()
+    better = "left" if pair["left"]["text"] == "On its way." else "right"
+    vote = f"/api/v1/assignments/{pair['assignment']}/vote/"
+    refused = Client().post(vote, {"choice": better, "strength": 3}, **ask)
     assert "which has 1, 2" in refused.content.decode(), refused.content
-    assert Client().post(vote, {"choice": "left", "strength": 1}, **ask).status_code == 200
-    assert Assignment.objects.get(token=token).strength == 1
+    assert Client().post(vote, {"choice": better, "strength": 1}, **ask).status_code == 200
+    cast = Assignment.objects.get(annotator__username="ann")
+    assert (cast.choice, cast.strength) == ("a", 1)
 
 
 def use_export_format(browsers: Browsers) -> None:
-    Assignment.objects.filter(annotator__username="ann").update(choice="a")
     file = settings.HOME / "openai.jsonl"
     options = ("--project=desk", "--format=openai", f"--out={file}")
     call_command("export_data", *options, stdout=StringIO())
@@ -137,7 +138,7 @@ def use_optimiser(browsers: Browsers) -> None:
 
 
 def use_page(project: Project, browsers: Browsers) -> None:
-    project.pairs.update(state="retired")
+    project.pairs.update(state="retired", open_slots=0)
     assert project.pairs.get().key in page(browsers["olga"], "retired/")
     assert '/projects/desk/retired/"' in page(browsers["olga"], "quality/")
     assert '/projects/desk/retired/"' not in page(browsers["ann"], "me/")
