@@ -16,7 +16,7 @@ from annotate import exchange
 from training.figures import run_progress
 from training.models import ModelVersion, Round
 from training.rounds import loop_state
-from training.rounds.round_control import RoundRefused, RoundRunning, start_round
+from training.rounds.start_and_cancel import RoundRefused, RoundRunning, start_round
 
 
 class StageSerializer(serializers.Serializer[Any]):

@@ -26,7 +26,7 @@ from rest_framework.throttling import ScopedRateThrottle
 from annotate.api.serializers import ErrorBody
 from annotate.exporting import FORMATS, UnknownFormat, format_named, freezing
 from annotate.importing import Report, Unreadable, import_rows
-from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size, spooled
+from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size, spooled
 from annotate.models import DatasetVersion, Project
 from annotate.people.permissions import project_or_404
 from annotate.quality import agreement_counts

@@ -12,8 +12,8 @@ from typing import IO, Any
 from django.db import connection, transaction
 from django.utils import timezone
 
+from annotate.importing.file_reader import json_rows
 from annotate.importing.import_report import Report
-from annotate.importing.json_lines import json_rows
 from annotate.importing.problems import Problem, Refused, Unreadable
 from annotate.importing.row_shapes import Row, read
 from annotate.importing.row_store import BATCH, Writer

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Pair, Project
 from annotate.models.roles import Role
-from annotate.queue import retest, slots, sql
+from annotate.queue import lease_sql, retest, slots
 from annotate.queue.transactions import write
 
 # Expired leases are looked for at most once a second per project, and when nothing is open.
@@ -53,7 +53,7 @@ def next_pair(
         member = _lock_membership(project, user)
         if member is None or _blocked_by(project, member):
             return None
-        assignment = sql.renew(
+        assignment = lease_sql.renew(
             project=project.pk,
             user=user.pk,
             after=after,
@@ -74,11 +74,11 @@ def blocked_by(project: Project, user: User) -> str:
     """
     if project.archived:
         return ""
-    member = sql.member(project=project.pk, user=user.pk)
+    member = lease_sql.member(project=project.pk, user=user.pk)
     return _blocked_by(project, member) if member else ""
 
 
-def _blocked_by(project: Project, member: sql.Member) -> str:
+def _blocked_by(project: Project, member: lease_sql.Member) -> str:
     """Like `blocked_by`, for a membership that was read already."""
     if member.paused_at is not None:
         return "paused"
@@ -135,14 +135,14 @@ def release(lease: Assignment) -> None:
         slots.give_back(lease.pair_id, left=lease.left)
 
 
-def _lock_membership(project: Project, user: User) -> sql.Member | None:
+def _lock_membership(project: Project, user: User) -> lease_sql.Member | None:
     """One lease at a time per person: two tabs that ask at once must not get three pairs."""
-    member = sql.member(project=project.pk, user=user.pk, lock=True)
+    member = lease_sql.member(project=project.pk, user=user.pk, lock=True)
     if member is None and user.is_superuser:
         Membership.objects.update_or_create(
             project=project, user=user, defaults={"role": Role.ADMIN, "active": True}
         )
-        member = sql.member(project=project.pk, user=user.pk, lock=True)
+        member = lease_sql.member(project=project.pk, user=user.pk, lock=True)
     return member
 
 
@@ -150,7 +150,7 @@ def _claim(
     project: Project,
     user: User,
     *,
-    member: sql.Member,
+    member: lease_sql.Member,
     now: datetime,
     rng: random.Random,
 ) -> int | None:
@@ -177,7 +177,7 @@ def _claim(
                 "expires": expires,
                 "guideline_version": project.guideline_version,
             }
-            assignment = sql.claim(claim)
+            assignment = lease_sql.claim(claim)
             if assignment is not None:
                 return assignment
         if attempt == 0 and not release_expired(project, now=now):

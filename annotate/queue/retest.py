@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db.models import Exists, F, OuterRef, QuerySet
 
 from annotate.models import Assignment, Membership, Pair, Project
-from annotate.queue import sql
+from annotate.queue import lease_sql
 
 MEMORY = 20
 """Votes and skips after which the person may have forgotten a pair."""
@@ -42,7 +42,7 @@ def lease(
 
     Like every check, it comes only while there is an ordinary pair to hide it among.
     """
-    if not sql.something_open(project=project.pk, user=user.pk):
+    if not lease_sql.something_open(project=project.pk, user=user.pk):
         return None
     votes = eligible(project, user)
     n = votes.count()

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate.models import Assignment, Project
-from annotate.queue import slots, sql
+from annotate.queue import lease_sql, slots
 from annotate.queue.lease import lease_length, release
 from annotate.queue.objection import object_to, withdraw
 from annotate.queue.revision import keep_revision, refuse_decided
@@ -88,7 +88,7 @@ def renew(user: User, token: UUID, *, now: datetime | None = None) -> datetime |
 def _lease_length(assignment: Assignment) -> timedelta:
     """Length of a lease of this person."""
     project = assignment.pair.project
-    member = sql.member(project=project.pk, user=assignment.annotator_id)
+    member = lease_sql.member(project=project.pk, user=assignment.annotator_id)
     return lease_length(project, member.pace_ms if member else None)
 
 

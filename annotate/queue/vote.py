@@ -14,7 +14,7 @@ from django.utils import timezone
 from annotate.models import Assignment, Pair
 from annotate.models.assignment import MAX_STRENGTH, Choice, ScreenChoice
 from annotate.people import warnings_and_pauses
-from annotate.queue import slots, sql
+from annotate.queue import lease_sql, slots
 from annotate.queue.lease import update_pace
 from annotate.queue.transactions import write
 from annotate.queue.vote_errors import (
@@ -167,7 +167,7 @@ def _vote(
 
 def locked(user: User, token: UUID) -> Assignment:
     """The user's assignment, read while its pair is locked. Raises UnknownAssignment."""
-    assignment = sql.lock(user=user.pk, token=token)
+    assignment = lease_sql.lock(user=user.pk, token=token)
     if assignment is None:
         raise UnknownAssignment
     # Its own row too: a dataset version that is freezing this vote comes before or after.

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.exporting import FORMATS, freezing
 from annotate.importing import Unreadable, import_rows
-from annotate.importing.uploads import MAX_UNPACKED, TooLarge, check_size
+from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size
 from annotate.models import Assignment, Project, Prompt
 from annotate.models.roles import Role
 from annotate.people.permissions import project_or_404

@@ -23,7 +23,7 @@ from pytest_django import Settings
 
 from annotate.models import Assignment, Pair, Project
 from training.models import Plan, Round, Run
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.runs import supervisor, task_queue
 from training.runs.supervisor import Pace
 from training.versions import promotion
@@ -90,7 +90,7 @@ def a_round(voted: Project, home: Path, transactional_db: None) -> Round:
     (home / "starter").mkdir()
     promotion.adopt_starter(voted, "starter")
     Plan.objects.create(project=voted)
-    return round_control.start_round(voted, enqueue=False)
+    return start_and_cancel.start_round(voted, enqueue=False)
 
 
 @pytest.fixture

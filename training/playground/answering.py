@@ -28,7 +28,7 @@ from django.utils import timezone
 from training.models import ModelVersion, Trial
 from training.rlhf.run import durable
 from training.runs import processes, run_kinds, supervisor
-from training.versions import engine_process, serving
+from training.versions import engine_environment, serving
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Answerer:
             mark=f"playground-{processes.this_process()}",
             log=self.spool / "log.txt",
             directory=Path(settings.BASE_DIR),
-            environment=engine_process.environment(),
+            environment=engine_environment.environment(),
         )
 
     def _follow(self, trial: Trial, answer: Path) -> str:

@@ -11,7 +11,7 @@ from annotate import exchange
 from training.figures.run_progress import with_results
 from training.models import ModelVersion, Round, Run, WorkerBeat
 from training.models.training_round import RoundQuerySet
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 
 SILENT_AFTER = timedelta(seconds=90)
 """A worker reports every few seconds; after this it counts as gone."""
@@ -76,7 +76,7 @@ def state(project: exchange.Project) -> Loop:
         schedule=project.round_schedule,
         policy=policy.name if policy else "",
         live=live,
-        blocked=round_control.refusal(project),
+        blocked=start_and_cancel.refusal(project),
     )
 
 

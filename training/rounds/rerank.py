@@ -18,7 +18,7 @@ from training.models import Plan, Run
 from training.rlhf import acquire
 from training.rlhf.config import ProposeConfig
 from training.rlhf.round import PROPOSE
-from training.versions.engine_process import round_settings
+from training.versions.engine_environment import round_settings
 
 VOTES_BETWEEN = 10
 """New votes that make another ranking worth its while."""

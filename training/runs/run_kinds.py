@@ -48,7 +48,7 @@ from training.rlhf.round import (
 from training.rlhf.run import durable
 from training.runs.journal import LOG
 from training.versions import model_cards, zip_archive
-from training.versions.engine_process import CONFIG, PROGRAM, command, write_job
+from training.versions.engine_environment import CONFIG, PROGRAM, command, write_job
 
 Program = Callable[[Run], list[str]]
 

@@ -20,7 +20,7 @@ from training.rlhf import rows
 from training.rlhf.round import EVALUATE, PROPOSE, SAMPLE, TRAIN_POLICY, TRAIN_REWARD
 from training.runs import first_pairs
 from training.versions import promotion
-from training.versions.engine_process import round_settings
+from training.versions.engine_environment import round_settings
 
 Meta = dict[str, Any]
 

@@ -33,7 +33,7 @@ from training.models import Lost, Round, Run
 from training.rlhf.round import DONE
 from training.runs import processes, run_kinds, stage_results, states
 from training.runs.journal import LOG, Journal, progress_fields, store_metrics
-from training.versions import engine_process
+from training.versions import engine_environment
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ class Supervision:
             mark=str(run.uuid),
             log=run.directory / LOG,
             directory=Path(settings.BASE_DIR),
-            environment=engine_process.environment(),
+            environment=engine_environment.environment(),
             on_death=run_kinds.signal_on_death(),
         )
         try:

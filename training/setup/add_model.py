@@ -16,9 +16,9 @@ from django.db import transaction
 
 from annotate import exchange
 from training.models import LONGEST_PATH, Decision, ModelVersion
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.setup import doctor_checks, quickstart, stack_probe
-from training.versions import model_folders, promotion
+from training.versions import model_folder_checks, promotion
 
 
 class Refused(Exception):
@@ -59,7 +59,7 @@ def add(
         version = ModelVersion.objects.create(
             project=project,
             kind=kind,
-            number=round_control.next_number(project),
+            number=start_and_cancel.next_number(project),
             path=path,
             parent=starter if kind == ModelVersion.POLICY else None,
             note=" ".join(filter(None, (f"Added from {model}.", note))),
@@ -76,11 +76,11 @@ def _inspect(model: str, kind: str) -> tuple[str, str]:
         if len(path) > LONGEST_PATH:
             raise Refused(f"{path} is longer than {LONGEST_PATH} characters.")
         actual = (
-            model_folders.kind(Path(path))
+            model_folder_checks.kind(Path(path))
             if Path(path).is_absolute()
-            else kind or model_folders.POLICY
+            else kind or model_folder_checks.POLICY
         )
-    except (quickstart.SetupFailed, model_folders.Unusable) as error:
+    except (quickstart.SetupFailed, model_folder_checks.Unusable) as error:
         raise Refused(str(error)) from error
     if kind and kind != actual:
         raise Refused(f"{model} is a {actual} model by its architecture, not a {kind} model.")

@@ -15,7 +15,7 @@ from training.models import Decision, ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
 from training.rlhf.metrics.intervals import wilson
 from training.rlhf.round import Gate, gates
-from training.versions import model_folders
+from training.versions import model_folder_checks
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -160,8 +160,8 @@ def _require_kinship(version: ModelVersion) -> None:
         raise Refused(f"{version.project.slug} has no starter that rounds could hold on to.")
     here = [Path(one.location) for one in (version, starter)]
     try:
-        reason = model_folders.difference(*here)
-    except model_folders.Unusable as error:
+        reason = model_folder_checks.difference(*here)
+    except model_folder_checks.Unusable as error:
         reason = f"whether it has the tokens of {starter.name} cannot be told ({error})"
     if reason:
         raise Refused(

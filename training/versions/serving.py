@@ -11,7 +11,7 @@ from django.conf import settings
 from annotate import exchange
 from training.models import ModelVersion
 from training.rlhf.config import SaveJob
-from training.versions import engine_process, zip_archive
+from training.versions import engine_environment, zip_archive
 
 MERGED = "merged"
 
@@ -68,12 +68,12 @@ def _merged(version: ModelVersion) -> Path:
         return whole
     home.mkdir(parents=True, exist_ok=True)
     job = SaveJob(parts={version.name: version.location})
-    config = engine_process.write_job(home, job)
+    config = engine_environment.write_job(home, job)
     # No shell: the arguments are ours, and paths go through as they are.
     done = subprocess.run(
-        engine_process.command("save", config=config, out=home / MERGED),
+        engine_environment.command("save", config=config, out=home / MERGED),
         cwd=settings.BASE_DIR,
-        env=engine_process.environment(),
+        env=engine_environment.environment(),
         capture_output=True,
         text=True,
         check=False,

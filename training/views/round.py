@@ -24,7 +24,7 @@ from training.figures.run_progress import (
 )
 from training.models import ModelVersion, Round
 from training.rlhf.round import TRAIN_REWARD
-from training.rounds import loop_state, round_control
+from training.rounds import loop_state, start_and_cancel
 from training.views.polling import ended, stamp, unchanged
 
 STARTED = {
@@ -75,7 +75,7 @@ def cancel(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpRes
     project = exchange.project_or_404(request, slug, "admin")
     shown = _round(project, number)
     if shown.state in LIVE:
-        round_control.cancel(shown)
+        start_and_cancel.cancel(shown)
         messages.info(request, f"Round {number} stops at the end of its current step.")
     else:
         messages.warning(request, f"Round {number} has ended already.")
@@ -90,8 +90,8 @@ def retry(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResp
         messages.warning(request, f"Round {number} has nothing to try again.")
         return redirect("round", project.slug, number)
     try:
-        round_control.retry(shown)
-    except round_control.RoundRunning as error:
+        start_and_cancel.retry(shown)
+    except start_and_cancel.RoundRunning as error:
         messages.warning(request, str(error))
     else:
         messages.success(request, f"Round {number} goes on from its last checkpoint.")

@@ -27,7 +27,7 @@ from training.models import Round, StageResult
 from training.rlhf.round import EVALUATE, TRAIN_REWARD
 from training.rounds import loop_state
 from training.rounds.optimiser_advice import advise
-from training.rounds.round_control import RoundRefused, choose_optimiser, optimiser, start_round
+from training.rounds.start_and_cancel import RoundRefused, choose_optimiser, optimiser, start_round
 from training.views.polling import ended, stamp, unchanged
 
 PER_PAGE = 25

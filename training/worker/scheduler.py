@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.models import ModelVersion, Run, Trial, WorkerBeat
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.runs import processes, states, task_queue
 from training.runs.task_queue import Kind, huey
 from training.versions import promotion
@@ -94,8 +94,8 @@ def start_if_due(project: exchange.Project) -> bool:
     if trigger is None:
         return False
     try:
-        round_control.start_round(project, trigger=trigger)
-    except round_control.RoundRefused as refusal:
+        start_and_cancel.start_round(project, trigger=trigger)
+    except start_and_cancel.RoundRefused as refusal:
         log.info("no round of %s: %s", project.slug, refusal)
         return False
     return True

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from annotate.importing import Refused, Unreadable
-from annotate.importing.json_lines import MAX_LINE, json_rows, parse
+from annotate.importing.file_reader import MAX_LINE, json_rows, parse
 from annotate.importing.row_shapes import read
 
 HI = [{"role": "user", "content": "Hi"}]

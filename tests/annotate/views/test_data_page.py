@@ -268,7 +268,7 @@ def test_a_file_that_cannot_be_read_is_explained(client_for, project, zed, body,
 def test_a_missing_and_an_oversized_file_are_explained(client_for, project, zed, monkeypatch):
     client = client_for(zed)
     assert client.post(IMPORT).status_code == 400
-    monkeypatch.setattr("annotate.importing.uploads.MAX_UPLOAD", 10)
+    monkeypatch.setattr("annotate.importing.http_uploads.MAX_UPLOAD", 10)
     page = upload(client, ROW)
     assert page.status_code == 413 and "import_data" in page.text
 

@@ -14,7 +14,7 @@ from tests.training.conftest import vote_on
 from training.models import Plan, Round, Run, StageResult
 from training.rlhf import acquire
 from training.rlhf.config import ProposeConfig, RoundConfig, from_dict
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.rounds.rerank import VOTES_BETWEEN, Features, load, rank, refresh_priorities
 from training.runs import run_kinds
 from training.versions import promotion
@@ -165,5 +165,5 @@ def test_a_round_does_not_start_with_an_acquisition_that_does_not_exist(
 ) -> None:
     promotion.adopt_starter(voted, "starter")
     Plan.objects.create(project=voted, config={"propose": {"acquisition": "coin"}})
-    with pytest.raises(round_control.WrongSettings, match="acquisition must be one of"):
-        round_control.start_round(voted)
+    with pytest.raises(start_and_cancel.WrongSettings, match="acquisition must be one of"):
+        start_and_cancel.start_round(voted)

@@ -17,7 +17,7 @@ from tests.training.conftest import QUICK
 from tests.training.rlhf import tiny, world
 from training.models import ModelVersion, Plan, Round, Run
 from training.rlhf.round import STAGES
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.runs import supervisor
 from training.versions import promotion
 
@@ -37,7 +37,7 @@ def started(
     starter = tiny.llama(home / "starter")
     promotion.adopt_starter(voted, "starter")
     Plan.objects.create(project=voted, config=world.CONFIG | QUICK_ROUND)
-    return Run.objects.get(round=round_control.start_round(voted, enqueue=False)), starter
+    return Run.objects.get(round=start_and_cancel.start_round(voted, enqueue=False)), starter
 
 
 def see_through(run: Run) -> Run:

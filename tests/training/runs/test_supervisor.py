@@ -19,7 +19,7 @@ from tests.training.conftest import PATIENCE, never_two_writers, trace, wait_for
 from training.models import Lost, ModelVersion, Round, Run
 from training.rlhf.round import STAGES
 from training.rlhf.run import failures
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.runs import processes, states, supervisor
 
 Supervise = Callable[..., Run]
@@ -154,7 +154,7 @@ def test_a_retry_goes_on_after_the_last_finished_stage(
     supervise(run)
     behave()
     assert run.round is not None
-    assert round_control.retry(Round.objects.get(pk=run.round_id))
+    assert start_and_cancel.retry(Round.objects.get(pk=run.round_id))
     supervise(run)
     assert (run.state, run.error) == ("done", "")
     assert len([step for _, stage, step in trace(run) if stage == "train_reward"]) == 3
@@ -167,7 +167,7 @@ def test_a_cancelled_run_stops_at_a_step_and_keeps_its_stages(
     behave(pause=0.2, steps=3)
     thread = in_background(run, supervise)
     wait_for(lambda: run.stages.filter(stage="train_reward").exists())
-    assert round_control.cancel(Round.objects.get(pk=run.round_id))
+    assert start_and_cancel.cancel(Round.objects.get(pk=run.round_id))
     thread.join()
     run.refresh_from_db()
     assert (run.state, run.error, run.exit_code) == ("cancelled", "Cancelled.", 4)
@@ -182,7 +182,7 @@ def test_a_cancelled_process_that_does_not_listen_is_killed(
     pace = supervisor.Pace(poll=0.02, cancel_grace=0.3)
     thread = in_background(run, supervise, pace=pace)
     wait_for((run.directory / "trace.txt").exists)
-    assert round_control.cancel(Round.objects.get(pk=run.round_id))
+    assert start_and_cancel.cancel(Round.objects.get(pk=run.round_id))
     thread.join()
     run.refresh_from_db()
     assert (run.state, run.exit_code) == ("cancelled", -signal.SIGKILL)
@@ -196,7 +196,7 @@ def test_a_cancel_while_the_worker_stops_closes_the_run(
     wait_for((run.directory / "trace.txt").exists)
     supervisor.stopping.set()  # the supervisor waits for the end of a step now
     time.sleep(0.1)
-    assert round_control.cancel(Round.objects.get(pk=run.round_id))
+    assert start_and_cancel.cancel(Round.objects.get(pk=run.round_id))
     thread.join()
     run.refresh_from_db()
     assert (run.state, run.error) == ("cancelled", "Cancelled.")
@@ -205,8 +205,8 @@ def test_a_cancel_while_the_worker_stops_closes_the_run(
 
 def test_a_queued_round_is_cancelled_at_once(run: Run) -> None:
     round_ = Round.objects.get(pk=run.round_id)
-    assert round_control.cancel(round_)
-    assert not round_control.cancel(round_)
+    assert start_and_cancel.cancel(round_)
+    assert not start_and_cancel.cancel(round_)
     run.refresh_from_db()
     assert run.state == "cancelled"
     assert Run.objects.claim(run.pk, owner="late") is None
@@ -289,7 +289,7 @@ def test_a_dead_owner_on_this_host_is_noticed_before_its_lease_ends(
 def test_a_cancel_of_a_run_whose_supervisor_died_is_finished_by_the_reaper(run: Run) -> None:
     Run.objects.claim(run.pk, owner="another-host 1 1 x")
     Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert round_control.cancel(Round.objects.get(pk=run.round_id))
+    assert start_and_cancel.cancel(Round.objects.get(pk=run.round_id))
     states.close_cancelled()
     run.refresh_from_db()
     assert run.state == "cancelled"

@@ -20,9 +20,9 @@ from training.dashboard import comparisons
 from training.models import ModelVersion, Round, Run
 from training.playground import questions
 from training.rlhf.reward import reward_model
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.runs import run_kinds
-from training.versions import engine_process, model_cards, promotion, retention
+from training.versions import engine_environment, model_cards, promotion, retention
 
 Browser = Callable[[User], Client]
 
@@ -90,7 +90,7 @@ def test_an_added_reward_model_scores_what_policies_write(
     run = comparisons.start(starter.project, [starter, added(starter, saved / "trunk", 2)])
     run.directory.mkdir(parents=True)
     run_kinds.prepare(run)
-    config = json.loads((run.directory / engine_process.CONFIG).read_text())
+    config = json.loads((run.directory / engine_environment.CONFIG).read_text())
     assert config["reward_models"] == {"reward": str(saved / "reward_model")}
     assert config["models"] == {
         "policy-0": str(Path(starter.location)),
@@ -217,13 +217,13 @@ def test_a_round_begins_with_a_promoted_one_and_takes_a_number_of_its_own(
     Run.objects.filter(round=a_round).update(state="done")
     Round.objects.filter(pk=a_round.pk).update(state="done")
     tiny.llama(home / "starter")
-    number = round_control.next_number(a_round.project)
+    number = start_and_cancel.next_number(a_round.project)
     policy = added(ModelVersion.objects.get(number=0), tiny.llama(saved / "sft", seed=1), number)
     promotion.promote(policy)
     ModelVersion.objects.create(
         project=a_round.project, kind="reward", number=number + 1, path=str(saved), state="promoted"
     )
-    later = round_control.start_round(a_round.project, enqueue=False)
+    later = start_and_cancel.start_round(a_round.project, enqueue=False)
     assert (a_round.number, number, later.number) == (1, 2, 4)
     assert later.config["policy"] == str(saved / "sft")
     assert later.config["last_reward"] == ""

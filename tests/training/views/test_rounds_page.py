@@ -15,7 +15,7 @@ from tests.training.history import add_policy, add_starter, make_round
 from training.models import Round, Run, WorkerBeat
 from training.rlhf import config
 from training.rounds.optimiser_advice import advise
-from training.rounds.round_control import start_round
+from training.rounds.start_and_cancel import start_round
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/rounds/"

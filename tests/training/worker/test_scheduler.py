@@ -13,7 +13,7 @@ from annotate.models import Project
 from tests.training.conftest import vote_on
 from tests.training.versions.test_promotion import judged
 from training.models import ModelVersion, Round, Run, WorkerBeat
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.runs import task_queue
 from training.runs.task_queue import huey
 from training.versions import promotion
@@ -89,14 +89,14 @@ def test_a_cron_line_starts_a_round_once_it_is_due(looping: Project) -> None:
     due_at = three if three > created else three + timedelta(days=1)
     assert scheduler.due(looping, due_at - timedelta(minutes=1)) is None
     assert scheduler.due(looping, due_at) == "schedule"
-    round_control.start_round(looping, trigger="schedule")
+    start_and_cancel.start_round(looping, trigger="schedule")
     assert scheduler.due(looping, due_at) is None
 
 
 def test_a_cron_line_starts_nothing_without_new_labels(looping: Project) -> None:
     Project.objects.filter(pk=looping.pk).update(round_after=0, round_schedule="* * * * *")
     looping.refresh_from_db()
-    round_control.start_round(looping)
+    start_and_cancel.start_round(looping)
     finish_round(looping)
     assert scheduler.due(looping, timezone.now() + timedelta(days=1)) is None
 

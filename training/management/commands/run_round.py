@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
 from training.models import Round, Run
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.runs import foreground
 from training.setup import quickstart
 
@@ -49,10 +49,10 @@ class Command(BaseCommand):
         """The run of the project's live round, or of a new one."""
         live = project.rounds.live().first()
         try:
-            round_ = live or round_control.start_round(
+            round_ = live or start_and_cancel.start_round(
                 project, trigger="command", seed=seed, enqueue=False
             )
-        except round_control.RoundRefused as refusal:
+        except start_and_cancel.RoundRefused as refusal:
             raise CommandError(str(refusal)) from refusal
         if live is not None:
             self.stdout.write(f"Round {live.number} is {live.state} already; following it.")

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from training.rlhf.config import PPOConfig
 from training.rlhf.language.generation import Response
 from training.rlhf.metrics import reward_hacking
-from training.rlhf.ppo import losses
+from training.rlhf.ppo import losses_and_gae
 from training.rlhf.ppo.actor_critic import ActorCritic, Reading
 from training.rlhf.ppo.experience import Experience, Rollouts
-from training.rlhf.ppo.losses import LossTerms
+from training.rlhf.ppo.losses_and_gae import LossTerms
 from training.rlhf.run import distributed
 from training.rlhf.run.failures import Diverged
 
@@ -38,8 +38,8 @@ class PPO:
         self.config, self.seed = rollouts.config, rollouts.seed
         cfg = self.config
         horizon = cfg.kl_horizon or math.ceil(cfg.updates * cfg.batch_size / 10)
-        self.kl = losses.KLController(cfg.kl_coef, cfg.kl_target, horizon)
-        self.scale = losses.RunningScale()
+        self.kl = losses_and_gae.KLController(cfg.kl_coef, cfg.kl_target, horizon)
+        self.scale = losses_and_gae.RunningScale()
         groups = _trained(self.actor)
         distributed.spread([p for group in groups for p in group])
         self.optimizer = torch.optim.AdamW(
@@ -67,13 +67,15 @@ class PPO:
         batch = rollouts.batch(queries, responses)
         old, ref_logprobs, first_readings = rollouts.read(batch, update)
         mask, logprobs, values = batch.mask, old.logprobs, old.values  # (B, R) each
-        kl = losses.kl_per_token(logprobs, ref_logprobs, cfg.kl_estimator)  # (B, R)
-        rewards = losses.token_rewards(shaped, kl, mask, kl_coef=self.kl.coef)  # (B, R)
+        kl = losses_and_gae.kl_per_token(logprobs, ref_logprobs, cfg.kl_estimator)  # (B, R)
+        rewards = losses_and_gae.token_rewards(shaped, kl, mask, kl_coef=self.kl.coef)  # (B, R)
         if cfg.whiten_rewards:
-            rewards = losses.whiten(rewards, mask, shift_mean=False)
-        advantages, returns = losses.gae(rewards, values, mask, gamma=cfg.gamma, lam=cfg.lam)
+            rewards = losses_and_gae.whiten(rewards, mask, shift_mean=False)
+        advantages, returns = losses_and_gae.gae(
+            rewards, values, mask, gamma=cfg.gamma, lam=cfg.lam
+        )
         if cfg.whiten_advantages:
-            advantages = losses.whiten(advantages, mask)
+            advantages = losses_and_gae.whiten(advantages, mask)
         experience = Experience(batch, logprobs, values, advantages, returns)
         metrics = self._describe(experience, responses, scores, old.entropy, ref_logprobs)
         if not self.beyond(metrics):
@@ -154,12 +156,14 @@ class PPO:
         """Losses and what is watched beside them, per token of one pass."""
         cfg = self.config
         new = reading or self.actor.read(part.batch, temperature=cfg.temperature)
-        policy_loss, clipped = losses.policy_loss(
+        policy_loss, clipped = losses_and_gae.policy_loss(
             new.logprobs, part.logprobs, part.advantages, clip=cfg.clip_ratio
         )
-        value_loss = losses.value_loss(new.values, part.values, part.returns, clip=cfg.clip_value)
+        value_loss = losses_and_gae.value_loss(
+            new.values, part.values, part.returns, clip=cfg.clip_value
+        )
         # KL(old, new): the tokens are the old policy's.
-        approx_kl = losses.kl_per_token(part.logprobs, new.logprobs.detach(), "k3")
+        approx_kl = losses_and_gae.kl_per_token(part.logprobs, new.logprobs.detach(), "k3")
         return LossTerms(policy_loss, value_loss, new.entropy, clipped, approx_kl)
 
     def _clip_gradients(self) -> list[Tensor]:
@@ -199,11 +203,11 @@ class PPO:
             "reward_deviation": float(scores.std(correction=0)),
             "kl": float(((experience.logprobs - ref_logprobs) * mask).sum(1).mean()),
             "kl_coef": self.kl.coef,
-            "entropy": float(losses.masked_mean(entropy, mask)),
+            "entropy": float(losses_and_gae.masked_mean(entropy, mask)),
             # Rises when the text is garbled, however much the score likes it.
-            "reference_perplexity": float((-losses.masked_mean(ref_logprobs, mask)).exp()),
+            "reference_perplexity": float((-losses_and_gae.masked_mean(ref_logprobs, mask)).exp()),
             **reward_hacking.of_replies(said, finished),
-            "explained_variance": float(losses.explained_variance(values, returns, mask)),
+            "explained_variance": float(losses_and_gae.explained_variance(values, returns, mask)),
         }
 
 

@@ -14,7 +14,7 @@ from tests.training.conftest import vote_on
 from tests.training.history import make_round
 from training.models import ModelVersion, Plan, Round, Run
 from training.rlhf import rows
-from training.rounds import round_control
+from training.rounds import start_and_cancel
 from training.runs import run_kinds
 from training.runs.task_queue import huey
 from training.versions import promotion
@@ -73,9 +73,9 @@ def test_two_starts_at_once_give_one_round(
     def start() -> None:
         barrier.wait()
         try:
-            round_control.start_round(Project.objects.get(pk=voted.pk))
+            start_and_cancel.start_round(Project.objects.get(pk=voted.pk))
             outcomes.append("started")
-        except round_control.RoundRunning:
+        except start_and_cancel.RoundRunning:
             outcomes.append("refused")
         finally:
             connections.close_all()
@@ -93,7 +93,7 @@ def test_a_started_round_is_in_the_training_queue(
     voted: Project, home: Path, transactional_db: None
 ) -> None:
     promotion.adopt_starter(voted, "starter")
-    round_control.start_round(voted)
+    start_and_cancel.start_round(voted)
     assert huey("gpu").pending_count() == 1
 
 
@@ -105,8 +105,8 @@ def test_a_round_without_enough_votes_says_how_many_there_are(
     made = make_pairs(pairs)
     vote_on(made, ann, ben)
     found = sum(not pair.prompt.held_out for pair in made)
-    with pytest.raises(round_control.NotEnoughVotes, match=f"20 pairs .* {found} are resolved"):
-        round_control.start_round(project)
+    with pytest.raises(start_and_cancel.NotEnoughVotes, match=f"20 pairs .* {found} are resolved"):
+        start_and_cancel.start_round(project)
     assert not project.dataset_versions.exists()
 
 
@@ -115,14 +115,14 @@ def test_a_round_without_held_out_votes_is_refused(
 ) -> None:
     promotion.adopt_starter(project, "starter")
     vote_on([pair for pair in make_pairs(40) if not pair.prompt.held_out], ann, ben)
-    with pytest.raises(round_control.NotEnoughVotes, match=r"there are \d+ and 0"):
-        round_control.start_round(project)
+    with pytest.raises(start_and_cancel.NotEnoughVotes, match=r"there are \d+ and 0"):
+        start_and_cancel.start_round(project)
     assert not project.rounds.exists()
 
 
 def test_a_project_without_a_policy_is_told_how_to_get_one(voted: Project) -> None:
-    with pytest.raises(round_control.NoStarter, match="run_round --project desk --model"):
-        round_control.start_round(voted)
+    with pytest.raises(start_and_cancel.NoStarter, match="run_round --project desk --model"):
+        start_and_cancel.start_round(voted)
 
 
 def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
@@ -141,7 +141,7 @@ def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
         )
         if number == 1:
             promotion.promote(version)
-    config = round_control.start_round(voted, seed=7, enqueue=False).config
+    config = start_and_cancel.start_round(voted, seed=7, enqueue=False).config
     assert (config["starter"], config["policy"]) == (str(home / "starter"), str(home / "one"))
     assert (config["number"], config["seed"]) == (3, 7)
 
@@ -149,7 +149,7 @@ def test_a_round_starts_from_the_promoted_policy_and_keeps_the_starter(
 def test_a_projects_plan_overrides_the_defaults(voted: Project, home: Path) -> None:
     promotion.adopt_starter(voted, "org/model")
     Plan.objects.create(project=voted, config={"ppo": {"updates": 3}})
-    config = round_control.start_round(voted, enqueue=False).config
+    config = start_and_cancel.start_round(voted, enqueue=False).config
     assert config["ppo"]["updates"] == 3
     assert config["ppo"]["epochs"] == 4
     assert config["starter"] == "org/model"
@@ -161,22 +161,22 @@ def test_rounds_send_their_metrics_where_the_installation_says(
     promotion.adopt_starter(voted, "org/model")
     settings.TRACKER = "wand"
     with pytest.raises(
-        round_control.WrongSettings, match="tracker must be one of none, tensorboard"
+        start_and_cancel.WrongSettings, match="tracker must be one of none, tensorboard"
     ):
-        round_control.start_round(voted, enqueue=False)
+        start_and_cancel.start_round(voted, enqueue=False)
     settings.TRACKER = "mlflow"
-    assert round_control.start_round(voted, enqueue=False).config["tracker"] == "mlflow"
+    assert start_and_cancel.start_round(voted, enqueue=False).config["tracker"] == "mlflow"
 
 
 def test_a_finished_round_is_neither_cancelled_nor_retried(a_round: Round, run: Run) -> None:
     Run.objects.update(state="done")
     Round.objects.update(state="done")
-    assert not round_control.cancel(a_round)
-    assert not round_control.retry(a_round)
+    assert not start_and_cancel.cancel(a_round)
+    assert not start_and_cancel.retry(a_round)
 
 
 def test_a_retry_waits_for_the_live_round(a_round: Round, voted: Project) -> None:
-    assert round_control.cancel(a_round)
-    round_control.start_round(voted, enqueue=False)
-    with pytest.raises(round_control.RoundRunning):
-        round_control.retry(a_round)
+    assert start_and_cancel.cancel(a_round)
+    start_and_cancel.start_round(voted, enqueue=False)
+    with pytest.raises(start_and_cancel.RoundRunning):
+        start_and_cancel.retry(a_round)
