@@ -32,6 +32,8 @@ sys.meta_path.insert(0, Blocker())
 """
 """A sitecustomize.py under which packages cannot be imported, installed or not."""
 OPTIONAL = {"bitsandbytes", "mlflow", "trackio", "wandb", "torch.utils.tensorboard"}
+TYPES = {"django_stubs_ext"}
+"""Imported for the type checker alone."""
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +166,7 @@ def third_party(*paths: Path) -> Iterator[tuple[str, str]]:
             for name in names:
                 top = name.partition(".")[0]
                 ours = top in ("annotate", "config", "training", "manage")
-                if not ours and top not in sys.stdlib_module_names and name not in OPTIONAL:
+                if not ours and top not in sys.stdlib_module_names and name not in OPTIONAL | TYPES:
                     yield top, str(path.relative_to(ROOT))
 
 

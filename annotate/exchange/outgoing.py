@@ -11,15 +11,15 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef, Q
 
 from annotate.exchange.batches import batched
-from annotate.models import Assignment, DatasetVersion, Membership, Pair, Project
+from annotate.models import Assignment, DatasetVersion, Pair, Project
 from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
+from annotate.quality.vote_weights import pseudonyms_and_weights
 from annotate.review.search import wrote
 from annotate.votes import dataset_versions
 from annotate.votes.labels import ADJUDICATED, CLASS
 
 SHOWN = ("prompt", "completion_a", "completion_b", "label")
-LEAST_TRUST = 0.05
 SIDES = ("a", "tie", "b")
 VALUE = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
@@ -39,7 +39,7 @@ def preferences(
     """
     if isinstance(version, int):
         version = project.dataset_versions.get(number=version)
-    people = _people(project, include_simulated=include_simulated)
+    people = pseudonyms_and_weights(project, include_simulated=include_simulated)
     decided = version.decided
     columns = ("pair_id", "seq", "annotator_id", "choice", "strength", "surplus")
     votes = dataset_versions.votes_in(version, include_simulated=include_simulated, columns=columns)
@@ -59,23 +59,6 @@ def open_pairs(project: Project, *, most: int) -> Iterator[dict[str, Any]]:
     pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=Pair.TEACHING)
     for pair in pairs.select_related(*SHOWN).order_by("-priority", "pk")[:most].iterator():
         yield _preference(pair, [], {})
-
-
-def _people(project: Project, *, include_simulated: bool) -> dict[int, tuple[str, float]]:
-    """Pseudonym and weight of everybody."""
-    members = Membership.objects.filter(project=project)
-    rows = list(members.values_list("user_id", "pseudonym", "weight", "reliability"))
-    trust = {user: max(2 * r - 1, LEAST_TRUST) for user, _, _, r in rows if r is not None}
-    votes = Assignment.objects.in_project(project).standing().filter(annotator__in=trust)
-    if not include_simulated:
-        votes = votes.filter(simulated=False)
-    cast = dict(votes.order_by().values_list("annotator_id").annotate(n=Count("pk")))
-    total = sum(cast.values())
-    mean = sum(trust[user] * n for user, n in cast.items()) / total if total else 1.0
-    return {
-        user: (pseudonym, round(weight * trust.get(user, mean) / mean, 4))
-        for user, pseudonym, weight, _ in rows
-    }
 
 
 def _preference(

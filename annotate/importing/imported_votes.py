@@ -9,7 +9,7 @@ from typing import NamedTuple
 from annotate.importing.imported_annotators import Annotators
 from annotate.models import Assignment, Label, Pair
 from annotate.models.content import share_of
-from annotate.queue import slots
+from annotate.queue import resolution, slots
 from annotate.votes import labels
 
 # Tables do not say how strongly, nor on which guidelines, the annotator judged.
@@ -40,7 +40,7 @@ def count_votes(pair: Pair, votes: Iterable[tuple[int, str]], *, now: datetime) 
         return
     # Votes that a table holds_slot were all asked for, whatever the project asks of its own pairs.
     pair.limit = max(pair.limit, pair.cast)
-    pair.state, pair.asked = slots.state_and_votes_asked(_slot_counts(pair))
+    pair.state, pair.asked = resolution.state_and_votes_asked(_slot_counts(pair))
     pair.open_slots = pair.asked - pair.votes
     pair.resolved_at = None if pair.state == Pair.State.OPEN else now
 
@@ -93,7 +93,7 @@ def _add_to_known(cast: list[ImportedVote], *, now: datetime) -> int:
         assignment.surplus = not holds_slot
         assignment.save()
         if holds_slot:
-            slots.resolve(after, voted=True, now=now)
+            resolution.resolve(after, voted=True, now=now)
     return len(added)
 
 

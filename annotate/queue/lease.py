@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Pair, Project
 from annotate.models.roles import Role
-from annotate.queue import lease_sql, retest, slots
+from annotate.queue import lease_sql, resolution, retest
 from annotate.queue.transactions import write
 
 # Expired leases are looked for at most once a second per project, and when nothing is open.
@@ -132,7 +132,7 @@ def release(lease: Assignment) -> None:
         state=Assignment.State.RELEASED, surplus=False, expires_at=None
     )
     if not lease.surplus:
-        slots.give_back(lease.pair_id, left=lease.left)
+        resolution.give_back(lease.pair_id, left=lease.left)
 
 
 def _lock_membership(project: Project, user: User) -> lease_sql.Member | None:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate.models import Assignment, Label, Pair
-from annotate.queue import slots
+from annotate.queue import resolution, slots
 from annotate.queue.transactions import write
 from annotate.queue.vote import locked
 from annotate.queue.vote_errors import Gone
@@ -80,4 +80,4 @@ def _reopen(pair_id: int) -> None:
     after = slots.update(pair_id, "state = 'open', resolved_at = NULL", where="state = 'retired'")
     if after:
         Label.objects.filter(pair=pair_id).delete()
-        slots.resolve(after, voted=True)
+        resolution.resolve(after, voted=True)

@@ -25,7 +25,7 @@ from annotate.models import (
 )
 from annotate.models.assignment import ScreenChoice, Side
 from annotate.people import warnings_and_pauses
-from annotate.queue import slots
+from annotate.queue import resolution, slots
 from annotate.queue.transactions import write
 from annotate.queue.vote import SubmittedVote, VoteResult, compared, completion, locked
 from annotate.queue.vote_errors import Gone
@@ -134,7 +134,7 @@ def _recount(assignment: Assignment, before: str, *, now: datetime) -> None:
     after = slots.update(assignment.pair_id, moved)
     assert after, "pairs with assignments are never deleted on their own"
     slots.recount_first_two(assignment.pair_id)
-    slots.resolve(after, voted=True, now=now)
+    resolution.resolve(after, voted=True, now=now)
 
 
 def keep_revision(assignment: Assignment) -> None:

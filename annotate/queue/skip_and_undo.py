@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate.models import Assignment, Project
-from annotate.queue import lease_sql, slots
+from annotate.queue import lease_sql, resolution, slots
 from annotate.queue.lease import lease_length, release
 from annotate.queue.objection import object_to, withdraw
 from annotate.queue.revision import keep_revision, refuse_decided
@@ -40,7 +40,7 @@ def skip(user: User, token: UUID, *, reason: str = "", now: datetime | None = No
         assignment.expires_at = None
         assignment.save(update_fields=("state", "skip_reason", "surplus", "acted_at", "expires_at"))
         if held:
-            slots.give_back(assignment.pair_id, left=assignment.left)
+            resolution.give_back(assignment.pair_id, left=assignment.left)
         object_to(assignment)
         return assignment
 
@@ -128,7 +128,7 @@ def _uncount(assignment: Assignment, *, now: datetime) -> None:
     # First, because the label is computed from the votes that still stand.
     Assignment.objects.filter(pk=assignment.pk).update(state=State.RESERVED, expires_at=now)
     slots.recount_first_two(assignment.pair_id)
-    slots.resolve(after, voted=True, now=now)
+    resolution.resolve(after, voted=True, now=now)
 
 
 def _reserve_again(assignment: Assignment, *, now: datetime) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from annotate.models import Assignment, Pair
 from annotate.models.assignment import MAX_STRENGTH, Choice, ScreenChoice
 from annotate.people import warnings_and_pauses
-from annotate.queue import lease_sql, slots
+from annotate.queue import lease_sql, resolution, slots
 from annotate.queue.lease import update_pace
 from annotate.queue.transactions import write
 from annotate.queue.vote_errors import (
@@ -196,7 +196,7 @@ def _store(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -
     assignment.expires_at = None
     assignment.save(update_fields=STORED)
     if holds_slot:
-        slots.resolve(after, voted=True, now=now)
+        resolution.resolve(after, voted=True, now=now)
     if after.kind == Pair.Kind.GOLD:
         warnings_and_pauses.review(assignment)
     update_pace(assignment)

@@ -28,7 +28,7 @@ from django.utils import timezone
 from annotate import queue
 from annotate.models import Adjudication, Flag, Label, Pair, Project
 from annotate.models.assignment import Choice
-from annotate.queue import objection, slots
+from annotate.queue import objection, resolution, slots
 from annotate.queue.slots import SURE
 from annotate.queue.vote_errors import QueueError
 from annotate.votes import flags, labels
@@ -226,7 +226,7 @@ def take_back(pair: Pair) -> bool:
         Label.objects.filter(pair=pair).delete()
         counts = slots.update(pair.pk, "state = 'open', resolved_at = NULL")
         assert counts, "pairs are never deleted"
-        slots.resolve(counts, voted=True)
+        resolution.resolve(counts, voted=True)
         if flags.enough_objections(pair.pk):
             objection.retire(pair.pk)
     return True

@@ -48,7 +48,7 @@ def models(project: Project, settings: Settings, tmp_path: Path) -> None:
 def worker(models: None) -> Iterator[None]:
     """The part of the training worker that answers, as the worker starts it."""
     supervisor.stopping.clear()
-    thread = threading.Thread(target=answering.run)
+    thread = threading.Thread(target=answering.answer_until_stopped)
     thread.start()
     yield
     supervisor.stopping.set()

@@ -8,16 +8,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from croniter import CroniterBadCronError, croniter
 from django.db.models import Q
 from django.utils import timezone
 
 from annotate import exchange
 from training.models import ModelVersion, Run, Trial, WorkerBeat
-from training.rounds import start_and_cancel
+from training.rounds import automatic_start
 from training.runs import processes, states, task_queue
 from training.runs.task_queue import Kind, huey
 from training.versions import promotion
@@ -38,7 +37,7 @@ def tick() -> None:
     for project in exchange.live_projects():
         _guarded(exchange.refresh_labels_if_due, project)
         _guarded(exchange.count_annotators_if_due, project)
-        _guarded(start_if_due, project)
+        _guarded(automatic_start.start_if_due, project)
         _guarded(review, project)
         _guarded(task_queue.refresh_order, project.pk)
 
@@ -86,47 +85,6 @@ def recover(*, at_once: bool = False) -> int:
             task_queue.start_run(run.pk)
             triggered += 1
     return triggered
-
-
-def start_if_due(project: exchange.Project) -> bool:
-    """Start a round when enough labels came in or the schedule says so."""
-    trigger = due(project, timezone.now())
-    if trigger is None:
-        return False
-    try:
-        start_and_cancel.start_round(project, trigger=trigger)
-    except start_and_cancel.RoundRefused as refusal:
-        log.info("no round of %s: %s", project.slug, refusal)
-        return False
-    return True
-
-
-def due(project: exchange.Project, now: datetime) -> str | None:
-    """Why a round should start now: "votes", "schedule", or None.
-
-    Neither starts one without pairs that were resolved since the last round's snapshot, so a
-    round that failed is not started again and again.
-    """
-    if project.rounds.live().exists():
-        return None
-    last = project.rounds.first()
-    fresh = exchange.resolved_since(project, last.dataset_version if last else None)
-    if project.round_after and fresh >= project.round_after:
-        return "votes"
-    since = last.created_at if last else project.created_at
-    if fresh and project.round_schedule and next_time(project.round_schedule, since) <= now:
-        return "schedule"
-    return None
-
-
-def next_time(schedule: str, since: datetime) -> datetime:
-    """The first time after `since` that a cron expression names, in the configured time zone."""
-    try:
-        after: datetime = croniter(schedule, timezone.localtime(since)).get_next(datetime)
-    except CroniterBadCronError:
-        log.warning("not a cron expression: %r", schedule)
-        return datetime.max.replace(tzinfo=since.tzinfo)
-    return after
 
 
 def review(project: exchange.Project) -> None:

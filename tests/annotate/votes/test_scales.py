@@ -16,6 +16,7 @@ from annotate.models.assignment import MAX_STRENGTH
 from annotate.votes import dataset_versions, labels, scales
 from tests.annotate.queue.test_queue import lease
 from training.rlhf import rows
+from training.rlhf.data import soft_labels
 
 MakePairs = Callable[..., list[Pair]]
 ClientFor = Callable[[User], Client]
@@ -50,7 +51,7 @@ def test_the_engine_reads_exactly_the_strengths_that_annotators_can_give(strengt
 def test_the_strongest_votes_of_the_finest_scale_give_the_full_margin_on_both_sides() -> None:
     strongest = max(strength for _, strength in scales.scale_choices("seven").values())
     web = labels.verdict([("a", strongest)])
-    engine = rows.soft_label([rows.Vote(annotator="ann", choice="a", strength=strongest)])
+    engine = soft_labels.soft_label([rows.Vote(annotator="ann", choice="a", strength=strongest)])
     assert web and engine
     assert web.margin == engine.strength == 1.0
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.rlhf import rows
+from training.rlhf.data import soft_labels
 from training.rlhf.rows import Preference, Prompt, RowError, Vote
 
 CHAT = [{"role": "user", "content": "Where is my kettle?"}]
@@ -117,30 +118,32 @@ def test_columns_of_other_tools_are_passed_over(tmp_path: Path) -> None:
 def test_the_soft_label_is_the_share_of_the_votes_mass(
     votes: list[Vote], value: float, weight: float
 ) -> None:
-    label = rows.soft_label(votes)
+    label = soft_labels.soft_label(votes)
     assert label is not None
     assert (label.value, label.weight) == pytest.approx((value, weight))
 
 
 def test_votes_without_mass_give_no_label() -> None:
-    assert rows.soft_label([]) is None
-    assert rows.soft_label([vote("a", weight=0.0)]) is None
+    assert soft_labels.soft_label([]) is None
+    assert soft_labels.soft_label([vote("a", weight=0.0)]) is None
 
 
 @given(st.lists(st.sampled_from(["a", "b", "tie", "both_bad"]), min_size=1))
 def test_swapping_the_completions_mirrors_label_and_majority(choices: list[str]) -> None:
     other = {"a": "b", "b": "a"}
-    label = rows.soft_label(vote(c) for c in choices)
-    mirror = rows.soft_label(vote(other.get(c, c)) for c in choices)
+    label = soft_labels.soft_label(vote(c) for c in choices)
+    mirror = soft_labels.soft_label(vote(other.get(c, c)) for c in choices)
     assert label and mirror
     assert label.value == pytest.approx(1 - mirror.value)
-    majority = rows.majority(vote(c) for c in choices)
-    assert rows.majority(vote(other.get(c, c)) for c in choices) == (majority and other[majority])
+    majority = soft_labels.majority(vote(c) for c in choices)
+    assert soft_labels.majority(vote(other.get(c, c)) for c in choices) == (
+        majority and other[majority]
+    )
 
 
 def test_strength_never_decides_the_majority() -> None:
-    assert rows.majority([vote("a", 1), vote("a", 1), vote("b", 3)]) == "a"
-    assert rows.majority([vote("a", 3), vote("b", 1)]) is None
+    assert soft_labels.majority([vote("a", 1), vote("a", 1), vote("b", 3)]) == "a"
+    assert soft_labels.majority([vote("a", 3), vote("b", 1)]) is None
 
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1))
@@ -172,25 +175,25 @@ def pair(**columns: Any) -> Preference:
 
 def test_a_reviewers_answer_overrules_the_votes_with_their_mass() -> None:
     votes = (vote("a"), vote("a"), vote("b"))
-    decided = rows.label(pair(votes=votes, decided="b", soft=(0.9, 0.0, 0.1)), soft=True)
-    assert decided == rows.SoftLabel(value=0.0, weight=3.0, strength=-2 / 3)
-    assert rows.verdict(pair(votes=votes, decided="b")) == "b"
-    assert rows.verdict(pair(votes=votes, decided="both_bad")) is None
-    assert rows.verdict(pair(votes=votes)) == "a"
+    decided = soft_labels.label(pair(votes=votes, decided="b", soft=(0.9, 0.0, 0.1)), soft=True)
+    assert decided == soft_labels.SoftLabel(value=0.0, weight=3.0, strength=-2 / 3)
+    assert soft_labels.verdict(pair(votes=votes, decided="b")) == "b"
+    assert soft_labels.verdict(pair(votes=votes, decided="both_bad")) is None
+    assert soft_labels.verdict(pair(votes=votes)) == "a"
     distrusted = pair(votes=(vote("a", weight=0.0),), decided="tie")
-    assert rows.label(distrusted) == rows.SoftLabel(value=0.5, weight=1.0, tie=1.0)
+    assert soft_labels.label(distrusted) == soft_labels.SoftLabel(value=0.5, weight=1.0, tie=1.0)
 
 
 def test_aggregated_probabilities_count_only_when_asked_for_and_known() -> None:
     votes = (vote("a"), vote("b", weight=0.5))
-    pooled = rows.soft_label(votes)
+    pooled = soft_labels.soft_label(votes)
     known = pair(votes=votes, soft=(0.6, 0.2, 0.2))
-    assert rows.label(known) == pooled
+    assert soft_labels.label(known) == pooled
     assert pooled is not None
-    soft = rows.SoftLabel(value=0.7, weight=pooled.weight, tie=0.2, strength=pooled.strength)
-    assert rows.label(known, soft=True) == soft
-    assert rows.label(pair(votes=votes), soft=True) == pooled
-    assert rows.label(pair(soft=(0.6, 0.2, 0.2)), soft=True) is None
+    soft = soft_labels.SoftLabel(value=0.7, weight=pooled.weight, tie=0.2, strength=pooled.strength)
+    assert soft_labels.label(known, soft=True) == soft
+    assert soft_labels.label(pair(votes=votes), soft=True) == pooled
+    assert soft_labels.label(pair(soft=(0.6, 0.2, 0.2)), soft=True) is None
 
 
 @pytest.mark.parametrize(

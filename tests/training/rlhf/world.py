@@ -12,6 +12,7 @@ from typing import Any
 from tests.training.rlhf import tiny
 from training.rlhf import rows
 from training.rlhf.config import RoundConfig, dump, from_dict
+from training.rlhf.data import soft_labels
 from training.rlhf.rows import Preference, Prompt, Vote
 
 KIND, RUDE = ("good", "great", "kind", "happy"), ("bad", "awful", "rude", "sad")
@@ -81,14 +82,13 @@ def preferences(n: int, *, seed: int = 0, asked: list[Prompt] | None = None) -> 
 
 def chosen_and_rejected(n: int) -> list[dict[str, str]]:
     """`preferences` as other people's files have them."""
-    return [
-        {
-            "prompt": pair.messages[0]["content"],
-            "chosen": pair.completion_a if rows.verdict(pair) == "a" else pair.completion_b,
-            "rejected": pair.completion_b if rows.verdict(pair) == "a" else pair.completion_a,
-        }
-        for pair in preferences(n)
-    ]
+    rows = []
+    for pair in preferences(n):
+        sides = pair.completion_a, pair.completion_b
+        chosen, rejected = sides if soft_labels.verdict(pair) == "a" else sides[::-1]
+        prompt = pair.messages[0]["content"]
+        rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+    return rows
 
 
 def run_directory(path: Path, starter: Path, **changes: Any) -> Path:

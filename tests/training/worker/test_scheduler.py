@@ -13,7 +13,7 @@ from annotate.models import Project
 from tests.training.conftest import vote_on
 from tests.training.versions.test_promotion import judged
 from training.models import ModelVersion, Round, Run, WorkerBeat
-from training.rounds import start_and_cancel
+from training.rounds import automatic_start, start_and_cancel
 from training.runs import task_queue
 from training.runs.task_queue import huey
 from training.versions import promotion
@@ -87,10 +87,10 @@ def test_a_cron_line_starts_a_round_once_it_is_due(looping: Project) -> None:
     created = looping.created_at
     three = created.replace(hour=3, minute=0, second=0, microsecond=0)
     due_at = three if three > created else three + timedelta(days=1)
-    assert scheduler.due(looping, due_at - timedelta(minutes=1)) is None
-    assert scheduler.due(looping, due_at) == "schedule"
+    assert automatic_start.due(looping, due_at - timedelta(minutes=1)) is None
+    assert automatic_start.due(looping, due_at) == "schedule"
     start_and_cancel.start_round(looping, trigger="schedule")
-    assert scheduler.due(looping, due_at) is None
+    assert automatic_start.due(looping, due_at) is None
 
 
 def test_a_cron_line_starts_nothing_without_new_labels(looping: Project) -> None:
@@ -98,13 +98,14 @@ def test_a_cron_line_starts_nothing_without_new_labels(looping: Project) -> None
     looping.refresh_from_db()
     start_and_cancel.start_round(looping)
     finish_round(looping)
-    assert scheduler.due(looping, timezone.now() + timedelta(days=1)) is None
+    assert automatic_start.due(looping, timezone.now() + timedelta(days=1)) is None
 
 
 def test_a_cron_line_is_read_in_the_configured_time_zone() -> None:
     since = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
     with timezone.override("Asia/Tokyo"):
-        assert scheduler.next_time("0 3 * * *", since) == datetime(2026, 7, 1, 18, 0, tzinfo=UTC)
+        at_three = datetime(2026, 7, 1, 18, 0, tzinfo=UTC)
+        assert automatic_start.next_time("0 3 * * *", since) == at_three
 
 
 def test_a_broken_cron_line_never_starts_a_round(looping: Project) -> None:

@@ -18,6 +18,7 @@ import torch
 
 from training.rlhf import acquire, rows
 from training.rlhf.config import ProposeConfig
+from training.rlhf.data import soft_labels
 from training.rlhf.metrics.arrays import Floats
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Candidate, Completion, Preference, Prompt
@@ -142,7 +143,7 @@ def labelled_pairs(preferences: Sequence[Preference]) -> list[Labelled]:
     """Pairs with votes outside the held-out prompts."""
     labelled = []
     for row in preferences:
-        label = rows.label(row)
+        label = soft_labels.label(row)
         if label is not None and not row.held_out and row.kind != "evaluation":
             keys = [
                 rows.completion_key(row.prompt_id, text)

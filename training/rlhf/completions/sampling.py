@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,16 +14,15 @@ import torch
 
 from training.rlhf import rows
 from training.rlhf.completions.openai_endpoint import Endpoint
+from training.rlhf.completions.reply_filter import fault_of, readable
 from training.rlhf.completions.writers import Reply, Settings, Writer, reply_in_chunks
 from training.rlhf.config import ConfigError, EndpointConfig, SampleConfig
 from training.rlhf.language import chat_template, generation, pretrained
 from training.rlhf.language.chat_template import Message
 from training.rlhf.language.reward_text import with_template
-from training.rlhf.metrics.reply_faults import FAULTS, fault
+from training.rlhf.metrics.reply_faults import FAULTS
 from training.rlhf.rows import Completion, Prompt, completion_key
 from training.rlhf.run.work import Report, Work
-
-UNREADABLE = ("looping", "gibberish")
 
 
 class Policy:
@@ -206,33 +205,8 @@ def _distinct(completions: Sequence[Completion]) -> list[Completion]:
     return list(kept.values())
 
 
-def readable(kept: Sequence[Completion], *, spared: Container[str]) -> list[Completion]:
-    """Drop what nobody can judge: loops and gibberish, while two others are left to compare.
-
-    A prompt with fewer keeps its faulty ones, or a policy that is bad through and through could
-    never be voted better. Truncated replies stay: that a reply should end is worth a vote.
-
-    Args:
-        spared: prompts of blind comparisons, which would flatter a policy without its failures.
-    """
-    good = [completion for completion in kept if _fault(completion) not in UNREADABLE]
-    enough = {prompt for prompt, n in Counter(c.prompt_id for c in good).items() if n >= 2}
-    sound = {completion.key for completion in good}
-    return [
-        completion
-        for completion in kept
-        if completion.key in sound
-        or completion.prompt_id in spared
-        or completion.prompt_id not in enough
-    ]
-
-
-def _fault(completion: Completion) -> str:
-    return fault(completion.text, finished=completion.finish_reason == "stop")
-
-
 def _metrics(completions: Sequence[Completion], kept: Sequence[Completion]) -> dict[str, float]:
-    faults = Counter(map(_fault, completions))
+    faults = Counter(map(fault_of, completions))
     n = max(1, len(completions))
     distinct = len(_distinct(completions))
     return {

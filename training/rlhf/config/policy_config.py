@@ -7,6 +7,7 @@ the reward model, without a critic: `groups`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -155,6 +156,15 @@ class PPOConfig(WatchedConfig):
             self.dtype != "float16",
             "ppo.dtype float16 is refused: small gradients vanish in it; take bfloat16 or float32",
         )
+
+    def rate_share(self, update: int) -> float:
+        """Share of the learning rates in an update, counted from 0: warm-up, then decay."""
+        if update < self.warmup_updates:
+            return (update + 1) / self.warmup_updates
+        done = (update - self.warmup_updates) / (self.updates - self.warmup_updates)
+        if self.learning_rate_decay == "cosine":
+            return (1 + math.cos(math.pi * done)) / 2
+        return 1 - done if self.learning_rate_decay == "linear" else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

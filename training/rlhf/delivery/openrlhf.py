@@ -15,6 +15,7 @@ from typing import Any
 
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, PPOConfig, RewardConfig, RoundConfig, load
+from training.rlhf.data import soft_labels
 from training.rlhf.rows import Preference, Prompt
 from training.rlhf.run import durable
 
@@ -59,12 +60,12 @@ def export(run_dir: str | Path, out: str | Path) -> dict[str, int]:
 def _pairs(voted: Iterable[Preference]) -> Iterator[dict[str, Any]]:
     """Chats as lists of messages, which OpenRLHF joins before it applies the template."""
     for row in voted:
-        better = rows.verdict(row)
+        better = soft_labels.verdict(row)
         if better is None:
             continue
         texts = [row.completion_a, row.completion_b]
         chosen, rejected = texts if better == "a" else reversed(texts)
-        label = rows.label(row)
+        label = soft_labels.label(row)
         yield {
             "prompt": row.messages,
             "chosen": [{"role": "assistant", "content": chosen}],

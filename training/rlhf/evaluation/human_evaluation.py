@@ -13,7 +13,7 @@ from typing import Any
 
 from training.rlhf import rows
 from training.rlhf.config.config_file import require
-from training.rlhf.data import data_files
+from training.rlhf.data import data_files, soft_labels
 from training.rlhf.metrics import intervals
 from training.rlhf.rows import Message, RowError
 
@@ -104,7 +104,7 @@ def read_verdicts(votes: str, undecided: str = "") -> Verdicts:
     verdicts: Verdicts = {}
     for pair in data_files.preferences(votes, held_out_share=1.0):
         if pair.votes or pair.decided:
-            points = {"a": 1.0, "b": 0.0, None: 0.5}[rows.verdict(pair)]
+            points = {"a": 1.0, "b": 0.0, None: 0.5}[soft_labels.verdict(pair)]
             _note(verdicts, pair.messages, pair.completion_a, pair.completion_b, points)
     for number, row in rows.read_json(undecided) if undecided else ():
         try:

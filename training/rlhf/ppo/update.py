@@ -2,7 +2,7 @@
 
 `PPO.step` reads in the order of Ziegler et al. 2019 (arXiv 1909.08593). Everything random in update
 n is a function of the seed and n. All of an update is in this file, experience.py, actor_critic.py
-and losses.py.
+and losses_and_gae.py.
 
 Shapes: B queries with a response each, of up to R tokens.
 """
@@ -16,13 +16,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.rlhf.config import PPOConfig
 from training.rlhf.language.generation import Response
 from training.rlhf.metrics import reward_hacking
-from training.rlhf.ppo import losses_and_gae
 from training.rlhf.ppo.actor_critic import ActorCritic, Reading
 from training.rlhf.ppo.experience import Experience, Rollouts
-from training.rlhf.ppo.losses_and_gae import LossTerms
+from training.rlhf.ppo.losses_and_gae import (
+    KLController,
+    LossTerms,
+    RunningScale,
+    explained_variance,
+    gae,
+    kl_per_token,
+    masked_mean,
+    policy_loss,
+    token_rewards,
+    value_loss,
+    whiten,
+)
 from training.rlhf.run import distributed
 from training.rlhf.run.failures import Diverged
 
@@ -38,8 +48,8 @@ class PPO:
         self.config, self.seed = rollouts.config, rollouts.seed
         cfg = self.config
         horizon = cfg.kl_horizon or math.ceil(cfg.updates * cfg.batch_size / 10)
-        self.kl = losses_and_gae.KLController(cfg.kl_coef, cfg.kl_target, horizon)
-        self.scale = losses_and_gae.RunningScale()
+        self.kl = KLController(cfg.kl_coef, cfg.kl_target, horizon)
+        self.scale = RunningScale()
         groups = _trained(self.actor)
         distributed.spread([p for group in groups for p in group])
         self.optimizer = torch.optim.AdamW(
@@ -67,15 +77,13 @@ class PPO:
         batch = rollouts.batch(queries, responses)
         old, ref_logprobs, first_readings = rollouts.read(batch, update)
         mask, logprobs, values = batch.mask, old.logprobs, old.values  # (B, R) each
-        kl = losses_and_gae.kl_per_token(logprobs, ref_logprobs, cfg.kl_estimator)  # (B, R)
-        rewards = losses_and_gae.token_rewards(shaped, kl, mask, kl_coef=self.kl.coef)  # (B, R)
+        kl = kl_per_token(logprobs, ref_logprobs, cfg.kl_estimator)  # (B, R)
+        rewards = token_rewards(shaped, kl, mask, kl_coef=self.kl.coef)  # (B, R)
         if cfg.whiten_rewards:
-            rewards = losses_and_gae.whiten(rewards, mask, shift_mean=False)
-        advantages, returns = losses_and_gae.gae(
-            rewards, values, mask, gamma=cfg.gamma, lam=cfg.lam
-        )
+            rewards = whiten(rewards, mask, shift_mean=False)
+        advantages, returns = gae(rewards, values, mask, gamma=cfg.gamma, lam=cfg.lam)
         if cfg.whiten_advantages:
-            advantages = losses_and_gae.whiten(advantages, mask)
+            advantages = whiten(advantages, mask)
         experience = Experience(batch, logprobs, values, advantages, returns)
         metrics = self._describe(experience, responses, scores, old.entropy, ref_logprobs)
         if not self.beyond(metrics):
@@ -156,15 +164,13 @@ class PPO:
         """Losses and what is watched beside them, per token of one pass."""
         cfg = self.config
         new = reading or self.actor.read(part.batch, temperature=cfg.temperature)
-        policy_loss, clipped = losses_and_gae.policy_loss(
+        actor, clipped = policy_loss(
             new.logprobs, part.logprobs, part.advantages, clip=cfg.clip_ratio
         )
-        value_loss = losses_and_gae.value_loss(
-            new.values, part.values, part.returns, clip=cfg.clip_value
-        )
+        critic = value_loss(new.values, part.values, part.returns, clip=cfg.clip_value)
         # KL(old, new): the tokens are the old policy's.
-        approx_kl = losses_and_gae.kl_per_token(part.logprobs, new.logprobs.detach(), "k3")
-        return LossTerms(policy_loss, value_loss, new.entropy, clipped, approx_kl)
+        approx_kl = kl_per_token(part.logprobs, new.logprobs.detach(), "k3")
+        return LossTerms(actor, critic, new.entropy, clipped, approx_kl)
 
     def _clip_gradients(self) -> list[Tensor]:
         """Clip policy and value head apart, so that a surprised critic does not slow the policy;
@@ -182,7 +188,7 @@ class PPO:
 
     def _set_learning_rate(self, update: int) -> None:
         cfg = self.config
-        share = rate_share(cfg, update)
+        share = cfg.rate_share(update)
         head = cfg.learning_rate if cfg.critic_learning_rate is None else cfg.critic_learning_rate
         for group, rate in zip(self.optimizer.param_groups, (cfg.learning_rate, head), strict=True):
             group["lr"] = rate * share
@@ -203,22 +209,12 @@ class PPO:
             "reward_deviation": float(scores.std(correction=0)),
             "kl": float(((experience.logprobs - ref_logprobs) * mask).sum(1).mean()),
             "kl_coef": self.kl.coef,
-            "entropy": float(losses_and_gae.masked_mean(entropy, mask)),
+            "entropy": float(masked_mean(entropy, mask)),
             # Rises when the text is garbled, however much the score likes it.
-            "reference_perplexity": float((-losses_and_gae.masked_mean(ref_logprobs, mask)).exp()),
+            "reference_perplexity": float((-masked_mean(ref_logprobs, mask)).exp()),
             **reward_hacking.of_replies(said, finished),
-            "explained_variance": float(losses_and_gae.explained_variance(values, returns, mask)),
+            "explained_variance": float(explained_variance(values, returns, mask)),
         }
-
-
-def rate_share(config: PPOConfig, update: int) -> float:
-    """Share of the learning rates in an update, counted from 0: warm-up, then decay."""
-    if update < config.warmup_updates:
-        return (update + 1) / config.warmup_updates
-    done = (update - config.warmup_updates) / (config.updates - config.warmup_updates)
-    if config.learning_rate_decay == "cosine":
-        return (1 + math.cos(math.pi * done)) / 2
-    return 1 - done if config.learning_rate_decay == "linear" else 1.0
 
 
 def _trained(actor: ActorCritic) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from training.rlhf import rows
+from training.rlhf.data import soft_labels
 from training.rlhf.metrics import calibration
 from training.rlhf.metrics.arrays import Floats
 from training.rlhf.reward.reward_model import RewardModel
@@ -107,13 +107,13 @@ def held_out(model: RewardModel, preferences: Iterable[Preference]) -> HeldOut:
         for text in (row.completion_a, row.completion_b)
     ]
     scores = model.in_batches(texts, model.forward, batch_size=64).double().numpy()
-    labels = [rows.label(row) for row in pairs]
+    labels = [soft_labels.label(row) for row in pairs]
     return HeldOut(
         pair_ids=[row.pair_id for row in pairs],
         prompt_ids=[row.prompt_id for row in pairs],
         rewards=scores.reshape(-1, 2),
         lengths=np.array([text.reply for text in texts], dtype=np.float64).reshape(-1, 2),
-        labels=[rows.verdict(row) for row in pairs],
+        labels=[soft_labels.verdict(row) for row in pairs],
         strengths=np.array([abs(label.strength) if label else 0.0 for label in labels]),
         truncated=sum(a.cut + b.cut > 0 for a, b in zip(texts[0::2], texts[1::2], strict=True)),
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
+from training.rlhf.data import soft_labels
 from training.rlhf.language import pretrained
 from training.rlhf.metrics import intervals
 from training.rlhf.reward import held_out_report, reward_training
@@ -46,13 +47,13 @@ def check(preferences: Sequence[Preference], sizes: Sequence[int], *, seed: int)
     """Raise ConfigError where there is nothing to measure on, a size is out of reach, or its votes
     would teach nothing."""
     votes = sum(len(row.votes) for row in preferences if _learnt(row))
-    if not any(row.held_out and rows.verdict(row) for row in preferences):
+    if not any(row.held_out and soft_labels.verdict(row) for row in preferences):
         raise ConfigError("learning_curve needs held-out pairs with a preferred side to measure on")
     for size in sizes:
         if not 1 <= size <= votes:
             raise ConfigError(f"learning_curve asks for {size} votes, and there are {votes}")
         learnt = filter(_learnt, subset(preferences, size, seed=seed))
-        if all(label.value == 0.5 for label in map(rows.label, learnt) if label):
+        if all(label.value == 0.5 for label in map(soft_labels.label, learnt) if label):
             raise ConfigError(
                 f"learning_curve: the {size} votes drawn for a point are all ties, which "
                 "say nothing about a direction; ask for more votes"

@@ -11,6 +11,7 @@ import numpy as np
 
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, RewardConfig, require
+from training.rlhf.data import soft_labels
 from training.rlhf.language import reward_text
 from training.rlhf.language.reward_text import Reader, Text
 from training.rlhf.rows import Preference, Rating
@@ -69,13 +70,13 @@ def examples(
 ) -> list[Example]:
     """Pairs that may be trained on: with votes, and never held out.
 
-    Value and weight are those of rows.label: the votes' share for the first, each vote counted
-    with its weight and strength; a reviewer's answer instead where there is one; with `soft` the
-    aggregated P(a) + P(tie) / 2 where known.
+    Value and weight are those of soft_labels.label: the votes' share for the first, each vote
+    counted with its weight and strength; a reviewer's answer instead where there is one; with
+    `soft` the aggregated P(a) + P(tie) / 2 where known.
     """
     pairs = []
     for row in preferences:
-        label = rows.label(row, soft=soft)
+        label = soft_labels.label(row, soft=soft)
         if row.held_out or row.kind == "evaluation" or label is None:
             continue
         texts = [read(row.messages, text) for text in (row.completion_a, row.completion_b)]

@@ -2,7 +2,7 @@
 
 By default the loss is the Bradley-Terry log-likelihood of all votes of a pair at once:
 cross-entropy between sigmoid(r_a - r_b) and the vote fraction, weighted by the votes' mass (see
-rows.label). The others are in `reward_losses`.
+soft_labels.label). The others are in `reward_losses`.
 
 The loop is our own. TRL's RewardTrainer (1.16) keeps only chosen, rejected and margin: no vote
 fractions, no weights, no ties; it reads every prompt twice, pads whole batches to their longest

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf import rows
+from training.rlhf.data import soft_labels
 from training.rlhf.language import chat_template
 from training.rlhf.reward.reward_data import require_direction
 from training.rlhf.rows import Preference
@@ -34,14 +35,14 @@ class Pairs:
 
 
 def read(tokenizer: Tokenizer, preferences: Iterable[Preference], *, max_length: int) -> Pairs:
-    """Pairs with a decided label (see rows.label) that are not held out.
+    """Pairs with a decided label (see soft_labels.label) that are not held out.
 
     Raises:
         ConfigError: there is none.
     """
     pairs, ties, truncated = [], 0, 0
     for row in preferences:
-        label = rows.label(row)
+        label = soft_labels.label(row)
         if row.held_out or row.kind == "evaluation" or label is None:
             continue
         if label.value == 0.5:

@@ -7,7 +7,7 @@ import torch
 
 from tests.training.rlhf import tiny, world
 from training.rlhf import rows
-from training.rlhf.completions import sampling
+from training.rlhf.completions import reply_filter, sampling
 from training.rlhf.config import SampleConfig
 from training.rlhf.rows import Completion
 from training.rlhf.run.work import Work
@@ -94,7 +94,7 @@ def test_loops_and_gibberish_stay_away_from_people_while_two_others_are_left() -
         completion("cut", "It is on its way.", finished=True),
         *(completion("blind", text) for text in ("We ship it today.", loop, "It is late.")),
     ]
-    found = sampling.readable(kept, spared={"blind"})
+    found = reply_filter.readable(kept, spared={"blind"})
     assert [(one.prompt_id, one.text) for one in kept if one not in found] == [
         ("rich", loop),
         ("rich", broken),

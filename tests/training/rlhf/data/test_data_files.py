@@ -12,7 +12,7 @@ import pytest
 
 from tests.training.rlhf import world
 from training.rlhf import rows
-from training.rlhf.data import data_files
+from training.rlhf.data import data_files, soft_labels
 from training.rlhf.rows import RowError, Vote
 
 ASKED = "Tell me about the parcel."
@@ -67,8 +67,8 @@ def exported(n: int, share: float, margin: float, **more: Any) -> dict[str, Any]
     )
 
 
-def towards_chosen(pair: rows.Preference) -> rows.SoftLabel:
-    label = rows.label(pair)
+def towards_chosen(pair: rows.Preference) -> soft_labels.SoftLabel:
+    label = soft_labels.label(pair)
     assert label is not None
     if pair.completion_a == "good":
         return label
@@ -82,7 +82,7 @@ def test_what_the_export_tells_of_the_votes_comes_back(tmp_path: Path, name: str
         [Vote(annotator="", choice="a")] * 3 + [Vote(annotator="", choice="b")],
         [Vote(annotator="", choice="a", strength=1), Vote(annotator="", choice="tie", strength=1)],
     ]
-    told = [rows.soft_label(votes) for votes in cast]
+    told = [soft_labels.soft_label(votes) for votes in cast]
     shares = [1.0, 0.75, 0.75]
     data = [
         exported(len(votes), share, label.strength)

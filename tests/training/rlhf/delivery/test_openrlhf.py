@@ -15,6 +15,7 @@ from tests.training.rlhf import world
 from training.rlhf import rows
 from training.rlhf.__main__ import main
 from training.rlhf.config import LoraConfig, PPOConfig, RoundConfig, dump
+from training.rlhf.data import soft_labels
 from training.rlhf.delivery import openrlhf
 from training.rlhf.rows import Vote
 from training.rlhf.run.run_directory import DONE, USAGE
@@ -50,7 +51,7 @@ def test_pairs_are_chats_with_the_better_reply_by_the_votes(run: Path, tmp_path:
         assert pair["prompt"][-1]["role"] == "user" and pair["margin"] == 1.0
         chosen, rejected = (pair[side][0]["content"] for side in ("chosen", "rejected"))
         row = by_text.get(chosen + rejected) or by_text[rejected + chosen]
-        assert rows.verdict(row) == ("a" if row.completion_a == chosen else "b")
+        assert soft_labels.verdict(row) == ("a" if row.completion_a == chosen else "b")
         assert not row.held_out and row.messages == pair["prompt"]
         assert [pair[side][0]["role"] for side in ("chosen", "rejected")] == ["assistant"] * 2
 

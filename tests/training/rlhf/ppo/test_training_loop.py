@@ -21,7 +21,7 @@ from training.rlhf.ppo.actor_critic import Reading
 from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.ppo.experience import Experience, Rollouts
 from training.rlhf.ppo.ppo_checkpoints import OtherSettings
-from training.rlhf.ppo.update import PPO, rate_share
+from training.rlhf.ppo.update import PPO
 from training.rlhf.ppo.weights import trained_weights
 from training.rlhf.reward.score_functions import Score
 from training.rlhf.rows import Prompt
@@ -325,7 +325,7 @@ def test_a_learning_rate_that_decays_reaches_its_last_step_small(starter):
 )
 def test_a_learning_rate_rises_in_the_warm_up_and_then_decays(decay, shares):
     config = PPOConfig(updates=6, warmup_updates=2, learning_rate_decay=decay)
-    assert [rate_share(config, update) for update in range(6)] == pytest.approx(shares)
+    assert [config.rate_share(update) for update in range(6)] == pytest.approx(shares)
 
 
 def test_a_warm_up_that_never_ends_is_refused():

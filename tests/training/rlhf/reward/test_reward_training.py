@@ -475,12 +475,6 @@ def test_accuracy_counts_a_draw_of_the_model_half_and_nothing_is_nan() -> None:
     assert math.isnan(calibration.auc(np.ones(3), np.ones(3)))
 
 
-def test_the_interval_of_a_share_is_wilsons() -> None:
-    assert calibration.wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
-    assert calibration.wilson(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
-    assert all(math.isnan(end) for end in calibration.wilson(0.5, 0))
-
-
 def test_votes_on_a_row_read_from_disk_train_the_same(starter: Path, tmp_path: Path) -> None:
     votes = world.preferences(12)
     rows.write(tmp_path / "votes.jsonl", votes)

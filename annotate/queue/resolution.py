@@ -1,0 +1,98 @@
+"""Decide by a pair's counts: resolved, one more vote asked, or adjudication."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F
+from django.utils import timezone
+
+from annotate.models import Adjudication, Label, Pair
+from annotate.queue import early_stopping, slots
+from annotate.queue.slots import SlotCounts
+from annotate.votes import labels
+
+TWO_AND_ONE = (2, 3, 2)
+"""Votes wanted, at most, and equal ones that resolve: two, and a third where they differ."""
+
+
+def state_and_votes_asked(counts: SlotCounts, *, certain: bool | None = None) -> tuple[str, int]:
+    """The state a pair's counts amount to, and the number of votes it should ask for.
+
+    `certain` says whether the label is as probable as the project asks, which then decides in the
+    place of the counts until the votes are at their limit; None where counts decide alone.
+    """
+    wanted, limit, agree = counts.wanted, counts.limit, counts.agree
+    if counts.contradicts:
+        wanted, limit, agree = TWO_AND_ONE
+    enough = max(counts.n_a, counts.n_b, counts.n_tie) >= agree
+    if certain is not None:
+        enough = certain or (enough and counts.votes >= limit)
+    elif counts.votes < wanted:
+        enough = False
+    if counts.state == Pair.State.RETIRED:
+        return Pair.State.RETIRED, counts.votes
+    if enough:
+        return Pair.State.RESOLVED, counts.votes
+    if counts.votes >= limit:
+        return Pair.State.ADJUDICATE, counts.votes
+    return Pair.State.OPEN, max(wanted, min(counts.votes + 1, limit))
+
+
+def _certain(counts: SlotCounts, *, voted: bool) -> bool | None:
+    """The `certain` of `state_and_votes_asked`; votes are read only where a project stops early."""
+    stop = counts.stop_when_certain
+    if stop is None or counts.kind not in (Pair.Kind.NORMAL, Pair.Kind.OVERLAP):
+        return None
+    if not voted:
+        # Whatever is known about people by now: no vote has changed.
+        return counts.state == Pair.State.RESOLVED
+    second_opinion = counts.kind == Pair.Kind.OVERLAP or counts.contradicts
+    if counts.votes < (2 if second_opinion else 1):
+        return False
+    return early_stopping.of_label(counts.id) >= stop
+
+
+def is_adjudicated(pair_id: int) -> bool:
+    """True once a reviewer decided the pair: it stays resolved, whatever becomes of its votes."""
+    return Adjudication.objects.filter(pair=pair_id).exists()
+
+
+def resolve(counts: SlotCounts, *, voted: bool, now: datetime | None = None) -> None:
+    """Open or withdraw slots so that the pair asks for what its counts call for.
+
+    Sets its state and its label accordingly. A slot that somebody holds is never taken away.
+    `voted` says that the votes themselves changed, so a label that stands has to be computed again.
+    """
+    if counts.state == Pair.State.RESOLVED and is_adjudicated(counts.id):
+        return
+    state, wanted = state_and_votes_asked(counts, certain=_certain(counts, voted=voted))
+    excess = min(counts.asked - wanted, counts.open_slots)
+    changed: dict[str, Any] = {}
+    if excess:
+        changed = {"asked": F("asked") - excess, "open_slots": F("open_slots") - excess}
+    if state != counts.state:
+        done = state != Pair.State.OPEN
+        changed |= {"state": state, "resolved_at": (now or timezone.now()) if done else None}
+    if changed:
+        Pair.objects.filter(pk=counts.id).update(**changed)
+    if counts.kind in Pair.OUTSIDE_LABELS:
+        return
+    if state != Pair.State.OPEN and voted:
+        labels.refresh(Pair(pk=counts.id))
+    elif state == Pair.State.OPEN and counts.state != Pair.State.OPEN:
+        Label.objects.filter(pair=counts.id).delete()
+
+
+def give_back(pair_id: int, *, left: str) -> None:
+    """Stop holding a slot. It opens again, unless nobody needs it any more."""
+    sign = "-" if left == "a" else "+"
+    counts = slots.update(
+        pair_id,
+        "open_slots = open_slots + CASE WHEN state = 'open' THEN 1 ELSE 0 END, "
+        "asked = asked - CASE WHEN state = 'open' THEN 0 ELSE 1 END, "
+        f"left_balance = left_balance {sign} 1",
+    )
+    assert counts, "pairs with assignments are never deleted on their own"
+    resolve(counts, voted=False)
