@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.rlhf.metrics import overlap, text_metrics
+from training.rlhf.metrics import diversity_and_refusals, rouge_bleu_meteor
 from training.rlhf.metrics.arrays import Floats
 from training.rlhf.metrics.reply_faults import FAULTS, Fault, fault
 from training.rlhf.rows import Message
@@ -112,8 +112,8 @@ METRICS = (
         name="bleu",
         title="BLEU",
         better="higher",
-        columns=overlap.BLEU_COUNTS,
-        pool=lambda sums, _n: overlap.bleu(sums),
+        columns=rouge_bleu_meteor.BLEU_COUNTS,
+        pool=lambda sums, _n: rouge_bleu_meteor.bleu(sums),
     ),
     _mean("meteor_exact_stem", "METEOR (exact and stem)", "higher"),
     _mean("meteor", "METEOR", "higher"),
@@ -132,19 +132,29 @@ METRICS = (
         pool=_perplexity,
     ),
     _mean("length", "Length (tokens)", of_text=lambda reply: float(reply.tokens)),
-    Metric(name="distinct1", title="Distinct-1", of_texts=lambda t: text_metrics.distinct(t, 1)),
-    Metric(name="distinct2", title="Distinct-2", of_texts=lambda t: text_metrics.distinct(t, 2)),
-    Metric(name="self_bleu", title="Self-BLEU", better="lower", of_texts=overlap.self_bleu),
+    Metric(
+        name="distinct1",
+        title="Distinct-1",
+        of_texts=lambda t: diversity_and_refusals.distinct(t, 1),
+    ),
+    Metric(
+        name="distinct2",
+        title="Distinct-2",
+        of_texts=lambda t: diversity_and_refusals.distinct(t, 2),
+    ),
+    Metric(
+        name="self_bleu", title="Self-BLEU", better="lower", of_texts=rouge_bleu_meteor.self_bleu
+    ),
     _mean(
         "repetition",
         "Repetition within a reply",
         "lower",
-        of_text=lambda reply: text_metrics.repetition(reply.text),
+        of_text=lambda reply: diversity_and_refusals.repetition(reply.text),
     ),
     _mean(
         "refusal_rate",
         "Refusals (by English phrases)",
-        of_text=lambda reply: float(text_metrics.refused(reply.text, reply.refusals)),
+        of_text=lambda reply: float(diversity_and_refusals.refused(reply.text, reply.refusals)),
         column="refused",
         share=True,
     ),
@@ -206,7 +216,7 @@ def text_numbers(
     numbers = {
         metric.columns[0]: metric.of_text(reply) for metric in METRICS if metric.of_text is not None
     }
-    return numbers | (overlap.overlap(text, reference) if reference else {})
+    return numbers | (rouge_bleu_meteor.overlap(text, reference) if reference else {})
 
 
 def points(mine: MeasuredReply, other: MeasuredReply, *, scorer: str) -> float:

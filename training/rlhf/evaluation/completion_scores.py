@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.rlhf import rows
 from training.rlhf.data.data_files import Chat
-from training.rlhf.metrics import text_metrics
+from training.rlhf.metrics import diversity_and_refusals
 from training.rlhf.reward.score_functions import Score
 from training.rlhf.rows import Rating
 from training.rlhf.run.work import Work
@@ -50,7 +50,7 @@ def score_file(
     values = [rating.score for rating in ratings]
     return {
         "replies": float(len(ratings)),
-        "score_mean": text_metrics.mean(values),
+        "score_mean": diversity_and_refusals.mean(values),
         "score_min": min(values),
         "score_max": max(values),
     }

@@ -15,7 +15,7 @@ from training.rlhf.language import chat_template, pretrained
 from training.rlhf.language.chat_template import Message
 from training.rlhf.language.sequences import Sequences, response_states
 from training.rlhf.language.token_logprobs import token_logprobs
-from training.rlhf.metrics import text_metrics
+from training.rlhf.metrics import diversity_and_refusals
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def kl_to(
     room = settings.max_new_tokens
     theirs = reply_likelihoods(reference, chats, ids, temperature=settings.temperature, room=room)
     own = own_logprobs(reader, chats, replies, settings)
-    return text_metrics.mean([a - b.tempered for a, b in zip(own, theirs, strict=True)])
+    return diversity_and_refusals.mean([a - b.tempered for a, b in zip(own, theirs, strict=True)])
 
 
 def same_vocabulary(one: Tokenizer, other: Tokenizer) -> bool:

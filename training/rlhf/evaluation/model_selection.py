@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.rlhf import rows
 from training.rlhf.config.config_file import require
-from training.rlhf.metrics import text_metrics
+from training.rlhf.metrics import diversity_and_refusals
 from training.rlhf.run.hard_links import link_folder
 
 
@@ -36,7 +36,7 @@ def link_best(
         scores[row["model"]].append(row["numbers"][score])
     for name in candidates:
         require(name in scores, f"{replies} has no replies of {name}")
-    means = {name: text_metrics.mean(scores[name]) for name in candidates}
+    means = {name: diversity_and_refusals.mean(scores[name]) for name in candidates}
     best = max(means, key=means.__getitem__)
     link_folder(Path(candidates[best]), out / "model")
     return {f"score_{name}": mean for name, mean in means.items()} | {

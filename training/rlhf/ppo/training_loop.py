@@ -18,7 +18,7 @@ from pathlib import Path
 from training.rlhf.config import PPOConfig, to_dict
 from training.rlhf.language import pretrained
 from training.rlhf.metrics import reward_hacking
-from training.rlhf.ppo import weights
+from training.rlhf.ppo import load_and_save
 from training.rlhf.ppo.best_checkpoint import Candidates, Judge
 from training.rlhf.ppo.experience import Rollouts
 from training.rlhf.ppo.ppo_checkpoints import RunCheckpoints, made_of
@@ -72,7 +72,7 @@ def train(
     """
     distributed.require_whole_model("ppo")
     distributed.per_process(config.minibatch_size, "ppo.minibatch_size")
-    actor = weights.load(policy, reference, config, device=work.device, seed=work.seed)
+    actor = load_and_save.load(policy, reference, config, device=work.device, seed=work.seed)
     tokenizer = pretrained.load_tokenizer(policy)
     rollouts = Rollouts(actor, tokenizer, prompts, score=score, config=config, seed=work.seed)
     learner = PPO(rollouts)
@@ -117,11 +117,11 @@ def _advance(
 
 
 def _write(learner: PPO, history: list[dict[str, float]], out: Path) -> None:
-    weights.require_finite_weights(learner.actor)
+    load_and_save.require_finite_weights(learner.actor)
     if ranks.rank() != 0:
         return
     pretrained.save_model(learner.actor.model, learner.rollouts.tokenizer, out)
-    weights.save_value_head(learner.actor, out)
+    load_and_save.save_value_head(learner.actor, out)
     stopped = "kl" if learner.beyond(history[-1]) else ""
     record = {
         "config": to_dict(learner.config),

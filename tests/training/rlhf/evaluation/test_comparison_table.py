@@ -12,7 +12,7 @@ import pytest
 from training.rlhf.evaluation import comparison_metrics, comparison_table
 from training.rlhf.evaluation.comparison_metrics import MeasuredReply, Metric, ReplyText
 from training.rlhf.evaluation.comparison_table import Resampling
-from training.rlhf.metrics import overlap, text_metrics
+from training.rlhf.metrics import diversity_and_refusals, rouge_bleu_meteor
 
 HOW = Resampling(200, seed=1)
 WORDS = ("parcel", "late", "today", "sorry", "invoice", "sent", "we", "will", "check")
@@ -75,9 +75,13 @@ def test_means_perplexity_and_bleu_are_those_of_the_whole_group(
     tokens = sum(row.numbers["nll_tokens"] for row in rows)
     assert cells["perplexity"]["value"] == pytest.approx(math.exp(nats / tokens))
     known = [row for row in rows if row.reference]
-    counts = np.array([sum(row.numbers[name] for row in known) for name in overlap.BLEU_COUNTS])
-    assert cells["bleu"]["value"] == pytest.approx(overlap.bleu(counts))
-    assert cells["distinct2"]["value"] == text_metrics.distinct([row.text for row in rows], 2)
+    counts = np.array(
+        [sum(row.numbers[name] for row in known) for name in rouge_bleu_meteor.BLEU_COUNTS]
+    )
+    assert cells["bleu"]["value"] == pytest.approx(rouge_bleu_meteor.bleu(counts))
+    assert cells["distinct2"]["value"] == diversity_and_refusals.distinct(
+        [row.text for row in rows], 2
+    )
 
 
 def test_replies_without_a_reference_are_left_out_of_overlap_only(table: dict[str, Any]) -> None:

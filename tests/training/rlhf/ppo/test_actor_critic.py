@@ -10,7 +10,7 @@ from tests.training.rlhf import tiny
 from training.rlhf.config import LoraConfig, PPOConfig
 from training.rlhf.language import lora_adapters, pretrained
 from training.rlhf.language.sequences import Sequences
-from training.rlhf.ppo import weights
+from training.rlhf.ppo import load_and_save
 from training.rlhf.ppo.actor_critic import ActorCritic
 from training.rlhf.run.failures import ModelError
 
@@ -22,7 +22,7 @@ LORA = LoraConfig(r=2)
 
 def load(policy: Path, reference: Path, lora: LoraConfig | None = None, **changes) -> ActorCritic:
     config = PPOConfig(lora=lora, **changes)
-    return weights.load(policy, reference, config, device=torch.device("cpu"), seed=0)
+    return load_and_save.load(policy, reference, config, device=torch.device("cpu"), seed=0)
 
 
 def batch(rows: slice = slice(None)) -> Sequences:
@@ -39,7 +39,7 @@ def stir(actor: ActorCritic, *, std: float = 0.2) -> None:
 
 def save(actor: ActorCritic, folder: Path, words: Path) -> Path:
     pretrained.save_model(actor.model, pretrained.load_tokenizer(words), folder)
-    weights.save_value_head(actor, folder)
+    load_and_save.save_value_head(actor, folder)
     return folder
 
 

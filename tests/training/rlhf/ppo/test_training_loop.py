@@ -16,13 +16,13 @@ from tests.training.rlhf import tiny
 from training.rlhf.config import ConfigError, LoraConfig, PPOConfig
 from training.rlhf.language import lora_adapters, pretrained
 from training.rlhf.language.sequences import Sequences
-from training.rlhf.ppo import training_loop, weights
+from training.rlhf.ppo import load_and_save, training_loop
 from training.rlhf.ppo.actor_critic import Reading
 from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.ppo.experience import Experience, Rollouts
+from training.rlhf.ppo.load_and_save import trained_weights
 from training.rlhf.ppo.ppo_checkpoints import OtherSettings
 from training.rlhf.ppo.update import PPO
-from training.rlhf.ppo.weights import trained_weights
 from training.rlhf.reward.score_functions import Score
 from training.rlhf.rows import Prompt
 from training.rlhf.run import checkpoints
@@ -98,7 +98,7 @@ def train(
 
 def learner(starter: Path, *, score: Score = likes_e, **changes: Any) -> PPO:
     config = PPOConfig(**(TOY | changes))
-    actor = weights.load(starter, starter, config, device=torch.device("cpu"), seed=0)
+    actor = load_and_save.load(starter, starter, config, device=torch.device("cpu"), seed=0)
     tokenizer = pretrained.load_tokenizer(starter)
     prompts = tiny.prompts(10)
     return PPO(Rollouts(actor, tokenizer, prompts, score=score, config=config, seed=3))

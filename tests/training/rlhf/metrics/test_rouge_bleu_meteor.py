@@ -10,7 +10,7 @@ from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 
-from training.rlhf.metrics import overlap
+from training.rlhf.metrics import rouge_bleu_meteor
 
 REFERENCE = "The police killed the gunman near the old station yesterday."
 REPLIES = (
@@ -76,13 +76,13 @@ def test_rouge_and_meteor_are_what_slow_counting_gives(reply: str) -> None:
         plain = "".join(c if c.isalnum() else " " for c in text.lower())
         return [stem(word) if len(word) > 3 else word for word in plain.split()]
 
-    found = overlap.overlap(reply, REFERENCE)
+    found = rouge_bleu_meteor.overlap(reply, REFERENCE)
     a, b = letters(reply), letters(REFERENCE)
     common = longest_common(a, b)
     assert found["rouge1"] == pytest.approx(slow_f1(a, b, 1))
     assert found["rouge2"] == pytest.approx(slow_f1(a, b, 2))
     assert found["rougeL"] == pytest.approx(2 * common / (len(a) + len(b)) if common else 0.0)
-    tokens = overlap.words(reply), overlap.words(REFERENCE)
+    tokens = rouge_bleu_meteor.words(reply), rouge_bleu_meteor.words(REFERENCE)
     assert found["meteor_exact_stem"] == pytest.approx(slow_meteor(*tokens))
 
 
@@ -93,16 +93,19 @@ class NoSynonyms:
 
 
 def test_meteor_without_synonyms_is_that_of_nltk() -> None:
-    texts = [overlap.words(text) for text in (*REPLIES, *sentences(20))]
+    texts = [rouge_bleu_meteor.words(text) for text in (*REPLIES, *sentences(20))]
     for reply, reference in product(texts, texts):
         theirs = single_meteor_score(reference, reply, wordnet=NoSynonyms()) if reply else 0.0
-        found = overlap.overlap(" ".join(reply), " ".join(reference))["meteor_exact_stem"]
+        found = rouge_bleu_meteor.overlap(" ".join(reply), " ".join(reference))["meteor_exact_stem"]
         assert found == pytest.approx(theirs)
 
 
 def test_synonyms_are_of_words_and_not_of_their_stems() -> None:
     """NLTK asks for the synonyms of "automobil", of which there are none."""
-    pair = overlap.words("an automobile is late"), overlap.words("a car is late")
+    pair = (
+        rouge_bleu_meteor.words("an automobile is late"),
+        rouge_bleu_meteor.words("a car is late"),
+    )
 
     def same(one: str, other: str) -> bool:
         return one == other
@@ -111,31 +114,33 @@ def test_synonyms_are_of_words_and_not_of_their_stems() -> None:
         return {one, other} == {"automobile", "car"}
 
     # Three of four words match in one run: P = R = 3/4, and the penalty is (1/3)^3 / 2.
-    assert overlap.meteor(*pair, (same, synonyms)) == pytest.approx(0.75 * (1 - 1 / 54))
+    assert rouge_bleu_meteor.meteor(*pair, (same, synonyms)) == pytest.approx(0.75 * (1 - 1 / 54))
 
 
 def test_rouge_on_plain_english_is_that_of_rouge_score() -> None:
     theirs = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     for reply in REPLIES:
         wanted = {name: s.fmeasure for name, s in theirs.score(REFERENCE, reply).items()}
-        found = overlap.overlap(reply, REFERENCE)
+        found = rouge_bleu_meteor.overlap(reply, REFERENCE)
         assert {name: found[name] for name in wanted} == wanted
 
 
 def test_rouge_sees_letters_outside_ascii() -> None:
-    assert overlap.overlap("Посылка в пути", "Посылка уже в пути")["rouge1"] == pytest.approx(6 / 7)
+    assert rouge_bleu_meteor.overlap("Посылка в пути", "Посылка уже в пути")[
+        "rouge1"
+    ] == pytest.approx(6 / 7)
 
 
 def test_equal_texts_reach_the_top_of_every_scale() -> None:
-    found = overlap.overlap(REFERENCE, REFERENCE)
-    assert {found[name] for name in overlap.ROUGE} == {1.0}
+    found = rouge_bleu_meteor.overlap(REFERENCE, REFERENCE)
+    assert {found[name] for name in rouge_bleu_meteor.ROUGE} == {1.0}
     assert found["meteor_exact_stem"] > 0.999  # the penalty of a single chunk remains
-    counts = np.array([found[name] for name in overlap.BLEU_COUNTS])
-    assert overlap.bleu(counts) == pytest.approx(1.0)
+    counts = np.array([found[name] for name in rouge_bleu_meteor.BLEU_COUNTS])
+    assert rouge_bleu_meteor.bleu(counts) == pytest.approx(1.0)
 
 
 def test_the_full_meteor_is_given_exactly_where_wordnet_is_installed() -> None:
-    assert ("meteor" in overlap.overlap("a", "a")) is overlap.has_wordnet()
+    assert ("meteor" in rouge_bleu_meteor.overlap("a", "a")) is rouge_bleu_meteor.has_wordnet()
 
 
 CORPORA = (
@@ -150,11 +155,17 @@ CORPORA = (
 
 def test_bleu_of_summed_counts_is_corpus_bleu() -> None:
     counts = [
-        np.sum([list(overlap.bleu_counts(*both).values()) for both in zip(*corpus, strict=True)], 0)
+        np.sum(
+            [
+                list(rouge_bleu_meteor.bleu_counts(*both).values())
+                for both in zip(*corpus, strict=True)
+            ],
+            0,
+        )
         for corpus in CORPORA
     ]
     theirs = [BLEU().corpus_score(replies, [known]).score / 100 for replies, known in CORPORA]
-    assert overlap.bleu(np.array(counts)) == pytest.approx(theirs)
+    assert rouge_bleu_meteor.bleu(np.array(counts)) == pytest.approx(theirs)
     assert [score > 0 for score in theirs] == [True, True, True, False, False, False]
 
 
@@ -164,9 +175,9 @@ def test_self_bleu_is_the_mean_bleu_against_all_other_texts() -> None:
         BLEU(effective_order=True).sentence_score(text, texts[:i] + texts[i + 1 :]).score / 100
         for i, text in enumerate(texts)
     ]
-    assert overlap.self_bleu(texts) == pytest.approx(sum(slow) / len(slow))
+    assert rouge_bleu_meteor.self_bleu(texts) == pytest.approx(sum(slow) / len(slow))
 
 
 def test_self_bleu_is_one_for_copies_and_zero_for_a_single_text() -> None:
-    assert overlap.self_bleu(["the parcel is on its way"] * 3) == pytest.approx(1.0)
-    assert overlap.self_bleu(["the parcel"]) == 0.0
+    assert rouge_bleu_meteor.self_bleu(["the parcel is on its way"] * 3) == pytest.approx(1.0)
+    assert rouge_bleu_meteor.self_bleu(["the parcel"]) == 0.0
