@@ -1,4 +1,4 @@
-"""The kinds of runs: what each writes before, which program it starts, what it leaves.
+"""The kinds of runs: the program that each starts, its stages, and how its end is read.
 
 round    RUN_DIR by the contract of training.rlhf.run.run_directory: the stages that
          training.rlhf.round lists
@@ -10,31 +10,17 @@ push     a model version to a hub
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
-import itertools
 import json
 import shlex
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
-from annotate import exchange
-from training.models import Plan, Run, RunKind
-from training.rlhf import rows
-from training.rlhf.config import (
-    CompareJob,
-    PushJob,
-    RoundConfig,
-    SampleJob,
-    SFTJob,
-    from_dict,
-    sample_sft_config,
-)
+from training.models import Run, RunKind
 from training.rlhf.round import (
     DONE,
     FAILED,
@@ -47,14 +33,9 @@ from training.rlhf.round import (
 )
 from training.rlhf.run import durable
 from training.runs.journal import LOG
-from training.versions import model_cards, zip_archive
-from training.versions.engine_environment import CONFIG, PROGRAM, command, write_job
+from training.versions.engine_environment import CONFIG, PROGRAM, command
 
 Program = Callable[[Run], list[str]]
-
-
-class CannotPrepare(Exception):
-    """The inputs of a run cannot be written; the message says why."""
 
 
 def stages(run: Run) -> tuple[str, ...]:
@@ -150,143 +131,12 @@ def _last_line(path: Path) -> str:
     return lines[-1][:500] if lines else "no output"
 
 
-# Inputs
-
-
-def prepare(run: Run) -> None:
-    """Write the inputs of a run unless an earlier attempt did; the config comes last.
-
-    Raises:
-        CannotPrepare: what the run needs is gone or unusable.
-    """
-    if (run.directory / CONFIG).is_file():
-        return
-    PREPARATIONS[run.kind](run)
-
-
-def _prepare_round(run: Run) -> None:
-    assert run.round is not None, "a run of kind round belongs to a round"
-    project, version = run.project, run.round.dataset_version
-    assert version is not None, "a round begins with a snapshot of the votes"
-    rows.write(run.directory / "prompts.jsonl", exchange.prompts(project))
-    # Labels and annotators' weights as the votes of this snapshot have them.
-    exchange.refresh_labels(project)
-    voted = exchange.preferences(project, version, include_simulated=project.train_on_simulated)
-    # Without the pairs that wait, votes that come on them later could not order the queue.
-    waiting = exchange.open_pairs(project, most=OPEN_PAIRS)
-    once = _once(itertools.chain(voted, waiting))
-    rows.write(run.directory / "preferences.jsonl", once)
-    durable.replace(run.directory / CONFIG, json.dumps(run.round.config, indent=2) + "\n")
-
-
-def _once(preferences: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each pair once: open ones may have votes already."""
-    seen: set[str] = set()
-    for row in preferences:
-        if row["pair_id"] not in seen:
-            seen.add(row["pair_id"])
-            yield row
-
-
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
-
-def _prepare_starter(run: Run) -> None:
-    """Chats of the sample project's own grammar, and how to train on them."""
-    seed, corpus = int(run.options["seed"]), run.directory / "corpus.jsonl"
-    rows.write(corpus, exchange.sample_corpus(CHATS, seed=seed + CORPUS_SEED))
-    sft = sample_sft_config(data=str(corpus), seed=seed)
-    write_job(run.directory, SFTJob(sft=sft, seed=seed, threads=settings.TRAINING_THREADS or 1))
-
-
-def _prepare_first_pairs(run: Run) -> None:
-    """Two completions by the starter for each of some prompts, a part of them held out."""
-    starter = run.project.model_versions.policies().get(number=0)
-    prompts = run.directory / "prompts.jsonl"
-    rows.write(prompts, exchange.prompts(run.project))
-    job = SampleJob(
-        policy=starter.location,
-        prompts=str(prompts),
-        seed=int(run.options["seed"]),
-        threads=settings.TRAINING_THREADS or int(run.options.get("threads", 0)),
-        sample=dataclasses.replace(
-            _planned(run.project).sample, prompts=FIRST_PROMPTS, per_prompt=2
-        ),
-    )
-    write_job(run.directory, job)
-
-
-def _prepare_compare(run: Run) -> None:
-    """The chosen policies, judged by the newest reward model and its judge."""
-    policies = run.project.model_versions.policies()
-    by_pk = policies.in_bulk(run.options["versions"])
-    chosen = [by_pk[pk] for pk in run.options["versions"] if pk in by_pk]
-    prompts = run.directory / "prompts.jsonl"
-    rows.write(prompts, exchange.prompts(run.project))
-    starter = policies.filter(number=0).first()
-    evaluate = _planned(run.project).evaluate
-    if evaluate.endpoint is not None and evaluate.endpoint.model:
-        # Its names are those of a round's two policies.
-        evaluate = dataclasses.replace(evaluate, endpoint=None)
-    job = CompareJob(
-        models={version.name: version.location for version in chosen},
-        starter=starter.location if starter else "",
-        prompts=str(prompts),
-        reward_models=_scorers(run.project),
-        seed=int(run.options["seed"]),
-        threads=settings.TRAINING_THREADS or 0,
-        evaluate=evaluate,
-    )
-    write_job(run.directory, job)
-
-
-def _prepare_push(run: Run) -> None:
-    """The files of a version that leave, and its card."""
-    version = run.project.model_versions.get(pk=run.options["version"])
-    try:
-        folder = zip_archive.folder_of(version)
-    except zip_archive.NotHere as error:
-        raise CannotPrepare(str(error)) from error
-    merge = zip_archive.local_base(folder) is not None
-    durable.replace(run.directory / zip_archive.CARD, model_cards.card(version, merged=merge))
-    job = PushJob(
-        folder=str(folder),
-        repo=str(run.options["repo"]),
-        private=bool(run.options["private"]),
-        files=tuple(path.name for path in zip_archive.files(folder)),
-        card=str(run.directory / zip_archive.CARD),
-        merge=merge,
-    )
-    write_job(run.directory, job)
-
-
-def _planned(project: exchange.Project) -> RoundConfig:
-    """The settings that the project's next round would have, for runs without a round."""
-    plan = Plan.objects.filter(project=project).first()
-    return from_dict(RoundConfig, plan.config if plan else {})
-
-
-def _scorers(project: exchange.Project) -> dict[str, str]:
-    """Folders of the reward model in use, or of the newest, and of the judge beside it."""
-    kept = project.model_versions.rewards().filter(pruned_at=None)
-    model = kept.promoted().first() or kept.first()
-    if model is None:
-        return {}
-    judge = Path(model.location).with_name("judge")
-    return {"reward": model.location} | ({"judge": str(judge)} if judge.is_dir() else {})
-
-
-OPEN_PAIRS = 2000
-"""Pairs without votes that a round looks at: their features cost a forward pass each."""
-CHATS = 4000
-"""Chats that the sample project's starter is trained on."""
-CORPUS_SEED = 100
-"""Keeps those chats apart from the project's prompts of the same seed."""
-FIRST_PROMPTS = 400
 
 TITLES: dict[str, str] = {
     RunKind.STARTER: "Train the starter policy",
@@ -302,10 +152,3 @@ COMMANDS: dict[str, str] = {
     RunKind.PUSH: "push",
 }
 """The engine's command behind each of them."""
-PREPARATIONS: dict[str, Callable[[Run], None]] = {
-    RunKind.ROUND: _prepare_round,
-    RunKind.STARTER: _prepare_starter,
-    RunKind.FIRST_PAIRS: _prepare_first_pairs,
-    RunKind.COMPARE: _prepare_compare,
-    RunKind.PUSH: _prepare_push,
-}

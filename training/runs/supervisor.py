@@ -31,7 +31,7 @@ from django.db.models import F
 
 from training.models import Lost, Round, Run
 from training.rlhf.round import DONE
-from training.runs import processes, run_kinds, stage_results, states
+from training.runs import processes, run_inputs, run_kinds, stage_results, states
 from training.runs.journal import LOG, Journal, progress_fields, store_metrics
 from training.versions import engine_environment
 
@@ -176,8 +176,8 @@ class Supervision:
             if run.round_id is not None:
                 Round.objects.filter(pk=run.round_id).update(state=Round.State.RUNNING)
         try:
-            run_kinds.prepare(run)
-        except run_kinds.CannotPrepare as error:
+            run_inputs.prepare(run)
+        except run_inputs.CannotPrepare as error:
             raise Refused(str(error)) from error
 
     def watch(self) -> tuple[Verdict | None, int]:

@@ -16,7 +16,7 @@ from training.rlhf import acquire
 from training.rlhf.config import ProposeConfig, RoundConfig, from_dict
 from training.rounds import start_and_cancel
 from training.rounds.rerank import VOTES_BETWEEN, Features, load, rank, refresh_priorities
-from training.runs import run_kinds
+from training.runs import run_inputs
 from training.versions import promotion
 
 N, D = 60, 4
@@ -28,7 +28,7 @@ def scored(run: Run, make_pairs: Callable[..., list[Pair]]) -> list[Pair]:
     pairs = make_pairs(N)
     folder = run.directory / "propose"
     folder.mkdir(parents=True)
-    run_kinds.prepare(run)
+    run_inputs.prepare(run)
     x = np.random.default_rng(0).normal(size=(N, D))
     x[:4] *= 1e-3
     voted = list(run.project.pairs.filter(state="resolved").values_list("key", flat=True))

@@ -15,7 +15,7 @@ from tests.training.history import make_round
 from training.models import ModelVersion, Plan, Round, Run
 from training.rlhf import rows
 from training.rounds import start_and_cancel
-from training.runs import run_kinds
+from training.runs import run_inputs
 from training.runs.task_queue import huey
 from training.versions import promotion
 
@@ -32,14 +32,14 @@ def test_its_inputs_are_written_from_the_frozen_version(
 ) -> None:
     vote_on(make_pairs(5), ann)
     run.directory.mkdir(parents=True)
-    run_kinds.prepare(run)
+    run_inputs.prepare(run)
     preferences = list(rows.read(rows.Preference, run.directory / "preferences.jsonl"))
     prompts = list(rows.read(rows.Prompt, run.directory / "prompts.jsonl"))
     assert (len(preferences), len(prompts)) == (50, 55)
     assert {len(row.votes) for row in preferences} == {2}
     before = (run.directory / "prompts.jsonl").read_text()
     make_pairs(1)
-    run_kinds.prepare(run)
+    run_inputs.prepare(run)
     assert (run.directory / "prompts.jsonl").read_text() == before
 
 
@@ -54,7 +54,7 @@ def test_its_inputs_hold_the_pairs_that_wait_for_votes(
     voted = a_round.project.pairs.filter(state="resolved").earliest("pk")
     Pair.objects.filter(pk=voted.pk).update(state="open")
     run.directory.mkdir(parents=True)
-    run_kinds.prepare(run)
+    run_inputs.prepare(run)
     preferences = list(rows.read(rows.Preference, run.directory / "preferences.jsonl"))
     waiting = [row.pair_id for row in preferences if not row.votes]
     assert waiting == [best.key, other.key]

@@ -10,7 +10,7 @@ from django.test import Client
 from annotate.models import Assignment, Completion, Pair, Project
 from training.models import Lost, ModelVersion, Plan, Round, Run, StageResult
 from training.rlhf.round import STAGES
-from training.runs import first_pairs, run_kinds, stage_results
+from training.runs import first_pairs, run_inputs, stage_results
 from training.versions import promotion
 
 
@@ -70,7 +70,7 @@ def test_a_policy_is_judged_by_the_gates_of_its_run_whatever_the_plan_says_by_th
     strict_round: Round, run: Run, supervise: Callable[..., Run], client: Client, root: User
 ) -> None:
     run.directory.mkdir(parents=True)
-    run_kinds.prepare(run)
+    run_inputs.prepare(run)
     Plan.objects.update(config={"gates": {"kl_max": 99.0}})
     Round.objects.update(config={})
     supervise(run)

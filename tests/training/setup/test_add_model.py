@@ -21,7 +21,7 @@ from training.models import ModelVersion, Round, Run
 from training.playground import questions
 from training.rlhf.reward import reward_model
 from training.rounds import start_and_cancel
-from training.runs import run_kinds
+from training.runs import run_inputs
 from training.versions import engine_environment, model_cards, promotion, retention
 
 Browser = Callable[[User], Client]
@@ -89,7 +89,7 @@ def test_an_added_reward_model_scores_what_policies_write(
     assert (version.number, version.parent) == (1, None)
     run = comparisons.start(starter.project, [starter, added(starter, saved / "trunk", 2)])
     run.directory.mkdir(parents=True)
-    run_kinds.prepare(run)
+    run_inputs.prepare(run)
     config = json.loads((run.directory / engine_environment.CONFIG).read_text())
     assert config["reward_models"] == {"reward": str(saved / "reward_model")}
     assert config["models"] == {

@@ -19,7 +19,7 @@ from tests.training.history import add_policy, add_starter, make_round
 from training.dashboard import comparisons
 from training.models import ModelVersion, Run, StageResult
 from training.rlhf import __main__ as engine
-from training.runs import run_kinds, stage_results, states
+from training.runs import run_inputs, run_kinds, stage_results, states
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/models/compare/"
@@ -219,7 +219,7 @@ def test_an_admin_has_them_asked_the_same_prompts(
     run = Run.objects.get(kind="compare")
     assert "waits for a training worker" in page(client, "?v=0&v=2")
     run.directory.mkdir(parents=True)
-    run_kinds.prepare(run)
+    run_inputs.prepare(run)
     config = json.loads((run.directory / "config.json").read_text())
     config["evaluate"] |= {"max_new_tokens": 4, "resamples": 20}
     (run.directory / "config.json").write_text(json.dumps(config))

@@ -205,7 +205,7 @@ def text_numbers(
     """The numbers of a reply by its text alone, and its overlap with a reference if there is one.
 
     Args:
-        refusals: as for `text_metrics.refused`.
+        refusals: as for `diversity_and_refusals.refused`.
     """
     reply = ReplyText(
         text=text,
