@@ -35,6 +35,19 @@ TOY: dict[str, Any] = {
 Metrics = dict[str, float]
 
 
+def variants(*quick: str) -> list[Any]:
+    """Every optimiser in full and with LoRA; those that are not named run in `make test-long`."""
+    names = {
+        f"{name}-{kind}": (name, lora)
+        for name in OPTIMISERS
+        for kind, lora in (("full", None), ("lora", LORA))
+    }
+    return [
+        pytest.param(*values, id=name, marks=[] if name in quick else pytest.mark.long)
+        for name, values in names.items()
+    ]
+
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -110,8 +123,9 @@ def preferred(policy: Path, votes: list[Preference]) -> float:
     return sum(gaps) / len(gaps)
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize(
+    ("optimiser", "lora"), variants("dpo-lora", "kto-full", "orpo-full", "orpo-lora")
+)
 def test_the_policy_comes_to_prefer_what_people_prefer(optimiser, lora, starter, tmp_path):
     votes = world.preferences(32)
     summary, seen = train(
@@ -137,8 +151,7 @@ def test_dpo_measures_margins_from_the_starter_even_when_it_begins_elsewhere(
     assert second[0]["margin"] > 0.05
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize(("optimiser", "lora"), variants("dpo-full", "kto-lora", "orpo-full"))
 def test_a_run_killed_at_a_random_step_ends_with_the_same_weights(
     optimiser, lora, starter, tmp_path
 ):

@@ -75,7 +75,9 @@ def test_a_reply_does_not_depend_on_its_batch(starter):
     assert [reply.ids for reply in together] == [reply.ids for reply in alone]
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize(
+    "lora", [pytest.param(None, id="full", marks=pytest.mark.long), pytest.param(LORA, id="lora")]
+)
 def test_ppo_raises_the_score_of_an_encoder_decoder(lora, starter, tmp_path):
     summary, seen = train(
         starter,
@@ -119,7 +121,9 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(starter, tmp_pat
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
 
 
-@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize(
+    "lora", [pytest.param(None, id="full"), pytest.param(LORA, id="lora", marks=pytest.mark.long)]
+)
 def test_supervised_fine_tuning_teaches_the_replies(lora, starter, tmp_path):
     rows = [
         {"messages": [*messages, {"role": "assistant", "content": f"good {i % 2}"}]}
