@@ -112,10 +112,9 @@ def _begin(threads: int, device: str) -> torch.device:
 def describe(metrics: dict[str, float]) -> str:
     """The one or two numbers worth a place on a progress line, and every alarm."""
     parts = [f"{name} {metrics[name]:.3g}" for name in SHOWN if name in metrics]
-    signs = (
-        sign for sign in reward_hacking.TITLES if sign != "endless"
-    )  # told below, with what to do
-    parts += [reward_hacking.TITLES[sign] for sign in signs if metrics.get(f"alarm_{sign}")]
+    # An endless policy is told of below, with what to do.
+    titles = {sign: title for sign, title in reward_hacking.TITLES.items() if sign != "endless"}
+    parts += [title for sign, title in titles.items() if metrics.get(f"alarm_{sign}")]
     if metrics.get("eos_rate") == 0:
         parts.append(reward_hacking.ENDLESS_ADVICE)
     return ", ".join(parts)
