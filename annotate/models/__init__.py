@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from annotate.models.api_token import ApiToken
 from annotate.models.assignment import Assignment, VoteRevision
-from annotate.models.content import Completion, Prompt
+from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
 from annotate.models.gold_pair import Gold, QualificationAnswer
+from annotate.models.job import Export, Import, Job
 from annotate.models.membership import Installation, Invitation, Membership
 from annotate.models.pair import Label, Pair
 from annotate.models.project import Guideline, ModelNote, Project, Tally
@@ -21,11 +22,14 @@ __all__ = [
     "Assignment",
     "Completion",
     "DatasetVersion",
+    "Export",
     "Flag",
     "Gold",
     "Guideline",
+    "Import",
     "Installation",
     "Invitation",
+    "Job",
     "Label",
     "Membership",
     "Message",
@@ -34,6 +38,7 @@ __all__ = [
     "Project",
     "Prompt",
     "QualificationAnswer",
+    "Rating",
     "Rewrite",
     "Tally",
     "VoteRevision",

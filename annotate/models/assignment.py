@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from annotate.models.job import Import
 from annotate.models.pair import Pair
 
 if TYPE_CHECKING:
@@ -92,16 +93,16 @@ class Assignment(models.Model):
     )
     token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     state = models.CharField(max_length=10, choices=State.choices, default=State.RESERVED)
-    left = models.CharField(max_length=1, choices=LeftCompletion.choices)
-    stream = models.CharField(max_length=8, choices=Pair.Stream.choices)
+    left = models.CharField(max_length=1, choices=LeftCompletion.choices, blank=True)
+    stream = models.CharField(max_length=8, choices=Pair.Stream.choices, blank=True)
     propensity = models.FloatField(
-        default=1.0, help_text="Probability with which this arm was drawn at lease time."
+        default=1.0, null=True, help_text="Probability with which this arm was drawn at lease time."
     )
-    leased_at = models.DateTimeField()
+    leased_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
 
     choice = models.CharField(max_length=10, choices=Choice.choices, blank=True)
-    strength = models.PositiveSmallIntegerField(default=0)
+    strength = models.PositiveSmallIntegerField(default=0, null=True)
     reasons: models.JSONField[list[str]] = models.JSONField(default=list)
     comment = models.TextField(blank=True)
     criteria: models.JSONField[dict[str, str]] = models.JSONField(
@@ -131,6 +132,16 @@ class Assignment(models.Model):
         help_text="Holds none of the pair's places: the lease expired and the pair filled.",
     )
     simulated = models.BooleanField(default=False)
+    imported = models.BooleanField(
+        default=False,
+        help_text="From a file. What the file does not say is empty: side, strength, times, arm.",
+    )
+    metadata: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="What an imported source says of this vote besides, as it was."
+    )
+    imported_by = models.ForeignKey(
+        Import, on_delete=models.SET_NULL, null=True, related_name="assignments", db_index=False
+    )
     revision = models.PositiveSmallIntegerField(default=1)
     frozen_from = models.PositiveIntegerField(
         null=True, help_text="First dataset version that holds this standing vote."
@@ -143,8 +154,23 @@ class Assignment(models.Model):
             models.UniqueConstraint(fields=["annotator", "pair"], name="one_place_per_person"),
             models.CheckConstraint(
                 condition=~Q(state="voted")
-                | (~Q(choice="") & Q(voted_at__isnull=False) & Q(seq__isnull=False)),
+                | (
+                    ~Q(choice="")
+                    & Q(seq__isnull=False)
+                    & (Q(imported=True) | Q(voted_at__isnull=False))
+                ),
                 name="a_vote_is_complete",
+            ),
+            models.CheckConstraint(
+                condition=Q(imported=True)
+                | (
+                    ~Q(left="")
+                    & ~Q(stream="")
+                    & Q(strength__isnull=False)
+                    & Q(propensity__isnull=False)
+                    & Q(leased_at__isnull=False)
+                ),
+                name="only_imported_votes_know_less",
             ),
             models.CheckConstraint(
                 condition=~Q(state="reserved") | Q(expires_at__isnull=False),
@@ -161,6 +187,11 @@ class Assignment(models.Model):
             ),
             models.Index(fields=["annotator", "-acted_at"], name="acts_of_a_person"),
             models.Index(fields=["pair", "seq"], condition=Q(state="voted"), name="votes_in_order"),
+            models.Index(
+                fields=["imported_by"],
+                condition=Q(imported_by__isnull=False),
+                name="votes_of_an_import",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -177,11 +208,11 @@ class VoteRevision(models.Model):
     assignment = models.ForeignKey(Assignment, on_delete=models.CASCADE, related_name="revisions")
     revision = models.PositiveSmallIntegerField()
     choice = models.CharField(max_length=10, choices=Choice.choices)
-    strength = models.PositiveSmallIntegerField()
+    strength = models.PositiveSmallIntegerField(null=True)
     reasons: models.JSONField[list[str]] = models.JSONField(default=list)
     comment = models.TextField(blank=True)
     criteria: models.JSONField[dict[str, str]] = models.JSONField(default=dict)
-    voted_at = models.DateTimeField()
+    voted_at = models.DateTimeField(null=True)
     seq = models.PositiveIntegerField()
     active_ms = models.PositiveIntegerField(null=True)
     first_key_ms = models.PositiveIntegerField(null=True)
@@ -190,9 +221,11 @@ class VoteRevision(models.Model):
     guideline_version = models.PositiveIntegerField()
     surplus = models.BooleanField()
     simulated = models.BooleanField(default=False)
-    stream = models.CharField(max_length=8, choices=Pair.Stream.choices)
-    propensity = models.FloatField()
-    leased_at = models.DateTimeField()
+    imported = models.BooleanField(default=False)
+    metadata: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    stream = models.CharField(max_length=8, choices=Pair.Stream.choices, blank=True)
+    propensity = models.FloatField(null=True)
+    leased_at = models.DateTimeField(null=True)
     frozen_from = models.PositiveIntegerField()
     frozen_until = models.PositiveIntegerField()
     replaced_at = models.DateTimeField(auto_now_add=True)

@@ -6,11 +6,18 @@ import hashlib
 import json
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 
+from annotate.models.job import Import
 from annotate.models.project import Project
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
+"""A chat. Every message has a role and a content, which is text.
+
+A message may also hold what a chat template reads or a person wants to see: `name`, `tool_calls`,
+`tool_call_id`, `thinking` (text), `parts` (the content parts as they came, where some are no text).
+"""
 HELD_OUT_SHARE = 0.2
 
 
@@ -19,6 +26,13 @@ def messages_sha256(messages: Messages) -> str:
     return hashlib.sha256(
         json.dumps(messages, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
     ).hexdigest()
+
+
+def prompt_sha256(messages: Messages, tools: list[Any] | None = None) -> str:
+    """Hash that identifies a prompt: of its chat, and of the tools that the chat may call."""
+    if not tools:
+        return messages_sha256(messages)
+    return messages_sha256([*messages, {"tools": tools}])
 
 
 def text_sha256(text: str) -> str:
@@ -52,14 +66,30 @@ class Prompt(models.Model):
     sha256 = models.CharField(max_length=64)
     reference = models.TextField(blank=True, help_text="A reference answer, when one is known.")
     tags: models.JSONField[list[str]] = models.JSONField(default=list)
+    tools: models.JSONField[list[Any] | None] = models.JSONField(
+        null=True, help_text="Tools that the chat may call, as the source describes them."
+    )
+    metadata: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="Other columns of the source, as they were."
+    )
     held_out = models.BooleanField(
         default=False, help_text="Fixed by a hash of the prompt; never enters training."
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    imported_by = models.ForeignKey(
+        Import, on_delete=models.SET_NULL, null=True, related_name="prompts", db_index=False
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["project", "sha256"], name="prompt_once"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["imported_by"],
+                condition=models.Q(imported_by__isnull=False),
+                name="prompts_of_an_import",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -71,16 +101,60 @@ class Completion(models.Model):
 
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="completions")
     text = models.TextField()
+    messages: models.JSONField[Messages | None] = models.JSONField(
+        null=True, help_text="The turns of a reply that is more than one text; `text` reads them."
+    )
     sha256 = models.CharField(max_length=64)
     source = models.CharField(max_length=40, help_text="import, starter, round-7, ...")
     policy = models.CharField(max_length=80, blank=True, help_text="Model version or model name.")
     sampling: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    metadata: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="Other columns of the source, as they were: scores, ranks."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+    imported_by = models.ForeignKey(
+        Import, on_delete=models.SET_NULL, null=True, related_name="completions", db_index=False
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["prompt", "sha256"], name="completion_once"),
         ]
+        indexes = [
+            models.Index(
+                fields=["imported_by"],
+                condition=models.Q(imported_by__isnull=False),
+                name="completions_of_an_import",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.text[:80]
+
+
+class Rating(models.Model):
+    """What somebody said of one completion by itself: good or bad, or a number on some scale."""
+
+    completion = models.ForeignKey(Completion, on_delete=models.CASCADE, related_name="ratings")
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+"
+    )
+    name = models.CharField(
+        max_length=80, help_text="label (1 is good, 0 bad), helpfulness, MQM, ..."
+    )
+    value = models.FloatField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    imported_by = models.ForeignKey(
+        Import, on_delete=models.SET_NULL, null=True, related_name="ratings", db_index=False
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["completion", "annotator", "name"], name="rating_once"),
+            # NULLs are distinct in a unique constraint.
+            models.UniqueConstraint(
+                fields=["completion", "name"],
+                condition=models.Q(annotator__isnull=True),
+                name="rating_by_nobody_known_once",
+            ),
+        ]

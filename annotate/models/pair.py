@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 
 from annotate.models.content import Completion, Prompt, share_of
+from annotate.models.job import Import
 from annotate.models.project import Project
 
 # The votes for A, tie and B that two people cast, by the value of `Pair.fell`.
@@ -75,8 +76,8 @@ class Pair(models.Model):
         "check an annotator (gold and retest pairs).",
     )
     source = models.CharField(max_length=40, default="import")
-    # Who wrote the sides of an evaluation pair. The completions cannot tell: a text that several
-    # policies wrote is one completion, with the name of the first.
+    # Who wrote the sides of an evaluation pair or an imported one. The completions cannot tell: a
+    # text that several policies wrote is one completion, with the name of the first.
     policy_a = models.CharField(max_length=80, blank=True)
     policy_b = models.CharField(max_length=80, blank=True)
     policy = models.CharField(
@@ -84,6 +85,13 @@ class Pair(models.Model):
     )
     margin = models.FloatField(
         null=True, help_text="Logit of A over B by the newest reward model when it was queued."
+    )
+    source_margin = models.FloatField(
+        null=True, help_text="How much better the winner is, on the scale of an imported source."
+    )
+    tags: models.JSONField[list[str]] = models.JSONField(default=list)
+    metadata: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="Other columns of the source, as they were."
     )
     priority = models.FloatField(default=0.0)
     # Uniform order of the random stream, drawn once.
@@ -131,6 +139,9 @@ class Pair(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     resolved_at = models.DateTimeField(null=True)
+    imported_by = models.ForeignKey(
+        Import, on_delete=models.SET_NULL, null=True, related_name="pairs", db_index=False
+    )
 
     class Meta:
         constraints = [
@@ -170,6 +181,11 @@ class Pair(models.Model):
             # How far the project is: counted from this index alone.
             models.Index(
                 fields=["project", "state", "kind", "n_a", "n_b", "n_tie"], name="pair_by_state"
+            ),
+            models.Index(
+                fields=["imported_by"],
+                condition=models.Q(imported_by__isnull=False),
+                name="pairs_of_an_import",
             ),
             # The quality page is read from this index alone; a pair enters it with its second vote.
             models.Index(
@@ -246,7 +262,10 @@ class Label(models.Model):
     pair = models.OneToOneField(Pair, on_delete=models.CASCADE, related_name="label")
     outcome = models.CharField(max_length=6, choices=Outcome.choices)
     vote_fraction = models.FloatField(help_text="Share of votes for A, ties counting half.")
-    margin = models.FloatField(help_text="|mean signed strength| / 3, in 0 to 1.")
+    margin = models.FloatField(
+        null=True,
+        help_text="|mean signed strength| / 3, in 0 to 1; empty where no strength is known.",
+    )
     n_votes = models.PositiveSmallIntegerField()
     method = models.CharField(
         max_length=20, default="majority", help_text="majority, or adjudicated by a reviewer."

@@ -56,7 +56,7 @@ INSERT_LEASE = f"""
     INSERT INTO annotate_assignment (
         pair_id, annotator_id, token, state, "left", stream, propensity,
         leased_at, expires_at, guideline_version, choice, strength, reasons, comment,
-        criteria, skip_reason, input, surplus, simulated, revision
+        criteria, skip_reason, input, surplus, simulated, imported, metadata, revision
     )
     SELECT pick.id, %(user)s, %(token)s, 'reserved',
         CASE WHEN pick.left_balance > 0 THEN 'b' WHEN pick.left_balance < 0 THEN 'a'
@@ -66,7 +66,7 @@ INSERT_LEASE = f"""
             SELECT 1 FROM annotate_pair p WHERE {AVAILABLE} AND p.stream = %(other)s
         ) THEN %(propensity)s ELSE 1 END,
         %(now)s, %(expires)s, %(guideline_version)s, '', 0, '[]', '', '{{{{}}}}', '', '',
-        FALSE, FALSE, 1
+        FALSE, FALSE, FALSE, '{{{{}}}}', 1
     FROM {{pick}}
     ON CONFLICT (annotator_id, pair_id) DO UPDATE SET
         state = 'reserved', surplus = FALSE, stream = excluded.stream,
