@@ -24,7 +24,12 @@ class Problem:
     line: int
     field: str
     reason: str
+    value: str = ""
+    """The field's value, cut."""
+    file: str = ""
+    """In an archive or a folder."""
 
     def __str__(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.file else f"line {self.line}"
         field = f"{self.field}: " if self.field else ""
-        return f"line {self.line}: {field}{self.reason}"
+        return f"{place}: {field}{self.reason}"
