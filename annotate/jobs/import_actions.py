@@ -98,12 +98,15 @@ def choose_columns(
     _to_check(import_, mapping=chosen, options=options)
 
 
-def choose_options(import_: Import, *, judged: str, strict: bool) -> None:
+def choose_options(
+    import_: Import, *, judged: str | None = None, strict: bool | None = None
+) -> None:
     """Say what becomes of judged pairs, and of a file with refused rows. Raises Refusal."""
     _expect_checked(import_)
-    if judged not in JUDGED:
+    if judged not in (*JUDGED, None):
         raise Refusal(f"Judged pairs: choose one of {', '.join(JUDGED)}.")
-    options = import_.options | {"judged": judged, "strict": strict}
+    said = {"judged": judged, "strict": strict}
+    options = import_.options | {name: one for name, one in said.items() if one is not None}
     _checked().filter(pk=import_.pk).update(options=options)
     import_.options = options
 
