@@ -26,7 +26,7 @@ TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (
         *("models", "text", "statistics", "votes", "exporting", "people", "queue", "gold"),
-        *("review", "quality", "importing", "sample", "exchange", "forms", "templatetags"),
+        *("review", "quality", "importing", "jobs", "sample", "exchange", "forms", "templatetags"),
         *("api", "health", "views", "views/labelling", "views/reviewing", "page_urls", "urls"),
         "management",
     ),

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.jobs import import_job, upload_files
-from annotate.jobs.import_actions import JUDGED, STAGES, stage
+from annotate.jobs.import_actions import JUDGED, STAGES, stage, standstill
 from annotate.models import Import, Project
 
 
@@ -66,7 +66,7 @@ class NewImport(QueryOptions):
 
 
 class ImportChange(ImportOptions):
-    """How a checked file is read. What is left out stays as it is."""
+    """Changes in how a checked file is read. What is left out stays as it is."""
 
     mapping = serializers.DictField(
         child=StrictCharField(max_length=1000, allow_blank=True),
@@ -129,6 +129,7 @@ class ImportSummary(serializers.Serializer[Any]):
     done = serializers.IntegerField(help_text="Rows worked through.")
     share = serializers.FloatField(help_text="Of the file, 0 to 1.")
     error = serializers.CharField(allow_blank=True, help_text="Why it failed, in words.")
+    note = serializers.CharField(allow_blank=True, help_text="Why nothing happens to it.")
     created_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
     undone_at = serializers.DateTimeField(allow_null=True)
@@ -178,6 +179,7 @@ def import_summary(project: Project, import_: Import) -> dict[str, Any]:
         "done": import_.done,
         "share": import_.share,
         "error": import_.error,
+        "note": standstill(import_),
         "created_at": import_.created_at,
         "finished_at": import_.finished_at,
         "undone_at": import_.undone_at,

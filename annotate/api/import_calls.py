@@ -238,7 +238,7 @@ def new_upload(request: Request, slug: str) -> Response:
 @api_view(["GET", "PATCH"])
 @parser_classes([PieceParser])
 def upload(request: Request, slug: str, uuid: UUID) -> Response:
-    """How much of an upload has arrived; PATCH adds the next piece behind it."""
+    """The part of a file that has arrived; PATCH adds the next piece behind it."""
     project, import_ = _import_of(request, slug, uuid)
     if import_actions.stage(import_) != "uploading":
         raise Http404("There is no such upload.")

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from annotate.importing.import_report import Report, excerpt
 from annotate.importing.problems import Refused, Unreadable
 from annotate.importing.rows import Row
-from annotate.importing.steps import Rows, Storage, opened_rows
+from annotate.importing.import_steps import Rows, Storage, opened_rows
 from annotate.models import Import, Project
 from annotate.models.content import Messages
 
@@ -49,7 +49,7 @@ class Source(NamedTuple):
 
 @dataclass
 class Check:
-    """What the first pass learnt."""
+    """Everything that the first pass learnt."""
 
     format: str = ""
     shape: str = ""

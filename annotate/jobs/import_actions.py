@@ -7,8 +7,9 @@ from typing import IO, Any
 
 from django.contrib.auth.models import User
 from django.db.models import Q
+from django.utils import timezone
 
-from annotate.importing import steps
+from annotate.importing import import_steps
 from annotate.jobs.import_job import obstacle, open_questions, start
 from annotate.jobs.job_states import ask_to_cancel, hand_over
 from annotate.jobs.upload_files import (
@@ -23,9 +24,11 @@ from annotate.jobs.upload_files import (
     plain_name,
 )
 from annotate.models import Import, Project
-from annotate.models.job import Job
+from annotate.models.job import SILENCE, Job
 
 JUDGED = {"labels": "use as labels", "ask": "ask our people as well"}
+PATIENCE_SECONDS = 10
+"""How long a worker may take to come before the page says that there is none."""
 MOST_UNFINISHED = 50
 """Of a project: uploads and checked files that wait for somebody."""
 
@@ -73,10 +76,11 @@ def take_from_server(
 
 def choose_columns(
     import_: Import, mapping: Mapping[str, str], answers: Mapping[str, bool] | None = None
-) -> None:
+) -> bool:
     """Say which column each field is, and of each column in question whether it is the field.
 
-    The file is checked again where that changes how it is read. Raises Refusal.
+    Where that changes how the file is read it is checked again, and the answer is True. Raises
+    Refusal.
     """
     _expect_checked(import_)
     checked = import_.report["check"]
@@ -94,8 +98,9 @@ def choose_columns(
     if chosen == import_.mapping:
         _checked().filter(pk=import_.pk).update(options=options)
         import_.refresh_from_db()
-        return
+        return False
     _to_check(import_, mapping=chosen, options=options)
+    return True
 
 
 def choose_options(
@@ -135,7 +140,7 @@ def undo_refusal(import_: Import) -> str:
         return "Nothing of it was imported."
     if import_.undone_at:
         return "It was taken back already."
-    return steps.undo_refusal(import_)
+    return import_steps.undo_refusal(import_)
 
 
 def take_back(import_: Import) -> None:
@@ -163,6 +168,22 @@ STAGES = (
     *("uploading", "checking", "asking", "ready", "importing", "done"),
     *("failed", "cancelled", "undoing", "undone"),
 )
+
+
+def standstill(import_: Import) -> str:
+    """Why nothing seems to happen to an import, in words; empty while something does."""
+    now = timezone.now()
+    if import_.state == Job.State.RUNNING:
+        silent = import_.heartbeat_at is not None and import_.heartbeat_at < now - SILENCE
+        return "Its worker has fallen silent. The next one goes on with it." if silent else ""
+    if import_.state != Job.State.WAITING or import_.queued_at is None:
+        return ""
+    alive = Import.objects.filter(state=Job.State.RUNNING, heartbeat_at__gt=now - SILENCE)
+    if others := alive.count():
+        return "It waits for another import." if others == 1 else "It waits for other imports."
+    if (seconds := (now - import_.queued_at).seconds) < PATIENCE_SECONDS:
+        return ""
+    return f"No worker has taken it up for {seconds} s. Start one with: make worker"
 
 
 def _new(project: Project, by: User, name: str, **fields: Any) -> Import:

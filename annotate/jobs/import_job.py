@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from annotate.importing import Report, steps, two_passes
+from annotate.importing import Report, import_steps, two_passes
 from annotate.importing.two_passes import Check, Source
 from annotate.jobs.job_states import Cancelled, Heartbeat, hand_over, settle
 from annotate.jobs.problem_file import problem_file
@@ -92,8 +92,8 @@ def _write(import_: Import, heartbeat: Heartbeat) -> None:
 def _undo(import_: Import, heartbeat: Heartbeat) -> None:
     heartbeat.beat(0, 0.0)
     try:
-        steps.undo(import_)
-    except steps.NotUndone as refusal:
+        import_steps.undo(import_)
+    except import_steps.NotUndone as refusal:
         settle(import_, Job.State.DONE, step=Import.Step.WRITE, error=f"Not taken back: {refusal}")
     else:
         settle(import_, Job.State.DONE, undone_at=timezone.now(), share=1.0)

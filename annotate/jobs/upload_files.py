@@ -53,7 +53,7 @@ def sent_path(import_: Import) -> Path:
 
 
 def problems_path(import_: Import) -> Path:
-    """Where the report of all problems is, once a pass is done."""
+    """The report of all problems, which is there once a pass is done."""
     return folder(import_) / PROBLEMS
 
 

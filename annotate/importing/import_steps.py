@@ -28,7 +28,7 @@ SAMPLE = 200
 
 
 class Place(NamedTuple):
-    """Where a row stands: the file in an archive or a folder, and the line."""
+    """The place of a row: the file in an archive or a folder, and the line."""
 
     file: str
     line: int
