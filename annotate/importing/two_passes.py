@@ -15,9 +15,9 @@ from typing import IO, Any, NamedTuple
 from django.db import connection, transaction
 
 from annotate.importing.import_report import Report, excerpt
+from annotate.importing.import_steps import Rows, Storage, opened_rows
 from annotate.importing.problems import Refused, Unreadable
 from annotate.importing.rows import Row
-from annotate.importing.import_steps import Rows, Storage, opened_rows
 from annotate.models import Import, Project
 from annotate.models.content import Messages
 

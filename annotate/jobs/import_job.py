@@ -72,7 +72,8 @@ def _write(import_: Import, heartbeat: Heartbeat) -> None:
                 by=import_,
                 judged=judged(import_),
                 report=report,
-                progress=heartbeat,
+                # Every batch: a holder that was taken for dead writes nothing more.
+                progress=heartbeat.beat,
             )
     except Cancelled:
         end = Job.State.CANCELLED

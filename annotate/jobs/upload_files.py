@@ -119,7 +119,8 @@ def drop_sent(import_: Import) -> None:
 def plain_name(name: str) -> str:
     """The name of a file as it can be shown: without folders, and without what cannot be seen."""
     last = PurePath(name.replace("\\", "/")).name
-    return "".join(letter for letter in last if letter.isprintable())[:255].strip() or "file"
+    name = "".join(letter for letter in last if letter.isprintable())[:255].strip()
+    return name if name.strip(".") else "file"
 
 
 def roots() -> list[Path]:
