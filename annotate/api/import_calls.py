@@ -300,7 +300,7 @@ def _new(request: Request, project: Project) -> Import:
         try:
             check_size(getattr(file, "size", None))
         except TooLarge as error:
-            raise FileTooLarge(f"{error} Or send it in pieces, by uploads/.") from error
+            raise FileTooLarge(str(error)) from error
         name = request.query_params.get("name") or getattr(file, "name", None) or "file"
         options = _options(request)
         return import_actions.receive(project, by, file, str(name), options=options)
