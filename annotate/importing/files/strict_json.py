@@ -1,106 +1,36 @@
-"""Lines of a JSONL file, plain or gzip, without ever holding a hostile one in memory."""
+"""JSON, strictly: what no database can store and what says two things at once is refused."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterator
-from typing import IO, Any, NoReturn
+import math
+import re
+from typing import Any, NoReturn
 
-from annotate.importing.problems import Refused, Unreadable
+from annotate.importing.files.limits import MAX_COLUMNS, MAX_DEPTH
+from annotate.importing.problems import Refused
 
-MAX_LINE = 1_000_000
-MAX_DEPTH = 32
-CHUNK = 64 * 1024
-GZIP = b"\x1f\x8b"
-BOM = b"\xef\xbb\xbf"
-LFS = b"version https://git-lfs"
-SIGNATURES = {
-    LFS: "This is a git-LFS pointer, not the data: fetch the file with `git lfs pull`.",
-    b"\xff\xfe": "This file is UTF-16. Save it as UTF-8.",
-    b"\xfe\xff": "This file is UTF-16. Save it as UTF-8.",
-    b"PK\x03\x04": "This is a ZIP archive. Unpack it first.",
-    b"PAR1": "This is a Parquet file; JSON lines are expected.",
-    b"\x28\xb5\x2f\xfd": "This file is compressed with zstd. Unpack it first.",
-}
+# Few rows have an escape that calls for a look at every text: half a surrogate pair, or NUL.
+UNSTORABLE = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
 
 
-def opened(file: IO[bytes]) -> IO[bytes]:
-    """The file from its start, decompressed if need be; files of another kind are refused."""
-    file.seek(0)
-    stream: IO[bytes] = file
-    if file.read(2) == GZIP:
-        file.seek(0)
-        stream = gzip.GzipFile(fileobj=file, mode="rb")  # type: ignore[assignment]  # It reads like one.
+def decoded(raw: bytes) -> dict[str, Any] | Refused:
+    """The row that UTF-8 text holds, or the reason why it is refused."""
     try:
-        stream.seek(0)
-        head = stream.read(64)
-    except (OSError, EOFError, zlib.error) as error:
-        raise Unreadable(f"The file is not a readable gzip archive: {error}.") from error
-    for signature, message in SIGNATURES.items():
-        if head.startswith(signature):
-            raise Unreadable(message)
-    if head.removeprefix(BOM).lstrip().startswith(b"["):
-        raise Unreadable("This is a JSON array; JSON lines are expected, one object per line.")
-    stream.seek(0)
-    return stream
-
-
-class Bounded:
-    """Reads lines up to a number of bytes in all, so that no archive expands for ever."""
-
-    def __init__(self, stream: IO[bytes], most: int | None) -> None:
-        self._stream, self._most, self._read = stream, most, 0
-
-    def line(self, size: int) -> bytes:
-        line = self._stream.readline(size)
-        self._read += len(line)
-        if self._most is not None and self._read > self._most:
-            raise Unreadable(f"The file holds more than {self._most:,} bytes.")
-        return line
-
-    def skip_line(self) -> None:
-        while (line := self.line(CHUNK)) and not line.endswith(b"\n"):
-            pass
-
-
-def json_rows(
-    file: IO[bytes], *, max_bytes: int | None = None
-) -> Iterator[tuple[int, dict[str, Any] | Refused]]:
-    """(line number, JSON object or Refused) of every line that is not blank.
-
-    `max_bytes` bounds the decompressed size.
-    """
-    stream = Bounded(opened(file), max_bytes)
-    number = 0
-    try:
-        while line := stream.line(MAX_LINE + 1):
-            number += 1
-            if len(line) > MAX_LINE:
-                if not line.endswith(b"\n"):
-                    stream.skip_line()
-                yield number, Refused("", f"the line is longer than {MAX_LINE:,} bytes")
-            elif text := (line.removeprefix(BOM) if number == 1 else line).strip():
-                yield number, _decoded(text)
-    except (OSError, EOFError, zlib.error) as error:
-        raise Unreadable(f"The archive is damaged after line {number}: {error}.") from error
-
-
-def _decoded(line: bytes) -> dict[str, Any] | Refused:
-    try:
-        return parse(line.decode())
+        return parse(raw.decode())
     except UnicodeDecodeError as error:
-        byte = line[error.start]
+        byte = raw[error.start]
         return Refused("", f"not UTF-8: byte 0x{byte:02x} at position {error.start + 1}")
     except Refused as error:
         return error
 
 
 def parse(text: str) -> dict[str, Any]:
-    """A JSON object, strictly: json.loads alone accepts what no database can store."""
+    """A JSON object. json.loads alone accepts what no database can store."""
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = STRICT.decode(text)
+    except _Constant as error:
+        raise Refused(_column_of_constant(text), f"{error} is not JSON") from None
     except Refused:
         raise
     except RecursionError:
@@ -109,42 +39,86 @@ def parse(text: str) -> dict[str, Any]:
         raise Refused("", f"not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise Refused("", "not a JSON object")
-    # Walking every value is slow; few lines hold enough brackets or an escape that calls for it.
-    if text.count("[") + text.count("{") > MAX_DEPTH or "\\u" in text or "\x00" in text:
-        _check(value)
+    if len(value) > MAX_COLUMNS:
+        raise Refused("", f"holds {len(value):,} columns; at most {MAX_COLUMNS:,} are read")
+    texts = bool(UNSTORABLE.search(text))
+    if texts or text.count("[") + text.count("{") > MAX_DEPTH:
+        for name, item in value.items():
+            check(name, name, 1)
+            check(item, name, 1)
     return value
+
+
+class _Constant(ValueError):
+    """NaN or an infinity."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name in members if names.count(name) > 1)
         raise Refused(twice[:40], "the key occurs twice in one object")
     return members
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise Refused("", f"{name} is not JSON")
+    raise _Constant(name)
 
 
-def _check(value: Any) -> None:
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _Constant(digits[:40])
+    return number
+
+
+# Made once: json.loads makes a decoder for every call, which takes as long as a short row.
+STRICT = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+)
+
+
+def _column_of_constant(text: str) -> str:
+    """The column that holds NaN or an infinity; the decoder tells none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    for name, item in value.items() if isinstance(value, dict) else ():
+        stack = [item]
+        while stack:
+            item = stack.pop()
+            if isinstance(item, float) and not math.isfinite(item):
+                return str(name)[:40]
+            if isinstance(item, dict | list):
+                stack += item.values() if isinstance(item, dict) else item
+    return ""
+
+
+def check(value: Any, column: str, depth: int) -> None:
     """Refuse deep nesting, and characters that no UTF-8 text or no PostgreSQL text can hold."""
-    stack = [(value, 1)]
-    while stack:
-        item, depth = stack.pop()
-        if depth > MAX_DEPTH:
-            raise Refused("", f"nested deeper than {MAX_DEPTH}")
-        if isinstance(item, str):
-            _check_text(item)
-        elif isinstance(item, dict):
-            stack += [(x, depth + 1) for pair in item.items() for x in pair]
-        elif isinstance(item, list):
-            stack += [(x, depth + 1) for x in item]
+    if isinstance(value, str):
+        check_text(value, column)
+    elif isinstance(value, dict | list):
+        if depth >= MAX_DEPTH:
+            raise Refused(column[:40], f"nested deeper than {MAX_DEPTH}")
+        for item in value:
+            check(item, column, depth + 1)
+        if isinstance(value, dict):
+            for item in value.values():
+                check(item, column, depth + 1)
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str, column: str) -> None:
     if "\x00" in text:
-        raise Refused("", "a text holds a NUL character")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise Refused("", "a text holds half a surrogate pair")
+        raise Refused(_name(column), "a text holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused(_name(column), "a text holds half a surrogate pair") from None
+
+
+def _name(column: str) -> str:
+    """A column's name that can be shown: it may hold the fault itself."""
+    return column[:40].encode(errors="replace").decode().replace("\x00", "?")
