@@ -106,15 +106,19 @@ def _refusal(row: dict[str, Any]) -> Refused | None:
 
 
 def _length(cell: Any, column: str) -> int:
-    if isinstance(cell, _Wrong):
-        raise Refused(column[:40], cell.reason)
-    if isinstance(cell, str):
-        check_text(cell, column)
+    """The length of what a cell holds; Refused is raised of what cannot be stored."""
+    kind = type(cell)
+    if kind is str:
+        if "\x00" in cell:
+            check_text(cell, column)
         return len(cell)
-    if isinstance(cell, list):
-        return 1 + sum(_length(item, column) for item in cell)
-    if isinstance(cell, dict):
-        return 1 + sum(_length(item, column) for item in cell.values())
+    if kind is list or kind is dict:
+        length = 1
+        for item in cell if kind is list else cell.values():
+            length += _length(item, column)
+        return length
+    if kind is _Wrong:
+        raise Refused(column[:40], cell.reason)
     return 1
 
 

@@ -22,11 +22,16 @@ MAX_NESTING = 8
 
 
 class Page(NamedTuple):
-    """Bytes as unpacked, and entries of all nesting levels."""
+    """What a page's header tells of it."""
 
     is_dictionary: bool
+    start: int
+    """Of its content in the file."""
+    packed: int
     unpacked: int
     values: int
+    """Entries of all levels of nesting."""
+    encoding: int
 
 
 def pages(file: IO[bytes], start: int, length: int) -> Iterator[Page]:
@@ -37,9 +42,9 @@ def pages(file: IO[bytes], start: int, length: int) -> Iterator[Page]:
         kind, unpacked, packed = (header.get(number) for number in (1, 2, 3))
         if not (isinstance(unpacked, int) and isinstance(packed, int)) or min(unpacked, packed) < 0:
             raise Unreadable(f"The Parquet file is damaged: no page begins at byte {at:,}.")
-        told = header.get(5) or header.get(8) or header.get(7) or {}
-        count = told.get(1, 0) if isinstance(told, dict) else 0
-        yield Page(kind == DICTIONARY, unpacked, max(0, count) if isinstance(count, int) else 0)
+        told = header.get(5) or header.get(7) or header.get(8) or {}
+        count, encoding = told.get(1, 0), told.get(4 if 8 in header else 2, 0)
+        yield Page(kind == DICTIONARY, at + size, packed, unpacked, max(0, count), encoding)
         at += size + packed
 
 
@@ -50,7 +55,10 @@ def _header(file: IO[bytes], at: int) -> tuple[dict[int, Any], int]:
         data = file.read(size)
         stream = io.BytesIO(data)
         try:
-            return _struct(stream, 0), stream.tell()
+            header = _struct(stream, 0)
+            if all(isinstance(header.get(number, {}), dict) for number in (5, 7, 8)):
+                return header, stream.tell()
+            raise EOFError
         except EOFError:
             if len(data) < size or size >= MAX_HEADER:
                 raise Unreadable(
