@@ -199,7 +199,7 @@ def export(request: Request, slug: str) -> StreamingHttpResponse:
 @parser_classes([MultiPartParser, RawFileParser])
 @throttle_classes([ImportThrottle])
 def import_file(request: Request, slug: str) -> Response:
-    """Import prompts, completions, pairs and votes from JSON lines (plain or gzip)."""
+    """Import prompts, completions, pairs and votes from a file of any format, packed or not."""
     project = project_or_404(request, slug, "admin")
     dry_run, strict = _flag(request, "dry_run"), _flag(request, "strict")
     file = request.data.get("file") if isinstance(request.data, dict) else None

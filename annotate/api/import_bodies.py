@@ -14,10 +14,13 @@ from annotate.models import Import, Project
 
 
 class ProblemBody(serializers.Serializer[Any]):
-    file = serializers.CharField(allow_blank=True, help_text="In an archive or a folder.")
+    file = serializers.CharField(
+        allow_blank=True, help_text="The member of an archive, or the split."
+    )
     line = serializers.IntegerField()
     field = serializers.CharField(allow_blank=True)
     reason = serializers.CharField()
+    unit = serializers.CharField(help_text="The sort of thing that `line` counts: line or row.")
     value = serializers.CharField(allow_blank=True, help_text="The field's value, cut.")
 
 

@@ -1,18 +1,19 @@
 """Imports: every row is checked before the first is written; valid ones go in, or all or none.
 
-May import: models, votes, queue.
+May import: models, votes, queue, importing/files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import IO, Any
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from annotate.importing.file_reader import json_rows
+from annotate.importing.files import Source, opened
 from annotate.importing.import_report import Report
 from annotate.importing.problems import Problem, Refused, Unreadable
 from annotate.importing.row_shapes import Row, read
@@ -27,40 +28,42 @@ __all__ = ["Problem", "Refused", "Report", "Unreadable", "import_rows"]
 
 def import_rows(
     project: Project,
-    file: IO[bytes],
+    file: IO[bytes] | Path,
     *,
     dry_run: bool = False,
     strict: bool = False,
     max_bytes: int | None = None,
 ) -> Report:
-    """Import a seekable JSONL file (plain or gzip) into the project.
+    """Import a seekable file, or a folder, of any of the formats of FORMATS_IN into the project.
 
     `strict` writes nothing when any row is refused; `dry_run` writes nothing at all and reports
     what would be added. `max_bytes` bounds the decompressed size. Raises Unreadable when the
-    file as a whole is not JSON lines.
+    file as a whole cannot be read.
     """
     report = Report()
-    for _ in _accepted(file, max_bytes, report):
-        pass
-    if not report.rows:
-        raise Unreadable("The file holds no rows.")
-    if report.accepted and not (strict and report.n_refused):
-        _write(project, _accepted(file, max_bytes, Report()), report, dry_run=dry_run)
+    name = str(getattr(file, "name", "") or "")
+    with opened(file, name=name, max_bytes=max_bytes) as source:
+        for _ in _accepted(source, report):
+            pass
+        if not report.rows:
+            raise Unreadable("The file holds no rows.")
+        if report.accepted and not (strict and report.n_refused):
+            _write(project, _accepted(source, Report()), report, dry_run=dry_run)
     return report
 
 
-def _accepted(file: IO[bytes], max_bytes: int | None, report: Report) -> Iterator[Row]:
+def _accepted(source: Source, report: Report) -> Iterator[Row]:
     """The rows that can be imported; the others go into the report."""
-    for number, raw in json_rows(file, max_bytes=max_bytes):
+    for place, raw in source.rows():
         report.rows += 1
         try:
             row = read(_not_refused(raw))
         except Refused as refused:
-            report.refuse(number, refused.field, refused.reason)
+            report.refuse(place.line, refused.field, refused.reason, place.file, source.unit)
             continue
         report.accepted += 1
         for field, reason in row.warnings:
-            report.warn(number, field, reason)
+            report.warn(place.line, field, reason, place.file, source.unit)
         yield row
 
 

@@ -45,16 +45,22 @@ class Report:
     sink: Callable[[str, Problem], None] | None = None
 
     def refuse(
-        self, line: int, field_name: str, reason: str, *, value: str = "", file: str = ""
+        self,
+        line: int,
+        field_name: str,
+        reason: str,
+        file: str = "",
+        unit: str = "line",
+        value: str = "",
     ) -> None:
         self.n_refused += 1
-        self._keep("refused", self.refused, Problem(line, field_name, reason, value, file))
+        self._keep("refused", self.refused, Problem(line, field_name, reason, file, unit, value))
 
     def warn(
-        self, line: int, field_name: str, reason: str, *, value: str = "", file: str = ""
+        self, line: int, field_name: str, reason: str, file: str = "", unit: str = "line"
     ) -> None:
         self.n_warnings += 1
-        self._keep("warning", self.warnings, Problem(line, field_name, reason, value, file))
+        self._keep("warning", self.warnings, Problem(line, field_name, reason, file, unit))
 
     def _keep(self, kind: str, kept: list[Problem], problem: Problem) -> None:
         if len(kept) < KEPT:

@@ -6,7 +6,6 @@ The one place that knows how files are opened, how rows are understood and how t
 from __future__ import annotations
 
 import difflib
-import gzip
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,20 +17,14 @@ from typing import IO, Any, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
-from annotate.importing import file_reader, row_shapes, row_store
-from annotate.importing.problems import Refused, Unreadable
+from annotate.importing import row_shapes, row_store
+from annotate.importing.files import Place, Source, opened
+from annotate.importing.problems import Refused
 from annotate.importing.rows import Comparison, Judgement, Reply, Row
 from annotate.models import Assignment, Import, Project
 
 SAMPLE = 200
 """Rows that are looked at before the first is read."""
-
-
-class Place(NamedTuple):
-    """The place of a row: the file in an archive or a folder, and the line."""
-
-    file: str
-    line: int
 
 
 class Question(NamedTuple):
@@ -85,20 +78,20 @@ class Rows:
     """An open file whose rows are understood."""
 
     format: str
+    left_out: list[str]
+    """Members of an archive or folder that hold no rows."""
+    unit: str
     columns: list[str]
     shape: str
     mapping: dict[str, str]
     questions: list[Question]
     fields: list[Field]
-    _source: Iterator[tuple[int, dict[str, Any] | Refused]]
-    _file: IO[bytes]
-    _size: int
+    _source: Source
     _had: Counter[str] = field(default_factory=Counter)
 
     def read(self) -> Iterator[tuple[Place, Row | Refused, Mapping[str, Any]]]:
         """Every row of the file: its place, the row or why it is refused, and its columns."""
-        for line, raw in self._source:
-            place = Place("", line)
+        for place, raw in self._source.rows():
             if isinstance(raw, Refused):
                 yield place, raw, {}
                 continue
@@ -130,7 +123,7 @@ class Rows:
 
     def share(self) -> float:
         """The part of the file that was read, 0 to 1."""
-        return min(1.0, self._file.tell() / self._size) if self._size else 0.0
+        return self._source.progress()
 
 
 @contextmanager
@@ -145,33 +138,23 @@ def opened_rows(
 
     `mapping` (field -> column) is what a person chose; without it one is found. Raises Unreadable.
     """
-    if isinstance(source, Path):
-        if source.is_dir():
-            raise Unreadable("This is a folder.")
-        with source.open("rb") as file:
-            yield _rows(file, mapping or {}, max_bytes)
-    else:
-        yield _rows(source, mapping or {}, max_bytes)
+    with opened(source, name=name, max_bytes=max_bytes) as opened_source:
+        yield _rows(opened_source, mapping or {})
 
 
-def _rows(file: IO[bytes], mapping: Mapping[str, str], max_bytes: int | None) -> Rows:
-    size = file.seek(0, 2)
-    rows = file_reader.json_rows(file, max_bytes=max_bytes)
-    sample = list(islice(rows, SAMPLE))
-    columns = list(
-        dict.fromkeys(name for _, raw in sample if isinstance(raw, dict) for name in raw)
-    )
-    file_is_gzip = isinstance(getattr(file, "raw", file), gzip.GzipFile)
+def _rows(source: Source, mapping: Mapping[str, str]) -> Rows:
+    sample = [raw for _, raw in islice(source.rows(), SAMPLE) if isinstance(raw, dict)]
+    columns = list(dict.fromkeys([*(source.columns or []), *chain(*sample)]))
     return Rows(
-        format="JSON lines, gzip" if file_is_gzip else "JSON lines",
+        format=source.format,
+        left_out=source.left_out,
+        unit=source.unit,
         columns=columns,
         shape=_shape({_field_of(mapping, column): 1 for column in columns}),
         mapping=dict(mapping),
         questions=[] if mapping else _near_misses(columns),
         fields=[Field(*one) for one in FIELDS.items()],
-        _source=chain(sample, rows),
-        _file=file,
-        _size=size,
+        _source=source,
     )
 
 

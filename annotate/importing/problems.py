@@ -24,12 +24,14 @@ class Problem:
     line: int
     field: str
     reason: str
+    file: str = ""
+    """The member of an archive or the split that the row is in; "" of a plain file."""
+    unit: str = "line"
+    """What `line` counts: "line" or "row"."""
     value: str = ""
     """The field's value, cut."""
-    file: str = ""
-    """In an archive or a folder."""
 
     def __str__(self) -> str:
-        place = f"{self.file}, line {self.line}" if self.file else f"line {self.line}"
+        file = f"{self.file}, " if self.file else ""
         field = f"{self.field}: " if self.field else ""
-        return f"{place}: {field}{self.reason}"
+        return f"{file}{self.unit} {self.line}: {field}{self.reason}"

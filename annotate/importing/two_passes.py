@@ -29,9 +29,8 @@ SHOWN_TEXT = 20_000
 """Characters of a text in the preview."""
 SHOWN_COLUMNS = 300
 COUNTED_AT_ONCE = 500
-FIRST_BATCH = 64
-LARGEST_BATCH = 2_000
-BATCH_SECONDS = 0.1
+SMALLEST_BATCH, FIRST_BATCH, LARGEST_BATCH = 100, 200, 2_000
+BATCH_SECONDS = 0.15
 """What a batch shall take, because nobody can vote meanwhile where the database has one writer."""
 
 Progress = Callable[[int, float], None]
@@ -53,6 +52,8 @@ class Check:
 
     format: str = ""
     shape: str = ""
+    left_out: list[str] = field(default_factory=list)
+    """Members of an archive or folder that hold no rows."""
     mapping: dict[str, str] = field(default_factory=dict)
     fields: list[dict[str, str]] = field(default_factory=list)
     questions: list[dict[str, str]] = field(default_factory=list)
@@ -87,6 +88,7 @@ def check(
         return Check(
             format=rows.format,
             shape=rows.shape,
+            left_out=rows.left_out[:SHOWN_COLUMNS],
             mapping=dict(rows.mapping),
             fields=[one._asdict() for one in rows.fields],
             questions=[one._asdict() for one in rows.questions],
@@ -123,7 +125,7 @@ def write(
                 take_turn(project)
                 storage.add(batch)
             taken = monotonic() - started
-            size = int(min(LARGEST_BATCH, 2 * size, max(16, size * BATCH_SECONDS / taken)))
+            size = int(min(LARGEST_BATCH, 2 * size, max(SMALLEST_BATCH, size * BATCH_SECONDS / taken)))
             report.added, report.written = storage.added, True
     return report
 
@@ -165,13 +167,14 @@ def _accepted(
                 place.line,
                 row.field,
                 row.reason,
-                value="" if value is None else excerpt(value),
-                file=place.file,
+                place.file,
+                rows.unit,
+                "" if value is None else excerpt(value),
             )
             continue
         report.accepted += 1
         for name, reason in row.warnings:
-            report.warn(place.line, name, reason, file=place.file)
+            report.warn(place.line, name, reason, place.file, rows.unit)
         yield row
 
 

@@ -13,7 +13,7 @@ from typing import IO
 from annotate.importing import Problem
 from annotate.votes.csv_lines import csv_line
 
-COLUMNS = ("kind", "file", "line", "field", "reason", "value")
+COLUMNS = ("kind", "file", "unit", "line", "field", "reason", "value")
 
 
 class ProblemFile:

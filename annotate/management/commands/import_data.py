@@ -34,9 +34,10 @@ def field_and_column(text: str) -> tuple[str, str]:
 
 class Command(BaseCommand):
     help = (
-        "Import prompts, completions, pairs and votes from a file or a folder. Rows that cannot "
-        "be imported are reported with their line; the others are imported, and the exit code is "
-        "1. The same file again adds nothing."
+        "Import prompts, completions, pairs and votes from JSON, CSV, TSV, Parquet or Arrow, plain "
+        "or in gzip, zstd, ZIP or tar, or from a folder of such files (save_to_disk too). Rows "
+        "that cannot be imported are reported with their line; the others are imported, and the "
+        "exit code is 1. The same file again adds nothing."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

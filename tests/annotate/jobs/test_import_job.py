@@ -155,7 +155,7 @@ def test_strict_starts_nothing_when_a_row_is_refused(project, zed):
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(b"", "no rows"), ("ü".encode("utf-16"), "UTF-16"), (b"\x1f\x8b\x08broken", "gzip")],
+    [(b"", "no rows"), (b"%PDF-1.4 x", "PDF"), (b"\x1f\x8b\x08broken", "gzip")],
 )
 def test_a_file_that_cannot_be_read_ends_with_a_sentence(project, zed, body, said):
     import_ = checked(project, zed, body)
@@ -207,8 +207,8 @@ def started(project: Project, by: Any, *rows: Any) -> Import:
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr(two_passes, "FIRST_BATCH", 10)
-    monkeypatch.setattr(two_passes, "LARGEST_BATCH", 10)
+    for name in ("SMALLEST_BATCH", "FIRST_BATCH", "LARGEST_BATCH"):
+        monkeypatch.setattr(two_passes, name, 10)
 
 
 def test_cancelling_stops_between_two_batches_and_says_what_was_added(project, zed, small_batches):
