@@ -151,9 +151,7 @@ def test_cancelling_from_the_page(client_for, project, zed):
     assert "Nothing was imported." in client.get(page).text and not Prompt.objects.exists()
 
 
-@pytest.mark.parametrize(
-    ("body", "message"), [(b"\n", "no rows"), (b"%PDF-1.4 x", "PDF")]
-)
+@pytest.mark.parametrize(("body", "message"), [(b"\n", "no rows"), (b"%PDF-1.4 x", "PDF")])
 def test_a_file_that_cannot_be_read_is_explained(client_for, project, zed, body, message):
     client = client_for(zed)
     page = upload(client, body)
