@@ -15,7 +15,7 @@ from django.utils import timezone
 from annotate.importing.file_reader import json_rows
 from annotate.importing.import_report import Report
 from annotate.importing.problems import Problem, Refused, Unreadable
-from annotate.importing.row_shapes import Row, read
+from annotate.importing.shapes.row_shapes import Row, read
 from annotate.importing.row_store import BATCH, Writer
 from annotate.models import Project
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from annotate.importing.imported_annotators import Annotators
 from annotate.importing.imported_votes import add_votes, count_votes
-from annotate.importing.row_shapes import Row
+from annotate.importing.shapes.row_shapes import Row
 from annotate.models import Completion, Pair, Project, Prompt
 from annotate.models.content import is_held_out
 

@@ -9,7 +9,7 @@ import pytest
 
 from annotate.importing import Refused, Unreadable
 from annotate.importing.file_reader import MAX_LINE, json_rows, parse
-from annotate.importing.row_shapes import read
+from annotate.importing.shapes.row_shapes import read
 
 HI = [{"role": "user", "content": "Hi"}]
 SAY = {"role": "assistant", "content": "Hello"}

@@ -1,0 +1,4 @@
+"""Shapes: a row of any file that somebody has, read into rows.Row; SHAPES lists them.
+
+May import: models.
+"""
