@@ -5,8 +5,9 @@ May import: models, votes, queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import IO, Any
 
 from django.db import connection, transaction
@@ -15,8 +16,9 @@ from django.utils import timezone
 from annotate.importing.file_reader import json_rows
 from annotate.importing.import_report import Report
 from annotate.importing.problems import Problem, Refused, Unreadable
-from annotate.importing.shapes.row_shapes import Row, read
 from annotate.importing.row_store import BATCH, Writer
+from annotate.importing.rows import Reply, Row
+from annotate.importing.shapes import SAMPLE, reading
 from annotate.models import Project
 
 TURN = 0x696D70
@@ -49,19 +51,53 @@ def import_rows(
     return report
 
 
-def _accepted(file: IO[bytes], max_bytes: int | None, report: Report) -> Iterator[Row]:
+def _accepted(file: IO[bytes], max_bytes: int | None, report: Report) -> Iterator[_Stored]:
     """The rows that can be imported; the others go into the report."""
-    for number, raw in json_rows(file, max_bytes=max_bytes):
+    lines = json_rows(file, max_bytes=max_bytes)
+    sample = list(islice(lines, SAMPLE))
+    read = reading(raw for _, raw in sample)
+    number = 0
+    for number, raw in chain(sample, lines):
         report.rows += 1
         try:
-            row = read(_not_refused(raw))
+            rows = list(read.rows(_not_refused(raw)))
         except Refused as refused:
             report.refuse(number, refused.field, refused.reason)
             continue
         report.accepted += 1
-        for field, reason in row.warnings:
-            report.warn(number, field, reason)
-        yield row
+        for row in rows:
+            for field, reason in row.warnings:
+                report.warn(number, field, reason)
+            yield from _stored(row)
+    for row in read.rest():
+        if isinstance(row, Refused):
+            report.refuse(number, row.field, row.reason)
+        else:
+            yield from _stored(row)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A row as the present storage takes it: one comparison, or completions."""
+
+    row: Row
+    completions: list[Reply]
+    is_pair: bool
+    votes: dict[str, str]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.row, name)
+
+
+def _stored(row: Row) -> Iterable[_Stored]:
+    if not row.comparisons:
+        return [_Stored(row, list({one.sha256: one for one in row.replies}.values()), False, {})]
+    pairs = ((one, [row.replies[one.a], row.replies[one.b]]) for one in row.comparisons)
+    return [
+        _Stored(row, sides, True, {x.rater or "imported": x.choice for x in one.judgements})
+        for one, sides in pairs
+        if sides[0].sha256 != sides[1].sha256
+    ]
 
 
 def _not_refused(raw: dict[str, Any] | Refused) -> dict[str, Any]:
@@ -70,7 +106,7 @@ def _not_refused(raw: dict[str, Any] | Refused) -> dict[str, Any]:
     return raw
 
 
-def _write(project: Project, rows: Iterator[Row], report: Report, *, dry_run: bool) -> None:
+def _write(project: Project, rows: Iterator[_Stored], report: Report, *, dry_run: bool) -> None:
     with transaction.atomic():
         _take_turn(project)
         writer = Writer(project, now=timezone.now())
