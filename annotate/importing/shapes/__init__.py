@@ -124,6 +124,8 @@ class Reading:
                 raise Missing("prompt", f"the column is missing (columns found: {names[:200]})")
             held = dict(cells) if shape.join else None
             made = self._read(plan, shape, cells)
+            for name in set(cells.unread):
+                self._uses[name, NOT_READ] += 1
             if held is not None and shape.join:
                 self._held = self._held or Held()
                 self._held.add(shape.join.name, shape.join.group(Cells(held)), held)
@@ -202,8 +204,6 @@ class Reading:
             new = list(dict.fromkeys(one for one in cells.notices if one not in self._said))
             self._said.update(new)
             rows[0] = replace(rows[0], warnings=[*rows[0].warnings, *new])
-        for name in set(cells.unread):
-            self._uses[name, NOT_READ] += 1
         return rows
 
     def _learn(self, plan: Plan, left: Left) -> None:
@@ -219,7 +219,7 @@ class Reading:
         questions = plan.questions.get(left)
         if questions is None:
             columns = [name for name in left if name not in self._mapped.left_alone]
-            asked = asked_of(row, columns, values, self._sample)
+            asked = asked_of(row, plan.columns, columns, values, self._sample)
             questions = plan.questions[left] = [one for one in asked if self._is_open(one)]
             self._asked.update({(one.column, one.field): one for one in questions})
         if questions:
@@ -233,7 +233,7 @@ class Reading:
         questions = plan.questions.get(missing.field)
         if questions is None:
             columns = [name for name in plan.columns if name not in self._mapped.left_alone]
-            asked = asked_of(None, columns, cells, self._sample)
+            asked = asked_of(None, plan.columns, columns, cells, self._sample)
             questions = plan.questions[missing.field] = [x for x in asked if self._is_open(x)]
             self._asked.update({(one.column, one.field): one for one in questions})
         why = "".join(f"; {one.why}" for one in questions[:4])

@@ -17,12 +17,15 @@ from annotate.importing.shapes.mapping import letters, same_letters
 from annotate.importing.shapes.sides import SIDES
 
 SIDE = re.compile(r"[ _-]?(\d+|[ab])$|(?<=[a-z])([AB])$")
+FAR = 99
 SHORT = 6
 """Names of up to so many letters may differ in one; longer ones in two."""
 FEW_WORDS = 3
 """Values of at least so many words, on average, are texts; others are names or categories."""
 SEVERAL = 4
 
+CHATS = ("messages", "conversations", "conversation", "data", "fields", "info", "i_chosen")
+"""Columns that hold a prompt inside."""
 TEXTS = ("chosen", "rejected", "completion_a", "completion_b", "completion", "completions")
 SPELLED = {
     **dict.fromkeys(("prompt", "question", "instruction", "query", "user_prompt"), "prompt"),
@@ -69,29 +72,30 @@ class Question(NamedTuple):
 
 
 def asked_of(
-    row: Row | None, columns: Collection[str], values: Mapping[str, Any], samples: Iterable[Any]
+    row: Row | None,
+    columns: Iterable[str],
+    left: Collection[str],
+    values: Mapping[str, Any],
+    samples: Iterable[Any],
 ) -> Iterator[Question]:
-    """Questions about the columns of a row that nothing read.
+    """Questions about the columns of a row that nothing read, which are `left`.
 
-    `row` is what became of it (None where it was refused), `columns` those without a use.
+    `row` is what became of it: None where it was refused for want of a column.
     """
-    missing = _missing(row)
-    asked = False
-    for column in columns:
-        for question in _by_name(column, missing, bare=_is_bare(row)):
-            asked = True
-            yield question
-            break
+    missing = _missing(row, set(columns) - set(left))
+    asked = [x for x in (_by_name(column, missing, row) for column in left) if x is not None]
+    yield from asked
     if not asked and row is not None and _is_bare(row):
-        yield from _by_contents(columns, values, list(samples))
+        yield from _by_contents(left, values, list(samples))
 
 
-def _missing(row: Row | None) -> set[str]:
+def _missing(row: Row | None, used: Collection[str]) -> set[str]:
     """Fields that the row does not have, and could."""
     fields = set(SPELLED.values())
     if row is None:
         return fields
-    fields -= {"prompt"}
+    if any(name in used for name in (*PROMPTS, *CHATS)):
+        fields -= {"prompt"}
     if row.reference:
         fields -= {"reference"}
     if not row.comparisons:
@@ -123,33 +127,41 @@ def _is_bare(row: Row | None) -> bool:
     return row is None or not row.comparisons
 
 
-def _by_name(column: str, missing: set[str], *, bare: bool) -> Iterator[Question]:
+def _by_name(column: str, missing: set[str], row: Row | None) -> Question | None:
+    """The field that a column's name is nearest to, if it is near to one."""
+    best, question = FAR, None
     for name, field in SPELLED.items():
         if field not in missing:
             continue
+        telling = _is_bare(row) and (row is None or name in TELLING)
         if column == name:
-            if bare and name in TELLING and name != field:
-                yield Question(column, field, f"`{column}` often is `{field}`")
+            far = 0 if telling and (row is not None or name != field) else FAR
+            why = f"`{column}` often is `{field}`"
         elif same_letters(column, name):
-            if name == field or (bare and name in TELLING):
-                yield Question(column, field, f"`{column}` is `{name}` in other letters")
-        elif name == field and near(column, name):
-            yield Question(column, field, f"`{column}` looks like `{name}`")
+            far = 1 if telling or name == field else FAR
+            why = f"`{column}` is `{name}` in other letters"
+        else:
+            far = 1 + slips(column, name) if name == field else FAR
+            why = f"`{column}` looks like `{name}`"
+        if far < best:
+            best, question = far, Question(column, field, why)
+    return question
 
 
-def near(column: str, name: str) -> bool:
-    """Whether a name is another one with a slip of the keys; its number or side is the same.
+def slips(column: str, name: str) -> int:
+    """Slips of the keys between two names that have the same number or side; FAR if too many.
 
     A name that means something by itself, or has other words in it (`n_votes`), is no slip.
     """
     stem, end = _parted(column)
     other, its_end = _parted(name)
     if end != its_end or not stem or column in MEANING:
-        return False
+        return FAR
     if column.islower() and len(WORD.findall(column)) > len(WORD.findall(name)):
-        return False
+        return FAR
     most = 1 if min(len(stem), len(other)) <= SHORT else 2
-    return 0 < distance(stem, other, most) <= most
+    far = distance(stem, other, most)
+    return far if 0 < far <= most else FAR
 
 
 def _parted(name: str) -> tuple[str, str]:

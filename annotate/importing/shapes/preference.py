@@ -12,7 +12,7 @@ from annotate.importing import dialogue
 from annotate.importing.problems import Refused
 from annotate.importing.rows import Judgement, Rating, Reply, Row
 from annotate.importing.shapes import chats
-from annotate.importing.shapes.columns import Cells, name_of, number
+from annotate.importing.shapes.columns import Cells, Missing, name_of, number
 from annotate.importing.shapes.judgements import better_first, judgement, rater_of
 from annotate.importing.shapes.sides import source_of
 from annotate.models.content import Messages
@@ -125,7 +125,7 @@ def _shared_words(cells: Cells, sides: dict[str, Any]) -> tuple[Messages, dict[s
         start = chosen[: sum(1 for _ in alike)]
         start = start[: start.rfind(" ") + 1]  # whole words: the replies may begin alike
     if not start.strip():
-        raise Refused(
+        raise Missing(
             "prompt",
             "missing; without it chosen and rejected must be whole dialogues "
             "(chat messages, or text that starts with \\n\\nHuman:)",
