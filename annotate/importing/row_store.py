@@ -6,15 +6,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from annotate.importing.imported_annotators import Annotators
 from annotate.importing.imported_votes import add_votes, count_votes
-from annotate.importing.row_shapes import Row
 from annotate.models import Completion, Pair, Project, Prompt
 from annotate.models.content import is_held_out
 
 BATCH = 500
+Row = Any
 SOURCE = "import"
 
 

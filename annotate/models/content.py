@@ -39,6 +39,28 @@ def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def transcript(messages: Messages) -> str:
+    """A reply of several turns as one readable text: a blank line between its turns.
+
+    Turns that are not the assistant's begin with their role; tool calls are written as
+    `name(arguments)`.
+    """
+    return "\n\n".join(filter(None, map(_turn, messages)))
+
+
+def _turn(message: dict[str, Any]) -> str:
+    role, content = message["role"], message["content"]
+    lines = [content if role == "assistant" else f"{role}: {content}"] if content else []
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, dict) else None
+        function = function if isinstance(function, dict) else {}
+        arguments = function.get("arguments", "")
+        if not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        lines.append(f"{function.get('name', 'tool')}({arguments})")
+    return "\n".join(lines)
+
+
 def completion_key(prompt_sha256: str, text: str) -> str:
     """Natural key of a completion in files; training computes the same."""
     return hashlib.sha256(f"{prompt_sha256}\n{text}".encode()).hexdigest()
