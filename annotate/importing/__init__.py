@@ -1,5 +1,7 @@
 """Imports: every row is checked before the first is written; valid ones go in, or all or none.
 
+They go in batch by batch, while people vote; an import that was cut short is completed by the next.
+
 May import: models, votes, queue.
 """
 
@@ -9,18 +11,18 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import IO, Any
 
-from django.db import connection, transaction
 from django.utils import timezone
 
 from annotate.importing.file_reader import json_rows
 from annotate.importing.import_report import Report
 from annotate.importing.problems import Problem, Refused, Unreadable
-from annotate.importing.row_shapes import Row, read
-from annotate.importing.row_store import BATCH, Writer
+from annotate.importing.row_shapes import read
+from annotate.importing.row_store import Writer
+from annotate.importing.rows import Row
+from annotate.importing.storage.import_context import Judged
 from annotate.models import Project
 
-TURN = 0x696D70
-"""Space of advisory locks: "imp", beside the project's number."""
+BATCH = 1000
 
 __all__ = ["Problem", "Refused", "Report", "Unreadable", "import_rows"]
 
@@ -32,9 +34,12 @@ def import_rows(
     dry_run: bool = False,
     strict: bool = False,
     max_bytes: int | None = None,
+    judged: Judged = "labels",
 ) -> Report:
     """Import a seekable JSONL file (plain or gzip) into the project.
 
+    Pairs with votes are settled by them (`judged="labels"`), or the project's people are asked for
+    the rest of what it wants ("ask").
     `strict` writes nothing when any row is refused; `dry_run` writes nothing at all and reports
     what would be added. `max_bytes` bounds the decompressed size. Raises Unreadable when the
     file as a whole is not JSON lines.
@@ -45,7 +50,9 @@ def import_rows(
     if not report.rows:
         raise Unreadable("The file holds no rows.")
     if report.accepted and not (strict and report.n_refused):
-        _write(project, _accepted(file, max_bytes, Report()), report, dry_run=dry_run)
+        _write(
+            project, _accepted(file, max_bytes, Report()), report, dry_run=dry_run, judged=judged
+        )
     return report
 
 
@@ -54,7 +61,7 @@ def _accepted(file: IO[bytes], max_bytes: int | None, report: Report) -> Iterato
     for number, raw in json_rows(file, max_bytes=max_bytes):
         report.rows += 1
         try:
-            row = read(_not_refused(raw))
+            row = read(_not_refused(raw)).as_row()
         except Refused as refused:
             report.refuse(number, refused.field, refused.reason)
             continue
@@ -70,23 +77,11 @@ def _not_refused(raw: dict[str, Any] | Refused) -> dict[str, Any]:
     return raw
 
 
-def _write(project: Project, rows: Iterator[Row], report: Report, *, dry_run: bool) -> None:
-    with transaction.atomic():
-        _take_turn(project)
-        writer = Writer(project, now=timezone.now())
-        while batch := list(islice(rows, BATCH)):
-            writer.add(batch)
-        transaction.set_rollback(dry_run)
+def _write(
+    project: Project, rows: Iterator[Row], report: Report, *, dry_run: bool, judged: Judged
+) -> None:
+    writer = Writer(project, now=timezone.now(), judged=judged, dry_run=dry_run)
+    while batch := list(islice(rows, BATCH)):
+        writer.add(batch)
     report.added = writer.added
     report.written = not dry_run
-
-
-def _take_turn(project: Project) -> None:
-    """One import at a time per project, or two could number the same content alike.
-
-    Not by the project's row: elsewhere that is locked behind pairs' rows, which come later here.
-    SQLite has one writer in any case.
-    """
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [TURN, project.pk])

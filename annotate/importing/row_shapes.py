@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from annotate.importing import dialogue
+from annotate.importing import dialogue, rows
 from annotate.importing.problems import Refused
-from annotate.models.content import Messages, messages_sha256, text_sha256
+from annotate.models.content import Messages, text_sha256
 
 MAX_TEXT = 100_000
 MAX_TURNS = 500
@@ -48,9 +48,20 @@ class Row:
     tags: list[str] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
 
-    @property
-    def prompt_sha256(self) -> str:
-        return messages_sha256(self.messages)
+    def as_row(self) -> rows.Row:
+        """The row in the form that storage takes."""
+        judgements = [
+            rows.Judgement(choice=choice, rater=name)  # type: ignore[arg-type]  # Of CHOICES.
+            for name, choice in self.votes.items()
+        ]
+        return rows.Row(
+            messages=self.messages,
+            replies=[rows.Reply(one.text, one.model) for one in self.completions],
+            comparisons=[rows.Comparison(0, 1, judgements)] if self.is_pair else (),
+            reference=self.reference,
+            tags=self.tags,
+            warnings=self.warnings,
+        )
 
 
 def read(raw: dict[str, Any]) -> Row:
