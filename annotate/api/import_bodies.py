@@ -68,19 +68,24 @@ class NewImport(QueryOptions):
         return attrs
 
 
+class AnswerBody(KnownFieldsOnly):
+    """The answer to a question: whether the column is the field."""
+
+    column = StrictCharField(max_length=1000)
+    field = StrictCharField(max_length=100)
+    yes = serializers.BooleanField()
+
+
 class ImportChange(ImportOptions):
     """Changes in how a checked file is read. What is left out stays as it is."""
 
     mapping = serializers.DictField(
         child=StrictCharField(max_length=1000, allow_blank=True),
         required=False,
-        help_text="Field of a row -> column. All of it; the file is checked again.",
+        help_text="Field of a row -> column, or an empty text where no column is the field. What "
+        "is left out is recognised by the file. The file is checked again.",
     )
-    answers = serializers.DictField(
-        child=serializers.BooleanField(),
-        required=False,
-        help_text="For a column in question: whether it is the field that it looks like.",
-    )
+    answers = AnswerBody(many=True, required=False)
 
 
 class NewUpload(KnownFieldsOnly):
@@ -143,7 +148,9 @@ class ImportBody(ImportSummary):
 
     format = serializers.CharField(allow_blank=True)
     shape = serializers.CharField(allow_blank=True)
-    mapping = serializers.DictField(child=serializers.CharField())
+    mapping = serializers.DictField(
+        child=serializers.CharField(), help_text="Field -> column, as chosen or recognised."
+    )
     judged = serializers.ChoiceField(choices=list(JUDGED.items()))
     strict = serializers.BooleanField()
     obstacle = serializers.CharField(allow_blank=True, help_text="Why it cannot start yet.")

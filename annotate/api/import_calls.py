@@ -334,8 +334,10 @@ def _change(import_: Import, said: dict[str, Any]) -> None:
     if options:
         import_actions.choose_options(import_, **options)
     if "mapping" in said or "answers" in said:
-        mapping = said.get("mapping", import_.mapping or import_.report["check"]["mapping"])
-        import_actions.choose_columns(import_, mapping, said.get("answers"))
+        answers = {(one["column"], one["field"]): one["yes"] for one in said.get("answers", ())}
+        mapping = said.get("mapping", import_.mapping)
+        mapping = import_actions.with_answers(import_, mapping, answers)
+        import_actions.map_columns(import_, mapping)
 
 
 def _offset(request: Request) -> int:

@@ -1,27 +1,25 @@
 """Imports: every row is checked before the first is written; valid ones go in, or all or none.
 
+They go in batch by batch, while people vote; an import that was cut short is completed by the next.
+
 May import: models, votes, queue, importing/files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from django.db import connection, transaction
 from django.utils import timezone
 
-from annotate.importing.files import Source, opened
 from annotate.importing.import_report import Report
 from annotate.importing.problems import Problem, Refused, Unreadable
-from annotate.importing.row_shapes import Row, read
-from annotate.importing.row_store import BATCH, Writer
+from annotate.importing.row_store import Writer
+from annotate.importing.storage.import_context import Judged
+from annotate.importing.two_passes import BATCH, Source, opened_rows
 from annotate.models import Project
-
-TURN = 0x696D70
-"""Space of advisory locks: "imp", beside the project's number."""
 
 __all__ = ["Problem", "Refused", "Report", "Unreadable", "import_rows"]
 
@@ -33,63 +31,36 @@ def import_rows(
     dry_run: bool = False,
     strict: bool = False,
     max_bytes: int | None = None,
+    judged: Judged = "labels",
+    mapping: Mapping[str, str] | None = None,
 ) -> Report:
-    """Import a seekable file, or a folder, of any of the formats of FORMATS_IN into the project.
+    """Import a seekable file, or a folder, of any of the formats of FORMATS_IN at once.
 
+    Pairs with votes are settled by them (`judged="labels"`), or the project's people are asked for
+    the rest of what it wants ("ask"). `mapping` names the column of a field.
     `strict` writes nothing when any row is refused; `dry_run` writes nothing at all and reports
     what would be added. `max_bytes` bounds the decompressed size. Raises Unreadable when the
     file as a whole cannot be read.
     """
     report = Report()
-    name = str(getattr(file, "name", "") or "")
-    with opened(file, name=name, max_bytes=max_bytes) as source:
-        for _ in _accepted(source, report):
+    source = Source(file, str(getattr(file, "name", "") or ""), mapping or {}, max_bytes)
+    with opened_rows(source) as rows:
+        for _ in rows.accepted(report):
             pass
-        if not report.rows:
-            raise Unreadable("The file holds no rows.")
-        if report.accepted and not (strict and report.n_refused):
-            _write(project, _accepted(source, Report()), report, dry_run=dry_run)
+    if not report.rows:
+        raise Unreadable("The file holds no rows.")
+    if report.accepted and not (strict and report.n_refused):
+        _write(project, source, report, dry_run=dry_run, judged=judged)
     return report
 
 
-def _accepted(source: Source, report: Report) -> Iterator[Row]:
-    """The rows that can be imported; the others go into the report."""
-    for place, raw in source.rows():
-        report.rows += 1
-        try:
-            row = read(_not_refused(raw))
-        except Refused as refused:
-            report.refuse(place.line, refused.field, refused.reason, place.file, source.unit)
-            continue
-        report.accepted += 1
-        for field, reason in row.warnings:
-            report.warn(place.line, field, reason, place.file, source.unit)
-        yield row
-
-
-def _not_refused(raw: dict[str, Any] | Refused) -> dict[str, Any]:
-    if isinstance(raw, Refused):
-        raise raw
-    return raw
-
-
-def _write(project: Project, rows: Iterator[Row], report: Report, *, dry_run: bool) -> None:
-    with transaction.atomic():
-        _take_turn(project)
-        writer = Writer(project, now=timezone.now())
-        while batch := list(islice(rows, BATCH)):
-            writer.add(batch)
-        transaction.set_rollback(dry_run)
+def _write(
+    project: Project, source: Source, report: Report, *, dry_run: bool, judged: Judged
+) -> None:
+    writer = Writer(project, now=timezone.now(), judged=judged, dry_run=dry_run)
+    with opened_rows(source) as rows:
+        accepted = rows.accepted(Report())
+        while batch := list(islice(accepted, BATCH)):
+            rows.note(report, batch, writer.add([one.row for one in batch]))
     report.added = writer.added
     report.written = not dry_run
-
-
-def _take_turn(project: Project) -> None:
-    """One import at a time per project, or two could number the same content alike.
-
-    Not by the project's row: elsewhere that is locked behind pairs' rows, which come later here.
-    SQLite has one writer in any case.
-    """
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [TURN, project.pk])

@@ -15,9 +15,11 @@ KEPT = 1000
 ADDED = ("prompts", "completions", "pairs", "annotators", "votes")
 ALSO = {
     "ratings": "ratings {verb}",
-    "merged": "rows merged into pairs that were there",
+    "merged": "comparisons joined with pairs that are there",
     "revised": "votes corrected",
-    "duplicates": "rows that were there already",
+    "duplicates": "votes and ratings that are there already",
+    "alike": "comparisons of equal texts that nobody judged, left out",
+    "not_replaced": "values that stay as they were",
 }
 """Counts that are named only where there is something to count."""
 LONGEST_VALUE = 200

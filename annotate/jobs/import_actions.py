@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from annotate.importing import import_steps
+from annotate.importing.row_store import in_the_way
 from annotate.jobs.import_job import obstacle, open_questions, start
 from annotate.jobs.job_states import ask_to_cancel, hand_over
 from annotate.jobs.upload_files import (
@@ -74,33 +74,56 @@ def take_from_server(
     return import_
 
 
-def choose_columns(
-    import_: Import, mapping: Mapping[str, str], answers: Mapping[str, bool] | None = None
-) -> bool:
-    """Say which column each field is, and of each column in question whether it is the field.
+def map_columns(import_: Import, mapping: Mapping[str, str | list[str]]) -> bool:
+    """Say which column each field is; `metadata` lists columns that are none.
 
     Where that changes how the file is read it is checked again, and the answer is True. Raises
     Refusal.
     """
     _expect_checked(import_)
-    checked = import_.report["check"]
-    chosen = {name: column for name, column in mapping.items() if column}
-    _check_mapping(checked, chosen)
-    if chosen == checked["mapping"] and not import_.mapping:
-        chosen = {}
-    asked = {question["column"]: question["field"] for question in open_questions(import_)}
-    declined = {column: "no" for column in asked if (answers or {}).get(column) is False}
-    meant = {asked[column]: column for column in asked if (answers or {}).get(column) is True}
-    if meant:
-        chosen = (chosen or checked["mapping"]) | meant
-    options = import_.options | {"answers": import_.options.get("answers", {}) | declined}
-    options["as_found"] = not chosen
-    if chosen == import_.mapping:
-        _checked().filter(pk=import_.pk).update(options=options)
-        import_.refresh_from_db()
+    _check_mapping(import_.report["check"], mapping)
+    if mapping == import_.mapping:
         return False
-    _to_check(import_, mapping=chosen, options=options)
+    options = import_.options | {"as_found": not mapping}
+    _to_check(import_, mapping=dict(mapping), options=options)
     return True
+
+
+def choose_columns(
+    import_: Import, shown: Mapping[str, str], answers: Mapping[tuple[str, str], bool]
+) -> bool:
+    """Take over a form: the column of each field as it stands there, and its answers.
+
+    An answer is about a column and a field: whether the one is the other. What somebody left as it
+    was recognised stays for the file to say. As map_columns otherwise.
+    """
+    _expect_checked(import_)
+    recognised = import_.report["check"]["mapping"]
+    changed = {name: column for name, column in shown.items() if column != recognised.get(name, "")}
+    return map_columns(import_, with_answers(import_, import_.mapping | changed, answers))
+
+
+def with_answers(
+    import_: Import,
+    mapping: Mapping[str, str | list[str]],
+    answers: Mapping[tuple[str, str], bool],
+) -> dict[str, str | list[str]]:
+    """The mapping with the answers to open questions in it."""
+    mapping = dict(mapping)
+    asked = [(one["column"], one["field"]) for one in open_questions(import_)]
+    meant = [question for question in asked if answers.get(question) is True]
+    for column, name in meant:
+        columns = [*_listed(mapping.get(name)), column]
+        mapping[name] = columns[0] if len(columns) == 1 else columns
+    taken = {column for column, _ in meant}
+    declined = [question[0] for question in asked if answers.get(question) is False]
+    if left := [column for column in dict.fromkeys(declined) if column not in taken]:
+        mapping["metadata"] = [*_listed(mapping.get("metadata")), *left]
+    return mapping
+
+
+def _listed(columns: str | list[str] | None) -> list[str]:
+    return columns if isinstance(columns, list) else [columns] if columns else []
 
 
 def choose_options(
@@ -140,7 +163,7 @@ def undo_refusal(import_: Import) -> str:
         return "Nothing of it was imported."
     if import_.undone_at:
         return "It was taken back already."
-    return import_steps.undo_refusal(import_)
+    return in_the_way(import_)
 
 
 def take_back(import_: Import) -> None:
@@ -219,11 +242,13 @@ def _to_check(import_: Import, **fields: Any) -> None:
         raise Refusal("It was started or cancelled.")
 
 
-def _check_mapping(checked: Mapping[str, Any], mapping: Mapping[str, str]) -> None:
-    fields = {one["name"] for one in checked["fields"]}
-    columns = {one["name"] for one in checked["columns"]}
-    for name, column in mapping.items():
-        if name not in fields:
-            raise Refusal(f"There is no field {name[:40]!r}. Fields: {', '.join(sorted(fields))}.")
-        if column not in columns:
-            raise Refusal(f"The file has no column {column[:40]!r}.")
+def _check_mapping(checked: Mapping[str, Any], mapping: Mapping[str, str | list[str]]) -> None:
+    fields = [one["name"] for one in checked["fields"]]
+    columns = {one["name"].casefold() for one in checked["columns"]}
+    for name, given in mapping.items():
+        if name not in (*fields, "metadata"):
+            raise Refusal(f"There is no field {name[:40]!r}. Fields: {', '.join(fields)}.")
+        for column in _listed(given):
+            # A path leads into objects: `data.prompt`.
+            if not {column.casefold(), column.casefold().split(".")[0]} & columns:
+                raise Refusal(f"The file has no column {column[:40]!r}.")

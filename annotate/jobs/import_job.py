@@ -11,7 +11,9 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from annotate.importing import Report, import_steps, two_passes
+from annotate.importing import Report, row_store, two_passes
+from annotate.importing.row_store import NotUndoable
+from annotate.importing.storage.import_context import Judged
 from annotate.importing.two_passes import Check, Source
 from annotate.jobs.job_states import Cancelled, Heartbeat, hand_over, settle
 from annotate.jobs.problem_file import problem_file
@@ -91,10 +93,10 @@ def _write(import_: Import, heartbeat: Heartbeat) -> None:
 
 
 def _undo(import_: Import, heartbeat: Heartbeat) -> None:
-    heartbeat.beat(0, 0.0)
     try:
-        import_steps.undo(import_)
-    except import_steps.NotUndone as refusal:
+        with heartbeat.meanwhile():
+            row_store.undo(import_)
+    except NotUndoable as refusal:
         settle(import_, Job.State.DONE, step=Import.Step.WRITE, error=f"Not taken back: {refusal}")
     else:
         settle(import_, Job.State.DONE, undone_at=timezone.now(), share=1.0)
@@ -109,9 +111,9 @@ def source_for(import_: Import) -> Source:
     return Source(source_of(import_), import_.file_name, import_.mapping, most)
 
 
-def judged(import_: Import) -> str:
+def judged(import_: Import) -> Judged:
     """Its choice for pairs that are judged already: labels, or ask."""
-    return str(import_.options.get("judged", "labels"))
+    return "ask" if import_.options.get("judged") == "ask" else "labels"
 
 
 def start(import_: Import) -> bool:
@@ -121,16 +123,16 @@ def start(import_: Import) -> bool:
 
 
 def open_questions(import_: Import) -> list[dict[str, str]]:
-    """Near misses that nobody has answered."""
-    answered = {*import_.options.get("answers", {}), *import_.mapping.values()}
-    asked = import_.report.get("check", {}).get("questions", [])
-    return [question for question in asked if question["column"] not in answered]
+    """Near misses of the last check. Those that are answered are in the mapping."""
+    asked: list[dict[str, str]] = import_.report.get("check", {}).get("questions", [])
+    return asked
 
 
 def obstacle(import_: Import) -> str:
     """Why a checked import cannot start yet, in words; empty when it can."""
     if asked := open_questions(import_):
-        columns = ", ".join(f"“{question['column'][:40]}”" for question in asked[:5])
+        named = dict.fromkeys(f"“{question['column'][:40]}”" for question in asked)
+        columns = ", ".join(list(named)[:5])
         return f"Say first what these columns are: {columns}."
     counted = import_.report.get("check", {}).get("report", {})
     if not counted.get("accepted"):

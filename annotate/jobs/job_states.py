@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from django.db import connections
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from annotate.models.job import Job, job_waiting
 
 BEAT_SECONDS = 1.0
+LONG_BEAT_SECONDS = 5.0
 
 
 class Lost(Exception):
@@ -109,3 +113,23 @@ class Heartbeat:
         if self._stopping():
             raise Stopping
         self._next = monotonic() + BEAT_SECONDS
+
+    @contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Say that the job is alive, from another thread, while this one cannot."""
+        over = threading.Event()
+
+        def beat() -> None:
+            try:
+                while not over.wait(LONG_BEAT_SECONDS):
+                    _held(self._job).update(heartbeat_at=timezone.now())
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=beat, name="job heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()

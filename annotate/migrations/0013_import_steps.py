@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='import',
             name='options',
-            field=models.JSONField(default=dict, help_text='judged (labels or ask), strict, answers to questions.'),
+            field=models.JSONField(default=dict, help_text='judged (labels or ask), strict, auto.'),
         ),
         migrations.AlterField(
             model_name='import',

@@ -136,14 +136,35 @@ class Import(Job):
     size = models.PositiveBigIntegerField(default=0, help_text="Bytes, as it was sent.")
     format = models.CharField(max_length=200, blank=True, help_text="What the file was taken for.")
     shape = models.CharField(max_length=200, blank=True, help_text="What its rows were taken for.")
-    mapping: models.JSONField[dict[str, str]] = models.JSONField(
+    mapping: models.JSONField[dict[str, Any]] = models.JSONField(
         default=dict, help_text="Field of a row -> column of the file, where a person chose."
     )
     options: models.JSONField[dict[str, Any]] = models.JSONField(
-        default=dict, help_text="judged (labels or ask), strict, answers to questions."
+        default=dict, help_text="judged (labels or ask), strict, auto."
     )
     report: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
     undone_at = models.DateTimeField(null=True, help_text="When what it added was taken back.")
+
+
+class ImportChange(models.Model):
+    """What an import changed of a row that was there before it, so that it can be taken back."""
+
+    class Table(models.TextChoices):
+        PROMPT = "prompt", "Prompt"
+        COMPLETION = "completion", "Completion"
+        RATING = "rating", "Rating"
+        PAIR = "pair", "Pair"
+        VOTE = "vote", "Vote"
+
+    imported_by = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="changes")
+    table = models.CharField(max_length=10, choices=Table.choices)
+    row = models.BigIntegerField(help_text="Its number in that table.")
+    before: models.JSONField[dict[str, Any]] = models.JSONField(
+        help_text="Column -> value before the import."
+    )
+
+    class Meta:
+        indexes = [models.Index(fields=["table", "row"], name="changes_of_a_row")]
 
 
 class Export(Job):

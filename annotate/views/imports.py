@@ -153,16 +153,17 @@ def _answered(
 def _choose(request: AuthenticatedHttpRequest, import_: Import) -> bool:
     """Take over the columns of the form, and its answers; whether the file is read anew."""
     checked = import_.report.get("check", {})
-    mapping = {
-        field["name"]: request.POST.get(f"field-{field['name']}", "")
+    shown = {
+        field["name"]: request.POST[f"field-{field['name']}"]
         for field in checked.get("fields", [])
+        if f"field-{field['name']}" in request.POST
     }
     answers = {
-        question["column"]: request.POST[f"answer-{place}"] == "yes"
+        (question["column"], question["field"]): request.POST[f"answer-{place}"] == "yes"
         for place, question in enumerate(import_job.open_questions(import_))
         if request.POST.get(f"answer-{place}") in ("yes", "no")
     }
-    return import_actions.choose_columns(import_, mapping, answers)
+    return import_actions.choose_columns(import_, shown, answers)
 
 
 def _list_page(
@@ -235,7 +236,7 @@ def _checked(import_: Import) -> dict[str, Any]:
         "obstacle": import_job.obstacle(import_),
         "questions": import_job.open_questions(import_),
         "columns": check["columns"],
-        "names": names,
+        "names": list(names),
         "main_fields": main,
         "more_fields": [field for field in fields if field not in main],
         "pairs": [_shown(pair) for pair in check["preview"]],

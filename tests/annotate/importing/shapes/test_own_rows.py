@@ -5,19 +5,25 @@ from typing import Any
 import pytest
 
 from annotate.importing import Refused
-from annotate.importing.row_shapes import read
+from tests.annotate.importing.shapes.outcome import row_of
 
 HI = [{"role": "user", "content": "Hi"}]
 SAY = {"role": "assistant", "content": "Hello"}
 
 
 def texts(raw: dict[str, Any]) -> list[str]:
-    return [completion.text for completion in read(raw).completions]
+    return [reply.text for reply in row_of(raw).replies]
 
 
 def winner(raw: dict[str, Any]) -> str:
-    row = read(raw)
-    return row.completions["ab".index(row.votes["imported"])].text
+    row = row_of(raw)
+    return row.replies["ab".index(choice(raw))].text
+
+
+def choice(raw: dict[str, Any]) -> str:
+    [comparison] = row_of(raw).comparisons
+    [vote] = comparison.judgements
+    return vote.choice
 
 
 @pytest.mark.parametrize(
@@ -35,33 +41,31 @@ def winner(raw: dict[str, Any]) -> str:
     ],
 )
 def test_every_form_of_a_trl_preference_means_the_same(raw):
-    row = read(raw)
+    row = row_of(raw)
     assert row.messages == HI
-    assert sorted(c.text for c in row.completions) == ["Hello", "No"]
+    assert sorted(c.text for c in row.replies) == ["Hello", "No"]
     assert winner(raw) == "Hello"
 
 
 def test_the_better_side_is_not_always_a():
-    votes = [
-        read({"prompt": "Hi", "chosen": f"x{i}", "rejected": f"y{i}"}).votes for i in range(60)
-    ]
-    assert 15 < sum(v["imported"] == "a" for v in votes) < 45
+    votes = [choice({"prompt": "Hi", "chosen": f"x{i}", "rejected": f"y{i}"}) for i in range(60)]
+    assert 15 < votes.count("a") < 45
 
 
 def test_a_dialogue_is_split_by_turns_even_when_the_replies_begin_alike():
     start = "\n\nHuman: Hi\n\nAssistant: Yes\n\nHuman: More?\n\nAssistant:"
-    row = read({"chosen": f"{start} I think so", "rejected": f"{start} I think not"})
+    row = row_of({"chosen": f"{start} I think so", "rejected": f"{start} I think not"})
     assert [m["content"] for m in row.messages] == ["Hi", "Yes", "More?"]
-    assert sorted(c.text for c in row.completions) == ["I think not", "I think so"]
+    assert sorted(c.text for c in row.replies) == ["I think not", "I think so"]
 
 
 def test_a_reply_of_two_assistant_turns_is_joined_with_a_warning():
     one = "\n\nHuman: Hi\n\nAssistant: Hello"
-    row = read(
+    row = row_of(
         {"chosen": f"{one}\n\nAssistant: Again", "rejected": "\n\nHuman: Hi\n\nAssistant: No"}
     )
     assert row.messages == HI
-    assert "Hello\n\nAgain" in [c.text for c in row.completions]
+    assert "Hello\n\nAgain" in [c.text for c in row.replies]
     assert row.warnings
 
 
@@ -74,23 +78,25 @@ def test_a_pair_row_keeps_sides_models_tags_and_votes(names):
         "tags": ["greeting"],
         "votes": {"anna": "A", "bob": "tie", "cem": "b"},
     }
-    row = read(raw)
-    assert [(c.text, c.model) for c in row.completions] == [("one", "gpt2"), ("two", "llama")]
-    assert row.votes == {"anna": "a", "bob": "tie", "cem": "b"}
-    assert row.tags == ["greeting"] and row.is_pair
+    row = row_of(raw)
+    assert [(c.text, c.model) for c in row.replies] == [("one", "gpt2"), ("two", "llama")]
+    [comparison] = row.comparisons
+    votes = {vote.rater: vote.choice for vote in comparison.judgements}
+    assert votes == {"anna": "a", "bob": "tie", "cem": "b"}
+    assert row.tags == ["greeting"]
 
 
 def test_prompts_references_and_several_completions_are_read():
-    assert read({"prompt": "Hi"}).completions == []
-    assert read({"prompt": "Hi", "reference": "Hello"}).reference == "Hello"
+    assert not row_of({"prompt": "Hi"}).replies
+    assert row_of({"prompt": "Hi", "reference": "Hello"}).reference == "Hello"
     several = {"prompt": HI, "completions": ["one", {"text": "two", "model": "m"}, [SAY]]}
     assert texts(several) == ["one", "two", "Hello"]
     assert texts({"prompt": "Hi", "completion": "one"}) == ["one"]
 
 
 def test_a_reply_that_some_writer_turned_into_a_boolean_is_read_as_text_with_a_warning():
-    row = read({"prompt": "Hi", "response_a": True, "response_b": "no", "votes": {"x": "a"}})
-    assert row.completions[0].text == "True"
+    row = row_of({"prompt": "Hi", "response_a": True, "response_b": "no", "votes": {"x": "a"}})
+    assert row.replies[0].text == "True"
     assert [field for field, _ in row.warnings] == ["response_a"]
 
 
@@ -128,12 +134,12 @@ PAIR = {"prompt": "Hi", "completion_a": "one", "completion_b": "two"}
 )
 def test_a_bad_row_is_refused_with_its_field_and_reason(raw, field, reason):
     with pytest.raises(Refused) as caught:
-        read(raw)
+        row_of(raw)
     assert caught.value.field == field
     assert reason in caught.value.reason
 
 
 def test_an_empty_completion_is_only_a_warning_where_people_have_judged_it():
-    row = read(PAIR | {"completion_b": "", "votes": {"anna": "a"}})
+    row = row_of(PAIR | {"completion_b": "", "votes": {"anna": "a"}})
     assert [field for field, _ in row.warnings] == ["completion_b"]
-    assert read({"prompt": "Hi", "chosen": "", "rejected": "bad"}).warnings
+    assert row_of({"prompt": "Hi", "chosen": "", "rejected": "bad"}).warnings
