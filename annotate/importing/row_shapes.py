@@ -117,7 +117,7 @@ def _reply_to(prompt: Messages, value: Any, chat: Messages | None, *, name: str)
     tail = chat[len(prompt) :] if chat[: len(prompt)] == prompt else chat
     if len(tail) != 1 or tail[0]["role"] != "assistant":
         raise Refused(name, "after the prompt exactly one assistant message is expected")
-    return tail[0]["content"]
+    return str(tail[0]["content"])
 
 
 def _pair(raw: dict[str, Any]) -> Row:
