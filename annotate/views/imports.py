@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
@@ -234,7 +235,10 @@ def _checked(import_: Import) -> dict[str, Any]:
         "report": report,
         "problems": _problems(report),
         "obstacle": import_job.obstacle(import_),
-        "questions": import_job.open_questions(import_),
+        "questions": [
+            question | {"why": re.sub("`([^`]*)`", "“\\1”", question["why"])}
+            for question in import_job.open_questions(import_)
+        ],
         "columns": check["columns"],
         "names": list(names),
         "main_fields": main,
