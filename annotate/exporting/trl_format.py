@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator
 from itertools import groupby, islice
 from typing import Any, NamedTuple
 
+from django.db.models import F, Q
+
 from annotate.models import DatasetVersion, Pair
 from annotate.models.assignment import MAX_STRENGTH
 from annotate.models.content import Messages
@@ -46,9 +48,18 @@ class Judged(NamedTuple):
 def counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
     """Rows, and the pairs without a winner by kind."""
     kinds = {"trl": 0, "tie": 0, "both_bad": 0, "split": 0}
+    if left_out := _of_one_text(version):
+        kinds["equal_texts"] = left_out
     for one in judged(version, include_simulated):
         kinds["trl" if one.outcome in ("a", "b") else one.outcome] += 1
     return kinds
+
+
+def _of_one_text(version: DatasetVersion) -> int:
+    """Pairs with votes whose replies are one text: there is nothing to prefer."""
+    equal = version.project.pairs.filter(completion_a=F("completion_b"))
+    held = Q(assignments__state="voted", assignments__frozen_from__lte=version.number)
+    return equal.exclude(kind__in=Pair.OUTSIDE_LABELS).filter(held).distinct().count()
 
 
 def lines(
@@ -73,9 +84,8 @@ def with_texts(
 
 def judged(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]:
     """Every labelled pair of the version with its verdict, in pair order."""
-    outside = set(
-        version.project.pairs.filter(kind__in=Pair.OUTSIDE_LABELS).values_list("id", flat=True)
-    )
+    checks, of_one_text = Q(kind__in=Pair.OUTSIDE_LABELS), Q(completion_a=F("completion_b"))
+    outside = set(version.project.pairs.filter(checks | of_one_text).values_list("id", flat=True))
     decided = version.decided
     votes = votes_in(version, include_simulated=include_simulated, columns=VOTE)
     for pair_id, group in groupby(votes.iterator(chunk_size=2000), key=lambda vote: vote[0]):
@@ -114,7 +124,7 @@ def texts(ids: list[int]) -> dict[int, dict[str, Any]]:
 def prompt_text(messages: Messages) -> str:
     """A prompt as one string: a single question as it is, a dialogue in the HH-RLHF form."""
     if len(messages) == 1 and messages[0]["role"] == "user":
-        return messages[0]["content"]
+        return str(messages[0]["content"])
     turns = [f"\n\n{SPEAKERS[m['role']]}: {m['content']}" for m in messages]
     return "".join(turns) + "\n\nAssistant:"
 
@@ -133,7 +143,7 @@ def preference(judged: Judged, pair: dict[str, Any]) -> dict[str, Any]:
         "prompt": prompt_text(pair["prompt__messages"]),
         "chosen": pair[f"completion_{better}__text"],
         "rejected": pair[f"completion_{worse}__text"],
-        "margin": round(won.margin, 6),
+        "margin": None if won.margin is None else round(won.margin, 6),
         "vote_fraction": round(won.fraction_a if better == "a" else 1 - won.fraction_a, 6),
         "n_votes": won.n_votes,
         "method": "adjudicated" if judged.decision else "majority",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -57,19 +58,26 @@ def _row(vote: dict[str, Any], pair_key: str, prompt_id: str, annotator: str) ->
         "annotator": annotator,
         "choice": vote["choice"],
         "strength": vote["strength"],
-        "left": vote["left"],
+        "left": vote["left"] or None,
         "reasons": vote["reasons"],
         "comment": vote["comment"],
         "criteria": vote["criteria"],
-        "leased_at": timestamp(vote["leased_at"]),
-        "voted_at": timestamp(vote["voted_at"]),
+        "leased_at": _known(vote["leased_at"]),
+        "voted_at": _known(vote["voted_at"]),
         "active_ms": vote["active_ms"],
         "first_key_ms": vote["first_key_ms"],
         "wall_ms": vote["wall_ms"],
         "input": vote["input"],
         "guideline_version": vote["guideline_version"],
-        "stream": vote["stream"],
+        "stream": vote["stream"] or None,
         "propensity": vote["propensity"],
         "surplus": vote["surplus"],
         "simulated": vote["simulated"],
+        "imported": vote["imported"],
+        "metadata": vote["metadata"],
     }
+
+
+def _known(moment: datetime | None) -> str | None:
+    """A time, where an imported vote's source has told it."""
+    return timestamp(moment) if moment else None

@@ -17,6 +17,8 @@ from annotate.models import Assignment, DatasetVersion, VoteRevision
 LEASE = ("pair_id", "annotator_id", "token", "left", "stream", "propensity", "leased_at")
 JUDGEMENT = (
     "simulated",
+    "imported",
+    "metadata",
     "choice",
     "strength",
     "reasons",
