@@ -115,6 +115,29 @@ def decoded(value: Any) -> Any:
     return value
 
 
+def object_of(value: Any, name: str) -> dict[str, Any]:
+    """An object, also one that is written as JSON. Raises Refused."""
+    value = decoded(value)
+    if not isinstance(value, dict):
+        raise Refused(name, "an object is expected")
+    return value
+
+
+def list_of(value: Any, name: str) -> list[Any]:
+    """A list, also one that is written as JSON; empty for None. Raises Refused."""
+    value = decoded(value)
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list):
+        raise Refused(name, "a list is expected")
+    return value
+
+
+def objects_of(value: Any, name: str) -> list[dict[str, Any]]:
+    """A list of objects; empty for None. Raises Refused."""
+    return [object_of(one, name) for one in list_of(value, name)]
+
+
 def text(value: Any, name: str, cells: Cells | None = None) -> str:
     """A text. Raises Refused; with `cells`, numbers are read as texts, with a warning."""
     if isinstance(value, bool | int | float) and cells is not None:
