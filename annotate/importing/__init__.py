@@ -69,11 +69,11 @@ def _accepted(file: IO[bytes], max_bytes: int | None, report: Report) -> Iterato
             for field, reason in row.warnings:
                 report.warn(number, field, reason)
             yield from _stored(row)
-    for row in read.rest():
-        if isinstance(row, Refused):
-            report.refuse(number, row.field, row.reason)
+    for one in read.rest():
+        if isinstance(one, Refused):
+            report.refuse(number, one.field, one.reason)
         else:
-            yield from _stored(row)
+            yield from _stored(one)
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,6 @@ def _row(cells: Cells, messages: Messages, replies: dict[str, Reply]) -> Row:
 
 
 def _is_told(whole: Any, messages: Messages, chosen: Reply) -> bool:
-    """Whether the column `messages` is the prompt and the chosen reply over again."""
+    """True where the column `messages` is the prompt and the chosen reply over again."""
     told = [*messages, *(chosen.messages or [{"role": "assistant", "content": chosen.text}])]
     return isinstance(whole, list) and whole == told

@@ -40,7 +40,7 @@ COLUMNS_OF_TASK = ("annotator", "annotation_id", "lead_time", "created_at", "upd
 
 
 class Shown(NamedTuple):
-    """What a tool showed: a prompt and two replies, or one, or none."""
+    """A prompt and the two replies, or one, or none, that a tool showed."""
 
     messages: Messages
     replies: list[Reply]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -67,9 +68,26 @@ def changed(draw: st.DrawFn) -> list[dict[str, Any]]:
     ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(
+    max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+THOROUGH = settings(QUICK, max_examples=4000)
+
+
+@QUICK
 @given(changed())
 def test_every_column_is_used_kept_asked_about_or_named_or_its_row_refused(rows):
+    check_columns(rows)
+
+
+@pytest.mark.long
+@THOROUGH
+@given(changed())
+def test_four_thousand_times_every_column_is_accounted_for(rows):
+    check_columns(rows)
+
+
+def check_columns(rows: list[dict[str, Any]]) -> None:
     read = outcome(rows)
     columns = read.reading.columns
     asked = {one.column for one in read.reading.questions}
@@ -83,9 +101,20 @@ def test_every_column_is_used_kept_asked_about_or_named_or_its_row_refused(rows)
         assert column.use and column.rows <= 2 * len(rows), name
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@QUICK
 @given(changed())
 def test_the_words_of_an_accepted_row_are_found_in_what_it_became(rows):
+    check_words(rows)
+
+
+@pytest.mark.long
+@THOROUGH
+@given(changed())
+def test_four_thousand_times_no_word_is_lost(rows):
+    check_words(rows)
+
+
+def check_words(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         read = outcome([row])
         if read.refused or not read.rows:
@@ -133,9 +162,20 @@ def spoiled(draw: st.DrawFn) -> list[dict[str, Any]]:
     return rows
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@QUICK
 @given(spoiled())
 def test_a_value_of_any_kind_is_read_or_refused(rows):
+    check_values(rows)
+
+
+@pytest.mark.long
+@THOROUGH
+@given(spoiled())
+def test_four_thousand_times_a_value_is_read_or_refused(rows):
+    check_values(rows)
+
+
+def check_values(rows: list[dict[str, Any]]) -> None:
     read = outcome(rows)
     assert read.rows or read.refused
     for row in read.rows:
