@@ -19,13 +19,12 @@ A message may also hold what a chat template reads or a person wants to see: `na
 `tool_call_id`, `thinking` (text), `parts` (the content parts as they came, where some are no text).
 """
 HELD_OUT_SHARE = 0.2
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def messages_sha256(messages: Messages) -> str:
     """Hash of a chat, independent of key order."""
-    return hashlib.sha256(
-        json.dumps(messages, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-    ).hexdigest()
+    return hashlib.sha256(_canonical(messages).encode()).hexdigest()
 
 
 def prompt_sha256(messages: Messages, tools: list[Any] | None = None) -> str:
