@@ -217,10 +217,13 @@ def better_first(
     names: Sequence[str],
     vote: Judgement | None = None,
     *,
+    side: str | None = None,
     source_id: str = "",
     margin: float | None = None,
 ) -> Row:
-    """The row of a reply that was preferred to another, in this order; the source knows no sides.
+    """The row of a reply that was preferred to another, in this order.
+
+    `side` is a or b where the source says on which the better one was.
 
     The better side must not always be A: agreement statistics and position checks would see a
     pattern that nobody produced. The order of the hashes is arbitrary but fixed.
@@ -228,7 +231,7 @@ def better_first(
     chosen, rejected = sides
     if chosen.text == rejected.text and chosen.messages == rejected.messages:
         raise Refused(names[1], f"identical to {names[0]}: there is nothing to compare")
-    flipped = chosen.sha256 > rejected.sha256
+    flipped = side == "b" if side in ("a", "b") else chosen.sha256 > rejected.sha256
     choice: Choice = "b" if flipped else "a"
     if vote is None:
         vote = Judgement(choice)
