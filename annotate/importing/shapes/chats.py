@@ -89,7 +89,7 @@ def _role(said: Any, name: str) -> str:
 
 
 def _extras(inside: Cells, name: str) -> dict[str, Any]:
-    """What a message has beside role and content."""
+    """Name, tool calls and thoughts of a message."""
     extras: dict[str, Any] = {}
     calls = inside.take("tool_calls")
     if calls is None and (call := inside.take("function_call")) is not None:
