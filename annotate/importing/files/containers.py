@@ -97,23 +97,24 @@ def _gunzip(packed: IO[bytes]) -> IO[bytes]:
 def _unzstd(packed: IO[bytes]) -> IO[bytes]:
     """Frames one after the other. zstandard's own stream takes a cut file for a whole one."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-    frame, rest, begun = decompressor.decompressobj(), b"", False
+    frame, rest, begun = decompressor.decompressobj(), io.BytesIO(), False
 
     def read(size: int) -> bytes:
         nonlocal frame, rest, begun
-        while not rest:
+        while not (ready := rest.read(size)):
             piece = packed.read(ZSTD_PIECE)
+            if not piece and begun:
+                raise EOFError("it was cut off")
             if not piece:
-                if begun:
-                    raise EOFError("it was cut off")
                 break
+            given = []
             while piece:
-                rest += frame.decompress(piece)
+                given.append(frame.decompress(piece))
                 begun, piece = not frame.eof, frame.unused_data
                 if frame.eof:
                     frame = decompressor.decompressobj()
-        piece, rest = rest[:size], rest[size:]
-        return piece
+            rest = io.BytesIO(b"".join(given))
+        return ready
 
     return cast(IO[bytes], parts.buffered(read))
 
@@ -252,7 +253,7 @@ def _tar(part: Part) -> Opened:
                 if source is None or info.issparse():
                     left_out.append(f"{shown(info.name)} (no file of its own)")
                     continue
-                members.append(_spooled(part, shown(info.name), cast(IO[bytes], source), spool))
+                members.append(_spooled(part, shown(info.name), source, spool))
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         if isinstance(error, Unreadable):
             raise

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotate.importing.files.containers import shown
+from annotate.importing.files.json_lines import check_empty
 from annotate.importing.files.limits import CHUNK, HEAD, MAX_COLUMNS, MAX_ROW, MAX_SKIPPED
 from annotate.importing.files.parts import Part
 from annotate.importing.files.readers import Head, Place, Reader
@@ -78,8 +79,7 @@ class Delimited(Reader):
         lines = _Lines(source, self._dialect)
         reader = self._dialect.reader(lines)
         names, columns = self.columns or [], len(self.columns or [])
-        said_utf8 = False
-        header = True
+        said_utf8, header, empty = False, True, 0
         while True:
             lines.begin()
             try:
@@ -92,8 +92,10 @@ class Delimited(Reader):
                 continue
             if cells is None:
                 return
+            empty = 0 if cells else empty + 1
             if header or not cells:
                 header = header and not cells
+                check_empty(empty, lines.first)
                 continue
             if len(cells) != columns:
                 told = f"cells: {len(cells):,}; the header names {columns:,} columns"
@@ -266,7 +268,8 @@ def _dialects(sample: str) -> Iterator[Dialect]:
 
 def _first_rows(dialect: Dialect, sample: str) -> list[list[str]]:
     """The first rows that are not empty; [] stands for one that is against the dialect."""
-    reader, rows = dialect.reader(iter(io.StringIO(sample, newline=""))), []
+    reader = dialect.reader(iter(io.StringIO(sample, newline="")))
+    rows: list[list[str]] = []
     while len(rows) < SAMPLE_ROWS:
         try:
             row = next(reader, None)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from annotate.importing.files import json_documents
 from annotate.importing.files.delimited import Delimited
+from annotate.importing.files.limits import HEAD
 from annotate.importing.files.parts import Part, recoded
 from annotate.importing.files.readers import Head, Reader
 from annotate.importing.problems import Unreadable
@@ -75,7 +76,8 @@ def reader_of(part: Part, name: str) -> Reader:
     """The reader of a file that is no archive. Raises Unreadable where there is none."""
     data = part.start()
     if not data.strip():
-        raise Unreadable("The file holds no rows.")
+        empty = f"The file begins with {HEAD:,} bytes of white space. This is no data."
+        raise Unreadable("The file holds no rows." if len(data) < HEAD else empty)
     wide = _utf16(data)
     if wide:
         part = recoded(part, wide)
