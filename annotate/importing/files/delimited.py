@@ -235,7 +235,7 @@ def dialect_of(sample: str, whole: bool, name: str) -> tuple[Dialect, list[list[
     least = 0.0 if NAMES.search(name) else SAME_LENGTH
     best, best_score, best_rows = None, (0.0, 1), [[""]]
     for dialect in _dialects(sample):
-        rows = _first_rows(dialect, sample)
+        rows = _first_rows(dialect, sample, whole)
         cells = len(rows[0]) if rows else 0
         same = [len(row) == cells for row in rows[1:]] or [True]
         score = (sum(same) / len(same), cells)
@@ -244,7 +244,7 @@ def dialect_of(sample: str, whole: bool, name: str) -> tuple[Dialect, list[list[
     if best is not None:
         return best, best_rows
     one = Dialect(ONE_COLUMN)
-    rows = _first_rows(one, sample)
+    rows = _first_rows(one, sample, whole)
     if rows and (NAMES.search(name) or re.fullmatch(r"[A-Za-z_]\w{0,40}", rows[0][0].strip())):
         return one, rows
     begin = sample.strip()[:60]
@@ -266,14 +266,16 @@ def _dialects(sample: str) -> Iterator[Dialect]:
                 yield Dialect(delimiter, quotes=False)
 
 
-def _first_rows(dialect: Dialect, sample: str) -> list[list[str]]:
+def _first_rows(dialect: Dialect, sample: str, whole: bool) -> list[list[str]]:
     """The first rows that are not empty; [] stands for one that is against the dialect."""
     reader = dialect.reader(iter(io.StringIO(sample, newline="")))
     rows: list[list[str]] = []
     while len(rows) < SAMPLE_ROWS:
         try:
             row = next(reader, None)
-        except csv.Error:
+        except csv.Error as error:
+            if "unexpected end" in str(error) and not whole:
+                break  # The sample ends within the row.
             rows.append([])
             continue
         if row is None:

@@ -194,6 +194,12 @@ def test_a_bomb_is_given_up_soon(piece, message):
         rows(b"".join(zstd.compress(piece) for _ in range(120)) + zstd.flush())
 
 
+def test_a_bomb_in_a_zip_archive_is_not_even_begun():
+    bomb = zipped({"a.jsonl": b"\n" * 120_000_000})
+    with pytest.raises(Unreadable, match=r"a\.jsonl: it unpacks to 120,000,000 bytes"):
+        rows(bomb)
+
+
 @pytest.mark.parametrize("start", [b'{"a": 1}\n{"a": 2}\n', b"prompt,x\ny,z\n"])
 def test_a_million_empty_lines_are_no_data(start):
     with pytest.raises(Unreadable, match="a million empty lines"):
