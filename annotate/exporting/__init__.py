@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from annotate.exporting import sft_format, trl_format, votes_format
+from annotate.exporting.formats import sft_format, trl_format, votes_format
 from annotate.models import DatasetVersion
 
 

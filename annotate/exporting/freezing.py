@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models import Count, Q
 
-from annotate.exporting import votes_format
+from annotate.exporting.formats import votes_format
 from annotate.models import Adjudication, Assignment, DatasetVersion, Project, VoteRevision
 from annotate.models.statement_timeout import take_time
 

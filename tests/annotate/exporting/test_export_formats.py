@@ -9,8 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from annotate import exporting, queue
-from annotate.exporting import freezing, trl_format
+from annotate.exporting import freezing
 from annotate.exporting.export_files import write_atomically
+from annotate.exporting.formats import trl_format
 from annotate.importing.row_shapes import read as read_row
 from annotate.models import Assignment, Pair, Project, Prompt
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from annotate import queue
-from annotate.exporting import FORMATS, freezing, votes_format
+from annotate.exporting import FORMATS, freezing
+from annotate.exporting.formats import votes_format
 from annotate.models import Assignment, DatasetVersion
 
 

@@ -7,7 +7,8 @@ import pytest
 from django.db import OperationalError, connection
 
 from annotate import queue
-from annotate.exporting import freezing, votes_format
+from annotate.exporting import freezing
+from annotate.exporting.formats import votes_format
 from annotate.models import DatasetVersion
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from annotate import exchange, queue
-from annotate.exporting import sft_format
+from annotate.exporting.formats import sft_format
 from annotate.models import Pair, Project, Rewrite
 from tests.annotate.queue.test_queue import lease
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from annotate.exporting import trl_format
+from annotate.exporting.formats import trl_format
 from annotate.models import DatasetVersion, Pair, Rewrite
 from annotate.votes.export_values import line
 
