@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import F, Q
 
-from annotate.models import Assignment, Label, Pair
+from annotate.models import Assignment, Label, Pair, Project
 from annotate.models.assignment import MAX_STRENGTH
 
 # Agreement and labels know three classes; both_bad is a tie that says more.
@@ -32,8 +32,8 @@ class Verdict(NamedTuple):
     """a, b, tie, or split when no class has more votes than every other."""
     fraction_a: float
     """Share of the votes for A, ties counting half."""
-    margin: float
-    """|mean signed strength| / MAX_STRENGTH, in 0 to 1."""
+    margin: float | None
+    """|mean signed strength| / MAX_STRENGTH, in 0 to 1; None where no strength is known."""
     n_votes: int
 
 
@@ -41,21 +41,26 @@ UNKNOWN = Verdict(outcome="split", fraction_a=0.5, margin=0.0, n_votes=0)
 """Of a pair without votes."""
 
 
-def verdict(votes: Iterable[tuple[str, int]]) -> Verdict | None:
-    """Aggregate votes of (choice, strength); None without votes."""
+def verdict(votes: Iterable[tuple[str, int | None]]) -> Verdict | None:
+    """Aggregate votes of (choice, strength); None without votes.
+
+    The margin is that of the votes whose strength is known; a tie has none to know.
+    """
     counts = {"a": 0, "tie": 0, "b": 0}
-    signed = 0
+    signed = known = 0
     for choice, strength in votes:
         kind = CLASS[choice]
         counts[kind] += 1
-        signed += SIGN[kind] * strength
+        if kind == "tie" or strength is not None:
+            known += 1
+            signed += SIGN[kind] * (strength or 0)
     n = sum(counts.values())
     if not n:
         return None
     return Verdict(
         outcome=majority(counts),
         fraction_a=(counts["a"] + counts["tie"] / 2) / n,
-        margin=abs(signed) / n / MAX_STRENGTH,
+        margin=abs(signed) / known / MAX_STRENGTH if known else None,
         n_votes=n,
     )
 
@@ -69,9 +74,9 @@ def majority(counts: dict[str, int]) -> str:
 def refresh(pair: Pair) -> None:
     """Write the pair's label from its standing votes; a pair without votes has none.
 
-    What a reviewer decided stays, whatever the votes say.
+    What a reviewer decided stays, whatever the votes say. People of weight 0 say nothing.
     """
-    votes = Assignment.objects.filter(pair=pair).standing()
+    votes = Assignment.objects.filter(pair=pair).standing().weighing()
     decision = ("pair__adjudication__choice", "pair__adjudication__strength")
     rows = list(votes.values_list("choice", "strength", *decision))
     aggregate = verdict((choice, strength) for choice, strength, *_ in rows)
@@ -82,9 +87,18 @@ def refresh(pair: Pair) -> None:
     _store(pair, decided(aggregate, choice, strength) if choice else columns(aggregate))
 
 
+def refresh_of(project: Project, user_id: int) -> None:
+    """Write the labels of the decided pairs on which that person's votes stand: their weight
+    became 0, or is no longer."""
+    votes = Assignment.objects.in_project(project).standing().filter(annotator=user_id)
+    done = votes.exclude(pair__state=Pair.State.OPEN).exclude(pair__kind__in=Pair.OUTSIDE_LABELS)
+    for pair_id in done.values_list("pair_id", flat=True).order_by("pair_id"):
+        refresh(Pair(pk=pair_id))
+
+
 def decide(pair: Pair, choice: str, strength: int) -> None:
     """Make a reviewer's answer the pair's label."""
-    votes = Assignment.objects.filter(pair=pair).standing()
+    votes = Assignment.objects.filter(pair=pair).standing().weighing()
     aggregate = verdict(votes.values_list("choice", "strength"))
     _store(pair, decided(aggregate or UNKNOWN, choice, strength))
 
