@@ -44,23 +44,27 @@ UNKNOWN = Verdict(outcome="split", fraction_a=0.5, margin=0.0, n_votes=0)
 def verdict(votes: Iterable[tuple[str, int | None]]) -> Verdict | None:
     """Aggregate votes of (choice, strength); None without votes.
 
-    The margin is that of the votes whose strength is known; a tie has none to know.
+    The margin is taken from the votes whose strength is known, a tie counting as 0. Where A or B
+    was chosen, but nobody said how much better it is, there is none.
     """
     counts = {"a": 0, "tie": 0, "b": 0}
     signed = known = 0
     for choice, strength in votes:
         kind = CLASS[choice]
         counts[kind] += 1
-        if kind == "tie" or strength is not None:
+        if strength is not None and kind != "tie":
+            signed += SIGN[kind] * strength
             known += 1
-            signed += SIGN[kind] * (strength or 0)
     n = sum(counts.values())
     if not n:
         return None
+    margin = None
+    if known or counts["tie"] == n:
+        margin = abs(signed) / (known + counts["tie"]) / MAX_STRENGTH
     return Verdict(
         outcome=majority(counts),
         fraction_a=(counts["a"] + counts["tie"] / 2) / n,
-        margin=abs(signed) / known / MAX_STRENGTH if known else None,
+        margin=margin,
         n_votes=n,
     )
 

@@ -143,9 +143,12 @@ _HOW = ("negligibly", "slightly", "clearly", "much")
 assert len(_HOW) == MAX_STRENGTH + 1
 
 
-def stated(choice: str, strength: int) -> str:
-    """A vote in words, about the completions and not about the sides of anybody's screen."""
-    if choice in ("a", "b"):
+def stated(choice: str, strength: int | None) -> str:
+    """A vote in words, about the completions and not about the sides of anybody's screen.
+
+    Without a strength, as a file may give it: "A is better".
+    """
+    if choice in ("a", "b") and strength is not None:
         return f"{choice.upper()} is {_HOW[strength]} better"
     return str(Choice(choice).label)
 

@@ -15,7 +15,7 @@ def keep_weights(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0012_mark_imported_votes'),
+        ('annotate', '0013_changes_of_an_import'),
     ]
 
     operations = [
