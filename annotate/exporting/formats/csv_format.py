@@ -48,9 +48,12 @@ def _rows(
 ) -> tuple[Iterator[Row], Columns]:
     if part == "votes":
         return parquet_format.part_rows(version, part, include_simulated=include_simulated)
-    rows = preference_rows.ties if part == "ties" else preference_rows.winners
-    columns = column_types.UNDECIDED if part == "ties" else column_types.PREFERENCE
-    written = rows(version, text_style(version), include_simulated=include_simulated)
+    style, told = text_style(version), {"include_simulated": include_simulated}
+    if part == "ties":
+        written, columns = preference_rows.ties(version, style, **told), column_types.UNDECIDED
+    else:
+        written = preference_rows.winners(version, style, **told, margins=True)
+        columns = column_types.PREFERENCE
     # Prompts and replies are texts here, and tools belong to chats.
     texts = {
         name: column_types.TEXT if kind == column_types.CHAT else kind

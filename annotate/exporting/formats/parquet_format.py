@@ -67,7 +67,8 @@ def part_rows(
     if part == "ties":
         rows = preference_rows.ties(version, text_styles.CHAT, include_simulated=include_simulated)
         return rows, column_types.UNDECIDED
-    rows = preference_rows.winners(version, text_styles.CHAT, include_simulated=include_simulated)
+    told = {"include_simulated": include_simulated, "margins": True}
+    rows = preference_rows.winners(version, text_styles.CHAT, **told)
     return rows, column_types.PREFERENCE
 
 

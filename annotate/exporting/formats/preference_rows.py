@@ -24,9 +24,13 @@ def counts(version: DatasetVersion, *, part: str, include_simulated: bool) -> di
     return {part: kinds.pop("a") + kinds.pop("b"), **kinds}
 
 
-def winners(version: DatasetVersion, style: Style, *, include_simulated: bool) -> Iterator[Row]:
-    """A row per pair with a winner."""
-    written = preference(style, margins=margins_are_known(version, include_simulated))
+def winners(
+    version: DatasetVersion, style: Style, *, include_simulated: bool, margins: bool | None = None
+) -> Iterator[Row]:
+    """A row per pair with a winner; `margins` as `preference` has it, by default if all are known."""
+    if margins is None:
+        margins = margins_are_known(version, include_simulated)
+    written = preference(style, margins=margins)
     pairs = with_texts(version, include_simulated, outcomes=DECIDED)
     return (written(one, pair) for one, pair in pairs)
 

@@ -6,14 +6,13 @@ annotators saw. A file has one style.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 
 from annotate.models import Assignment, DatasetVersion, Pair, VoteRevision
-from annotate.models.content import Messages
+from annotate.models.content import Messages, transcript
 
 SPEAKERS = {
     "user": "Human",
@@ -48,14 +47,8 @@ def _dialogue(messages: Messages) -> str:
 
 
 def _said(message: dict[str, Any]) -> str:
-    functions = [call.get("function") or {} for call in message.get("tool_calls") or ()]
-    calls = [f"{one.get('name', '')}({_arguments(one)})" for one in functions]
-    return "\n".join(part for part in (message["content"], *calls) if part)
-
-
-def _arguments(function: dict[str, Any]) -> str:
-    given = function.get("arguments", "")
-    return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    """Content and tool calls of one turn; its speaker stands before them already."""
+    return transcript([{**message, "role": "assistant"}])
 
 
 CHAT = Style("chat", lambda messages: messages, _chat_reply)

@@ -8,7 +8,7 @@ from typing import Any
 from annotate.importing.problems import Refused
 from annotate.importing.rows import Choice, Judgement, Reply, Row
 from annotate.importing.shapes import chats
-from annotate.importing.shapes.columns import Cells, name_of, number
+from annotate.importing.shapes.columns import Cells, decoded, name_of, number
 from annotate.importing.shapes.judgements import (
     CHOSEN,
     choice_of,
@@ -43,6 +43,8 @@ OF_VOTE = (
     *("propensity", "surplus", "simulated", "revision", "imported"),
 )
 """Columns of our export `votes` that are about the vote, beside what a judgement has."""
+FOLLOWS = ("prompt_id", "completion_a_id", "completion_b_id", "split")
+"""Columns of that export that follow from the texts."""
 NO_TEXTS = "this export of votes holds no texts: export the votes again, or the pairs"
 
 
@@ -83,8 +85,18 @@ def export_of_votes(cells: Cells) -> Row:
     if "completion_a" not in cells:
         raise Refused("completion_a", NO_TEXTS)
     messages = chats.prompt_in(cells, "prompt")
+    for name, turns in zip(OURS[0], ("messages_a", "messages_b"), strict=True):
+        # The turns say more than the text that reads them.
+        cells[name] = cells.take(turns) or cells[name]
     sides = two_replies(cells, OURS[0])
-    inside = Cells({})
+    for name in FOLLOWS:
+        cells.take(name)
+    if isinstance(held := decoded(cells.take("pair_metadata")), dict):
+        cells.update(held)
+    if "source_margin" in cells:
+        cells["margin"] = cells.pop("source_margin")
+    told = decoded(cells.take("metadata"))
+    inside = Cells(told if isinstance(told, dict) else {})
     for name in (*OF_VOTE, "strength", "left", "reasons", "comment", "criteria", "voted_at"):
         if name in cells:
             inside[name] = cells.pop(name)
