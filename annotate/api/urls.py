@@ -15,4 +15,5 @@ urlpatterns = [
     path("api/v1/assignments/<uuid:token>/remark/", voting_calls.remark, name="api-remark"),
     path("api/v1/assignments/<uuid:token>/flag/", voting_calls.flag, name="api-flag"),
     path("", include("annotate.api.data_calls")),
+    path("", include("annotate.api.export_calls")),
 ]

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from annotate.exporting import ExportFormat, format_named
-from annotate.exporting.compression import SUFFIXES, compressed
+from annotate.exporting.compression import compressed
+from annotate.exporting.export_names import ending
+from annotate.exporting.zip_stream import zipped
 from annotate.models import DatasetVersion
 
 PIECE = 1 << 18
@@ -70,11 +72,11 @@ def write_export(
     if chosen.files is not None:
         write_folder(out, chosen.files(version, **options.of_format()))
         return {chosen.main_part: out}
-    ending = chosen.suffix + SUFFIXES[options.compression]
+    suffix = ending(chosen, options.compression)
     paths = {}
     for part in chosen.parts:
         main = part == chosen.main_part
-        path = out if main else out.with_name(f"{out.name}.{part}.{ending}")
+        path = out if main else out.with_name(f"{out.name}.{part}.{suffix}")
         parts = pieces(version, chosen, part, options)
         first = next(parts, None)
         if first is None and not main:
@@ -121,3 +123,11 @@ def write_folder(out: Path, files: Iterator[tuple[str, Iterator[bytes]]]) -> Non
         partial.replace(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def archive(version: DatasetVersion, chosen: ExportFormat, options: Options) -> Iterator[bytes]:
+    """Every part of a format that has rows, as one ZIP file."""
+    suffix = ending(chosen, options.compression)
+    return zipped(
+        (f"{part}.{suffix}", pieces(version, chosen, part, options)) for part in chosen.parts
+    )

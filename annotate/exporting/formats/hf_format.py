@@ -7,7 +7,6 @@ file, written as it is read.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 
 from annotate.exporting.formats import (
@@ -17,12 +16,11 @@ from annotate.exporting.formats import (
     preference_rows,
 )
 from annotate.exporting.formats.preference_rows import Row
+from annotate.exporting.zip_stream import zipped
 from annotate.models import DatasetVersion
 
 PARTS = {"hf": "a folder for datasets.load_dataset with a card; by the browser as a ZIP file"}
 SPLITS = ("train", "test")
-FIXED = (1980, 1, 1, 0, 0, 0)
-"""The time of every file in the archive: the same version gives the same bytes."""
 File = tuple[str, Iterator[bytes]]
 
 
@@ -76,15 +74,3 @@ def _counted(rows: Iterator[Row], config: dataset_card.Config, split: str) -> It
 def _again(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield first
     yield from rest
-
-
-def zipped(folder: Iterator[File]) -> Iterator[bytes]:
-    """The files as a ZIP archive, as they come. Stored as they are: Parquet is compressed."""
-    sink = parquet_format.Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]  # A sink is as much of a file as writing needs.
-        for name, parts in folder:
-            with archive.open(zipfile.ZipInfo(name, FIXED), "w", force_zip64=True) as file:
-                for part in parts:
-                    file.write(part)
-                    yield sink.taken()
-    yield sink.taken()

@@ -17,6 +17,7 @@ from annotate.exporting.formats import column_types, preference_rows, text_style
 from annotate.exporting.formats.column_types import Columns
 from annotate.exporting.formats.preference_rows import Row
 from annotate.exporting.raw_rows import batches
+from annotate.exporting.zip_stream import Sink
 from annotate.models import DatasetVersion
 from annotate.votes.export_values import line
 
@@ -92,35 +93,6 @@ def file_of(rows: Iterable[Row], schema: pa.Schema, *, empty: bool = True) -> It
     if writer is not None:
         writer.close()
         yield sink.taken()
-
-
-class Sink:
-    """A file that hands out what was written to it since the last time."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.place = 0
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        """Keep a copy: the writer uses its buffer again."""
-        part = bytes(data)
-        self.parts.append(part)
-        self.place += len(part)
-        return len(part)
-
-    def tell(self) -> int:
-        return self.place
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def close(self) -> None:
-        self.closed = True
-
-    def taken(self) -> bytes:
-        parts, self.parts = self.parts, []
-        return b"".join(parts)
 
 
 def table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:

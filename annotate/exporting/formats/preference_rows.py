@@ -27,7 +27,7 @@ def counts(version: DatasetVersion, *, part: str, include_simulated: bool) -> di
 def winners(
     version: DatasetVersion, style: Style, *, include_simulated: bool, margins: bool | None = None
 ) -> Iterator[Row]:
-    """A row per pair with a winner; `margins` as `preference` has it, by default if all are known."""
+    """A row per pair with a winner; `margins` as in `preference`, by default if all are known."""
     if margins is None:
         margins = margins_are_known(version, include_simulated)
     written = preference(style, margins=margins)
