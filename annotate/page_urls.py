@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import accounts, data_and_export, home, people, projects
+from annotate.views import accounts, data_and_export, home, imports, people, projects
 from annotate.views.labelling import label, me, my_votes, qualification, remarks
 from annotate.views.reviewing import adjudicate, annotators, gold, leaderboard, pair, quality
 
@@ -55,7 +55,14 @@ urlpatterns = [
     path(PROJECT + "adjudicate/<int:pair_id>/flags/", adjudicate.settle, name="flags-settle"),
     path(PROJECT + "pairs/<int:pair_id>/", pair.pair, name="pair"),
     path(PROJECT + "data/", data_and_export.data, name="data"),
-    path(PROJECT + "data/import/", data_and_export.import_file, name="import"),
+    path(PROJECT + "import/", imports.imports, name="imports"),
+    path(PROJECT + "import/<uuid:uuid>/", imports.one, name="import"),
+    path(PROJECT + "import/<uuid:uuid>/progress/", imports.progress, name="import-progress"),
+    path(PROJECT + "import/<uuid:uuid>/columns/", imports.columns, name="import-columns"),
+    path(PROJECT + "import/<uuid:uuid>/start/", imports.start, name="import-start"),
+    path(PROJECT + "import/<uuid:uuid>/cancel/", imports.cancel, name="import-cancel"),
+    path(PROJECT + "import/<uuid:uuid>/undo/", imports.undo, name="import-undo"),
+    path(PROJECT + "import/<uuid:uuid>/report/", imports.report, name="import-report"),
     path(PROJECT + "export/", data_and_export.export, name="export"),
     path(PROJECT + "settings/", projects.settings, name="project-settings"),
     path(PROJECT + "settings/archive/", projects.archive, name="project-archive"),

@@ -30,6 +30,7 @@ ENDPOINT = env.str("PAIRLOOP_ENDPOINT", "")
 ENDPOINT_MODEL = env.str("PAIRLOOP_ENDPOINT_MODEL", "")
 PLAYGROUND_DEVICE = env.str("PAIRLOOP_PLAYGROUND_DEVICE", "auto")
 HUB_PUSH = env.bool("PAIRLOOP_HUB_PUSH", False)
+IMPORT_ROOTS = env.list("PAIRLOOP_IMPORT_ROOTS", default=[])
 TIME_ZONE = env.str("PAIRLOOP_TIME_ZONE", "UTC")
 
 INSTALLED_APPS = [
@@ -199,6 +200,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"ImportState": "annotate.jobs.import_actions.STAGES"},
 }
 
 LOGGING = {

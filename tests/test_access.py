@@ -39,13 +39,16 @@ REVIEWER = {
 }
 ADMIN = {
     *("annotator-change", "payment"),
-    *("import", "export", "project-settings", "project-archive"),
+    *("imports", "import", "import-progress", "import-columns", "import-start"),
+    *("import-cancel", "import-undo", "import-report"),
+    *("export", "project-settings", "project-archive"),
     *("people", "invite", "revoke", "member"),
     *("round-start", "round-cancel", "round-retry", "ask-colleagues"),
     *("compare-start", "compare-cancel"),
     *("model-promote", "model-demote", "model-retire", "model-download", "model-push"),
     *("models-prune", "trial-queue"),
-    *("api-export", "api-import"),
+    *("api-export", "api-import", "api-imports", "api-import-one", "api-import-start"),
+    *("api-import-cancel", "api-import-undo", "api-import-report", "api-uploads", "api-upload"),
 }
 LOWEST = (
     dict.fromkeys(ANNOTATOR, Role.ANNOTATOR)

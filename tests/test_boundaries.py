@@ -32,6 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "importing/problems",
             "importing/files",
             "importing",
+            "jobs",
             "sample",
             "exchange",
             "forms",

@@ -6,3 +6,10 @@ from django.apps import AppConfig
 class TrainingConfig(AppConfig):
     name = "training"
     verbose_name = "Training"
+
+    def ready(self) -> None:
+        # Models are there only now.
+        from annotate import exchange
+        from training.runs import task_queue
+
+        exchange.job_waiting.connect(task_queue.hand_job_to_worker, dispatch_uid="training")

@@ -21,6 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
+from annotate.api.import_bodies import ReportBody
 from annotate.api.serializers import ErrorBody
 from annotate.importing import Report, Unreadable, import_rows
 from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size, spooled
@@ -97,28 +98,6 @@ class AgreementBody(serializers.Serializer[Any]):
     explanations = serializers.DictField(
         child=serializers.CharField(), help_text="Why a value or an interval is null."
     )
-
-
-class ProblemBody(serializers.Serializer[Any]):
-    line = serializers.IntegerField()
-    field = serializers.CharField(allow_blank=True)
-    reason = serializers.CharField()
-    file = serializers.CharField(
-        allow_blank=True, help_text="The member of an archive, or the split."
-    )
-    unit = serializers.CharField(help_text="The sort of thing that `line` counts: line or row.")
-
-
-class ReportBody(serializers.Serializer[Any]):
-    """Result of an import. Refused rows are listed (the first 1,000); the others are imported."""
-
-    written = serializers.BooleanField()
-    rows = serializers.IntegerField()
-    accepted = serializers.IntegerField()
-    refused = serializers.IntegerField()
-    warnings = serializers.IntegerField()
-    added = serializers.DictField(child=serializers.IntegerField())
-    problems = ProblemBody(many=True)
 
 
 @extend_schema(

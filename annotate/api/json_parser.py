@@ -30,7 +30,7 @@ class StrictJSONParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         try:
-            body = stream.read()
+            body = stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
         except RequestDataTooBig:
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
             raise ParseError(f"The body is longer than {limit:,} bytes.") from None

@@ -1,6 +1,6 @@
 """The only door to training: it asks for votes and prompts, hands back pairs, pushes figures.
 
-May import: models, votes, exporting, people, queue, review, quality, sample.
+May import: models, votes, exporting, people, queue, review, quality, jobs, sample.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ from annotate.exchange.project_lookup import (
 )
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.exporting.freezing import freeze
+from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
 from annotate.models import Project
+from annotate.models.job import job_waiting
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
@@ -59,6 +61,7 @@ __all__ = [
     "evaluation_results",
     "freeze",
     "installation_id",
+    "job_waiting",
     "leased_pair_keys",
     "live_projects",
     "lock",
@@ -77,7 +80,10 @@ __all__ = [
     "release_expired",
     "resolved_since",
     "retire_untouched",
+    "run_job",
     "sample_corpus",
     "set_priorities",
+    "tidy_jobs",
     "votes_on",
+    "waiting_jobs",
 ]

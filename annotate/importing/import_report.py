@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from annotate.importing.problems import Problem
@@ -11,10 +13,29 @@ from annotate.importing.problems import Problem
 KEPT = 1000
 """Problems kept in full; the rest are only counted, so that memory stays bounded."""
 ADDED = ("prompts", "completions", "pairs", "annotators", "votes")
+ALSO = {
+    "ratings": "ratings {verb}",
+    "merged": "comparisons joined with pairs that are there",
+    "revised": "votes corrected",
+    "duplicates": "votes and ratings that are there already",
+    "alike": "comparisons of equal texts that nobody judged, left out",
+    "not_replaced": "values that stay as they were",
+}
+"""Counts that are named only where there is something to count."""
+LONGEST_VALUE = 200
+
+
+def excerpt(value: Any, most: int = LONGEST_VALUE) -> str:
+    """A value on one line, cut."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    line = " ".join(text[: 2 * most].split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 @dataclass
 class Report:
+    """Counts, and the problems of single rows; `sink` is told every one of these and its kind."""
+
     rows: int = 0
     accepted: int = 0
     n_refused: int = 0
@@ -23,20 +44,31 @@ class Report:
     warnings: list[Problem] = field(default_factory=list)
     added: Counter[str] = field(default_factory=Counter)
     written: bool = False
+    sink: Callable[[str, Problem], None] | None = None
 
     def refuse(
-        self, line: int, field_name: str, reason: str, file: str = "", unit: str = "line"
+        self,
+        line: int,
+        field_name: str,
+        reason: str,
+        file: str = "",
+        unit: str = "line",
+        value: str = "",
     ) -> None:
         self.n_refused += 1
-        if len(self.refused) < KEPT:
-            self.refused.append(Problem(line, field_name, reason, file, unit))
+        self._keep("refused", self.refused, Problem(line, field_name, reason, file, unit, value))
 
     def warn(
         self, line: int, field_name: str, reason: str, file: str = "", unit: str = "line"
     ) -> None:
         self.n_warnings += 1
-        if len(self.warnings) < KEPT:
-            self.warnings.append(Problem(line, field_name, reason, file, unit))
+        self._keep("warning", self.warnings, Problem(line, field_name, reason, file, unit))
+
+    def _keep(self, kind: str, kept: list[Problem], problem: Problem) -> None:
+        if len(kept) < KEPT:
+            kept.append(problem)
+        if self.sink is not None:
+            self.sink(kind, problem)
 
     @property
     def verdict(self) -> str:
@@ -56,6 +88,11 @@ class Report:
             ("rows refused", self.n_refused),
             ("warnings", self.n_warnings),
             *((f"{name} {verb}", self.added[name]) for name in ADDED),
+            *(
+                (text.format(verb=verb), self.added[name])
+                for name, text in ALSO.items()
+                if self.added[name]
+            ),
         ]
 
     def table(self) -> str:
@@ -79,6 +116,21 @@ class Report:
             "accepted": self.accepted,
             "refused": self.n_refused,
             "warnings": self.n_warnings,
-            "added": {name: self.added[name] for name in ADDED},
-            "problems": [problem.__dict__ for problem in self.refused],
+            "added": {name: self.added[name] for name in (*ADDED, *ALSO)},
+            "problems": [asdict(problem) for problem in self.refused],
+            "warned": [asdict(problem) for problem in self.warnings],
         }
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Report:
+        """The report that `as_dict` kept."""
+        return cls(
+            rows=kept["rows"],
+            accepted=kept["accepted"],
+            n_refused=kept["refused"],
+            n_warnings=kept["warnings"],
+            refused=[Problem(**one) for one in kept["problems"]],
+            warnings=[Problem(**one) for one in kept["warned"]],
+            added=Counter(kept["added"]),
+            written=kept["written"],
+        )

@@ -28,6 +28,8 @@ class Problem:
     """The member of an archive or the split that the row is in; "" of a plain file."""
     unit: str = "line"
     """What `line` counts: "line" or "row"."""
+    value: str = ""
+    """The field's value, cut."""
 
     def __str__(self) -> str:
         file = f"{self.file}, " if self.file else ""

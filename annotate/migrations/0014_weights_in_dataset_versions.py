@@ -15,7 +15,7 @@ def keep_weights(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0013_changes_of_an_import'),
+        ('annotate', '0013_import_steps'),
     ]
 
     operations = [

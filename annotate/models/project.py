@@ -134,7 +134,7 @@ class Project(models.Model):
     train_on_simulated = models.BooleanField(
         default=False, help_text="Sample project only: simulated votes enter training."
     )
-    import_mappings: models.JSONField[dict[str, dict[str, str]]] = models.JSONField(
+    import_mappings: models.JSONField[dict[str, dict[str, Any]]] = models.JSONField(
         default=dict,
         blank=True,
         help_text="How imported files were read: by a file's columns, field -> column.",

@@ -1,4 +1,4 @@
-"""The data page with its import form, and the export page."""
+"""The data page, and the export page."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from django.core.paginator import Paginator
 from django.db.models import Count
 from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.exporting import FORMATS, freezing
-from annotate.importing import Unreadable, import_rows
-from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size
 from annotate.models import Assignment, Project, Prompt
 from annotate.models.roles import Role
 from annotate.people.permissions import project_or_404
@@ -46,29 +44,6 @@ def data(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     response = render(request, "annotate/data.html#found", context)
     response["HX-Push-Url"] = f"?{context['address']}"
     return response
-
-
-@require_POST
-def import_file(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
-    project = project_or_404(request, slug, "admin")
-    file = request.FILES.get("file")
-    if file is None:
-        return _data_page(request, project, problem="Choose a file first.", status=400)
-    try:
-        check_size(file.size)
-        report = import_rows(
-            project,
-            file,
-            dry_run="dry_run" in request.POST,
-            strict="strict" in request.POST,
-            max_bytes=MAX_UNPACKED,
-        )
-    except TooLarge as error:
-        return _data_page(request, project, problem=str(error), status=413)
-    except Unreadable as error:
-        return _data_page(request, project, problem=f"{error} Nothing was imported.", status=400)
-    status = 200 if report.written or not report.n_refused else 400
-    return _data_page(request, project, report=report, status=status)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -135,21 +110,13 @@ ENTRIES: dict[str, Callable[..., list[Any]]] = {
 def _data_page(
     request: AuthenticatedHttpRequest,
     project: Project,
-    form: Search | None = None,
-    chosen: str = "pairs",
-    *,
-    status: int = 200,
-    **said: object,
+    form: Search,
+    chosen: str,
 ) -> HttpResponse:
-    """The page; `said` is what came of an import."""
-    if form is None:
-        form = Search({})
-        form.is_valid()
     admin = project.role == Role.ADMIN
     context = _found(request, project, form, chosen) | {
         "tab": "data",
         "may_import": admin,
         "offered": search.offered(project, named=admin),
-        **said,
     }
-    return render(request, "annotate/data.html", context, status=status)
+    return render(request, "annotate/data.html", context)

@@ -40,6 +40,17 @@ def start_run(run_id: int) -> None:
     _enqueue("gpu", "supervise", run_id)
 
 
+def hand_job_to_worker(**sent: object) -> None:
+    """Have the short worker look for waiting jobs after the commit."""
+    # Robust: a queue that cannot be written must not undo what was committed.
+    transaction.on_commit(take_jobs, robust=True)
+
+
+def take_jobs() -> None:
+    """Ask the short worker to work off the jobs that wait."""
+    _enqueue("short", "take_jobs")
+
+
 def refresh_order(project_id: int) -> None:
     """Ask the short worker to rank a project's open pairs anew."""
     _enqueue("short", "rerank", project_id)

@@ -31,6 +31,7 @@ def tick() -> None:
     """One turn of the scheduler."""
     seen("short")
     _guarded(recover)
+    _guarded(recover_jobs)
     _guarded(exchange.release_expired)
     _guarded(Trial.objects.forget_old)
     # Also where rounds start by hand: people's votes order the queue and judge policies there too.
@@ -85,6 +86,13 @@ def recover(*, at_once: bool = False) -> int:
             task_queue.start_run(run.pk)
             triggered += 1
     return triggered
+
+
+def recover_jobs() -> None:
+    """Have jobs taken up whose trigger or whose worker was lost."""
+    exchange.tidy_jobs()
+    if exchange.waiting_jobs():
+        task_queue.take_jobs()
 
 
 def review(project: exchange.Project) -> None:

@@ -6,16 +6,22 @@ Only workers import this. Whoever wants something done enqueues it by name (runs
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 
 from django.db import close_old_connections, connections
 from huey import crontab
 
+from annotate import exchange
 from training.models import Run
 from training.rounds.rerank import refresh_priorities
 from training.runs import supervisor, task_queue
 from training.runs.task_queue import Kind
 from training.worker import scheduler
+
+JOBS_AT_ONCE = 2
+"""Jobs that one worker works at. It has more threads: the schedule must not wait for them."""
+_places = threading.BoundedSemaphore(JOBS_AT_ONCE)
 
 
 def register(kind: Kind) -> None:
@@ -25,6 +31,7 @@ def register(kind: Kind) -> None:
         queue.task()(_with_connections(supervise))
     else:
         queue.task()(_with_connections(rerank))
+        queue.task()(_with_connections(take_jobs))
         # A tick that comes late is followed by the next one: it expires before.
         queue.periodic_task(crontab(), expires=55)(_with_connections(tick))
 
@@ -38,6 +45,19 @@ def supervise(run_id: int) -> None:
 def rerank(project_id: int) -> None:
     """Order a project's open pairs anew."""
     refresh_priorities(project_id)
+
+
+def take_jobs() -> None:
+    """Work off the jobs that wait, as far as this worker has places for them."""
+    # Looked for again after each: a trigger that came while all places were taken is gone.
+    while not supervisor.stopping.is_set() and exchange.waiting_jobs():
+        if not _places.acquire(blocking=False):
+            return
+        try:
+            for uuid in exchange.waiting_jobs()[:1]:
+                exchange.run_job(uuid, stopping=supervisor.stopping.is_set)
+        finally:
+            _places.release()
 
 
 def tick() -> None:

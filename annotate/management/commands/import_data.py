@@ -1,15 +1,35 @@
-"""manage.py import_data FILE --project SLUG [--dry-run] [--strict]"""
+"""manage.py import_data FILE --project SLUG [--map FIELD=COLUMN ...] [--dry-run] [--undo UUID]"""
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 
-from annotate.importing import Report, Unreadable, import_rows
-from annotate.models import Project
+from annotate.importing import Report, Unreadable
+from annotate.importing.two_passes import Check, Source
+from annotate.jobs import foreground_import
+from annotate.jobs.foreground_import import Display
+from annotate.jobs.import_actions import JUDGED
+from annotate.jobs.upload_files import Refusal, problems_path
+from annotate.models import Import, Project
+
+
+def field_and_column(text: str) -> tuple[str, str]:
+    """`prompt=question` as a field and its column; after a bare `=` no column is the field."""
+    name, sign, column = text.partition("=")
+    if not name or not sign:
+        raise argparse.ArgumentTypeError(f"{text!r}: FIELD=COLUMN is expected")
+    return name, column
 
 
 class Command(BaseCommand):
@@ -21,27 +41,150 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("file", type=Path)
+        parser.add_argument("file", type=Path, nargs="?")
         parser.add_argument("--project", required=True, metavar="SLUG")
         parser.add_argument("--dry-run", action="store_true", help="only report what would happen")
         parser.add_argument(
             "--strict", action="store_true", help="import nothing if any row is refused"
         )
+        parser.add_argument(
+            "--map",
+            nargs="+",
+            action="extend",
+            type=field_and_column,
+            metavar="FIELD=COLUMN",
+            help="the column that holds a field; FIELD= where no column does",
+        )
+        parser.add_argument(
+            "--judged",
+            choices=list(JUDGED),
+            default="labels",
+            help="what becomes of pairs that are judged already: labels (the default), or ask our "
+            "people as well",
+        )
+        parser.add_argument(
+            "--report", type=Path, metavar="FILE", help="write every problem, as JSON lines"
+        )
+        parser.add_argument("--undo", type=UUID, metavar="UUID", help="take an import back")
 
-    def handle(self, *, file: Path, project: str, **options: Any) -> None:
+    def handle(self, *, file: Path | None, project: str, undo: UUID | None, **options: Any) -> None:
         target = Project.objects.filter(slug=project).first()
         if target is None:
             raise CommandError(f"There is no project {project!r}.")
+        if undo is not None:
+            self._undo(target, undo)
+            return
+        if file is None:
+            raise CommandError("Name the file to import.")
         try:
-            report = import_rows(target, file, dry_run=options["dry_run"], strict=options["strict"])
+            self._import(target, file, options)
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from error
-        except Unreadable as error:
+        except (Unreadable, Refusal) as error:
             raise CommandError(f"{file}: {error} Nothing was imported.") from error
-        self.stdout.write(report.table())
-        self._complain(report)
 
-    def _complain(self, report: Report) -> None:
+    def _import(self, project: Project, file: Path, options: Mapping[str, Any]) -> None:
+        given = dict(options["map"] or [])
+        mapping = {name: column for name, column in given.items() if column}
+        source = foreground_import.source(project, file, mapping)
+        judged = options["judged"]
+        with display("Checking") as show:
+            checked = foreground_import.check(
+                project, source, judged=judged, report=options["report"], progress=show
+            )
+        self._describe(checked, remembered=not mapping and bool(source.mapping))
+        self._ask(checked, source, given)
+        report = checked.report
+        refused = options["strict"] and report.n_refused
+        if report.accepted and not refused and not options["dry_run"]:
+            report = self._write(project, source, checked, options)
+        self._tell(report)
+
+    def _write(
+        self, project: Project, source: Source, checked: Check, options: Mapping[str, Any]
+    ) -> Report:
+        with display("Importing") as show:
+            import_ = foreground_import.write(
+                project, source, checked, judged=options["judged"], display=show
+            )
+        if options["report"] is not None and problems_path(import_).exists():
+            shutil.copyfile(problems_path(import_), options["report"])
+        self.stdout.write(f"Import {import_.uuid}")
+        if import_.state != Import.State.DONE:
+            raise CommandError(
+                f"{import_.error} Go on with the same command, or take back what was added with "
+                f"--undo {import_.uuid}."
+            )
+        return Report.from_dict(import_.report["written"])
+
+    def _describe(self, checked: Check, *, remembered: bool) -> None:
+        """The file as it was recognised, and what each column is used as."""
+        how = "; columns as in an earlier import" if remembered else ""
+        self.stdout.write(f"{checked.format}, {checked.shape or 'rows of no known shape'}{how}")
+        width = min(40, max((len(one["name"]) for one in checked.columns), default=0))
+        for one in checked.columns:
+            self.stdout.write(f"  {one['name']:<{width}}  {one['use']}, {one['rows']:,} rows")
+        self.stdout.write("")
+
+    def _ask(self, checked: Check, source: Source, given: Mapping[str, str]) -> None:
+        """Name the --map that answers each question; nothing is written before."""
+        answered = {*source.mapping.values()}
+        asked = [
+            one
+            for one in checked.questions
+            if one["column"] not in answered and one["field"] not in given
+        ]
+        for one in asked:
+            self.stdout.write(
+                f"{one['why']}. If it is: --map {quoted(one['field'], one['column'])}   "
+                f"If not: --map {one['field']}="
+            )
+        if asked:
+            raise CommandError("Nothing was imported: say first what these columns are.")
+
+    def _tell(self, report: Report) -> None:
         """Exit code 1 when rows were refused, so that scripts notice."""
+        self.stdout.write(report.table())
+        if not report.added["pairs"]:
+            self.stdout.write(f"\n0 pairs {'were added' if report.written else 'to add'}.")
         if report.verdict:
             raise CommandError(report.verdict)
+
+    def _undo(self, project: Project, uuid: UUID) -> None:
+        import_ = project.imports.filter(uuid=uuid).first()
+        if import_ is None:
+            raise CommandError(f"The project has no import {uuid}.")
+        try:
+            with display("Taking back") as show:
+                foreground_import.take_back(import_, display=show)
+        except Refusal as refusal:
+            raise CommandError(f"Nothing was taken back: {refusal}") from refusal
+        if import_.undone_at is None:
+            raise CommandError(import_.error)
+        self.stdout.write(f"Taken back: {import_.file_name}")
+
+
+@contextmanager
+def display(what: str) -> Iterator[Display]:
+    """A progress line on a terminal; nothing elsewhere."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rows]} rows"),
+    )
+    silent = not sys.stderr.isatty()
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=silent
+    ) as progress:
+        task = progress.add_task(what, total=1.0, rows="0")
+
+        def show(done: int, share: float) -> None:
+            # Called for every row.
+            if not silent and (done % 500 == 0 or share >= 1.0):
+                progress.update(task, completed=share, rows=f"{done:,}")
+
+        yield show
+
+
+def quoted(field: str, column: str) -> str:
+    return f"{field}={column}" if column.isidentifier() else f"'{field}={column}'"

@@ -193,11 +193,11 @@ def test_import_reports_refused_rows_and_keeps_the_others(api_for, project, zed)
 @pytest.mark.parametrize(
     ("body", "query", "message"),
     [
-        (b'{"broken', "", "line 1: not valid JSON"),
+        (b'{"broken', "", "cut off"),
         (jsonl(ROW, {"q": 1}), "?strict=1", "line 2: prompt: the column is missing"),
         (b"", "", "The file is missing"),
         (b"\n\n", "", "no rows"),
-        (b'[{"prompt": "Q"}]', "", "JSON array"),
+        (b"%PDF-1.4 x", "", "PDF"),
         (jsonl(ROW), "?dry_run=perhaps", "dry_run"),
     ],
 )

@@ -1,0 +1,214 @@
+"""The bodies of the import calls, checked on the way in and described on the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+from rest_framework import serializers
+
+from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
+from annotate.jobs import import_job, upload_files
+from annotate.jobs.import_actions import JUDGED, STAGES, stage, standstill
+from annotate.models import Import, Project
+
+
+class ProblemBody(serializers.Serializer[Any]):
+    file = serializers.CharField(
+        allow_blank=True, help_text="The member of an archive, or the split."
+    )
+    line = serializers.IntegerField()
+    field = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField()
+    unit = serializers.CharField(help_text="The sort of thing that `line` counts: line or row.")
+    value = serializers.CharField(allow_blank=True, help_text="The field's value, cut.")
+
+
+class ReportBody(serializers.Serializer[Any]):
+    """Rows and what became of them. Problems are listed up to the first 1,000 of each kind."""
+
+    written = serializers.BooleanField()
+    rows = serializers.IntegerField()
+    accepted = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    warnings = serializers.IntegerField()
+    added = serializers.DictField(child=serializers.IntegerField())
+    problems = ProblemBody(many=True, help_text="Refused rows.")
+    warned = ProblemBody(many=True, help_text="Warnings about rows that are imported.")
+
+
+class ImportOptions(KnownFieldsOnly):
+    judged = serializers.ChoiceField(
+        choices=list(JUDGED.items()),
+        required=False,
+        help_text="Pairs that are judged already: use as labels, or ask our people as well.",
+    )
+    strict = serializers.BooleanField(
+        required=False, help_text="Import nothing if any row is refused."
+    )
+
+
+class QueryOptions(ImportOptions):
+    auto = serializers.BooleanField(
+        default=False, help_text="Start at once when nothing has to be asked."
+    )
+
+
+class NewImport(QueryOptions):
+    """A file that was sent in pieces, or one that lies on the server."""
+
+    upload = serializers.UUIDField(required=False)
+    server_file = StrictCharField(
+        required=False, max_length=1000, help_text="Below PAIRLOOP_IMPORT_ROOTS."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("upload" in attrs) == ("server_file" in attrs):
+            raise serializers.ValidationError("Give one of upload and server_file.")
+        return attrs
+
+
+class AnswerBody(KnownFieldsOnly):
+    """The answer to a question: whether the column is the field."""
+
+    column = StrictCharField(max_length=1000)
+    field = StrictCharField(max_length=100)
+    yes = serializers.BooleanField()
+
+
+class ImportChange(ImportOptions):
+    """Changes in how a checked file is read. What is left out stays as it is."""
+
+    mapping = serializers.DictField(
+        child=StrictCharField(max_length=1000, allow_blank=True),
+        required=False,
+        help_text="Field of a row -> column, or an empty text where no column is the field. What "
+        "is left out is recognised by the file. The file is checked again.",
+    )
+    answers = AnswerBody(many=True, required=False)
+
+
+class NewUpload(KnownFieldsOnly):
+    name = StrictCharField(max_length=1000)
+    size = StrictIntegerField(min_value=1, max_value=upload_files.MOST_BYTES)
+    modified = StrictIntegerField(
+        required=False,
+        min_value=0,
+        max_value=2**53,
+        help_text="Tells files of one name and size apart when sending goes on later.",
+    )
+
+
+class UploadBody(serializers.Serializer[Any]):
+    upload = serializers.UUIDField()
+    url = serializers.CharField(help_text="PATCH the next piece to it.")
+    name = serializers.CharField()
+    size = serializers.IntegerField()
+    offset = serializers.IntegerField(help_text="Bytes that have arrived: where to go on.")
+    most = serializers.IntegerField(help_text="Bytes of the longest piece.")
+
+
+class FieldBody(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    help = serializers.CharField()
+
+
+class QuestionBody(serializers.Serializer[Any]):
+    column = serializers.CharField()
+    field = serializers.CharField()
+    why = serializers.CharField()
+
+
+class ColumnBody(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    use = serializers.CharField()
+    rows = serializers.IntegerField(help_text="That have it.")
+    example = serializers.CharField(allow_blank=True)
+
+
+class ImportSummary(serializers.Serializer[Any]):
+    """One import in the list."""
+
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+    name = serializers.CharField()
+    size = serializers.IntegerField()
+    state = serializers.ChoiceField(choices=STAGES)
+    done = serializers.IntegerField(help_text="Rows worked through.")
+    share = serializers.FloatField(help_text="Of the file, 0 to 1.")
+    error = serializers.CharField(allow_blank=True, help_text="Why it failed, in words.")
+    note = serializers.CharField(allow_blank=True, help_text="Why nothing happens to it.")
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    undone_at = serializers.DateTimeField(allow_null=True)
+
+
+class ImportBody(ImportSummary):
+    """An import: `state` says whose turn it is. asking and ready wait for you."""
+
+    format = serializers.CharField(allow_blank=True)
+    shape = serializers.CharField(allow_blank=True)
+    mapping = serializers.DictField(
+        child=serializers.CharField(), help_text="Field -> column, as chosen or recognised."
+    )
+    judged = serializers.ChoiceField(choices=list(JUDGED.items()))
+    strict = serializers.BooleanField()
+    obstacle = serializers.CharField(allow_blank=True, help_text="Why it cannot start yet.")
+    fields = FieldBody(many=True, help_text="That columns can be mapped to.")  # type: ignore[assignment]
+    columns = ColumnBody(many=True)
+    questions = QuestionBody(many=True, help_text="To be answered before it starts.")
+    checked = ReportBody(allow_null=True, help_text="What an import would add.")
+    report = ReportBody(allow_null=True, help_text="What it added.")
+
+
+class ImportPage(serializers.Serializer[Any]):
+    results = ImportSummary(many=True)
+    next = serializers.CharField(allow_null=True, help_text="Address of the older ones.")
+
+
+def upload_body(project: Project, import_: Import) -> dict[str, Any]:
+    """The body that `UploadBody` describes."""
+    return {
+        "upload": str(import_.uuid),
+        "url": reverse("api-upload", args=[project.slug, import_.uuid]),
+        "name": import_.file_name,
+        "size": import_.size,
+        "offset": upload_files.offset(import_),
+        "most": upload_files.MOST_PIECE,
+    }
+
+
+def import_summary(project: Project, import_: Import) -> dict[str, Any]:
+    """The body that `ImportSummary` describes."""
+    return {
+        "id": str(import_.uuid),
+        "url": reverse("api-import-one", args=[project.slug, import_.uuid]),
+        "name": import_.file_name,
+        "size": import_.size,
+        "state": stage(import_),
+        "done": import_.done,
+        "share": import_.share,
+        "error": import_.error,
+        "note": standstill(import_),
+        "created_at": import_.created_at,
+        "finished_at": import_.finished_at,
+        "undone_at": import_.undone_at,
+    }
+
+
+def import_body(project: Project, import_: Import) -> dict[str, Any]:
+    """The body that `ImportBody` describes."""
+    check = import_.report.get("check") or {}
+    return import_summary(project, import_) | {
+        "format": import_.format,
+        "shape": import_.shape,
+        "mapping": check.get("mapping") or import_.mapping,
+        "judged": import_job.judged(import_),
+        "strict": bool(import_.options.get("strict")),
+        "obstacle": import_job.obstacle(import_) if check and not import_.finished else "",
+        "fields": check.get("fields", []),
+        "columns": check.get("columns", []),
+        "questions": import_job.open_questions(import_),
+        "checked": check.get("report"),
+        "report": import_.report.get("written"),
+    }

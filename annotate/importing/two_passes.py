@@ -1,0 +1,262 @@
+"""The two passes of an import: the first reads everything and counts, the second writes.
+
+Between them somebody looks at what was recognised. Both read the file from its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from django.utils import timezone
+
+from annotate.importing import files
+from annotate.importing.files import Place
+from annotate.importing.import_report import Report, excerpt
+from annotate.importing.problems import Refused, Unreadable
+from annotate.importing.row_store import Note, Writer
+from annotate.importing.rows import Row
+from annotate.importing.shapes import SAMPLE, Reading, reading
+from annotate.importing.shapes.mapping import Chosen
+from annotate.importing.storage.import_context import Judged
+from annotate.models import Import, Project
+from annotate.models.content import Messages
+
+SHOWN = 5
+"""Rows of the preview."""
+SHOWN_TEXT = 20_000
+"""Characters of a text in the preview."""
+SHOWN_COLUMNS = 300
+BATCH = 1_000
+"""Rows between two looks at whether to go on. Their transactions are shorter."""
+
+Progress = Callable[[int, float], None]
+"""Told the rows worked through and the share of the file; raises to stop."""
+
+
+class Source(NamedTuple):
+    """A file or a folder, and how it is read."""
+
+    file: Path | IO[bytes]
+    name: str
+    mapping: Chosen
+    max_bytes: int | None = None
+
+
+class Placed(NamedTuple):
+    """A row that can be imported, and where it stands in the file."""
+
+    place: Place
+    row: Row
+
+
+@dataclass
+class Check:
+    """Everything that the first pass learnt."""
+
+    format: str = ""
+    shape: str = ""
+    left_out: list[str] = field(default_factory=list)
+    """Members of an archive or folder that hold no rows."""
+    mapping: dict[str, str] = field(default_factory=dict)
+    """Field -> column, as it was chosen or recognised."""
+    fields: list[dict[str, str]] = field(default_factory=list)
+    questions: list[dict[str, str]] = field(default_factory=list)
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    """Name, use, rows that have it, and an example of its values."""
+    preview: list[dict[str, Any]] = field(default_factory=list)
+    report: Report = field(default_factory=Report)
+
+
+class OpenRows:
+    """The rows of an open file, understood; what cannot be imported goes into the report."""
+
+    def __init__(self, source: files.Source, reading: Reading, columns: list[str]) -> None:
+        self.source, self.reading, self.columns = source, reading, columns
+        self.examples: dict[str, str] = {}
+
+    def accepted(self, report: Report, progress: Progress | None = None) -> Iterator[Placed]:
+        """The rows that can be imported. `progress` is told of every row of the file."""
+        place = Place("", 0)
+        for place, raw in self.source.rows():
+            report.rows += 1
+            if progress is not None:
+                progress(report.rows, self.source.progress())
+            try:
+                rows = list(self.reading.rows(self._object(raw)))
+            except Refused as refused:
+                self._refuse(report, place, refused, raw)
+                continue
+            report.accepted += 1
+            yield from self._warned(report, place, rows)
+        for row in self.reading.rest():
+            if isinstance(row, Row):
+                yield from self._warned(report, place, [row])
+            else:
+                self._refuse(report, place, row, {})
+
+    def _object(self, raw: dict[str, Any] | Refused) -> dict[str, Any]:
+        if isinstance(raw, Refused):
+            raise raw
+        if len(self.examples) < SHOWN_COLUMNS:
+            for name, value in raw.items():
+                if name not in self.examples and value not in (None, "", [], {}):
+                    self.examples[name] = excerpt(value, 120)
+        return raw
+
+    def _refuse(self, report: Report, place: Place, refused: Refused, raw: Any) -> None:
+        value = raw.get(refused.field) if isinstance(raw, dict) else None
+        report.refuse(
+            place.line,
+            refused.field,
+            refused.reason,
+            place.file,
+            self.source.unit,
+            "" if value is None else excerpt(value),
+        )
+
+    def _warned(self, report: Report, place: Place, rows: list[Row]) -> Iterator[Placed]:
+        for row in rows:
+            for name, reason in row.warnings:
+                report.warn(place.line, name, reason, place.file, self.source.unit)
+            yield Placed(place, row)
+
+    def note(self, report: Report, batch: list[Placed], notes: list[Note]) -> None:
+        """Take what storage says of the rows of a batch for warnings."""
+        for note in notes:
+            place = batch[note.row].place
+            report.warn(place.line, note.field, note.reason, place.file, self.source.unit)
+
+    def column_uses(self) -> list[dict[str, Any]]:
+        """The columns, what each was used as so far, in how many rows, and an example."""
+        uses = self.reading.columns
+        names = dict.fromkeys([*self.columns, *uses])
+        return [
+            {
+                "name": name,
+                "use": uses[name].use if name in uses else "not read",
+                "rows": uses[name].rows if name in uses else 0,
+                "example": self.examples.get(name, ""),
+            }
+            for name in islice(names, SHOWN_COLUMNS)
+        ]
+
+
+@contextmanager
+def opened_rows(source: Source) -> Iterator[OpenRows]:
+    """The rows of a file or a folder. Raises Unreadable, also for a mapping that means nothing."""
+    with files.opened(source.file, name=source.name, max_bytes=source.max_bytes) as opened:
+        sample = [raw for _, raw in islice(opened.rows(), SAMPLE) if isinstance(raw, dict)]
+        columns = dict.fromkeys(
+            [*(opened.columns or []), *(name for raw in sample for name in raw)]
+        )
+        try:
+            understood = reading(sample, source.mapping)
+        except Refused as refused:
+            raise Unreadable(f"{refused}.") from refused
+        yield OpenRows(opened, understood, list(columns))
+
+
+def columns_of(source: Source) -> list[str]:
+    """The columns of a file's first rows. Raises Unreadable."""
+    with opened_rows(source) as rows:
+        return rows.columns
+
+
+def check(
+    project: Project, source: Source, *, judged: Judged, report: Report, progress: Progress
+) -> Check:
+    """Read all of a file, and count what an import would add. Raises Unreadable."""
+    counting = Writer(project, now=timezone.now(), judged=judged, dry_run=True)
+    preview = Preview()
+    with opened_rows(source) as rows:
+        accepted = rows.accepted(report, progress)
+        while batch := list(islice(accepted, BATCH)):
+            preview.look_at(batch)
+            rows.note(report, batch, counting.add([one.row for one in batch]))
+        if not report.rows:
+            raise Unreadable("The file holds no rows.")
+        report.added = counting.added
+        return Check(
+            format=rows.source.format,
+            shape=rows.reading.shape,
+            left_out=rows.source.left_out[:SHOWN_COLUMNS],
+            mapping=rows.reading.mapping,
+            fields=[{"name": name, "help": help} for name, help in Reading.fields.items()],
+            questions=[one._asdict() for one in rows.reading.questions],
+            columns=rows.column_uses(),
+            preview=preview.shown(),
+            report=report,
+        )
+
+
+def write(
+    project: Project,
+    source: Source,
+    *,
+    by: Import | None,
+    judged: Judged,
+    report: Report,
+    progress: Progress,
+) -> Report:
+    """Write a file's rows, batch by batch. `progress` is called before each.
+
+    Done twice, or gone on with after it was broken off, it adds the same rows once.
+    """
+    writer = Writer(project, now=timezone.now(), by=by, judged=judged)
+    report.added = writer.added
+    with opened_rows(source) as rows:
+        accepted = rows.accepted(report)
+        while batch := list(islice(accepted, BATCH)):
+            progress(report.rows, rows.source.progress())
+            report.written = True
+            rows.note(report, batch, writer.add([one.row for one in batch]))
+            report.added = writer.added
+    return report
+
+
+class Preview:
+    """The first rows as annotators will see them: pairs, if there are any."""
+
+    def __init__(self) -> None:
+        self._pairs: list[dict[str, Any]] = []
+        self._others: list[dict[str, Any]] = []
+
+    def look_at(self, batch: list[Placed]) -> None:
+        if len(self._pairs) == SHOWN:
+            return
+        for _, row in batch:
+            kept = self._pairs if row.comparisons else self._others
+            if len(kept) < SHOWN:
+                kept.append(_shown(row))
+
+    def shown(self) -> list[dict[str, Any]]:
+        return self._pairs or self._others
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    places = [row.comparisons[0].a, row.comparisons[0].b] if row.comparisons else range(2)
+    replies = [row.replies[place] for place in places if place < len(row.replies)]
+    judgements = row.comparisons[0].judgements if row.comparisons else ()
+    return {
+        "messages": _cut(row.messages),
+        "replies": [
+            {
+                "text": one.text[:SHOWN_TEXT],
+                "model": one.model,
+                "messages": one.messages and _cut(one.messages),
+            }
+            for one in replies
+        ],
+        "votes": [{"rater": one.rater[:80], "choice": one.choice} for one in judgements[:20]],
+        "tags": list(row.tags)[:20],
+        "comparisons": len(row.comparisons),
+    }
+
+
+def _cut(messages: Messages) -> Messages:
+    return [message | {"content": message["content"][:SHOWN_TEXT]} for message in messages[-20:]]
