@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, F, OuterRef, Q
 
 from annotate.exchange.batches import batched
 from annotate.models import Assignment, DatasetVersion, Pair, Project
@@ -21,6 +21,8 @@ from annotate.votes.labels import ADJUDICATED, CLASS
 
 SHOWN = ("prompt", "completion_a", "completion_b", "label")
 SIDES = ("a", "tie", "b")
+UNKNOWN_STRENGTH = 2
+TEACHES = Q(kind__in=Pair.TEACHING) & ~Q(completion_a=F("completion_b"))
 VALUE = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 
@@ -29,8 +31,8 @@ def preferences(
 ) -> Iterator[dict[str, Any]]:
     """Rows of preferences.jsonl: every pair the version holds votes on, in the order of pairs.
 
-    All standing votes, not their majority; surplus votes and pairs that do not teach are left
-    out, pairs of held-out prompts are marked. Constant memory.
+    All standing votes, not their majority; surplus votes and pairs that do not teach, among them
+    those of two equal texts, are left out, pairs of held-out prompts are marked. Constant memory.
 
     A vote's weight is its author's `Membership.weight` times trust / (mean trust of the votes),
     with trust = max(2 * reliability - 1, 0.05), 0 for a coin flip; who has no reliability yet
@@ -46,7 +48,7 @@ def preferences(
     counted = (row for row in votes.iterator() if not row[5])
     by_pair = ((key, list(group)) for key, group in groupby(counted, key=itemgetter(0)))
     for batch in batched(by_pair):
-        pairs = Pair.objects.filter(kind__in=Pair.TEACHING).select_related(*SHOWN)
+        pairs = Pair.objects.filter(TEACHES).select_related(*SHOWN)
         teaching = pairs.in_bulk([key for key, _ in batch])
         for key, cast in batch:
             if key in teaching:
@@ -71,8 +73,10 @@ def _preference(
     votes = []
     for _, _, annotator, choice, strength, _ in cast:
         pseudonym, weight = people[annotator]
-        # "Negligibly better" has strength 0; where neither is better it says nothing.
-        strength = strength if choice in ("a", "b") else 2
+        # "Negligibly better" has strength 0; where neither is better it says nothing. A file
+        # that does not say how much better one is counts as "clearly".
+        known = choice in ("a", "b") and strength is not None
+        strength = strength if known else UNKNOWN_STRENGTH
         vote = {"annotator": pseudonym, "choice": choice, "strength": strength}
         votes.append(vote | {"weight": weight})
     return {
@@ -151,7 +155,7 @@ def resolved_since(project: Project, version: int | None) -> int:
     if version is not None:
         fresh = fresh.filter(Q(frozen_from=None) | Q(frozen_from__gt=version))
     pairs = Pair.objects.filter(
-        project=project, state=Pair.State.RESOLVED, kind__in=Pair.TEACHING, prompt__held_out=False
+        TEACHES, project=project, state=Pair.State.RESOLVED, prompt__held_out=False
     )
     return pairs.filter(Exists(fresh)).count()
 

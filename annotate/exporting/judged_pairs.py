@@ -96,8 +96,8 @@ class PairTexts(NamedTuple):
 
     @property
     def equal(self) -> bool:
-        """True when there is no difference to learn."""
-        return self.a.text == self.b.text and self.a.messages == self.b.messages
+        """True when both sides are one text: there is nothing to prefer."""
+        return self.a.sha256 == self.b.sha256
 
 
 def with_texts(
@@ -123,15 +123,9 @@ def with_texts(
 
 
 def equal_pairs(version: DatasetVersion) -> frozenset[int]:
-    """Pairs that compare two replies with the same words, which are few."""
-    same = Pair.objects.filter(project=version.project, completion_a__text=F("completion_b__text"))
-    ids = (row[0] for row in stream(same.order_by("id").values_list("id")))
-    return frozenset(
-        pair.pair_id
-        for batch in batches(ids, BATCH)
-        for pair in texts(batch).values()
-        if pair.equal
-    )
+    """Pairs of one text with itself, which two models wrote."""
+    pairs = version.project.pairs.filter(completion_a=F("completion_b"))
+    return frozenset(pairs.values_list("id", flat=True))
 
 
 def counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
@@ -182,10 +176,15 @@ def _judged(pair_id: int, cast: list[tuple[Person, str, int | None, str]]) -> Ju
         pair_id,
         majority,
         sum([choice == "both_bad" for choice, _ in choices]),
-        soft_label([(person, choice, left == "b") for person, choice, _, left in cast]),
+        soft_label([(person, choice, _flipped(pair_id, left)) for person, choice, _, left in cast]),
         round(sum([one[0].weight for one in cast]) / len(cast), 6),
         round(sum(known) / len(known), 6) if known else None,
     )
+
+
+def _flipped(pair_id: int, left: str) -> bool:
+    """True when B was on the left; a side nobody knows is drawn, as for reliabilities."""
+    return left == "b" if left else pair_id % 2 == 1
 
 
 def _decided(judged: Judged, choice: str, strength: int) -> Judged:

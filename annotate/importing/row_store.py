@@ -17,8 +17,11 @@ from annotate.importing.storage.import_context import ImportContext, Item, Judge
 from annotate.importing.storage.imported_annotators import Annotators, is_nobody
 from annotate.importing.storage.pair_batch import PairBatch
 from annotate.importing.storage.rating_batch import RatingBatch
+from annotate.importing.storage.undo_import import NotUndoable, in_the_way, undo
 from annotate.models import Import, Project
 from annotate.queue import write
+
+__all__ = ["NotUndoable", "Note", "Writer", "in_the_way", "undo"]
 
 TURN = 0x696D70
 """Space of advisory locks: "imp", beside the project's number."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -151,9 +151,7 @@ def opened_rows(source: Source) -> Iterator[OpenRows]:
     """The rows of a file or a folder. Raises Unreadable, also for a mapping that means nothing."""
     with files.opened(source.file, name=source.name, max_bytes=source.max_bytes) as opened:
         sample = [raw for _, raw in islice(opened.rows(), SAMPLE) if isinstance(raw, dict)]
-        columns = dict.fromkeys(
-            [*(opened.columns or []), *(name for raw in sample for name in raw)]
-        )
+        columns = dict.fromkeys(chain(opened.columns or (), *sample))
         try:
             understood = reading(sample, source.mapping)
         except Refused as refused:

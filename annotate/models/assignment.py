@@ -39,6 +39,16 @@ class LeftCompletion(models.TextChoices):
     B = "b", "B on the left"
 
 
+_TOLD = Q(imported=False) | Q(stream="")
+KNOWN_SIDE = ~Q(left="") & _TOLD
+"""Votes of which it is known what was on the left.
+
+Imported votes of earlier releases have a side, a time and an arm that nobody had told; later ones
+have no arm.
+"""
+KNOWN_TIME = Q(voted_at__isnull=False) & _TOLD
+
+
 class AssignmentQuerySet(models.QuerySet["Assignment"]):
     def of_member(self, user: User) -> AssignmentQuerySet:
         """A person's own leases, votes and skips, in projects that still count them as a member."""

@@ -19,7 +19,7 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Project
-from annotate.models.assignment import AssignmentQuerySet
+from annotate.models.assignment import KNOWN_SIDE, AssignmentQuerySet
 from annotate.statistics.low_agreement import Meetings, doubts
 from annotate.statistics.wilson_interval import wilson
 from annotate.votes.export_values import pseudonyms
@@ -68,6 +68,8 @@ RETESTS = f"""
         AND a.state = 'voted' AND o.state = 'voted' AND {_OURS}
     GROUP BY a.annotator_id
 """
+# A file need not say how strongly somebody judged.
+_SURE = "COALESCE(a.strength, CASE WHEN a.choice IN ('a', 'b') THEN 2 ELSE 0 END)"
 # The first two votes of each pair, as counts per two people and how decided each of them was.
 MEETINGS = f"""
     SELECT one, other, sure_one, sure_other, COUNT(*),
@@ -76,7 +78,7 @@ MEETINGS = f"""
         SELECT a.annotator_id AS one, LEAD(a.annotator_id) OVER votes AS other,
             {CLASS_SQL.format("a.choice")} AS class_one,
             LEAD({CLASS_SQL.format("a.choice")}) OVER votes AS class_other,
-            a.strength AS sure_one, LEAD(a.strength) OVER votes AS sure_other,
+            {_SURE} AS sure_one, LEAD({_SURE}) OVER votes AS sure_other,
             a.simulated AS simulated_one, LEAD(a.simulated) OVER votes AS simulated_other,
             ROW_NUMBER() OVER votes AS place
         FROM annotate_assignment a JOIN annotate_pair p ON p.id = a.pair_id
@@ -230,8 +232,7 @@ def _fetch(sql: str, project: Project, *, include_simulated: bool) -> list[tuple
 
 def _work(project: Project, *, include_simulated: bool) -> QuerySet[Any, Any]:
     voted = Q(state=Assignment.State.VOTED)
-    # Of imported votes the side is unknown; they carry no guideline version.
-    sided = voted & Q(choice__in=("a", "b"), guideline_version__gt=0)
+    sided = voted & Q(choice__in=("a", "b")) & KNOWN_SIDE
     own = Assignment.objects.filter(pair__project=project)
     if not include_simulated:
         own = own.filter(simulated=False)
@@ -304,4 +305,4 @@ def recent(project: Project, member: Membership) -> QuerySet[Assignment]:
     """The newest votes of one person, with their prompts and seconds."""
     own = votes_of(project, member.user_id, simulated=member.simulated)
     own = own.annotate(seconds=F("active_ms") / 1000.0)
-    return own.select_related("pair__prompt").order_by("-voted_at", "-id")[:RECENT]
+    return own.select_related("pair__prompt").order_by("-acted_at", "-id")[:RECENT]

@@ -12,6 +12,7 @@ import numpy as np
 from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q
 
 from annotate.models import Assignment, Pair, Project
+from annotate.models.assignment import KNOWN_SIDE, KNOWN_TIME
 from annotate.quality.agreement_counts import BINS, rows
 from annotate.statistics.fatigue import Fatigue, fatigue, minutes_in_sitting
 from annotate.statistics.style_effects import ELEMENTS, StyleFit, elements, fit
@@ -86,13 +87,12 @@ def measure(project: Project, stream: str, include_simulated: bool) -> Bias:
 
 
 def left_picks(project: Project, stream: str, include_simulated: bool) -> list[LeftPicks]:
-    """Everybody who decided between two sides, busiest first."""
+    """Everybody who decided between two sides that are known, busiest first."""
     decided = Assignment.objects.filter(
-        # Of imported votes the side is unknown; they carry no guideline version.
+        KNOWN_SIDE,
         pair__project=project,
         state=Assignment.State.VOTED,
         choice__in=("a", "b"),
-        guideline_version__gt=0,
     ).exclude(pair__kind__in=Pair.OUTSIDE_LABELS)
     if stream != "all":
         decided = decided.filter(pair__stream=stream)
@@ -127,10 +127,7 @@ def style(project: Project, stream: str, include_simulated: bool) -> StyleFit:
 
 def tiredness(project: Project, stream: str, include_simulated: bool) -> Fatigue:
     """Agreement along the sittings of the newest votes, whatever they were cast on."""
-    # Imported votes carry no guideline version, and the time of the import.
-    cast = Assignment.objects.in_project(project).filter(
-        state=Assignment.State.VOTED, guideline_version__gt=0
-    )
+    cast = Assignment.objects.in_project(project).filter(KNOWN_TIME, state=Assignment.State.VOTED)
     if not include_simulated:
         cast = cast.filter(simulated=False)
     counts = Q(pair__fell__isnull=False) & ~Q(pair__kind__in=Pair.OUTSIDE_LABELS)

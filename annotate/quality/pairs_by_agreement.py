@@ -8,7 +8,7 @@ page's own rows are read.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
@@ -29,7 +29,8 @@ KEYS: dict[str, Any] = {
     "agreement": AGREEMENT,
     "votes": _VOTES,
     "margin": Coalesce(Abs("margin"), Value(NO_MARGIN)),
-    "last": F("last_vote_at"),
+    # Imported votes may have no time; their pairs are the oldest.
+    "last": Coalesce("last_vote_at", Value(datetime(1970, 1, 1, tzinfo=UTC))),
 }
 DEFAULT = "agreement"
 

@@ -16,7 +16,7 @@ from datetime import datetime
 
 import numpy as np
 from django.db import connection
-from django.db.models import Case, IntegerField, Max, Q, QuerySet, Value, When
+from django.db.models import Case, F, IntegerField, Max, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from annotate.models import Adjudication, Assignment, Gold, Label, Membership, Pair, Project
@@ -104,7 +104,13 @@ def _read(project: Project) -> Votes:
         "pair_id",
         "annotator_id",
         Case(*choices, output_field=IntegerField()),
-        Case(When(left="b", then=Value(1)), default=Value(0), output_field=IntegerField()),
+        # A side nobody knows is drawn, or A would seem to be one.
+        Case(
+            When(left="b", then=Value(1)),
+            When(left="", then=F("pair_id") % 2),
+            default=Value(0),
+            output_field=IntegerField(),
+        ),
     )
     chunks = list(_chunks(columns))
     rows = np.concatenate(chunks) if chunks else np.zeros((0, 4), dtype=np.int64)

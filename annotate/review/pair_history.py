@@ -74,7 +74,7 @@ def events(pair: Pair) -> list[Event]:
     A vote that was taken back before a dataset version held it has left no trace.
     """
     name = pseudonyms(pair.project)
-    assignments = list(pair.assignments.select_related("rewrite"))
+    assignments = list(pair.assignments.select_related("rewrite", "imported_by"))
     revisions = list(
         VoteRevision.objects.filter(assignment__pair=pair).select_related("assignment")
     )
@@ -93,6 +93,10 @@ def events(pair: Pair) -> list[Event]:
 
 def _lease_and_outcome(assignment: Assignment, who: str) -> Iterator[Event]:
     """The lease, what became of it, and what was said beside it."""
+    if assignment.imported:
+        yield _imported(assignment, who)
+        return
+    assert assignment.leased_at and assignment.propensity is not None, "only files leave them out"
     lease = f"got it with {assignment.left.upper()} on the left"
     lease += f", by the {assignment.stream} arm (probability {assignment.propensity:.2f})"
     if assignment.state == State.RELEASED:
@@ -108,13 +112,22 @@ def _lease_and_outcome(assignment: Assignment, who: str) -> Iterator[Event]:
         yield Event(written.updated_at, who, what, written.text)
 
 
+def _imported(vote: Assignment, who: str) -> Event:
+    """A vote from a file: when it was cast, or else when it came in."""
+    told = vote.voted_at if not vote.stream else None
+    file = f" from {vote.imported_by.file_name}" if vote.imported_by else ""
+    what = f"vote imported{file}: {_vote(vote)}"
+    return Event(told or vote.acted_at or vote.pair.created_at, who, what, vote.comment)
+
+
 def _rewrite(assignment: Assignment) -> Rewrite | None:
     return getattr(assignment, "rewrite", None)
 
 
 def _replaced(old: VoteRevision, who: str) -> Iterator[Event]:
     """A vote that was changed or taken back after a version held it."""
-    yield Event(old.voted_at, who, f"voted: {_vote(old)}", old.comment)
+    cast = old.voted_at or old.assignment.acted_at or old.replaced_at
+    yield Event(min(cast, old.replaced_at), who, f"voted: {_vote(old)}", old.comment)
     kept = f"version {old.frozen_from} keeps"
     if old.frozen_until > old.frozen_from:
         kept = f"versions {old.frozen_from} to {old.frozen_until} keep"

@@ -19,6 +19,8 @@ from annotate.models import Assignment, DatasetVersion, VoteRevision
 LEASE = ("pair_id", "annotator_id", "token", "left", "stream", "propensity", "leased_at")
 JUDGEMENT = (
     "simulated",
+    "imported",
+    "metadata",
     "choice",
     "strength",
     "reasons",
@@ -33,8 +35,6 @@ JUDGEMENT = (
     "guideline_version",
     "surplus",
     "revision",
-    "imported",
-    "metadata",
 )
 TEXTS = {"leased_at_text", "voted_at_text"}
 """Times as the database writes them, which takes less than making objects of them."""

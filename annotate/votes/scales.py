@@ -127,8 +127,12 @@ def off_scale(scale: str, side: str, strength: int) -> dict[str, str]:
     return {}
 
 
-def said(scale: str, side: str, strength: int) -> str:
-    """The caption of a vote, also of one that was cast on another scale of the project."""
+def said(scale: str, side: str, strength: int | None) -> str:
+    """The caption of a vote, also of one that was cast on another scale of the project.
+
+    Without a strength, as a file may give it, one side is plainly better.
+    """
+    strength = 2 if strength is None else strength
     other = [one for one in SCALES if one != scale]
     for each in (scale, "seven", *other):
         for point in all_points(each).values():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,8 +42,10 @@ class Columns:
             last = cursor.fetchone()[0]
             return range(last + 1, last + 1 + n)
 
-    def insert(self, rows: Iterable[Row]) -> None:
+    def insert(self, rows: Sequence[Row]) -> None:
         """Add rows of the values of `by_row`, in its order."""
+        if not rows:
+            return
         names = ", ".join(f'"{name}"' for name in (*self._by_row, *self._same))
         same = tuple(self._same.values())
         with connection.cursor() as cursor:

@@ -161,7 +161,7 @@ class ContentBatch:
             self._stays(item, name)
 
     def _change(self, table: str, state: PromptState | CompletionState, **before: Any) -> None:
-        state.changed = True
+        state.changed = state.id is not None
         self.outcome.changes(table, state.id, of=state.imported_by, **before)
 
     def _stays(self, item: Item, name: str) -> None:
@@ -171,34 +171,44 @@ class ContentBatch:
 
     def store(self) -> None:
         """Write what was planned, in the caller's transaction."""
+        self._insert_prompts()
+        self._insert_completions()
+        self._update()
+
+    def _insert_prompts(self) -> None:
         by, at, project = self.context.by_id, self.context.at, self.context.project.pk
+        rows: list[tuple[Any, ...]] = []
         for number, item in zip(
             _PROMPTS.take_ids(len(self._new_prompts)), self._new_prompts, strict=True
         ):
-            self.prompts[item.prompt].id = number
-        _PROMPTS.insert(
-            (
-                *(state.id, project, json_text(item.row.messages), item.prompt, state.reference),
-                *(json_text(state.tags), json_text(item.row.tools) if item.row.tools else None),
-                *(json_text(state.metadata, "{}"), is_held_out(item.prompt), at, by),
+            state, row = self.prompts[item.prompt], item.row
+            state.id = number
+            tools = json_text(row.tools) if row.tools else None
+            rows.append(
+                (
+                    *(number, project, json_text(row.messages), item.prompt, state.reference),
+                    *(json_text(state.tags), tools, json_text(state.metadata, "{}")),
+                    *(is_held_out(item.prompt), at, by),
+                )
             )
-            for item in self._new_prompts
-            for state in (self.prompts[item.prompt],)
-        )
-        for number, (key, _) in zip(
+        _PROMPTS.insert(rows)
+
+    def _insert_completions(self) -> None:
+        by, at = self.context.by_id, self.context.at
+        rows: list[tuple[Any, ...]] = []
+        for number, (key, reply) in zip(
             _COMPLETIONS.take_ids(len(self._new_completions)), self._new_completions, strict=True
         ):
-            self.completions[key].id = number
-        _COMPLETIONS.insert(
-            (
-                *(state.id, self.prompts[key[0]].id, reply.text),
-                *(json_text(reply.messages) if reply.messages else None, key[1], state.policy),
-                *(json_text(state.metadata, "{}"), at, by),
+            state = self.completions[key]
+            state.id = number
+            turns = json_text(reply.messages) if reply.messages else None
+            rows.append(
+                (
+                    *(number, self.prompts[key[0]].id, reply.text, turns, key[1], state.policy),
+                    *(json_text(state.metadata, "{}"), at, by),
+                )
             )
-            for key, reply in self._new_completions
-            for state in (self.completions[key],)
-        )
-        self._update()
+        _COMPLETIONS.insert(rows)
 
     def _update(self) -> None:
         """Write the states of rows that were there before and have changed."""
@@ -218,11 +228,11 @@ class ContentBatch:
 
     def remember(self) -> None:
         """Keep what a dry run would have stored, for its later batches."""
-        for state in (*self.prompts.values(), *self.completions.values()):
-            state.id = state.id or MISSING
         planned: dict[str, Any] = {f"prompt {sha}": one for sha, one in self.prompts.items()}
         for (prompt, sha), one in self.completions.items():
             planned[f"completion {prompt} {sha}"] = one
+        for state in planned.values():
+            state.id = state.id or MISSING
         self.context.memory.put(planned)
 
 

@@ -85,11 +85,12 @@ class Outcome:
     def journal(self) -> None:
         """Store the earlier states, so that the import can be taken back."""
         if self.by:
-            _CHANGES.insert(
+            rows = [
                 (self.by, table, row, json_text(before))
                 for (table, row), before in self.before.items()
                 if before
-            )
+            ]
+            _CHANGES.insert(rows)
 
 
 def fill(there: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -126,6 +126,10 @@ class PairBatch:
             state.votes[annotator] = Cast(judgement.choice, judgement.strength, judgement=judgement)
             state.fresh.append(annotator)
             self.outcome.added["votes"] += 1
+        elif state.is_decided and there.id:
+            self.outcome.added["not_replaced"] += 1
+            reason = "a reviewer has decided the pair by the earlier vote, which was kept"
+            self.outcome.note(item, "votes", f"{judgement.rater}: {reason}")
         else:
             there.choice, there.strength = judgement.choice, judgement.strength
             there.judgement = judgement

@@ -71,20 +71,31 @@ def stored_states(project: Project, keys: Collection[str]) -> list[PairState]:
     columns = (
         *("key", "completion_a__sha256", "policy_a", "completion_b__sha256", "policy_b"),
         *("prompt__sha256", "id", "source_ids", "tags", "metadata", "source_margin"),
-        *("imported_by_id", "state"),
+        *("imported_by_id", "state", "adjudication__pk"),
     )
     states: dict[int, PairState] = {}
-    for key, text_a, a, text_b, b, prompt, number, *rest, state in project.pairs.filter(
-        key__in=keys
-    ).values_list(*columns):
-        is_open = state == Pair.State.OPEN
-        sides = (text_a, a), (text_b, b)
-        states[number] = PairState(key, *sides, prompt, number, *rest, is_open)
+    pairs = project.pairs.filter(key__in=keys).values_list(*columns)
+    for key, text_a, a, text_b, b, prompt, number, *rest in pairs:
+        source_ids, tags, metadata, margin, by, state, decision = rest
+        states[number] = PairState(
+            key,
+            (text_a, a),
+            (text_b, b),
+            prompt,
+            id=number,
+            source_ids=source_ids,
+            tags=tags,
+            metadata=metadata,
+            margin=margin,
+            imported_by=by,
+            is_open=state == Pair.State.OPEN,
+            is_decided=decision is not None,
+        )
     votes = Assignment.objects.filter(pair__in=states).voted().order_by("pair_id", "seq", "pk")
-    for pair, annotator, *vote in votes.values_list(
-        "pair_id", "annotator_id", "choice", "strength", "id"
+    for pair, annotator, choice, strength, number in votes.values_list(
+        "pair_id", "annotator_id", "choice", "strength", "pk"
     ):
-        states[pair].votes[annotator] = Cast(*vote)
+        states[pair].votes[annotator] = Cast(choice, strength, id=number)
     return list(states.values())
 
 
@@ -197,7 +208,9 @@ class PairRows:
         numbers = {state.id: state for state in states if state.id and state.is_touched}
         slots.lock(numbers)
         rows = Pair.objects.filter(pk__in=numbers).values_list("pk", "cast", *Quota._fields)
-        again, updates, votes = [], [], []
+        again: list[int] = []
+        updates: list[Row] = []
+        votes: list[Row] = []
         tokens = new_tokens(sum(len(state.fresh) for state in numbers.values()))
         for number, cast, *quota in rows:
             state = numbers[number]
@@ -230,7 +243,7 @@ class PairRows:
         for annotator, vote in state.votes.items():
             if vote.judgement is None or annotator in fresh:
                 continue
-            stored = Assignment.objects.select_related("pair").get(pk=vote.id)
+            stored = Assignment.objects.select_related("pair").get(pk=vote.id or 0)
             before = {name: _plain(getattr(stored, name)) for name in REVISED}
             self.outcome.changes(Table.VOTE, stored.pk, of=stored.imported_by_id, **before)
             revision.keep_revision(stored)

@@ -50,6 +50,8 @@ class PairState:
     margin: float | None = None
     imported_by: int | None = None
     is_open: bool = True
+    is_decided: bool = False
+    """A reviewer has decided the pair."""
     votes: dict[int, Cast] = field(default_factory=dict)
     """By annotator, in the order in which they were cast."""
     fresh: list[int] = field(default_factory=list)

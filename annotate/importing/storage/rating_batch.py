@@ -49,6 +49,8 @@ class RatingBatch:
             for sha, reply in zip(item.replies, item.row.replies, strict=True)
             if reply.ratings
         ]
+        if not rated:
+            return
         self._find({key for _, key, _ in rated})
         for item, key, reply in rated:
             self._plan(item, key, reply)
@@ -98,11 +100,12 @@ class RatingBatch:
         """Write what was planned, in the caller's transaction."""
         by, at = self.context.by_id, self.context.at
         completions = self.contents.completions
-        _RATINGS.insert(
+        new = [
             (completions[key].id, who, name, state.value, at, by)
             for (key, name, who), state in self.states.items()
             if state.id is None
-        )
+        ]
+        _RATINGS.insert(new)
         revised = [(one.value, one.id) for one in self.states.values() if one.is_revised]
         if revised:
             with connection.cursor() as cursor:

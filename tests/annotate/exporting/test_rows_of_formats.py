@@ -124,8 +124,7 @@ def test_a_side_file_without_rows_is_not_written_and_an_old_one_goes(
 def test_pairs_of_two_equal_texts_are_no_preference_but_are_kept_and_counted(
     project, ann, ben, tmp_path
 ):
-    pair = add_chat(project, 0, ASKED, ["Same.", "Other."])
-    Completion.objects.filter(pk=pair.completion_b_id).update(text="Same.")
+    pair = add_chat(project, 0, ASKED, ["Same.", "Same."])
     judge(project, [pair], (ann, "a", 2), (ben, "a", 2))
     out = export(tmp_path / "x", "trl")
     assert rows(out) == []

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
 
 from annotate import queue
 from annotate.importing.rows import Row
@@ -57,7 +56,8 @@ def test_it_imports_pairs_that_annotators_then_get(run, project, ann):
     shown = queue.shown(assignment)
     texts = {shown["left"], shown["right"]}
     assert texts in ({"one 1", "two 1"}, {"one 2", "two 2"})
-    assert Prompt.objects.get(messages=[{"role": "user", "content": "Q1"}]).tags == ["x"]
+    tagged = project.pairs.get(prompt__messages=[{"role": "user", "content": "Q1"}])
+    assert (tagged.tags, tagged.prompt.tags) == (["x"], [])
 
 
 def test_the_same_file_twice_adds_nothing(run):
@@ -69,14 +69,15 @@ def test_the_same_file_twice_adds_nothing(run):
     assert counted(second, "rows accepted") == 3
 
 
-def test_repeated_texts_stay_separate_pairs(run, project):
-    run([pair(1, votes={"anna": "a"}), pair(1, votes={"anna": "b"})])
-    assert project.pairs.count() == 2
+def test_repeated_texts_are_one_pair_and_the_later_vote_of_a_person_counts(run, project):
+    run([pair(1, votes={"anna": "a", "bob": "a"}), pair(1, votes={"anna": "b"})])
+    found = project.pairs.get()
+    assert (found.n_a, found.n_b, found.state) == (1, 1, "adjudicate")
     assert Completion.objects.count() == 2
     assert Assignment.objects.count() == 2
 
 
-def test_imported_votes_follow_the_rules_of_live_votes(run, project):
+def test_votes_of_a_table_settle_their_pairs_whatever_the_project_asks(run, project):
     run(
         [
             pair(1, votes={"anna": "a", "bob": "a"}),
@@ -84,29 +85,25 @@ def test_imported_votes_follow_the_rules_of_live_votes(run, project):
             pair(3, votes={"anna": "a", "bob": "b", "cem": "tie"}),
             pair(4, votes={"anna": "a", "bob": "b", "cem": "b"}),
             pair(5, votes={"anna": "tie"}),
+            pair(6),
         ]
     )
     found = {p.prompt.messages[0]["content"]: p for p in project.pairs.select_related("prompt")}
     states = [(p.state, p.open_slots, p.n_a, p.n_tie, p.n_b) for _, p in sorted(found.items())]
     assert states == [
         ("resolved", 0, 2, 0, 0),
-        ("open", 1, 1, 0, 1),
+        ("adjudicate", 0, 1, 0, 1),
         ("adjudicate", 0, 1, 1, 1),
         ("resolved", 0, 1, 0, 2),
-        ("open", 1, 0, 1, 0),
+        ("resolved", 0, 0, 1, 0),
+        ("open", 2, 0, 0, 0),
     ]
     labels = {label.pair_id: label for label in Label.objects.all()}
     assert labels[found["Q4"].pk].outcome == "b"
     assert labels[found["Q4"].pk].vote_fraction == pytest.approx(1 / 3)
+    assert labels[found["Q4"].pk].margin is None
     assert labels[found["Q3"].pk].outcome == "split"
-    assert found["Q2"].pk not in labels
-
-
-def test_imported_and_live_votes_count_together(run, project, ann):
-    run([pair(1, votes={"anna": "a"})])
-    queue.vote(ann, queue.next_pair(project, ann).token, choice="b")
-    found = project.pairs.get()
-    assert (found.n_a, found.n_b, found.state, found.open_slots) == (1, 1, "open", 1)
+    assert found["Q6"].pk not in labels
 
 
 def test_a_tables_votes_count_for_agreement_where_the_project_asks_one_vote(run, project):
@@ -118,15 +115,6 @@ def test_a_tables_votes_count_for_agreement_where_the_project_asks_one_vote(run,
     slots.recount_first_two(found.pk)
     found.refresh_from_db()
     assert (found.first, found.second) == ("a", "b")
-
-
-def test_votes_for_a_known_pair_take_its_free_places_or_are_surplus(run, project):
-    run([pair(1)])
-    run([pair(1, votes={"anna": "a", "bob": "a", "cem": "b"})])
-    found = project.pairs.get()
-    assert (found.n_a, found.n_b, found.state, found.open_slots) == (2, 0, "resolved", 0)
-    surplus = Assignment.objects.filter(surplus=True).values_list("choice", flat=True)
-    assert list(surplus) == ["b"]
 
 
 def test_votes_keep_the_order_of_the_file(run, project):
@@ -163,18 +151,6 @@ def test_a_dry_run_reports_and_writes_nothing(run, project):
     output = run([pair(1, votes={"anna": "a"})], "--dry-run")
     assert counted(output, "pairs to add") == 1 and counted(output, "votes to add") == 1
     assert not Prompt.objects.exists() and not project.memberships.exists()
-
-
-def test_a_database_that_fails_in_the_middle_leaves_nothing(run, project):
-    def fail(execute, sql, params, many, context):
-        if sql.startswith('INSERT INTO "annotate_assignment"'):
-            raise OperationalError("disk full")
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(fail), pytest.raises(OperationalError):
-        run([{"prompt": "P"}, pair(1, votes={"anna": "a"})])
-    assert not Prompt.objects.exists() and not Pair.objects.exists()
-    assert not project.memberships.exists()
 
 
 def test_an_unknown_project_and_a_missing_file_are_named(project, tmp_path):

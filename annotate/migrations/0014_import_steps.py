@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0012_mark_imported_votes'),
+        ('annotate', '0013_changes_of_an_import'),
     ]
 
     operations = [

@@ -15,7 +15,7 @@ def keep_weights(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0013_import_steps'),
+        ('annotate', '0014_import_steps'),
     ]
 
     operations = [
