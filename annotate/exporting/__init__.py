@@ -6,7 +6,7 @@ May import: models, statistics, votes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from annotate.exporting.formats import (
     csv_format,
@@ -43,6 +43,14 @@ class Files(Protocol):
     ) -> Iterator[tuple[str, Iterator[bytes]]]: ...
 
 
+class Rows(Protocol):
+    """A function that gives the rows of the first part of a format that is no text."""
+
+    def __call__(
+        self, version: DatasetVersion, *, include_simulated: bool
+    ) -> Iterator[dict[str, Any]]: ...
+
+
 class ExportFormat(NamedTuple):
     """One format of the table below, as pages, API and command offer it."""
 
@@ -57,6 +65,8 @@ class ExportFormat(NamedTuple):
     """Of its files: jsonl, csv, parquet or zip."""
     files: Files | None = None
     """Of a format that is a folder, whose `lines` are the folder as a ZIP file."""
+    rows: Rows | None = None
+    """Of a format that cannot be looked at."""
     options: Mapping[str, str] = {}
     """What it can be told besides, and what that does, in words."""
 
@@ -118,6 +128,7 @@ FORMATS: dict[str, ExportFormat] = {
         "datasets.load_dataset and the Hugging Face hub; tool calls keep their types here.",
         suffix="zip",
         files=hf_format.files,
+        rows=parquet_format.winners,
         options={"licence": "the licence that the card states, such as cc-by-4.0"},
     ),
     "parquet": ExportFormat(
@@ -126,6 +137,7 @@ FORMATS: dict[str, ExportFormat] = {
         parquet_format.counts,
         "pandas, DuckDB, Spark: typed columns.",
         suffix="parquet",
+        rows=parquet_format.winners,
     ),
     "csv": ExportFormat(
         csv_format.lines,
@@ -152,6 +164,7 @@ FORMATS: dict[str, ExportFormat] = {
         trainer_formats.verl_counts,
         "verl: prompts for PPO and GRPO with a reward of your own.",
         suffix="parquet",
+        rows=trainer_formats.verl_rows,
     ),
 }
 

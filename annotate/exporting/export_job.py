@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.db.models import Q
 
 from annotate.exporting import export_files, format_named
 from annotate.exporting.export_files import Options
 from annotate.exporting.export_names import ending, file_name
-from annotate.models import DatasetVersion, Export
+from annotate.models import Export
 from annotate.models.job import Job
 from annotate.models.statement_timeout import unhurried
 
@@ -32,20 +32,13 @@ class Beat(Protocol):
     def __call__(self, done: int, share: float, /) -> None: ...
 
 
-def new(version: DatasetVersion, by: User | None, format: str, options: Options) -> Export:
-    """A job that waits. Raises UnknownFormat."""
-    format_named(format)
-    return Export.objects.create(
-        project=version.project,
-        version=version,
-        created_by=by,
-        format=format,
-        options={
-            "include_simulated": options.include_simulated,
-            "compression": options.compression,
-            **options.told,
-        },
-    )
+def options_as_json(options: Options) -> dict[str, Any]:
+    """Options as the row of a job keeps them."""
+    return {
+        "include_simulated": options.include_simulated,
+        "compression": options.compression,
+        **options.told,
+    }
 
 
 def perform(export: Export, beat: Beat) -> dict[str, Any]:
@@ -93,11 +86,9 @@ def drop(export: Export) -> None:
 
 
 def drop_old_files(now: datetime) -> None:
-    """Remove the files of exports that were finished long ago, or in vain."""
-    old = Export.objects.filter(finished_at__lt=now - KEPT)
-    for export in old.exclude(path="") | Export.objects.filter(
-        state__in=(Job.State.FAILED, Job.State.CANCELLED)
-    ).exclude(path=""):
+    """Remove the files of exports that ended long ago, or in vain."""
+    vain = Q(state__in=(Job.State.FAILED, Job.State.CANCELLED))
+    for export in Export.objects.filter(vain | Q(finished_at__lt=now - KEPT)).exclude(path=""):
         drop(export)
 
 

@@ -68,9 +68,13 @@ def part_rows(
     if part == "ties":
         rows = preference_rows.ties(version, text_styles.CHAT, include_simulated=include_simulated)
         return rows, column_types.UNDECIDED
+    return winners(version, include_simulated=include_simulated), column_types.PREFERENCE
+
+
+def winners(version: DatasetVersion, *, include_simulated: bool) -> Iterator[Row]:
+    """The rows of the first part."""
     told = {"include_simulated": include_simulated, "margins": True}
-    rows = preference_rows.winners(version, text_styles.CHAT, **told)
-    return rows, column_types.PREFERENCE
+    return preference_rows.winners(version, text_styles.CHAT, **told)
 
 
 def schema_of(columns: Columns, *, plain: bool) -> pa.Schema:

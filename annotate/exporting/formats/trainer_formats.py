@@ -65,11 +65,14 @@ def verl_lines(
     names = {"data_source": pa.string(), "prompt": chat, "ability": pa.string()}
     schema = pa.schema([*names.items(), ("reward_model", _REWARD), ("extra_info", _EXTRA)])
     held_out = part == "test"
-    rows = _verl_rows(version, held_out=held_out)
+    rows = verl_rows(version, include_simulated=include_simulated, held_out=held_out)
     return parquet_format.file_of(rows, schema, empty=not held_out)
 
 
-def _verl_rows(version: DatasetVersion, *, held_out: bool) -> Iterator[Row]:
+def verl_rows(
+    version: DatasetVersion, *, include_simulated: bool, held_out: bool = False
+) -> Iterator[Row]:
+    """The prompts of one split, on which no votes are."""
     columns = ("sha256", "messages", "reference")
     prompts = _prompts(version, held_out=held_out).values_list(*columns)
     for index, (sha256, messages, reference) in enumerate(stream(prompts)):

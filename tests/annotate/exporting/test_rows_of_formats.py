@@ -124,8 +124,9 @@ def test_a_side_file_without_rows_is_not_written_and_an_old_one_goes(
 def test_pairs_of_two_equal_texts_are_no_preference_but_are_kept_and_counted(
     project, ann, ben, tmp_path
 ):
-    pair = add_chat(project, 0, ASKED, ["Same.", "Same."])
+    pair = add_chat(project, 0, ASKED, ["Same.", "Other."])
     judge(project, [pair], (ann, "a", 2), (ben, "a", 2))
+    Pair.objects.filter(pk=pair.pk).update(completion_b=pair.completion_a)
     out = export(tmp_path / "x", "trl")
     assert rows(out) == []
     [row] = rows(out.with_name("x.ties.jsonl"))
