@@ -12,16 +12,15 @@ from annotate.importing.problems import Problem
 
 KEPT = 1000
 """Problems kept in full; the rest are only counted, so that memory stays bounded."""
-ADDED = ("prompts", "completions", "pairs", "annotators", "votes")
-ALSO = {
-    "ratings": "ratings {verb}",
+ADDED = ("prompts", "completions", "pairs", "annotators", "votes", "ratings")
+KNOWN = {
     "merged": "comparisons joined with pairs that are there",
     "revised": "votes corrected",
     "duplicates": "votes and ratings that are there already",
     "alike": "comparisons of equal texts that nobody judged, left out",
     "not_replaced": "values that stay as they were",
 }
-"""Counts that are named only where there is something to count."""
+"""Counts of what was there, which are named only where there is something to count."""
 LONGEST_VALUE = 200
 
 
@@ -88,11 +87,7 @@ class Report:
             ("rows refused", self.n_refused),
             ("warnings", self.n_warnings),
             *((f"{name} {verb}", self.added[name]) for name in ADDED),
-            *(
-                (text.format(verb=verb), self.added[name])
-                for name, text in ALSO.items()
-                if self.added[name]
-            ),
+            *((words, self.added[name]) for name, words in KNOWN.items() if self.added[name]),
         ]
 
     def table(self) -> str:
@@ -116,7 +111,8 @@ class Report:
             "accepted": self.accepted,
             "refused": self.n_refused,
             "warnings": self.n_warnings,
-            "added": {name: self.added[name] for name in (*ADDED, *ALSO)},
+            "added": {name: self.added[name] for name in ADDED},
+            "known": {name: self.added[name] for name in KNOWN},
             "problems": [asdict(problem) for problem in self.refused],
             "warned": [asdict(problem) for problem in self.warnings],
         }
@@ -131,6 +127,6 @@ class Report:
             n_warnings=kept["warnings"],
             refused=[Problem(**one) for one in kept["problems"]],
             warnings=[Problem(**one) for one in kept["warned"]],
-            added=Counter(kept["added"]),
+            added=Counter(kept["added"] | kept["known"]),
             written=kept["written"],
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from annotate.importing import Report, two_passes
+from annotate.importing.shapes.mapping import Chosen
+from annotate.importing.storage.import_context import Judged
 from annotate.importing.two_passes import Check, Progress, Source
 from annotate.jobs import import_job
 from annotate.jobs.import_actions import undo_refusal
@@ -32,7 +34,7 @@ class ShownHeartbeat(Heartbeat):
         self._display(done, share)
 
 
-def source(project: Project, file: Path, mapping: Mapping[str, str]) -> Source:
+def source(project: Project, file: Path, mapping: Chosen) -> Source:
     """The file as it is to be read: as was said, or as the project's last one with its columns.
 
     Raises OSError and Unreadable.
@@ -45,7 +47,7 @@ def source(project: Project, file: Path, mapping: Mapping[str, str]) -> Source:
 
 
 def check(
-    project: Project, source: Source, *, judged: str, report: Path | None, progress: Progress
+    project: Project, source: Source, *, judged: Judged, report: Path | None, progress: Progress
 ) -> Check:
     """The first pass; `report` is where every problem is written down."""
     if report is None:

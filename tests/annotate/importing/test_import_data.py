@@ -14,7 +14,7 @@ from annotate import queue
 from annotate.importing.rows import Row
 from annotate.importing.shapes import row_shapes
 from annotate.importing.shapes.columns import Cells, built, has
-from annotate.models import Assignment, Completion, Label, Project, Prompt
+from annotate.models import Assignment, Completion, Label, Pair, Project, Prompt
 from annotate.queue import slots
 
 Importer = Callable[..., str]

@@ -61,7 +61,7 @@ def test_a_near_miss_is_a_question_and_nothing_starts_before_it_is_answered(proj
     assert stage(import_) == "asking"
     with pytest.raises(Refusal, match="choosen"):
         import_actions.begin(import_)
-    assert import_actions.choose_columns(import_, {}, {"choosen": True})
+    assert import_actions.choose_columns(import_, {}, {("choosen", "chosen"): True})
     work_off()
     import_.refresh_from_db()
     assert stage(import_) == "ready"
@@ -73,10 +73,11 @@ def test_a_near_miss_is_a_question_and_nothing_starts_before_it_is_answered(proj
 def test_a_near_miss_may_be_none(project, zed):
     import_ = checked(project, zed, pair(refrence="x"), pair(1))
     assert stage(import_) == "asking"
-    assert not import_actions.choose_columns(
-        import_, import_.report["check"]["mapping"], {"refrence": False}
-    )
-    assert stage(import_) == "ready"
+    shown = import_.report["check"]["mapping"]
+    assert import_actions.choose_columns(import_, shown, {("refrence", "reference"): False})
+    work_off()
+    import_.refresh_from_db()
+    assert stage(import_) == "ready" and import_.mapping == {"metadata": ["refrence"]}
 
 
 def test_columns_of_any_name_are_read_as_somebody_says(project, zed):
@@ -84,7 +85,7 @@ def test_columns_of_any_name_are_read_as_somebody_says(project, zed):
     import_ = checked(project, zed, *rows)
     assert stage(import_) == "asking"
     mapping = {"prompt": "question", "chosen": "better", "rejected": "worse"}
-    import_actions.choose_columns(import_, mapping)
+    import_actions.map_columns(import_, mapping)
     work_off()
     import_.refresh_from_db()
     assert import_.report["check"]["report"]["added"]["pairs"] == 3
@@ -99,7 +100,7 @@ def test_a_choice_of_columns_is_remembered_for_the_projects_next_file_with_the_s
     rows = [{"question": f"Q{i}", "better": "x", "worse": f"y{i}"} for i in range(3)]
     first = checked(project, zed, *rows)
     mapping = {"prompt": "question", "chosen": "better", "rejected": "worse"}
-    import_actions.choose_columns(first, mapping)
+    import_actions.map_columns(first, mapping)
     work_off()
     first.refresh_from_db()
     import_actions.begin(first)
@@ -119,7 +120,7 @@ def test_a_choice_of_columns_is_remembered_for_the_projects_next_file_with_the_s
 def test_a_mapping_to_what_is_not_there_is_refused(project, zed, mapping, said):
     import_ = checked(project, zed, pair())
     with pytest.raises(Refusal, match=said):
-        import_actions.choose_columns(import_, mapping)
+        import_actions.map_columns(import_, mapping)
 
 
 def test_refused_rows_are_told_with_line_field_reason_and_value(project, zed):
@@ -207,8 +208,7 @@ def started(project: Project, by: Any, *rows: Any) -> Import:
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    for name in ("SMALLEST_BATCH", "FIRST_BATCH", "LARGEST_BATCH"):
-        monkeypatch.setattr(two_passes, name, 10)
+    monkeypatch.setattr(two_passes, "BATCH", 10)
 
 
 def test_cancelling_stops_between_two_batches_and_says_what_was_added(project, zed, small_batches):
