@@ -32,12 +32,13 @@ LABELS = (
 
 @dataclass
 class Config:
-    """One table of the folder: its types, its files and rows by split."""
+    """One table of the folder: its types; its files, rows and bytes by split."""
 
     name: str
     schema: pa.Schema
     paths: dict[str, str] = field(default_factory=dict)
     rows: Counter[str] = field(default_factory=Counter)
+    size: Counter[str] = field(default_factory=Counter)
 
 
 def card(
@@ -71,8 +72,15 @@ def _front(version: DatasetVersion, configs: list[Config], licence: str) -> dict
             {
                 "config_name": config.name,
                 "features": [{"name": one.name, **_feature(one.type)} for one in config.schema],
+                "download_size": sum(config.size.values()),
+                "dataset_size": sum(config.size.values()),
                 "splits": [
-                    {"name": split, "num_examples": config.rows[split]} for split in config.paths
+                    {
+                        "name": split,
+                        "num_bytes": config.size[split],
+                        "num_examples": config.rows[split],
+                    }
+                    for split in config.paths
                 ],
             }
             for config in configs
@@ -175,9 +183,8 @@ def _guidelines(version: DatasetVersion) -> list[str]:
         project=version.project, created_at__lte=version.created_at
     ).order_by("-version")
     newest = written.first()
-    if newest is None or not newest.text.strip():
+    number, text = (newest.version, newest.text) if newest else (1, version.project.guidelines)
+    if not text.strip():
         return ["None were written."]
-    return [
-        f"Version {newest.version}, as annotators read it:",
-        "\n".join(f"> {line}" for line in newest.text.splitlines()),
-    ]
+    quoted = "\n".join(f"> {line}" for line in text.splitlines())
+    return [f"Version {number}, as annotators read it:", quoted]

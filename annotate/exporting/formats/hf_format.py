@@ -8,6 +8,7 @@ file, written as it is read.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from annotate.exporting.formats import (
     column_types,
@@ -57,7 +58,7 @@ def files(version: DatasetVersion, *, include_simulated: bool, licence: str = ""
         first = next(parts, None)
         if first is not None:
             config.paths[split or "train"] = path
-            yield path, _again(first, parts)
+            yield path, _weighed(chain([first], parts), config, split or "train")
     configs = [config for config in written.values() if config.paths]
     card = dataset_card.card(version, configs, include_simulated=include_simulated, licence=licence)
     yield "README.md", iter([card.encode()])
@@ -71,6 +72,8 @@ def _counted(rows: Iterator[Row], config: dataset_card.Config, split: str) -> It
             yield row
 
 
-def _again(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
+def _weighed(parts: Iterator[bytes], config: dataset_card.Config, split: str) -> Iterator[bytes]:
+    """The pieces of a file, whose size is added up."""
+    for part in parts:
+        config.size[split] += len(part)
+        yield part
