@@ -67,7 +67,7 @@ def chat(value: Any) -> list[dict[str, str]]:
         raise Refused("The earlier turns are not a chat. Begin a new one.") from error
     if len(turns) > MOST_TURNS or sum(len(turn["content"]) for turn in turns) > MOST_CHAT:
         raise Refused("This chat has become too long. Begin a new one.")
-    roles = ("system", "user", "assistant")
+    roles = ("system", "developer", "user", "assistant", "tool")
     if any(turn["role"] not in roles or not _is_text(turn["content"]) for turn in turns):
         raise Refused("The earlier turns are not a chat. Begin a new one.")
     return turns
