@@ -13,6 +13,7 @@ from annotate.text.markdown import code, render
 
 register = template.Library()
 register.filter("code", code)
+register.filter("blind", chat_turns.blind)
 
 
 @register.filter

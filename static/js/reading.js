@@ -98,8 +98,15 @@ function choose(event) {
   show(view);
 }
 
+// A pair that arrives unfolded begins with the question: what came before stands above it.
+function toQuestion() {
+  const prompt = document.querySelector(".prompt:has(.earlier[open])");
+  if (prompt) prompt.scrollTop = prompt.querySelector(".earlier + *").offsetTop - prompt.querySelector("h3").offsetTop;
+}
+
 function arrived() {
   if (isWhole()) openParts(true);
+  toQuestion();
   show(chosen());
   watchPrompt();
 }
