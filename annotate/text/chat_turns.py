@@ -180,7 +180,9 @@ def _unseen(parts: Sequence[Any]) -> Iterator[str]:
         kind = str(part.get("type") or "part").removesuffix("_url").removeprefix("input_")
         if kind != "text":
             named = _short(_address(part, kind), LONGEST_ADDRESS)
-            yield f"{_short(kind, LONGEST_NAME).capitalize()} not shown" + f": {named}" * bool(named)
+            yield f"{_short(kind, LONGEST_NAME).capitalize()} not shown" + f": {named}" * bool(
+                named
+            )
 
 
 def _address(part: Message, kind: str) -> str:

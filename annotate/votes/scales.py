@@ -146,11 +146,9 @@ assert len(_HOW) == MAX_STRENGTH + 1
 def stated(choice: str, strength: int | None) -> str:
     """A vote in words, about the completions and not about the sides of anybody's screen.
 
-    The strength of an imported vote may be unknown.
+    Without a strength, as a file may give it: "A is better".
     """
-    if choice in ("a", "b") and strength is None:
-        return f"{choice.upper()} is better"
-    if choice in ("a", "b"):
+    if choice in ("a", "b") and strength is not None:
         return f"{choice.upper()} is {_HOW[strength]} better"
     return str(Choice(choice).label)
 

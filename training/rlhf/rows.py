@@ -287,14 +287,15 @@ def _message(value: Any, where: str) -> Message:
 
 
 def _call(value: Any, where: str) -> str:
-    """A call in OpenAI's form or a bare one, as text."""
-    function = value.get("function", value) if isinstance(value, dict) else None
-    if not isinstance(function, dict):
-        raise TypeError(f"{where} must be objects with name and arguments")
+    """A call in OpenAI's form or a bare one, spelt as in the replies that people compare."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{where} must hold objects")
+    function = value.get("function", value)
+    function = function if isinstance(function, dict) else {}
     arguments = function.get("arguments", "")
     if not isinstance(arguments, str):
         arguments = json.dumps(arguments, ensure_ascii=False)
-    return f"{function.get('name', '')}({arguments})"
+    return f"{function.get('name', 'tool')}({arguments})"
 
 
 def _vote(value: Any, where: str) -> Vote:

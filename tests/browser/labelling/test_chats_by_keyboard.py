@@ -96,7 +96,11 @@ def test_the_pages_of_reviewers_are_accessible_and_fit(
 ) -> None:
     pair = tool_pair(project, source_margin=2.5)
     page = browse(olga, viewport={"width": 360, "height": 800})
-    for address in (f"pairs/{pair.pk}/", f"prompts/{pair.prompt_id}/", f"adjudicate/?pair={pair.pk}"):
+    for address in (
+        f"pairs/{pair.pk}/",
+        f"prompts/{pair.prompt_id}/",
+        f"adjudicate/?pair={pair.pk}",
+    ):
         page.goto(f"/projects/desk/{address}")
         assert violations_in_both_schemes(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -226,7 +226,7 @@ def test_calls_of_tools_are_read_as_text_and_other_keys_are_left_out() -> None:
     assert all(set(turn) == {"role", "content"} for turn in chat)
 
 
-@pytest.mark.parametrize("calls", ["track", [3], [{"function": "track"}], {"name": "track"}])
+@pytest.mark.parametrize("calls", ["track", [3], {"name": "track"}])
 def test_calls_that_are_none_are_named(calls: Any) -> None:
     with pytest.raises(TypeError, match=r"messages\[0\].tool_calls"):
         rows.messages([{"role": "assistant", "content": "", "tool_calls": calls}])

@@ -53,7 +53,9 @@ def test_the_pairs_page_shows_what_the_source_said(told: Any, pair: Pair) -> Non
         assert said in page
 
 
-def test_tags_lead_to_the_pairs_that_have_them(client_for: ClientFor, olga: User, pair: Pair) -> None:
+def test_tags_lead_to_the_pairs_that_have_them(
+    client_for: ClientFor, olga: User, pair: Pair
+) -> None:
     page = client_for(olga).get(f"/projects/desk/pairs/{pair.pk}/").text
     assert 'href="/projects/desk/data/?in=pairs&amp;tag=rainy%20day"' in page
 
@@ -86,12 +88,23 @@ def test_an_imported_vote_is_marked_with_what_is_not_known_of_it(
 ) -> None:
     vote = queue.vote(ann, queue.next_pair(project, ann).token, choice="b").assignment  # type: ignore[union-attr]
     pair.assignments.filter(pk=vote.pk).update(
-        imported=True, strength=None, left="", voted_at=None, metadata={"rater_country": "NO"}
+        imported=True, strength=None, left="", stream="", voted_at=None
     )
-    votes = told("data/?in=votes")
-    assert "B is better imported strength not known side not known time not known" in votes
-    for page in (told(f"adjudicate/?pair={pair.pk}"),):
-        assert "imported strength not known" in page
+    unknown = "imported strength not known side not known time not known"
+    assert f"B is better {unknown}" in told("data/?in=votes")
+    assert f"B is better {unknown}" in told(f"adjudicate/?pair={pair.pk}")
+
+
+def test_the_pairs_page_has_what_the_source_said_of_each_imported_vote(
+    told: Any, project: Project, pair: Pair, ann: User
+) -> None:
+    vote = queue.vote(ann, queue.next_pair(project, ann).token, choice="b").assignment  # type: ignore[union-attr]
+    said = {"imported": True, "metadata": {"rater_country": "NO"}}
+    pair.assignments.filter(pk=vote.pk).update(**said)
+    page = told(f"pairs/{pair.pk}/")
+    # The arm is the mark of earlier releases, which made a side and a time up.
+    assert "ann-ann: B is clearly better imported side not known time not known" in page
+    assert "rater_country NO" in page
 
 
 def test_a_title_is_what_the_user_said_last_even_if_a_tool_spoke_after(
@@ -99,7 +112,10 @@ def test_a_title_is_what_the_user_said_last_even_if_a_tool_spoke_after(
 ) -> None:
     assert str(pair.prompt) == "Is it raining here? [image: harbour.png]"
     assert "Is it raining here?" in told("data/?in=pairs")
-    pair.prompt.messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": ""}]
+    pair.prompt.messages = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": ""},
+    ]
     assert pair.prompt.title == "Be kind."
     pair.prompt.messages = [{"role": "user", "content": " "}]
     assert pair.prompt.title == "(no text)"

@@ -209,7 +209,7 @@ def test_a_role_that_a_template_drops_is_said_as_the_nearest_one():
     words = tiny.tokenizer(template=QWEN_LIKE)
     text = words.decode(chat_template.prompt_ids(words, TOOL_CHAT))
     assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nIs my")
-    assert "<tool_response>\n{\"late\": true}\n</tool_response>" in text
+    assert '<tool_response>\n{"late": true}\n</tool_response>' in text
 
 
 def test_stand_ins_join_their_neighbours_where_roles_have_to_take_turns():
