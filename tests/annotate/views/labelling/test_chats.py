@@ -52,7 +52,7 @@ def test_the_screen_shows_all_that_a_chat_holds(screen: str) -> None:
 
 
 def test_the_question_stands_outside_the_fold_with_the_call_that_followed(screen: str) -> None:
-    folded, rest = screen.split("</dl>", 1)[1].split("</details>", 1)
+    folded, rest = screen.split('class="earlier">', 1)[1].split("</details>", 1)
     assert "Where to?" in folded and "Is it raining here?" not in folded
     prompt = text_of("<main" + rest[: rest.index('class="replies"')])
     assert "Is it raining here?" in prompt and "Calls get_weather" in prompt
