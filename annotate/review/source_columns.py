@@ -1,4 +1,4 @@
-"""What a source says besides texts and votes: ratings of replies, and votes as it knows them."""
+"""Ratings of replies, and votes from a file, as far as their source knows them."""
 
 from __future__ import annotations
 
