@@ -107,6 +107,10 @@ class ProblemBody(serializers.Serializer[Any]):
     line = serializers.IntegerField()
     field = serializers.CharField(allow_blank=True)
     reason = serializers.CharField()
+    file = serializers.CharField(
+        allow_blank=True, help_text="The member of an archive, or the split."
+    )
+    unit = serializers.CharField(help_text="The sort of thing that `line` counts: line or row.")
 
 
 class ReportBody(serializers.Serializer[Any]):
@@ -216,7 +220,7 @@ def export(request: Request, slug: str) -> StreamingHttpResponse:
 @parser_classes([MultiPartParser, RawFileParser])
 @throttle_classes([ImportThrottle])
 def import_file(request: Request, slug: str) -> Response:
-    """Import prompts, completions, pairs and votes from JSON lines (plain or gzip)."""
+    """Import prompts, completions, pairs and votes from a file of any format, packed or not."""
     project = project_or_404(request, slug, "admin")
     dry_run, strict = _flag(request, "dry_run"), _flag(request, "strict")
     file = request.data.get("file") if isinstance(request.data, dict) else None

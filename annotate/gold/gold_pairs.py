@@ -36,6 +36,8 @@ def make_gold(
         raise NoGold("Say what the right answer is.")
     if pair.kind in NEVER_GOLD:
         raise NoGold("Only pairs that are labelled can become gold pairs.")
+    if pair.of_one_text:
+        raise NoGold("Both replies of this pair are the same text.")
     with write():
         # The older pair first: rows are locked in the order of their ids.
         slots.retire(pair.pk)

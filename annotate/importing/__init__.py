@@ -1,67 +1,87 @@
 """Imports: every row is checked before the first is written; valid ones go in, or all or none.
 
-May import: models, votes, queue.
+They go in batch by batch, while people vote; an import that was cut short is completed by the next.
+
+May import: models, votes, queue, importing/files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
 from typing import IO, Any
 
-from django.db import connection, transaction
 from django.utils import timezone
 
-from annotate.importing.file_reader import json_rows
+from annotate.importing.files import Source, opened
 from annotate.importing.import_report import Report
 from annotate.importing.problems import Problem, Refused, Unreadable
-from annotate.importing.row_shapes import Row, read
-from annotate.importing.row_store import BATCH, Writer
+from annotate.importing.row_store import Writer
+from annotate.importing.rows import Row
+from annotate.importing.shapes import SAMPLE, reading
+from annotate.importing.storage.import_context import Judged
 from annotate.models import Project
 
-TURN = 0x696D70
-"""Space of advisory locks: "imp", beside the project's number."""
+BATCH = 1000
 
 __all__ = ["Problem", "Refused", "Report", "Unreadable", "import_rows"]
 
 
 def import_rows(
     project: Project,
-    file: IO[bytes],
+    file: IO[bytes] | Path,
     *,
     dry_run: bool = False,
     strict: bool = False,
     max_bytes: int | None = None,
+    judged: Judged = "labels",
+    mapping: Mapping[str, str] | None = None,
 ) -> Report:
-    """Import a seekable JSONL file (plain or gzip) into the project.
+    """Import a seekable file, or a folder, of any of the formats of FORMATS_IN into the project.
 
+    Pairs with votes are settled by them (`judged="labels"`), or the project's people are asked for
+    the rest of what it wants ("ask"). `mapping` names the column of a field.
     `strict` writes nothing when any row is refused; `dry_run` writes nothing at all and reports
     what would be added. `max_bytes` bounds the decompressed size. Raises Unreadable when the
-    file as a whole is not JSON lines.
+    file as a whole cannot be read.
     """
     report = Report()
-    for _ in _accepted(file, max_bytes, report):
-        pass
-    if not report.rows:
-        raise Unreadable("The file holds no rows.")
-    if report.accepted and not (strict and report.n_refused):
-        _write(project, _accepted(file, max_bytes, Report()), report, dry_run=dry_run)
+    name = str(getattr(file, "name", "") or "")
+    with opened(file, name=name, max_bytes=max_bytes) as source:
+        for _ in _accepted(source, report, mapping):
+            pass
+        if not report.rows:
+            raise Unreadable("The file holds no rows.")
+        if report.accepted and not (strict and report.n_refused):
+            rows = _accepted(source, Report(), mapping)
+            _write(project, rows, report, dry_run=dry_run, judged=judged)
     return report
 
 
-def _accepted(file: IO[bytes], max_bytes: int | None, report: Report) -> Iterator[Row]:
+def _accepted(source: Source, report: Report, mapping: Mapping[str, str] | None) -> Iterator[Row]:
     """The rows that can be imported; the others go into the report."""
-    for number, raw in json_rows(file, max_bytes=max_bytes):
+    lines = source.rows()
+    sample = list(islice(lines, SAMPLE))
+    read = reading((raw for _, raw in sample), mapping)
+    place = None
+    for place, raw in chain(sample, lines):
         report.rows += 1
         try:
-            row = read(_not_refused(raw))
+            rows = list(read.rows(_not_refused(raw)))
         except Refused as refused:
-            report.refuse(number, refused.field, refused.reason)
+            report.refuse(place.line, refused.field, refused.reason, place.file, source.unit)
             continue
         report.accepted += 1
-        for field, reason in row.warnings:
-            report.warn(number, field, reason)
-        yield row
+        for row in rows:
+            for field, reason in row.warnings:
+                report.warn(place.line, field, reason, place.file, source.unit)
+            yield row
+    for row in read.rest():
+        if isinstance(row, Row):
+            yield row
+        elif place is not None:
+            report.refuse(place.line, row.field, row.reason, place.file, source.unit)
 
 
 def _not_refused(raw: dict[str, Any] | Refused) -> dict[str, Any]:
@@ -70,23 +90,11 @@ def _not_refused(raw: dict[str, Any] | Refused) -> dict[str, Any]:
     return raw
 
 
-def _write(project: Project, rows: Iterator[Row], report: Report, *, dry_run: bool) -> None:
-    with transaction.atomic():
-        _take_turn(project)
-        writer = Writer(project, now=timezone.now())
-        while batch := list(islice(rows, BATCH)):
-            writer.add(batch)
-        transaction.set_rollback(dry_run)
+def _write(
+    project: Project, rows: Iterator[Row], report: Report, *, dry_run: bool, judged: Judged
+) -> None:
+    writer = Writer(project, now=timezone.now(), judged=judged, dry_run=dry_run)
+    while batch := list(islice(rows, BATCH)):
+        writer.add(batch)
     report.added = writer.added
     report.written = not dry_run
-
-
-def _take_turn(project: Project) -> None:
-    """One import at a time per project, or two could number the same content alike.
-
-    Not by the project's row: elsewhere that is locked behind pairs' rows, which come later here.
-    SQLite has one writer in any case.
-    """
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [TURN, project.pk])

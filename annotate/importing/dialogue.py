@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-from annotate.importing.problems import Refused
 from annotate.models.content import Messages
 
 TURN = re.compile(r"\n\n(Human|Assistant|System):")
 ROLES = {"Human": "user", "Assistant": "assistant", "System": "system"}
+PLAIN = {"role", "content"}
 
 
 def is_dialogue(text: str) -> bool:
-    return TURN.match(text) is not None
+    return text.startswith("\n\n") and TURN.match(text) is not None
 
 
 def turns(text: str) -> Messages:
@@ -24,8 +24,8 @@ def turns(text: str) -> Messages:
     ]
 
 
-def shared(chosen: Messages, rejected: Messages) -> tuple[Messages, str, str, bool]:
-    """Longest common turns, the reply that each side adds, and whether either took two turns.
+def shared(chosen: Messages, rejected: Messages) -> int:
+    """Length of the prompt: the longest common turns that do not end in the assistant's.
 
     By turns, not by characters: a common prefix of characters runs into the replies when they
     begin with the same words.
@@ -35,27 +35,21 @@ def shared(chosen: Messages, rejected: Messages) -> tuple[Messages, str, str, bo
         k += 1
     while k and chosen[k - 1]["role"] == "assistant":
         k -= 1
-    left, right = chosen[k:], rejected[k:]
-    for side, tail in (("chosen", left), ("rejected", right)):
-        if any(message["role"] != "assistant" for message in tail):
-            raise Refused(side, "the dialogues differ before the last assistant turn")
-    if not k:
-        raise Refused("prompt", "chosen and rejected share no turn that could be the prompt")
-    irregular = len(left) != 1 or len(right) != 1
-    return chosen[:k], _joined(left), _joined(right), irregular
-
-
-def _joined(messages: Messages) -> str:
-    return "\n\n".join(message["content"] for message in messages)
+    return k
 
 
 def merged(messages: Messages) -> Messages:
-    """Neighbouring turns of one role as one: chat templates refuse two in a row."""
+    """Neighbouring turns of one role as one: chat templates refuse two in a row.
+
+    Turns that are more than a text, and those of tools, stay as they are.
+    """
     result: Messages = []
     for message in messages:
-        if result and result[-1]["role"] == message["role"]:
+        role = message["role"]
+        plain = role != "tool" and message.keys() == PLAIN
+        if plain and result and result[-1]["role"] == role and result[-1].keys() == PLAIN:
             content = f"{result[-1]['content']}\n\n{message['content']}"
-            result[-1] = {"role": message["role"], "content": content}
+            result[-1] = {"role": role, "content": content}
         else:
             result.append(dict(message))
     return result

@@ -24,15 +24,19 @@ class Report:
     added: Counter[str] = field(default_factory=Counter)
     written: bool = False
 
-    def refuse(self, line: int, field_name: str, reason: str) -> None:
+    def refuse(
+        self, line: int, field_name: str, reason: str, file: str = "", unit: str = "line"
+    ) -> None:
         self.n_refused += 1
         if len(self.refused) < KEPT:
-            self.refused.append(Problem(line, field_name, reason))
+            self.refused.append(Problem(line, field_name, reason, file, unit))
 
-    def warn(self, line: int, field_name: str, reason: str) -> None:
+    def warn(
+        self, line: int, field_name: str, reason: str, file: str = "", unit: str = "line"
+    ) -> None:
         self.n_warnings += 1
         if len(self.warnings) < KEPT:
-            self.warnings.append(Problem(line, field_name, reason))
+            self.warnings.append(Problem(line, field_name, reason, file, unit))
 
     @property
     def verdict(self) -> str:

@@ -24,7 +24,12 @@ class Problem:
     line: int
     field: str
     reason: str
+    file: str = ""
+    """The member of an archive or the split that the row is in; "" of a plain file."""
+    unit: str = "line"
+    """What `line` counts: "line" or "row"."""
 
     def __str__(self) -> str:
+        file = f"{self.file}, " if self.file else ""
         field = f"{self.field}: " if self.field else ""
-        return f"line {self.line}: {field}{self.reason}"
+        return f"{file}{self.unit} {self.line}: {field}{self.reason}"

@@ -2,150 +2,172 @@
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
-from annotate.importing.imported_annotators import Annotators
-from annotate.importing.imported_votes import add_votes, count_votes
-from annotate.importing.row_shapes import Row
-from annotate.models import Completion, Pair, Project, Prompt
-from annotate.models.content import is_held_out
+from django.db import IntegrityError, connection
 
-BATCH = 500
-SOURCE = "import"
+from annotate.importing.rows import Row
+from annotate.importing.storage.bulk_insert import stored_time
+from annotate.importing.storage.content_batch import ContentBatch
+from annotate.importing.storage.file_memory import FileMemory
+from annotate.importing.storage.import_context import ImportContext, Item, Judged, Note, Outcome
+from annotate.importing.storage.imported_annotators import Annotators, is_nobody
+from annotate.importing.storage.pair_batch import PairBatch
+from annotate.importing.storage.rating_batch import RatingBatch
+from annotate.models import Import, Project
+from annotate.queue import write
 
-
-class Comparison(NamedTuple):
-    """A row that is a pair, under the key that finds it again."""
-
-    key: str
-    row: Row
-
-
-class Occurrences:
-    """Numbers rows of equal content, so that repeated rows stay separate pairs.
-
-    Models often give the same two answers: merging such rows would make one person vote twice
-    on one pair. Read in the same order, a file gives the same keys again.
-    """
-
-    def __init__(self) -> None:
-        self._seen: Counter[bytes] = Counter()
-
-    def key(self, row: Row) -> str:
-        content = [row.prompt_sha256, *(completion.sha256 for completion in row.completions)]
-        digest = hashlib.sha256("\n".join(content).encode())
-        short = digest.digest()[:16]
-        self._seen[short] += 1
-        return f"import:{digest.hexdigest()}:{self._seen[short]}"
+TURN = 0x696D70
+"""Space of advisory locks: "imp", beside the project's number."""
+ATTEMPTS = 5
+LEAST, MOST = 600, 4000
+"""Parts of a batch. People vote between two batches, so that one must not take long."""
+SHORT, LONG = 0.04, 0.1
+"""Seconds of a transaction below which batches grow, and above which they shrink."""
+TEXT_PER_PART = 2000
 
 
 class Writer:
-    """Adds batches of rows to a project inside the caller's transaction."""
+    """Adds the rows of one file to a project, in short transactions of its own.
 
-    def __init__(self, project: Project, *, now: datetime) -> None:
-        self.project, self.now = project, now
-        self.added: Counter[str] = Counter()
-        self.annotators = Annotators(project)
-        self._occurrences = Occurrences()
+    A row is found again by its content: the same file again adds nothing, and completes what a
+    crash has left. Raises IntegrityError when others keep adding the same rows meanwhile.
 
-    def add(self, rows: list[Row]) -> None:
-        prompts = self._prompts(rows)
-        completions = self._completions(rows, prompts)
-        comparisons = [Comparison(self._occurrences.key(row), row) for row in rows if row.is_pair]
-        pairs, new = self._pairs(comparisons, prompts, completions)
-        votes = [(pairs[key], row.votes) for key, row in comparisons if row.votes]
-        self.added["votes"] += add_votes(
-            votes, new={pairs[key].pk for key in new}, annotators=self.annotators, now=self.now
-        )
-        self.added["annotators"] = self.annotators.added
+    With `judged="labels"` votes of the file settle their pairs at once, whatever the project asks
+    of its own; with "ask" its people are asked for the rest. `by` is noted on all that is added.
+    A `dry_run` counts and writes nothing.
+    """
 
-    def _prompts(self, rows: list[Row]) -> dict[str, int]:
-        """Prompt hash -> id, adding what is missing and references that were."""
-        wanted = {row.prompt_sha256: row for row in rows}
-        known = dict(self.project.prompts.filter(sha256__in=wanted).values_list("sha256", "id"))
-        missing = [
-            Prompt(
-                project=self.project,
-                messages=row.messages,
-                sha256=sha256,
-                reference=row.reference,
-                tags=row.tags,
-                held_out=is_held_out(sha256),
-            )
-            for sha256, row in wanted.items()
-            if sha256 not in known
-        ]
-        self.added["prompts"] += len(missing)
-        self._add_references(row for row in rows if row.reference and row.prompt_sha256 in known)
-        created = Prompt.objects.bulk_create(missing)
-        return known | {prompt.sha256: prompt.pk for prompt in created}
-
-    def _add_references(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self.project.prompts.filter(sha256=row.prompt_sha256, reference="").update(
-                reference=row.reference
-            )
-
-    def _completions(self, rows: list[Row], prompts: dict[str, int]) -> dict[tuple[int, str], int]:
-        """(prompt id, text hash) -> completion id."""
-        wanted = {
-            (prompts[row.prompt_sha256], candidate.sha256): candidate
-            for row in rows
-            for candidate in reversed(row.completions)
-        }
-        stored = Completion.objects.filter(prompt_id__in={prompt for prompt, _ in wanted})
-        known = {
-            (prompt, sha256): pk
-            for prompt, sha256, pk in stored.values_list("prompt_id", "sha256", "id")
-        }
-        missing = [
-            Completion(
-                prompt_id=key[0],
-                text=candidate.text,
-                sha256=key[1],
-                source=SOURCE,
-                policy=candidate.model,
-            )
-            for key, candidate in wanted.items()
-            if key not in known
-        ]
-        self.added["completions"] += len(missing)
-        created = Completion.objects.bulk_create(missing)
-        return known | {(one.prompt_id, one.sha256): one.pk for one in created}
-
-    def _pairs(
+    def __init__(
         self,
-        comparisons: list[Comparison],
-        prompts: dict[str, int],
-        completions: dict[tuple[int, str], int],
-    ) -> tuple[dict[str, Pair], list[str]]:
-        """Key -> pair, and the keys that are new."""
-        stored = self.project.pairs.filter(key__in=[key for key, _ in comparisons])
-        known = {pair.key: pair for pair in stored}
-        missing = [
-            self._pair(one, prompts[one.row.prompt_sha256], completions)
-            for one in comparisons
-            if one.key not in known
-        ]
-        self.added["pairs"] += len(missing)
-        created = {pair.key: pair for pair in Pair.objects.bulk_create(missing)}
-        return known | created, list(created)
-
-    def _pair(self, one: Comparison, prompt: int, completions: dict[tuple[int, str], int]) -> Pair:
-        a, b = (completions[prompt, candidate.sha256] for candidate in one.row.completions)
-        pair = Pair(
-            project=self.project,
-            prompt_id=prompt,
-            completion_a_id=a,
-            completion_b_id=b,
-            key=one.key,
-            source=SOURCE,
-            **Pair.quota(self.project, Pair.Kind.NORMAL, key=one.key),
+        project: Project,
+        *,
+        now: datetime,
+        by: Import | None = None,
+        judged: Judged = "labels",
+        dry_run: bool = False,
+    ) -> None:
+        self.added: Counter[str] = Counter()
+        """Rows added: prompts, completions, pairs, annotators, votes, ratings. Of what was there:
+        `merged` comparisons into pairs, `duplicates` of votes and ratings, `revised` ones, and
+        `not_replaced` values. `alike` are comparisons of equal texts that nobody judged."""
+        self._context = ImportContext(
+            project=project,
+            now=now,
+            by=by,
+            judged=judged,
+            dry_run=dry_run,
+            annotators=Annotators(project, dry_run=dry_run),
+            memory=FileMemory(),
+            at=stored_time(now),
         )
-        votes = ((self.annotators.user_id(name), cast) for name, cast in one.row.votes.items())
-        count_votes(pair, votes, now=self.now)
-        return pair
+        self._most = 2 * LEAST
+
+    def add(self, rows: Sequence[Row]) -> list[Note]:
+        """Store the rows, and return what is to be said of some of them."""
+        notes: list[Note] = []
+        start = 0
+        while start < len(rows):
+            batch = list(self._batch(rows, start))
+            start += len(batch)
+            notes += self._store(batch)
+        self.added["annotators"] = self._context.annotators.added
+        return notes
+
+    def _batch(self, rows: Sequence[Row], start: int) -> Iterator[Item]:
+        """The next rows, as many as may be written in one transaction, but at least one."""
+        parts = 0
+        for place in range(start, len(rows)):
+            item = _item(place, rows[place])
+            parts += _parts(item)
+            if parts > self._most and place > start:
+                return
+            yield item
+
+    def _store(self, items: list[Item]) -> list[Note]:
+        self._context.annotators.prepare(_raters(items))
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                outcome = self._attempt(items)
+                break
+            except IntegrityError:
+                # Somebody added one of these rows since they were looked up: look again.
+                if attempt == ATTEMPTS or connection.in_atomic_block:
+                    raise
+        outcome.added["alike"] += sum(
+            len(item.row.comparisons) - len(item.comparisons) for item in items
+        )
+        self.added += outcome.added
+        return outcome.notes
+
+    def _attempt(self, items: list[Item]) -> Outcome:
+        context = self._context
+        outcome = Outcome(context.by_id)
+        contents = ContentBatch(context, items, outcome)
+        pairs = PairBatch(context, items, outcome, contents)
+        ratings = RatingBatch(context, items, outcome, contents)
+        for part in (contents, pairs, ratings):
+            part.look_up()
+        if context.dry_run:
+            for part in (pairs, ratings, contents):
+                part.remember()
+        else:
+            began = time.perf_counter()
+            with write():
+                self._take_turn()
+                for part in (contents, pairs, ratings):
+                    part.store()
+                outcome.journal()
+            self._adapt(time.perf_counter() - began)
+        pairs.finish()
+        return outcome
+
+    def _take_turn(self) -> None:
+        """One batch at a time per project, so that two imports do not wait for each other's rows.
+
+        Not by the project's row: elsewhere that is locked behind pairs' rows, which come later
+        here. SQLite has one writer in any case.
+        """
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                key = [TURN, self._context.project.pk]
+                cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", key)
+
+    def _adapt(self, seconds: float) -> None:
+        if seconds > LONG:
+            self._most = max(LEAST, self._most // 2)
+        elif seconds < SHORT:
+            self._most = min(MOST, self._most * 2)
+
+
+def _item(place: int, row: Row) -> Item:
+    """The row with its hashes. Of two equal texts only those are a pair that people judged."""
+    replies = [reply.sha256 for reply in row.replies]
+    comparisons = [
+        one for one in row.comparisons if one.judgements or replies[one.a] != replies[one.b]
+    ]
+    return Item(place, row, row.prompt_sha256, replies, comparisons)
+
+
+def _parts(item: Item) -> int:
+    row = item.row
+    judgements = sum(len(one.judgements) for one in row.comparisons)
+    text = sum(len(reply.text) for reply in row.replies) // TEXT_PER_PART
+    return 1 + len(row.replies) + len(row.comparisons) + judgements + text
+
+
+def _raters(items: list[Item]) -> set[str]:
+    """Names of everybody who judged or rated."""
+    judged = {
+        judgement.rater
+        for item in items
+        for comparison in item.comparisons
+        for judgement in comparison.judgements
+    }
+    rated = {
+        rating.rater for item in items for reply in item.row.replies for rating in reply.ratings
+    }
+    return {name for name in judged | rated if not is_nobody(name)}

@@ -19,13 +19,12 @@ A message may also hold what a chat template reads or a person wants to see: `na
 `tool_call_id`, `thinking` (text), `parts` (the content parts as they came, where some are no text).
 """
 HELD_OUT_SHARE = 0.2
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def messages_sha256(messages: Messages) -> str:
     """Hash of a chat, independent of key order."""
-    return hashlib.sha256(
-        json.dumps(messages, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-    ).hexdigest()
+    return hashlib.sha256(_canonical(messages).encode()).hexdigest()
 
 
 def prompt_sha256(messages: Messages, tools: list[Any] | None = None) -> str:
@@ -37,6 +36,28 @@ def prompt_sha256(messages: Messages, tools: list[Any] | None = None) -> str:
 
 def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def transcript(messages: Messages) -> str:
+    """A reply of several turns as one readable text: a blank line between its turns.
+
+    Turns that are not the assistant's begin with their role; tool calls are written as
+    `name(arguments)`.
+    """
+    return "\n\n".join(filter(None, map(_turn, messages)))
+
+
+def _turn(message: dict[str, Any]) -> str:
+    role, content = message["role"], message["content"]
+    lines = [content if role == "assistant" else f"{role}: {content}"] if content else []
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") if isinstance(call, dict) else None
+        function = function if isinstance(function, dict) else {}
+        arguments = function.get("arguments", "")
+        if not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        lines.append(f"{function.get('name', 'tool')}({arguments})")
+    return "\n".join(lines)
 
 
 def completion_key(prompt_sha256: str, text: str) -> str:

@@ -113,6 +113,27 @@ class Import(Job):
     undone_at = models.DateTimeField(null=True, help_text="When what it added was taken back.")
 
 
+class ImportChange(models.Model):
+    """What an import changed of a row that was there before it, so that it can be taken back."""
+
+    class Table(models.TextChoices):
+        PROMPT = "prompt", "Prompt"
+        COMPLETION = "completion", "Completion"
+        RATING = "rating", "Rating"
+        PAIR = "pair", "Pair"
+        VOTE = "vote", "Vote"
+
+    imported_by = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="changes")
+    table = models.CharField(max_length=10, choices=Table.choices)
+    row = models.BigIntegerField(help_text="Its number in that table.")
+    before: models.JSONField[dict[str, Any]] = models.JSONField(
+        help_text="Column -> value before the import."
+    )
+
+    class Meta:
+        indexes = [models.Index(fields=["table", "row"], name="changes_of_a_row")]
+
+
 class Export(Job):
     """A dataset version on its way into a file."""
 

@@ -95,6 +95,9 @@ class Pair(models.Model):
     metadata: models.JSONField[dict[str, Any]] = models.JSONField(
         default=dict, help_text="Other columns of the source, as they were."
     )
+    source_ids: models.JSONField[list[str]] = models.JSONField(
+        default=list, help_text="Names of the pair in the files that it came from."
+    )
     priority = models.FloatField(default=0.0)
     # Uniform order of the random stream, drawn once.
     shuffle = models.FloatField(default=0.0)
@@ -108,7 +111,11 @@ class Pair(models.Model):
     )
     wanted = models.PositiveSmallIntegerField(default=2, help_text="Votes asked for at first.")
     limit = models.PositiveSmallIntegerField(default=3, help_text="Votes asked for at most.")
-    agree = models.PositiveSmallIntegerField(default=2, help_text="Equal votes that resolve it.")
+    agree = models.PositiveSmallIntegerField(
+        default=2,
+        help_text="Equal votes that resolve it; 0 where its votes were there before it: then the "
+        "most of them do.",
+    )
     n_a = models.PositiveSmallIntegerField(default=0)
     n_b = models.PositiveSmallIntegerField(default=0)
     n_tie = models.PositiveSmallIntegerField(default=0)
@@ -165,7 +172,9 @@ class Pair(models.Model):
                 name="pair_places_are_within_asked",
             ),
             models.CheckConstraint(
-                condition=~models.Q(completion_a=models.F("completion_b")),
+                # A table may hold votes on two equal texts. Nobody is asked about such a pair.
+                condition=~models.Q(completion_a=models.F("completion_b"))
+                | ~models.Q(state="open"),
                 name="pair_compares_two_completions",
             ),
         ]
@@ -250,12 +259,22 @@ class Pair(models.Model):
             "asked": wanted,
             # People's verdict on a policy must be in before the next one takes its place, so
             # its evaluation pairs stand in the first fifth of the random order.
-            "shuffle": share_of(f"order:{key}") * (0.2 if kind == Pair.Kind.EVALUATION else 1.0),
+            "shuffle": Pair.place_in_order(key) * (0.2 if kind == Pair.Kind.EVALUATION else 1.0),
         }
+
+    @staticmethod
+    def place_in_order(key: str) -> float:
+        """Where the pair of this key stands in the random order, from 0 to 1."""
+        return share_of(f"order:{key}")
 
     @property
     def votes(self) -> int:
         return self.n_a + self.n_b + self.n_tie
+
+    @property
+    def of_one_text(self) -> bool:
+        """True where two models wrote the same: votes to count, but nothing to ask or to teach."""
+        return self.completion_a_id == self.completion_b_id
 
 
 class Label(models.Model):

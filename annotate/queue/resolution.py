@@ -27,6 +27,10 @@ def state_and_votes_asked(counts: SlotCounts, *, certain: bool | None = None) ->
     if counts.contradicts:
         wanted, limit, agree = TWO_AND_ONE
     enough = max(counts.n_a, counts.n_b, counts.n_tie) >= agree
+    if not agree:
+        # The votes were there before the pair: nobody else is asked, and the most of them decide.
+        counted = {"a": counts.n_a, "tie": counts.n_tie, "b": counts.n_b}
+        enough = labels.majority(counted) != "split"
     if certain is not None:
         enough = certain or (enough and counts.votes >= limit)
     elif counts.votes < wanted:
@@ -40,10 +44,10 @@ def state_and_votes_asked(counts: SlotCounts, *, certain: bool | None = None) ->
     return Pair.State.OPEN, max(wanted, min(counts.votes + 1, limit))
 
 
-def _certain(counts: SlotCounts, *, voted: bool) -> bool | None:
+def certainty(counts: SlotCounts, *, voted: bool) -> bool | None:
     """The `certain` of `state_and_votes_asked`; votes are read only where a project stops early."""
     stop = counts.stop_when_certain
-    if stop is None or counts.kind not in (Pair.Kind.NORMAL, Pair.Kind.OVERLAP):
+    if stop is None or not counts.agree or counts.kind not in Pair.TEACHING:
         return None
     if not voted:
         # Whatever is known about people by now: no vote has changed.
@@ -67,7 +71,7 @@ def resolve(counts: SlotCounts, *, voted: bool, now: datetime | None = None) -> 
     """
     if counts.state == Pair.State.RESOLVED and is_adjudicated(counts.id):
         return
-    state, wanted = state_and_votes_asked(counts, certain=_certain(counts, voted=voted))
+    state, wanted = state_and_votes_asked(counts, certain=certainty(counts, voted=voted))
     excess = min(counts.asked - wanted, counts.open_slots)
     changed: dict[str, Any] = {}
     if excess:

@@ -114,7 +114,7 @@ class SlotCounts:
     @property
     def contradicts(self) -> bool:
         """True when the only vote asked for is against a reward model that was sure."""
-        if self.limit > 1 or self.kind != Pair.Kind.NORMAL or self.margin is None:
+        if self.limit > 1 or not self.agree or self.kind != Pair.Kind.NORMAL or self.margin is None:
             return False
         return (self.margin > SURE and self.n_b > 0) or (self.margin < -SURE and self.n_a > 0)
 

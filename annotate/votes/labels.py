@@ -32,8 +32,8 @@ class Verdict(NamedTuple):
     """a, b, tie, or split when no class has more votes than every other."""
     fraction_a: float
     """Share of the votes for A, ties counting half."""
-    margin: float
-    """|mean signed strength| / MAX_STRENGTH, in 0 to 1."""
+    margin: float | None
+    """|mean signed strength| / MAX_STRENGTH, in 0 to 1; None where no strength is known."""
     n_votes: int
 
 
@@ -41,21 +41,30 @@ UNKNOWN = Verdict(outcome="split", fraction_a=0.5, margin=0.0, n_votes=0)
 """Of a pair without votes."""
 
 
-def verdict(votes: Iterable[tuple[str, int]]) -> Verdict | None:
-    """Aggregate votes of (choice, strength); None without votes."""
+def verdict(votes: Iterable[tuple[str, int | None]]) -> Verdict | None:
+    """Aggregate votes of (choice, strength); None without votes.
+
+    The margin is taken from the votes whose strength is known, a tie counting as 0. Where A or B
+    was chosen, but nobody said how much better it is, there is none.
+    """
     counts = {"a": 0, "tie": 0, "b": 0}
-    signed = 0
+    signed = known = 0
     for choice, strength in votes:
         kind = CLASS[choice]
         counts[kind] += 1
-        signed += SIGN[kind] * strength
+        if strength is not None and kind != "tie":
+            signed += SIGN[kind] * strength
+            known += 1
     n = sum(counts.values())
     if not n:
         return None
+    margin = None
+    if known or counts["tie"] == n:
+        margin = abs(signed) / (known + counts["tie"]) / MAX_STRENGTH
     return Verdict(
         outcome=majority(counts),
         fraction_a=(counts["a"] + counts["tie"] / 2) / n,
-        margin=abs(signed) / n / MAX_STRENGTH,
+        margin=margin,
         n_votes=n,
     )
 

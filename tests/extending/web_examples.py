@@ -62,10 +62,9 @@ def page(client: Client, address: str) -> str:
 
 
 def use_import_format(project: Project) -> None:
-    replies = [{"role": "assistant", "content": text} for text in ("On its way.", "No idea.")]
-    row = {f"conversation_{side}": [ASKED, one] for side, one in zip("ab", replies, strict=True)}
-    file = settings.HOME / "battles.jsonl"
-    file.write_text(json.dumps(row | {"winner": "model_a", "judge": "ben"}) + "\n")
+    row = {"ask": ASKED["content"], "red": "On its way.", "blue": "No idea."}
+    file = settings.HOME / "duels.jsonl"
+    file.write_text(json.dumps(row | {"won": "red", "judge": "ben"}) + "\n")
     call_command("import_data", str(file), "--project=desk", stdout=StringIO())
     pair = project.pairs.get()
     assert pair.prompt.messages == [ASKED]

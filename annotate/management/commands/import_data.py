@@ -14,9 +14,10 @@ from annotate.models import Project
 
 class Command(BaseCommand):
     help = (
-        "Import prompts, completions, pairs and votes from JSON lines (plain or gzip). Rows that "
-        "cannot be imported are reported with their line; the others are imported, and the exit "
-        "code is 1. The same file again adds nothing."
+        "Import prompts, completions, pairs and votes from JSON, CSV, TSV, Parquet or Arrow, plain "
+        "or in gzip, zstd, ZIP or tar, or from a folder of such files (save_to_disk too). Rows "
+        "that cannot be imported are reported with their line; the others are imported, and the "
+        "exit code is 1. The same file again adds nothing."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -32,10 +33,7 @@ class Command(BaseCommand):
         if target is None:
             raise CommandError(f"There is no project {project!r}.")
         try:
-            with file.open("rb") as opened:
-                report = import_rows(
-                    target, opened, dry_run=options["dry_run"], strict=options["strict"]
-                )
+            report = import_rows(target, file, dry_run=options["dry_run"], strict=options["strict"])
         except OSError as error:
             raise CommandError(f"Cannot read {file}: {error.strerror}.") from error
         except Unreadable as error:

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from annotate import exporting, queue
 from annotate.exporting import freezing, trl_format
 from annotate.exporting.export_files import write_atomically
-from annotate.importing.row_shapes import read as read_row
+from annotate.importing.shapes import reading
 from annotate.models import Assignment, Pair, Project, Prompt
 
 VOTE_COLUMNS = [
@@ -195,7 +195,8 @@ def test_a_dialogue_becomes_one_prompt_text_that_imports_as_the_same_dialogue():
         {"role": "assistant", "content": "Hello"},
         {"role": "user", "content": "More?"},
     ]
-    row = read_row({"prompt": trl_format.prompt_text(messages), "chosen": "x", "rejected": "y"})
+    raw = {"prompt": trl_format.prompt_text(messages), "chosen": "x", "rejected": "y"}
+    [row] = reading([raw]).rows(raw)
     assert row.messages == messages
 
 

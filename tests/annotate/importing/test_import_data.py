@@ -12,7 +12,9 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from annotate import queue
-from annotate.importing import row_shapes
+from annotate.importing.rows import Row
+from annotate.importing.shapes import row_shapes
+from annotate.importing.shapes.columns import Cells, built, has
 from annotate.models import Assignment, Completion, Label, Pair, Project, Prompt
 from annotate.queue import slots
 
@@ -208,10 +210,10 @@ def test_a_large_file_takes_few_queries_per_row(project, tmp_path, django_assert
 
 
 def test_a_shape_of_rows_takes_one_function_and_one_line_of_the_table(run, project, monkeypatch):
-    def question(raw: dict[str, Any]) -> row_shapes.Row:
-        return row_shapes.Row(messages=[{"role": "user", "content": raw["question"]}])
+    def question(cells: Cells) -> Row:
+        return built(cells, [{"role": "user", "content": cells.required("parcel")}])
 
-    shape = row_shapes.Shape(lambda raw: "question" in raw, question)
-    monkeypatch.setitem(row_shapes.SHAPES, "question", shape)
-    run([{"question": "Where is my parcel?"}])
+    shape = row_shapes.Shape("parcels", has("parcel"), question)
+    monkeypatch.setitem(row_shapes.SHAPES, "parcel", shape)
+    run([{"parcel": "Where is my parcel?"}])
     assert project.prompts.get().messages == [{"role": "user", "content": "Where is my parcel?"}]

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0012_mark_imported_votes'),
+        ('annotate', '0013_changes_of_an_import'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

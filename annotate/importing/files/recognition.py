@@ -1,0 +1,119 @@
+"""The table of file formats; each file is recognised by its content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from annotate.importing.files import json_documents
+from annotate.importing.files.delimited import Delimited
+from annotate.importing.files.parts import Part, recoded
+from annotate.importing.files.readers import Head, Reader
+from annotate.importing.problems import Unreadable
+
+
+class FileFormat(NamedTuple):
+    """A kind of file: `recognises` looks at its beginning, `reader` gives its rows."""
+
+    recognises: Callable[[Head], bool]
+    reader: Callable[[Part, Head], Reader]
+
+
+ARROW = (b"ARROW1\0\0", b"\xff\xff\xff\xff")
+"""A file and a stream."""
+
+
+def _begins(*signatures: bytes) -> Callable[[Head], bool]:
+    return lambda head: head.data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(signatures)
+
+
+def _parquet(part: Part, head: Head) -> Reader:
+    # Here and not above: pyarrow takes memory in every web process, and most never import.
+    from annotate.importing.files.columnar.parquet_tables import Parquet
+
+    return Parquet(part, head)
+
+
+def _arrow(part: Part, head: Head) -> Reader:
+    from annotate.importing.files.columnar.arrow_tables import Arrow
+
+    return Arrow(part, head)
+
+
+FORMATS_IN: dict[str, FileFormat] = {
+    "parquet": FileFormat(lambda head: head.data.startswith(b"PAR1"), _parquet),
+    "arrow": FileFormat(lambda head: head.data.startswith(ARROW), _arrow),
+    "json": FileFormat(_begins(b"{", b"["), json_documents.json_reader),
+    "csv": FileFormat(lambda head: True, Delimited),
+}
+"""The first that recognises a file reads it."""
+
+NO_DATA: tuple[tuple[bytes, str], ...] = (
+    (
+        b"version https://git-lfs",
+        "This is a git-LFS pointer, not the data: fetch the file with `git lfs pull`.",
+    ),
+    (b"%PDF", "This is a PDF. Save the rows as CSV or JSON lines."),
+    (b"\xd0\xcf\x11\xe0", "This is an old Office file (XLS, DOC). Save the sheet as CSV (UTF-8)."),
+    (b"\x93NUMPY", "This is a NumPy file. Save the rows as JSON lines."),
+    (b"FEA1", "This is a Feather file of version 1. Save it as Parquet."),
+    (b"ORC", "This is an ORC file. Save it as Parquet."),
+    (b"Obj\x01", "This is an Avro file. Save it as Parquet."),
+    (b"SQLite format 3", "This is an SQLite database. Save the table as CSV."),
+    (b"BZh", "This file is compressed with bzip2. Unpack it first."),
+    (b"\xfd7zXZ", "This file is compressed with xz. Unpack it first."),
+    (b"7z\xbc\xaf", "This is a 7z archive. Unpack it first."),
+    (b"Rar!", "This is a RAR archive. Unpack it first."),
+    (b"\x89PNG", "This is an image."),
+    (b"\xff\xd8\xff", "This is an image."),
+)
+UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+
+
+def reader_of(part: Part, name: str) -> Reader:
+    """The reader of a file that is no archive. Raises Unreadable where there is none."""
+    data = part.start()
+    if not data.strip():
+        raise Unreadable("The file holds no rows.")
+    wide = _utf16(data)
+    if wide:
+        part = recoded(part, wide)
+        data = part.start()
+    head = Head(name, data)
+    _refuse_others(data)
+    for one in FORMATS_IN.values():
+        if one.recognises(head):
+            reader = one.reader(part, head)
+            if wide:
+                reader.title += ", UTF-16"
+            return reader
+    raise Unreadable("This is no kind of file that is read here.")
+
+
+def _utf16(data: bytes) -> str:
+    """The encoding, by the byte order mark or by the zeros beside ASCII letters; "" of others."""
+    if data[:2] in UTF16:
+        return UTF16[data[:2]]
+    start = data[:200]
+    for encoding, zeros, letters in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
+        if len(start) > 3 and not any(start[zeros::2]) and all(start[letters::2]):
+            return encoding
+    return ""
+
+
+def _refuse_others(data: bytes) -> None:
+    for signature, message in NO_DATA:
+        if data.startswith(signature):
+            raise Unreadable(message)
+    if data.startswith(PICKLES):
+        raise Unreadable("This is a pickle, which may run code. Save the rows as JSON lines.")
+    start = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<!-- ")) or b"<html" in start:
+        raise Unreadable(
+            "This is a web page, not the data: the download may have been an error page."
+        )
+    if start.startswith(b"<?xml"):
+        raise Unreadable("This is XML. Save the rows as CSV or JSON lines.")
+    if start.startswith(b"{\\rtf"):
+        raise Unreadable("This is a text document (RTF). Save the rows as CSV or JSON lines.")

@@ -1,0 +1,224 @@
+"""The columns of one row while a shape reads them: whatever it does not take is kept as metadata.
+
+A shape takes what it understands and ends with `built`, so nothing of a row is lost in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from annotate.importing import dialogue
+from annotate.importing.problems import Refused
+from annotate.importing.rows import Comparison, Rating, Reply, Row
+from annotate.models.content import Messages
+
+MAX_TEXT = 100_000
+MAX_TAGS = 32
+MAX_NAME = 80
+MAX_COMPLETIONS = 64
+MILLISECONDS = 100_000_000_000
+"""Numbers above it are times in milliseconds: as seconds they would be after the year 5000."""
+
+
+class Missing(Refused):
+    """A column that a row of this shape needs is not there."""
+
+
+class Cells(dict[str, Any]):
+    """Columns that nothing has read yet; those that are null are left out.
+
+    `warnings` are (field, reason) of this row; `notices` the same, but said once per file.
+    `unread` names what is inside a column that was read and is not kept; `empty` the columns
+    that hold an empty text.
+    """
+
+    __slots__ = ("empty", "notices", "nulls", "unread", "warnings")
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        super().__init__(raw)
+        self.warnings: list[tuple[str, str]] = []
+        self.notices: list[tuple[str, str]] = []
+        self.unread: list[str] = []
+        self.nulls: tuple[str, ...] = ()
+        self.empty: tuple[str, ...] = ()
+        if None in raw.values():
+            self.nulls = tuple(name for name, value in raw.items() if value is None)
+            for name in self.nulls:
+                del self[name]
+        if "" in raw.values():
+            self.empty = tuple(name for name, value in raw.items() if value == "")
+
+    def take(self, *names: str) -> Any:
+        """The value of the first of these columns that says something; None without one."""
+        for name in names:
+            if name in self:
+                value = self.pop(name)
+                if value != "":
+                    return value
+        return None
+
+    def required(self, name: str) -> Any:
+        """The value of a column. Raises Refused where it is missing or null."""
+        if name not in self:
+            if name in self.nulls:
+                raise Refused(name, "the value is null")
+            raise Missing(name, "the column is missing")
+        return self.pop(name)
+
+    def inside(self, value: Mapping[str, Any]) -> Cells:
+        """An object of this row, whose warnings are this row's."""
+        cells = Cells(value)
+        cells.warnings, cells.notices, cells.unread = self.warnings, self.notices, self.unread
+        return cells
+
+    def warn(self, field: str, reason: str) -> None:
+        self.warnings.append((field, reason))
+
+    def rest(self) -> dict[str, Any]:
+        """Columns that nothing took and that say something."""
+        return {name: value for name, value in self.items() if value is not None and value != ""}
+
+
+def has(*names: str) -> Callable[[Cells], bool]:
+    """Recognises rows with all of these columns."""
+    wanted = frozenset(names)
+    return lambda cells: wanted <= cells.keys()
+
+
+def has_any(*names: str) -> Callable[[Cells], bool]:
+    """Recognises rows with one of these columns."""
+    wanted = frozenset(names)
+    return lambda cells: not wanted.isdisjoint(cells)
+
+
+def has_lists(*names: str) -> Callable[[Cells], bool]:
+    """Recognises rows in which these columns are lists of objects."""
+    return lambda cells: all(is_objects(decoded(cells.get(name))) for name in names)
+
+
+def is_objects(value: Any) -> bool:
+    """True of a list of objects that is not empty."""
+    return isinstance(value, list) and bool(value) and all(isinstance(x, dict) for x in value)
+
+
+def decoded(value: Any) -> Any:
+    """A list or an object that is written as JSON in a text, as tables do; else the value."""
+    if isinstance(value, str) and value[:1] in ("[", "{") and value.rstrip()[-1:] in ("]", "}"):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def text(value: Any, name: str, cells: Cells | None = None) -> str:
+    """A text. Raises Refused; with `cells`, numbers are read as texts, with a warning."""
+    if isinstance(value, bool | int | float) and cells is not None:
+        # A model that answered "True" or "42" went through somebody's JSON writer.
+        cells.warn(name, f"the value is not text; it was read as the text {value!s}")
+        value = str(value)
+    if not isinstance(value, str):
+        raise Refused(name, f"text is expected, not {type(value).__name__}")
+    if len(value) * 4 > MAX_TEXT and len(value.encode()) > MAX_TEXT:
+        raise Refused(name, f"the text is longer than {MAX_TEXT:,} bytes")
+    return value
+
+
+def name_of(value: Any, column: str) -> str:
+    """A model's or dataset's name; empty for None. Raises Refused."""
+    if value is None or value == "":
+        return ""
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        raise Refused(column, f"a name of at most {MAX_NAME} characters is expected")
+    return value
+
+
+def number(value: Any) -> float | None:
+    """A finite number, also one that is written as text or is true or false; else None."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool | int | float) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def moment(value: Any) -> datetime | None:
+    """A time that is written in ISO 8601 or as seconds or milliseconds since 1970; else None."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    since = number(value)
+    try:
+        if since is not None:
+            return datetime.fromtimestamp(since / (1000 if since > MILLISECONDS else 1), UTC)
+        when = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+    except (ValueError, OverflowError, OSError):
+        return None
+    return when and (when if when.tzinfo else when.replace(tzinfo=UTC))
+
+
+def ratings(cells: Cells, names: Iterable[str], rater: str = "") -> list[Rating]:
+    """Take these columns where they are numbers: what a source says of one reply."""
+    taken = []
+    for name in names:
+        value = number(cells.get(name))
+        if value is not None:
+            del cells[name]
+            taken.append(Rating(name[:MAX_NAME], value, rater))
+    return taken
+
+
+def tags_of(value: Any) -> Sequence[str]:
+    if not value:
+        return ()
+    tags = decoded(value)
+    if not isinstance(tags, list) or not all(isinstance(t, str) and len(t) <= 80 for t in tags):
+        raise Refused("tags", "a list of short texts is expected")
+    if len(tags) > MAX_TAGS:
+        raise Refused("tags", f"at most {MAX_TAGS} tags")
+    return tags
+
+
+def tools_of(value: Any) -> list[Any] | None:
+    tools = decoded(value)
+    if not tools:
+        return None
+    if not isinstance(tools, list):
+        raise Refused("tools", "a list of tools is expected")
+    return tools
+
+
+def built(
+    cells: Cells,
+    messages: Messages,
+    replies: Sequence[Reply] = (),
+    comparisons: Sequence[Comparison] = (),
+    reference: str = "",
+) -> Row:
+    """The row, with what every shape may have (reference, tags, tools) and the rest as metadata."""
+    given = tags = tools = None
+    if cells:
+        given = cells.pop("reference", None)
+        tags = tags_of(cells.pop("tags", None))
+        tools = tools_of(cells.pop("tools", None))
+    if len(messages) > 1:
+        merged = dialogue.merged(messages)
+        if len(merged) < len(messages):
+            cells.warn("prompt", "two turns of one role in a row were joined")
+            messages = merged
+    return Row(
+        messages=messages,
+        replies=replies,
+        comparisons=comparisons,
+        tools=tools,
+        reference=reference if given is None else text(given, "reference"),
+        tags=tags or (),
+        metadata=cells.rest() if cells else {},
+        warnings=cells.warnings,
+    )

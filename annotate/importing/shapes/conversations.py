@@ -1,0 +1,159 @@
+"""Rows of one conversation or one instruction, and trees of messages.
+
+`messages`, ShareGPT, OpenAI's chats, Alpaca and its kin, OpenAssistant, prompts alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from annotate.importing.problems import Refused
+from annotate.importing.rows import Rating, Reply, Row
+from annotate.importing.shapes import chats
+from annotate.importing.shapes.columns import Cells, built, decoded, name_of, number, text
+from annotate.importing.shapes.judgements import by_rank
+from annotate.importing.shapes.ranked import MODELS, one_completion, rated
+from annotate.models.content import Messages
+
+REFERENCES = (
+    *("answer", "ground_truth", "solution", "gold_response", "reference_answer", "target"),
+)
+"""Columns beside a prompt that hold the right answer."""
+OUTPUTS = ("output", "response", "completion")
+
+
+def whole_chat(cells: Cells) -> Row:
+    """`messages` or `conversations`: the last reply of the assistant, and what it answers."""
+    name = next(one for one in ("messages", "conversations", "conversation") if one in cells)
+    turns = chats.chat(decoded(cells.required(name)), name, cells)
+    if turns is None:
+        raise Refused(name, "a list of messages is expected")
+    messages, tail = chats.split(turns, name)
+    messages = chats.framed(cells, messages)
+    if not tail:
+        return built(cells, messages)
+    model = name_of(cells.take(*MODELS), "model")
+    reply = chats.reply_of(tail, name, cells, model, ratings=rated(cells))
+    return built(cells, messages, [reply])
+
+
+def instruction(cells: Cells) -> Row:
+    """Alpaca and its kin: an instruction, its input, and an answer.
+
+    The answer is a completion, and where no model is named the reference of its prompt.
+    """
+    name = next(one for one in OUTPUTS if one in cells)
+    value = cells.get(name)
+    named = any(one in cells for one in (*MODELS, "label", "kto_tag"))
+    if isinstance(value, str) and value.strip() and not named and "reference" not in cells:
+        cells["reference"] = value
+    return one_completion(cells, name, "instruction")
+
+
+def seed_tasks(cells: Cells) -> Iterator[Row]:
+    """stanford_alpaca's seed tasks: an instruction with instances of input and output."""
+    given = decoded(cells.required("instances"))
+    asked = cells.required("instruction")
+    if not isinstance(given, list) or not given:
+        raise Refused("instances", "a list of objects with input and output is expected")
+    for one in given:
+        if not isinstance(one, dict) or one.get("output") is None:
+            raise Refused("instances", "every instance needs an output (instances[].output)")
+        inside = cells.inside(one)
+        inside.update({**cells, "instruction": asked})
+        yield instruction(inside)
+
+
+def one_reply(cells: Cells) -> Row:
+    """A prompt and a response, with ratings by aspect where it has them: HelpSteer2, OpenOrca."""
+    return one_completion(cells, "response", *chats.PROMPTS)
+
+
+def prompt_alone(cells: Cells) -> Row:
+    """A prompt, perhaps with the right answer to it."""
+    messages = chats.prompt_in(cells, "prompt", "instruction")
+    reference = ""
+    name = next((one for one in REFERENCES if isinstance(cells.get(one), str)), "")
+    if name and "reference" not in cells:
+        reference = text(cells.pop(name), name)
+    judge = cells.get("reward_model")  # verl
+    if isinstance(judge, dict) and isinstance(judge.get("ground_truth"), str) and not reference:
+        reference = text(judge["ground_truth"], "reward_model.ground_truth")
+        cells["reward_model"] = {k: x for k, x in judge.items() if k != "ground_truth"}
+    return built(cells, messages, reference=reference)
+
+
+def written_to(cells: Cells) -> Row:
+    """doccano: a text, and what people wrote to it."""
+    name = "label" if "label" in cells else "labels"
+    given = decoded(cells.required(name))
+    given = given if isinstance(given, list) else [given]
+    messages = chats.prompt_in(cells, "text" if "text" in cells else "data")
+    if any(isinstance(one, list | dict) for one in given):
+        raise Refused(name, "labels of spans are no replies to the text")
+    replies = [Reply(text(one, name, cells)) for one in given if one != ""]
+    return built(cells, messages, replies)
+
+
+def tree(cells: Cells) -> Iterator[Row]:
+    """OpenAssistant's trees: every message of a person, with the replies to it by rank."""
+    root = decoded(cells.required("prompt"))
+    if not isinstance(root, dict):
+        raise Refused("prompt", "a message with replies is expected")
+    yield from _below(cells, root, [])
+
+
+def _below(cells: Cells, node: dict[str, Any], path: Messages) -> Iterator[Row]:
+    """Rows of a person's message and of what follows it, without recursion: trees are deep."""
+    waiting = [(node, path)]
+    while waiting:
+        asked, before = waiting.pop()
+        inside = cells.inside(asked)
+        answers = [one for one in inside.take("replies") or () if isinstance(one, dict)]
+        messages = [*before, _message(inside)]
+        kept = [one for one in answers if not one.get("deleted")]
+        row_cells = cells.inside(dict(cells))
+        row_cells.warnings = list(cells.warnings)
+        if len(kept) < len(answers):
+            row_cells.warn("replies", "messages that were deleted are left out")
+        row_cells["message"] = inside.rest()
+        replies, ranks = [], []
+        for one in kept:
+            about = cells.inside(one)
+            follow = about.take("replies") or ()
+            turn = _message(about)
+            replies.append(_answer(about, turn["content"]))
+            ranks.append(number(about.get("rank")))
+            below = [x for x in follow if isinstance(x, dict) and not x.get("deleted")]
+            waiting += [(x, [*messages, turn]) for x in below]
+        yield built(row_cells, messages, replies, by_rank(ranks))
+
+
+def _message(inside: Cells) -> dict[str, Any]:
+    role = inside.take("role")
+    content = text(inside.required("text"), "text")
+    if role not in ("prompter", "assistant"):
+        raise Refused("role", "prompter or assistant is expected")
+    return {"role": "user" if role == "prompter" else "assistant", "content": content}
+
+
+def _answer(about: Cells, content: str) -> Reply:
+    """A reply with its labels, which are means of several people, as ratings."""
+    said = means(about.get("labels"))
+    if said:
+        del about["labels"]
+    model = name_of(about.take("model_name"), "model_name")
+    return Reply(content, model, ratings=said, metadata=about.rest())
+
+
+def means(labels: Any) -> list[Rating]:
+    """Labels as ratings: {name: {value, count}}, or in tables lists of names and of values."""
+    if not isinstance(labels, dict):
+        return []
+    if isinstance(labels.get("name"), list) and isinstance(labels.get("value"), list):
+        pairs = list(zip(labels["name"], labels["value"], strict=False))
+    else:
+        pairs = [(k, x.get("value") if isinstance(x, dict) else None) for k, x in labels.items()]
+    known = [(str(name)[:80], number(value)) for name, value in pairs]
+    return [Rating(name, value) for name, value in known if value is not None]

@@ -1,0 +1,186 @@
+"""The shapes that rows come in. SHAPES lists them; the first that recognises a row reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from annotate.importing.rows import Row
+from annotate.importing.shapes import (
+    chats,
+    conversations,
+    joined,
+    preference,
+    public_pairs,
+    ranked,
+    sides,
+    tool_exports,
+)
+from annotate.importing.shapes.columns import Cells, has, has_any, has_lists
+
+
+class Shape(NamedTuple):
+    """One kind of row: its name in words, how it is told from others, and how it is read.
+
+    `read` takes the columns that it understands and gives one row or several (see
+    columns.built), raising Refused. Rows of a shape with `join` wait for each other.
+    """
+
+    title: str
+    recognises: Callable[[Cells], bool]
+    read: Callable[[Cells], Row | Iterable[Row]] | None = None
+    join: joined.Joined | None = None
+
+
+def _and(*tests: Callable[[Cells], bool]) -> Callable[[Cells], bool]:
+    return lambda cells: all(test(cells) for test in tests)
+
+
+def _is_object(name: str) -> Callable[[Cells], bool]:
+    return lambda cells: isinstance(cells.get(name), dict)
+
+
+def _is_list(name: str) -> Callable[[Cells], bool]:
+    return lambda cells: isinstance(cells.get(name), list)
+
+
+# A shape is one function, and one line here. Those that are told by more columns come first.
+SHAPES: dict[str, Shape] = {
+    # Exports of tools
+    "label_studio": Shape(
+        "Label Studio, JSON",
+        _and(_is_object("data"), has_any("annotations", "completions", "predictions")),
+        tool_exports.label_studio,
+    ),
+    "label_studio_flat": Shape(
+        "Label Studio, JSON-MIN or CSV", has("annotation_id"), tool_exports.label_studio_flat
+    ),
+    "argilla_records": Shape(
+        "Argilla, records",
+        _and(_is_object("fields"), has_any("responses", "suggestions", "metadata")),
+        tool_exports.argilla_records,
+    ),
+    "argilla_flat": Shape(
+        "Argilla, flat records", tool_exports.is_argilla_flat, tool_exports.argilla_flat
+    ),
+    "potato": Shape("Potato, annotations", joined.is_potato, join=joined.POTATO),
+    "prodigy": Shape("Prodigy, choices", has_lists("options"), tool_exports.prodigy),
+    # Our own exports of votes; the others have the shapes of TRL
+    "votes": Shape("Pairloop, votes", has("vote_id", "choice"), sides.export_of_votes),
+    # Rows that are joined
+    "oasst_messages": Shape("OpenAssistant, messages", joined.is_messages, join=joined.TREES),
+    "oasst_tree": Shape(
+        "OpenAssistant, trees",
+        _and(has("message_tree_id"), _is_object("prompt")),
+        conversations.tree,
+    ),
+    "reddit_post": Shape(
+        "Reddit, posts with comments",
+        _and(has("title"), has_lists("comments")),
+        joined.post_with_comments,
+    ),
+    "reddit": Shape("Reddit, posts and comments", joined.is_reddit, join=joined.REDDIT),
+    "mqm": Shape("MQM, ratings by segment", joined.is_mqm, join=joined.MQM),
+    # Public sets of pairs
+    "openai": Shape(
+        "OpenAI, preferences",
+        _and(_is_object("input"), has("preferred_output")),
+        preference.openai,
+    ),
+    "pku": Shape("PKU-SafeRLHF", has("response_0", "better_response_id"), public_pairs.pku_safe),
+    "shp": Shape("SHP", has("human_ref_A", "labels"), public_pairs.shp),
+    "webgpt": Shape(
+        "WebGPT comparisons", has("question", "answer_0", "answer_1"), public_pairs.webgpt
+    ),
+    "summaries": Shape(
+        "summarize-from-feedback, comparisons", has("info", "summaries"), public_pairs.summaries
+    ),
+    "axis": Shape("summarize-from-feedback, axis", has("info", "summary"), public_pairs.axis),
+    "helpsteer3": Shape(
+        "HelpSteer3",
+        _and(
+            has("response1", "response2"),
+            has_any("overall_preference", "individual_preference"),
+        ),
+        public_pairs.helpsteer3,
+    ),
+    "helpsteer2_preference": Shape(
+        "HelpSteer2-preference", has("response_1", "preference_strength"), public_pairs.helpsteer2
+    ),
+    "outputs": Shape(
+        "AlpacaFarm, AlpacaEval, LLMBar",
+        _and(has("output_1", "output_2"), has_any("instruction", "input")),
+        public_pairs.two_outputs,
+    ),
+    "auto_j": Shape("Auto-J", has("response 1", "response 2"), public_pairs.auto_j),
+    "panda_lm": Shape(
+        "PandaLM",
+        _and(has("response1", "response2"), has_any("annotator1", "cmp_key")),
+        public_pairs.panda_lm,
+    ),
+    "arena": Shape(
+        "MT-Bench and Arena", has_any("conversation_a", "conversation_b"), public_pairs.arena
+    ),
+    "lmsys": Shape(
+        "LMSYS 55k", has("response_a", "response_b", "winner_model_a"), public_pairs.lmsys
+    ),
+    "dove": Shape("DOVE, pairs", has("i_chosen", "r_chosen"), preference.dove),
+    "dove_feedback": Shape("DOVE, feedback", has("response_0", "feedback"), public_pairs.feedback),
+    # Chosen and rejected
+    "argilla_binarized": Shape(
+        "UltraFeedback, binarised by Argilla",
+        has("chosen_response", "rejected_response"),
+        preference.renamed("chosen_response", "rejected_response"),
+    ),
+    "preference": Shape(
+        "preferences (chosen, rejected)", has_any("chosen", "rejected"), preference.trl
+    ),
+    # Two replies
+    "pair": Shape(
+        "pairs (completion_a, completion_b)",
+        has_any("completion_a", "completion_b", "response_a", "response_b"),
+        sides.pair,
+    ),
+    "two_sided": Shape("pairs of two named replies", sides.has_sides, sides.two_sided),
+    # Any number of replies
+    "nectar": Shape("ranked answers (Nectar)", has_lists("answers"), ranked.nectar),
+    "ultra_feedback": Shape(
+        "UltraFeedback",
+        _and(has("instruction"), ranked.is_ranked("completions")),
+        ranked.ultra_feedback,
+    ),
+    "predictions": Shape(
+        "fine-grained RLHF", has("prediction 1", "preference"), ranked.predictions
+    ),
+    "potato_item": Shape(
+        "Potato, items", joined.is_potato_item, ranked.responses, join=joined.ITEMS
+    ),
+    "responses": Shape("lists of responses", has("responses"), ranked.responses),
+    # One reply, or none
+    "seed_tasks": Shape("seed tasks (stanford_alpaca)", has("instances"), conversations.seed_tasks),
+    "instruction": Shape(
+        "instructions (Alpaca)",
+        _and(has("instruction"), has_any(*conversations.OUTPUTS)),
+        conversations.instruction,
+    ),
+    "completions": Shape("completions", has_any("completion", "completions"), ranked.completions),
+    "chat": Shape(
+        "conversations",
+        lambda cells: any(
+            isinstance(cells.get(name), list | str)
+            for name in ("messages", "conversations", "conversation")
+        ),
+        conversations.whole_chat,
+    ),
+    "response": Shape(
+        "responses with ratings",
+        _and(has("response"), has_any(*chats.PROMPTS)),
+        conversations.one_reply,
+    ),
+    "doccano": Shape(
+        "doccano",
+        _and(has_any("text", "data"), has_any("label", "labels"), has("id")),
+        conversations.written_to,
+    ),
+    "prompt": Shape("prompts", has_any("prompt", "instruction"), conversations.prompt_alone),
+}

@@ -1,0 +1,199 @@
+"""Our own pair rows, long tables with one row per vote, and any row with two named replies."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from annotate.importing.problems import Refused
+from annotate.importing.rows import Choice, Judgement, Reply, Row
+from annotate.importing.shapes import chats
+from annotate.importing.shapes.columns import Cells, name_of, number
+from annotate.importing.shapes.judgements import (
+    CHOSEN,
+    choice_of,
+    compared,
+    judgement,
+    numbered,
+    plain,
+    rater_of,
+    strict,
+    votes,
+)
+
+STEMS = (
+    *("completion", "response", "answer", "output", "reply", "text", "option", "candidate"),
+    *("summary", "generation", "model_output", "result", "translation"),
+)
+ENDS = (("_a", "_b"), ("_1", "_2"), ("1", "2"), (" 1", " 2"), ("-1", "-2"), ("_0", "_1"))
+MORE_ENDS = (("A", "B"), ("_A", "_B"), (" A", " B"), (" a", " b"), ("-a", "-b"), ("a", "b"))
+OURS = [("completion_a", "completion_b"), ("response_a", "response_b")]
+SIDES = OURS + [
+    (stem + a, stem + b)
+    for a, b in (*ENDS, *MORE_ENDS)
+    for stem in STEMS
+    if a.lower().strip("_- ") != "a" or stem not in ("completion", "response")
+]
+"""Names that two replies have. Those with 0 and 1 come after those with 1 and 2.
+
+Ours in other letters (`completionA`) are near misses: somebody is asked.
+"""
+OF_VOTE = (
+    *("vote_id", "leased_at", "active_ms", "first_key_ms", "input", "guideline_version", "stream"),
+    *("propensity", "surplus", "simulated", "revision", "imported"),
+)
+"""Columns of our export `votes` that are about the vote, beside what a judgement has."""
+NO_TEXTS = "this export of votes holds no texts: export the votes again, or the pairs"
+
+
+def sides_in(cells: Cells) -> tuple[str, str] | None:
+    """The names of the two replies of a row; None without."""
+    return next((names for names in SIDES if names[0] in cells and names[1] in cells), None)
+
+
+def has_sides(cells: Cells) -> bool:
+    return sides_in(cells) is not None and any(name in cells for name in chats.PROMPTS)
+
+
+def pair(cells: Cells) -> Row:
+    """Our own pairs: two replies with votes, with one vote of a long table, or open."""
+    names = OURS[1] if "response_a" in cells or "response_b" in cells else OURS[0]
+    messages = chats.prompt_in(cells, "prompt")
+    sides = two_replies(cells, names)
+    if "votes" in cells or "votes" in cells.nulls:
+        given = votes(cells)
+    elif "outcome" in cells and "choice" not in cells:
+        given = _outcome(cells)
+    else:
+        given = single_vote(cells, names, sides)
+    return _compared(cells, messages, sides, names, given)
+
+
+def two_sided(cells: Cells) -> Row:
+    """Two replies under any of the names of SIDES, and the better one where a column says it."""
+    names = sides_in(cells)
+    assert names, "has_sides recognised the row"
+    messages = chats.prompt_in(cells)
+    sides = two_replies(cells, names)
+    return _compared(cells, messages, sides, names, single_vote(cells, names, sides))
+
+
+def export_of_votes(cells: Cells) -> Row:
+    """Our export of votes, one row per vote, where it holds the texts."""
+    if "completion_a" not in cells:
+        raise Refused("completion_a", NO_TEXTS)
+    messages = chats.prompt_in(cells, "prompt")
+    sides = two_replies(cells, OURS[0])
+    inside = Cells({})
+    for name in (*OF_VOTE, "strength", "left", "reasons", "comment", "criteria", "voted_at"):
+        if name in cells:
+            inside[name] = cells.pop(name)
+    if "wall_ms" in cells:
+        inside["wall_ms"] = cells.pop("wall_ms")
+    rater = rater_of(cells)
+    choice = strict(cells.required("choice"), rater or "the vote", cells, "choice")
+    given = [judgement(inside, choice, rater)]
+    return _compared(cells, messages, sides, OURS[0], given)
+
+
+def two_replies(cells: Cells, names: tuple[str, str]) -> tuple[Reply, Reply]:
+    """The replies of two columns, with the models that wrote them."""
+    first, second = (cells.required(name) for name in names)
+    models = _models(cells, names)
+    return (
+        chats.reply(first, names[0], cells, models[0]),
+        chats.reply(second, names[1], cells, models[1]),
+    )
+
+
+def _models(cells: Cells, names: tuple[str, str]) -> tuple[str, str]:
+    """The models of two columns: model_a, generator_1, response_0_model and the like."""
+    columns = _model_columns(names)
+    if cells.keys().isdisjoint(columns):
+        return "", ""
+    first, second = (next((one for one in columns[side::2] if one in cells), "") for side in (0, 1))
+    return name_of(cells.pop(first, None), first), name_of(cells.pop(second, None), second)
+
+
+@lru_cache
+def _model_columns(names: tuple[str, str]) -> tuple[str, ...]:
+    """Columns that name the model of the first reply and of the second one, by turns."""
+    ends = [name[-1].lower() for name in names]
+    kinds = ("model", "generator", "policy", "model_name")
+    forms = [*(f"{kind}_{{end}}" for kind in kinds), "{name}_model", "model{end}", "model {end}"]
+    return tuple(
+        form.format(name=name, end=end)
+        for form in forms
+        for name, end in zip(names, ends, strict=True)
+    )
+
+
+def single_vote(
+    cells: Cells, names: tuple[str, str], sides: tuple[Reply, Reply]
+) -> list[Judgement]:
+    """The vote of a row that holds one, as a list; an empty one where no column says it."""
+    if cells.keys().isdisjoint(CHOSEN):
+        return []
+    column = next((name for name in CHOSEN if cells.get(name, "") != ""), None)
+    if column is None:
+        return []
+    choice = choice_in(cells[column], names, sides)
+    if choice is None:
+        raise Refused(column, f"{str(cells[column])[:60]!r} does not say which reply is better")
+    if isinstance(cells[column], str) and cells[column] in ("A", "B"):
+        cells.notices.append((column, f'"{cells[column]}" is read as "{choice}"'))
+    del cells[column]
+    rater = rater_of(cells)
+    inside = Cells({})
+    # One row per vote: what else it says is the vote's. Else it is the pair's.
+    for name in ("strength", "left", "reasons", "comment", "criteria", "wall_ms", "voted_at"):
+        if name in cells:
+            inside[name] = cells.pop(name)
+    if rater:
+        for name in ("id", "time", "timestamp", "created_at", "at"):
+            if name in cells:
+                inside[name] = cells.pop(name)
+    return [judgement(inside, choice, rater)]
+
+
+def choice_in(value: Any, names: tuple[str, str], sides: tuple[Reply, Reply]) -> Choice | None:
+    """A choice by the names of the columns, of the models, by words, or by numbers."""
+    known: dict[str, Choice] = {plain(names[0]): "a", plain(names[1]): "b"}
+    models: dict[str, Choice] = {plain(sides[0].model): "a", plain(sides[1].model): "b"}
+    choice = choice_of(value, known | models if len(models) > 1 else known)
+    if choice is not None or number(value) is None:
+        return choice
+    # In a table whose replies are 1 and 2, or a and b, 0 could be the first one or a tie.
+    return numbered(value, 0 if names[0].endswith("0") else 1)
+
+
+def _outcome(cells: Cells) -> list[Judgement]:
+    """Our side file of ties: the verdict on a pair that nobody won."""
+    outcome = cells["outcome"]
+    if outcome not in ("a", "b", "tie", "both_bad"):
+        cells.warn("outcome", "no reply had a majority: imported as an open question")
+        return []
+    del cells["outcome"]
+    return [Judgement(outcome)]
+
+
+def _compared(
+    cells: Cells,
+    messages: Any,
+    sides: tuple[Reply, Reply],
+    names: tuple[str, str],
+    given: list[Judgement],
+) -> Row:
+    if not cells:
+        return compared(cells, messages, sides, names, given)
+    margin = number(cells.get("margin"))
+    if margin is not None:
+        del cells["margin"]
+    source = source_of(cells)
+    return compared(cells, messages, sides, names, given, source_id=source, margin=margin)
+
+
+def source_of(cells: Cells) -> str:
+    """The source's own name of a pair, which stays among the metadata."""
+    name = next((cells[one] for one in ("pair_id", "id", "idx") if one in cells), "")
+    return str(name) if isinstance(name, str | int) else ""

@@ -1,0 +1,98 @@
+"""Annotators named in an imported table: accounts nobody can sign in to."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import User
+
+from annotate.models import Membership, Project
+from annotate.queue import write
+
+AT_ONCE = 500
+
+
+class Annotators:
+    """Finds or adds the imported annotators of one project, by the table's own names.
+
+    With `dry_run` those who are missing get a number below zero and are only counted.
+    """
+
+    def __init__(self, project: Project, *, dry_run: bool = False) -> None:
+        self.project, self.dry_run = project, dry_run
+        self.added = 0
+        self._known: dict[str, int] = {}
+        self._unknown: list[int] = []
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Find or add everybody of these names, in a transaction of its own."""
+        new = sorted({name for name in names if name not in self._known})
+        for start in range(0, len(new), AT_ONCE):
+            self._find_or_add(new[start : start + AT_ONCE])
+
+    def __getitem__(self, name: str) -> int:
+        """The account of a name that was prepared."""
+        return self._known[name]
+
+    def unknown(self, n: int) -> int:
+        """The account of the n-th person, from 1, among those who voted and whom nobody knows."""
+        while len(self._unknown) < n:
+            name = unknown_name(len(self._unknown) + 1)
+            self.prepare([name])
+            self._unknown.append(self[name])
+        return self._unknown[n - 1]
+
+    def _find_or_add(self, names: list[str]) -> None:
+        of = {username(self.project, name): name for name in names}
+        accounts = self._accounts(of)
+        missing = [account for account in of if account not in accounts]
+        self.added += len(missing)
+        if self.dry_run:
+            accounts |= {account: -self.added + i for i, account in enumerate(missing)}
+        elif missing:
+            self._add({account: of[account] for account in missing})
+            accounts = self._accounts(of)
+        self._known |= {of[account]: pk for account, pk in accounts.items()}
+
+    def _accounts(self, accounts: Iterable[str]) -> dict[str, int]:
+        users = User.objects.filter(username__in=list(accounts))
+        return dict(users.values_list("username", "pk"))
+
+    def _add(self, names: dict[str, str]) -> None:
+        users = [
+            User(username=account, first_name=name[:150], password=make_password(None))
+            for account, name in names.items()
+        ]
+        with write():
+            User.objects.bulk_create(users, ignore_conflicts=True)
+            pks = User.objects.filter(username__in=list(names)).values_list("pk", flat=True)
+            # Inactive: they are not offered pairs, and the people page shows them apart.
+            members = [Membership(project=self.project, user_id=pk, active=False) for pk in pks]
+            Membership.objects.bulk_create(members, ignore_conflicts=True)
+
+
+_NOBODY = re.compile(r"imported( \d+)?")
+
+
+def is_nobody(name: str) -> bool:
+    """True of a rater whom the source does not know, also under the name that we gave them."""
+    return not name or (name.startswith("imported") and _NOBODY.fullmatch(name) is not None)
+
+
+def unknown_name(n: int) -> str:
+    return "imported" if n == 1 else f"imported {n}"
+
+
+def username(project: Project, name: str) -> str:
+    """An account name of its own per project: a table's "anna" is not the Anna who signs in."""
+    readable = re.sub(r"[^\w.+-]", "-", name)[:40]
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"imported/{project.slug}/{readable}-{digest}"[:150]
+
+
+def prefix(project: Project) -> str:
+    """What the account name of every imported annotator of the project begins with."""
+    return f"imported/{project.slug}/"

@@ -1,0 +1,320 @@
+"""Rows of pairs, votes and labels: read back as states, and written from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from annotate.importing.rows import Judgement
+from annotate.importing.storage.bulk_insert import Columns, json_text, new_tokens, stored_time
+from annotate.importing.storage.content_batch import ContentBatch
+from annotate.importing.storage.import_context import SOURCE, ImportContext, Outcome
+from annotate.importing.storage.pair_states import Cast, PairState
+from annotate.models import Assignment, ImportChange, Label, Pair, Project
+from annotate.queue import recount, revision, slots
+from annotate.queue.recount import Quota, StandingVote
+from annotate.votes import labels
+
+Table = ImportChange.Table
+Row = tuple[Any, ...]
+# Members of an enumeration take longer to bind than plain text.
+OPEN, NORMAL = Pair.State.OPEN.value, Pair.Kind.NORMAL.value
+NO_GUIDELINES = 0
+"""Version of the guidelines of votes that were cast elsewhere."""
+
+_PAIRS = Columns(
+    Pair,
+    (
+        *("id", "project_id", "prompt_id", "completion_a_id", "completion_b_id", "key"),
+        *("policy_a", "policy_b", "source_margin", "tags", "metadata", "source_ids", "shuffle"),
+        *("cast", "left_balance", "created_at", "imported_by_id", "asked", "open_slots", "state"),
+        *("resolved_at", *Quota._fields, *recount.Counted._fields),
+    ),
+    stream=Pair.Stream.RANDOM.value,
+    source=SOURCE,
+    policy="",
+    margin=None,
+    priority=0.0,
+    retest_of_id=None,
+    only_for_id=None,
+)
+_VOTES = Columns(
+    Assignment,
+    (
+        *("pair_id", "annotator_id", "token", "left", "choice", "strength", "reasons", "comment"),
+        *("criteria", "voted_at", "seq", "wall_ms", "metadata", "acted_at", "imported_by_id"),
+    ),
+    state=Assignment.State.VOTED.value,
+    stream="",
+    skip_reason="",
+    input="",
+    guideline_version=NO_GUIDELINES,
+    surplus=False,
+    simulated=False,
+    imported=True,
+    revision=1,
+)
+_LABELS = Columns(
+    Label,
+    ("pair_id", "outcome", "vote_fraction", "margin", "n_votes", "updated_at"),
+    method="majority",
+)
+
+
+def stored_states(project: Project, keys: Collection[str]) -> list[PairState]:
+    """The pairs of these keys, with the votes that stand on them."""
+    columns = (
+        *("key", "completion_a__sha256", "policy_a", "completion_b__sha256", "policy_b"),
+        *("prompt__sha256", "id", "source_ids", "tags", "metadata", "source_margin"),
+        *("imported_by_id", "state"),
+    )
+    states: dict[int, PairState] = {}
+    for key, text_a, a, text_b, b, prompt, number, *rest, state in project.pairs.filter(
+        key__in=keys
+    ).values_list(*columns):
+        is_open = state == Pair.State.OPEN
+        sides = (text_a, a), (text_b, b)
+        states[number] = PairState(key, *sides, prompt, number, *rest, is_open)
+    votes = Assignment.objects.filter(pair__in=states).voted().order_by("pair_id", "seq", "pk")
+    for pair, annotator, *vote in votes.values_list(
+        "pair_id", "annotator_id", "choice", "strength", "id"
+    ):
+        states[pair].votes[annotator] = Cast(*vote)
+    return list(states.values())
+
+
+class Settled(NamedTuple):
+    """What the votes of a new pair amount to, whoever cast them."""
+
+    state: str
+    asked: int
+    counted: recount.Counted
+    label: Row
+    """Outcome, share of A, margin, number of votes; empty of a pair without a label."""
+
+
+@lru_cache(maxsize=10_000)
+def _settled(quota: Quota, votes: tuple[tuple[str, int | None], ...], of_one_text: bool) -> Settled:
+    """Apply the rules to votes of (choice, strength): most files hold few combinations."""
+    standing = [StandingVote(*vote, by=0, at=None, simulated=False) for vote in votes]
+    counted = recount.tally(standing, limit=quota.limit)
+    counts = _slot_counts(quota, counted)
+    state, asked = recount.state_and_asked(counts, of_one_text=of_one_text)
+    aggregate = labels.verdict(votes)
+    label = () if state == OPEN or aggregate is None else tuple(aggregate)
+    return Settled(str(state), asked, counted, label)
+
+
+@dataclass
+class PairRows:
+    """Writes the pairs and votes of a batch in the caller's transaction."""
+
+    context: ImportContext
+    contents: ContentBatch
+    outcome: Outcome
+
+    def store(self, states: Iterable[PairState]) -> None:
+        states = list(states)
+        new = [state for state in states if state.id is None]
+        known = [state for state in states if state.id is not None]
+        # First the rows that others may want as well, in the order in which everybody locks them.
+        self._lock_and_change(known)
+        self._insert(new)
+
+    def _insert(self, states: list[PairState]) -> None:
+        """Add new pairs with their votes and labels."""
+        pairs: list[Row] = []
+        votes: list[Row] = []
+        label_rows: list[Row] = []
+        tokens = new_tokens(sum(len(state.fresh) for state in states))
+        for number, state in zip(_PAIRS.take_ids(len(states)), states, strict=True):
+            state.id = number
+            quota, shuffle = self._quota_of_new(state)
+            cast = [state.votes[annotator] for annotator in state.fresh]
+            settled = _settled(
+                quota, tuple([(vote.choice, vote.strength) for vote in cast]), state.of_one_text
+            )
+            pairs.append(self._pair(state, cast, quota, settled, shuffle))
+            if cast:
+                votes += self._votes(state, tokens, after=0)
+            if settled.label:
+                label_rows.append((number, *settled.label, self.context.at))
+        _PAIRS.insert(pairs)
+        _VOTES.insert(votes)
+        _LABELS.insert(label_rows)
+        if self.context.project.stop_when_certain and self.context.judged == "ask":
+            # Whether a label is certain is told by stored votes.
+            judged = [state.id for state in states if state.fresh and state.id]
+            recount.recount(judged, now=self.context.now)
+
+    def _quota_of_new(self, state: PairState) -> tuple[Quota, float]:
+        """The quota of a new pair, and its place in the random order."""
+        n = len(state.fresh)
+        if n and self.context.judged == "labels":
+            return Quota(NORMAL, n, n, 0), Pair.place_in_order(state.key)
+        asked = Pair.quota(self.context.project, Pair.Kind.NORMAL, key=state.key)
+        quota = Quota(*map(asked.__getitem__, Quota._fields))
+        return quota._replace(kind=str(quota.kind), limit=max(quota.limit, n)), asked["shuffle"]
+
+    def _pair(
+        self, state: PairState, cast: list[Cast], quota: Quota, settled: Settled, shuffle: float
+    ) -> Row:
+        context, completions = self.context, self.contents.completions
+        (text_a, a), (text_b, b) = state.a, state.b
+        n = len(cast)
+        return (
+            *(state.id, context.project.pk, self.contents.prompts[state.prompt].id),
+            *(completions[state.prompt, text_a].id, completions[state.prompt, text_b].id),
+            *(state.key, a, b, state.margin, json_text(state.tags)),
+            *(json_text(state.metadata, "{}"), json_text(state.source_ids), shuffle),
+            *(n, _left_balance(cast), context.at, context.by_id, settled.asked),
+            *(settled.asked - n, settled.state, None if settled.state == OPEN else context.at),
+            *quota,
+            *_with_people_and_times(settled.counted, state.fresh, cast),
+        )
+
+    def _votes(self, state: PairState, tokens: Iterator[str], *, after: int) -> Iterator[Row]:
+        """Rows of the votes that the batch adds, numbered on from `after`."""
+        by, at = self.context.by_id, self.context.at
+        for seq, annotator in enumerate(state.fresh, start=after + 1):
+            vote = state.votes[annotator]
+            said = vote.judgement
+            assert said, "a fresh vote has its judgement"
+            metadata = {**vote.extra, **said.metadata} if vote.extra else said.metadata
+            yield (
+                *(state.id, annotator, next(tokens), said.left, said.choice, said.strength),
+                *(json_text(said.reasons), said.comment, json_text(said.criteria, "{}")),
+                *(stored_time(said.at), seq, said.wall_ms, json_text(metadata, "{}"), at, by),
+            )
+
+    def _lock_and_change(self, states: list[PairState]) -> None:
+        """Add to pairs that were there before, and let the rules say what follows."""
+        numbers = {state.id: state for state in states if state.id and state.is_touched}
+        slots.lock(numbers)
+        rows = Pair.objects.filter(pk__in=numbers).values_list("pk", "cast", *Quota._fields)
+        again, updates, votes = [], [], []
+        tokens = new_tokens(sum(len(state.fresh) for state in numbers.values()))
+        for number, cast, *quota in rows:
+            state = numbers[number]
+            votes += self._votes(state, tokens, after=cast)
+            updates.append(_update_of(state))
+            if state.is_recounted:
+                again.append(number)
+                of_quota = dict(zip(Quota._fields, quota, strict=True))
+                self.outcome.changes(Table.PAIR, number, of=state.imported_by, **of_quota)
+        _VOTES.insert(votes)
+        if updates:
+            with connection.cursor() as cursor:
+                cursor.executemany(_UPDATE, updates)
+        for number in again:
+            self._revise(numbers[number])
+        recount.recount(again, now=self.context.now, quota=self._quota)
+
+    def _quota(self, pair: Pair, votes: int) -> Quota:
+        """The votes of a file were all asked for, whatever the project asks of its own pairs."""
+        quota = Quota(pair.kind, pair.wanted, pair.limit, pair.agree)
+        if pair.kind in Pair.OUTSIDE_LABELS:
+            return quota
+        if self.context.judged == "labels":
+            return quota._replace(wanted=votes, limit=votes, agree=0)
+        return quota._replace(limit=max(quota.limit, votes))
+
+    def _revise(self, state: PairState) -> None:
+        """Change stored votes; those that a dataset version holds become revisions."""
+        fresh = set(state.fresh)
+        for annotator, vote in state.votes.items():
+            if vote.judgement is None or annotator in fresh:
+                continue
+            stored = Assignment.objects.select_related("pair").get(pk=vote.id)
+            before = {name: _plain(getattr(stored, name)) for name in REVISED}
+            self.outcome.changes(Table.VOTE, stored.pk, of=stored.imported_by_id, **before)
+            revision.keep_revision(stored)
+            for name, value in _said(vote.judgement, vote.extra).items():
+                setattr(stored, name, value)
+            stored.save(update_fields=(*REVISED, "revision", "frozen_from"))
+
+
+REVISED = (
+    *("choice", "strength", "left", "reasons", "comment", "criteria", "voted_at", "wall_ms"),
+    "metadata",
+)
+"""Columns that a later vote of the same person on the same pair replaces."""
+_UPDATE = (
+    "UPDATE annotate_pair SET source_ids = %s, tags = %s, metadata = %s, source_margin = %s, "
+    '"cast" = "cast" + %s, left_balance = left_balance + %s WHERE id = %s'
+)
+
+
+def _update_of(state: PairState) -> Row:
+    described = (
+        json_text(state.source_ids),
+        json_text(state.tags),
+        json_text(state.metadata, "{}"),
+    )
+    cast = [state.votes[annotator] for annotator in state.fresh]
+    added = (len(cast), _left_balance(cast))
+    return (*described, state.margin, *added, state.id)
+
+
+def _said(judgement: Judgement, extra: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "choice": judgement.choice,
+        "strength": judgement.strength,
+        "left": judgement.left,
+        "reasons": list(judgement.reasons),
+        "comment": judgement.comment,
+        "criteria": dict(judgement.criteria),
+        "voted_at": judgement.at,
+        "wall_ms": judgement.wall_ms,
+        "metadata": {**extra, **judgement.metadata},
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _with_people_and_times(
+    counted: recount.Counted, people: list[int], cast: list[Cast]
+) -> recount.Counted:
+    """The counts of a new pair with who cast its first votes, and when, where that is known."""
+    if not cast:
+        return counted
+    two = 1 if counted.second else None
+    times = [vote.judgement.at for vote in cast if vote.judgement]
+    return counted._replace(
+        first_by_id=people[0],
+        second_by_id=None if two is None else people[two],
+        second_at=None if two is None else stored_time(times[two]),
+        last_vote_at=stored_time(max((time for time in times if time), default=None)),
+    )
+
+
+def _slot_counts(quota: Quota, counted: recount.Counted) -> slots.SlotCounts:
+    """Of a pair that is not stored: nobody holds a place of it, and no model has seen it."""
+    return slots.SlotCounts(
+        id=0,
+        kind=quota.kind,
+        state=Pair.State.OPEN,
+        n_a=counted.n_a,
+        n_b=counted.n_b,
+        n_tie=counted.n_tie,
+        cast=0,
+        wanted=quota.wanted,
+        limit=quota.limit,
+        agree=quota.agree,
+        asked=0,
+        open_slots=0,
+        margin=None,
+    )
+
+
+def _left_balance(cast: list[Cast]) -> int:
+    """How much more often A was on the left than B, as far as the file says."""
+    lefts = [vote.judgement.left for vote in cast if vote.judgement]
+    return lefts.count("a") - lefts.count("b")

@@ -1,0 +1,121 @@
+"""Pairs while rows are joined into them: who voted what, seen from the side that was first.
+
+Two rows are one pair when they have the same prompt and the same two replies, in either order: a
+reply is its text and the model that the row names. Rows with other names of their own (`source_id`)
+stay apart where the same person would otherwise vote twice on one pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from annotate.importing.rows import Comparison, Judgement
+from annotate.importing.storage.import_context import LONGEST_NAME, Item, digest
+
+Side = tuple[str, str]
+"""Hash of a reply and the model that wrote it."""
+TURNED = {"a": "b", "b": "a"}
+
+
+@dataclass(slots=True)
+class Cast:
+    """A vote that is stored, or with a `judgement` one to be stored or changed."""
+
+    choice: str
+    strength: int | None
+    id: int | None = None
+    judgement: Judgement | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What its row says of the pair, where the pair has another value."""
+
+    def is_repeated_by(self, judgement: Judgement) -> bool:
+        """True when the judgement says nothing new."""
+        same = judgement.strength is None or judgement.strength == self.strength
+        return judgement.choice == self.choice and same
+
+
+@dataclass(slots=True)
+class PairState:
+    """A pair as it will be; `id` is None while it is to be added."""
+
+    key: str
+    a: Side
+    b: Side
+    prompt: str
+    id: int | None = None
+    source_ids: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    margin: float | None = None
+    imported_by: int | None = None
+    is_open: bool = True
+    votes: dict[int, Cast] = field(default_factory=dict)
+    """By annotator, in the order in which they were cast."""
+    fresh: list[int] = field(default_factory=list)
+    """Annotators whose votes this batch adds."""
+    is_judged: bool = False
+    """This batch has votes on it, new or not, that are to be labels."""
+    is_described_anew: bool = False
+
+    is_revised: bool = False
+    """A stored vote is to be changed."""
+
+    @property
+    def is_recounted(self) -> bool:
+        """True when the rules have to say anew what the votes of a stored pair amount to."""
+        return bool(self.fresh) or self.is_revised or (self.is_judged and self.is_open)
+
+    @property
+    def is_touched(self) -> bool:
+        return self.is_recounted or self.is_described_anew
+
+    @property
+    def of_one_text(self) -> bool:
+        return self.a[0] == self.b[0]
+
+    def described(self) -> dict[str, Any]:
+        """Columns that a later row may add to."""
+        return {
+            "source_ids": [*self.source_ids],
+            "tags": [*self.tags],
+            "metadata": {**self.metadata},
+            "source_margin": self.margin,
+        }
+
+
+def sides(item: Item, comparison: Comparison) -> tuple[Side, Side]:
+    first, second = comparison.a, comparison.b
+    replies = item.row.replies
+    return (
+        (item.replies[first], replies[first].model[:LONGEST_NAME]),
+        (item.replies[second], replies[second].model[:LONGEST_NAME]),
+    )
+
+
+def pair_key(prompt: str, a: Side, b: Side) -> str:
+    """Name of the pair of these two replies, whichever comes first."""
+    if b < a:
+        a, b = b, a
+    return f"import:{digest(prompt, *a, *b)}"
+
+
+def key_by_source(key: str, source_id: str) -> str:
+    """Name of a pair that stays apart from the one of the same replies."""
+    return f"{key}:{digest(source_id)[:16]}"
+
+
+def turned(judgement: Judgement) -> Judgement:
+    """The judgement with A and B exchanged."""
+    return Judgement(
+        choice=TURNED.get(judgement.choice, judgement.choice),  # type: ignore[arg-type]  # Of literals.
+        rater=judgement.rater,
+        strength=judgement.strength,
+        left=TURNED.get(judgement.left, ""),  # type: ignore[arg-type]  # Of literals.
+        at=judgement.at,
+        wall_ms=judgement.wall_ms,
+        criteria={name: TURNED.get(side, side) for name, side in judgement.criteria.items()},
+        comment=judgement.comment,
+        reasons=judgement.reasons,
+        metadata=judgement.metadata,
+    )

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from annotate.importing import Refused
+from annotate.models.content import transcript
+from tests.annotate.importing.shapes.examples import ASK, BAD, GOOD, SAY, SAY_BAD, USER, turn
+from tests.annotate.importing.shapes.outcome import outcome, row_of
+
+SYSTEM = turn("Be kind.", "system")
+CALL = {"type": "function", "function": {"name": "kettle", "arguments": {"degrees": 80}}}
+
+
+def preferred(*replies: Any, prompt: Any = ASK, **more: Any) -> dict[str, Any]:
+    return {"prompt": prompt, "chosen": [*replies], "rejected": [SAY_BAD], **more}
+
+
+def winner(raw: dict[str, Any]) -> Any:
+    row = row_of(raw)
+    [one] = row.comparisons
+    return row.replies["ab".index(one.judgements[0].choice)]
+
+
+def test_roles_of_chats_are_kept():
+    chat = [SYSTEM, turn("Short.", "developer"), USER]
+    assert row_of({"prompt": chat}).messages == chat
+    raw = {"prompt": [USER, turn("", "assistant") | {"tool_calls": [CALL]}, turn("hot", "tool")]}
+    assert [one["role"] for one in row_of(raw).messages] == ["user", "assistant", "tool"]
+
+
+def test_tool_calls_are_the_same_whether_their_arguments_are_objects_or_text():
+    as_text = {"function": {**CALL["function"], "arguments": '{"degrees": 80}'}}
+    legacy = {"role": "assistant", "content": None, "function_call": as_text["function"]}
+    spellings = [
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "assistant", "content": "", "tool_calls": [CALL | as_text]},
+        {"role": "assistant", "content": None, "tool_calls": json.dumps([CALL])},
+        legacy,
+        {"from": "function_call", "value": json.dumps(CALL["function"])},
+    ]
+    hashes = {winner(preferred(one, turn("hot", "tool"), SAY)).sha256 for one in spellings}
+    assert len(hashes) == 1
+    reply = winner(preferred(spellings[0], turn("hot", "tool"), SAY))
+    assert reply.messages[0] == {"role": "assistant", "content": "", "tool_calls": [CALL]}
+    assert reply.text == f'kettle({{"degrees": 80}})\n\ntool: hot\n\n{GOOD}'
+
+
+@pytest.mark.parametrize("name", ["thinking", "reasoning_content", "reasoning"])
+def test_what_a_model_thought_is_kept_beside_what_it_said(name):
+    reply = winner(preferred(SAY | {name: "Green tea is tender."}))
+    assert reply.messages == [SAY | {"thinking": "Green tea is tender."}]
+    assert reply.text == GOOD
+
+
+def test_parts_of_a_content_become_text_and_images_are_named():
+    parts = [
+        {"type": "image_url", "image_url": {"url": "https://example.com/tea/leaf.png?x=1"}},
+        {"type": "text", "text": "What is "},
+        {"type": "text", "text": "this?"},
+        {"type": "image", "image": "data:image/png;base64,AAAA"},
+    ]
+    row = row_of({"prompt": [{"role": "user", "content": parts}], "completion": "A leaf."})
+    [message] = row.messages
+    assert message["content"] == "[image: leaf.png?x=1]\nWhat is this?\n[image: inline]"
+    assert message["parts"] == parts
+    assert any("named, not shown" in reason for _, reason in row.warnings)
+    alone = row_of({"prompt": [{"role": "user", "content": parts[1:3]}]})
+    assert alone.messages == [turn("What is this?", "user")]
+
+
+def test_a_reply_of_several_turns_keeps_them():
+    told = [SAY, turn("And black tea?", "user"), turn("95 degrees.")]
+    reply = winner(preferred(*told))
+    assert reply.messages == told
+    assert reply.text == f"{GOOD}\n\nuser: And black tea?\n\n95 degrees."
+
+
+def test_a_system_turn_that_only_the_replies_have_belongs_to_the_prompt():
+    chats = {"chosen": [SYSTEM, USER, SAY], "rejected": [SYSTEM, USER, SAY_BAD]}
+    assert row_of({"prompt": ASK, **chats}).messages == [SYSTEM, USER]
+    assert row_of({"prompt": [USER], **chats}).messages == [SYSTEM, USER]
+    with pytest.raises(Refused, match="do not begin with the prompt"):
+        row_of({"prompt": "Something else", **chats})
+
+
+def test_a_column_for_the_system_text_and_earlier_turns_come_before_the_prompt():
+    row = row_of(
+        {"instruction": ASK, "input": "Two.", "output": GOOD, "system": "Be kind."}
+        | {"history": [["Hi", "Hello"]]}
+    )
+    roles = [(one["role"], one["content"]) for one in row.messages]
+    assert roles == [
+        *(("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello")),
+        ("user", f"{ASK}\n\nTwo."),
+    ]
+
+
+def test_tools_are_part_of_the_prompt():
+    tools = [{"name": "kettle"}]
+    with_tools = row_of({"prompt": ASK, "tools": tools})
+    assert with_tools.tools == tools == row_of({"prompt": ASK, "tools": json.dumps(tools)}).tools
+    assert with_tools.prompt_sha256 != row_of({"prompt": ASK}).prompt_sha256
+    with pytest.raises(Refused, match="tools: a list of tools"):
+        row_of({"prompt": ASK, "tools": "kettle"})
+
+
+def test_what_is_inside_messages_and_not_kept_is_named_with_its_count():
+    rows = [{"messages": [USER | {"weight": 0}, SAY | {"weight": 1, "refusal": None}]}] * 3
+    told = outcome(rows).reading.columns
+    assert told["messages[].weight"] == ("not read", 3)
+    assert "messages[].refusal" not in told
+
+
+def test_a_chat_in_a_cell_of_a_table_is_read():
+    row = row_of({"prompt": json.dumps([SYSTEM, USER]), "completion": json.dumps([SAY])})
+    assert row.messages == [SYSTEM, USER] and row.replies[0].text == GOOD
+
+
+def test_plain_texts_with_a_common_beginning_are_split_at_a_word():
+    row = row_of({"chosen": "The sky is blue.", "rejected": "The sky is black."})
+    assert row.messages == [turn("The sky is", "user")]
+    assert sorted(one.text for one in row.replies) == ["black.", "blue."]
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "reason"),
+    [
+        (preferred({"role": "user", "content": "x"}, SAY), "prompt", "do not begin"),
+        (preferred(SAY, {"role": "user", "content": "x"}), "chosen", "must end with"),
+        (preferred({"role": "assistant"}), "chosen", "role and a content"),
+        (preferred({"role": "assistant", "tool_calls": ["x"]}), "chosen", "tool call"),
+        ({"prompt": [{"role": "user", "content": [1]}]}, "prompt", "list of parts"),
+        ({"messages": [SAY]}, "messages", "a turn before the assistant's"),
+        ({"messages": []}, "messages", "a chat of 1 to"),
+        ({"chosen": [SAY], "rejected": [SAY_BAD]}, "prompt", "share no turn"),
+        (
+            {"chosen": [SYSTEM, USER, SAY], "rejected": [SYSTEM, turn("x", "user"), SAY_BAD]},
+            *("chosen", "differ before"),
+        ),
+    ],
+)
+def test_a_chat_that_is_none_is_refused_with_a_reason(raw, field, reason):
+    with pytest.raises(Refused) as caught:
+        row_of(raw)
+    assert caught.value.field == field and reason in caught.value.reason
+
+
+def test_a_transcript_reads_as_a_conversation():
+    call = turn("Let me see.") | {"tool_calls": [{"function": {"name": "f", "arguments": "x"}}]}
+    odd = turn("") | {"tool_calls": ["?"]}
+    told = transcript([call, odd, turn(BAD, "tool"), turn(""), SAY])
+    assert told == f"Let me see.\nf(x)\n\ntool()\n\ntool: {BAD}\n\n{GOOD}"
