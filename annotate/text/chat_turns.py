@@ -164,7 +164,9 @@ def _tool(described: Any) -> Tool:
         return Tool(_short(described, LONGEST_NAME), "", "")
     function = described.get("function")
     inner = function if isinstance(function, Mapping) else described
-    name = _short(inner.get("name") or "No name", LONGEST_NAME)
+    if not inner.get("name"):
+        return Tool("No name", "", pretty(described))
+    name = _short(inner["name"], LONGEST_NAME)
     said = ("name", "description", "type", "function")
     rest = {key: value for key, value in inner.items() if key not in said}
     # One thing besides is what its parameters are, whatever it is called.

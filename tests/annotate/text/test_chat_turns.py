@@ -87,6 +87,8 @@ def test_tools_have_name_description_and_parameters() -> None:
     assert tool.parameters.startswith('{\n  "type": "object"')
     (bare,) = tools([{"name": "f", "input_schema": {"type": "object"}}])
     assert bare.parameters == '{\n  "type": "object"\n}'
+    (nameless,) = tools([{"type": "function"}])
+    assert nameless.name == "No name" and '"type": "function"' in nameless.parameters
     assert tools(["f"])[0].name == "f" and tools(None) == []
 
 
