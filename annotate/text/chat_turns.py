@@ -182,9 +182,8 @@ def _unseen(parts: Sequence[Any]) -> Iterator[str]:
         kind = str(part.get("type") or "part").removesuffix("_url").removeprefix("input_")
         if kind != "text":
             named = _short(_address(part, kind), LONGEST_ADDRESS)
-            yield f"{_short(kind, LONGEST_NAME).capitalize()} not shown" + f": {named}" * bool(
-                named
-            )
+            title = _short(kind, LONGEST_NAME).capitalize()
+            yield f"{title} not shown: {named}" if named else f"{title} not shown"
 
 
 def _address(part: Message, kind: str) -> str:
