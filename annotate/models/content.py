@@ -114,7 +114,18 @@ class Prompt(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.messages[-1]["content"][:80] if self.messages else ""
+        return self.title[:80]
+
+    @property
+    def title(self) -> str:
+        """The text by which people know the prompt: what the user said last.
+
+        A chat may end with a tool's result or a call without a text; then the last text there is.
+        """
+        said = [m for m in reversed(self.messages) if str(m.get("content", "")).strip()]
+        asked = (m for m in said if m.get("role") == "user")
+        last = next(asked, None) or next(iter(said), None)
+        return str(last["content"]) if last else "(no text)"
 
 
 class Completion(models.Model):

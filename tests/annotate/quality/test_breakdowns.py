@@ -80,6 +80,20 @@ def test_agreement_by_tag_counts_a_prompt_in_each_of_its_tags(project, judged):
     assert [(one.name, one.pairs, one.same) for one in found] == [("rude", 2, 1), ("refund", 1, 1)]
 
 
+def test_agreement_by_tag_counts_a_pair_once_for_each_tag_of_its_own_or_its_prompts(
+    project, judged
+):
+    Prompt.objects.filter(pairs=judged[0]).update(tags=["refund"])
+    for pair, tags in (
+        (judged[0], ["refund", "rude"]),
+        (judged[1], ["rude"]),
+        (judged[2], ["rude"]),
+    ):
+        Pair.objects.filter(pk=pair.pk).update(tags=tags)
+    tags = breakdowns.by_tag(project, "all", False)
+    assert [(one.name, one.pairs, one.same) for one in tags] == [("rude", 3, 2), ("refund", 1, 1)]
+
+
 def history(*weeks):
     """(bucket, pairs, same) per week."""
     start = date(2026, 1, 5)
