@@ -2,9 +2,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import accounts, data_and_export, home, imports, people, projects
+from annotate.views import accounts, data_and_export, exports, home, imports, people, projects
 from annotate.views.labelling import label, me, my_votes, qualification, remarks
-from annotate.views.reviewing import adjudicate, annotators, gold, leaderboard, pair, quality
+from annotate.views.reviewing import (
+    adjudicate,
+    annotators,
+    gold,
+    leaderboard,
+    pair,
+    prompt_page,
+    quality,
+)
 
 PROJECT = "projects/<slug:slug>/"
 
@@ -54,6 +62,7 @@ urlpatterns = [
     path(PROJECT + "adjudicate/<int:pair_id>/undo/", adjudicate.take_back, name="decide-undo"),
     path(PROJECT + "adjudicate/<int:pair_id>/flags/", adjudicate.settle, name="flags-settle"),
     path(PROJECT + "pairs/<int:pair_id>/", pair.pair, name="pair"),
+    path(PROJECT + "prompts/<int:prompt_id>/", prompt_page.prompt, name="prompt"),
     path(PROJECT + "data/", data_and_export.data, name="data"),
     path(PROJECT + "import/", imports.imports, name="imports"),
     path(PROJECT + "import/<uuid:uuid>/", imports.one, name="import"),
@@ -63,7 +72,12 @@ urlpatterns = [
     path(PROJECT + "import/<uuid:uuid>/cancel/", imports.cancel, name="import-cancel"),
     path(PROJECT + "import/<uuid:uuid>/undo/", imports.undo, name="import-undo"),
     path(PROJECT + "import/<uuid:uuid>/report/", imports.report, name="import-report"),
-    path(PROJECT + "export/", data_and_export.export, name="export"),
+    path(PROJECT + "export/", exports.export, name="export"),
+    path(PROJECT + "export/new/", exports.start, name="export-start"),
+    path(PROJECT + "export/progress/", exports.progress, name="export-progress"),
+    path(PROJECT + "export/<uuid:uuid>/", exports.download, name="export-download"),
+    path(PROJECT + "export/<uuid:uuid>/cancel/", exports.cancel, name="export-cancel"),
+    path(PROJECT + "versions/<int:number>/", exports.version, name="version"),
     path(PROJECT + "settings/", projects.settings, name="project-settings"),
     path(PROJECT + "settings/archive/", projects.archive, name="project-archive"),
     path(PROJECT + "people/", people.people, name="people"),

@@ -91,7 +91,7 @@ for seq, who, choice in ((1, "i % 12", one), (2, second, two), (3, "(i + 5) % 12
            annotator_id=f"@first + {who}", token=token, state="'voted'",
            left="CASE i % 2 WHEN 0 THEN 'a' ELSE 'b' END", stream="'random'", leased_at=ago,
            voted_at=ago, acted_at=ago, choice=choice, strength="2", seq=str(seq),
-           active_ms="4000", surplus="FALSE", simulated="FALSE")
+           active_ms="4000", propensity="1.0", surplus="FALSE", simulated="FALSE")
 with connection.cursor() as cursor:
     cursor.execute("ANALYZE")
 from annotate.models import Assignment

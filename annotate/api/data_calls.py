@@ -1,11 +1,10 @@
-"""The data calls: agreement, export, import."""
+"""The data calls: agreement and import."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import IO, Any
 
-from django.http import StreamingHttpResponse
 from django.urls import path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -13,7 +12,6 @@ from rest_framework import serializers, status
 from rest_framework.decorators import (
     api_view,
     parser_classes,
-    renderer_classes,
     throttle_classes,
 )
 from rest_framework.exceptions import APIException, ValidationError
@@ -25,10 +23,8 @@ from rest_framework.throttling import ScopedRateThrottle
 
 from annotate.api.import_bodies import ReportBody
 from annotate.api.serializers import ErrorBody
-from annotate.exporting import FORMATS, UnknownFormat, format_named, freezing
 from annotate.importing import Report, Unreadable, import_rows
 from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size, spooled
-from annotate.models import DatasetVersion, Project
 from annotate.people.permissions import project_or_404
 from annotate.quality import agreement_counts
 from annotate.statistics.agreement import STATISTICS
@@ -119,9 +115,9 @@ def agreement(request: Request, slug: str) -> Response:
     project = project_or_404(request, slug, "reviewer")
     measured = agreement_counts.measure(
         project,
-        stream=_choice(request, "stream", agreement_counts.STREAMS),
-        every=_choice(request, "votes", ("every",)) is not None,
-        include_simulated=_flag(request, "include_simulated"),
+        stream=choice(request, "stream", agreement_counts.STREAMS),
+        every=choice(request, "votes", ("every",)) is not None,
+        include_simulated=flag(request, "include_simulated"),
     )
     figures = measured.agreement
     return Response(
@@ -134,50 +130,6 @@ def agreement(request: Request, slug: str) -> Response:
             "explanations": figures.explanations,
         }
     )
-
-
-@extend_schema(
-    operation_id="export",
-    parameters=[
-        OpenApiParameter("format", str, required=True, enum=sorted(FORMATS)),
-        OpenApiParameter("version", int, description="Without it, the votes that stand now."),
-        OpenApiParameter("include_simulated", bool),
-        OpenApiParameter("part", str, description="Of `trl`: `ties`, the pairs without a winner."),
-    ],
-    responses={
-        (200, NDJSON): OpenApiResponse(
-            OpenApiTypes.STR,
-            description="One JSON object per line; counts are in the X-Pairloop-* headers.",
-        ),
-        400: BAD,
-        403: DENIED,
-        404: FOREIGN,
-    },
-)
-@api_view(["GET"])
-@renderer_classes([JSONRenderer, NDJSONRenderer])
-@throttle_classes([ExportThrottle])
-def export(request: Request, slug: str) -> StreamingHttpResponse:
-    """Stream a dataset version. The same version gives the same bytes for ever."""
-    project = project_or_404(request, slug, "admin")
-    try:
-        chosen = format_named(request.query_params.get("format", ""))
-    except UnknownFormat as error:
-        raise ValidationError({"detail": str(error)}) from error
-    part = _choice(request, "part", tuple(chosen.parts)) or chosen.main_part
-    simulated = _flag(request, "include_simulated")
-    version = _version(request, project)
-    response = StreamingHttpResponse(
-        chosen.lines(version, part=part, include_simulated=simulated), content_type=NDJSON
-    )
-    response["Content-Disposition"] = (
-        f'attachment; filename="{project.slug}-v{version.number}-{part}.jsonl"'
-    )
-    response["X-Pairloop-Version"] = str(version.number)
-    # Counted beforehand: a streamed answer can say nothing after its last row.
-    for name, count in chosen.counted(version, include_simulated=simulated).items():
-        response[f"X-Pairloop-{name.replace('_', '-').title()}"] = str(count)
-    return response
 
 
 @extend_schema(
@@ -201,7 +153,7 @@ def export(request: Request, slug: str) -> StreamingHttpResponse:
 def import_file(request: Request, slug: str) -> Response:
     """Import prompts, completions, pairs and votes from a file of any format, packed or not."""
     project = project_or_404(request, slug, "admin")
-    dry_run, strict = _flag(request, "dry_run"), _flag(request, "strict")
+    dry_run, strict = flag(request, "dry_run"), flag(request, "strict")
     file = request.data.get("file") if isinstance(request.data, dict) else None
     if file is None or not hasattr(file, "read"):
         raise ValidationError({"file": ["The file is missing."]})
@@ -223,30 +175,20 @@ def _report(report: Report, *, dry_run: bool) -> Response:
     return Response({"detail": detail, **body}, status=status.HTTP_400_BAD_REQUEST)
 
 
-def _choice(request: Request, name: str, known: tuple[str, ...]) -> str | None:
+def choice(request: Request, name: str, known: tuple[str, ...]) -> str | None:
+    """A parameter of the address, one of `known`; None without it. Raises ValidationError."""
     value = request.query_params.get(name)
     if value is not None and value not in known:
         raise ValidationError({name: [f"Must be one of: {', '.join(known)}."]})
     return value
 
 
-def _flag(request: Request, name: str) -> bool:
-    return _choice(request, name, ("1", "0", "true", "false")) in ("1", "true")
-
-
-def _version(request: Request, project: Project) -> DatasetVersion:
-    given = request.query_params.get("version")
-    if given is not None and not (given.isascii() and given.isdigit() and len(given) < 9):
-        raise ValidationError({"version": ["Must be a whole number."]})
-    try:
-        return freezing.version_or_live(project, int(given) if given else None)
-    except DatasetVersion.DoesNotExist:
-        detail = f"The project has no dataset version {given}."
-        raise ValidationError({"version": [detail]}) from None
+def flag(request: Request, name: str) -> bool:
+    """A parameter that is yes or no. Raises ValidationError."""
+    return choice(request, name, ("1", "0", "true", "false")) in ("1", "true")
 
 
 urlpatterns = [
     path("api/v1/projects/<slug:slug>/agreement/", agreement, name="api-agreement"),
-    path("api/v1/projects/<slug:slug>/export/", export, name="api-export"),
     path("api/v1/projects/<slug:slug>/import/", import_file, name="api-import"),
 ]

@@ -1,19 +1,28 @@
-"""Exports of a dataset version as JSON lines, streamed and byte-identical when repeated.
+"""Exports of a dataset version, streamed and byte-identical when repeated.
 
-May import: models, votes.
+May import: models, statistics, votes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
-from annotate.exporting import sft_format, trl_format, votes_format
+from annotate.exporting.formats import (
+    csv_format,
+    hf_format,
+    parquet_format,
+    ranked_format,
+    trainer_formats,
+    trl_format,
+    unpaired_format,
+    votes_format,
+)
 from annotate.models import DatasetVersion
 
 
 class Lines(Protocol):
-    """A function that streams one part of a version as JSON lines."""
+    """A function that streams one part of a version: JSON lines, or pieces of a file."""
 
     def __call__(
         self, version: DatasetVersion, *, part: str, include_simulated: bool
@@ -26,14 +35,40 @@ class Counts(Protocol):
     def __call__(self, version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]: ...
 
 
+class Files(Protocol):
+    """A function that streams the files of a folder: name and bytes, one after the other."""
+
+    def __call__(
+        self, version: DatasetVersion, *, include_simulated: bool
+    ) -> Iterator[tuple[str, Iterator[bytes]]]: ...
+
+
+class Rows(Protocol):
+    """A function that gives the rows of the first part of a format that is no text."""
+
+    def __call__(
+        self, version: DatasetVersion, *, include_simulated: bool
+    ) -> Iterator[dict[str, Any]]: ...
+
+
 class ExportFormat(NamedTuple):
     """One format of the table below, as pages, API and command offer it."""
 
     lines: Lines
-    parts: dict[str, str]
+    parts: Mapping[str, str]
     """Name of each part and what it holds, in words; the first is the export, others go beside."""
     counts: Counts | None = None
     """Without it, the lines of the first part are counted."""
+    read_by: str = ""
+    """Who reads it, in a sentence."""
+    suffix: str = "jsonl"
+    """Of its files: jsonl, csv, parquet or zip."""
+    files: Files | None = None
+    """Of a format that is a folder, whose `lines` are the folder as a ZIP file."""
+    rows: Rows | None = None
+    """Of a format that cannot be looked at."""
+    options: Mapping[str, str] = {}
+    """What it can be told besides, and what that does, in words."""
 
     @property
     def main_part(self) -> str:
@@ -48,11 +83,89 @@ class ExportFormat(NamedTuple):
         return {part: sum(1 for _ in lines)}
 
 
+STYLE = {"style": "chat (lists of messages) or text"}
 # A format is one function that yields lines, and one line here.
 FORMATS: dict[str, ExportFormat] = {
-    "trl": ExportFormat(trl_format.lines, trl_format.PARTS, trl_format.counts),
-    "sft": ExportFormat(sft_format.lines, sft_format.PARTS, sft_format.counts),
-    "votes": ExportFormat(votes_format.lines, votes_format.PARTS, votes_format.counts),
+    "trl-conversational": ExportFormat(
+        trl_format.chat_lines,
+        trl_format.CHAT_PARTS,
+        trl_format.chat_counts,
+        "TRL's RewardTrainer, DPOTrainer and, by its prompts, GRPOTrainer with a chat model: "
+        "chats, to which the trainer applies the model's own template.",
+    ),
+    "trl": ExportFormat(
+        trl_format.lines,
+        trl_format.PARTS,
+        trl_format.counts,
+        "The same trainers with a model that has no chat template: one text per prompt and reply, "
+        "which read right when they are joined.",
+    ),
+    "kto": ExportFormat(
+        unpaired_format.kto_lines,
+        unpaired_format.KTO_PARTS,
+        unpaired_format.kto_counts,
+        "TRL's KTOTrainer: single completions that are good or bad.",
+        options=STYLE,
+    ),
+    "sft": ExportFormat(
+        unpaired_format.sft_lines,
+        unpaired_format.SFT_PARTS,
+        unpaired_format.sft_counts,
+        "TRL's SFTTrainer: the completions to imitate.",
+        options=STYLE,
+    ),
+    "ranked": ExportFormat(
+        ranked_format.lines,
+        ranked_format.PARTS,
+        ranked_format.counts,
+        "Trainers on whole rankings, and people who look for the best of many completions.",
+        options=STYLE,
+    ),
+    "hf": ExportFormat(
+        hf_format.lines,
+        hf_format.PARTS,
+        hf_format.counts,
+        "datasets.load_dataset and the Hugging Face hub; tool calls keep their types here.",
+        suffix="zip",
+        files=hf_format.files,
+        rows=parquet_format.winners,
+        options={"licence": "the licence that the card states, such as cc-by-4.0"},
+    ),
+    "parquet": ExportFormat(
+        parquet_format.lines,
+        parquet_format.PARTS,
+        parquet_format.counts,
+        "pandas, DuckDB, Spark: typed columns.",
+        suffix="parquet",
+        rows=parquet_format.winners,
+    ),
+    "csv": ExportFormat(
+        csv_format.lines,
+        csv_format.PARTS,
+        csv_format.counts,
+        "Spreadsheets. Formulas are disarmed by an apostrophe, which an import takes off again.",
+        suffix="csv",
+    ),
+    "votes": ExportFormat(
+        votes_format.lines,
+        votes_format.PARTS,
+        votes_format.counts,
+        "Statisticians, and an import elsewhere: every vote with all that is known of it.",
+    ),
+    "openrlhf": ExportFormat(
+        trainer_formats.openrlhf_lines,
+        trainer_formats.OPENRLHF_PARTS,
+        trainer_formats.openrlhf_counts,
+        "OpenRLHF: --data.prompt_key prompt, chosen and rejected with --data.apply_chat_template.",
+    ),
+    "verl": ExportFormat(
+        trainer_formats.verl_lines,
+        trainer_formats.VERL_PARTS,
+        trainer_formats.verl_counts,
+        "verl: prompts for PPO and GRPO with a reward of your own.",
+        suffix="parquet",
+        rows=trainer_formats.verl_rows,
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Freezing a project's votes as a numbered dataset version, sealed by the hash of its export."""
+"""Freezing a project's votes as a numbered dataset version, sealed by their hash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models import Count, Q
 
-from annotate.exporting import votes_format
+from annotate.exporting import people_in_version, seal
 from annotate.models import Adjudication, Assignment, DatasetVersion, Project, VoteRevision
 from annotate.models.statement_timeout import take_time
 
@@ -52,7 +52,12 @@ def _changed_since(version: DatasetVersion) -> bool:
     if unfrozen.exists() or replaced.exists():
         return True
     decisions: dict[str, list[object]] = version.decisions
-    return _decisions(version.project) != decisions
+    if _decisions(version.project) != decisions:
+        return True
+    weights = version.project.memberships.values_list("user_id", "weight")
+    kept = {int(user): known[0] for user, known in version.people.items()}
+    # Who joined since has no votes in it, and reliabilities follow the votes.
+    return any(kept.get(user, weight) != weight for user, weight in weights)
 
 
 def _decisions(project: Project) -> dict[str, list[object]]:
@@ -82,11 +87,12 @@ def _next_version(project: Project, number: int, by: User | None) -> DatasetVers
         sha256="",
         created_by=by,
         decisions=_decisions(project),
+        people=people_in_version.as_they_are(project),
         **sizes,
     )
 
 
 def _seal(version: DatasetVersion) -> None:
-    """Store the hash of the version's votes export."""
-    version.sha256 = votes_format.sha256(version)
+    """Store the hash of the version's votes."""
+    version.sha256 = seal.sha256(version)
     version.save(update_fields=["sha256"])

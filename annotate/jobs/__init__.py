@@ -1,4 +1,4 @@
-"""Work for a project that takes longer than a page may: imports, watched by those who asked.
+"""Work for a project that takes longer than a page may, watched by those who asked for it.
 
-May import: models, importing.
+Imports and exports. May import: models, importing, exporting.
 """

@@ -9,15 +9,19 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
+from annotate.exporting import export_job
 from annotate.importing import Unreadable
-from annotate.jobs import import_job
+from annotate.jobs import export_actions, import_job
 from annotate.jobs.job_states import Cancelled, Heartbeat, Lost, Stopping, settle
-from annotate.models import Import
+from annotate.models import Export, Import
 from annotate.models.job import Job
 
 log = logging.getLogger(__name__)
 
-BODIES: dict[type[Job], Callable[[Any, Heartbeat], None]] = {Import: import_job.perform}
+BODIES: dict[type[Job], Callable[[Any, Heartbeat], None]] = {
+    Import: import_job.perform,
+    Export: export_actions.perform,
+}
 """What is done for a job of each kind. A body settles its job, or raises."""
 MOST_ATTEMPTS = 5
 EXHAUSTED = f"Given up: {MOST_ATTEMPTS} workers in a row ended while they were at it."
@@ -83,6 +87,7 @@ def tidy_jobs() -> None:
     """Close the jobs of commands that were ended, and drop files that nobody came back to."""
     now = timezone.now()
     import_job.drop_old_files(now)
+    export_job.drop_old_files(now)
     for kind in BODIES:
         kind._default_manager.abandoned(now).update(
             state=Job.State.FAILED,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q
 
 from annotate.models.job import Import
+from annotate.models.membership import Membership
 from annotate.models.pair import Pair
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
     def standing(self) -> AssignmentQuerySet:
         """Votes that count: cast, not taken back, not surplus."""
         return self.voted().filter(surplus=False)
+
+    def weighing(self) -> AssignmentQuerySet:
+        """Without those of people whose weight in the project is 0."""
+        weightless = Membership.objects.filter(project=OuterRef("pair__project"), weight=0)
+        return self.exclude(annotator__in=weightless.values("user"))
 
     def last_vote_or_skip(self) -> Assignment | None:
         """The one that undo takes back."""

@@ -23,6 +23,10 @@ class DatasetVersion(models.Model):
         default=dict,
         help_text="Reviewers' decisions that stood: the pair's id, then choice and strength.",
     )
+    people: models.JSONField[dict[str, list[Any]]] = models.JSONField(
+        default=dict,
+        help_text="Weight, reliability and estimate of each member when it was made, by user id.",
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -31,10 +32,15 @@ class Membership(models.Model):
     pseudonym = models.CharField(max_length=80, default=new_pseudonym)
     active = models.BooleanField(default=True)
     weight = models.FloatField(
-        default=1.0, help_text="Of this person's votes in training; 0 leaves them out."
+        default=1.0,
+        help_text="Of this person's votes in training; 0 leaves them out of labels and exports.",
     )
     reliability = models.FloatField(
         null=True, help_text="Probability of the right answer, estimated from agreement; 0 to 1."
+    )
+    estimate: models.JSONField[dict[str, Any] | None] = models.JSONField(
+        null=True,
+        help_text="What the reliability comes from: prior of A, tie, B, and confusion by side.",
     )
     reliability_at = models.DateTimeField(null=True)
     pace_ms = models.PositiveIntegerField(

@@ -22,7 +22,7 @@ from django.utils import timezone
 from annotate.models import Adjudication, Assignment, Gold, Label, Membership, Pair, Project
 from annotate.queue import write
 from annotate.statistics import aggregation
-from annotate.statistics.aggregation import Bools, Floats, Ints
+from annotate.statistics.aggregation import Bools, Consensus, Floats, Ints
 
 CHUNK = 10_000
 UNCHANGED = 5e-4
@@ -58,8 +58,15 @@ def refresh_labels(project: Project) -> None:
         workers=len(votes.people),
         known=anchors,
     )
-    _store_reliabilities(project, votes, anchors, estimate.reliability, at=began)
-    _store_labels(project, votes.pairs, estimate.posteriors, known)
+    _store_reliabilities(project, votes, anchors, estimate, at=began)
+    weightless = project.memberships.filter(weight=0).values_list("user_id", flat=True)
+    left_out = np.isin(votes.people, list(weightless))[votes.worker]
+    posteriors = estimate.posteriors
+    if left_out.any():
+        posteriors = aggregation.without(
+            estimate, left_out, votes.item, votes.worker, votes.choice, votes.flipped, anchors
+        )
+    _store_labels(project, votes.pairs, posteriors, known)
 
 
 def refresh_labels_if_due(project: Project) -> bool:
@@ -140,22 +147,26 @@ def _known(project: Project) -> dict[int, int]:
 
 
 def _store_reliabilities(
-    project: Project, votes: Votes, anchors: Ints, reliability: Floats, *, at: datetime
+    project: Project, votes: Votes, anchors: Ints, estimate: Consensus, *, at: datetime
 ) -> None:
     """Of everybody with a vote that can be compared; of the others nothing is known."""
     compared = aggregation.comparable(votes.item, anchors)
     told = np.bincount(votes.worker[compared], minlength=len(votes.people)) > 0
-    estimates = {
-        person: value
-        for person, value, known in zip(
-            votes.people.tolist(), reliability.tolist(), told.tolist(), strict=True
-        )
-        if known
-    }
+    place = {person: n for n, person in enumerate(votes.people.tolist())}
+    prior = estimate.prior.round(6).tolist()
     members = list(project.memberships.only("user_id", "reliability"))
     for member in members:
-        member.reliability, member.reliability_at = estimates.get(member.user_id), at
-    Membership.objects.bulk_update(members, ["reliability", "reliability_at"], batch_size=200)
+        n = place.get(member.user_id)
+        known = n is not None and bool(told[n])
+        member.reliability = float(estimate.reliability[n]) if known else None
+        member.estimate = (
+            None
+            if n is None
+            else {"prior": prior, "confusion": estimate.confusion[n].round(6).tolist()}
+        )
+        member.reliability_at = at
+    columns = ["reliability", "reliability_at", "estimate"]
+    Membership.objects.bulk_update(members, columns, batch_size=200)
 
 
 def _store_labels(project: Project, pairs: Ints, posteriors: Floats, known: dict[int, int]) -> None:

@@ -1,6 +1,6 @@
 """The queue: every path that leases, votes, skips or takes back, for people and simulated ones.
 
-May import: models, statistics, votes, people.
+May import: models, text, statistics, votes, people.
 """
 
 from __future__ import annotations

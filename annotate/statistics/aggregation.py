@@ -41,11 +41,12 @@ class Consensus:
 
     `posteriors` (items, classes); items without votes get the class prior. `confusion`
     (workers, classes, classes): rows are the true class, columns the answer. `reliability`
-    (workers): chance of a right answer on an item drawn from the class prior.
+    (workers): chance of a right answer on an item drawn from the class prior, `prior` (classes).
     """
 
     posteriors: Floats
     confusion: Floats
+    prior: Floats
     reliability: Floats
     iterations: int
 
@@ -89,6 +90,7 @@ def dawid_skene(
     return Consensus(
         posteriors=posteriors,
         confusion=confusion,
+        prior=prior,
         reliability=diagonal @ posteriors[voted].mean(axis=0),
         iterations=step,
     )
@@ -132,6 +134,7 @@ def _without_votes(*, items: int, workers: int, classes: int) -> Consensus:
     return Consensus(
         posteriors=np.full((items, classes), 1 / classes),
         confusion=confusion,
+        prior=np.full(classes, 1 / classes),
         reliability=np.full(workers, float(confusion[0, 0, 0]) if workers else 0.0)[:workers],
         iterations=0,
     )
@@ -183,15 +186,67 @@ def preferences(
         prior = _even(posteriors[voted].mean(axis=0))
         seen = np.take_along_axis(posteriors[item[taught]], places[taught], axis=1)
         confusion = _sided_confusion(seen, worker[taught], shown[taught], workers=workers)
-        evidence = np.take_along_axis(np.log(confusion)[worker, :, shown], places, axis=1)
-        scores = np.log(prior + 1e-12) + _sums(item, evidence, items=items)
-        before, posteriors = posteriors, _anchored(_softmax(scores), fixed)
+        before = posteriors
+        posteriors = _sided_posteriors(prior, confusion, item, worker, shown, places, fixed)
         if np.abs(posteriors - before).max() < TOLERANCE:
             break
     reliability = np.diagonal(confusion, axis1=1, axis2=2) @ prior
     return Consensus(
-        posteriors=posteriors, confusion=confusion, reliability=reliability, iterations=step
+        posteriors=posteriors,
+        confusion=confusion,
+        prior=prior,
+        reliability=reliability,
+        iterations=step,
     )
+
+
+def without(
+    estimate: Consensus,
+    left_out: Bools,
+    item: Ints,
+    worker: Ints,
+    choice: Ints,
+    flipped: Bools,
+    known: Ints,
+) -> Floats:
+    """The posteriors (items, classes) of `preferences` when the votes `left_out` say nothing."""
+    kept = ~left_out
+    shown = np.where(flipped, 2 - choice, choice)[kept]
+    places = np.where(flipped[:, None], [2, 1, 0], [0, 1, 2])[kept]
+    return _sided_posteriors(
+        estimate.prior, estimate.confusion, item[kept], worker[kept], shown, places, known
+    )
+
+
+def _sided_posteriors(
+    prior: Floats,
+    confusion: Floats,
+    item: Ints,
+    worker: Ints,
+    shown: Ints,
+    places: Ints,
+    known: Ints,
+) -> Floats:
+    """E step: `places` (votes, classes) says where on the screen each class was."""
+    evidence = np.take_along_axis(np.log(confusion)[worker, :, shown], places, axis=1)
+    scores = np.log(prior + 1e-12) + _sums(item, evidence, items=len(known))
+    return _anchored(_softmax(scores), known)
+
+
+def sided_evidence(confusion: Floats) -> dict[tuple[str, bool], tuple[float, float, float]]:
+    """What one vote of an annotator says: (choice, B on the left) -> log P(vote | A, tie, B right).
+
+    `confusion` (3, 3) is the annotator's of `preferences`. Added to the log prior and over the
+    votes, the softmax is the posterior.
+    """
+    logs = np.log(confusion)
+    told = {}
+    for choice, place in PLACE.items():
+        for flipped in (False, True):
+            shown, places = (2 - place, [2, 1, 0]) if flipped else (place, [0, 1, 2])
+            a, tie, b = logs[places, shown].tolist()
+            told[choice, flipped] = (a, tie, b)
+    return told
 
 
 def _sums(item: Ints, evidence: Floats, *, items: int) -> Floats:

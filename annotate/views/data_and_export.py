@@ -1,19 +1,16 @@
-"""The data page, and the export page."""
+"""The data page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.models import User
-from django.core.paginator import Paginator
 from django.db.models import Count
 from django.http import HttpResponse, HttpResponseBadRequest
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
 
-from annotate.exporting import FORMATS, freezing
 from annotate.models import Assignment, Project, Prompt
 from annotate.models.roles import Role
 from annotate.people.permissions import project_or_404
@@ -24,7 +21,6 @@ from annotate.views.address_ids import number_in
 from annotate.votes import scales
 from annotate.votes.export_values import pseudonyms
 
-VERSIONS = 50
 LISTS = {"pairs": search.pairs, "prompts": search.prompts, "votes": search.votes}
 """The lists of the data page by the name in its address."""
 
@@ -44,18 +40,6 @@ def data(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     response = render(request, "annotate/data.html#found", context)
     response["HX-Push-Url"] = f"?{context['address']}"
     return response
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def export(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
-    project = project_or_404(request, slug, "admin")
-    if request.method == "POST":
-        version = freezing.freeze(project, by=request.user)
-        messages.success(request, f"Version {version.number} holds the votes that stand now.")
-        return redirect("export", slug)
-    page = Paginator(project.dataset_versions.all(), VERSIONS).get_page(request.GET.get("page"))
-    context = {"project": project, "tab": "export", "page": page, "formats": FORMATS}
-    return render(request, "annotate/export.html", context)
 
 
 def _found(

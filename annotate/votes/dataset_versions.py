@@ -7,9 +7,11 @@ row, so what a version holds never changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from annotate.models import Assignment, DatasetVersion, VoteRevision
 
@@ -34,15 +36,27 @@ JUDGEMENT = (
     "surplus",
     "revision",
 )
+TEXTS = {"leased_at_text", "voted_at_text"}
+"""Times as the database writes them, which takes less than making objects of them."""
 COLUMNS = LEASE + JUDGEMENT
 # The rest of a vote is copied into its revision, because a new lease overwrites it.
 ON_ASSIGNMENT = ("pair_id", "annotator_id", "token", "left")
 
 
 def votes_in(
-    version: DatasetVersion, *, include_simulated: bool, columns: tuple[str, ...] = COLUMNS
+    version: DatasetVersion,
+    *,
+    include_simulated: bool,
+    columns: tuple[str, ...] = COLUMNS,
+    weighing: bool | None = None,
+    pairs: Iterable[int] | None = None,
+    **only: Any,
 ) -> QuerySet[Assignment, tuple[Any, ...]]:
     """The version's votes as tuples of `columns` (pair_id and seq among them), pair by pair.
+
+    `weighing` takes those whose authors had a weight above 0 when the version was made, or (False)
+    only the others; `pairs` those on these pairs; `only` are conditions on columns that a vote and
+    its revision have.
 
     One statement, so that a vote taken back meanwhile is seen once: as it stood, or as its
     revision.
@@ -56,8 +70,19 @@ def votes_in(
         frozen_until__gte=number,
     )
     if not include_simulated:
-        standing = standing.filter(simulated=False)
-        revised = revised.filter(simulated=False)
+        only["simulated"] = False
+    standing, revised = standing.filter(**only), revised.filter(**only)
+    if pairs is not None:
+        pairs = list(pairs)
+        standing = standing.filter(pair_id__in=pairs)
+        revised = revised.filter(assignment__pair_id__in=pairs)
+    if weighing is not None:
+        weightless = [user for user, (weight, *_) in version.people.items() if weight == 0]
+        by_them = Q(annotator__in=weightless), Q(assignment__annotator__in=weightless)
+        standing = standing.filter(~by_them[0] if weighing else by_them[0])
+        revised = revised.filter(~by_them[1] if weighing else by_them[1])
+    texts = {name: Cast(name.removesuffix("_text"), TextField()) for name in TEXTS & {*columns}}
+    standing, revised = standing.annotate(**texts), revised.annotate(**texts)
     from_revision = [
         f"assignment__{column}" if column in ON_ASSIGNMENT else column for column in columns
     ]

@@ -1,4 +1,4 @@
-"""Exported values as text, the same in every format."""
+"""Exported values as text, the same in every format and on every database."""
 
 from __future__ import annotations
 
@@ -6,22 +6,75 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+import orjson
 from django.conf import settings
 
 from annotate.models import Membership, Project
 
+_FIRST = (
+    *("role", "id", "type", "function", "name", "content", "thinking", "tool_calls"),
+    *("tool_call_id", "parts", "description", "arguments", "parameters", "properties", "required"),
+)
+_MESSAGE = {"role", "content"}
+_EMPTY: dict[str | None, Any] = {"{}": {}, "[]": [], "null": None, None: None}
+_PLACE = {key: place for place, key in enumerate(_FIRST)}
 
-def line(row: dict[str, Any]) -> bytes:
+
+def line(row: Any) -> bytes:
     """One JSON line; key order is the row's own, so equal rows give equal bytes."""
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    try:
+        return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        # Whole numbers beyond 64 bits, which sources have as ids.
+        return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def timestamp(moment: datetime) -> str:
-    """ISO 8601 in UTC with microseconds always written, so that lengths do not vary."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def timestamp(moment: str | None) -> str | None:
+    """A time as the database writes it, as ISO 8601 in UTC.
+
+    Microseconds are always written, so that lengths do not vary.
+    """
+    if moment is None:
+        return None
+    # 2026-01-31 12:00:00.25+00, where the fraction and (on SQLite) the zone may be missing.
+    fraction = moment[20:26].partition("+")[0] if moment[19:20] == "." else ""
+    return f"{moment[:10]}T{moment[11:19]}.{fraction:0<6}Z"
+
+
+def uuid_text(value: UUID | str) -> str:
+    """A UUID with its dashes, which SQLite keeps without."""
+    if isinstance(value, str):
+        return f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}"
+    return str(value)
+
+
+def parsed(text: str | None) -> Any:
+    """A JSON column with its keys in one order: PostgreSQL does not keep that in which they came.
+
+    Keys of chats, tool calls and tools stand as they are usually written, others by length, then
+    by letters, as PostgreSQL has them. What is empty is shared: nobody may change it.
+    """
+    if text in _EMPTY:
+        return _EMPTY[text]
+    return _ordered(orjson.loads(text or "null"))
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == _MESSAGE:
+            return {"role": value["role"], "content": value["content"]}
+        keys = sorted(value, key=_rank) if len(value) > 1 else value
+        return {key: _ordered(value[key]) for key in keys}
+    if isinstance(value, list):
+        return [_ordered(one) for one in value]
+    return value
+
+
+def _rank(key: str) -> tuple[int, int, str]:
+    return _PLACE.get(key, len(_FIRST)), len(key), key
 
 
 def pseudonyms(project: Project) -> Callable[[int], str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import F, Q
 
-from annotate.models import Assignment, Label, Pair
+from annotate.models import Assignment, Label, Pair, Project
 from annotate.models.assignment import MAX_STRENGTH
 
 # Agreement and labels know three classes; both_bad is a tie that says more.
@@ -78,9 +78,9 @@ def majority(counts: dict[str, int]) -> str:
 def refresh(pair: Pair) -> None:
     """Write the pair's label from its standing votes; a pair without votes has none.
 
-    What a reviewer decided stays, whatever the votes say.
+    What a reviewer decided stays, whatever the votes say. People of weight 0 say nothing.
     """
-    votes = Assignment.objects.filter(pair=pair).standing()
+    votes = Assignment.objects.filter(pair=pair).standing().weighing()
     decision = ("pair__adjudication__choice", "pair__adjudication__strength")
     rows = list(votes.values_list("choice", "strength", *decision))
     aggregate = verdict((choice, strength) for choice, strength, *_ in rows)
@@ -91,9 +91,18 @@ def refresh(pair: Pair) -> None:
     _store(pair, decided(aggregate, choice, strength) if choice else columns(aggregate))
 
 
+def refresh_of(project: Project, user_id: int) -> None:
+    """Write the labels of the decided pairs on which that person's votes stand: their weight
+    became 0, or is no longer."""
+    votes = Assignment.objects.in_project(project).standing().filter(annotator=user_id)
+    done = votes.exclude(pair__state=Pair.State.OPEN).exclude(pair__kind__in=Pair.OUTSIDE_LABELS)
+    for pair_id in done.values_list("pair_id", flat=True).order_by("pair_id"):
+        refresh(Pair(pk=pair_id))
+
+
 def decide(pair: Pair, choice: str, strength: int) -> None:
     """Make a reviewer's answer the pair's label."""
-    votes = Assignment.objects.filter(pair=pair).standing()
+    votes = Assignment.objects.filter(pair=pair).standing().weighing()
     aggregate = verdict(votes.values_list("choice", "strength"))
     _store(pair, decided(aggregate or UNKNOWN, choice, strength))
 

@@ -38,6 +38,7 @@ def use_all() -> None:
     project = Project.objects.create(slug="desk", name="Support desk")
     browsers = {name: browser(name, role, project) for name, role in PEOPLE.items()}
     use_import_format(project)
+    use_file_format(project)
     use_scale(project, browsers)
     use_export_format(browsers)
     use_stage(project, browsers)
@@ -69,6 +70,15 @@ def use_import_format(project: Project) -> None:
     pair = project.pairs.get()
     assert pair.prompt.messages == [ASKED]
     assert (pair.completion_a.text, pair.n_a, pair.n_b) == ("On its way.", 1, 0)
+
+
+def use_file_format(project: Project) -> None:
+    file = settings.HOME / "questions.txt"
+    file.write_text("#prompts\nWhere is my parcel?\n")
+    call_command("import_data", str(file), "--project=desk", stdout=StringIO())
+    asked = [{"role": "user", "content": "Where is my parcel?"}]
+    assert project.prompts.filter(messages=asked).exists()
+    project.prompts.filter(messages=asked).delete()
 
 
 def use_scale(project: Project, browsers: Browsers) -> None:

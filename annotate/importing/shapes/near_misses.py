@@ -123,7 +123,7 @@ def _missing(row: Row | None, used: Collection[str]) -> set[str]:
 
 
 def _is_bare(row: Row | None) -> bool:
-    """Whether a row is no comparison, and would lose one if a column of it meant one."""
+    """True of a row that is no comparison, and would lose one if a column of it meant one."""
     return row is None or not row.comparisons
 
 

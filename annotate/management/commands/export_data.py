@@ -8,14 +8,24 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from annotate.exporting import FORMATS, UnknownFormat, export_files, format_named, freezing
+from annotate.exporting import (
+    FORMATS,
+    ExportFormat,
+    UnknownFormat,
+    export_files,
+    format_named,
+    freezing,
+)
+from annotate.exporting.compression import SUFFIXES
+from annotate.exporting.formats.unpaired_format import STYLES
 from annotate.models import DatasetVersion, Project
+from annotate.models.statement_timeout import unhurried
 
 
 class Command(BaseCommand):
     help = (
         "Export a dataset version. Without --version the votes that stand now are frozen; an "
-        "unchanged state reuses its version."
+        "unchanged state reuses its version. Votes of people whose weight is 0 decide nothing."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
@@ -25,25 +35,48 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--project", required=True, metavar="SLUG")
         parser.add_argument("--format", required=True, help=", ".join(sorted(FORMATS)))
-        parser.add_argument("--out", required=True, type=Path, metavar="FILE")
+        parser.add_argument(
+            "--out", required=True, type=Path, metavar="FILE", help="a folder for hf"
+        )
         parser.add_argument("--version", type=int, metavar="V", dest="number")
         parser.add_argument("--include-simulated", action="store_true")
+        parser.add_argument("--compression", choices=list(SUFFIXES), default="none")
+        parser.add_argument("--style", choices=STYLES, help="of kto, sft and ranked")
+        parser.add_argument("--licence", metavar="ID", help="that the card of hf states")
 
     def handle(self, *, project: str, format: str, out: Path, **options: Any) -> None:
         simulated = options["include_simulated"]
         try:
             chosen = format_named(format)
+            told = self._told(chosen, format, options)
             version = self._version(project, options["number"])
-            paths = export_files.write_export(version, format, out, include_simulated=simulated)
+            with unhurried():
+                paths = export_files.write_export(version, format, out, options=told)
+                counts = chosen.counted(version, include_simulated=simulated)
         except UnknownFormat as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"Cannot write {out}: {error.strerror}.") from error
         self.stdout.write(f"{version} sha256 {version.sha256}")
-        for name, count in chosen.counted(version, include_simulated=simulated).items():
+        for name, count in counts.items():
             self.stdout.write(f"{name:<22}{count:>10,}")
         for path in paths.values():
             self.stdout.write(str(path))
+
+    def _told(
+        self, chosen: ExportFormat, format: str, options: dict[str, Any]
+    ) -> export_files.Options:
+        told = {name: options[name] for name in ("style", "licence") if options[name]}
+        unknown = [name for name in told if name not in chosen.options]
+        if unknown:
+            raise CommandError(f"The format {format!r} takes no --{unknown[0]}.")
+        if chosen.files is not None and options["compression"] != "none":
+            raise CommandError(f"The format {format!r} is a folder of compressed files.")
+        return export_files.Options(
+            include_simulated=options["include_simulated"],
+            compression=options["compression"],
+            told=told,
+        )
 
     def _version(self, slug: str, number: int | None) -> DatasetVersion:
         project = Project.objects.filter(slug=slug).first()

@@ -29,6 +29,7 @@ from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.people.warnings_and_pauses import flags, resume
 from annotate.views.tables import counts_simulated, heading
+from annotate.votes import labels
 
 Row = annotator_figures.Row
 
@@ -158,6 +159,8 @@ def _resume(request: AuthenticatedHttpRequest, member: Membership, said: dict[st
 
 def _weigh(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
     _set(member, weight=said["weight"])
+    if (member.weight == 0) != (said["weight"] == 0):
+        labels.refresh_of(member.project, member.user_id)
 
 
 def _retry(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
@@ -179,7 +182,11 @@ ACTIONS: dict[str, tuple[type[Form], Action, str]] = {
     "resume": (Form, _resume, "They are offered pairs again."),
     "retry": (Form, _retry, "They may try the qualification again."),
     "qualify": (Form, _qualify, "They may vote without passing the qualification."),
-    "weigh": (WeightForm, _weigh, "The weight is saved; the next round uses it."),
+    "weigh": (
+        WeightForm,
+        _weigh,
+        "The weight is saved; the next dataset version uses it.",
+    ),
 }
 
 

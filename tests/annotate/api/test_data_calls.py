@@ -136,8 +136,8 @@ def test_export_leaves_simulated_votes_out_unless_asked(api_for, project, make_p
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("format=xlsx", "Known formats: sft, trl, votes"),
-        ("", "Known formats: sft, trl, votes"),
+        ("format=xlsx", "Known formats: csv, hf, kto"),
+        ("", "Known formats: csv, hf, kto"),
         ("format=trl&version=9", "no dataset version 9"),
         ("format=trl&version=-1", "whole number"),
         ("format=trl&version=x", "whole number"),

@@ -13,6 +13,7 @@ from annotate import exchange, queue
 from annotate.models import Assignment, Completion, ModelNote, Pair, Project, Prompt
 from annotate.models.content import completion_key, is_held_out
 from tests.annotate.queue.test_queue import lease
+from tests.annotate.tool_chat import TRANSCRIPT, tool_pair
 from tests.conftest import person
 from training.rlhf import rows as engine
 
@@ -383,3 +384,22 @@ def test_pairs_know_their_newest_policy_and_the_reward_models_margin(filled: Pro
     assert (former.policy, former.margin) == ("p1", None)
     # The completion's own name is that of whoever wrote the text first.
     assert added(old, of_starter, policy_a="new", policy_b="starter").policy == "p2"
+
+
+def test_chats_with_tools_and_replies_of_several_turns_reach_the_engine(
+    project: Project, ann: User, ben: User
+) -> None:
+    pair = tool_pair(project)
+    for user in (ann, ben):
+        vote(project, user, "a")
+    version = exchange.freeze(project)
+    (row,) = exchange.preferences(project, version, include_simulated=False)
+    assert row["messages"] == pair.prompt.messages and row["completion_a"] == TRANSCRIPT
+    (prompt,) = exchange.prompts(project)
+    assert prompt["messages"] == pair.prompt.messages
+    read = engine.parse(engine.Preference, row, "row")
+    assert read.messages[5] == {
+        "role": "assistant",
+        "content": 'get_weather({"place":"Bergen","days":[1,2]})',
+    }
+    engine.parse(engine.Prompt, prompt, "row")

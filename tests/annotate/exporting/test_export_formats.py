@@ -9,8 +9,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from annotate import exporting, queue
-from annotate.exporting import freezing, trl_format
+from annotate.exporting import freezing
 from annotate.exporting.export_files import write_atomically
+from annotate.exporting.formats import trl_format
+from annotate.exporting.formats.text_styles import DIALOGUE
+from annotate.exporting.judged_pairs import judged
 from annotate.importing.shapes import reading
 from annotate.models import Assignment, Pair, Project, Prompt
 
@@ -36,20 +39,57 @@ VOTE_COLUMNS = [
     "propensity",
     "surplus",
     "simulated",
+    "imported",
+    "weight",
+    "reliability",
+    "metadata",
+    "kind",
+    "pair_stream",
+    "retest_of",
+    "split",
+    "tags",
+    "source_margin",
+    "model_a",
+    "model_b",
+    "prompt",
+    "tools",
+    "reference",
+    "completion_a",
+    "completion_b",
+    "messages_a",
+    "messages_b",
+    "completion_a_id",
+    "completion_b_id",
+    "pair_metadata",
+    "metadata_a",
+    "metadata_b",
 ]
 TRL_COLUMNS = [
     "prompt",
     "chosen",
     "rejected",
     "margin",
+    "source_margin",
     "vote_fraction",
     "n_votes",
     "method",
+    "p_a",
+    "p_tie",
+    "p_b",
+    "chosen_side",
+    "weight",
+    "reliability",
     "split",
+    "kind",
+    "stream",
+    "tags",
+    "chosen_model",
+    "rejected_model",
     "pair_id",
     "prompt_id",
     "chosen_id",
     "rejected_id",
+    "metadata",
 ]
 
 
@@ -106,18 +146,31 @@ def test_trl_rows_hold_the_winner_its_margin_and_its_share(
     assert ties == []
     assert [list(row) for row in rows] == [TRL_COLUMNS]
     assert rows[0] == {
-        "prompt": "Where is my order 0?",
+        "prompt": "Where is my order 0?\n\n",
         "chosen": pair.completion_b.text,
         "rejected": pair.completion_a.text,
         "margin": round((3 - 1 + 2) / 3 / 3, 6),
+        "source_margin": None,
         "vote_fraction": round(2 / 3, 6),
         "n_votes": 3,
         "method": "majority",
+        "p_a": None,
+        "p_tie": None,
+        "p_b": None,
+        "chosen_side": "b",
+        "weight": 1.0,
+        "reliability": None,
         "split": "test" if pair.prompt.held_out else "train",
+        "kind": "normal",
+        "stream": "random",
+        "tags": [],
+        "chosen_model": "starter",
+        "rejected_model": "starter",
         "pair_id": "pair-0",
         "prompt_id": pair.prompt.sha256,
         "chosen_id": pair.completion_b.sha256,
         "rejected_id": pair.completion_a.sha256,
+        "metadata": None,
     }
 
 
@@ -195,9 +248,10 @@ def test_a_dialogue_becomes_one_prompt_text_that_imports_as_the_same_dialogue():
         {"role": "assistant", "content": "Hello"},
         {"role": "user", "content": "More?"},
     ]
-    raw = {"prompt": trl_format.prompt_text(messages), "chosen": "x", "rejected": "y"}
+    raw = {"prompt": DIALOGUE.prompt(messages), "chosen": " x", "rejected": " y"}
     [row] = reading([raw]).rows(raw)
     assert row.messages == messages
+    assert {reply.text for reply in row.replies} == {"x", "y"}
 
 
 def test_an_exported_file_imports_into_another_project_as_it_was(
@@ -211,8 +265,11 @@ def test_an_exported_file_imports_into_another_project_as_it_was(
     call_command("import_data", path, "--project", "other", stdout=StringIO())
     version = freezing.freeze(other)
     again = [json.loads(line) for line in trl_format.lines(version, include_simulated=False)]
-    same = ("prompt", "chosen", "rejected", "margin", "split", "prompt_id", "chosen_id")
+    same = ("prompt", "chosen", "rejected", "split", "prompt_id", "chosen_id", "rejected_id")
     assert [[row[k] for k in same] for row in again] == [[row[k] for k in same] for row in exported]
+    # The file knows no strengths, so there is no margin of ours; the one that it had is kept.
+    assert [row["source_margin"] for row in again] == [row["margin"] for row in exported]
+    assert all("margin" not in row for row in again)
 
 
 def test_a_wrong_format_project_version_or_folder_is_named(project, tmp_path):
@@ -228,7 +285,7 @@ def test_a_wrong_format_project_version_or_folder_is_named(project, tmp_path):
             *more,
         )
 
-    with pytest.raises(CommandError, match=r"'csvx'\. Known formats: sft, trl, votes"):
+    with pytest.raises(CommandError, match=r"'csvx'\. Known formats: csv, hf, kto, openrlhf"):
         run(format="csvx")
     with pytest.raises(CommandError, match="no project 'nowhere'"):
         run(slug="nowhere")
@@ -262,10 +319,10 @@ def test_a_person_without_a_membership_still_has_a_pseudonym(export, project, ma
 
 
 def test_a_format_takes_one_function_and_one_line_of_the_table(
-    export, project, make_pairs, ann, ben, zed, client_for, monkeypatch
+    export, project, make_pairs, ann, ben, monkeypatch
 ):
     def keys(version, *, part, include_simulated):
-        labelled = trl_format.judged(version, include_simulated)
+        labelled = judged(version, include_simulated)
         return (f'{{"pair": {one.pair_id}}}\n'.encode() for one in labelled)
 
     new = exporting.ExportFormat(keys, {"keys": "one line per labelled pair"})
@@ -275,6 +332,3 @@ def test_a_format_takes_one_function_and_one_line_of_the_table(
     rows, _, printed = export("keys")
     assert rows == [{"pair": pair.pk}]
     assert printed.split()[printed.split().index("keys") + 1] == "1"
-    page = client_for(zed).get("/projects/desk/export/").content.decode()
-    assert "<code>keys</code> one line per labelled pair." in page
-    assert "?format=keys&amp;version=1" in page

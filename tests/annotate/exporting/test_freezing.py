@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from annotate import queue
-from annotate.exporting import FORMATS, freezing, votes_format
+from annotate.exporting import FORMATS, freezing, seal
 from annotate.models import Assignment, DatasetVersion
 
 
@@ -36,7 +36,7 @@ def test_a_version_counts_what_it_holds(project, make_pairs, ann, ben, zed):
     Assignment.objects.filter(choice="tie").update(simulated=True)
     version = freezing.freeze(project, by=zed)
     assert (version.n_pairs, version.n_votes, version.n_simulated) == (2, 3, 1)
-    assert version.created_by == zed and version.sha256 == votes_format.sha256(version)
+    assert version.created_by == zed and version.sha256 == seal.sha256(version)
 
 
 def test_later_votes_edits_and_undo_never_change_a_version(project, make_pairs, ann, ben, cleo):
@@ -57,7 +57,7 @@ def test_later_votes_edits_and_undo_never_change_a_version(project, make_pairs, 
     freezing.freeze(project)
     assert exported(one) == before and exported(two) == after
     for version in DatasetVersion.objects.all():
-        assert version.sha256 == votes_format.sha256(version)
+        assert version.sha256 == seal.sha256(version)
 
 
 def test_a_lease_that_expires_after_undo_and_is_taken_again_changes_no_version(

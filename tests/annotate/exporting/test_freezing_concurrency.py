@@ -7,7 +7,8 @@ import pytest
 from django.db import OperationalError, connection
 
 from annotate import queue
-from annotate.exporting import freezing, votes_format
+from annotate.exporting import freezing, seal
+from annotate.exporting.formats import votes_format
 from annotate.models import DatasetVersion
 
 
@@ -55,4 +56,4 @@ def test_versions_frozen_while_people_vote_and_undo_never_change(project, make_p
         again = b"".join(votes_format.lines(version, include_simulated=True))
         assert again.splitlines() == frozen[version.number].splitlines()
         assert again.count(b"\n") == version.n_votes
-        assert version.sha256 == votes_format.sha256(version)
+        assert version.sha256 == seal.sha256(version)

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from annotate import exchange, queue
-from annotate.exporting import sft_format
+from annotate.exporting.formats import unpaired_format
 from annotate.models import Pair, Project, Rewrite
 from tests.annotate.queue.test_queue import lease
 
@@ -38,13 +38,15 @@ def test_a_better_answer_is_written_replaced_and_exported(
         browser.post(address, {"side": form.initial["side"], "text": text})
     assert (Rewrite.objects.get().text, Rewrite.objects.get().based_on) == (text, "a")
     version = exchange.freeze(project)
-    (won,) = map(json.loads, sft_format.lines(version, include_simulated=False))
-    assert won["completion"] == pair.completion_a.text and "rejected" not in won
+    (won,) = map(json.loads, unpaired_format.sft_lines(version, include_simulated=False))
+    reply = {"role": "assistant", "content": pair.completion_a.text}
+    assert won["completion"] == [reply] and "rejected" not in won
     (written,) = map(
-        json.loads, sft_format.lines(version, part="rewrites", include_simulated=False)
+        json.loads, unpaired_format.sft_lines(version, part="rewrites", include_simulated=False)
     )
-    assert (written["completion"], written["prompt"]) == (text, won["prompt"])
-    assert sft_format.counts(version, include_simulated=False) == {"sft": 1, "rewrites": 1}
+    assert written["completion"] == [{**reply, "content": text}]
+    assert written["prompt"] == won["prompt"]
+    assert unpaired_format.sft_counts(version, include_simulated=False)["rewrites"] == 1
 
 
 def test_a_project_that_does_not_ask_gets_no_rewrites(

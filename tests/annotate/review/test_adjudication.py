@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from annotate import exchange, exporting, queue
+from annotate import exchange, queue
 from annotate.exporting import freezing
+from annotate.exporting.formats import trl_format
 from annotate.models import Adjudication, Assignment, Flag, Label, Pair
 from annotate.quality import reliability
 from annotate.review import adjudication
@@ -39,7 +40,7 @@ def waiting(project):
 
 
 def rows(version, part="trl"):
-    lines = exporting.trl_format.lines(version, part=part, include_simulated=False)
+    lines = trl_format.lines(version, part=part, include_simulated=False)
     return [json.loads(line) for line in lines]
 
 

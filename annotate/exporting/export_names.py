@@ -1,0 +1,25 @@
+"""What the files of an export are called, and what they are to a browser."""
+
+from __future__ import annotations
+
+from annotate.exporting import ExportFormat
+from annotate.exporting.compression import SUFFIXES
+from annotate.models import DatasetVersion
+
+MEDIA = {
+    "jsonl": "application/x-ndjson",
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+    "zip": "application/zip",
+}
+"""By what a file's name ends in."""
+
+
+def ending(chosen: ExportFormat, compression: str) -> str:
+    """What the names of a format's files end in."""
+    return chosen.suffix + SUFFIXES[compression]
+
+
+def file_name(version: DatasetVersion, part: str, ending: str) -> str:
+    """The name under which a person downloads a part."""
+    return f"{version.project.slug}-v{version.number}-{part}.{ending}"

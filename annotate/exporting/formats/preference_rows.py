@@ -1,0 +1,154 @@
+"""Rows that several formats share: a pair with a winner, and a pair without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from annotate.exporting import judged_pairs
+from annotate.exporting.formats.text_styles import CHAT, Style
+from annotate.exporting.judged_pairs import DECIDED, UNDECIDED, Judged, PairTexts, with_texts
+from annotate.models import DatasetVersion
+from annotate.votes.dataset_versions import votes_in
+from annotate.votes.export_values import line
+
+TIES = "the pairs without a winner: ties, both bad, no majority, and those of two equal texts"
+
+Row = dict[str, Any]
+Rows = Callable[[Judged, PairTexts], Row]
+
+
+def counts(version: DatasetVersion, *, part: str, include_simulated: bool) -> dict[str, int]:
+    """Rows of the part with the winners, and the pairs without one by kind."""
+    kinds = judged_pairs.counts(version, include_simulated=include_simulated)
+    return {part: kinds.pop("a") + kinds.pop("b"), **kinds}
+
+
+def winners(
+    version: DatasetVersion, style: Style, *, include_simulated: bool, margins: bool | None = None
+) -> Iterator[Row]:
+    """A row per pair with a winner; `margins` as in `preference`, by default if all are known."""
+    if margins is None:
+        margins = margins_are_known(version, include_simulated)
+    written = preference(style, margins=margins)
+    pairs = with_texts(version, include_simulated, outcomes=DECIDED)
+    return (written(one, pair) for one, pair in pairs)
+
+
+def ties(version: DatasetVersion, style: Style, *, include_simulated: bool) -> Iterator[Row]:
+    """A row per pair without a winner."""
+    pairs = with_texts(version, include_simulated, outcomes=UNDECIDED)
+    return (undecided(style, one, pair) for one, pair in pairs)
+
+
+def lines(rows: Iterator[Row]) -> Iterator[bytes]:
+    """Rows as JSON lines."""
+    return map(line, rows)
+
+
+def margins_are_known(version: DatasetVersion, include_simulated: bool) -> bool:
+    """False when a vote for a side says nothing of its strength."""
+    unknown = votes_in(
+        version,
+        include_simulated=include_simulated,
+        columns=("pair_id", "seq"),
+        weighing=True,
+        surplus=False,
+        strength=None,
+        choice__in=DECIDED,
+    )
+    return not unknown[:1]
+
+
+def preference(style: Style, *, margins: bool = True) -> Rows:
+    """The function that writes a pair with a winner in that style.
+
+    Without `margins` the row has no column of that name: trainers that use one refuse nulls.
+    """
+    write_prompt, write_reply, chat = style.prompt, style.reply, style is CHAT
+
+    def row(one: Judged, pair: PairTexts) -> Row:
+        won = one.verdict
+        first = won.outcome == "a"
+        better, worse = (pair.a, pair.b) if first else (pair.b, pair.a)
+        written: Row = {
+            "prompt": write_prompt(pair.messages),
+            "chosen": write_reply(better.text, better.messages),
+            "rejected": write_reply(worse.text, worse.messages),
+        }
+        if chat:
+            written["tools"] = pair.tools
+        if margins:
+            written["margin"] = None if won.margin is None else round(won.margin, 6)
+        share = won.fraction_a if first else 1 - won.fraction_a
+        return written | {
+            "source_margin": pair.source_margin,
+            "vote_fraction": round(share, 6),
+            "n_votes": won.n_votes,
+            "method": one.method,
+            **soft(one),
+            "chosen_side": won.outcome,
+            "weight": one.weight,
+            "reliability": one.reliability,
+            "split": pair.split,
+            "kind": pair.kind,
+            "stream": pair.stream,
+            "tags": pair.tags,
+            "chosen_model": better.model,
+            "rejected_model": worse.model,
+            "pair_id": pair.key,
+            "prompt_id": pair.prompt_id,
+            "chosen_id": better.sha256,
+            "rejected_id": worse.sha256,
+            "metadata": metadata(pair, better, worse, ("chosen", "rejected")),
+        }
+
+    return row
+
+
+def undecided(style: Style, one: Judged, pair: PairTexts) -> Row:
+    """A pair without a winner in that style."""
+    row: Row = {
+        "prompt": style.prompt(pair.messages),
+        "completion_a": style.reply(pair.a.text, pair.a.messages),
+        "completion_b": style.reply(pair.b.text, pair.b.messages),
+    }
+    if style is CHAT:
+        row["tools"] = pair.tools
+    return row | {
+        "outcome": one.outcome,
+        "equal_texts": pair.equal,
+        "vote_fraction_a": round(one.verdict.fraction_a, 6),
+        "n_votes": one.verdict.n_votes,
+        "n_both_bad": one.n_both_bad,
+        "method": one.method,
+        **soft(one),
+        "weight": one.weight,
+        "reliability": one.reliability,
+        "split": pair.split,
+        "kind": pair.kind,
+        "stream": pair.stream,
+        "tags": pair.tags,
+        "model_a": pair.a.model,
+        "model_b": pair.b.model,
+        "pair_id": pair.key,
+        "prompt_id": pair.prompt_id,
+        "completion_a_id": pair.a.sha256,
+        "completion_b_id": pair.b.sha256,
+        "metadata": metadata(pair, pair.a, pair.b, ("a", "b")),
+    }
+
+
+def soft(one: Judged) -> dict[str, float | None]:
+    """The soft label in columns: probabilities of A, tie and B."""
+    a, tie, b = one.soft or (None, None, None)
+    return {"p_a": a, "p_tie": tie, "p_b": b}
+
+
+def metadata(pair: PairTexts, one: Any, other: Any, names: tuple[str, str]) -> Row | None:
+    """Other columns of the source: the pair's over the prompt's, those of a reply by its name."""
+    held = {**pair.prompt_metadata, **pair.metadata}
+    for name, side in zip(names, (one, other), strict=True):
+        if side.metadata:
+            held[name] = side.metadata
+    return held or None
