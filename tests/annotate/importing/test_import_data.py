@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from annotate import queue
 from annotate.importing import row_shapes
-from annotate.models import Assignment, Completion, Label, Pair, Project, Prompt
+from annotate.models import Assignment, Completion, Label, Project, Prompt
 from annotate.queue import slots
 
 Importer = Callable[..., str]
