@@ -62,13 +62,16 @@ def page(client: Client, address: str) -> str:
 
 
 def use_import_format(project: Project) -> None:
-    row = {"ask": ASKED["content"], "red": "On its way.", "blue": "No idea."}
+    """A duel that is judged already, and a pair that waits for people."""
+    duel = {"ask": "Is it here?", "red": "On its way.", "blue": "No idea.", "won": "tie"}
+    pair = {"prompt": [ASKED], "completion_a": "On its way.", "completion_b": "No idea."}
     file = settings.HOME / "duels.jsonl"
-    file.write_text(json.dumps(row | {"won": "red", "judge": "ben"}) + "\n")
+    file.write_text("\n".join(map(json.dumps, (duel | {"judge": "ben"}, pair))))
     call_command("import_data", str(file), "--project=desk", stdout=StringIO())
-    pair = project.pairs.get()
-    assert pair.prompt.messages == [ASKED]
-    assert (pair.completion_a.text, pair.n_a, pair.n_b) == ("On its way.", 1, 0)
+    judged, waiting = project.pairs.order_by("pk")
+    assert judged.prompt.messages == [{"role": "user", "content": "Is it here?"}]
+    assert (judged.completion_a.text, judged.n_tie) == ("On its way.", 1)
+    assert waiting.prompt.messages == [ASKED]
 
 
 def use_scale(project: Project, browsers: Browsers) -> None:
