@@ -11,7 +11,7 @@ from annotate.importing import dialogue
 from annotate.importing.problems import Refused
 from annotate.importing.rows import Reply
 from annotate.importing.shapes.columns import Cells, decoded, is_objects, text, tools_of
-from annotate.models.content import Messages, transcript
+from annotate.models.content import Messages, messages_sha256, transcript
 
 MAX_TURNS = 500
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -190,10 +190,19 @@ def prompt_in(cells: Cells, *names: str) -> Messages:
     if name not in cells:
         name = next((one for one in wanted if one in cells), name)
     value = cells.required(name)
+    if isinstance(value, str) and value.endswith("\n\n") and "prompt_id" in cells:
+        value = _as_it_was(value, cells["prompt_id"])
     added = cells.take("input") if name == "instruction" else None
     if isinstance(added, str) and isinstance(value, str):
         value = f"{value}\n\n{added}" if value.strip() else added
     return framed(cells, prompt(value, name, cells))
+
+
+def _as_it_was(question: str, prompt_id: Any) -> str:
+    """The question of our own export `trl`, which puts a blank line between it and the reply."""
+    asked = question.removesuffix("\n\n")
+    ours = prompt_id == messages_sha256([{"role": "user", "content": asked}])
+    return asked if ours else question
 
 
 def framed(cells: Cells, messages: Messages) -> Messages:

@@ -79,7 +79,14 @@ def dove(cells: Cells) -> Row:
 
 def _explicit(cells: Cells, name: str, sides: dict[str, Any]) -> tuple[Messages, dict[str, Reply]]:
     """The prompt of its own column, and what the sides add to it."""
+    written = cells.get(name)
     given = chats.prompt_in(cells, name)
+    if isinstance(written, str) and dialogue.is_dialogue(written) and written[-1:] == ":":
+        # "Assistant: I agree.": the blank belongs to neither, as in a dialogue that is one text.
+        sides = {
+            side: value.removeprefix(" ") if isinstance(value, str) else value
+            for side, value in sides.items()
+        }
     if all(type(value) is str and not value.startswith(("\n\n", "[{")) for value in sides.values()):
         return given, {side: _reply(cells, value, side) for side, value in sides.items()}
     turns = {side: _chat_of(value, side, cells) for side, value in sides.items()}
