@@ -31,7 +31,11 @@ PER_PAGE = 25
 LISTED_PROBLEMS = 100
 STOP_POLLING = 286
 """htmx swaps the answer in and asks no more."""
-MAIN_FIELDS = ("prompt", "chosen", "rejected", "completion_a", "completion_b", "winner", "votes")
+LOOKED_THROUGH = 500_000
+"""Rows of an import up to which its page says whether it can be taken back."""
+MAIN_FIELDS = (
+    *("prompt", "chosen", "rejected", "completion_a", "completion_b", "winner", "rater", "votes"),
+)
 """Shown first; the others are behind a fold."""
 
 
@@ -217,7 +221,9 @@ def _context(project: Project, import_: Import) -> dict[str, Any]:
     if written := import_.report.get("written"):
         kept = Report.from_dict(written)
         context |= {"report": kept, "problems": _problems(kept)}
-        context["undo_refusal"] = import_actions.undo_refusal(import_)
+        # Of a large one whoever asks for it is told: looking takes seconds.
+        if sum(kept.added.values()) <= LOOKED_THROUGH or import_.undone_at:
+            context["undo_refusal"] = import_actions.undo_refusal(import_)
     return context
 
 
