@@ -43,8 +43,8 @@ def openrlhf_lines(
 ) -> Iterator[bytes]:
     """JSON lines; OpenRLHF joins prompt and reply before it applies the chat template."""
     if part == "prompts":
-        for row in stream(_prompts(version, held_out=False).values_list("messages")):
-            yield line({"messages": parsed(row[0])})
+        for [messages] in stream(_prompts(version, held_out=False).values_list("messages")):
+            yield line({"messages": parsed(messages)})
         return
     split = "train" if part == "openrlhf" else "test"
     margins = preference_rows.margins_are_known(version, include_simulated)
