@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from annotate.importing import dialogue
+from annotate.importing.imported_row import Comparison, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Comparison, Rating, Reply, Row
 from annotate.models.content import Messages
 
 MAX_TEXT = 100_000

@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from annotate.importing.imported_row import Choice, Judgement, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Judgement, Reply, Row
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
     Cells,

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from annotate.exporting import trl_format, votes_format
 from annotate.exporting.freezing import freeze
+from annotate.importing.imported_row import Judgement
 from annotate.importing.row_store import Writer
-from annotate.importing.rows import Judgement
 from annotate.models import Assignment, Import
 from annotate.review import pair_history
 from tests.annotate.importing.test_row_store import judged

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from annotate import exchange, queue
 from annotate.exporting.freezing import freeze
-from annotate.importing import rows as row_form
+from annotate.importing import imported_row
+from annotate.importing.imported_row import Comparison, Judgement, Reply, Row
 from annotate.importing.row_store import Writer
-from annotate.importing.rows import Comparison, Judgement, Reply, Row
 from annotate.models import (
     Adjudication,
     Assignment,
@@ -351,7 +351,7 @@ def test_replies_of_several_turns_and_tools_are_kept_as_they_came(store, project
 
 def test_ratings_are_rows_of_their_raters_and_a_later_one_counts(store, project):
     def rated(value: float, rater: str = "") -> Row:
-        rating = row_form.Rating("helpfulness", value, rater)
+        rating = imported_row.Rating("helpfulness", value, rater)
         return Row(
             messages=[{"role": "user", "content": "Hi"}],
             replies=[Reply("Hello.", ratings=[rating])],

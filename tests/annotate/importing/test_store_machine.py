@@ -18,8 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from annotate.importing.imported_row import Row
 from annotate.importing.row_store import Writer, in_the_way, undo
-from annotate.importing.rows import Row
 from annotate.models import Import, Label, Pair, Project
 from annotate.queue import recount
 from annotate.queue.recount import STORED

@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from annotate import queue
 from annotate.exporting.freezing import freeze
-from annotate.importing import rows as row_form
+from annotate.importing import imported_row
+from annotate.importing.imported_row import Judgement, Reply, Row
 from annotate.importing.row_store import NotUndoable, Writer, undo
-from annotate.importing.rows import Judgement, Reply, Row
 from annotate.models import Assignment, Completion, Import, Pair, Prompt, Rating
 from annotate.review import adjudication
 from tests.annotate.importing.test_row_store import judged, votes
@@ -41,7 +41,7 @@ def counts() -> list[int]:
 
 def test_nothing_of_an_import_is_left_and_it_can_come_again(imported, project):
     before = counts()
-    rating = row_form.Rating("helpfulness", 4.0, "dora")
+    rating = imported_row.Rating("helpfulness", 4.0, "dora")
     rows = [
         judged(("anna", "a"), ("", "b")),
         judged(ask="Open?"),
@@ -70,8 +70,8 @@ def test_nothing_of_an_import_is_left_and_it_can_come_again(imported, project):
 
 def test_rows_that_were_there_before_are_as_they_were(imported, project):
     hi = [{"role": "user", "content": "Hi"}]
-    one = row_form.Rating("score", 1.0, "anna")
-    two = row_form.Rating("score", 2.0, "anna")
+    one = imported_row.Rating("score", 1.0, "anna")
+    two = imported_row.Rating("score", 2.0, "anna")
     imported(
         judged(("anna", "a"), tags=["x"], metadata={"set": 1}),
         Row(messages=hi, replies=[Reply("Hello.", ratings=[one])]),

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
+from annotate.importing.imported_row import Judgement, Row
 from annotate.importing.row_store import Writer
-from annotate.importing.rows import Judgement, Row
 from annotate.people import annotator_figures
 from annotate.quality import agreement_counts, bias, breakdowns, pairs_by_agreement
 from annotate.quality.reliability import refresh_labels
