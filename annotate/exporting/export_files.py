@@ -23,7 +23,7 @@ PIECE = 1 << 18
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What an export is told besides its version and format."""
+    """Options of an export, besides its version and format."""
 
     include_simulated: bool = False
     compression: str = "none"

@@ -69,7 +69,7 @@ EXPORTS = "exports"
 
 
 def folder_of(export: Export) -> Path:
-    """Where the file of an export lies."""
+    """The folder of an export's file."""
     return Path(settings.HOME) / EXPORTS / str(export.uuid)
 
 

@@ -1,4 +1,4 @@
-"""What the files of an export are called, and what they are to a browser."""
+"""Names of the files of an export, and their kinds as browsers know them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEDIA = {
 
 
 def ending(chosen: ExportFormat, compression: str) -> str:
-    """What the names of a format's files end in."""
+    """The end of the names of a format's files."""
     return chosen.suffix + SUFFIXES[compression]
 
 

@@ -146,8 +146,14 @@ def judged(
     )
     decided = version.decided
     people = People(version)
-    columns = {"columns": VOTE, "weighing": True, "surplus": False, "pairs": pairs}
-    votes = votes_in(version, include_simulated=include_simulated, **columns)
+    votes = votes_in(
+        version,
+        include_simulated=include_simulated,
+        columns=VOTE,
+        weighing=True,
+        pairs=pairs,
+        surplus=False,
+    )
     for pair_id, cast in _by_pair(stream(votes)):
         if pair_id in outside:
             continue

@@ -53,7 +53,7 @@ class People(dict[int, Person]):
 
 
 def as_they_are(project: Project) -> dict[str, list[Any]]:
-    """What a new version keeps of the project's members."""
+    """The project's members as a new version keeps them."""
     rows = project.memberships.values_list("user_id", "weight", "reliability", "estimate")
     return {str(user): [*known] for user, *known in rows.order_by("user_id")}
 

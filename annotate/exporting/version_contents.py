@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import numpy as np
 
 from annotate.exporting.judged_pairs import BATCH, equal_pairs, judged
 from annotate.exporting.people_in_version import People
@@ -66,38 +69,69 @@ def contents(version: DatasetVersion, *, include_simulated: bool = False) -> Con
     return counted
 
 
+class _FirstVotes:
+    """The first two votes of each pair, small enough to keep those of a million pairs."""
+
+    def __init__(self) -> None:
+        self.prompts, self.counts, self.drawn = array("q"), array("b"), array("b")
+
+    def add(self, prompt: int, choices: list[str], *, drawn: bool) -> None:
+        """Count two choices on one pair of that prompt."""
+        row = [0, 0, 0]
+        for choice in choices:
+            row[PLACE[choice]] += 1
+        self.prompts.append(prompt)
+        self.counts.extend(row)
+        self.drawn.append(drawn)
+
+    def agreement(self) -> tuple[Agreement | None, str]:
+        """Agreement on the pairs drawn at random where they are enough, else on all."""
+        if not self.prompts:
+            return None, "all"
+        drawn = np.frombuffer(self.drawn, dtype=np.int8).astype(bool)
+        counts = np.frombuffer(self.counts, dtype=np.int8).astype(np.int64).reshape(-1, 3)
+        prompts = np.frombuffer(self.prompts, dtype=np.int64)
+        if drawn.sum() < ENOUGH_RANDOM:
+            return agreement(counts, prompts), "all"
+        return agreement(counts[drawn], prompts[drawn]), "random"
+
+
 def _count_votes(version: DatasetVersion, counted: Contents, include_simulated: bool) -> None:
-    people, told, sums = People(version), list[tuple[str, int, list[int]]](), [0.0, 0]
-    told_of = {"include_simulated": include_simulated, "columns": _VOTE}
-    aside = votes_in(version, **told_of, weighing=False)
-    counted.weightless = aside.count()
-    votes = stream(votes_in(version, **told_of, weighing=True))
+    told: dict[str, Any] = {"include_simulated": include_simulated, "columns": _VOTE}
+    counted.weightless = votes_in(version, weighing=False, **told).count()
+    people, firsts = People(version), _FirstVotes()
+    total = known = 0.0
+    votes = stream(votes_in(version, weighing=True, **told))
     for batch in batches(_grouped(votes), BATCH):
-        known = _pairs(version, [cast[0][0] for cast in batch])
+        pairs = _pairs(version, [cast[0][0] for cast in batch])
         for cast in batch:
-            kind, queued, prompt, _ = known[cast[0][0]]
-            for vote in cast:
-                counted.annotators[people[vote[2]].pseudonym] += 1
-                counted.arms[vote[5]] += 1
-                counted.imported += bool(vote[7])
-                if vote[6] is not None:
-                    sums = [sums[0] + vote[6], sums[1] + 1]
-            counted.votes += len(cast)
-            standing = [vote[3] for vote in cast if not vote[4]]
-            counted.surplus += len(cast) - len(standing)
-            if kind in Pair.OUTSIDE_LABELS:
-                counted.outside[kind] += 1
-            elif len(standing) > 1:
-                row = [0, 0, 0]
-                for choice in standing[:2]:
-                    row[PLACE[choice]] += 1
-                told.append((queued, prompt, row))
-    counted.propensity = round(sums[0] / sums[1], 6) if sums[1] else None
-    drawn = [one for one in told if one[0] == Pair.Stream.RANDOM]
-    counted.measured_on = "random" if len(drawn) >= ENOUGH_RANDOM else "all"
-    used = drawn if counted.measured_on == "random" else told
-    if used:
-        counted.agreement = agreement([row for *_, row in used], [prompt for _, prompt, _ in used])
+            _count(counted, cast, pairs[cast[0][0]], people, firsts)
+            given = [vote[6] for vote in cast if vote[6] is not None]
+            total, known = total + sum(given), known + len(given)
+    counted.propensity = round(total / known, 6) if known else None
+    counted.agreement, counted.measured_on = firsts.agreement()
+
+
+def _count(
+    counted: Contents,
+    cast: list[tuple[Any, ...]],
+    pair: tuple[str, str, int, bool],
+    people: People,
+    firsts: _FirstVotes,
+) -> None:
+    """Add the votes on one pair."""
+    kind, queued, prompt, _ = pair
+    for _, _, person, _, _, arm, _, imported in cast:
+        counted.annotators[people[person].pseudonym] += 1
+        counted.arms[arm] += 1
+        counted.imported += bool(imported)
+    standing = [choice for _, _, _, choice, surplus, *_ in cast if not surplus]
+    counted.votes += len(cast)
+    counted.surplus += len(cast) - len(standing)
+    if kind in Pair.OUTSIDE_LABELS:
+        counted.outside[kind] += 1
+    elif len(standing) > 1:
+        firsts.add(prompt, standing[:2], drawn=queued == Pair.Stream.RANDOM)
 
 
 def _pairs(version: DatasetVersion, ids: list[int]) -> dict[int, tuple[str, str, int, bool]]:
@@ -121,7 +155,7 @@ def _grouped(votes: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]
 
 @dataclass
 class Difference:
-    """What a version holds that another does not: counts of added, changed, withdrawn."""
+    """Counts of added, changed and withdrawn votes and labels."""
 
     votes: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)

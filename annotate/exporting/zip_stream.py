@@ -46,7 +46,7 @@ def zipped(folder: Iterator[tuple[str, Iterator[bytes]]]) -> Iterator[bytes]:
     A file without contents is left out.
     """
     sink = Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]  # As much of a file as writing needs.
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, parts in folder:
             first = next(parts, None)
             if first is None:

@@ -18,9 +18,9 @@ from django.utils import timezone
 from annotate.importing import files
 from annotate.importing.files import Place
 from annotate.importing.import_report import Report, excerpt
+from annotate.importing.imported_row import Row
 from annotate.importing.problems import Refused, Unreadable
 from annotate.importing.row_store import Note, Writer
-from annotate.importing.rows import Row
 from annotate.importing.shapes import SAMPLE, Reading, reading
 from annotate.importing.shapes.mapping import Chosen
 from annotate.importing.storage.import_context import Judged

@@ -133,7 +133,7 @@ def version(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpRe
 def _difference(
     request: AuthenticatedHttpRequest, others: Any, one: DatasetVersion, simulated: bool
 ) -> dict[str, Any]:
-    """What is new against another version, by default the one before."""
+    """The difference against another version, by default the one before."""
     given = request.GET.get("against", "")
     earlier = others.filter(number__lt=one.number)
     other = others.filter(number=int(given)) if given.isdigit() and len(given) < 9 else earlier

@@ -35,8 +35,7 @@ def lines(
     version: DatasetVersion, *, part: str = "hf", include_simulated: bool, licence: str = ""
 ) -> Iterator[bytes]:
     """The folder as a ZIP file."""
-    told = {"include_simulated": include_simulated, "licence": licence}
-    return zipped(files(version, **told))
+    return zipped(files(version, include_simulated=include_simulated, licence=licence))
 
 
 def files(version: DatasetVersion, *, include_simulated: bool, licence: str = "") -> Iterator[File]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from annotate.exporting.formats import parquet_format, preference_rows
 from annotate.exporting.formats.preference_rows import Row
 from annotate.exporting.formats.text_styles import CHAT
+from annotate.exporting.judged_pairs import with_texts
 from annotate.exporting.raw_rows import stream
 from annotate.models import DatasetVersion
 from annotate.votes.export_values import line, parsed
@@ -42,12 +43,15 @@ def openrlhf_lines(
 ) -> Iterator[bytes]:
     """JSON lines; OpenRLHF joins prompt and reply before it applies the chat template."""
     if part == "prompts":
-        for row in stream(_prompts(version, held_out=False).values_list("messages")):
-            yield line({"messages": parsed(row[0])})
+        for [messages] in stream(_prompts(version, held_out=False).values_list("messages")):
+            yield line({"messages": parsed(messages)})
         return
     split = "train" if part == "openrlhf" else "test"
-    for row in preference_rows.winners(version, CHAT, include_simulated=include_simulated):
-        if row["split"] == split:
+    margins = preference_rows.margins_are_known(version, include_simulated)
+    row_of = preference_rows.preference(CHAT, margins=margins)
+    for one, pair in with_texts(version, include_simulated):
+        if pair.split == split:
+            row = row_of(one, pair)
             yield line({name: row[name] for name in _LEARNT if name in row})
 
 

@@ -38,7 +38,7 @@ def kto_counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str,
 def kto_lines(
     version: DatasetVersion, *, part: str = "kto", include_simulated: bool, style: str = ""
 ) -> Iterator[bytes]:
-    """What people said of single completions, then winners and losers of pairs."""
+    """Ratings of single completions, then winners and losers of pairs."""
     written = _kto_style(version, style)
     return map(line, kto_rows(version, written, include_simulated=include_simulated))
 

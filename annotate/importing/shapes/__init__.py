@@ -11,8 +11,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from annotate.importing.imported_row import Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Row
 from annotate.importing.shapes.columns import Cells, Missing
 from annotate.importing.shapes.joined import Held
 from annotate.importing.shapes.mapping import BESIDE, FIELDS, Chosen, Mapped

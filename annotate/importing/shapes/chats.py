@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from annotate.importing import dialogue
+from annotate.importing.imported_row import Reply
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Reply
 from annotate.importing.shapes.columns import Cells, decoded, is_objects, text, tools_of
 from annotate.models.content import Messages, messages_sha256, transcript
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from annotate.importing import dialogue
+from annotate.importing.imported_row import Comparison, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Comparison, Rating, Reply, Row
 from annotate.models.content import Messages
 
 MAX_TEXT = 100_000
@@ -220,14 +220,14 @@ def tools_of(value: Any) -> list[Any] | None:
 def margin_of(cells: Cells) -> float | None:
     """Take the margin of the source.
 
-    Our own exports have one that follows from the votes, and the source's beside it.
+    Our own exports have a margin that follows from the votes, and the source's where it had one.
     """
-    ours = "source_margin" in cells or "source_margin" in cells.nulls
-    margin = cells.get("source_margin" if ours else "margin")
-    said = number(margin)
-    if said is not None:
-        del cells["source_margin" if ours else "margin"]
-    return said
+    for name in ("source_margin", "margin"):
+        said = number(cells.get(name))
+        if said is not None:
+            del cells[name]
+            return said
+    return None
 
 
 def about_sides(cells: Cells, *names: str) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from annotate.importing.imported_row import Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Rating, Reply, Row
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
     Cells,

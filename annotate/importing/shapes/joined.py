@@ -10,8 +10,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from annotate.importing.imported_row import Choice, Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.shapes import chats, conversations, ranked, tool_exports
 from annotate.importing.shapes.columns import (
     Cells,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from annotate.importing.imported_row import Choice, Comparison, Judgement, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Comparison, Judgement, Reply, Row
 from annotate.importing.shapes.columns import Cells, built, decoded, moment, number
 from annotate.models.content import Messages
 

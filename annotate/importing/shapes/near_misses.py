@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from annotate.importing.rows import Row
+from annotate.importing.imported_row import Row
 from annotate.importing.shapes.chats import PROMPTS
 from annotate.importing.shapes.judgements import CHOSEN, RATERS
 from annotate.importing.shapes.mapping import letters, same_letters

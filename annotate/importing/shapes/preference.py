@@ -10,8 +10,8 @@ from itertools import takewhile
 from typing import Any
 
 from annotate.importing import dialogue
+from annotate.importing.imported_row import Judgement, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Judgement, Rating, Reply, Row
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
     Cells,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from annotate.importing.imported_row import Choice, Judgement, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Judgement, Rating, Reply, Row
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
     Cells,

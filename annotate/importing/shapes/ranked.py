@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from annotate.importing.imported_row import Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
     MAX_COMPLETIONS,

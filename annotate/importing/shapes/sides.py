@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from annotate.importing.imported_row import Choice, Judgement, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Judgement, Reply, Row
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
     Cells,
@@ -54,6 +54,8 @@ OF_VOTE = (
     *("propensity", "surplus", "simulated", "imported", "weight", "reliability", "revision"),
 )
 """Columns of our export `votes` that are about the vote."""
+FOLLOWS = ("prompt_id", "completion_a_id", "completion_b_id", "split")
+"""Columns of that export that follow from the texts."""
 NO_TEXTS = "this export of votes holds no texts: export the votes again, or the pairs"
 
 
@@ -106,6 +108,8 @@ def export_of_votes(cells: Cells) -> Row:
     inside = Cells(object_of(cells.take("metadata") or {}, "metadata"))
     inside.update({name: cells.pop(name) for name in OF_VOTE if name in cells})
     cells["metadata"] = cells.take("pair_metadata")
+    for name in FOLLOWS:
+        cells.pop(name, None)
     rater = rater_of(cells)
     choice = strict(cells.required("choice"), rater or "the vote", cells, "choice")
     given = [judgement(inside, choice, rater)]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from annotate.importing.rows import Judgement
+from annotate.importing.imported_row import Judgement
 from annotate.importing.storage.bulk_insert import Columns, json_text, new_tokens, stored_time
 from annotate.importing.storage.content_batch import ContentBatch
 from annotate.importing.storage.import_context import SOURCE, ImportContext, Outcome

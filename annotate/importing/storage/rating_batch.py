@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
-from annotate.importing.rows import Reply
+from annotate.importing.imported_row import Reply
 from annotate.importing.storage.bulk_insert import Columns
 from annotate.importing.storage.content_batch import MISSING, ContentBatch, Key
 from annotate.importing.storage.import_context import ImportContext, Item, Outcome

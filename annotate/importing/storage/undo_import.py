@@ -205,17 +205,17 @@ def _remove_pairs(import_: Import, gone: Counter[str]) -> None:
 
 
 _USED_COMPLETION = (
-    Exists(Pair.objects.filter(completion_a=OuterRef("pk")))
-    | Exists(Pair.objects.filter(completion_b=OuterRef("pk")))
-    | Exists(Rating.objects.filter(completion=OuterRef("pk")))
+    Q(Exists(Pair.objects.filter(completion_a=OuterRef("pk"))))
+    | Q(Exists(Pair.objects.filter(completion_b=OuterRef("pk"))))
+    | Q(Exists(Rating.objects.filter(completion=OuterRef("pk"))))
 )
-_USED_PROMPT = Exists(Pair.objects.filter(prompt=OuterRef("pk"))) | Exists(
-    Completion.objects.filter(prompt=OuterRef("pk"))
+_USED_PROMPT = Q(Exists(Pair.objects.filter(prompt=OuterRef("pk")))) | Q(
+    Exists(Completion.objects.filter(prompt=OuterRef("pk")))
 )
 
 
 def _remove_unused(
-    rows: QuerySet[Completion] | QuerySet[Prompt], used: Q | Exists, gone: Counter[str]
+    rows: QuerySet[Completion] | QuerySet[Prompt], used: Q, gone: Counter[str]
 ) -> None:
     """Remove rows that nothing rests on; the others are the project's from now on."""
     name = f"{rows.model._meta.model_name}s"

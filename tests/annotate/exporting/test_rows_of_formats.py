@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
+from io import StringIO
 from typing import Any
 
 import pytest
 import zstandard
 from django.contrib.auth.models import User
+from django.core.management import call_command
 
 from annotate.exporting import FORMATS, freezing
 from annotate.exporting.formats import csv_format
@@ -282,3 +285,27 @@ def test_the_printed_counts_add_up(chats, project, tmp_path):
         "equal_texts": 0,
     }
     assert FORMATS["kto"].counted(version, include_simulated=False)["kto"] == 4
+
+
+def test_votes_import_into_another_project_with_all_that_they_say(chats, project, tmp_path):
+    Pair.objects.filter(pk=chats[0].pk).update(tags=["tools"], metadata={"set": 1})
+    Pair.objects.filter(pk=chats[0].pk).update(source_margin=2.5)
+    Assignment.objects.filter(pair=chats[0]).update(comment="Calls it.", reasons=["Accuracy"])
+    out = export(tmp_path / "votes.jsonl", "votes")
+    other = Project.objects.create(slug="other", name="Other")
+    call_command("import_data", str(out), "--project", "other", stdout=StringIO())
+    version = freezing.freeze(other)
+    again = [
+        json.loads(line)
+        for line in FORMATS["votes"].lines(version, part="votes", include_simulated=False)
+    ]
+    same = (
+        *("choice", "strength", "left", "comment", "reasons", "voted_at", "wall_ms", "tags"),
+        *("prompt", "tools", "prompt_id", "completion_a", "completion_b", "messages_a"),
+        *("messages_b", "completion_a_id", "completion_b_id", "model_a", "model_b"),
+        *("source_margin", "split"),
+    )
+    told = [[{name: row[name] for name in same} for row in file] for file in (again, rows(out))]
+    assert sorted(told[0], key=str) == sorted(told[1], key=str)
+    assert all(row["imported"] for row in again)
+    assert again[0]["pair_metadata"]["set"] == 1

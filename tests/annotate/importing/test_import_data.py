@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from annotate import queue
 from annotate.importing import import_rows
-from annotate.importing.rows import Row
+from annotate.importing.imported_row import Row
 from annotate.importing.shapes import row_shapes
 from annotate.importing.shapes.columns import Cells, built, has
 from annotate.models import Assignment, Completion, Label, Project, Prompt

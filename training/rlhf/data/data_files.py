@@ -301,7 +301,10 @@ def _sides(data: dict[str, Any]) -> tuple[list[Message], str, str]:
             raise TypeError(f"{name} must be text or messages")
     sides = [data["chosen"], data["rejected"]]
     if data.get("prompt") and all(isinstance(side, str) for side in sides):
-        return _messages(data["prompt"]), str(sides[0]), str(sides[1])
+        # "Assistant: I agree.": the blank belongs to neither.
+        blank = " " if str(data["prompt"]).endswith("\n\nAssistant:") else ""
+        better, worse = (str(side).removeprefix(blank) for side in sides)
+        return _messages(data["prompt"]), better, worse
     first, second = (turns(s) if isinstance(s, str) else rows.messages(s) for s in sides)
     if data.get("prompt"):
         return _messages(data["prompt"]), _reply(first), _reply(second)
@@ -343,7 +346,8 @@ def _messages(prompt: Any) -> list[Message]:
         # "...\n\nAssistant:" asks for the reply and is no turn.
         return before if before and not last["content"] else [*before, last]
     if isinstance(prompt, str) and prompt.strip():
-        return [{"role": "user", "content": prompt}]
+        # Our own export puts a blank line between a question and the reply.
+        return [{"role": "user", "content": prompt.removesuffix("\n\n")}]
     if isinstance(prompt, list):
         return rows.messages(prompt)
     raise ValueError("prompt must be text or messages")

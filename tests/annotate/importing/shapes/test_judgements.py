@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from annotate.importing import Refused
-from annotate.importing.rows import Judgement, Row
+from annotate.importing.imported_row import Judgement, Row
 from tests.annotate.importing.shapes.examples import ASK, BAD, EXAMPLES, GOOD, OWN_PAIR, USER
 from tests.annotate.importing.shapes.outcome import outcome, row_of
 

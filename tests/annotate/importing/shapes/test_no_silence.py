@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annotate.importing.rows import Row
+from annotate.importing.imported_row import Row
 from tests.annotate.importing.shapes.examples import EXAMPLES
 from tests.annotate.importing.shapes.outcome import outcome
 

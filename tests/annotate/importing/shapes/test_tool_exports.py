@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from annotate.importing import Refused
-from annotate.importing.rows import Judgement
+from annotate.importing.imported_row import Judgement
 from tests.annotate.importing.shapes.examples import ASK, BAD, EXAMPLES, GOOD
 from tests.annotate.importing.shapes.outcome import row_of
 

@@ -94,6 +94,21 @@ def test_what_the_export_tells_of_the_votes_comes_back(tmp_path: Path, name: str
         assert towards_chosen(pair) == label, "pooled as if the votes themselves had come"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "rejected"),
+    [
+        (f"{ASKED}\n\n", "It is late.", "Why?"),
+        (f"\n\nHuman: {ASKED}\n\nAssistant:", " It is late.", " Why?"),
+    ],
+)
+def test_the_texts_of_our_own_export_are_read_without_what_joins_them(
+    tmp_path: Path, prompt: str, chosen: str, rejected: str
+) -> None:
+    row = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    [pair] = data_files.preferences(write(tmp_path / "x.jsonl", [row]), held_out_share=0.0)
+    assert pair.messages == [turn("user", ASKED)] and preferred(pair) == "It is late."
+
+
 def test_a_share_that_no_whole_votes_add_up_to_is_kept(tmp_path: Path) -> None:
     data = [exported(5, 0.73, 0.1), {"prompt": ASKED, "chosen": "good", "rejected": "bad"}]
     data[1] |= {"vote_fraction": 0.9}
