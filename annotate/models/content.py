@@ -132,7 +132,7 @@ class Completion(models.Model):
 
 
 class Rating(models.Model):
-    """What somebody said of one completion by itself: good or bad, or a number on some scale."""
+    """Somebody's word on one completion by itself: good or bad, or a number on some scale."""
 
     completion = models.ForeignKey(Completion, on_delete=models.CASCADE, related_name="ratings")
     annotator = models.ForeignKey(
