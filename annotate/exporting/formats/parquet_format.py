@@ -33,8 +33,10 @@ COLUMNS = {
     "votes": column_types.VOTE,
 }
 """Of each part."""
-ROWS = 5_000
+ROWS = 10_000
 """Rows of a row group, which are in memory together."""
+BATCH = 500
+"""Rows that are turned into columns together: few, so that they are still at hand."""
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 TYPES = {
     column_types.TEXT: pa.string(),
@@ -89,7 +91,7 @@ def part_tables(
     rows = part_rows(version, part, include_simulated=include_simulated)
     if split:
         rows = (row for row in rows if row["split"] == split)
-    return (table(batch, schema) for batch in batches(rows, ROWS))
+    return (table(batch, schema) for batch in batches(rows, BATCH))
 
 
 def vote_tables(
@@ -132,7 +134,7 @@ def schema_of(columns: Columns, *, plain: bool) -> pa.Schema:
 
 def file_of(rows: Iterable[Row], schema: pa.Schema, *, empty: bool = True) -> Iterator[bytes]:
     """A Parquet file of the rows, group by group; without rows none unless `empty`."""
-    return written((table(batch, schema) for batch in batches(rows, ROWS)), schema, empty=empty)
+    return written((table(batch, schema) for batch in batches(rows, BATCH)), schema, empty=empty)
 
 
 def written(tables: Iterable[pa.Table], schema: pa.Schema, *, empty: bool) -> Iterator[bytes]:
