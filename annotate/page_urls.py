@@ -4,7 +4,15 @@ from django.urls import path
 
 from annotate.views import accounts, data_and_export, exports, home, imports, people, projects
 from annotate.views.labelling import label, me, my_votes, qualification, remarks
-from annotate.views.reviewing import adjudicate, annotators, gold, leaderboard, pair, quality
+from annotate.views.reviewing import (
+    adjudicate,
+    annotators,
+    gold,
+    leaderboard,
+    pair,
+    prompt_page,
+    quality,
+)
 
 PROJECT = "projects/<slug:slug>/"
 
@@ -54,6 +62,7 @@ urlpatterns = [
     path(PROJECT + "adjudicate/<int:pair_id>/undo/", adjudicate.take_back, name="decide-undo"),
     path(PROJECT + "adjudicate/<int:pair_id>/flags/", adjudicate.settle, name="flags-settle"),
     path(PROJECT + "pairs/<int:pair_id>/", pair.pair, name="pair"),
+    path(PROJECT + "prompts/<int:prompt_id>/", prompt_page.prompt, name="prompt"),
     path(PROJECT + "data/", data_and_export.data, name="data"),
     path(PROJECT + "import/", imports.imports, name="imports"),
     path(PROJECT + "import/<uuid:uuid>/", imports.one, name="import"),

@@ -33,6 +33,7 @@ PAGES = {
     "adjudicate": f"{PROJECT}/adjudicate/",
     "checks": f"{PROJECT}/checks/",
     "data": f"{PROJECT}/data/?agreement=split",
+    "import": f"{PROJECT}/import/",
     "rounds": f"{PROJECT}/rounds/",
     "round": f"{PROJECT}/rounds/1/",
     "models": f"{PROJECT}/models/",

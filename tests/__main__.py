@@ -30,8 +30,10 @@ ONCE = (
     *("tests/training/rlhf", "tests/training/runs/test_failed_rounds.py", "tests/browser"),
     *("tests/training/setup/test_add_model.py", "tests/training/versions/test_serving.py"),
     *("tests/training/setup/test_quickstart.py", "tests/annotate/real_data"),
+    *("tests/test_docs_engine.py", "tests/test_examples.py", "tests/annotate/statistics"),
 )
-"""Real models, a real browser, set-up (which the loop does on PostgreSQL), public data sets."""
+"""Real models, a real browser, set-up (which the loop does on PostgreSQL), public data sets; and
+what asks no database but imports torch or scikit-learn, which takes seconds in every worker."""
 CORES = os.cpu_count() or 1
 REQUIRED = os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1"
 

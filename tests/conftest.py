@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from pathlib import Path
+from typing import IO, TypeVar
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection
+from django.db.models.signals import post_migrate
 from django.test import Client
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 from rest_framework.test import APIClient
 
 from annotate.models import ApiToken, Completion, Membership, Pair, Project, Prompt
@@ -23,16 +29,24 @@ from annotate.models.roles import Role
 PASSWORD = "correct horse battery"
 Result = TypeVar("Result")
 DATABASES = {"db", "transactional_db"}
+LONGEST = ("rlhf", "browser", "setup", "versions", "runs", "queue")
+"""Rooms with files of many seconds, in the order in which they are handed out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks a database; begin with what trains, and end with files of seconds."""
+    """Mark what asks a database; begin with what takes long, and end with files of seconds."""
     for item in items:
         asked = DATABASES & set(getattr(item, "fixturenames", ()))
         if asked or item.get_closest_marker("django_db"):
             item.add_marker("database")
     early = {item.path for item in items if item.get_closest_marker("early")}
-    items.sort(key=lambda item: (item.path not in early, "rlhf" not in item.path.parts))
+    items.sort(key=lambda item: (item.path not in early, place(item)))
+
+
+def place(item: pytest.Item) -> int:
+    """The place of a test's room in LONGEST; a room that is not there comes last."""
+    rooms = item.nodeid.partition("::")[0].split("/")
+    return min((LONGEST.index(room) for room in rooms if room in LONGEST), default=len(LONGEST))
 
 
 def pytest_sessionstart() -> None:
@@ -48,19 +62,69 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
+def migrations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IO[str]]:
+    """A file in which the first worker names a migrated copy for the others; one holds it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "migrated.txt").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        yield file
+
+
+@pytest.fixture(scope="session")
 def django_db_modify_db_settings(
-    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+    django_db_modify_db_settings_parallel_suffix: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    migrations: IO[str],
 ) -> None:
     """Threads need a test database that they can share: on SQLite a file, not memory."""
+    migrated = migrations.read()
     if connection.vendor == "sqlite":
         path = tmp_path_factory.mktemp("database") / "test.sqlite3"
         connection.settings_dict["TEST"]["NAME"] = str(path)
+        if migrated:
+            shutil.copy(migrated, path)
     else:
+        if migrated:
+            connection.settings_dict["TEST"]["TEMPLATE"] = migrated
         options = connection.settings_dict["OPTIONS"]
         # The test client keeps a thread's connection between requests.
         options["pool"] = {**options["pool"], "max_size": 50}
         # A test is one transaction, in which much else is done on a slow machine.
         options["options"] += " -c idle_in_transaction_session_timeout=0"
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """The file of SQLite may be a copy that Django must not remove; it goes with its folder."""
+    return django_db_keepdb or connection.vendor == "sqlite"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    migrations: IO[str], django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """One worker migrates, which takes seconds; the others begin with a copy of its database."""
+    first = "PYTEST_XDIST_WORKER" in os.environ and not Path(migrations.name).stat().st_size
+    if first:
+        with django_db_blocker.unblock():
+            # The last connection to a file of SQLite leaves everything in that file.
+            connection.close()
+            connection.creation.clone_test_db("migrated", verbosity=0)
+        migrations.write(connection.creation.get_test_db_clone_settings("migrated")["NAME"])
+        migrations.flush()
+    fcntl.flock(migrations, fcntl.LOCK_UN)
+    # A test of transactions empties the tables and would fill in again what nobody reads here.
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+    post_migrate.disconnect(create_contenttypes)
+    yield
+    if first:
+        with django_db_blocker.unblock():
+            fcntl.flock(migrations, fcntl.LOCK_EX)
+            migrations.truncate(0)
+            connection.creation.destroy_test_db(suffix="migrated", verbosity=0)
 
 
 @pytest.fixture(autouse=True)

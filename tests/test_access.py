@@ -31,7 +31,7 @@ ANNOTATOR |= {"remark", "skip-reason", "flag"}
 REVIEWER = {
     *("checks", "check", "quality", "quality-pairs", "data", "rounds", "rounds-progress"),
     *("annotators", "annotator", "leaderboard"),
-    *("pair", "adjudicate", "decide", "decide-undo", "flags-settle"),
+    *("pair", "prompt", "adjudicate", "decide", "decide-undo", "flags-settle"),
     *("round", "round-progress", "round-curves", "models", "model"),
     *("models-compare", "compare-progress", "compare-report"),
     *("playground", "trial", "trial-progress", "trial-stop"),

@@ -29,7 +29,7 @@ FILES = (
 )
 KINDS = (
     *("a stage", "a command", "an optimiser", "an acquisition", "a reward", "a metric"),
-    *("a vote scale", "an import format", "an export format", "a gate", "a page"),
+    *("a vote scale", "an import format", "a file format", "an export format", "a gate", "a page"),
 )
 LONGEST = 15
 """Lines of an example, all its blocks together; the lines that tell the place do not count."""

@@ -33,6 +33,11 @@ class ReportBody(serializers.Serializer[Any]):
     refused = serializers.IntegerField()
     warnings = serializers.IntegerField()
     added = serializers.DictField(child=serializers.IntegerField())
+    known = serializers.DictField(
+        child=serializers.IntegerField(),
+        help_text="Of what was in the project: comparisons merged, votes that are duplicates or "
+        "revised, values not replaced. alike: unjudged comparisons of equal texts, left out.",
+    )
     problems = ProblemBody(many=True, help_text="Refused rows.")
     warned = ProblemBody(many=True, help_text="Warnings about rows that are imported.")
 

@@ -120,12 +120,24 @@ class FlagRequest(KnownFieldsOnly):
 
 
 class MessageBody(serializers.Serializer[Any]):
-    role = serializers.CharField()
-    content = serializers.CharField()
+    """One turn of a chat."""
+
+    role = serializers.CharField(help_text="system, developer, user, assistant or tool.")
+    content = serializers.CharField(allow_blank=True)
+    name = serializers.CharField(required=False)
+    tool_calls = serializers.ListField(child=serializers.DictField(), required=False)
+    tool_call_id = serializers.CharField(required=False)
+    thinking = serializers.CharField(required=False)
+    parts = serializers.ListField(
+        required=False, help_text="Content parts where some are no text; `content` has the texts."
+    )
 
 
-class TextBody(serializers.Serializer[Any]):
-    text = serializers.CharField()
+class ReplyBody(serializers.Serializer[Any]):
+    text = serializers.CharField(help_text="The reply; of several turns, one after the other.")
+    messages = MessageBody(
+        many=True, required=False, help_text="The turns of a reply that is more than one text."
+    )
 
 
 class PairBody(serializers.Serializer[Any]):
@@ -135,8 +147,11 @@ class PairBody(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField()
     pair = serializers.IntegerField()
     prompt = MessageBody(many=True)
-    left = TextBody()
-    right = TextBody()
+    tools = serializers.ListField(
+        required=False, help_text="What the assistant may call, where the prompt says so."
+    )
+    left = ReplyBody()
+    right = ReplyBody()
 
 
 class VoteBody(serializers.Serializer[Any]):
@@ -168,11 +183,18 @@ class HeldUpBody(ErrorBody):
 def pair_body(assignment: Assignment) -> dict[str, Any]:
     """The body that `PairBody` describes."""
     screen = queue.shown(assignment)
+    tools = {"tools": screen["tools"]} if screen["tools"] else {}
     return {
         "assignment": str(assignment.token),
         "expires_at": assignment.expires_at,
         "pair": assignment.pair_id,
         "prompt": screen["prompt"],
-        "left": {"text": screen["left"]},
-        "right": {"text": screen["right"]},
+        **tools,
+        "left": _reply(screen, "left"),
+        "right": _reply(screen, "right"),
     }
+
+
+def _reply(screen: dict[str, Any], side: str) -> dict[str, Any]:
+    messages = screen[f"{side}_messages"]
+    return {"text": screen[side], **({"messages": messages} if messages else {})}

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.text import slugify
 
 from annotate.gold.qualification import questions
-from annotate.models import Project
+from annotate.models import Pair, Project
 from annotate.votes import scales
 
 if TYPE_CHECKING:
@@ -94,7 +94,10 @@ SETTINGS = {
     "Voting": ("scale", "reason_chips", "criteria", "allow_rewrites"),
     "Qualification": ("qualification", "qualification_share"),
     "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause", "require_rationale"),
-    "Queue": ("votes", "overlap_share", "stop_when_certain", "random_share", "lease_seconds"),
+    "Queue": (
+        *("votes", "overlap_share", "stop_when_certain", "apply_to_open"),
+        *("random_share", "lease_seconds"),
+    ),
     "Rounds": ("round_after", "round_schedule", "promotion", "train_on_simulated"),
 }
 """The fields of the settings page by its sections."""
@@ -104,6 +107,7 @@ class SettingsForm(ProjectModelForm):
     """Everything about a project that may change while people vote."""
 
     based_on = forms.IntegerField(widget=forms.HiddenInput)
+    apply_to_open = forms.BooleanField(required=False, label="Apply this to open pairs")
     scale = forms.ChoiceField(choices=scales.titles, label="Scale")
     reason_chips = LinesField(
         required=False,
@@ -121,7 +125,8 @@ class SettingsForm(ProjectModelForm):
         model = Project
         fields = list(chain.from_iterable(SETTINGS.values()))
         help_texts = {
-            "votes": "For pairs added from now on. With one vote per pair, another is asked where "
+            "votes": "For pairs added from now on, and if you say so below for open ones. With "
+            "one vote per pair, another is asked where "
             "the vote contradicts a reward model that was at least 90 % sure.",
             "overlap_share": "With one vote per pair, or where pairs stop early: the share of "
             "pairs with at least two, because agreement cannot be measured without.",
@@ -183,6 +188,7 @@ class SettingsForm(ProjectModelForm):
             f"Markdown, shown with the key g. This is version {version}. Saving other guidelines "
             "makes a new version; every vote remembers the one its author saw."
         )
+        self.fields["apply_to_open"].help_text = _open_pairs(self.instance)
 
     def sections(self) -> dict[str, list[forms.BoundField]]:
         """The fields as the page groups them, by the heading above them."""
@@ -223,6 +229,15 @@ class ReadForm(forms.Form):
         super().__init__(data)
         newest = project.guideline_version
         self.fields["version"] = forms.IntegerField(min_value=1, max_value=newest)
+
+
+def _open_pairs(project: Project) -> str:
+    n = project.pairs.filter(state=Pair.State.OPEN, kind__in=Pair.TEACHING).count()
+    are = "1 pair is" if n == 1 else f"{n:,} pairs are"
+    return (
+        f"{are} open. With this they ask for as many votes as new pairs do; who has one on the "
+        "screen can still vote, and those that have the votes by then are done."
+    )
 
 
 def _short_enough(text: str) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.db import IntegrityError, connection
 
-from annotate.importing.rows import Row
+from annotate.importing.imported_row import Row
 from annotate.importing.storage.bulk_insert import stored_time
 from annotate.importing.storage.content_batch import ContentBatch
 from annotate.importing.storage.file_memory import FileMemory

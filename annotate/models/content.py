@@ -114,7 +114,18 @@ class Prompt(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.messages[-1]["content"][:80] if self.messages else ""
+        return self.title[:80]
+
+    @property
+    def title(self) -> str:
+        """The text by which people know the prompt: what the user said last.
+
+        A chat may end with a tool's result or a call without a text; then the last text there is.
+        """
+        said = [m for m in reversed(self.messages) if str(m.get("content", "")).strip()]
+        asked = (m for m in said if m.get("role") == "user")
+        last = next(asked, None) or next(iter(said), None)
+        return str(last["content"]) if last else "(no text)"
 
 
 class Completion(models.Model):
@@ -154,7 +165,7 @@ class Completion(models.Model):
 
 
 class Rating(models.Model):
-    """What somebody said of one completion by itself: good or bad, or a number on some scale."""
+    """Somebody's word on one completion by itself: good or bad, or a number on some scale."""
 
     completion = models.ForeignKey(Completion, on_delete=models.CASCADE, related_name="ratings")
     annotator = models.ForeignKey(

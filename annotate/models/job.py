@@ -147,7 +147,7 @@ class Import(Job):
 
 
 class ImportChange(models.Model):
-    """What an import changed of a row that was there before it, so that it can be taken back."""
+    """Columns of an older row as they were before an import, so that it can be taken back."""
 
     class Table(models.TextChoices):
         PROMPT = "prompt", "Prompt"

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Cast
+from django.db.models.lookups import Exact
 
 from annotate.models.content import Completion, Prompt, share_of
 from annotate.models.job import Import
@@ -196,6 +198,12 @@ class Pair(models.Model):
                 condition=models.Q(imported_by__isnull=False),
                 name="pairs_of_an_import",
             ),
+            # Most pairs have no tags of their own: the quality page finds those that do.
+            models.Index(
+                fields=["project"],
+                condition=~models.Q(Exact(Cast("tags", models.TextField()), models.Value("[]"))),
+                name="pairs_with_tags",
+            ),
             # The quality page is read from this index alone; a pair enters it with its second vote.
             models.Index(
                 fields=[
@@ -256,7 +264,7 @@ class Pair(models.Model):
 
     @staticmethod
     def place_in_order(key: str) -> float:
-        """Where the pair of this key stands in the random order, from 0 to 1."""
+        """The place of the pair of this key in the random order, from 0 to 1."""
         return share_of(f"order:{key}")
 
     @property

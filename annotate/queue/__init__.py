@@ -1,12 +1,13 @@
 """The queue: every path that leases, votes, skips or takes back, for people and simulated ones.
 
-May import: models, statistics, votes, people.
+May import: models, text, statistics, votes, people.
 """
 
 from __future__ import annotations
 
 from annotate.queue.lease import blocked_by, next_pair, release_expired, shown
 from annotate.queue.objection import flag, skip_reason
+from annotate.queue.recount import Applied, apply_quota
 from annotate.queue.revision import remark, revise, rewrite
 from annotate.queue.skip_and_undo import renew, skip, undo, undo_token
 from annotate.queue.transactions import write
@@ -20,12 +21,14 @@ from annotate.queue.vote_errors import (
 )
 
 __all__ = [
+    "Applied",
     "ChoiceConflict",
     "Gone",
     "OffScale",
     "UnknownAssignment",
     "UnknownCriterion",
     "VoteResult",
+    "apply_quota",
     "blocked_by",
     "flag",
     "next_pair",

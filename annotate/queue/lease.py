@@ -16,6 +16,7 @@ from annotate.models import Assignment, Membership, Pair, Project
 from annotate.models.roles import Role
 from annotate.queue import lease_sql, resolution, retest
 from annotate.queue.transactions import write
+from annotate.text.chat_turns import blind
 
 # Expired leases are looked for at most once a second per project, and when nothing is open.
 RELEASE_EVERY = timedelta(seconds=1)
@@ -93,12 +94,23 @@ def _blocked_by(project: Project, member: lease_sql.Member) -> str:
 
 
 def shown(assignment: Assignment) -> dict[str, Any]:
-    """The prompt's messages and the two texts by side, as the screen shows them."""
+    """The prompt's messages and tools, and the replies by side, as the screen shows them.
+
+    `left_messages` and `right_messages` are the turns of a reply that is more than one text, else
+    None. Metadata, scores and names of models are not in it: a vote is blind.
+    """
     pair = assignment.pair
-    left, right = pair.completion_a.text, pair.completion_b.text
+    left, right = pair.completion_a, pair.completion_b
     if assignment.left == "b":
         left, right = right, left
-    return {"prompt": pair.prompt.messages, "left": left, "right": right}
+    return {
+        "prompt": blind(pair.prompt.messages),
+        "tools": pair.prompt.tools or [],
+        "left": left.text,
+        "right": right.text,
+        "left_messages": left.messages and blind(left.messages),
+        "right_messages": right.messages and blind(right.messages),
+    }
 
 
 def release_expired(project: Project | None = None, *, now: datetime | None = None) -> int:

@@ -8,7 +8,8 @@ from datetime import datetime
 from math import tanh
 from typing import NamedTuple
 
-from annotate.models import Assignment, Pair, Rewrite, VoteRevision
+from annotate.models import Assignment, Completion, Pair, Rewrite, VoteRevision
+from annotate.review.source_columns import Rated, ratings
 from annotate.votes import scales
 from annotate.votes.export_values import pseudonyms
 
@@ -31,29 +32,26 @@ class Author(NamedTuple):
     """Origin of one side of a pair."""
 
     letter: str
-    text: str
+    completion: Completion
     policy: str
-    source: str
     round: int | None
-    sampling: dict[str, object]
+    ratings: list[Rated]
 
 
 def authors(pair: Pair) -> list[Author]:
-    """A and B, with the policy that wrote each."""
+    """A and B, with the policy that wrote each and what was said of each by itself."""
+    sides = (("A", pair.completion_a, pair.policy_a), ("B", pair.completion_b, pair.policy_b))
+    rated = ratings(pair.project, [completion.pk for _, completion, _ in sides])
     return [
         Author(
             letter=letter,
-            text=side.text,
+            completion=side,
             # A text that several policies wrote is one completion, with the name of the first.
             policy=named or side.policy,
-            source=side.source,
             round=round_of(side.source),
-            sampling=side.sampling,
+            ratings=rated.get(side.pk, []),
         )
-        for letter, side, named in (
-            ("A", pair.completion_a, pair.policy_a),
-            ("B", pair.completion_b, pair.policy_b),
-        )
+        for letter, side, named in sides
     ]
 
 

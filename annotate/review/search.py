@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -76,7 +78,8 @@ class Search(forms.Form):
 
     q = Words(label="Text in the prompt or a reply", required=False)
     prompt = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
-    tag = Words(label="Tag of the prompt", required=False)
+    tag = Words(label="Tag of the prompt or the pair", required=False)
+    metadata = Words(label="Metadata holds (text, or name=value)", required=False)
     policy = Words(label="Policy that wrote a side", required=False)
     round = Words(label="Round or source", required=False)
     annotator = Words(label="Annotator who voted", required=False)
@@ -99,7 +102,10 @@ def pairs(project: Project, wanted: dict[str, Any]) -> QuerySet[Pair]:
     if text := wanted.get("q"):
         matching = matching.filter(_says(text))
     if tag := wanted.get("tag"):
-        matching = matching.filter(_tagged("prompt__tags", tag))
+        matching = matching.filter(_tagged("tags", tag) | _tagged("prompt__tags", tag))
+    if metadata := wanted.get("metadata"):
+        of = ("", "prompt__", "completion_a__", "completion_b__")
+        matching = matching.filter(_any(_tells(f"{path}metadata", metadata) for path in of))
     if policy := wanted.get("policy"):
         matching = matching.alias(wrote_a=wrote("a"), wrote_b=wrote("b"))
         matching = matching.filter(Q(wrote_a=policy) | Q(wrote_b=policy))
@@ -130,8 +136,14 @@ def prompts(project: Project, wanted: dict[str, Any]) -> QuerySet[Prompt]:
         replies = Completion.objects.filter(_holds("text", text), prompt=OuterRef("pk"))
         matching = matching.filter(_chat_holds("messages", text) | Q(Exists(replies)))
     if tag := wanted.get("tag"):
-        matching = matching.filter(_tagged("tags", tag))
-    rest = wanted | {"q": "", "tag": "", "prompt": None}
+        tagged = project.pairs.filter(_tagged("tags", tag), prompt=OuterRef("pk"))
+        matching = matching.filter(_tagged("tags", tag) | Q(Exists(tagged)))
+    if metadata := wanted.get("metadata"):
+        told = _tells("metadata", metadata)
+        replies = Completion.objects.filter(told, prompt=OuterRef("pk"))
+        on = project.pairs.filter(told, prompt=OuterRef("pk"))
+        matching = matching.filter(told | Q(Exists(replies)) | Q(Exists(on)))
+    rest = wanted | {"q": "", "tag": "", "metadata": "", "prompt": None}
     if any(rest.values()):
         matching = matching.filter(Exists(pairs(project, rest).filter(prompt=OuterRef("pk"))))
     return matching
@@ -205,7 +217,10 @@ def offered(project: Project, *, named: bool) -> dict[str, list[str]]:
     """Values to choose from by field: those of the newest rows, and everybody's name."""
     replies = Completion.objects.filter(prompt__project=project).order_by("-pk")[:NEWEST]
     sources = project.pairs.order_by("-pk")[:NEWEST].values_list("source", flat=True)
-    tags = project.prompts.order_by("-pk")[:NEWEST].values_list("tags", flat=True)
+    tags = [
+        *project.prompts.order_by("-pk")[:NEWEST].values_list("tags", flat=True),
+        *project.pairs.order_by("-pk")[:NEWEST].values_list("tags", flat=True),
+    ]
     members = project.memberships.values_list("pseudonym", "user__username")
     return {
         "policy": _distinct(replies.values_list("policy", flat=True)),
@@ -260,6 +275,24 @@ def _chat_holds(column: str, text: str) -> Q:
 
 def _tagged(column: str, tag: str) -> Q:
     return _holds(Cast(column, TextField()), f'"{_as_json_holds_it(tag)}"')
+
+
+def _tells(column: str, text: str) -> Q:
+    """The metadata hold the text in a name or a value; with name=value also just this value."""
+    stored = Cast(column, TextField())
+    holds = _holds(stored, _as_json_holds_it(text))
+    name, equals, value = text.partition("=")
+    if not equals:
+        return holds
+    # Both databases write a colon with a space behind it; a number ends at a comma or a bracket.
+    before = f'"{_as_json_holds_it(name.strip())}": '
+    value = _as_json_holds_it(value.strip())
+    ends = [f'"{value}"', *(f"{value}{end}" for end in (",", "}"))]
+    return _any([holds, *(_holds(stored, before + end) for end in ends)])
+
+
+def _any(conditions: Iterable[Q]) -> Q:
+    return reduce(or_, conditions)
 
 
 def _holds(column: str | Cast, text: str) -> Q:

@@ -1,4 +1,4 @@
-"""Text of prompts and replies as safe HTML: Markdown, formulas, word differences.
+"""Text of prompts and replies as safe HTML: Markdown, chats, JSON, formulas, word differences.
 
 May import: nothing of annotate.
 """

@@ -30,6 +30,7 @@ MAX_BYTES = 100_000
 CACHED_CHARACTERS = 20_000
 MAX_BRACKETS = 4_000
 """Beyond this many, the search for links takes seconds; such a text is shown as it is."""
+CUT = f"<p><em>Cut here: the text is longer than {MAX_BYTES // 1000} kB.</em></p>"
 LINK = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
 
 TAGS = {
@@ -58,6 +59,16 @@ def render(text: str) -> SafeString:
     if len(text) > CACHED_CHARACTERS:
         return _render(text)
     return _render_cached(text)
+
+
+def code(text: str, language: str = "") -> SafeString:
+    """Return `text` as a block of code, as it is, with the colours of its language."""
+    text, cut = capped(text)
+    block = f'<pre dir="ltr"><code>{_highlight(reveal(text), language, "")}</code></pre>'
+    if cut:
+        block += CUT
+    # Escaped by _highlight, whichever way it takes.
+    return mark_safe(block)
 
 
 def reveal(text: str) -> str:
@@ -99,7 +110,7 @@ def _render(text: str) -> SafeString:
     # Markdown has made characters of entities, which can be invisible ones as well.
     html = formulas.typeset(reveal(html))
     if cut:
-        html += f"<p><em>Cut here: the text is longer than {MAX_BYTES // 1000} kB.</em></p>"
+        html += CUT
     # Sanitised above, the formulas by an allow-list of their own; what is added is ours.
     return mark_safe(html)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
@@ -30,7 +31,11 @@ PER_PAGE = 25
 LISTED_PROBLEMS = 100
 STOP_POLLING = 286
 """htmx swaps the answer in and asks no more."""
-MAIN_FIELDS = ("prompt", "chosen", "rejected", "completion_a", "completion_b", "winner", "votes")
+LOOKED_THROUGH = 500_000
+"""Rows of an import up to which its page says whether it can be taken back."""
+MAIN_FIELDS = (
+    *("prompt", "chosen", "rejected", "completion_a", "completion_b", "winner", "rater", "votes"),
+)
 """Shown first; the others are behind a fold."""
 
 
@@ -216,7 +221,9 @@ def _context(project: Project, import_: Import) -> dict[str, Any]:
     if written := import_.report.get("written"):
         kept = Report.from_dict(written)
         context |= {"report": kept, "problems": _problems(kept)}
-        context["undo_refusal"] = import_actions.undo_refusal(import_)
+        # Of a large one whoever asks for it is told: looking takes seconds.
+        if sum(kept.added.values()) <= LOOKED_THROUGH or import_.undone_at:
+            context["undo_refusal"] = import_actions.undo_refusal(import_)
     return context
 
 
@@ -234,7 +241,10 @@ def _checked(import_: Import) -> dict[str, Any]:
         "report": report,
         "problems": _problems(report),
         "obstacle": import_job.obstacle(import_),
-        "questions": import_job.open_questions(import_),
+        "questions": [
+            question | {"why": re.sub("`([^`]*)`", "“\\1”", question["why"])}
+            for question in import_job.open_questions(import_)
+        ],
         "columns": check["columns"],
         "names": list(names),
         "main_fields": main,
@@ -251,11 +261,7 @@ def _shown(pair: dict[str, Any]) -> dict[str, Any]:
     replies = [
         reply | {"letter": letter} for letter, reply in zip("AB", pair["replies"], strict=False)
     ]
-    return pair | {
-        "replies": replies,
-        "earlier": pair["messages"][:-1],
-        "turn": pair["messages"][-1],
-    }
+    return pair | {"replies": replies}
 
 
 def _problems(report: Report) -> list[dict[str, Any]]:

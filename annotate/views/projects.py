@@ -7,8 +7,10 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from annotate import queue
 from annotate.forms.project_forms import ProjectForm, ReadForm, SettingsForm
 from annotate.models import Guideline, Membership, Project
 from annotate.models.roles import Role
@@ -51,7 +53,7 @@ def settings(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     form = SettingsForm(request.POST or None, instance=project)
     if request.method == "POST" and form.is_valid():
         _save(form, project, request)
-        messages.success(request, "Saved.")
+        messages.success(request, f"Saved. {_apply_to_open(form, project)}".rstrip())
         return redirect("project-settings", slug)
     if form.errors:
         # The header shows the project as it is stored, not as it was typed.
@@ -90,9 +92,25 @@ def guidelines_read(request: AuthenticatedHttpRequest, slug: str) -> HttpRespons
     return redirect("label", slug)
 
 
+NO_COLUMNS = ("guidelines", "based_on", "apply_to_open")
+"""Fields of the settings form that are not stored as they are."""
+
+
+def _apply_to_open(form: SettingsForm, project: Project) -> str:
+    """Change the quota of open pairs where the form says so, and say what became of them."""
+    if not form.cleaned_data["apply_to_open"]:
+        return ""
+    changed, done = queue.apply_quota(project, now=timezone.now())
+    if not changed:
+        return "All open pairs ask for these votes already."
+    ask = "1 open pair asks" if changed == 1 else f"{changed:,} open pairs ask"
+    are = "1 of them is" if done == 1 else f"{done:,} of them are"
+    return f"{ask} for other votes now; {are} done."
+
+
 def _save(form: SettingsForm, project: Project, request: AuthenticatedHttpRequest) -> None:
     """Write only what this person changed, so that two admins do not undo each other."""
-    changed = [name for name in form.changed_data if name not in ("guidelines", "based_on")]
+    changed = [name for name in form.changed_data if name not in NO_COLUMNS]
     with transaction.atomic():
         if changed:
             project.save(update_fields=changed)

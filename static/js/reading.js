@@ -8,6 +8,10 @@ const LINES = 60;
 const FEW = 8;
 const VIEWS = ["raw", "diff"];
 
+function isWhole() {
+  return sessionStorage.getItem(WHOLE) !== null;
+}
+
 function chosen() {
   const view = sessionStorage.getItem(KEY) ?? "";
   return VIEWS.includes(view) ? view : "";
@@ -29,9 +33,17 @@ function long(reply) {
   return text.scrollHeight > (LINES + FEW) * parseFloat(getComputedStyle(text).lineHeight);
 }
 
+// Earlier turns and tools of the prompt, and thinking in replies, which arrive folded.
+function openParts(whole) {
+  for (const part of document.querySelectorAll(".prompt details, .reply details")) part.open = whole;
+}
+
 // Both sides together, or one would seem the shorter. First all is measured, then all is changed.
 function fold() {
-  const whole = sessionStorage.getItem(WHOLE) !== null;
+  const whole = isWhole();
+  for (const button of document.querySelectorAll("[data-fold-switch][aria-pressed]")) {
+    button.setAttribute("aria-pressed", String(whole));
+  }
   const replies = [...document.querySelectorAll(".reply")].filter((each) => each.querySelector("[data-more]"));
   const lengths = replies.map(long);
   replies.forEach((reply, number) => {
@@ -49,7 +61,8 @@ function unfold() {
 
 function foldOrUnfold(event) {
   if (!event.target.closest?.("[data-fold-switch]")) return;
-  if (sessionStorage.getItem(WHOLE) === null) {
+  openParts(!isWhole());
+  if (!isWhole()) {
     unfold();
     return;
   }
@@ -85,7 +98,15 @@ function choose(event) {
   show(view);
 }
 
+// A pair that arrives unfolded begins with the question: what came before stands above it.
+function toQuestion() {
+  const prompt = document.querySelector(".prompt:has(.earlier[open])");
+  if (prompt) prompt.scrollTop = prompt.querySelector(".earlier + *").offsetTop - prompt.querySelector("h3").offsetTop;
+}
+
 function arrived() {
+  if (isWhole()) openParts(true);
+  toQuestion();
   show(chosen());
   watchPrompt();
 }

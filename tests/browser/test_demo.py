@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -28,13 +30,13 @@ class Demo:
             self.port = int(probe.getsockname()[1])
         self.address = f"http://127.0.0.1:{self.port}"
         self.output = home.with_suffix(".log")
-        environment = os.environ | {"PAIRLOOP_HOME": str(home), "PORT": str(self.port)}
-        environment |= {"DATABASE_URL": "", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        self.environment = os.environ | {"PAIRLOOP_HOME": str(home), "PORT": str(self.port)}
+        self.environment |= {"DATABASE_URL": "", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
         with self.output.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "demo"],
                 cwd=ROOT,
-                env=environment,
+                env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -49,6 +51,14 @@ class Demo:
                 return found.group()
             time.sleep(0.2)
         pytest.fail(f"the demo did not come up:\n{self.output.read_text()}")
+
+    def status(self) -> dict[str, Any]:
+        """The answer of `manage.py status` on the sample project."""
+        command = [sys.executable, "manage.py", "status", "--project", "support-desk", "--json"]
+        said = subprocess.run(
+            command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, check=True
+        )
+        return dict(json.loads(said.stdout))
 
     def stop(self) -> None:
         """What Ctrl-C in a terminal does."""
@@ -124,6 +134,9 @@ def test_a_newcomer_votes_closes_the_loop_and_sees_pairs_of_the_new_policy(
     running.stop()
     assert running.process.returncode == 0
     assert processes_of(tmp_path / "home") == []
+    (turn,) = running.status()["rounds"]
+    assert turn["metrics"]["train_reward"]["accuracy"] > 0.6
+    assert turn["metrics"]["evaluate"]["win_rate"] > 0.5
 
     again = demo()
     asked = time.monotonic()

@@ -47,6 +47,7 @@ PAGES = [
     "/projects/desk/data/?in=prompts",
     "/projects/desk/data/?in=votes",
     "/projects/empty/data/",
+    "/projects/desk/import/",
     "/projects/desk/export/",
     "/accounts/password/",
 ]

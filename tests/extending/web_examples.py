@@ -38,6 +38,7 @@ def use_all() -> None:
     project = Project.objects.create(slug="desk", name="Support desk")
     browsers = {name: browser(name, role, project) for name, role in PEOPLE.items()}
     use_import_format(project)
+    use_file_format(project)
     use_scale(project, browsers)
     use_export_format(browsers)
     use_stage(project, browsers)
@@ -62,13 +63,25 @@ def page(client: Client, address: str) -> str:
 
 
 def use_import_format(project: Project) -> None:
-    row = {"ask": ASKED["content"], "red": "On its way.", "blue": "No idea."}
+    """A duel that is judged already, and a pair that waits for people."""
+    duel = {"ask": "Is it here?", "red": "On its way.", "blue": "No idea.", "won": "tie"}
+    pair = {"prompt": [ASKED], "completion_a": "On its way.", "completion_b": "No idea."}
     file = settings.HOME / "duels.jsonl"
-    file.write_text(json.dumps(row | {"won": "red", "judge": "ben"}) + "\n")
+    file.write_text("\n".join(map(json.dumps, (duel | {"judge": "ben"}, pair))))
     call_command("import_data", str(file), "--project=desk", stdout=StringIO())
-    pair = project.pairs.get()
-    assert pair.prompt.messages == [ASKED]
-    assert (pair.completion_a.text, pair.n_a, pair.n_b) == ("On its way.", 1, 0)
+    judged, waiting = project.pairs.order_by("pk")
+    assert judged.prompt.messages == [{"role": "user", "content": "Is it here?"}]
+    assert (judged.completion_a.text, judged.n_tie) == ("On its way.", 1)
+    assert waiting.prompt.messages == [ASKED]
+
+
+def use_file_format(project: Project) -> None:
+    file = settings.HOME / "questions.txt"
+    file.write_text("#prompts\nWhere is my parcel?\n")
+    call_command("import_data", str(file), "--project=desk", stdout=StringIO())
+    asked = [{"role": "user", "content": "Where is my parcel?"}]
+    assert project.prompts.filter(messages=asked).exists()
+    project.prompts.filter(messages=asked).delete()
 
 
 def use_scale(project: Project, browsers: Browsers) -> None:
@@ -138,7 +151,8 @@ def use_optimiser(browsers: Browsers) -> None:
 
 def use_page(project: Project, browsers: Browsers) -> None:
     project.pairs.update(state="retired", open_slots=0)
-    assert project.pairs.get().key in page(browsers["olga"], "retired/")
+    shown = page(browsers["olga"], "retired/")
+    assert all(pair.key in shown for pair in project.pairs.all())
     assert '/projects/desk/retired/"' in page(browsers["olga"], "quality/")
     assert '/projects/desk/retired/"' not in page(browsers["ann"], "me/")
     assert browsers["ann"].get("/projects/desk/retired/").status_code == 403

@@ -67,10 +67,20 @@ def chat(value: Any) -> list[dict[str, str]]:
         raise Refused("The earlier turns are not a chat. Begin a new one.") from error
     if len(turns) > MOST_TURNS or sum(len(turn["content"]) for turn in turns) > MOST_CHAT:
         raise Refused("This chat has become too long. Begin a new one.")
-    roles = ("system", "user", "assistant")
-    if any(turn["role"] not in roles or not _is_text(turn["content"]) for turn in turns):
+    roles = ("system", "developer", "user", "assistant", "tool")
+    said = all(turn["role"] in roles and _is_text(turn["content"]) for turn in turns)
+    if not said or _answers_nobody(turns):
         raise Refused("The earlier turns are not a chat. Begin a new one.")
     return turns
+
+
+def _answers_nobody(turns: list[dict[str, str]]) -> bool:
+    """True where a tool speaks that the assistant has not called."""
+    before = ["", *(turn["role"] for turn in turns)]
+    return any(
+        turn["role"] == "tool" and last not in ("assistant", "tool")
+        for last, turn in zip(before, turns, strict=False)
+    )
 
 
 def _is_text(content: str) -> bool:

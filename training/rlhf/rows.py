@@ -262,7 +262,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def messages(value: Any) -> list[Message]:
-    """Check a chat: a list with at least one {"role": text, "content": text}."""
+    """Check a chat: a list with at least one {"role": text, "content": text}.
+
+    Calls of tools become text behind the content, `name(arguments)`, as replies spell theirs. Other
+    keys (names, ids, thinking, parts) are read by people alone and left out.
+    """
     chat = _list("messages", value)
     if not chat:
         raise ValueError("messages must not be empty")
@@ -272,7 +276,26 @@ def messages(value: Any) -> list[Message]:
 def _message(value: Any, where: str) -> Message:
     if not isinstance(value, dict):
         raise TypeError(f"{where} must be an object with role and content")
-    return {key: _text(f"{where}.{key}", value.get(key)) for key in ("role", "content")}
+    calls = value.get("tool_calls") or []
+    content = value.get("content")
+    if content is None and calls:
+        content = ""  # as OpenAI writes a turn that only calls
+    said = [_text(f"{where}.content", content)]
+    said += [_call(call, f"{where}.tool_calls") for call in _list(f"{where}.tool_calls", calls)]
+    text = "\n".join(part for part in said if part)
+    return {"role": _text(f"{where}.role", value.get("role")), "content": text}
+
+
+def _call(value: Any, where: str) -> str:
+    """A call in OpenAI's form or a bare one, spelt as in the replies that people compare."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{where} must hold objects")
+    function = value.get("function", value)
+    function = function if isinstance(function, dict) else {}
+    arguments = function.get("arguments", "")
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return f"{function.get('name', 'tool')}({arguments})"
 
 
 def _vote(value: Any, where: str) -> Vote:

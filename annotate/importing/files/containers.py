@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 import zstandard
 
 from annotate.importing.files import parts
-from annotate.importing.files.limits import CHUNK, MAX_MEMBERS
+from annotate.importing.files.limits import BOMB_RATIO, BOMB_SIZE, CHUNK, MAX_MEMBERS
 from annotate.importing.files.parts import Budget, Part, unpacked
 from annotate.importing.problems import Unreadable
 
@@ -25,7 +25,7 @@ GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
 MAX_WINDOW = 1 << 27
 """Bytes that zstd may look back, which it keeps in memory; its command line has the same bound."""
-ZSTD_PIECE = 2048
+ZSTD_PIECE = 1024
 """Bytes that are unpacked at once, of which there may be 30,000 for each."""
 MAX_DIRECTORY = 4_000_000
 """Bytes of a ZIP archive's directory, all of which zipfile makes objects of."""
@@ -97,23 +97,24 @@ def _gunzip(packed: IO[bytes]) -> IO[bytes]:
 def _unzstd(packed: IO[bytes]) -> IO[bytes]:
     """Frames one after the other. zstandard's own stream takes a cut file for a whole one."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-    frame, rest, begun = decompressor.decompressobj(), b"", False
+    frame, rest, begun = decompressor.decompressobj(), io.BytesIO(), False
 
     def read(size: int) -> bytes:
         nonlocal frame, rest, begun
-        while not rest:
+        while not (ready := rest.read(size)):
             piece = packed.read(ZSTD_PIECE)
+            if not piece and begun:
+                raise EOFError("it was cut off")
             if not piece:
-                if begun:
-                    raise EOFError("it was cut off")
                 break
+            given = []
             while piece:
-                rest += frame.decompress(piece)
+                given.append(frame.decompress(piece))
                 begun, piece = not frame.eof, frame.unused_data
                 if frame.eof:
                     frame = decompressor.decompressobj()
-        piece, rest = rest[:size], rest[size:]
-        return piece
+            rest = io.BytesIO(b"".join(given))
+        return ready
 
     return cast(IO[bytes], parts.buffered(read))
 
@@ -177,6 +178,12 @@ def _zipped(part: Part, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Part
         # Others unpack a small input to gigabytes at once, before anybody can count.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Unreadable(f"{name}: the archive is not compressed by Deflate. Unpack it first.")
+        # No more is unpacked than is told here.
+        if info.file_size > max(BOMB_SIZE, BOMB_RATIO * info.compress_size):
+            raise Unreadable(
+                f"{name}: it unpacks to {info.file_size:,} bytes, more than {BOMB_RATIO} times its "
+                "size. This is no data."
+            )
         try:
             source = archive.open(info)
         except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
@@ -252,7 +259,7 @@ def _tar(part: Part) -> Opened:
                 if source is None or info.issparse():
                     left_out.append(f"{shown(info.name)} (no file of its own)")
                     continue
-                members.append(_spooled(part, shown(info.name), cast(IO[bytes], source), spool))
+                members.append(_spooled(part, shown(info.name), source, spool))
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
         if isinstance(error, Unreadable):
             raise

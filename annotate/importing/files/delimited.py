@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotate.importing.files.containers import shown
+from annotate.importing.files.json_lines import check_empty
 from annotate.importing.files.limits import CHUNK, HEAD, MAX_COLUMNS, MAX_ROW, MAX_SKIPPED
 from annotate.importing.files.parts import Part
 from annotate.importing.files.readers import Head, Place, Reader
@@ -78,8 +79,7 @@ class Delimited(Reader):
         lines = _Lines(source, self._dialect)
         reader = self._dialect.reader(lines)
         names, columns = self.columns or [], len(self.columns or [])
-        said_utf8 = False
-        header = True
+        said_utf8, header, empty = False, True, 0
         while True:
             lines.begin()
             try:
@@ -92,8 +92,10 @@ class Delimited(Reader):
                 continue
             if cells is None:
                 return
+            empty = 0 if cells else empty + 1
             if header or not cells:
                 header = header and not cells
+                check_empty(empty, lines.first)
                 continue
             if len(cells) != columns:
                 told = f"cells: {len(cells):,}; the header names {columns:,} columns"
@@ -233,7 +235,7 @@ def dialect_of(sample: str, whole: bool, name: str) -> tuple[Dialect, list[list[
     least = 0.0 if NAMES.search(name) else SAME_LENGTH
     best, best_score, best_rows = None, (0.0, 1), [[""]]
     for dialect in _dialects(sample):
-        rows = _first_rows(dialect, sample)
+        rows = _first_rows(dialect, sample, whole)
         cells = len(rows[0]) if rows else 0
         same = [len(row) == cells for row in rows[1:]] or [True]
         score = (sum(same) / len(same), cells)
@@ -242,7 +244,7 @@ def dialect_of(sample: str, whole: bool, name: str) -> tuple[Dialect, list[list[
     if best is not None:
         return best, best_rows
     one = Dialect(ONE_COLUMN)
-    rows = _first_rows(one, sample)
+    rows = _first_rows(one, sample, whole)
     if rows and (NAMES.search(name) or re.fullmatch(r"[A-Za-z_]\w{0,40}", rows[0][0].strip())):
         return one, rows
     begin = sample.strip()[:60]
@@ -264,13 +266,16 @@ def _dialects(sample: str) -> Iterator[Dialect]:
                 yield Dialect(delimiter, quotes=False)
 
 
-def _first_rows(dialect: Dialect, sample: str) -> list[list[str]]:
+def _first_rows(dialect: Dialect, sample: str, whole: bool) -> list[list[str]]:
     """The first rows that are not empty; [] stands for one that is against the dialect."""
-    reader, rows = dialect.reader(iter(io.StringIO(sample, newline=""))), []
+    reader = dialect.reader(iter(io.StringIO(sample, newline="")))
+    rows: list[list[str]] = []
     while len(rows) < SAMPLE_ROWS:
         try:
             row = next(reader, None)
-        except csv.Error:
+        except csv.Error as error:
+            if "unexpected end" in str(error) and not whole:
+                break  # The sample ends within the row.
             rows.append([])
             continue
         if row is None:

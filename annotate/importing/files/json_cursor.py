@@ -13,8 +13,8 @@ STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 BARE = re.compile(rb'[^ \t\r\n,:\[\]{}"]*+')
 PASSED = re.compile(rb'(?:[^"{}\[\]]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
 """All up to the next bracket, strings with the brackets in them included."""
-MAX_BRACKETS = 2_000_000
-"""Brackets of a value that is skipped: about a second."""
+MAX_BRACKETS, MAX_OPEN = 2_000_000, 100_000
+"""Brackets of a value, and those that are open together: about a second, and a tenth of one."""
 
 
 class Cursor:
@@ -80,12 +80,14 @@ class Cursor:
                 depth += 1 if byte in b"{[" else -1
                 if not depth:
                     break
+                if depth > MAX_OPEN or brackets > MAX_BRACKETS:
+                    self._fail(f"it holds {brackets:,} brackets and more. This is no row")
                 continue
             # At the end of the piece, or at a quote whose string goes on behind it.
             if length + scan - self._at > most:
                 length += scan - self._at
                 self._at = scan
-                if length > MAX_SKIPPED or brackets > MAX_BRACKETS:
+                if length > MAX_SKIPPED:
                     self._fail(f"it goes on for {length:,} bytes. This is no row")
             if len(self._buffer) - scan > MAX_SKIPPED // 10:
                 self._fail(f"a text is longer than {MAX_SKIPPED // 10:,} bytes")

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from annotate.importing.files.limits import CHUNK, MAX_ROW, MAX_SKIPPED
+from annotate.importing.files.limits import CHUNK, MAX_EMPTY, MAX_ROW, MAX_SKIPPED
 from annotate.importing.files.readers import Place, Reader
 from annotate.importing.files.strict_json import decoded
 from annotate.importing.problems import Refused, Unreadable
@@ -18,7 +18,7 @@ class JsonLines(Reader):
     title = "JSON lines"
 
     def rows(self) -> Iterator[tuple[Place, dict[str, Any] | Refused]]:
-        stream, number = self.part.stream(), 0
+        stream, number, empty = self.part.stream(), 0, 0
         while line := stream.readline(MAX_ROW + 1):
             number += 1
             if number == 1:
@@ -28,7 +28,17 @@ class JsonLines(Reader):
                     skip_line(stream, number)
                 yield Place("", number), Refused("", f"the line is longer than {MAX_ROW:,} bytes")
             elif text := line.strip():
+                empty = 0
                 yield Place("", number), decoded(text)
+            else:
+                empty += 1
+                check_empty(empty, number)
+
+
+def check_empty(empty: int, number: int) -> None:
+    """Refuse to go on through lines without anything, which an archive holds by the billion."""
+    if empty > MAX_EMPTY:
+        raise Unreadable(f"Line {number:,} ends a million empty lines. This is no data.")
 
 
 def skip_line(stream: io.BufferedReader, number: int) -> None:

@@ -8,6 +8,8 @@ MAX_DEPTH = 32
 MAX_COLUMNS = 1_000
 MAX_SKIPPED = 100_000_000
 """Bytes of one row that is too long. Beyond them the file is given up and not only the row."""
+MAX_EMPTY = 1_000_000
+"""Empty lines in a row."""
 MAX_MEMBERS = 10_000
 """Files in an archive or a folder."""
 HEAD = 256 * 1024

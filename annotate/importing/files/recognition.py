@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from annotate.importing.files import json_documents
-from annotate.importing.files.delimited import Delimited
+from annotate.importing.files import delimited, json_documents
+from annotate.importing.files.limits import HEAD
 from annotate.importing.files.parts import Part, recoded
 from annotate.importing.files.readers import Head, Reader
 from annotate.importing.problems import Unreadable
@@ -44,9 +44,8 @@ FORMATS_IN: dict[str, FileFormat] = {
     "parquet": FileFormat(lambda head: head.data.startswith(b"PAR1"), _parquet),
     "arrow": FileFormat(lambda head: head.data.startswith(ARROW), _arrow),
     "json": FileFormat(_begins(b"{", b"["), json_documents.json_reader),
-    "csv": FileFormat(lambda head: True, Delimited),
 }
-"""The first that recognises a file reads it."""
+"""The first that recognises a file reads it; one that none recognises is taken for CSV."""
 
 NO_DATA: tuple[tuple[bytes, str], ...] = (
     (
@@ -75,7 +74,8 @@ def reader_of(part: Part, name: str) -> Reader:
     """The reader of a file that is no archive. Raises Unreadable where there is none."""
     data = part.start()
     if not data.strip():
-        raise Unreadable("The file holds no rows.")
+        empty = f"The file begins with {HEAD:,} bytes of white space. This is no data."
+        raise Unreadable("The file holds no rows." if len(data) < HEAD else empty)
     wide = _utf16(data)
     if wide:
         part = recoded(part, wide)
@@ -85,10 +85,12 @@ def reader_of(part: Part, name: str) -> Reader:
     for one in FORMATS_IN.values():
         if one.recognises(head):
             reader = one.reader(part, head)
-            if wide:
-                reader.title += ", UTF-16"
-            return reader
-    raise Unreadable("This is no kind of file that is read here.")
+            break
+    else:
+        reader = delimited.Delimited(part, head)
+    if wide:
+        reader.title += ", UTF-16"
+    return reader
 
 
 def _utf16(data: bytes) -> str:

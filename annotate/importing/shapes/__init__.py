@@ -11,8 +11,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from annotate.importing.imported_row import Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Row
 from annotate.importing.shapes.columns import Cells, Missing
 from annotate.importing.shapes.joined import Held
 from annotate.importing.shapes.mapping import BESIDE, FIELDS, Chosen, Mapped
@@ -30,14 +30,14 @@ __all__ = ["FIELDS", "Column", "Question", "Reading", "answers", "reading"]
 
 
 class Column(NamedTuple):
-    """What became of a column, and how many rows had it."""
+    """The use of a column, and how many rows had it."""
 
     use: str
     rows: int
 
 
 class Plan:
-    """How rows with these columns are read: found once, used for all of them."""
+    """The way to read rows with these columns: found once, used for all of them."""
 
     def __init__(self, shape: Shape | None, columns: dict[str, str]) -> None:
         self.shape = shape
@@ -52,7 +52,7 @@ class Plan:
 
 
 def reading(sample: Iterable[Any], mapping: Chosen | None = None) -> Reading:
-    """How a file is read, found from some of its rows (what is no object is passed over).
+    """The way to read a file, found from some of its rows (what is no object is passed over).
 
     `mapping` names the column of a field, or its columns. Raises Refused where it names a field
     that does not exist.
@@ -103,7 +103,7 @@ class Reading:
 
     @property
     def columns(self) -> dict[str, Column]:
-        """What became of the columns of the rows that were read, and how many rows had each."""
+        """Column -> its use, and how many of the rows that were read had it."""
         counted = Counter(self._uses)
         _count(self._plans.values(), counted)
         uses: dict[str, dict[str, int]] = {}

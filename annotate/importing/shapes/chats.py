@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from annotate.importing import dialogue
+from annotate.importing.imported_row import Reply
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Reply
 from annotate.importing.shapes.columns import Cells, decoded, is_objects, text, tools_of
 from annotate.models.content import Messages, messages_sha256, transcript
 
@@ -89,7 +89,7 @@ def _role(said: Any, name: str) -> str:
 
 
 def _extras(inside: Cells, name: str) -> dict[str, Any]:
-    """What a message has beside role and content."""
+    """Name, tool calls and thoughts of a message."""
     extras: dict[str, Any] = {}
     calls = inside.take("tool_calls")
     if calls is None and (call := inside.take("function_call")) is not None:

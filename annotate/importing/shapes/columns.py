@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from annotate.importing import dialogue
+from annotate.importing.imported_row import Comparison, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Comparison, Rating, Reply, Row
 from annotate.models.content import Messages
 
 MAX_TEXT = 100_000
@@ -115,6 +115,29 @@ def decoded(value: Any) -> Any:
     return value
 
 
+def object_of(value: Any, name: str) -> dict[str, Any]:
+    """An object, also one that is written as JSON. Raises Refused."""
+    value = decoded(value)
+    if not isinstance(value, dict):
+        raise Refused(name, "an object is expected")
+    return value
+
+
+def list_of(value: Any, name: str) -> list[Any]:
+    """A list, also one that is written as JSON; empty for None. Raises Refused."""
+    value = decoded(value)
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list):
+        raise Refused(name, "a list is expected")
+    return value
+
+
+def objects_of(value: Any, name: str) -> list[dict[str, Any]]:
+    """A list of objects; empty for None. Raises Refused."""
+    return [object_of(one, name) for one in list_of(value, name)]
+
+
 def text(value: Any, name: str, cells: Cells | None = None) -> str:
     """A text. Raises Refused; with `cells`, numbers are read as texts, with a warning."""
     if isinstance(value, bool | int | float) and cells is not None:
@@ -194,6 +217,42 @@ def tools_of(value: Any) -> list[Any] | None:
     return tools
 
 
+def margin_of(cells: Cells) -> float | None:
+    """Take the margin of the source.
+
+    Our own exports have a margin that follows from the votes, and the source's where it had one.
+    """
+    for name in ("source_margin", "margin"):
+        said = number(cells.get(name))
+        if said is not None:
+            del cells[name]
+            return said
+    return None
+
+
+def about_sides(cells: Cells, *names: str) -> list[dict[str, Any]]:
+    """Take from `metadata` what our exports say of each of these replies."""
+    metadata = decoded(cells.get("metadata"))
+    if not isinstance(metadata, dict) or metadata.keys().isdisjoint(names):
+        return [{} for _ in names]
+    taken = [metadata[x] if isinstance(metadata.get(x), dict) else {} for x in names]
+    cells["metadata"] = {
+        name: value
+        for name, value in metadata.items()
+        if name not in names or not isinstance(value, dict)
+    }
+    return taken
+
+
+def _spread(cells: Cells) -> None:
+    """The columns that `metadata` holds as columns of the row, where their names are free."""
+    metadata = decoded(cells["metadata"])
+    if isinstance(metadata, dict):
+        free = {name: value for name, value in metadata.items() if name not in cells}
+        cells["metadata"] = {k: x for k, x in metadata.items() if k not in free} or None
+        cells.update(free)
+
+
 def built(
     cells: Cells,
     messages: Messages,
@@ -207,6 +266,8 @@ def built(
         given = cells.pop("reference", None)
         tags = tags_of(cells.pop("tags", None))
         tools = tools_of(cells.pop("tools", None))
+        if "metadata" in cells:
+            _spread(cells)
     if len(messages) > 1:
         merged = dialogue.merged(messages)
         if len(merged) < len(messages):

@@ -8,10 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from annotate.importing.imported_row import Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Rating, Reply, Row
 from annotate.importing.shapes import chats
-from annotate.importing.shapes.columns import Cells, built, decoded, name_of, number, text
+from annotate.importing.shapes.columns import (
+    Cells,
+    built,
+    decoded,
+    name_of,
+    number,
+    object_of,
+    objects_of,
+    text,
+)
 from annotate.importing.shapes.judgements import by_rank
 from annotate.importing.shapes.ranked import MODELS, one_completion, rated
 from annotate.models.content import Messages
@@ -98,9 +107,7 @@ def written_to(cells: Cells) -> Row:
 
 def tree(cells: Cells) -> Iterator[Row]:
     """OpenAssistant's trees: every message of a person, with the replies to it by rank."""
-    root = decoded(cells.required("prompt"))
-    if not isinstance(root, dict):
-        raise Refused("prompt", "a message with replies is expected")
+    root = object_of(cells.required("prompt"), "prompt")
     yield from _below(cells, root, [])
 
 
@@ -110,7 +117,7 @@ def _below(cells: Cells, node: dict[str, Any], path: Messages) -> Iterator[Row]:
     while waiting:
         asked, before = waiting.pop()
         inside = cells.inside(asked)
-        answers = [one for one in inside.take("replies") or () if isinstance(one, dict)]
+        answers = objects_of(inside.take("replies"), "replies")
         messages = [*before, _message(inside)]
         kept = [one for one in answers if not one.get("deleted")]
         row_cells = cells.inside(dict(cells))
@@ -121,12 +128,11 @@ def _below(cells: Cells, node: dict[str, Any], path: Messages) -> Iterator[Row]:
         replies, ranks = [], []
         for one in kept:
             about = cells.inside(one)
-            follow = about.take("replies") or ()
+            follow = objects_of(about.take("replies"), "replies")
             turn = _message(about)
             replies.append(_answer(about, turn["content"]))
             ranks.append(number(about.get("rank")))
-            below = [x for x in follow if isinstance(x, dict) and not x.get("deleted")]
-            waiting += [(x, [*messages, turn]) for x in below]
+            waiting += [(x, [*messages, turn]) for x in follow if not x.get("deleted")]
         yield built(row_cells, messages, replies, by_rank(ranks))
 
 

@@ -10,8 +10,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from annotate.importing.imported_row import Choice, Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.shapes import chats, conversations, ranked, tool_exports
 from annotate.importing.shapes.columns import (
     Cells,
@@ -93,14 +93,14 @@ def is_messages(cells: Cells) -> bool:
 
 def _trees(given: Objects) -> Rows:
     """The rows of one tree from its messages, joined by parent_id."""
-    nodes = {one["message_id"]: {**one, "replies": []} for one in given}
+    nodes = {str(one["message_id"]): {**one, "replies": []} for one in given}
     roots = []
     for node in nodes.values():
         parent = node.pop("parent_id", None)
         if parent is None:
             roots.append(node)
-        elif parent in nodes:
-            nodes[parent]["replies"].append(node)
+        elif str(parent) in nodes:
+            nodes[str(parent)]["replies"].append(node)
         else:
             yield Refused("parent_id", f"no message {str(parent)[:60]} is in the file")
     for root in roots:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from annotate.importing.imported_row import Choice, Comparison, Judgement, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Comparison, Judgement, Reply, Row
 from annotate.importing.shapes.columns import Cells, built, decoded, moment, number
 from annotate.models.content import Messages
 
@@ -116,17 +116,6 @@ def judgement(cells: Cells, choice: Choice, rater: str, strength: int | None = N
     left: Literal["", "a", "b"] = ""
     if cells.get("left") in ("a", "b"):
         left = cells.pop("left")
-    criteria = decoded(cells.get("criteria"))
-    if isinstance(criteria, dict) and all(isinstance(x, str) for x in criteria.values()):
-        cells.pop("criteria")
-    else:
-        criteria = {}
-    reasons = decoded(cells.get("reasons"))
-    if isinstance(reasons, list) and all(isinstance(x, str) for x in reasons):
-        cells.pop("reasons")
-    else:
-        reasons = []
-    comment = cells.take("comment")
     timed = next((name for name in TIMES if moment(cells.get(name))), None)
     at = moment(cells.pop(timed)) if timed else None
     wall = number(cells.get("wall_ms"))
@@ -134,8 +123,6 @@ def judgement(cells: Cells, choice: Choice, rater: str, strength: int | None = N
         cells.pop("wall_ms")
     else:
         wall = None
-    if comment is not None and not isinstance(comment, str):
-        cells["comment"], comment = comment, None
     return Judgement(
         choice,
         rater,
@@ -143,11 +130,25 @@ def judgement(cells: Cells, choice: Choice, rater: str, strength: int | None = N
         left=left,
         at=at,
         wall_ms=None if wall is None else int(wall),
-        criteria=criteria,
-        comment=comment or "",
-        reasons=reasons,
+        criteria=_taken(cells, "criteria", lambda x: isinstance(x, dict) and _texts(x.values()))
+        or {},
+        reasons=_taken(cells, "reasons", lambda x: isinstance(x, list) and _texts(x)) or [],
+        comment=_taken(cells, "comment", lambda x: isinstance(x, str)) or "",
         metadata=cells.rest(),
     )
+
+
+def _taken(cells: Cells, name: str, fits: Callable[[Any], bool]) -> Any:
+    """Take a column whose value fits; None where it does not, and stays."""
+    value = decoded(cells.get(name))
+    if not fits(value):
+        return None
+    del cells[name]
+    return value
+
+
+def _texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(one, str) for one in values)
 
 
 def votes(cells: Cells) -> list[Judgement]:
@@ -216,10 +217,13 @@ def better_first(
     names: Sequence[str],
     vote: Judgement | None = None,
     *,
+    side: str | None = None,
     source_id: str = "",
     margin: float | None = None,
 ) -> Row:
-    """The row of a reply that was preferred to another, in this order; the source knows no sides.
+    """The row of a reply that was preferred to another, in this order.
+
+    `side` is a or b where the source says on which the better one was.
 
     The better side must not always be A: agreement statistics and position checks would see a
     pattern that nobody produced. The order of the hashes is arbitrary but fixed.
@@ -227,7 +231,7 @@ def better_first(
     chosen, rejected = sides
     if chosen.text == rejected.text and chosen.messages == rejected.messages:
         raise Refused(names[1], f"identical to {names[0]}: there is nothing to compare")
-    flipped = chosen.sha256 > rejected.sha256
+    flipped = side == "b" if side in ("a", "b") else chosen.sha256 > rejected.sha256
     choice: Choice = "b" if flipped else "a"
     if vote is None:
         vote = Judgement(choice)

@@ -48,7 +48,7 @@ def letters(name: str) -> str:
 
 
 def same_letters(column: str, name: str) -> bool:
-    """Whether two names differ in case and separators alone."""
+    """True of two names that differ in case and separators alone."""
     return column != name and letters(column) == letters(name)
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from annotate.importing.rows import Row
+from annotate.importing.imported_row import Row
 from annotate.importing.shapes.chats import PROMPTS
 from annotate.importing.shapes.judgements import CHOSEN, RATERS
 from annotate.importing.shapes.mapping import letters, same_letters
@@ -123,7 +123,7 @@ def _missing(row: Row | None, used: Collection[str]) -> set[str]:
 
 
 def _is_bare(row: Row | None) -> bool:
-    """Whether a row is no comparison, and would lose one if a column of it meant one."""
+    """True of a row that is no comparison, and would lose one if a column of it meant one."""
     return row is None or not row.comparisons
 
 

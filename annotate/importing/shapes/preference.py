@@ -5,14 +5,22 @@ TRL in all its forms, HH-RLHF, UltraFeedback binarised, Orca, LLaMA-Factory, Ope
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
 from annotate.importing import dialogue
+from annotate.importing.imported_row import Judgement, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Judgement, Rating, Reply, Row
 from annotate.importing.shapes import chats
-from annotate.importing.shapes.columns import Cells, Missing, name_of, number
+from annotate.importing.shapes.columns import (
+    Cells,
+    Missing,
+    about_sides,
+    margin_of,
+    name_of,
+    number,
+)
 from annotate.importing.shapes.judgements import better_first, judgement, rater_of
 from annotate.importing.shapes.sides import source_of
 from annotate.models.content import Messages
@@ -179,20 +187,24 @@ def _row(cells: Cells, messages: Messages, replies: dict[str, Reply]) -> Row:
     sides = (replies["chosen"], replies["rejected"])
     if not cells:  # most rows
         return better_first(cells, messages, sides, SIDES)
-    margin = number(cells.get("margin"))
-    if margin is not None:
-        del cells["margin"]
+    margin = margin_of(cells)
     rater = rater_of(cells)
     said = {name: cells.pop(name) for name in ABOUT_VOTE if name in cells}
     vote = judgement(Cells(said), "a", rater) if said or rater else Judgement("a")
     whole = cells.pop("messages", None)
     if whole is not None and not _is_told(whole, messages, replies["chosen"]):
         cells["messages"] = whole
+    chosen, rejected = about_sides(cells, *SIDES)
+    if chosen or rejected:
+        sides = (replace(sides[0], metadata=chosen), replace(sides[1], metadata=rejected))
+    side = cells.pop("chosen_side") if cells.get("chosen_side") in ("a", "b") else None
     source = source_of(cells)
-    return better_first(cells, messages, sides, SIDES, vote, source_id=source, margin=margin)
+    return better_first(
+        cells, messages, sides, SIDES, vote, side=side, source_id=source, margin=margin
+    )
 
 
 def _is_told(whole: Any, messages: Messages, chosen: Reply) -> bool:
-    """Whether the column `messages` is the prompt and the chosen reply over again."""
+    """True where the column `messages` is the prompt and the chosen reply over again."""
     told = [*messages, *(chosen.messages or [{"role": "assistant", "content": chosen.text}])]
     return isinstance(whole, list) and whole == told

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from annotate.importing.imported_row import Choice, Judgement, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Judgement, Rating, Reply, Row
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
     Cells,
     built,
     decoded,
-    is_objects,
     name_of,
     number,
+    object_of,
+    objects_of,
     ratings,
     text,
 )
@@ -63,7 +64,7 @@ def helpsteer3(cells: Cells) -> Row:
     names = ("response1", "response2")
     overall, given = cells.get("overall_preference"), cells.take("individual_preference")
     votes = []
-    for place, one in enumerate(decoded(given) or (), start=1):
+    for place, one in enumerate(objects_of(given, "individual_preference"), start=1):
         inside = cells.inside(one)
         choice, strength = from_scale(inside.required("score"), "individual_preference")
         comment = inside.take("reasoning")
@@ -158,8 +159,8 @@ def by_score(first: float, second: float) -> Choice:
 def summaries(cells: Cells) -> Row:
     """summarize-from-feedback, comparisons: two summaries of a post, and a worker's choice."""
     messages = post_of(cells)
-    given = decoded(cells.required("summaries"))
-    if not is_objects(given) or len(given) != 2:
+    given = objects_of(cells.required("summaries"), "summaries")
+    if len(given) != 2:
         raise Refused("summaries", "a list of two summaries is expected")
     replies = [_summary(cells, one) for one in given]
     choice = numbered(cells.required("choice"), 0)
@@ -174,7 +175,7 @@ def summaries(cells: Cells) -> Row:
 
 def post_of(cells: Cells) -> Messages:
     """The prompt of summarize-from-feedback: the post, or the article, to be summed up."""
-    info = cells.inside(cells.required("info"))
+    info = cells.inside(object_of(cells.required("info"), "info"))
     said = {name: info.take(name) for name in ("subreddit", "title", "post", "article")}
     body = said["post"] or said["article"]
     if not isinstance(body, str):
@@ -338,9 +339,8 @@ def _turns(cells: Cells, name: str) -> list[str]:
 def axis(cells: Cells) -> Row:
     """summarize-from-feedback, axis: ratings of one summary by one worker."""
     messages = post_of(cells)
-    inside = cells.inside(cells.required("summary"))
-    axes = inside.take("axes") or {}
-    about = cells.inside(axes)
+    inside = cells.inside(object_of(cells.required("summary"), "summary"))
+    about = cells.inside(object_of(inside.take("axes") or {}, "axes"))
     said = ratings(about, list(about), rater_of(cells))
     written = inside.required("text")
     model = name_of(inside.take("policy"), "policy")

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from annotate.importing.imported_row import Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
     MAX_COMPLETIONS,
@@ -125,7 +125,7 @@ def one_completion(cells: Cells, name: str = "completion", *names: str) -> Row:
 
 
 def rated(cells: Cells) -> list[Rating]:
-    """What the row says of its one reply: a label of good or bad, and ratings by aspect."""
+    """The ratings of a row's one reply: a label of good or bad, and numbers by aspect."""
     said = []
     rater = rater_of(cells)
     column = next((one for one in ("label", "kto_tag") if one in cells), "")

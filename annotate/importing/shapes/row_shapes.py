@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from annotate.importing.rows import Row
+from annotate.importing.imported_row import Row
 from annotate.importing.shapes import (
     chats,
     conversations,

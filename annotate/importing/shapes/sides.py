@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from annotate.importing.imported_row import Choice, Judgement, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Judgement, Reply, Row
 from annotate.importing.shapes import chats
-from annotate.importing.shapes.columns import Cells, decoded, name_of, number
+from annotate.importing.shapes.columns import (
+    Cells,
+    about_sides,
+    decoded,
+    margin_of,
+    name_of,
+    number,
+    object_of,
+)
 from annotate.importing.shapes.judgements import (
     CHOSEN,
     choice_of,
@@ -20,6 +29,7 @@ from annotate.importing.shapes.judgements import (
     strict,
     votes,
 )
+from annotate.models.content import Messages
 
 STEMS = (
     *("completion", "response", "answer", "output", "reply", "text", "option", "candidate"),
@@ -39,10 +49,11 @@ SIDES = OURS + [
 Ours in other letters (`completionA`) are near misses: somebody is asked.
 """
 OF_VOTE = (
-    *("vote_id", "leased_at", "active_ms", "first_key_ms", "input", "guideline_version", "stream"),
-    *("propensity", "surplus", "simulated", "revision", "imported"),
+    *("vote_id", "strength", "left", "reasons", "comment", "criteria", "leased_at", "voted_at"),
+    *("active_ms", "first_key_ms", "wall_ms", "input", "guideline_version", "stream"),
+    *("propensity", "surplus", "simulated", "imported", "weight", "reliability", "revision"),
 )
-"""Columns of our export `votes` that are about the vote, beside what a judgement has."""
+"""Columns of our export `votes` that are about the vote."""
 FOLLOWS = ("prompt_id", "completion_a_id", "completion_b_id", "split")
 """Columns of that export that follow from the texts."""
 NO_TEXTS = "this export of votes holds no texts: export the votes again, or the pairs"
@@ -85,27 +96,29 @@ def export_of_votes(cells: Cells) -> Row:
     if "completion_a" not in cells:
         raise Refused("completion_a", NO_TEXTS)
     messages = chats.prompt_in(cells, "prompt")
-    for name, turns in zip(OURS[0], ("messages_a", "messages_b"), strict=True):
-        # The turns say more than the text that reads them.
-        cells[name] = cells.take(turns) or cells[name]
-    sides = two_replies(cells, OURS[0])
+    first, second = (
+        replace(reply, messages=turns or reply.messages, metadata=about or {})
+        for reply, turns, about in zip(
+            two_replies(cells, OURS[0]),
+            [_turns(cells, f"messages_{side}") for side in "ab"],
+            [decoded(cells.take(f"metadata_{side}")) for side in "ab"],
+            strict=True,
+        )
+    )
+    inside = Cells(object_of(cells.take("metadata") or {}, "metadata"))
+    inside.update({name: cells.pop(name) for name in OF_VOTE if name in cells})
+    cells["metadata"] = cells.take("pair_metadata")
     for name in FOLLOWS:
-        cells.take(name)
-    if isinstance(held := decoded(cells.take("pair_metadata")), dict):
-        cells.update(held)
-    if "source_margin" in cells:
-        cells["margin"] = cells.pop("source_margin")
-    told = decoded(cells.take("metadata"))
-    inside = Cells(told if isinstance(told, dict) else {})
-    for name in (*OF_VOTE, "strength", "left", "reasons", "comment", "criteria", "voted_at"):
-        if name in cells:
-            inside[name] = cells.pop(name)
-    if "wall_ms" in cells:
-        inside["wall_ms"] = cells.pop("wall_ms")
+        cells.pop(name, None)
     rater = rater_of(cells)
     choice = strict(cells.required("choice"), rater or "the vote", cells, "choice")
     given = [judgement(inside, choice, rater)]
-    return _compared(cells, messages, sides, OURS[0], given)
+    return _compared(cells, messages, (first, second), OURS[0], given)
+
+
+def _turns(cells: Cells, name: str) -> Messages | None:
+    turns = cells.take(name)
+    return None if turns is None else chats.chat(turns, name, cells)
 
 
 def two_replies(cells: Cells, names: tuple[str, str]) -> tuple[Reply, Reply]:
@@ -191,17 +204,17 @@ def _outcome(cells: Cells) -> list[Judgement]:
 
 def _compared(
     cells: Cells,
-    messages: Any,
+    messages: Messages,
     sides: tuple[Reply, Reply],
     names: tuple[str, str],
     given: list[Judgement],
 ) -> Row:
     if not cells:
         return compared(cells, messages, sides, names, given)
-    margin = number(cells.get("margin"))
-    if margin is not None:
-        del cells["margin"]
-    source = source_of(cells)
+    margin, source = margin_of(cells), source_of(cells)
+    of_a, of_b = about_sides(cells, "a", "b")
+    if of_a or of_b:
+        sides = (replace(sides[0], metadata=of_a), replace(sides[1], metadata=of_b))
     return compared(cells, messages, sides, names, given, source_id=source, margin=margin)
 
 

@@ -6,12 +6,23 @@ Each holds a text or a prompt, two or more replies, and what named people said o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
+from annotate.importing.imported_row import Choice, Judgement, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.rows import Choice, Judgement, Reply, Row
 from annotate.importing.shapes import chats
-from annotate.importing.shapes.columns import Cells, built, decoded, is_objects, moment, number
+from annotate.importing.shapes.columns import (
+    Cells,
+    built,
+    decoded,
+    is_objects,
+    list_of,
+    moment,
+    number,
+    object_of,
+    objects_of,
+)
 from annotate.importing.shapes.judgements import (
     annotator,
     choice_of,
@@ -29,7 +40,7 @@ COLUMNS_OF_TASK = ("annotator", "annotation_id", "lead_time", "created_at", "upd
 
 
 class Shown(NamedTuple):
-    """What a tool showed: a prompt and two replies, or one, or none."""
+    """A prompt and the two replies, or one, or none, that a tool showed."""
 
     messages: Messages
     replies: list[Reply]
@@ -64,11 +75,12 @@ def _row(cells: Cells, shown: Shown, judged: list[Judgement], source_id: Any) ->
 
 def label_studio(cells: Cells) -> Row:
     """Label Studio, JSON: a task with its data and its annotations."""
-    data = cells.inside(decoded(cells.required("data")))
+    data = cells.inside(object_of(cells.required("data"), "data"))
     shown = _shown(data)
-    given = decoded(cells.take("annotations", "completions"))
-    judged, cancelled = [], []
-    for one in given if is_objects(given) else []:
+    given = objects_of(cells.take("annotations", "completions"), "annotations")
+    judged: list[Judgement] = []
+    cancelled = []
+    for one in given:
         about = cells.inside(one)
         if about.get("was_cancelled"):
             cancelled.append(one)
@@ -83,9 +95,9 @@ def _annotation(about: Cells, shown: Shown) -> Iterator[Judgement]:
     """The vote of one annotation, with what else was filled in on its form."""
     choice: Choice | None = None
     comments, criteria, other = [], {}, []
-    for result in decoded(about.take("result")) or ():
-        value = result.get("value", {}) if isinstance(result, dict) else {}
-        name = str(result.get("from_name", "")) if isinstance(result, dict) else ""
+    for result in objects_of(about.take("result"), "result"):
+        value = object_of(result.get("value") or {}, "result")
+        name = str(result.get("from_name", ""))
         said = choice_of(value.get("selected"))
         if said is None:
             said = choice_in(value.get("choices"), shown.names, _two(shown))
@@ -152,7 +164,7 @@ def label_studio_flat(cells: Cells) -> Row:
 
 def argilla_records(cells: Cells) -> Row:
     """Argilla's records: fields, and responses by question (v2) or by person (v1)."""
-    fields = cells.inside(decoded(cells.required("fields")))
+    fields = cells.inside(object_of(cells.required("fields"), "fields"))
     shown = _shown(fields)
     given = decoded(cells.take("responses"))
     answers: dict[str, dict[str, Any]] = {}
@@ -166,19 +178,16 @@ def argilla_records(cells: Cells) -> Row:
 def _answers(given: Any, cells: Cells) -> Iterator[tuple[str, str, Any]]:
     """(person, question, value) of every answer that was submitted."""
     if isinstance(given, dict):
-        flat = [(q, x) for q, answers in given.items() for x in answers or () if _is(x)]
-        for question, one in flat:
-            if _counts(one, cells):
-                yield str(one.get("user_id") or ""), question, one.get("value")
-    for one in given if isinstance(given, list) else ():
-        if _is(one) and _counts(one, cells):
-            for question, value in (one.get("values") or {}).items():
+        for question, answers in given.items():
+            for one in objects_of(answers, "responses"):
+                if _counts(one, cells):
+                    yield str(one.get("user_id") or ""), question, one.get("value")
+        return
+    for one in objects_of(given, "responses"):
+        if _counts(one, cells):
+            for question, value in object_of(one.get("values") or {}, "responses").items():
                 value = value.get("value") if isinstance(value, dict) else value
                 yield str(one.get("user_id") or ""), question, value
-
-
-def _is(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _counts(one: dict[str, Any], cells: Cells) -> bool:
@@ -193,10 +202,10 @@ def argilla_flat(cells: Cells) -> Row:
     answers: dict[str, dict[str, Any]] = {}
     for column in [name for name in cells if name.endswith(".responses")]:
         question = column.removesuffix(".responses")
-        values = decoded(cells.pop(column)) or []
-        users = decoded(cells.pop(f"{column}.users", None)) or [""] * len(values)
-        states = decoded(cells.pop(f"{column}.status", None)) or [None] * len(values)
-        for value, user, state in zip(values, users, states, strict=False):
+        values = list_of(cells.pop(column), column)
+        users = list_of(cells.pop(f"{column}.users", None), column)
+        states = list_of(cells.pop(f"{column}.status", None), column)
+        for value, user, state in zip_longest(values, users, states):
             if _counts({"status": state}, cells):
                 answers.setdefault(str(user or ""), {})[question] = value
     for column in [name for name in cells if _is_answers(cells[name])]:
@@ -262,7 +271,7 @@ def potato_votes(given: list[dict[str, Any]], item: dict[str, Any]) -> Row:
     judged = []
     for one in given:
         about = Cells(one)
-        labels = decoded(about.take("label_annotations")) or {}
+        labels = object_of(about.take("label_annotations") or {}, "label_annotations")
         choices = {name: _potato_choice(value, shown) for name, value in labels.items()}
         main = next((name for name, choice in choices.items() if choice), None)
         if main is None:
@@ -290,9 +299,7 @@ def _potato_choice(value: Any, shown: Shown) -> Choice | None:
 
 def prodigy(cells: Cells) -> Row:
     """Prodigy: options under a text, those that were accepted, and who did."""
-    options = decoded(cells.required("options"))
-    if not is_objects(options):
-        raise Refused("options", "a list of objects with id and text is expected")
+    options = objects_of(cells.required("options"), "options")
     messages = chats.prompt_in(cells, "prompt" if "prompt" in cells else "text")
     replies, ids, other = [], [], []
     for option in options:
@@ -303,7 +310,7 @@ def prodigy(cells: Cells) -> Row:
         ids.append(about.take("id"))
         replies.append(chats.reply(about.required("text"), "options", cells, metadata=about.rest()))
     picked = decoded(cells.take("accept"))
-    picked = picked if isinstance(picked, list) else [] if picked is None else [picked]
+    picked = [picked] if isinstance(picked, str | int) else list_of(picked, "accept")
     who = cells.take("_annotator_id", "_session_id") or ""
     at = moment(cells.get("_timestamp"))
     if at is not None:
@@ -311,7 +318,7 @@ def prodigy(cells: Cells) -> Row:
     shown = Shown(messages, replies, ("options", "options"))
     judged = []
     if cells.get("answer") in ANSWERED and len(replies) == 2 and picked:
-        both = set(picked) == set(ids)
+        both = all(one in picked for one in ids)
         tied = next((choice_of(one) for one in picked if one in other), None)
         choice: Choice = "tie" if both else tied or ("a" if picked[0] == ids[0] else "b")
         judged = [Judgement(choice, annotator(str(who)) if who else "", at=at)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection
 
-from annotate.importing.rows import Reply
+from annotate.importing.imported_row import Reply
 from annotate.importing.storage.bulk_insert import Columns, json_text
 from annotate.importing.storage.import_context import (
     LONGEST_NAME,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from annotate.importing.rows import Comparison, Row
+from annotate.importing.imported_row import Comparison, Row
 from annotate.importing.storage.bulk_insert import Columns, json_text
 from annotate.importing.storage.file_memory import FileMemory
 from annotate.importing.storage.imported_annotators import Annotators
@@ -62,7 +62,7 @@ class Note(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What became of a batch: counts, remarks, and earlier states of rows that it changed."""
+    """Results of a batch: counts, remarks, and earlier states of rows that it changed."""
 
     by: int | None
     """Number of the import; what it added itself needs no earlier state."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from annotate.importing.rows import Comparison, Judgement
+from annotate.importing.imported_row import Comparison, Judgement
 from annotate.importing.storage import pair_rows
 from annotate.importing.storage.content_batch import MISSING, ContentBatch
 from annotate.importing.storage.import_context import ImportContext, Item, Outcome, add_tags, fill

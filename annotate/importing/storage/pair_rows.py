@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from annotate.importing.rows import Judgement
+from annotate.importing.imported_row import Judgement
 from annotate.importing.storage.bulk_insert import Columns, json_text, new_tokens, stored_time
 from annotate.importing.storage.content_batch import ContentBatch
 from annotate.importing.storage.import_context import SOURCE, ImportContext, Outcome
@@ -100,7 +100,7 @@ def stored_states(project: Project, keys: Collection[str]) -> list[PairState]:
 
 
 class Settled(NamedTuple):
-    """What the votes of a new pair amount to, whoever cast them."""
+    """State and label of a new pair by its votes, whoever cast them."""
 
     state: str
     asked: int
@@ -328,6 +328,6 @@ def _slot_counts(quota: Quota, counted: recount.Counted) -> slots.SlotCounts:
 
 
 def _left_balance(cast: list[Cast]) -> int:
-    """How much more often A was on the left than B, as far as the file says."""
+    """Times that A was on the left minus times that B was, as far as the file says."""
     lefts = [vote.judgement.left for vote in cast if vote.judgement]
     return lefts.count("a") - lefts.count("b")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotate.importing.rows import Comparison, Judgement
+from annotate.importing.imported_row import Comparison, Judgement
 from annotate.importing.storage.import_context import LONGEST_NAME, Item, digest
 
 Side = tuple[str, str]

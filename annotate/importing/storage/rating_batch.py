@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
-from annotate.importing.rows import Reply
+from annotate.importing.imported_row import Reply
 from annotate.importing.storage.bulk_insert import Columns
 from annotate.importing.storage.content_batch import MISSING, ContentBatch, Key
 from annotate.importing.storage.import_context import ImportContext, Item, Outcome
@@ -88,7 +88,7 @@ class RatingBatch:
                 self.outcome.note(item, rating.name, f"{rating.rater}: {reason}")
 
     def _unknown(self, key: Key, name: str, value: float) -> Place:
-        """Where a value by nobody known stands or will: another value is another person's."""
+        """The place of a value by nobody known: another value is another person's."""
         place: Place = (key, name, None)
         n = 1
         while place in self.states and self.states[place].value != value:

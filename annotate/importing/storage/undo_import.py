@@ -124,7 +124,7 @@ def _later_import(import_: Import) -> str:
 
 
 def _in_use(pairs: QuerySet[Pair]) -> str:
-    """What people made of these pairs."""
+    """Whatever people have done with these pairs, in a sentence."""
     active = (State.RESERVED, State.VOTED, State.SKIPPED)
     live = Assignment.objects.filter(pair__in=pairs, imported=False, state__in=active)
     people = live.values("annotator").distinct().count()
@@ -205,17 +205,17 @@ def _remove_pairs(import_: Import, gone: Counter[str]) -> None:
 
 
 _USED_COMPLETION = (
-    Exists(Pair.objects.filter(completion_a=OuterRef("pk")))
-    | Exists(Pair.objects.filter(completion_b=OuterRef("pk")))
-    | Exists(Rating.objects.filter(completion=OuterRef("pk")))
+    Q(Exists(Pair.objects.filter(completion_a=OuterRef("pk"))))
+    | Q(Exists(Pair.objects.filter(completion_b=OuterRef("pk"))))
+    | Q(Exists(Rating.objects.filter(completion=OuterRef("pk"))))
 )
-_USED_PROMPT = Exists(Pair.objects.filter(prompt=OuterRef("pk"))) | Exists(
-    Completion.objects.filter(prompt=OuterRef("pk"))
+_USED_PROMPT = Q(Exists(Pair.objects.filter(prompt=OuterRef("pk")))) | Q(
+    Exists(Completion.objects.filter(prompt=OuterRef("pk")))
 )
 
 
 def _remove_unused(
-    rows: QuerySet[Completion] | QuerySet[Prompt], used: Q | Exists, gone: Counter[str]
+    rows: QuerySet[Completion] | QuerySet[Prompt], used: Q, gone: Counter[str]
 ) -> None:
     """Remove rows that nothing rests on; the others are the project's from now on."""
     name = f"{rows.model._meta.model_name}s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from annotate.importing import Report, Unreadable
+from annotate.importing.shapes.mapping import Chosen
 from annotate.importing.two_passes import Check, Source
 from annotate.jobs import foreground_import
 from annotate.jobs.foreground_import import Display
@@ -53,7 +54,8 @@ class Command(BaseCommand):
             action="extend",
             type=field_and_column,
             metavar="FIELD=COLUMN",
-            help="the column that holds a field; FIELD= where no column does",
+            help="the column that holds a field; FIELD= where no column does; metadata=COLUMN of a "
+            "column that is no field",
         )
         parser.add_argument(
             "--judged",
@@ -84,8 +86,7 @@ class Command(BaseCommand):
             raise CommandError(f"{file}: {error} Nothing was imported.") from error
 
     def _import(self, project: Project, file: Path, options: Mapping[str, Any]) -> None:
-        given = dict(options["map"] or [])
-        mapping = {name: column for name, column in given.items() if column}
+        mapping = chosen(options["map"] or [])
         source = foreground_import.source(project, file, mapping)
         judged = options["judged"]
         with display("Checking") as show:
@@ -93,7 +94,7 @@ class Command(BaseCommand):
                 project, source, judged=judged, report=options["report"], progress=show
             )
         self._describe(checked, remembered=not mapping and bool(source.mapping))
-        self._ask(checked, source, given)
+        self._ask(checked)
         report = checked.report
         refused = options["strict"] and report.n_refused
         if report.accepted and not refused and not options["dry_run"]:
@@ -126,20 +127,14 @@ class Command(BaseCommand):
             self.stdout.write(f"  {one['name']:<{width}}  {one['use']}, {one['rows']:,} rows")
         self.stdout.write("")
 
-    def _ask(self, checked: Check, source: Source, given: Mapping[str, str]) -> None:
+    def _ask(self, checked: Check) -> None:
         """Name the --map that answers each question; nothing is written before."""
-        answered = {*source.mapping.values()}
-        asked = [
-            one
-            for one in checked.questions
-            if one["column"] not in answered and one["field"] not in given
-        ]
-        for one in asked:
+        for one in checked.questions:
             self.stdout.write(
                 f"{one['why']}. If it is: --map {quoted(one['field'], one['column'])}   "
-                f"If not: --map {one['field']}="
+                f"If not: --map {quoted('metadata', one['column'])}"
             )
-        if asked:
+        if checked.questions:
             raise CommandError("Nothing was imported: say first what these columns are.")
 
     def _tell(self, report: Report) -> None:
@@ -162,6 +157,16 @@ class Command(BaseCommand):
         if import_.undone_at is None:
             raise CommandError(import_.error)
         self.stdout.write(f"Taken back: {import_.file_name}")
+
+
+def chosen(given: Iterable[tuple[str, str]]) -> Chosen:
+    """Field -> its column, or its columns where it is named several times."""
+    mapping: dict[str, str | list[str]] = {}
+    for name, column in given:
+        before = mapping.get(name)
+        several = before if isinstance(before, list) else [before] if before else []
+        mapping[name] = [*several, column] if several else column
+    return mapping
 
 
 @contextmanager

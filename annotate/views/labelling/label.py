@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -22,11 +23,10 @@ from annotate.people.labelling_progress import Progress, progress
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review.vote_effect import effect
+from annotate.text.chat_turns import question, tools, turns
 from annotate.text.word_diff import word_diff
 from annotate.views.labelling.remarks import offered
 from annotate.votes import scales
-
-ROLES = {"system": "Instructions", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
 class Key(NamedTuple):
@@ -46,7 +46,7 @@ KEYS = [
     Key("f", "Warn", "of unsafe, private or broken content"),
     Key("r", "Raw", "both replies as they were written"),
     Key("d", "Diff", "what differs between A and B"),
-    Key("e", "Show all", "of two long replies, or their beginnings"),
+    Key("e", "Unfold", "long replies, earlier turns, tools and thinking; again folds them"),
     Key("h", "My votes"),
     Key("g", "Guidelines"),
     Key("?", "Keys", "this list"),
@@ -219,23 +219,27 @@ def _keys(scale: str) -> list[Key]:
 
 def texts(assignment: Assignment) -> dict[str, Any]:
     shown = queue.shown(assignment)
-    turns = [
-        {"role": ROLES.get(turn["role"], turn["role"]), "text": turn["content"]}
-        for turn in shown["prompt"]
-    ]
-    left, right = shown["left"], shown["right"]
-    sources = word_diff(left, right)
+    sources = word_diff(shown["left"], shown["right"])
     replies = [
-        {"letter": letter, "text": text, "source": source}
-        for letter, text, source in zip("AB", (left, right), sources, strict=True)
+        {
+            "letter": letter,
+            "text": shown[side],
+            "turns": turns(shown[f"{side}_messages"] or ()),
+            "source": source,
+        }
+        for letter, side, source in zip("AB", ("left", "right"), sources, strict=True)
     ]
     lease = assignment.expires_at - timezone.now() if assignment.expires_at else timedelta()
     return {
         "lease_seconds": round(lease.total_seconds()),
-        "earlier": turns[:-1],
-        "turn": turns[-1],
         "replies": replies,
-    }
+    } | asked(shown["prompt"], shown["tools"])
+
+
+def asked(messages: Sequence[Mapping[str, Any]], described: Sequence[Any] | None) -> dict[str, Any]:
+    """Context of prompt.html: the turns that the replies answer, those before, and the tools."""
+    earlier, last = question(turns(messages))
+    return {"earlier": earlier, "question": last, "tools": tools(described)}
 
 
 def _waiting(project: Project, done: Progress, blocked_by: str) -> dict[str, Any]:

@@ -30,8 +30,9 @@ class Entry(NamedTuple):
     """One vote or skip as its author saw the pair: A is what stood on the left."""
 
     own: Assignment
-    turns: list[dict[str, str]]
-    replies: dict[str, str]
+    prompt: list[dict[str, Any]]
+    tools: list[Any]
+    replies: dict[str, dict[str, Any]]
     said: str
     criteria: dict[str, str]
     form: ReviseForm | SkipReasonForm
@@ -114,8 +115,12 @@ def _entry(project: Project, own: Assignment) -> Entry:
     criteria = {name: LETTERS[_side(own, choice)] for name, choice in own.criteria.items()}
     return Entry(
         own=own,
-        turns=shown["prompt"],
-        replies={"A": shown["left"], "B": shown["right"]},
+        prompt=shown["prompt"],
+        tools=shown["tools"],
+        replies={
+            letter: {"text": shown[side], "messages": shown[f"{side}_messages"]}
+            for letter, side in (("A", "left"), ("B", "right"))
+        },
         said=said,
         criteria=criteria,
         form=_form(project, own),

@@ -18,8 +18,9 @@ from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import adjudication
 from annotate.review.adjudication import ANSWERS
+from annotate.text.chat_turns import blind
 from annotate.views.address_ids import number_in
-from annotate.views.labelling.label import ROLES
+from annotate.views.labelling.label import asked
 from annotate.votes import scales
 
 MOST = 500
@@ -111,16 +112,13 @@ def _last(request: AuthenticatedHttpRequest, project: Project) -> Adjudication |
 
 
 def _shown(pair: Pair, why: str) -> dict[str, Any]:
-    turns = [
-        {"role": ROLES.get(turn["role"], turn["role"]), "text": turn["content"]}
-        for turn in pair.prompt.messages
-    ]
     model = adjudication.model_says(pair)
     return {
         "why": why,
-        "earlier": turns[:-1],
-        "turn": turns[-1],
-        "replies": {"A": pair.completion_a.text, "B": pair.completion_b.text},
+        "replies": {
+            letter: {"text": reply.text, "messages": reply.messages and blind(reply.messages)}
+            for letter, reply in (("A", pair.completion_a), ("B", pair.completion_b))
+        },
         "votes": _votes(pair),
         "flags": pair.flags.filter(settled_at=None).order_by("created_at", "pk"),
         "model": model and {"side": model[0].upper(), "probability": model[1]},
@@ -130,7 +128,7 @@ def _shown(pair: Pair, why: str) -> dict[str, Any]:
             (category, adjudication.LETTERS[category]) for category in Adjudication.Category
         ],
         "decision": getattr(pair, "adjudication", None),
-    }
+    } | asked(blind(pair.prompt.messages), pair.prompt.tools)
 
 
 def _votes(pair: Pair) -> list[dict[str, Any]]:

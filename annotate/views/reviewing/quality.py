@@ -36,7 +36,7 @@ CAPTIONS = {
     "Policy": "By the policy that wrote the answers, newest first.",
     "Margin": "By the reward model’s margin between the two answers (a logit, without its sign) "
     "when the pair was queued.",
-    "Tag": "By the prompts’ tags, most frequent first; a prompt may have several.",
+    "Tag": "By the tags of prompts and pairs, most frequent first; a pair may have several.",
 }
 
 COLUMNS = {

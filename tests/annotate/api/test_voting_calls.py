@@ -17,6 +17,7 @@ from rest_framework.test import APIClient
 
 from annotate import queue
 from annotate.models import Assignment, Pair, Project
+from tests.annotate.tool_chat import PROMPT, REPLY, TOOLS, TRANSCRIPT, tool_pair
 
 MakePairs = Callable[..., list[Pair]]
 ApiFor = Callable[[User], APIClient]
@@ -50,6 +51,23 @@ def test_next_answers_a_pair_and_nothing_that_tells_where_it_came_from(
     assert {body["left"]["text"], body["right"]["text"]} == texts
     assert set(body["left"]) == set(body["right"]) == {"text"}
     assert "starter" not in json.dumps(body)
+
+
+def test_next_gives_the_turns_and_tools_of_a_chat_and_never_who_wrote_them(
+    api: APIClient, project: Project
+) -> None:
+    pair = tool_pair(project)
+    _, body = post(api, NEXT)
+    assert body["tools"] == TOOLS
+    assert [turn["role"] for turn in body["prompt"]] == [turn["role"] for turn in PROMPT]
+    assert body["prompt"][4]["parts"] == PROMPT[4]["parts"]
+    assert body["prompt"][5]["thinking"] and body["prompt"][6]["tool_call_id"] == "call_1"
+    replies = {body[side]["text"]: body[side].get("messages") for side in ("left", "right")}
+    assert [turn["content"] for turn in replies[TRANSCRIPT]] == [turn["content"] for turn in REPLY]
+    assert replies["No idea."] is None and pair.completion_b.text == "No idea."
+    said = json.dumps(body)
+    for secret in ("secret-model", "score", "travel desk", "metadata"):
+        assert secret not in said
 
 
 def test_next_answers_204_with_retry_after_when_there_is_nothing(api: APIClient) -> None:

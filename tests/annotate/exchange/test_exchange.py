@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from annotate import exchange, queue
+from annotate.exporting.freezing import freeze
+from annotate.importing.row_store import Writer
 from annotate.models import Assignment, Completion, ModelNote, Pair, Project, Prompt
 from annotate.models.content import completion_key, is_held_out
+from tests.annotate.importing.test_row_store import judged
 from tests.annotate.queue.test_queue import lease
+from tests.annotate.tool_chat import TRANSCRIPT, tool_pair
 from tests.conftest import person
 from training.rlhf import rows as engine
 
@@ -383,3 +388,52 @@ def test_pairs_know_their_newest_policy_and_the_reward_models_margin(filled: Pro
     assert (former.policy, former.margin) == ("p1", None)
     # The completion's own name is that of whoever wrote the text first.
     assert added(old, of_starter, policy_a="new", policy_b="starter").policy == "p2"
+
+
+def test_chats_with_tools_and_replies_of_several_turns_reach_the_engine(
+    project: Project, ann: User, ben: User
+) -> None:
+    pair = tool_pair(project)
+    for user in (ann, ben):
+        vote(project, user, "a")
+    version = exchange.freeze(project)
+    (row,) = exchange.preferences(project, version, include_simulated=False)
+    assert row["messages"] == pair.prompt.messages and row["completion_a"] == TRANSCRIPT
+    (prompt,) = exchange.prompts(project)
+    assert prompt["messages"] == pair.prompt.messages
+    read = engine.parse(engine.Preference, row, "row")
+    assert read.messages[5] == {
+        "role": "assistant",
+        "content": 'get_weather({"place":"Bergen","days":[1,2]})',
+    }
+    engine.parse(engine.Prompt, prompt, "row")
+
+
+# Imported votes
+
+
+def imported(project: Project, n: int = 1, **options: Any) -> None:
+    """`n` pairs with one judgement each, as a public set of preferences has them."""
+    rows = [judged(("", "a" if i % 2 else "b"), ask=f"Question {i}?", **options) for i in range(n)]
+    Writer(project, now=timezone.now()).add(rows)
+
+
+def test_a_labelled_public_set_is_resolved_and_starts_a_round(project: Project) -> None:
+    imported(project, 50)
+    teaching = project.pairs.filter(prompt__held_out=False).count()
+    assert exchange.counts(project) == {"pairs_open": 0, "pairs_resolved": 50, "votes": 50}
+    assert exchange.resolved_since(project, None) == teaching >= 20
+    version = freeze(project)
+    assert exchange.resolved_since(project, version.number) == 0
+    rows = list(exchange.preferences(project, version, include_simulated=False))
+    assert len(rows) == 50
+    vote = {"annotator": rows[0]["votes"][0]["annotator"], "strength": 2, "weight": 1.0}
+    assert all(row["votes"] == [{**vote, "choice": row["votes"][0]["choice"]}] for row in rows)
+
+
+def test_pairs_of_two_equal_texts_teach_nothing(project: Project) -> None:
+    imported(project, 4, texts=("Same.", "Same."), models=("m1", "m2"))
+    imported(project, 3)
+    assert exchange.resolved_since(project, None) <= 3
+    rows = exchange.preferences(project, freeze(project), include_simulated=False)
+    assert {row["completion_a"] == row["completion_b"] for row in rows} == {False}

@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from django.core.management import CommandError, call_command
+from pyarrow import parquet
 
 from annotate import queue
-from annotate.importing.rows import Row
+from annotate.importing import import_rows
+from annotate.importing.imported_row import Row
 from annotate.importing.shapes import row_shapes
 from annotate.importing.shapes.columns import Cells, built, has
-from annotate.models import Assignment, Completion, Label, Pair, Project, Prompt
+from annotate.models import Assignment, Completion, Label, Project, Prompt
 from annotate.queue import slots
 
 Importer = Callable[..., str]
@@ -169,11 +173,83 @@ def test_a_reference_is_added_to_a_prompt_that_had_none(run):
     assert Prompt.objects.get().reference == "gold"
 
 
-def test_gzip_is_read(project, tmp_path):
-    path = tmp_path / "rows.jsonl.gz"
-    path.write_bytes(gzip.compress(json.dumps(pair(1)).encode()))
-    call_command("import_data", str(path), "--project", "desk", stdout=StringIO())
-    assert project.pairs.count() == 1
+JUDGED = [{"prompt": f"Q{i}", "chosen": "good", "rejected": "bad"} for i in range(2)]
+
+
+def csv_file(path: Path) -> Path:
+    lines = [";".join(JUDGED[0]), *(";".join(row.values()) for row in JUDGED)]
+    path.write_bytes("\r\n".join(lines).encode("utf-16"))
+    return path
+
+
+def parquet_file(path: Path) -> Path:
+    parquet.write_table(pyarrow.Table.from_pylist(JUDGED), path)
+    return path
+
+
+def json_file(path: Path, **layout: Any) -> Path:
+    path.write_text(json.dumps(JUDGED, **layout))
+    return path
+
+
+def gzip_file(path: Path) -> Path:
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, JUDGED)).encode()))
+    return path
+
+
+def zip_file(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(json_file(path.with_suffix(".json"), indent=2), "data/rows.json")
+        archive.writestr("README.md", "# Rows")
+    return path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    json_file(path / "rows.json")
+    return path
+
+
+@pytest.mark.parametrize(
+    "make",
+    [csv_file, parquet_file, json_file, gzip_file, zip_file, folder],
+    ids=lambda f: f.__name__,
+)
+def test_files_of_every_format_are_imported_whatever_their_name(project, tmp_path, make):
+    call_command(
+        "import_data", str(make(tmp_path / "rows.txt")), "--project", "desk", stdout=StringIO()
+    )
+    assert project.pairs.count() == 2
+    winners = {p.completion_a.text if p.n_a else p.completion_b.text for p in project.pairs.all()}
+    assert winners == {"good"}
+
+
+def test_rows_of_other_files_than_lines_are_told_by_their_number_and_file(project, tmp_path):
+    member = json.dumps([pair(1), {"q": 1}], indent=2)
+    path = tmp_path / "rows.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.json", member)
+        archive.writestr("b.json", member)
+    report = import_rows(project, path)
+    assert [str(problem).partition(": ")[0] for problem in report.refused] == [
+        "a.json, row 2",
+        "b.json, row 2",
+    ]
+    [told, _] = report.as_dict()["problems"]
+    assert (told["file"], told["unit"], told["line"]) == ("a.json", "row", 2)
+
+
+def test_nan_is_refused_by_line_and_column(run):
+    output = run(['{"prompt":"Q","chosen":"x","rejected":"y","margin":NaN}', pair(1)])
+    assert "line 1: margin: NaN is not JSON" in output
+
+
+def test_a_file_that_cannot_be_read_on_leaves_nothing(project, tmp_path):
+    path = tmp_path / "cut.json"
+    path.write_text(json.dumps(JUDGED)[:-4])
+    with pytest.raises(CommandError, match=r"Row 2 goes on where the file ends.*Nothing was"):
+        call_command("import_data", str(path), "--project", "desk", stdout=StringIO())
+    assert not Prompt.objects.exists()
 
 
 def test_a_large_file_takes_few_queries_per_row(project, tmp_path, django_assert_max_num_queries):

@@ -211,7 +211,8 @@ def test_sittings_are_made_of_all_votes_but_only_first_two_are_compared(
 
 
 def test_simulated_and_imported_votes_are_left_out(project, long_against_short):
-    Assignment.objects.update(guideline_version=0)
+    # As earlier releases imported them: with sides and times that no file had told.
+    Assignment.objects.update(guideline_version=0, imported=True)
     assert bias.left_picks(project, "all", False) == []
     assert bias.tiredness(project, "all", False).votes == 0
     Pair.objects.update(firsts_simulated=True)

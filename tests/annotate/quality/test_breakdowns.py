@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sklearn.metrics import cohen_kappa_score
 
 from annotate import queue
 from annotate.models import Pair, Prompt
@@ -80,6 +79,20 @@ def test_agreement_by_tag_counts_a_prompt_in_each_of_its_tags(project, judged):
     assert [(one.name, one.pairs, one.same) for one in found] == [("rude", 2, 1), ("refund", 1, 1)]
 
 
+def test_agreement_by_tag_counts_a_pair_once_for_each_tag_of_its_own_or_its_prompts(
+    project, judged
+):
+    Prompt.objects.filter(pairs=judged[0]).update(tags=["refund"])
+    for pair, tags in (
+        (judged[0], ["refund", "rude"]),
+        (judged[1], ["rude"]),
+        (judged[2], ["rude"]),
+    ):
+        Pair.objects.filter(pk=pair.pk).update(tags=tags)
+    tags = breakdowns.by_tag(project, "all", False)
+    assert [(one.name, one.pairs, one.same) for one in tags] == [("rude", 3, 2), ("refund", 1, 1)]
+
+
 def history(*weeks):
     """(bucket, pairs, same) per week."""
     start = date(2026, 1, 5)
@@ -117,7 +130,8 @@ def test_two_people_are_compared_once_whoever_voted_first(project, judged, ann, 
     )
     (duo,) = breakdowns.duos(project, "all", False)
     assert (duo.one, duo.other, duo.pairs, duo.raw) == ("ann-ann", "ann-ben", 4, 0.5)
-    assert duo.kappa == pytest.approx(cohen_kappa_score(list("abat"), list("abba")))
+    # "abat" beside "abba": (2 * 2 + 1 * 2) / 16 of the answers agree by chance.
+    assert duo.kappa == pytest.approx((0.5 - 0.375) / (1 - 0.375))
 
 
 def test_the_matrix_has_everybody_against_everybody():

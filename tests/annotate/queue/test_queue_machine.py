@@ -322,7 +322,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=40,
     deadline=None,
     database=None,

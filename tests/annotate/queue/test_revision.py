@@ -213,7 +213,7 @@ def live(steps: list[Step], salt: int) -> None:
 
 
 QUICK = settings(
-    max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=14, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

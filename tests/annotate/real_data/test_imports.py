@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from annotate.importing import import_rows
+from annotate.importing.files import opened
 from annotate.models import Assignment, Completion, Label
 from annotate.quality import agreement_counts
 
@@ -82,3 +83,32 @@ def test_finegrained_rlhf_has_several_completions_per_prompt_and_no_overlap(proj
     measured = agreement_counts.measure(project).agreement
     assert measured.values["raw"] is None
     assert "no pair has two votes" in measured.explanations["raw"]
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "count", "columns"),
+    [
+        ("pandalm/testset-v1.json", "JSON array", 999, {"idx", "response1", "annotator1"}),
+        ("gpteacher/roleplay.json", "JSON array", 1923, {"instruction", "input", "response"}),
+        ("gpteacher/codegen-instruct.json", "JSON array", 4535, {"instruction", "response"}),
+        ("finegrained_rlhf/dev_feedback.json", "JSON array", 500, {"question", "passages"}),
+        ("stanford_alpaca/seed_tasks.jsonl", "JSON lines", 175, {"id", "instances"}),
+        ("hh_rlhf/harmless-base-test.jsonl.gz", "JSON lines, in gzip", 2312, {"chosen"}),
+        ("shapes/60_pairs.csv", "CSV", 1, {"prompt", "chosen", "rejected"}),
+        ("shapes/61_pairs.parquet", "Parquet", 1, {"prompt", "chosen", "rejected"}),
+        ("shapes/63_array_pretty.json", "JSON array", 1, {"prompt", "chosen", "rejected"}),
+        ("shapes/68_crlf.jsonl", "JSON lines", 1, {"prompt", "chosen", "rejected"}),
+    ],
+)
+def test_files_open_as_they_are_published(file, words, count, columns):
+    with opened(DATA / file) as source:
+        read = [row for _, row in source.rows()]
+    assert source.format == words
+    assert len(read) == count
+    assert all(isinstance(row, dict) and columns <= row.keys() for row in read)
+
+
+def test_nan_is_named_by_line_and_column():
+    with opened(DATA / "shapes/70_nan.jsonl") as source:
+        [(place, refused)] = source.rows()
+    assert (place.line, str(refused)) == (1, "margin: NaN is not JSON")

@@ -10,6 +10,7 @@ from annotate import queue
 from annotate.models import Flag, Pair, Prompt
 from annotate.review import search
 from annotate.votes.export_values import pseudonyms
+from tests.annotate.tool_chat import tool_pair
 
 URL = "/projects/desk/data/"
 
@@ -226,3 +227,46 @@ def test_roles_strangers_and_wrong_methods(client_for, client, project, ann, olg
     assert codes == [403, 200, 200, 404, 200]
     assert client_for(olga).post(URL).status_code == 405
     assert client.get(URL).status_code == 302
+
+
+@pytest.mark.parametrize("tag", ["rainy day", "weather"])
+@pytest.mark.parametrize("what", ["pairs", "prompts"])
+def test_a_tag_is_found_on_the_pair_and_on_the_prompt(found, project, make_pairs, tag, what):
+    tool_pair(project)
+    make_pairs(2)
+    page = found(tag=tag, **{"in": what}).text
+    assert f"1 {what[:-1]}, newest first" in page and "Is it raining here?" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("TRAVEL", True),  # of the prompt, as text
+        ("annotation_batch", True),  # a name
+        ("source=travel desk", True),
+        ("source=travel", False),  # not this value
+        ("score_overall=7.5", True),  # of a reply
+        ("score_overall=7", False),
+        ("id=4", True),  # nested, of the pair
+        ("id = 4", True),
+        ("note=café 100%", True),
+        ("note=café 1000", False),
+        ("caf_", False),
+        ("nowhere", False),
+    ],
+)
+@pytest.mark.parametrize("what", ["pairs", "prompts"])
+def test_metadata_are_found_by_text_and_by_name_and_value(
+    found, project, make_pairs, text, there, what
+):
+    tool_pair(project, metadata={"annotation_batch": {"id": 4}, "note": "café 100%"})
+    make_pairs(2)
+    page = found(metadata=text, **{"in": what}).text
+    assert ("Is it raining here?" in page) == there
+    assert "Where is my order" not in page
+
+
+def test_tags_of_pairs_are_offered_beside_those_of_prompts(found, project):
+    tool_pair(project)
+    page = found().text
+    assert 'value="rainy day"' in page and 'value="weather"' in page

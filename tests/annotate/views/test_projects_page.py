@@ -219,3 +219,20 @@ def test_a_missing_page_says_so(client_for: ClientFor, ann: User) -> None:
     response = client_for(ann).get("/projects/none/label/")
     assert response.status_code == 404
     assert "There is no such page" in response.content.decode()
+
+
+def test_the_votes_per_pair_are_applied_to_open_pairs_where_an_admin_says_so(
+    client_for: ClientFor, zed: User, project: Project, make_pairs: MakePairs
+) -> None:
+    make_pairs(3)
+    client = client_for(zed)
+    assert "3 pairs are open." in client.get(SETTINGS).content.decode()
+    client.post(SETTINGS, settings_of(project, votes="evaluation"))
+    assert set(project.pairs.values_list("asked", flat=True)) == {2}
+    project.refresh_from_db()
+    data = settings_of(project, votes="evaluation", apply_to_open="on")
+    response = client.post(SETTINGS, data, follow=True)
+    assert "3 open pairs ask for other votes now; 0 of them are done." in response.content.decode()
+    assert set(project.pairs.values_list("asked", flat=True)) == {3}
+    again = client.post(SETTINGS, data, follow=True)
+    assert "All open pairs ask for these votes already." in again.content.decode()

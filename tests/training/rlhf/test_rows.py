@@ -203,3 +203,30 @@ def test_probabilities_that_are_none_are_refused(tmp_path: Path, soft: Any) -> N
     file = write_lines(tmp_path / "in.jsonl", preference(soft=soft))
     with pytest.raises(RowError, match="soft"):
         list(rows.read(Preference, file))
+
+
+def test_calls_of_tools_are_read_as_text_and_other_keys_are_left_out() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "track", "arguments": '{"id":7}'}}
+    chat = rows.messages(
+        [
+            {"role": "developer", "content": "Be brief.", "name": "ops"},
+            {"role": "assistant", "content": None, "thinking": "Hm.", "tool_calls": [call]},
+            {"role": "assistant", "content": "Wait.", "tool_calls": [call["function"]]},
+            {"role": "tool", "content": "late", "tool_call_id": "1"},
+            {"role": "assistant", "content": "", "tool_calls": [{"name": "é", "arguments": {}}]},
+        ]
+    )
+    assert [(turn["role"], turn["content"]) for turn in chat] == [
+        ("developer", "Be brief."),
+        ("assistant", 'track({"id":7})'),
+        ("assistant", 'Wait.\ntrack({"id":7})'),
+        ("tool", "late"),
+        ("assistant", "é({})"),
+    ]
+    assert all(set(turn) == {"role", "content"} for turn in chat)
+
+
+@pytest.mark.parametrize("calls", ["track", [3], {"name": "track"}])
+def test_calls_that_are_none_are_named(calls: Any) -> None:
+    with pytest.raises(TypeError, match=r"messages\[0\].tool_calls"):
+        rows.messages([{"role": "assistant", "content": "", "tool_calls": calls}])

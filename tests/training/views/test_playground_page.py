@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from annotate.models import Completion, Pair, Project, Prompt
 from annotate.models.content import messages_sha256
+from tests.annotate.tool_chat import tool_pair
 from tests.training.history import add_policy, add_starter, make_round
 from training.models import ModelVersion
 from training.models.trial import Trial
@@ -193,6 +194,22 @@ def test_bad_input_is_named_and_nothing_is_asked(
     answer = client_for(olga).post(URL, fields(*policies, **changes))
     assert answer.status_code == 400 and said in text(answer)
     assert not Trial.objects.exists()
+
+
+def test_a_prompt_with_tools_is_shown_as_it_is_and_can_be_asked(
+    policies: list[ModelVersion], olga: User, client_for: Browser
+) -> None:
+    pair = tool_pair(policies[0].project)
+    browser = client_for(olga)
+    page = text(browser.get(URL, {"prompt": pair.prompt_id}))
+    for said in ("Developer’s instructions", "Calls <b>get_weather</b>", "Tool: get_weather"):
+        assert said in page
+    history = json.dumps(pair.prompt.messages[1:])
+    answer = browser.post(URL, fields(*policies, history=history, message="Take a coat?"))
+    assert answer.status_code == 302
+    asked = Trial.objects.get().messages
+    assert [turn["role"] for turn in asked][:3] == ["developer", "user", "assistant"]
+    assert asked[4]["content"].startswith("get_weather(") and asked[5]["role"] == "tool"
 
 
 def test_the_same_model_twice_is_refused(

@@ -121,7 +121,7 @@ class Endpoint:
     def _body(self, messages: Sequence[Message], settings: Settings, seed: int) -> dict[str, Any]:
         body = {
             "model": self.model,
-            "messages": [dict(message) for message in messages],
+            "messages": [_to_send(message) for message in messages],
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
@@ -198,6 +198,12 @@ class Endpoint:
 
 def _logprobs(choice: dict[str, Any]) -> list[dict[str, Any]]:
     return (choice.get("logprobs") or {}).get("content") or []
+
+
+def _to_send(message: Message) -> dict[str, str]:
+    """A tool's result as the user's: servers refuse one without the call, which is text here."""
+    role = "user" if message["role"] == "tool" else message["role"]
+    return {"role": role, "content": message["content"]}
 
 
 def _pieces(lines: Iterator[str]) -> Iterator[str]:

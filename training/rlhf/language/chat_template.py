@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 Message = Mapping[str, str]
@@ -29,6 +30,21 @@ PLAIN = (
 )
 """A template for models that know no roles. Only the last reply ends with the end token: an
 encoder-decoder takes it as the end of everything."""
+
+
+# Roles that many templates do not know, each with the one that says nearly the same.
+STAND_INS = {"developer": "system", "tool": "user", "system": "user"}
+_SAID = "said-by-this-role"
+_PROBES: dict[str, list[dict[str, str]]] = {
+    role: [{"role": role, "content": _SAID}, {"role": "user", "content": "hello"}]
+    for role in ("system", "developer")
+} | {
+    "tool": [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": _PROBE},
+        {"role": "tool", "content": _SAID},
+    ]
+}
 
 
 class NoChatTemplate(ValueError):
@@ -116,6 +132,40 @@ def _turn_end(tokenizer: Tokenizer, template: str) -> int:
 def _render(tokenizer: Tokenizer, messages: Sequence[Message], *, reply_next: bool) -> str:
     if not tokenizer.chat_template:
         raise NoChatTemplate(_missing(tokenizer))
+    return _apply(tokenizer, _in_known_roles(tokenizer, messages), reply_next=reply_next)
+
+
+def _in_known_roles(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[dict[str, str]]:
+    """The chat with a stand-in for each role that the template does not know.
+
+    Some templates refuse such a role (Gemma: system), others leave its text out without a word
+    (Qwen2.5: developer). What a stand-in says joins a neighbour of the same role, because templates
+    that know few roles want them to take turns.
+    """
+    known: list[dict[str, str]] = []
+    stood_in = False
+    for message in messages:
+        role = message["role"]
+        while role in STAND_INS and not _knows(tokenizer, str(tokenizer.chat_template), role):
+            role = STAND_INS[role]
+        stands_in = role != message["role"]
+        if known and known[-1]["role"] == role and (stands_in or stood_in):
+            known[-1]["content"] += "\n\n" + message["content"]
+        else:
+            known.append({**message, "role": role})
+        stood_in = stands_in
+    return known
+
+
+@lru_cache(maxsize=64)
+def _knows(tokenizer: Tokenizer, template: str, role: str) -> bool:
+    try:
+        return _SAID in _apply(tokenizer, _PROBES[role], reply_next=False)
+    except (TemplateError, TypeError, ValueError):
+        return False
+
+
+def _apply(tokenizer: Tokenizer, messages: Sequence[Message], *, reply_next: bool) -> str:
     text = tokenizer.apply_chat_template(
         [dict(message) for message in messages],
         tokenize=False,

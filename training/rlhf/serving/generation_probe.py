@@ -16,6 +16,8 @@ import os
 import sys
 from typing import Any
 
+from training.rlhf.run.entry_points import importing_libraries
+
 REPLIES = 8
 MAX_NEW_TOKENS = 128
 MESSAGES = [{"role": "user", "content": "My order has not arrived yet. What can I do?"}]
@@ -36,8 +38,9 @@ def stack() -> dict[str, Any]:
 def model(path: str) -> dict[str, Any]:
     """Sample a few replies: how many ended by themselves, how many hold text, mean tokens."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from training.rlhf.language import chat_template, generation, pretrained
-    from training.rlhf.run.device import resolve_device
+    with importing_libraries():
+        from training.rlhf.language import chat_template, generation, pretrained
+        from training.rlhf.run.device import resolve_device
 
     # The model first: its loader says in words what a folder lacks.
     policy = pretrained.load_causal(path, device=resolve_device("auto"))
@@ -64,8 +67,9 @@ def model(path: str) -> dict[str, Any]:
 def reward(path: str) -> dict[str, float]:
     """Score one reply."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from training.rlhf.reward import reward_model
-    from training.rlhf.run.device import resolve_device
+    with importing_libraries():
+        from training.rlhf.reward import reward_model
+        from training.rlhf.run.device import resolve_device
 
     scorer = reward_model.load(path, device=resolve_device("auto"))
     return {"score": scorer.score([MESSAGES], [REPLY])[0]}

@@ -55,16 +55,18 @@ class Arrow(Reader):
             with pa.ipc.open_stream(pa.BufferReader(buffer)) as stream:
                 self._at = 0
                 while self._next_is_a_batch(messages):
-                    number += 1
                     batch = stream.read_next_batch()
                     # A wrong offset in a column would be read as an address.
                     batch.validate(full=True)
+                    number += 1
                     yield batch
         except Unreadable:
             raise
         except DAMAGED as error:
             told = str(error)[:200] or "it was cut off"
-            raise Unreadable(f"The Arrow file is damaged in batch {number:,}: {told}.") from error
+            raise Unreadable(
+                f"The Arrow file is damaged in batch {number + 1:,}: {told}."
+            ) from error
 
     def _next_is_a_batch(self, messages: Any) -> bool:
         """Look at the messages up to the next batch; False at the end."""

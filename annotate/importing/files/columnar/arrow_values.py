@@ -208,7 +208,11 @@ def _of_scalars(array: pa.Array, kind: pa.DataType) -> list[Any]:
         return [None if value is None else _bytes(value) for value in array.to_pylist()]
     if types.is_timestamp(kind):
         zone = "UTC" if kind.tz else None
-        return _moments(array.cast(pa.timestamp("us", zone), safe=False))
+        try:
+            # Of nanoseconds the last three digits are given up; years must not turn round.
+            return _moments(array.cast(pa.timestamp("us", zone), safe=kind.unit != "ns"))
+        except pa.ArrowInvalid:
+            return [_moment(value) for value in array]
     if types.is_time(kind) or types.is_date(kind):
         small = pa.time64("us") if types.is_time(kind) else kind
         return _moments(array.cast(small, safe=False))

@@ -34,7 +34,7 @@ class BatchSize(NamedTuple):
 
 @dataclass
 class _Column:
-    """What a column takes at most, in bytes."""
+    """The most that a column takes, in bytes."""
 
     path: str
     nested: bool

@@ -22,7 +22,7 @@ MAX_NESTING = 8
 
 
 class Page(NamedTuple):
-    """What a page's header tells of it."""
+    """A page as its header tells of it."""
 
     is_dictionary: bool
     start: int

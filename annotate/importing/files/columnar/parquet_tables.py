@@ -59,7 +59,7 @@ class Parquet(Reader):
             )
 
     def share(self) -> float:
-        return self._given / max(1, self._metadata.num_rows)
+        return min(1.0, self._given / max(1, int(self._metadata.num_rows)))
 
     def _numbered(
         self, batches: list[pa.RecordBatch]

@@ -121,6 +121,7 @@ def test_accents_far_down_still_tell_the_encoding():
         ("a,b\nпривет,мир\n".encode("cp1251"), "neither UTF-8 nor Windows-1252.*position 5"),
         (b"Dear all,\nthis is a letter.\nYours\n", "no table either.*'Dear all,"),
         (b'a,b\n"' + b"x" * 5_000_000, "line 2 is never closed"),
+        (b'a,b\n"' + b"x,y\n" * 1_600_000, "line 2 goes on for more than .*quote missing"),
     ],
 )
 def test_a_text_that_is_no_table_is_refused_in_a_sentence(text, message):

@@ -140,6 +140,7 @@ def test_a_first_line_that_is_broken_does_not_hide_that_these_are_lines():
         (b'[{"a": 1} {"b": 2}]', "After row 1, byte 10: , or ] is expected"),
         (b'[{"a": 1}] {"b": 2}', "ends at byte 11, and more follows"),
         (b'[{"a": 1},]', "Row 2.*value is expected"),
+        (b'[{"a": ' + b"[" * 200_000, "Row 1.*100,001 brackets and more"),
         (b'[{"a": "' + b"x" * 11_000_000, "longer than 10,000,000 bytes"),
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotate.importing import Refused
-from annotate.importing.rows import Comparison, Judgement, Row
+from annotate.importing.imported_row import Comparison, Judgement, Row
 from annotate.importing.shapes import Reading, reading
 
 

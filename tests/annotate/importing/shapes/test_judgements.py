@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from annotate.importing import Refused
-from annotate.importing.rows import Judgement, Row
+from annotate.importing.imported_row import Judgement, Row
 from tests.annotate.importing.shapes.examples import ASK, BAD, EXAMPLES, GOOD, OWN_PAIR, USER
 from tests.annotate.importing.shapes.outcome import outcome, row_of
 
@@ -134,10 +134,29 @@ def test_a_vote_of_our_own_export_comes_back_whole():
     assert (one.wall_ms, one.comment, one.reasons) == (60_000, "short", ["clear"])
     assert one.at == datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC)
     assert one.metadata["stream"] == "random" and one.metadata["vote_id"] == "7-1"
-    assert example("votes_export").comparisons[0].source_id == "k1"
+    row = example("votes_export")
+    assert row.comparisons[0].source_id == "k1" and row.comparisons[0].margin == 2.5
+    assert row.replies[0].messages == EXAMPLES["votes_export"].rows[0]["messages_a"]
+    assert [(x.model, dict(x.metadata)) for x in row.replies] == [("m", {"rank": 1}), ("n", {})]
+    assert (one.metadata["mood"], one.metadata["weight"]) == ("good", 0.5)
+    assert row.metadata["topic"] == "green" and row.tags == ["tea"]
     without = {k: x for k, x in EXAMPLES["votes_export"].rows[0].items() if "completion" not in k}
     with pytest.raises(Refused, match="holds no texts"):
         row_of(without)
+
+
+def test_our_own_exports_of_pairs_come_back_with_sides_models_margins_and_metadata():
+    row = example("trl_export")
+    assert [(x.text, x.model, dict(x.metadata)) for x in row.replies] == [
+        *((BAD, "n", {}), (GOOD, "m", {"rank": 1})),
+    ]
+    assert row.comparisons[0].margin == 3.0 and row.metadata["margin"] == 0.666667
+    assert row.metadata["topic"] == "green" and "metadata" not in row.metadata
+    ties = example("ties_export")
+    assert vote(ties).choice == "both_bad" and ties.replies[1].metadata == {"rank": 2}
+    assert [one.model for one in ties.replies] == ["m", "n"]
+    split = example("ties_export", outcome="split")
+    assert not votes(split) and split.metadata["outcome"] == "split" and split.warnings
 
 
 @pytest.mark.parametrize("time", ["2023-11-14T22:13:20Z", 1_700_000_000, 1_700_000_000_000])

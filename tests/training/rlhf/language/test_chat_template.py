@@ -147,3 +147,73 @@ def test_the_text_of_a_reply_has_no_control_tokens():
     words = tiny.tokenizer()
     ids = [*chat_template.completion_ids(words, " Thank you!\n"), words.eos_token_id]
     assert chat_template.response_text(words, ids) == "Thank you!"
+
+
+# In short what real templates do with roles: Qwen2.5 leaves out those it does not know, Gemma knows
+# two that take turns, Mistral wants an id of nine letters at a tool's result.
+QWEN_LIKE = (
+    "{%- for m in messages -%}"
+    "{%- if m.role in ('user', 'assistant', 'system') -%}"
+    "{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' -}}"
+    "{%- elif m.role == 'tool' -%}"
+    "{{- '<|im_start|>user\n<tool_response>\n' + m.content + '\n</tool_response><|im_end|>\n' -}}"
+    "{%- endif -%}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
+)
+GEMMA_LIKE = (
+    "{%- if messages[0].role == 'system' -%}{{- raise_exception('System role not supported') -}}"
+    "{%- endif -%}{%- for m in messages -%}"
+    "{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}"
+    "{{- raise_exception('Conversation roles must alternate user/assistant') -}}{%- endif -%}"
+    "{%- set role = 'model' if m.role == 'assistant' else m.role -%}"
+    "{{- '<|im_start|>' + role + '\n' + m.content | trim + '<|im_end|>\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>model\n' -}}{%- endif -%}"
+)
+MISTRAL_LIKE = (
+    "{%- for m in messages -%}{%- if m.role == 'tool' -%}"
+    "{%- if m.tool_call_id is not defined or m.tool_call_id | length != 9 -%}"
+    "{{- raise_exception('Tool call IDs should be alphanumeric strings with length 9!') -}}"
+    "{%- endif -%}{%- endif -%}"
+    "{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
+)
+TOOL_CHAT = [
+    {"role": "developer", "content": "Be brief."},
+    {"role": "user", "content": "Is my parcel late?"},
+    {"role": "assistant", "content": 'track({"id": 7})'},
+    {"role": "tool", "content": '{"late": true}'},
+    {"role": "tool", "content": '{"days": 2}'},
+]
+
+
+@pytest.mark.parametrize(
+    "template", [tiny.CHATML, chat_template.PLAIN, QWEN_LIKE, GEMMA_LIKE, MISTRAL_LIKE]
+)
+def test_no_template_refuses_or_loses_what_a_developer_or_a_tool_says(template):
+    words = tiny.tokenizer(template=template)
+    text = words.decode(chat_template.prompt_ids(words, TOOL_CHAT))
+    places = [text.find(message["content"]) for message in TOOL_CHAT]
+    assert -1 not in places and places == sorted(places)
+    ids, cut = chat_template.full_ids(words, TOOL_CHAT, "Two days late.", max_length=1000)
+    assert cut == 0
+    assert words.decode(ids).startswith(text)
+
+
+def test_a_template_reads_the_roles_it_knows_as_they_are():
+    words = tiny.tokenizer()
+    rendered = words.apply_chat_template(TOOL_CHAT, tokenize=False, add_generation_prompt=True)
+    assert words.decode(chat_template.prompt_ids(words, TOOL_CHAT)) == rendered
+
+
+def test_a_role_that_a_template_drops_is_said_as_the_nearest_one():
+    words = tiny.tokenizer(template=QWEN_LIKE)
+    text = words.decode(chat_template.prompt_ids(words, TOOL_CHAT))
+    assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nIs my")
+    assert '<tool_response>\n{"late": true}\n</tool_response>' in text
+
+
+def test_stand_ins_join_their_neighbours_where_roles_have_to_take_turns():
+    words = tiny.tokenizer(template=GEMMA_LIKE)
+    text = words.decode(chat_template.prompt_ids(words, TOOL_CHAT))
+    assert text.startswith("<|im_start|>user\nBe brief.\n\nIs my parcel late?<|im_end|>")
+    assert '<|im_start|>user\n{"late": true}\n\n{"days": 2}<|im_end|>' in text

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
-import textwrap
+import signal
 from pathlib import Path
 
 import pytest
@@ -88,27 +88,30 @@ def test_a_pickle_with_code_in_it_is_never_run(tmp_path):
     assert not marker.exists()
 
 
-KILLED = """
-    import os, signal, sys, torch
-    from training.rlhf.run import checkpoints
-    folder, write = sys.argv[1], sys.argv[2]
+def save_and_die(folder, write):
+    """Save two checkpoints, and be killed at a write of the second."""
     checkpoints.save(folder, 1, {"weight": torch.ones(3)}, {"step": 1})
-    real, calls = os.fsync, [0]
+    real, calls = os.fsync, itertools.count(1)
+
     def fsync(descriptor):
-        calls[0] += 1
-        if calls[0] == int(write):
+        if next(calls) == write:
             os.kill(os.getpid(), signal.SIGKILL)
         real(descriptor)
+
     os.fsync = fsync
     checkpoints.save(folder, 2, {"weight": torch.zeros(3)}, {"step": 2})
-"""
 
 
 @pytest.mark.parametrize(("write", "survivor"), [(1, 1), (3, 1), (5, 2)])
 def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path, write, survivor):
     """Writes 1 to 4 are files and folder before the rename, 5 is the folder above after it."""
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), str(write)]
-    assert subprocess.run(command, check=False).returncode == -9
+    # A fork has torch already.
+    process = multiprocessing.get_context("fork").Process(
+        target=save_and_die, args=(tmp_path, write)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     saved = checkpoints.latest(tmp_path)
     assert saved is not None
     assert saved.step == survivor

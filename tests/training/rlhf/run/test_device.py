@@ -13,8 +13,11 @@ from training.rlhf.run.failures import ModelError
 PAGE_FAULTS = """
 import resource
 import torch
-import training.rlhf.language.pretrained  # the heap of a process that works with models
 from training.rlhf.run.device import keep_freed_memory
+from training.rlhf.run.entry_points import load_function
+
+# The heap of a process that works with models.
+load_function("training.rlhf.language.pretrained:load_causal")
 
 def page_faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

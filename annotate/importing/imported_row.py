@@ -18,7 +18,7 @@ Side = Literal["", "a", "b"]
 
 @dataclass(frozen=True)
 class Rating:
-    """What somebody said of one reply by itself. `label` is 1 for good and 0 for bad."""
+    """Somebody's word on one reply by itself. `label` is 1 for good and 0 for bad."""
 
     name: str
     value: float
