@@ -147,7 +147,7 @@ class Import(Job):
 
 
 class ImportChange(models.Model):
-    """What an import changed of a row that was there before it, so that it can be taken back."""
+    """A change that an import made to a row that was there before it, so that it can be taken back."""
 
     class Table(models.TextChoices):
         PROMPT = "prompt", "Prompt"

@@ -264,7 +264,7 @@ class Pair(models.Model):
 
     @staticmethod
     def place_in_order(key: str) -> float:
-        """Where the pair of this key stands in the random order, from 0 to 1."""
+        """The place of the pair of this key in the random order, from 0 to 1."""
         return share_of(f"order:{key}")
 
     @property

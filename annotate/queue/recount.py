@@ -23,7 +23,7 @@ BATCH = 300
 
 
 class StandingVote(NamedTuple):
-    """What a pair's row and its label keep of one vote."""
+    """The part of one vote that a pair's row and its label keep."""
 
     choice: str
     strength: int | None

@@ -94,5 +94,5 @@ def username(project: Project, name: str) -> str:
 
 
 def prefix(project: Project) -> str:
-    """What the account name of every imported annotator of the project begins with."""
+    """The beginning of the account name of every imported annotator of the project."""
     return f"imported/{project.slug}/"

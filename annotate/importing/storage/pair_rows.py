@@ -100,7 +100,7 @@ def stored_states(project: Project, keys: Collection[str]) -> list[PairState]:
 
 
 class Settled(NamedTuple):
-    """What the votes of a new pair amount to, whoever cast them."""
+    """The sum of the votes of a new pair, whoever cast them."""
 
     state: str
     asked: int
@@ -328,6 +328,6 @@ def _slot_counts(quota: Quota, counted: recount.Counted) -> slots.SlotCounts:
 
 
 def _left_balance(cast: list[Cast]) -> int:
-    """How much more often A was on the left than B, as far as the file says."""
+    """Times A was on the left minus times B was, as far as the file says."""
     lefts = [vote.judgement.left for vote in cast if vote.judgement]
     return lefts.count("a") - lefts.count("b")

@@ -88,7 +88,7 @@ class RatingBatch:
                 self.outcome.note(item, rating.name, f"{rating.rater}: {reason}")
 
     def _unknown(self, key: Key, name: str, value: float) -> Place:
-        """Where a value by nobody known stands or will: another value is another person's."""
+        """The place of a value by nobody known: another value is another person's."""
         place: Place = (key, name, None)
         n = 1
         while place in self.states and self.states[place].value != value:

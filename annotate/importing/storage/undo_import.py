@@ -124,7 +124,7 @@ def _later_import(import_: Import) -> str:
 
 
 def _in_use(pairs: QuerySet[Pair]) -> str:
-    """What people made of these pairs."""
+    """The traces that people left on these pairs."""
     active = (State.RESERVED, State.VOTED, State.SKIPPED)
     live = Assignment.objects.filter(pair__in=pairs, imported=False, state__in=active)
     people = live.values("annotator").distinct().count()
