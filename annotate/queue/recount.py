@@ -23,7 +23,7 @@ BATCH = 300
 
 
 class StandingVote(NamedTuple):
-    """The part of one vote that a pair's row and its label keep."""
+    """The parts of a vote that its pair's row and label keep."""
 
     choice: str
     strength: int | None

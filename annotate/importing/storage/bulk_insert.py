@@ -50,9 +50,11 @@ class Columns:
         same = tuple(self._same.values())
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
-                with cursor.copy(f'COPY "{self._table}" ({names}) FROM STDIN') as copy:
-                    for row in rows:
-                        copy.write_row(row + same)
+                # Past Django's cursor, and so past its names of the driver's errors.
+                with connection.wrap_database_errors:
+                    with cursor.copy(f'COPY "{self._table}" ({names}) FROM STDIN') as copy:
+                        for row in rows:
+                            copy.write_row(row + same)
                 return
             values = ", ".join([*["%s"] * len(self._by_row), *map(_literal, same)])
             cursor.executemany(

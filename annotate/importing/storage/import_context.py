@@ -62,7 +62,7 @@ class Note(NamedTuple):
 
 @dataclass
 class Outcome:
-    """The outcome of a batch: counts, remarks, and earlier states of rows that it changed."""
+    """Results of a batch: counts, remarks, and earlier states of rows that it changed."""
 
     by: int | None
     """Number of the import; what it added itself needs no earlier state."""

@@ -94,5 +94,5 @@ def username(project: Project, name: str) -> str:
 
 
 def prefix(project: Project) -> str:
-    """The beginning of the account name of every imported annotator of the project."""
+    """The beginning of the account names of all imported annotators of the project."""
     return f"imported/{project.slug}/"

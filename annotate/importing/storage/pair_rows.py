@@ -100,7 +100,7 @@ def stored_states(project: Project, keys: Collection[str]) -> list[PairState]:
 
 
 class Settled(NamedTuple):
-    """The sum of the votes of a new pair, whoever cast them."""
+    """State and label of a new pair by its votes, whoever cast them."""
 
     state: str
     asked: int
@@ -328,6 +328,6 @@ def _slot_counts(quota: Quota, counted: recount.Counted) -> slots.SlotCounts:
 
 
 def _left_balance(cast: list[Cast]) -> int:
-    """Times A was on the left minus times B was, as far as the file says."""
+    """Times that A was on the left minus times that B was, as far as the file says."""
     lefts = [vote.judgement.left for vote in cast if vote.judgement]
     return lefts.count("a") - lefts.count("b")
