@@ -5,6 +5,7 @@ Between them somebody looks at what was recognised. Both read the file from its 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ SHOWN = 5
 """Rows of the preview."""
 SHOWN_TEXT = 20_000
 """Characters of a text in the preview."""
+SHOWN_TURNS = 20
 SHOWN_COLUMNS = 300
 BATCH = 1_000
 """Rows between two looks at whether to go on. Their transactions are shorter."""
@@ -97,6 +99,8 @@ class OpenRows:
             if isinstance(row, Row):
                 yield from self._warned(report, place, [row])
             else:
+                # It was taken for good while it waited for others.
+                report.accepted -= 1
                 self._refuse(report, place, row, {})
 
     def _object(self, raw: dict[str, Any] | Refused) -> dict[str, Any]:
@@ -242,6 +246,7 @@ def _shown(row: Row) -> dict[str, Any]:
     judgements = row.comparisons[0].judgements if row.comparisons else ()
     return {
         "messages": _cut(row.messages),
+        "tools": row.tools if _is_short(row.tools) else None,
         "replies": [
             {
                 "text": one.text[:SHOWN_TEXT],
@@ -257,4 +262,16 @@ def _shown(row: Row) -> dict[str, Any]:
 
 
 def _cut(messages: Messages) -> Messages:
-    return [message | {"content": message["content"][:SHOWN_TEXT]} for message in messages[-20:]]
+    """The last turns of a chat, without what is too long to look at."""
+    return [
+        {
+            name: value[:SHOWN_TEXT] if name == "content" else value
+            for name, value in message.items()
+            if name == "content" or _is_short(value)
+        }
+        for message in messages[-SHOWN_TURNS:]
+    ]
+
+
+def _is_short(value: Any) -> bool:
+    return len(json.dumps(value, default=str)) <= SHOWN_TEXT

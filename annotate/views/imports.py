@@ -261,11 +261,7 @@ def _shown(pair: dict[str, Any]) -> dict[str, Any]:
     replies = [
         reply | {"letter": letter} for letter, reply in zip("AB", pair["replies"], strict=False)
     ]
-    return pair | {
-        "replies": replies,
-        "earlier": pair["messages"][:-1],
-        "turn": pair["messages"][-1],
-    }
+    return pair | {"replies": replies}
 
 
 def _problems(report: Report) -> list[dict[str, Any]]:

@@ -180,6 +180,32 @@ def test_the_same_file_again_adds_nothing(project, zed):
     assert project.pairs.count() == 5 and Assignment.objects.count() == 5
 
 
+def test_rows_that_wait_for_others_in_vain_are_refused_and_do_not_start(project, zed):
+    choice = {"preference": {"selection": "A"}}
+    import_ = checked(
+        project, zed, {"user_id": "anna", "instance_id": "1", "label_annotations": choice}
+    )
+    counted = import_.report["check"]["report"]
+    assert (counted["rows"], counted["accepted"], counted["refused"]) == (1, 0, 1)
+    assert stage(import_) == "asking" and "input file" in counted["problems"][0]["reason"]
+
+
+def test_tool_calls_thinking_and_replies_of_several_turns_are_in_the_preview(project, zed):
+    call = {"function": {"name": "look_up", "arguments": '{"q": 1}'}}
+    said = [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "7"},
+        {"role": "assistant", "content": "It is 7."},
+    ]
+    asked = [{"role": "user", "content": "How many?"}]
+    plain = [{"role": "assistant", "content": "No idea."}]
+    import_ = checked(project, zed, {"prompt": asked, "chosen": said, "rejected": plain})
+    (shown,) = import_.report["check"]["preview"]
+    turns = next(reply["messages"] for reply in shown["replies"] if reply["messages"])
+    assert [turn["role"] for turn in turns] == ["assistant", "tool", "assistant"]
+    assert turns[0]["tool_calls"][0]["function"]["name"] == "look_up"
+
+
 # Cancelling, killing, taking over
 
 
