@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.dispatch import Signal
 from django.utils import timezone
 
 from annotate.models.project import Project
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 SILENCE = timedelta(seconds=30)
 """A running job that has said nothing for so long has lost its process."""
 
+job_waiting = Signal()
+"""Sent with `job` when one waits for a worker; whoever has workers listens."""
+
 Self = TypeVar("Self", bound="Job")
 
 
@@ -33,8 +37,13 @@ class JobQuerySet(models.QuerySet[Self]):
 
     def claimable(self, now: datetime) -> JobQuerySet[Self]:
         """Jobs that wait, and jobs whose process has fallen silent, oldest first."""
-        silent = Q(state=Job.State.RUNNING, heartbeat_at__lt=now - SILENCE)
+        silent = Q(state=Job.State.RUNNING, heartbeat_at__lt=now - SILENCE, foreground=False)
         return self.filter(Q(state=Job.State.WAITING) | silent).order_by("pk")
+
+    def abandoned(self, now: datetime) -> JobQuerySet[Self]:
+        """Jobs of commands that were ended: nobody takes over what somebody broke off."""
+        silent = Q(state=Job.State.RUNNING, heartbeat_at__lt=now - SILENCE)
+        return self.filter(silent, foreground=True)
 
     def claim(self, pk: int) -> Self | None:
         """Take one job, if it is still to be had; its fence tells its earlier holders to stop."""
@@ -42,7 +51,11 @@ class JobQuerySet(models.QuerySet[Self]):
         taken = self.claimable(now).filter(pk=pk).order_by()
         started = models.functions.Coalesce("started_at", models.Value(now))
         if not taken.update(
-            state=Job.State.RUNNING, fence=F("fence") + 1, heartbeat_at=now, started_at=started
+            state=Job.State.RUNNING,
+            fence=F("fence") + 1,
+            attempts=F("attempts") + 1,
+            heartbeat_at=now,
+            started_at=started,
         ):
             return None
         return self.get(pk=pk)
@@ -51,10 +64,12 @@ class JobQuerySet(models.QuerySet[Self]):
 class Job(models.Model):
     """The state and progress of one piece of work for a project.
 
-    waiting -> running -> done, failed or cancelled.
+    waiting -> running -> done, failed or cancelled. A held one is its owner's turn: no worker
+    takes it before they have said more.
     """
 
     class State(models.TextChoices):
+        HELD = "held", "Held"
         WAITING = "waiting", "Waiting"
         RUNNING = "running", "Running"
         DONE = "done", "Done"
@@ -73,8 +88,15 @@ class Job(models.Model):
     share = models.FloatField(default=0.0, help_text="Of the whole, 0 to 1, as far as known.")
     error = models.TextField(blank=True, help_text="Why it failed, in words.")
     cancel_asked = models.BooleanField(default=False)
+    foreground = models.BooleanField(
+        default=False, help_text="Held by a command, and not taken over when that ends."
+    )
     fence = models.PositiveIntegerField(default=0, help_text="Raised by each holder.")
+    attempts = models.PositiveSmallIntegerField(
+        default=0, help_text="Holders since it was put in the queue."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+    queued_at = models.DateTimeField(null=True, help_text="Since when it waits for a worker.")
     started_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -93,21 +115,32 @@ class Job(models.Model):
 class Import(Job):
     """A file, how its rows are read, and what came of it.
 
-    What an import added names it (`imported_by`), so it can be taken back as a whole.
+    What an import added names it (`imported_by`), so it can be taken back as a whole. Each of its
+    steps but the first is a job of its own: the file is checked, its owner looks and starts, rows
+    are written, and perhaps taken back.
     """
 
+    class Step(models.TextChoices):
+        UPLOAD = "upload", "Upload"
+        CHECK = "check", "Check"
+        WRITE = "write", "Import"
+        UNDO = "undo", "Undo"
+
+    step = models.CharField(max_length=6, choices=Step.choices, default=Step.UPLOAD)
     file_name = models.CharField(max_length=255, help_text="As its owner called it.")
     path = models.CharField(
-        max_length=255, blank=True, help_text="Of the file below PAIRLOOP_HOME, while it is kept."
+        max_length=1000,
+        blank=True,
+        help_text="Of the file, below PAIRLOOP_HOME unless it lay on the server already.",
     )
     size = models.PositiveBigIntegerField(default=0, help_text="Bytes, as it was sent.")
     format = models.CharField(max_length=200, blank=True, help_text="What the file was taken for.")
     shape = models.CharField(max_length=200, blank=True, help_text="What its rows were taken for.")
-    mapping: models.JSONField[dict[str, str]] = models.JSONField(
+    mapping: models.JSONField[dict[str, Any]] = models.JSONField(
         default=dict, help_text="Field of a row -> column of the file, where a person chose."
     )
     options: models.JSONField[dict[str, Any]] = models.JSONField(
-        default=dict, help_text="judged (labels or ask), strict, dry_run."
+        default=dict, help_text="judged (labels or ask), strict, auto."
     )
     report: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
     undone_at = models.DateTimeField(null=True, help_text="When what it added was taken back.")
