@@ -197,7 +197,7 @@ def test_import_reports_refused_rows_and_keeps_the_others(api_for, project, zed)
         (jsonl(ROW, {"q": 1}), "?strict=1", "line 2: prompt: the column is missing"),
         (b"", "", "The file is missing"),
         (b"\n\n", "", "no rows"),
-        (b'[{"prompt": "Q"}]', "", "JSON array"),
+        (b'[{"prompt": "Q"}', "", "After row 1"),
         (jsonl(ROW), "?dry_run=perhaps", "dry_run"),
     ],
 )

@@ -258,7 +258,7 @@ def test_strict_and_dry_run_write_nothing(client_for, project, zed):
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [(b'[{"prompt": "x"}]', "JSON array"), (b"\n", "no rows"), ("ü".encode("utf-16"), "UTF-16")],
+    [(b'[{"prompt": "x"}', "After row 1"), (b"\n", "no rows"), ("ü".encode("utf-16"), "no table")],
 )
 def test_a_file_that_cannot_be_read_is_explained(client_for, project, zed, body, message):
     page = upload(client_for(zed), body)
