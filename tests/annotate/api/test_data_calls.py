@@ -197,11 +197,8 @@ def test_import_reports_refused_rows_and_keeps_the_others(api_for, project, zed)
         (jsonl(ROW, {"q": 1}), "?strict=1", "line 2: prompt: the column is missing"),
         (b"", "", "The file is missing"),
         (b"\n\n", "", "no rows"),
-<<<<<<< HEAD
         (b"%PDF-1.4 x", "", "PDF"),
-=======
         (b'[{"prompt": "Q"}', "", "After row 1"),
->>>>>>> files-in
         (jsonl(ROW), "?dry_run=perhaps", "dry_run"),
     ],
 )

@@ -216,59 +216,9 @@ def test_the_list_takes_a_fixed_number_of_queries(
         found(q="order", **{"in": what})
 
 
-<<<<<<< HEAD
 def test_only_admins_are_led_to_imports(client_for, project, olga, zed):
     assert "Import a file" not in client_for(olga).get(URL).text
     assert client_for(zed).get(URL).text.count("/projects/desk/import/") == 2
-=======
-def test_only_admins_see_the_import_form(client_for, project, olga, zed):
-    assert "Import nothing if any row" not in client_for(olga).get(URL).text
-    assert "Import nothing if any row" in client_for(zed).get(URL).text
-
-
-def test_an_admin_imports_a_file_and_reads_what_happened(client_for, project, zed):
-    page = upload(client_for(zed), ROW, {"prompt": "P"})
-    assert page.status_code == 200 and "Imported" in page.text
-    assert project.pairs.count() == 1 and project.prompts.count() == 2
-
-
-def test_the_same_upload_twice_adds_nothing(client_for, project, zed):
-    for _ in range(2):
-        assert upload(client_for(zed), ROW).status_code == 200
-    assert project.pairs.count() == 1
-
-
-def test_refused_rows_are_named_on_the_page(client_for, project, zed):
-    page = upload(client_for(zed), ROW, {"prompt": "P", "completion_a": "x"}, b'{"broken')
-    assert "line 2: completion_b: the column is missing" in page.text
-    assert "line 3: not valid JSON" in page.text and project.pairs.count() == 1
-
-
-def test_strict_and_dry_run_write_nothing(client_for, project, zed):
-    client = client_for(zed)
-    page = upload(client, ROW, {"q": 1}, strict="on")
-    assert page.status_code == 400 and "Nothing was imported" in page.text
-    page = upload(client, ROW, dry_run="on")
-    assert page.status_code == 200 and "Nothing was written" in page.text
-    assert not Prompt.objects.exists()
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [(b'[{"prompt": "x"}', "After row 1"), (b"\n", "no rows"), ("ü".encode("utf-16"), "no table")],
-)
-def test_a_file_that_cannot_be_read_is_explained(client_for, project, zed, body, message):
-    page = upload(client_for(zed), body)
-    assert page.status_code == 400 and message in page.text
-
-
-def test_a_missing_and_an_oversized_file_are_explained(client_for, project, zed, monkeypatch):
-    client = client_for(zed)
-    assert client.post(IMPORT).status_code == 400
-    monkeypatch.setattr("annotate.importing.http_uploads.MAX_UPLOAD", 10)
-    page = upload(client, ROW)
-    assert page.status_code == 413 and "import_data" in page.text
->>>>>>> files-in
 
 
 def test_roles_strangers_and_wrong_methods(client_for, client, project, ann, olga, zed, eve, root):
