@@ -248,11 +248,17 @@ def _texts(row: tuple[Any, ...], prompts: dict[int, tuple[Messages, Any, Any, An
     messages, tools, prompt_tags, of_prompt = known
     if tags != "[]":
         prompt_tags = list(dict.fromkeys([*prompt_tags, *parsed(tags)]))
+    pair_id, key, kind, stream = row[:4]
+    source_margin, retest_of = row[6:8]
     return PairTexts(
-        *row[:4],
+        pair_id,
+        key,
+        kind,
+        stream,
         prompt_tags,
         _NOTHING if metadata == "{}" else parsed(metadata),
-        *row[6:8],
+        source_margin,
+        retest_of,
         row[11],
         bool(row[12]),
         messages,
