@@ -44,7 +44,7 @@ class NewExport(KnownFieldsOnly):
     )
     include_simulated = serializers.BooleanField(default=False)
     compression = serializers.ChoiceField(choices=list(SUFFIXES), default="none")
-    style = serializers.ChoiceField(choices=STYLES, required=False)
+    style = serializers.ChoiceField(choices=STYLES, required=False)  # type: ignore[assignment]  # A field's own name in the stubs.
     licence = StrictCharField(required=False, max_length=LICENCE)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -148,8 +148,11 @@ def cancel(request: Request, slug: str, uuid: UUID) -> Response:
 
 @extend_schema(
     operation_id="exports_download",
-    responses={(200, "application/octet-stream"): OpenApiTypes.BINARY, **ANSWERS}
-    | {404: OpenApiResponse(description="It is not done, or its file is gone.")},
+    responses={
+        (200, "application/octet-stream"): OpenApiTypes.BINARY,
+        403: DENIED,
+        404: OpenApiResponse(description="It is not done, or its file is gone."),
+    },
 )
 @api_view(["GET"])
 @renderer_classes([JSONRenderer, AnyRenderer])

@@ -26,7 +26,10 @@ VOTE = ("pair_id", "seq", "annotator_id", "choice", "strength", "left")
 OUTCOMES = ("a", "b", "tie", "both_bad", "split")
 DECIDED = ("a", "b")
 UNDECIDED = ("tie", "both_bad", "split")
-_verdict = lru_cache(maxsize=4096)(verdict)
+
+
+Cast = tuple[Person, str, int | None, str]
+"""Author, choice, strength, and which completion was on the left."""
 
 
 class Judged(NamedTuple):
@@ -35,12 +38,7 @@ class Judged(NamedTuple):
     pair_id: int
     verdict: Verdict
     n_both_bad: int
-    soft: Soft | None
-    """Probabilities of A, tie and B; None before reliabilities were estimated."""
-    weight: float
-    """Mean of the weights of the votes."""
-    reliability: float | None
-    """Mean of the votes whose authors have one."""
+    votes: list[Cast]
     decision: str = ""
     """What a reviewer decided, if one did."""
 
@@ -49,13 +47,40 @@ class Judged(NamedTuple):
         """The verdict, with ties that mostly say `both_bad` told apart."""
         if self.decision:
             return self.decision
-        ties = self.verdict.outcome == "tie"
-        mostly = self.n_both_bad * 2 > self.verdict.n_votes
-        return "both_bad" if ties and mostly else self.verdict.outcome
+        outcome = self.verdict.outcome
+        mostly = outcome == "tie" and self.n_both_bad * 2 > self.verdict.n_votes
+        return "both_bad" if mostly else outcome
 
     @property
     def method(self) -> str:
         return "adjudicated" if self.decision else "majority"
+
+    @property
+    def soft(self) -> Soft | tuple[None, None, None]:
+        """Probabilities of A, tie and B; None before reliabilities were estimated."""
+        if self.decision:
+            a, tie, b = (float(self.verdict.outcome == side) for side in ("a", "tie", "b"))
+            return a, tie, b
+        if self.votes[0][0].prior is None:
+            return None, None, None
+        # A side nobody knows is drawn, as annotate.quality.reliability draws it.
+        drawn = self.pair_id % 2 == 1
+        told = [
+            (person, choice, left == "b" if left else drawn)
+            for person, choice, _, left in self.votes
+        ]
+        return soft_label(told) or (None, None, None)
+
+    @property
+    def weight(self) -> float:
+        """Mean of the weights of the votes."""
+        return round(sum([vote[0].weight for vote in self.votes]) / len(self.votes), 6)
+
+    @property
+    def reliability(self) -> float | None:
+        """Mean of the votes whose authors have one."""
+        known = [vote[0].reliability for vote in self.votes if vote[0].reliability is not None]
+        return round(sum(known) / len(known), 6) if known else None
 
 
 class Side(NamedTuple):
@@ -154,51 +179,38 @@ def judged(
         pairs=pairs,
         surplus=False,
     )
-    for pair_id, cast in _by_pair(stream(votes)):
+    for pair_id, cast in _by_pair(stream(votes), people):
         if pair_id in outside:
             continue
-        one = _judged(pair_id, [(people[vote[0]], *vote[1:]) for vote in cast])
+        majority, n_both_bad = _taken_together(tuple([vote[1:3] for vote in cast]))
+        one = Judged(pair_id, majority, n_both_bad, cast)
         yield _decided(one, *decided[pair_id]) if pair_id in decided else one
 
 
-def _by_pair(votes: Iterator[tuple[Any, ...]]) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
-    pair_id, cast = 0, list[tuple[Any, ...]]()
-    for vote in votes:
-        if vote[0] != pair_id:
+def _by_pair(votes: Iterator[tuple[Any, ...]], people: People) -> Iterator[tuple[int, list[Cast]]]:
+    pair_id, cast = 0, list[Cast]()
+    for pair, _, annotator, choice, strength, left in votes:
+        if pair != pair_id:
             if cast:
                 yield pair_id, cast
-            pair_id, cast = vote[0], []
-        cast.append(vote[2:])
+            pair_id, cast = pair, []
+        cast.append((people[annotator], choice, strength, left))
     if cast:
         yield pair_id, cast
 
 
-def _judged(pair_id: int, cast: list[tuple[Person, str, int | None, str]]) -> Judged:
-    choices = tuple([(choice, strength) for _, choice, strength, _ in cast])
-    majority = _verdict(choices)
+@lru_cache(maxsize=4096)
+def _taken_together(votes: tuple[tuple[str, int | None], ...]) -> tuple[Verdict, int]:
+    """The verdict, and how many said that both are bad. Few such tuples are different."""
+    majority = verdict(votes)
     assert majority is not None
-    known = [one[0].reliability for one in cast if one[0].reliability is not None]
-    return Judged(
-        pair_id,
-        majority,
-        sum([choice == "both_bad" for choice, _ in choices]),
-        soft_label([(person, choice, _flipped(pair_id, left)) for person, choice, _, left in cast]),
-        round(sum([one[0].weight for one in cast]) / len(cast), 6),
-        round(sum(known) / len(known), 6) if known else None,
-    )
-
-
-def _flipped(pair_id: int, left: str) -> bool:
-    """True when B was on the left; a side nobody knows is drawn, as for reliabilities."""
-    return left == "b" if left else pair_id % 2 == 1
+    return majority, sum(choice == "both_bad" for choice, _ in votes)
 
 
 def _decided(judged: Judged, choice: str, strength: int) -> Judged:
     """The reviewer's answer over the votes, whose number and share stay what they were."""
-    outcome = CLASS[choice]
-    verdict = judged.verdict._replace(outcome=outcome, margin=strength / MAX_STRENGTH)
-    a, tie, b = (float(outcome == side) for side in ("a", "tie", "b"))
-    return judged._replace(verdict=verdict, decision=choice, soft=(a, tie, b))
+    verdict = judged.verdict._replace(outcome=CLASS[choice], margin=strength / MAX_STRENGTH)
+    return judged._replace(verdict=verdict, decision=choice)
 
 
 _SIDE = ("text", "sha256", "messages", "policy", "metadata")
@@ -215,47 +227,56 @@ _COLUMNS = (
 
 def texts(ids: Iterable[int]) -> dict[int, PairTexts]:
     """Pair id -> the pair with its texts."""
-    query = Pair.objects.filter(id__in=list(ids)).order_by().values_list(*_COLUMNS)
+    # Numbers are written into the statement: a thousand parameters take longer than the query.
+    wanted = f"annotate_pair.id IN ({','.join(map(str, map(int, ids))) or 'NULL'})"
+    query = Pair.objects.extra(where=[wanted]).order_by().values_list(*_COLUMNS)
     prompts: dict[int, tuple[Messages, Any, Any, Any]] = {}
     return {row[0]: _texts(row, prompts) for row in rows_of(query)}
 
 
 def _texts(row: tuple[Any, ...], prompts: dict[int, tuple[Messages, Any, Any, Any]]) -> PairTexts:
-    pair_id, key, kind, stream_, tags, metadata, margin, retest_of, policy_a, policy_b = row[:10]
-    prompt, sha256, held_out, messages, tools, reference, prompt_tags, of_prompt = row[10:18]
-    if prompt not in prompts:
+    tags, metadata, prompt = row[4], row[5], row[10]
+    known = prompts.get(prompt)
+    if known is None:
         # Neighbouring pairs are often of one prompt.
-        prompts[prompt] = (
-            parsed(messages),
-            parsed(tools),
-            parsed(prompt_tags),
-            parsed(of_prompt),
+        known = prompts[prompt] = (
+            parsed(row[13]),
+            parsed(row[14]),
+            parsed(row[16]),
+            parsed(row[17]),
         )
-    chat, callable_, prompt_tags, of_prompt = prompts[prompt]
-    own = parsed(tags)
+    messages, tools, prompt_tags, of_prompt = known
+    if tags != "[]":
+        prompt_tags = list(dict.fromkeys([*prompt_tags, *parsed(tags)]))
+    pair_id, key, kind, stream = row[:4]
+    source_margin, retest_of = row[6:8]
     return PairTexts(
         pair_id,
         key,
         kind,
-        stream_,
-        list(dict.fromkeys([*prompt_tags, *own])) if own else prompt_tags,
-        parsed(metadata),
-        margin,
+        stream,
+        prompt_tags,
+        _NOTHING if metadata == "{}" else parsed(metadata),
+        source_margin,
         retest_of,
-        sha256,
-        bool(held_out),
-        chat,
-        callable_,
-        reference,
+        row[11],
+        bool(row[12]),
+        messages,
+        tools,
+        row[15],
         of_prompt,
-        _side(policy_a, *row[18:23]),
-        _side(policy_b, *row[23:28]),
+        _side(row[8], *row[18:23]),
+        _side(row[9], *row[23:28]),
     )
+
+
+_NOTHING: dict[str, Any] = {}
 
 
 def _side(
     named: str, text: str, sha256: str, messages: str | None, policy: str, metadata: str
 ) -> Side:
     # The pair knows better: a text that several models wrote is one completion.
-    turns = parsed(messages) if messages else None
-    return Side(text, sha256, turns, named or policy, parsed(metadata))
+    turns = None if messages is None else parsed(messages)
+    told = _NOTHING if metadata == "{}" else parsed(metadata)
+    return Side(text, sha256, turns, named or policy, told)

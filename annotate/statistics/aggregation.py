@@ -234,7 +234,7 @@ def _sided_posteriors(
 
 
 def sided_evidence(confusion: Floats) -> dict[tuple[str, bool], tuple[float, float, float]]:
-    """What one vote of an annotator says: (choice, B on the left) -> log P(vote | A, tie, B right).
+    """The evidence in one vote: (choice, B on the left) -> log P(vote | A, tie, B right).
 
     `confusion` (3, 3) is the annotator's of `preferences`. Added to the log prior and over the
     votes, the softmax is the posterior.

@@ -57,7 +57,9 @@ def start(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     form = ExportForm(request.POST, project=project)
     if not form.is_valid():
-        messages.error(request, " ".join(error for one in form.errors.values() for error in one))
+        messages.error(
+            request, " ".join(str(error) for one in form.errors.values() for error in one)
+        )
         return redirect("export", slug)
     version = form.chosen_version()
     try:

@@ -18,7 +18,7 @@ _FIRST = (
     *("role", "id", "type", "function", "name", "content", "thinking", "tool_calls"),
     *("tool_call_id", "parts", "description", "arguments", "parameters", "properties", "required"),
 )
-_MESSAGE = {"role", "content"}
+_MESSAGE = ["role", "content"]
 _EMPTY: dict[str | None, Any] = {"{}": {}, "[]": [], "null": None, None: None}
 _PLACE = {key: place for place, key in enumerate(_FIRST)}
 
@@ -59,13 +59,19 @@ def parsed(text: str | None) -> Any:
     """
     if text in _EMPTY:
         return _EMPTY[text]
-    return _ordered(orjson.loads(text or "null"))
+    value = orjson.loads(text or "null")
+    return value if _is_plain_chat(value) else _ordered(value)
+
+
+def _is_plain_chat(value: Any) -> bool:
+    """True of the chats that most are, which are in order already."""
+    if type(value) is not list:
+        return False
+    return all(type(one) is dict and [*one] == _MESSAGE for one in value)
 
 
 def _ordered(value: Any) -> Any:
     if isinstance(value, dict):
-        if value.keys() == _MESSAGE:
-            return {"role": value["role"], "content": value["content"]}
         keys = sorted(value, key=_rank) if len(value) > 1 else value
         return {key: _ordered(value[key]) for key in keys}
     if isinstance(value, list):

@@ -47,7 +47,8 @@ def _rows(
     version: DatasetVersion, part: str, *, include_simulated: bool
 ) -> tuple[Iterator[Row], Columns]:
     if part == "votes":
-        return parquet_format.part_rows(version, part, include_simulated=include_simulated)
+        rows = parquet_format.part_rows(version, part, include_simulated=include_simulated)
+        return rows, column_types.VOTE
     style, told = text_style(version), {"include_simulated": include_simulated}
     if part == "ties":
         written, columns = preference_rows.ties(version, style, **told), column_types.UNDECIDED

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+import pyarrow as pa
+
 from annotate.exporting.formats import (
     column_types,
     dataset_card,
     parquet_format,
     preference_rows,
 )
-from annotate.exporting.formats.preference_rows import Row
+from annotate.exporting.formats.dataset_card import Config
 from annotate.exporting.zip_stream import zipped
 from annotate.models import DatasetVersion
 
@@ -40,38 +42,45 @@ def lines(
 
 def files(version: DatasetVersion, *, include_simulated: bool, licence: str = "") -> Iterator[File]:
     """Name and bytes of each file of the folder; each is read before the next is asked for."""
-    plain = column_types.roles_and_contents_alone(version)
-    margins = preference_rows.margins_are_known(version, include_simulated)
-    written = dict[str, dataset_card.Config]()
+    configs = _configs(version, include_simulated)
+    told = {"include_simulated": include_simulated}
     for name, split in (*(("default", split) for split in SPLITS), ("ties", ""), ("votes", "")):
-        part = "parquet" if name == "default" else name
-        rows, columns = parquet_format.part_rows(version, part, include_simulated=include_simulated)
-        if name == "default" and not margins:
-            # A reward trainer that finds the column reads a number in every row.
-            columns = {key: kind for key, kind in columns.items() if key != "margin"}
-        schema = parquet_format.schema_of(columns, plain=plain)
-        config = written.setdefault(name, dataset_card.Config(name, schema))
-        path = f"data/{split}-00000-of-00001.parquet" if split else f"{name}/{name}.parquet"
-        counted = _counted(rows, config, split or "train")
-        parts = parquet_format.file_of(counted, schema, empty=False)
+        config, part = configs[name], "parquet" if name == "default" else name
+        tables = parquet_format.part_tables(version, part, config.schema, **told, split=split)
+        counted = _counted(tables, config, split or "train")
+        parts = parquet_format.written(counted, config.schema, empty=False)
         first = next(parts, None)
         if first is not None:
+            path = f"data/{split}-00000-of-00001.parquet" if split else f"{name}/{name}.parquet"
             config.paths[split or "train"] = path
             yield path, _weighed(chain([first], parts), config, split or "train")
-    configs = [config for config in written.values() if config.paths]
-    card = dataset_card.card(version, configs, include_simulated=include_simulated, licence=licence)
+    held = [config for config in configs.values() if config.paths]
+    card = dataset_card.card(version, held, **told, licence=licence)
     yield "README.md", iter([card.encode()])
 
 
-def _counted(rows: Iterator[Row], config: dataset_card.Config, split: str) -> Iterator[Row]:
-    """The rows of a split, counted as they pass."""
-    for row in rows:
-        if config.name != "default" or row["split"] == split:
-            config.rows[split] += 1
-            yield row
+def _configs(version: DatasetVersion, include_simulated: bool) -> dict[str, Config]:
+    """The tables of the folder with their types."""
+    plain = column_types.roles_and_contents_alone(version)
+    columns = {"default": {**column_types.PREFERENCE}}
+    if not preference_rows.margins_are_known(version, include_simulated):
+        # A reward trainer that finds the column reads a number in every row.
+        del columns["default"]["margin"]
+    columns |= {"ties": {**column_types.UNDECIDED}, "votes": {**column_types.VOTE}}
+    return {
+        name: Config(name, parquet_format.schema_of(kinds, plain=plain))
+        for name, kinds in columns.items()
+    }
 
 
-def _weighed(parts: Iterator[bytes], config: dataset_card.Config, split: str) -> Iterator[bytes]:
+def _counted(tables: Iterator[pa.Table], config: Config, split: str) -> Iterator[pa.Table]:
+    """The tables of a split, whose rows are counted as they pass."""
+    for one in tables:
+        config.rows[split] += one.num_rows
+        yield one
+
+
+def _weighed(parts: Iterator[bytes], config: Config, split: str) -> Iterator[bytes]:
     """The pieces of a file, whose size is added up."""
     for part in parts:
         config.size[split] += len(part)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -26,8 +27,16 @@ PARTS = {
     "ties": preference_rows.TIES,
     "votes": "one row per vote",
 }
+COLUMNS = {
+    "parquet": column_types.PREFERENCE,
+    "ties": column_types.UNDECIDED,
+    "votes": column_types.VOTE,
+}
+"""Of each part."""
 ROWS = 10_000
 """Rows of a row group, which are in memory together."""
+BATCH = 500
+"""Rows that are turned into columns together: few, so that they are still at hand."""
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 TYPES = {
     column_types.TEXT: pa.string(),
@@ -53,22 +62,61 @@ def lines(
     version: DatasetVersion, *, part: str = "parquet", include_simulated: bool
 ) -> Iterator[bytes]:
     """The bytes of one part; none of a part beside the first that has no rows."""
-    rows, columns = part_rows(version, part, include_simulated=include_simulated)
-    schema = schema_of(columns, plain=column_types.roles_and_contents_alone(version))
-    return file_of(rows, schema, empty=part == "parquet")
+    plain = column_types.roles_and_contents_alone(version)
+    return part_file(
+        version, part, include_simulated=include_simulated, plain=plain, empty=part == "parquet"
+    )
 
 
-def part_rows(
-    version: DatasetVersion, part: str, *, include_simulated: bool
-) -> tuple[Iterator[Row], Columns]:
-    """Rows of a part and what their columns hold."""
+def part_file(
+    version: DatasetVersion, part: str, *, include_simulated: bool, plain: bool, empty: bool
+) -> Iterator[bytes]:
+    """The bytes of one part; without rows none unless `empty`."""
+    schema = schema_of(COLUMNS[part], plain=plain)
+    tables = part_tables(version, part, schema, include_simulated=include_simulated)
+    return written(tables, schema, empty=empty)
+
+
+def part_tables(
+    version: DatasetVersion,
+    part: str,
+    schema: pa.Schema,
+    *,
+    include_simulated: bool,
+    split: str = "",
+) -> Iterator[pa.Table]:
+    """A part, or one split of it, as tables of that schema."""
     if part == "votes":
-        rows = votes_format.rows(version, include_simulated=include_simulated)
-        return rows, column_types.VOTE
+        return vote_tables(version, schema, include_simulated=include_simulated)
+    rows = part_rows(version, part, include_simulated=include_simulated)
+    if split:
+        rows = (row for row in rows if row["split"] == split)
+    return (table(batch, schema) for batch in batches(rows, BATCH))
+
+
+def vote_tables(
+    version: DatasetVersion, schema: pa.Schema, *, include_simulated: bool
+) -> Iterator[pa.Table]:
+    """The rows of `votes` as tables: what votes on one pair share is made once and repeated."""
+    names = schema.names
+    for own, pairs, place in votes_format.columns(version, include_simulated=include_simulated):
+        shared_schema = pa.schema([field for field in schema if field.name not in own])
+        repeated = table(pairs, shared_schema).take(pa.array(place, pa.int32()))
+        arrays = [
+            _array(own[name], schema.field(name).type) if name in own else repeated[name]
+            for name in names
+        ]
+        yield pa.Table.from_arrays(arrays, schema=schema)
+
+
+def part_rows(version: DatasetVersion, part: str, *, include_simulated: bool) -> Iterator[Row]:
+    """Rows of a part."""
+    if part == "votes":
+        return votes_format.rows(version, include_simulated=include_simulated)
     if part == "ties":
-        rows = preference_rows.ties(version, text_styles.CHAT, include_simulated=include_simulated)
-        return rows, column_types.UNDECIDED
-    return winners(version, include_simulated=include_simulated), column_types.PREFERENCE
+        told = {"include_simulated": include_simulated}
+        return preference_rows.ties(version, text_styles.CHAT, **told)
+    return winners(version, include_simulated=include_simulated)
 
 
 def winners(version: DatasetVersion, *, include_simulated: bool) -> Iterator[Row]:
@@ -86,11 +134,16 @@ def schema_of(columns: Columns, *, plain: bool) -> pa.Schema:
 
 def file_of(rows: Iterable[Row], schema: pa.Schema, *, empty: bool = True) -> Iterator[bytes]:
     """A Parquet file of the rows, group by group; without rows none unless `empty`."""
+    return written((table(batch, schema) for batch in batches(rows, BATCH)), schema, empty=empty)
+
+
+def written(tables: Iterable[pa.Table], schema: pa.Schema, *, empty: bool) -> Iterator[bytes]:
+    """A Parquet file of the tables, in groups of some ROWS; without tables none unless `empty`."""
     sink = Sink()
     writer = None
-    for batch in batches(rows, ROWS):
+    for group in _groups(tables):
         writer = writer or parquet.ParquetWriter(sink, schema, compression="zstd")
-        writer.write_table(table(batch, schema))
+        writer.write_table(group)
         yield sink.taken()
     if writer is None and empty:
         writer = parquet.ParquetWriter(sink, schema, compression="zstd")
@@ -99,13 +152,25 @@ def file_of(rows: Iterable[Row], schema: pa.Schema, *, empty: bool = True) -> It
         yield sink.taken()
 
 
+def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    waiting, rows = list[pa.Table](), 0
+    for one in tables:
+        waiting.append(one)
+        rows += one.num_rows
+        if rows >= ROWS:
+            yield pa.concat_tables(waiting)
+            waiting, rows = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
 def table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """Rows as a table of that schema; a column that a row does not have is null."""
-    arrays = [_array([row.get(field.name) for row in rows], field.type) for field in schema]
+    """Rows as a table of that schema."""
+    arrays = [_array(list(map(itemgetter(field.name), rows)), field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if kind == pa.json_():
         return _json(values)
     if not pa.types.is_list(kind) or kind.value_type == pa.string():
@@ -118,7 +183,7 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, inner, type=kind, mask=mask)
 
 
-def _json(values: list[Any]) -> pa.Array:
+def _json(values: Sequence[Any]) -> pa.Array:
     texts = [None if value is None else line(value)[:-1].decode() for value in values]
     return pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, pa.string()))
 

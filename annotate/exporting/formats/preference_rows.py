@@ -141,12 +141,14 @@ def undecided(style: Style, one: Judged, pair: PairTexts) -> Row:
 
 def soft(one: Judged) -> dict[str, float | None]:
     """The soft label in columns: probabilities of A, tie and B."""
-    a, tie, b = one.soft or (None, None, None)
+    a, tie, b = one.soft
     return {"p_a": a, "p_tie": tie, "p_b": b}
 
 
 def metadata(pair: PairTexts, one: Any, other: Any, names: tuple[str, str]) -> Row | None:
     """Other columns of the source: the pair's over the prompt's, those of a reply by its name."""
+    if not (pair.prompt_metadata or pair.metadata or one.metadata or other.metadata):
+        return None
     held = {**pair.prompt_metadata, **pair.metadata}
     for name, side in zip(names, (one, other), strict=True):
         if side.metadata:

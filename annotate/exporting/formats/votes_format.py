@@ -6,7 +6,7 @@ imported vote does not know is null.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from annotate.exporting.formats.preference_rows import Row
@@ -53,6 +53,47 @@ def rows(version: DatasetVersion, *, part: str = "votes", include_simulated: boo
         shared = {pk: _shared(pair) for pk, pair in pairs.items()}
         for vote in batch:
             yield _own(vote, people[vote[2]], pairs[vote[0]]) | shared[vote[0]]
+
+
+def columns(
+    version: DatasetVersion, *, include_simulated: bool
+) -> Iterator[tuple[dict[str, Sequence[Any]], list[Row], list[int]]]:
+    """The same batch by batch in columns: those of the votes alone, the rows that their pairs
+    share, and the place of each vote's pair among these."""
+    for batch, pairs, people in _batches(version, "votes", include_simulated):
+        place = {pk: n for n, pk in enumerate(pairs)}
+        own = _own_columns(batch, [people[vote[2]] for vote in batch])
+        # A pair's own names stand before what its votes share.
+        shared = [
+            {"pair_id": pair.key, "prompt_id": pair.prompt_id, **_shared(pair)}
+            for pair in pairs.values()
+        ]
+        yield own, shared, [place[vote[0]] for vote in batch]
+
+
+def _own_columns(batch: list[tuple[Any, ...]], people: list[Person]) -> dict[str, Sequence[Any]]:
+    told = dict(zip(_VOTE, zip(*batch, strict=True), strict=True))
+    ids = zip(told["token"], told["revision"], strict=True)
+    plain = ("choice", "strength", "comment", "active_ms", "first_key_ms", "wall_ms", "input")
+    return {
+        "vote_id": [f"{uuid_text(token)}-{revision}" for token, revision in ids],
+        "annotator": [person.pseudonym for person in people],
+        **{name: told[name] for name in (*plain, "guideline_version", "propensity")},
+        **{name: [value or None for value in told[name]] for name in ("left", "stream")},
+        "reasons": _parsed(told["reasons"], []),
+        **{name: _parsed(told[name], None) for name in ("criteria", "metadata")},
+        "leased_at": list(map(timestamp, told["leased_at_text"])),
+        "voted_at": list(map(timestamp, told["voted_at_text"])),
+        **{name: list(map(bool, told[name])) for name in ("surplus", "simulated", "imported")},
+        "weight": [person.weight for person in people],
+        "reliability": [person.reliability for person in people],
+    }
+
+
+def _parsed(texts: Sequence[str], empty: Any) -> list[Any]:
+    """A JSON column; most of it is the same."""
+    known = {text: parsed(text) or empty for text in set(texts)}
+    return [known[text] for text in texts]
 
 
 def _batches(

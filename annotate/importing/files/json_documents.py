@@ -40,9 +40,9 @@ def json_reader(part: Part, head: Head) -> Reader:
     try:
         reader = _of_object(part, head)
     except Unreadable:
-        if rest or len(text) <= MAX_ROW:
+        if rest:
             raise
-        return JsonLines(part, head)  # Of which the first is too long, and the others may be read.
+        return JsonLines(part, head)  # Of which the first is broken or too long.
     if isinstance(reader, JsonObjects) and not second and first.endswith(b"}"):
         return JsonLines(part, head)
     return reader

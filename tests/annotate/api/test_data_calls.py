@@ -198,6 +198,7 @@ def test_import_reports_refused_rows_and_keeps_the_others(api_for, project, zed)
         (b"", "", "The file is missing"),
         (b"\n\n", "", "no rows"),
         (b"%PDF-1.4 x", "", "PDF"),
+        (b'[{"prompt": "Q"}', "", "After row 1"),
         (jsonl(ROW), "?dry_run=perhaps", "dry_run"),
     ],
 )

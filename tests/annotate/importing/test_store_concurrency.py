@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate import queue
+from annotate.importing.imported_row import Row
 from annotate.importing.row_store import Writer
-from annotate.importing.rows import Row
 from annotate.models import Assignment, Completion, Pair, Project, Prompt
 from annotate.queue import recount
 from tests.annotate.importing.test_row_store import judged, votes

@@ -18,10 +18,9 @@ from annotate.importing.problems import Refused, Unreadable
 MAX_FOOTER = 8_000_000
 """Bytes of the metadata, which become ten times as many in memory."""
 DAMAGED = (pa.ArrowException, OSError, ValueError, OverflowError)
-
-
-JOINED_BYTES, JOINED_ROWS = 2_000_000, 1_000
-"""Batches are made rows of Python together until they are so large: each takes its time."""
+JOINED_BYTES, JOINED_ROWS = 24_000_000, 1_000
+"""Batches become rows of Python together until pyarrow holds so much, for any thread, or they
+have so many rows: each takes its time, and asking a batch for its own size takes longest."""
 
 
 class Parquet(Reader):
@@ -44,13 +43,13 @@ class Parquet(Reader):
         self._given = 0
         for group in range(self._metadata.num_row_groups):
             batches: list[pa.RecordBatch] = []
-            rows = size = 0
+            rows, before = 0, pa.total_allocated_bytes()
             for batch in self._batches(group):
                 batches.append(batch)
-                rows, size = rows + batch.num_rows, size + batch.nbytes
-                if rows >= JOINED_ROWS or size >= JOINED_BYTES:
+                rows += batch.num_rows
+                if rows >= JOINED_ROWS or pa.total_allocated_bytes() - before >= JOINED_BYTES:
                     yield from self._numbered(batches)
-                    batches, rows, size = [], 0, 0
+                    batches, rows = [], 0
             yield from self._numbered(batches)
         if self._given != self._metadata.num_rows:
             raise Unreadable(

@@ -126,6 +126,11 @@ def test_a_single_object_is_a_row_on_one_line_and_on_several(row: dict[str, Any]
     assert rows("\n".join([json.dumps(row)] * 3).encode()) == [row] * 3
 
 
+def test_a_single_line_that_is_broken_is_a_line():
+    assert "not valid JSON" in rows(b'{"prompt": "x')[0]
+    assert "not valid JSON" in rows(b'{"prompt": x}\n')[0]
+
+
 def test_a_first_line_that_is_broken_does_not_hide_that_these_are_lines():
     words, lines = reading(b'{"prompt": "x"\n{"prompt": "y"}\n')
     assert words == "JSON lines"
