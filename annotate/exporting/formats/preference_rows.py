@@ -27,9 +27,14 @@ def counts(version: DatasetVersion, *, part: str, include_simulated: bool) -> di
 def winners(
     version: DatasetVersion, style: Style, *, include_simulated: bool, margins: bool | None = None
 ) -> Iterator[Row]:
-    """A row per pair with a winner; `margins` as in `preference`, by default if all are known."""
+    """A row per pair with a winner; without `margins` the row has no such column.
+
+    By default chats have the column where every margin is known, because reward trainers that
+    find it want numbers, and texts where one is.
+    """
     if margins is None:
-        margins = margins_are_known(version, include_simulated)
+        test = margins_are_known if style is CHAT else a_margin_is_known
+        margins = test(version, include_simulated)
     written = preference(style, margins=margins)
     pairs = with_texts(version, include_simulated, outcomes=DECIDED)
     return (written(one, pair) for one, pair in pairs)
@@ -48,16 +53,27 @@ def lines(rows: Iterator[Row]) -> Iterator[bytes]:
 
 def margins_are_known(version: DatasetVersion, include_simulated: bool) -> bool:
     """False when a vote for a side says nothing of its strength."""
-    unknown = votes_in(
+    return not _votes_for_a_side(version, include_simulated, strength=None)
+
+
+def a_margin_is_known(version: DatasetVersion, include_simulated: bool) -> bool:
+    """True when a vote for a side, or a reviewer, says how much better it is."""
+    told = _votes_for_a_side(version, include_simulated, strength__isnull=False)
+    return bool(version.decisions) or told
+
+
+def _votes_for_a_side(version: DatasetVersion, include_simulated: bool, **only: Any) -> bool:
+    """True when there is one."""
+    votes = votes_in(
         version,
         include_simulated=include_simulated,
         columns=("pair_id", "seq"),
         weighing=True,
         surplus=False,
-        strength=None,
         choice__in=DECIDED,
+        **only,
     )
-    return not unknown[:1]
+    return bool(votes[:1])
 
 
 def preference(style: Style, *, margins: bool = True) -> Rows:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from django.utils import timezone
 
-from annotate.exporting import trl_format, votes_format
+from annotate.exporting import seal
+from annotate.exporting.formats import trl_format, votes_format
 from annotate.exporting.freezing import freeze
 from annotate.importing.imported_row import Judgement
 from annotate.importing.row_store import Writer
@@ -45,7 +46,7 @@ def test_votes_leave_with_nulls_and_the_mark_of_an_import(version):
     for vote in (anna, bob):
         assert vote["imported"] is True
         assert {vote[name] for name in ("leased_at", "stream", "propensity")} == {None}
-    assert votes_format.sha256(version) == version.sha256
+    assert seal.sha256(version) == version.sha256
 
 
 def test_the_margin_is_null_where_no_strength_is_known_and_equal_texts_are_counted(version):

@@ -147,11 +147,14 @@ def test_a_margin_is_left_out_of_trainers_files_where_a_strength_is_unknown(
     judge(project, pairs, (ann, "a", 3), (ben, "a", 3))
     Assignment.objects.filter(pair=pairs[0]).update(imported=True, strength=None)
     Pair.objects.filter(pk=pairs[0].pk).update(source_margin=4.5)
-    first, second = rows(export(tmp_path / "x", "trl"))
-    assert "margin" not in first and "margin" not in second
-    assert (first["source_margin"], second["source_margin"]) == (4.5, None)
+    chats = rows(export(tmp_path / "chats", "trl-conversational"))
+    assert [row["source_margin"] for row in chats] == [4.5, None]
+    assert not any("margin" in row for row in chats)
+    assert [row["margin"] for row in rows(export(tmp_path / "texts", "trl"))] == [None, 1.0]
     with export(tmp_path / "csv", "csv").open(newline="") as file:
         assert [row["margin"] for row in csv_format.read(file)] == [None, 1.0]
+    Assignment.objects.update(imported=True, strength=None)
+    assert not any("margin" in row for row in rows(export(tmp_path / "none", "trl")))
 
 
 def test_unpaired_labels_come_out_as_they_came(project, ann, tmp_path):
