@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from django.db import IntegrityError, connection
@@ -26,9 +28,9 @@ __all__ = ["NotUndoable", "Note", "Writer", "in_the_way", "undo"]
 TURN = 0x696D70
 """Space of advisory locks: "imp", beside the project's number."""
 ATTEMPTS = 5
-LEAST, MOST = 600, 4000
+LEAST, MOST = 1200, 4000
 """Parts of a batch. People vote between two batches, so that one must not take long."""
-SHORT, LONG = 0.04, 0.1
+SHORT, LONG = 0.05, 0.12
 """Seconds of a transaction below which batches grow, and above which they shrink."""
 TEXT_PER_PART = 2000
 
@@ -66,17 +68,20 @@ class Writer:
             annotators=Annotators(project, dry_run=dry_run),
             memory=FileMemory(),
             at=stored_time(now),
+            project_id=project.pk,
+            by_id=by.pk if by else None,
         )
-        self._most = 2 * LEAST
+        self._most = LEAST
 
     def add(self, rows: Sequence[Row]) -> list[Note]:
         """Store the rows, and return what is to be said of some of them."""
         notes: list[Note] = []
         start = 0
-        while start < len(rows):
-            batch = list(self._batch(rows, start))
-            start += len(batch)
-            notes += self._store(batch)
+        with _without_collection():
+            while start < len(rows):
+                batch = list(self._batch(rows, start))
+                start += len(batch)
+                notes += self._store(batch)
         self.added["annotators"] = self._context.annotators.added
         return notes
 
@@ -84,11 +89,11 @@ class Writer:
         """The next rows, as many as may be written in one transaction, but at least one."""
         parts = 0
         for place in range(start, len(rows)):
-            item = _item(place, rows[place])
-            parts += _parts(item)
+            row = rows[place]
+            parts += _parts(row)
             if parts > self._most and place > start:
                 return
-            yield item
+            yield _item(place, row)
 
     def _store(self, items: list[Item]) -> list[Note]:
         self._context.annotators.prepare(_raters(items))
@@ -118,6 +123,8 @@ class Writer:
             for part in (pairs, ratings, contents):
                 part.remember()
         else:
+            contents.number()
+            pairs.number()
             began = time.perf_counter()
             with write():
                 self._take_turn()
@@ -146,6 +153,21 @@ class Writer:
             self._most = min(MOST, self._most * 2)
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep Python from looking for circles among the many objects of a batch, which has none.
+
+    It would look through all objects of the process again and again: a third of the time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def _item(place: int, row: Row) -> Item:
     """The row with its hashes. Of two equal texts only those are a pair that people judged."""
     replies = [reply.sha256 for reply in row.replies]
@@ -155,11 +177,14 @@ def _item(place: int, row: Row) -> Item:
     return Item(place, row, row.prompt_sha256, replies, comparisons)
 
 
-def _parts(item: Item) -> int:
-    row = item.row
-    judgements = sum(len(one.judgements) for one in row.comparisons)
-    text = sum(len(reply.text) for reply in row.replies) // TEXT_PER_PART
-    return 1 + len(row.replies) + len(row.comparisons) + judgements + text
+def _parts(row: Row) -> int:
+    """Rows of all tables that the row makes, more where its texts are long."""
+    parts = 1
+    for reply in row.replies:
+        parts += 1 + len(reply.text) // TEXT_PER_PART
+    for comparison in row.comparisons:
+        parts += 1 + len(comparison.judgements)
+    return parts
 
 
 def _raters(items: list[Item]) -> set[str]:

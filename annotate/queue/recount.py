@@ -86,6 +86,8 @@ def recount(
     `quota` gives a pair a new quota, from its row and its number of votes. The transaction is the
     caller's, who holds the pairs' rows (slots.lock). Leases keep their places.
     """
+    if not pairs:
+        return
     votes = _standing(pairs)
     decisions = _decisions(pairs)
     there = list(Pair.objects.filter(pk__in=pairs).select_related("project"))

@@ -1,7 +1,7 @@
 """Adding many rows to a table by one statement: COPY on PostgreSQL, executemany on SQLite.
 
-Rows of the ORM cost several times as much to make and to bind, and the next table wants their
-numbers: so the numbers are taken first. All of it happens inside the caller's transaction.
+Rows of the ORM cost several times as much to make and to bind. The numbers of new rows are taken
+before, because other rows name them, so that a transaction has nothing to do but to insert.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ class Columns:
         self._same = {fields[name].column: value for name, value in same.items()}
 
     def take_ids(self, n: int) -> range | list[int]:
-        """Numbers for `n` new rows, which nobody else will get. SQLite's writer is alone."""
+        """Numbers for `n` new rows.
+
+        On SQLite somebody else may use them first; `insert` then raises IntegrityError.
+        """
+        if not n:
+            return []
         with connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 sequence = f"nextval(pg_get_serial_sequence('{self._table}', 'id'))"

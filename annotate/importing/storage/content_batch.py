@@ -71,7 +71,7 @@ class CompletionState:
 
 @dataclass
 class ContentBatch:
-    """Look up, then store: `prompts` and `completions` have their numbers after that."""
+    """Look up and number, then store: `prompts` and `completions` have numbers in between."""
 
     context: ImportContext
     items: Sequence[Item]
@@ -80,6 +80,8 @@ class ContentBatch:
     completions: dict[Key, CompletionState] = field(default_factory=dict)
     _new_prompts: list[Item] = field(default_factory=list)
     _new_completions: list[tuple[Key, Reply]] = field(default_factory=list)
+    _prompt_rows: list[tuple[Any, ...]] = field(default_factory=list)
+    _completion_rows: list[tuple[Any, ...]] = field(default_factory=list)
 
     def look_up(self) -> None:
         """Find what is there and plan the rest, outside any transaction."""
@@ -145,8 +147,8 @@ class ContentBatch:
             self._stays(item, name)
 
     def _plan_completion(self, item: Item, key: Key, reply: Reply) -> None:
-        metadata = dict(reply.metadata)
-        if not item.comparisons and item.row.metadata:
+        metadata = {**reply.metadata}
+        if item.row.metadata and not item.comparisons:
             metadata = {**item.row.metadata, **metadata}
         state = self.completions.get(key)
         if state is None:
@@ -169,14 +171,19 @@ class ContentBatch:
         reason = "another value is there already and was kept"
         self.outcome.note(item, name, reason)
 
+    def number(self) -> None:
+        """Make the rows that are to be added, outside any transaction."""
+        self._prompt_rows = self._new_prompt_rows()
+        self._completion_rows = self._new_completion_rows()
+
     def store(self) -> None:
         """Write what was planned, in the caller's transaction."""
-        self._insert_prompts()
-        self._insert_completions()
+        _PROMPTS.insert(self._prompt_rows)
+        _COMPLETIONS.insert(self._completion_rows)
         self._update()
 
-    def _insert_prompts(self) -> None:
-        by, at, project = self.context.by_id, self.context.at, self.context.project.pk
+    def _new_prompt_rows(self) -> list[tuple[Any, ...]]:
+        by, at, project = self.context.by_id, self.context.at, self.context.project_id
         rows: list[tuple[Any, ...]] = []
         for number, item in zip(
             _PROMPTS.take_ids(len(self._new_prompts)), self._new_prompts, strict=True
@@ -186,14 +193,22 @@ class ContentBatch:
             tools = json_text(row.tools) if row.tools else None
             rows.append(
                 (
-                    *(number, project, json_text(row.messages), item.prompt, state.reference),
-                    *(json_text(state.tags), tools, json_text(state.metadata, "{}")),
-                    *(is_held_out(item.prompt), at, by),
+                    number,
+                    project,
+                    json_text(row.messages),
+                    item.prompt,
+                    state.reference,
+                    json_text(state.tags),
+                    tools,
+                    json_text(state.metadata, "{}"),
+                    is_held_out(item.prompt),
+                    at,
+                    by,
                 )
             )
-        _PROMPTS.insert(rows)
+        return rows
 
-    def _insert_completions(self) -> None:
+    def _new_completion_rows(self) -> list[tuple[Any, ...]]:
         by, at = self.context.by_id, self.context.at
         rows: list[tuple[Any, ...]] = []
         for number, (key, reply) in zip(
@@ -204,11 +219,18 @@ class ContentBatch:
             turns = json_text(reply.messages) if reply.messages else None
             rows.append(
                 (
-                    *(number, self.prompts[key[0]].id, reply.text, turns, key[1], state.policy),
-                    *(json_text(state.metadata, "{}"), at, by),
+                    number,
+                    self.prompts[key[0]].id,
+                    reply.text,
+                    turns,
+                    key[1],
+                    state.policy,
+                    json_text(state.metadata, "{}"),
+                    at,
+                    by,
                 )
             )
-        _COMPLETIONS.insert(rows)
+        return rows
 
     def _update(self) -> None:
         """Write the states of rows that were there before and have changed."""

@@ -35,10 +35,8 @@ class ImportContext:
     memory: FileMemory
     at: Any
     """The time of the import as the database stores it."""
-
-    @property
-    def by_id(self) -> int | None:
-        return self.by.pk if self.by else None
+    project_id: int
+    by_id: int | None
 
 
 class Item(NamedTuple):

@@ -45,6 +45,7 @@ class PairBatch:
     contents: ContentBatch
     states: dict[str, PairState] = field(default_factory=dict)
     _said: dict[str, int] = field(default_factory=dict)
+    _rows: pair_rows.PairRows = field(init=False)
 
     def look_up(self) -> None:
         """Find the pairs that are there and join the rows into them, outside any transaction."""
@@ -163,23 +164,33 @@ class PairBatch:
         if comparison.source_id and comparison.source_id not in state.source_ids:
             state.source_ids.append(comparison.source_id)
         add_tags(state.tags, row.tags)
-        other = fill(state.metadata, {**row.metadata, **comparison.metadata})
+        metadata = row.metadata or comparison.metadata
+        if row.metadata and comparison.metadata:
+            metadata = {**row.metadata, **comparison.metadata}
+        other = fill(state.metadata, metadata)
         if comparison.margin is not None and state.margin not in (None, comparison.margin):
             other["margin"] = comparison.margin
         state.margin = comparison.margin if state.margin is None else state.margin
         if earlier and earlier != state.described():
             state.is_described_anew = True
             self.outcome.changes(Table.PAIR, state.id, of=state.imported_by, **earlier)
+        if not other:
+            return
         for annotator in fresh:
             state.votes[annotator].extra = other
-        if other and not fresh:
+        if not fresh:
             for name in other:
                 self.outcome.added["not_replaced"] += 1
                 self.outcome.note(one.item, name, "another value is there already and was kept")
 
+    def number(self) -> None:
+        """Make the rows that are to be added, outside any transaction."""
+        self._rows = pair_rows.PairRows(self.context, self.contents, self.outcome)
+        self._rows.prepare(self.states.values())
+
     def store(self) -> None:
         """Write what was planned, in the caller's transaction."""
-        pair_rows.PairRows(self.context, self.contents, self.outcome).store(self.states.values())
+        self._rows.store()
 
     def remember(self) -> None:
         """Keep what a dry run would have stored, for its later batches."""

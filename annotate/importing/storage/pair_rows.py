@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -128,39 +128,42 @@ class PairRows:
     context: ImportContext
     contents: ContentBatch
     outcome: Outcome
+    _known: list[PairState] = field(default_factory=list)
+    _new: list[PairState] = field(default_factory=list)
+    _pairs: list[Row] = field(default_factory=list)
+    _votes: list[Row] = field(default_factory=list)
+    _labels: list[Row] = field(default_factory=list)
 
-    def store(self, states: Iterable[PairState]) -> None:
-        states = list(states)
-        new = [state for state in states if state.id is None]
-        known = [state for state in states if state.id is not None]
-        # First the rows that others may want as well, in the order in which everybody locks them.
-        self._lock_and_change(known)
-        self._insert(new)
-
-    def _insert(self, states: list[PairState]) -> None:
-        """Add new pairs with their votes and labels."""
-        pairs: list[Row] = []
-        votes: list[Row] = []
-        label_rows: list[Row] = []
-        tokens = new_tokens(sum(len(state.fresh) for state in states))
-        for number, state in zip(_PAIRS.take_ids(len(states)), states, strict=True):
+    def prepare(self, states: Iterable[PairState]) -> None:
+        """Number the new pairs and make their rows, outside any transaction."""
+        new = []
+        for state in states:
+            (new if state.id is None else self._known).append(state)
+        self._new = new
+        tokens = new_tokens(sum(len(state.fresh) for state in new))
+        for number, state in zip(_PAIRS.take_ids(len(new)), new, strict=True):
             state.id = number
             quota, shuffle = self._quota_of_new(state)
             cast = [state.votes[annotator] for annotator in state.fresh]
             settled = _settled(
                 quota, tuple([(vote.choice, vote.strength) for vote in cast]), state.of_one_text
             )
-            pairs.append(self._pair(state, cast, quota, settled, shuffle))
+            self._pairs.append(self._pair(state, cast, quota, settled, shuffle))
             if cast:
-                votes += self._votes(state, tokens, after=0)
+                self._votes += self._vote_rows(state, tokens, after=0)
             if settled.label:
-                label_rows.append((number, *settled.label, self.context.at))
-        _PAIRS.insert(pairs)
-        _VOTES.insert(votes)
-        _LABELS.insert(label_rows)
+                self._labels.append((number, *settled.label, self.context.at))
+
+    def store(self) -> None:
+        """Write everything in the caller's transaction."""
+        # First the rows that others may want as well, in the order in which everybody locks them.
+        self._lock_and_change(self._known)
+        _PAIRS.insert(self._pairs)
+        _VOTES.insert(self._votes)
+        _LABELS.insert(self._labels)
         if self.context.project.stop_when_certain and self.context.judged == "ask":
             # Whether a label is certain is told by stored votes.
-            judged = [state.id for state in states if state.fresh and state.id]
+            judged = [state.id for state in self._new if state.fresh and state.id]
             recount.recount(judged, now=self.context.now)
 
     def _quota_of_new(self, state: PairState) -> tuple[Quota, float]:
@@ -179,17 +182,32 @@ class PairRows:
         (text_a, a), (text_b, b) = state.a, state.b
         n = len(cast)
         return (
-            *(state.id, context.project.pk, self.contents.prompts[state.prompt].id),
-            *(completions[state.prompt, text_a].id, completions[state.prompt, text_b].id),
-            *(state.key, a, b, state.margin, json_text(state.tags)),
-            *(json_text(state.metadata, "{}"), json_text(state.source_ids), shuffle),
-            *(n, _left_balance(cast), context.at, context.by_id, settled.asked),
-            *(settled.asked - n, settled.state, None if settled.state == OPEN else context.at),
+            state.id,
+            context.project_id,
+            self.contents.prompts[state.prompt].id,
+            completions[state.prompt, text_a].id,
+            completions[state.prompt, text_b].id,
+            state.key,
+            a,
+            b,
+            state.margin,
+            json_text(state.tags),
+            json_text(state.metadata, "{}"),
+            json_text(state.source_ids),
+            shuffle,
+            n,
+            _left_balance(cast),
+            context.at,
+            context.by_id,
+            settled.asked,
+            settled.asked - n,
+            settled.state,
+            None if settled.state == OPEN else context.at,
             *quota,
             *_with_people_and_times(settled.counted, state.fresh, cast),
         )
 
-    def _votes(self, state: PairState, tokens: Iterator[str], *, after: int) -> Iterator[Row]:
+    def _vote_rows(self, state: PairState, tokens: Iterator[str], *, after: int) -> Iterator[Row]:
         """Rows of the votes that the batch adds, numbered on from `after`."""
         by, at = self.context.by_id, self.context.at
         for seq, annotator in enumerate(state.fresh, start=after + 1):
@@ -198,14 +216,28 @@ class PairRows:
             assert said, "a fresh vote has its judgement"
             metadata = {**vote.extra, **said.metadata} if vote.extra else said.metadata
             yield (
-                *(state.id, annotator, next(tokens), said.left, said.choice, said.strength),
-                *(json_text(said.reasons), said.comment, json_text(said.criteria, "{}")),
-                *(stored_time(said.at), seq, said.wall_ms, json_text(metadata, "{}"), at, by),
+                state.id,
+                annotator,
+                next(tokens),
+                said.left,
+                said.choice,
+                said.strength,
+                json_text(said.reasons),
+                said.comment,
+                json_text(said.criteria, "{}"),
+                stored_time(said.at),
+                seq,
+                said.wall_ms,
+                json_text(metadata, "{}"),
+                at,
+                by,
             )
 
     def _lock_and_change(self, states: list[PairState]) -> None:
         """Add to pairs that were there before, and let the rules say what follows."""
         numbers = {state.id: state for state in states if state.id and state.is_touched}
+        if not numbers:
+            return
         slots.lock(numbers)
         rows = Pair.objects.filter(pk__in=numbers).values_list("pk", "cast", *Quota._fields)
         again: list[int] = []
@@ -214,7 +246,7 @@ class PairRows:
         tokens = new_tokens(sum(len(state.fresh) for state in numbers.values()))
         for number, cast, *quota in rows:
             state = numbers[number]
-            votes += self._votes(state, tokens, after=cast)
+            votes += self._vote_rows(state, tokens, after=cast)
             updates.append(_update_of(state))
             if state.is_recounted:
                 again.append(number)
@@ -292,19 +324,24 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _with_people_and_times(
-    counted: recount.Counted, people: list[int], cast: list[Cast]
-) -> recount.Counted:
+def _with_people_and_times(counted: recount.Counted, people: list[int], cast: list[Cast]) -> Row:
     """The counts of a new pair with who cast its first votes, and when, where that is known."""
     if not cast:
         return counted
-    two = 1 if counted.second else None
+    n_a, n_b, n_tie, first, second, *_ = counted
     times = [vote.judgement.at for vote in cast if vote.judgement]
-    return counted._replace(
-        first_by_id=people[0],
-        second_by_id=None if two is None else people[two],
-        second_at=None if two is None else stored_time(times[two]),
-        last_vote_at=stored_time(max((time for time in times if time), default=None)),
+    known = [moment for moment in times if moment is not None]
+    return (
+        n_a,
+        n_b,
+        n_tie,
+        first,
+        second,
+        people[0],
+        people[1] if second else None,
+        stored_time(times[1]) if second and known else None,
+        stored_time(max(known)) if known else None,
+        False,
     )
 
 
@@ -329,5 +366,8 @@ def _slot_counts(quota: Quota, counted: recount.Counted) -> slots.SlotCounts:
 
 def _left_balance(cast: list[Cast]) -> int:
     """Times that A was on the left minus times that B was, as far as the file says."""
-    lefts = [vote.judgement.left for vote in cast if vote.judgement]
-    return lefts.count("a") - lefts.count("b")
+    balance = 0
+    for vote in cast:
+        if vote.judgement and vote.judgement.left:
+            balance += 1 if vote.judgement.left == "a" else -1
+    return balance

@@ -1,0 +1,129 @@
+"""Imports: pairs per CPU second, memory, and how long they keep people from voting.
+
+`python -m benchmarks import_speed [--pairs=20000] [--votes=2]`, on SQLite and, when a server
+answers at TEST_DATABASE_URL, on PostgreSQL: JSON lines of pairs with their votes, the file again,
+the same rows from memory into another project (storage alone), a long table of one row per vote.
+CPU is that of our process, which on SQLite is also the database's. Beside it another process asks
+for SQLite's one writer over and over; what it waited at most is what a vote may have to wait.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.result import Result
+from benchmarks.votes import ROOT, postgres_database, shell
+
+MEASURE = """
+import io, json, resource, sys, time
+from django.utils import timezone
+from annotate.importing import import_rows
+from annotate.importing.row_store import Writer
+from annotate.importing.rows import Comparison, Judgement, Reply, Row
+from annotate.models import Project
+pairs, votes = int(sys.argv[1]), int(sys.argv[2])
+people = [f"rater {i}" for i in range(votes)]
+def texts(i):
+    return (f"What should I do about order {i}? It is a week late and nobody answers me.",
+            f"Order {i} left our house on Monday; I ask the carrier and write again tomorrow.",
+            f"I cannot find order {i}. Did you write the number down as it stands in the mail?")
+def choice(i, j):
+    return "tie" if i % 7 == 0 else "ab"[(i * 31 + j * (i % 4 == 0)) % 2]
+def as_file():
+    file = io.BytesIO()
+    for i in range(pairs):
+        ask, a, b = texts(i)
+        said = {name: choice(i, j) for j, name in enumerate(people)}
+        row = {"prompt": ask, "completion_a": a, "completion_b": b, "model_a": "m1",
+               "model_b": f"m{2 + i % 9}", "votes": said}
+        file.write(json.dumps(row).encode() + b"\\n")
+    return file
+def rows(each):
+    for i in range(pairs):
+        ask, a, b = texts(i)
+        said = [Judgement(choice(i, j), name) for j, name in enumerate(people)]
+        for part in ([one] for one in said) if each else [said]:
+            yield Row(messages=[{"role": "user", "content": ask}],
+                      replies=[Reply(a, "m1"), Reply(b, f"m{2 + i % 9}")],
+                      comparisons=[Comparison(0, 1, part)])
+figures = {}
+def measured(name, work):
+    began, before = time.perf_counter(), time.process_time()
+    n = work()
+    figures[f"{name}_per_cpu_s"] = n / (time.process_time() - before)
+    figures[f"{name}_wall_s"] = time.perf_counter() - began
+def from_memory(project, each):
+    writer = Writer(project, now=timezone.now())
+    batch = []
+    for row in rows(each):
+        batch.append(row)
+        if len(batch) == 1000:
+            writer.add(batch)
+            batch = []
+    writer.add(batch)
+    assert writer.added["votes"] == pairs * votes
+    return pairs * (votes if each else 1)
+projects = [Project.objects.create(slug=f"p{i}", name="P") for i in range(3)]
+file = as_file()
+measured("file_pairs", lambda: import_rows(projects[0], file).added["pairs"])
+measured("same_file_again_pairs", lambda: import_rows(projects[0], file).accepted)
+del file
+measured("storage_pairs", lambda: from_memory(projects[1], False))
+measured("long_table_rows", lambda: from_memory(projects[2], True))
+figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps(figures))
+"""
+ASK_FOR_THE_WRITER = """
+import sqlite3, sys, time
+from pathlib import Path
+base = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+longest, waits = 0.0, 0
+while not Path(sys.argv[2]).exists():
+    began = time.perf_counter()
+    base.execute("BEGIN IMMEDIATE")
+    longest = max(longest, time.perf_counter() - began)
+    base.execute("ROLLBACK")
+    waits += 1
+    time.sleep(0.02)
+print(longest)
+"""
+
+
+def measure(name: str, url: str, pairs: int, votes: int) -> dict[str, float]:
+    """Figures on one database, which is migrated first."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = os.environ | {
+            "PAIRLOOP_HOME": home,
+            "DATABASE_URL": url,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+        }
+        migrate = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+        subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+        done = Path(home) / "done"
+        asking = None
+        if not url:
+            program = [sys.executable, "-c", ASK_FOR_THE_WRITER, f"{home}/db.sqlite3", str(done)]
+            asking = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+        figures = json.loads(shell(MEASURE, str(pairs), str(votes), environment=environment))
+        if asking:
+            done.touch()
+            figures["longest_wait_for_the_writer_s"] = float(asking.communicate()[0])
+    return {f"{name}_{figure}": value for figure, value in figures.items()}
+
+
+def run(arguments: list[str]) -> Result:
+    options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
+    pairs, votes = int(options.get("pairs", 20_000)), int(options.get("votes", 2))
+    result = Result()
+    result.figures |= measure("sqlite", "", pairs, votes)
+    with postgres_database() as url:
+        if url is None:
+            print("PostgreSQL does not answer; only SQLite was measured")
+        else:
+            result.figures |= measure("postgres", url, pairs, votes)
+    return result
