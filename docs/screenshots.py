@@ -33,7 +33,7 @@ PAGES = {
     "adjudicate": f"{PROJECT}/adjudicate/",
     "checks": f"{PROJECT}/checks/",
     "data": f"{PROJECT}/data/?agreement=split",
-    "import": f"{PROJECT}/import/",
+    "imports": f"{PROJECT}/import/",
     "rounds": f"{PROJECT}/rounds/",
     "round": f"{PROJECT}/rounds/1/",
     "models": f"{PROJECT}/models/",
@@ -47,6 +47,7 @@ PAGES = {
 BEHIND = {
     "annotator": ("annotators", "th a[href*='/annotators/']"),
     "model": ("models", "th a[href*='/models/']"),
+    "import": ("imports", "th a[href*='/import/']"),
     "pair": ("data", "a[href*='/pairs/']"),
     "trial": ("playground", ".recent a[href*='/playground/']"),
     "question": ("qualification", "main a[href*='/qualification/']"),

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from annotate.api.authentication import user_of
 from annotate.api.data_calls import BAD, DENIED, FOREIGN, ExportThrottle
 from annotate.api.export_calls import LICENCE, AnyRenderer, version_named
-from annotate.api.import_calls import CONFLICT, refusals
+from annotate.api.import_calls import CONFLICT, check_body, refusals
 from annotate.api.problem_responses import Conflict
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.exporting import FORMATS, export_job
@@ -140,6 +140,7 @@ def one(request: Request, slug: str, uuid: UUID) -> Response:
 def cancel(request: Request, slug: str, uuid: UUID) -> Response:
     """Stop an export; nothing is left of its file."""
     project, export = _export_of(request, slug, uuid)
+    check_body(request)
     with refusals(Conflict):
         export_actions.cancel(export)
     return Response(_body(project, export), status=status.HTTP_202_ACCEPTED)

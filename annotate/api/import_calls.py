@@ -248,6 +248,12 @@ def upload(request: Request, slug: str, uuid: UUID) -> Response:
     return Response(upload_body(project, import_))
 
 
+def check_body(request: Request) -> None:
+    """Refuse a body that is broken, where none is asked for: reading it raises ParseError."""
+    if not isinstance(request.data, dict):
+        raise ValidationError({"detail": "The body is an object, or empty."})
+
+
 @contextmanager
 def refusals(answer: type[ValidationError | Conflict]) -> Iterator[None]:
     """Refusals as an answer of this kind; a piece at the wrong place is a conflict always."""
@@ -269,6 +275,7 @@ def _import_of(request: Request, slug: str, uuid: UUID) -> tuple[Project, Import
 
 def _act(request: Request, slug: str, uuid: UUID, action: Any) -> Response:
     project, import_ = _import_of(request, slug, uuid)
+    check_body(request)
     with refusals(Conflict):
         action(import_)
     import_.refresh_from_db()

@@ -77,7 +77,8 @@ def in_the_way(import_: Import) -> str:
     """Why the import cannot be taken back, in a sentence; empty when it can."""
     if import_.undone_at:
         return "This import was taken back already."
-    if import_.state == Import.State.RUNNING:
+    # While it is taken back it runs as well.
+    if import_.state == Import.State.RUNNING and import_.step != Import.Step.UNDO:
         return "This import is still running. Cancel it first."
     return _later_import(import_) or _held(import_) or _in_use(_pairs(import_))
 

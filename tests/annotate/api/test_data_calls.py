@@ -193,7 +193,7 @@ def test_import_reports_refused_rows_and_keeps_the_others(api_for, project, zed)
 @pytest.mark.parametrize(
     ("body", "query", "message"),
     [
-        (b'{"broken', "", "cut off"),
+        (b'{"broken', "", "line 1: not valid JSON"),
         (jsonl(ROW, {"q": 1}), "?strict=1", "line 2: prompt: the column is missing"),
         (b"", "", "The file is missing"),
         (b"\n\n", "", "no rows"),

@@ -38,12 +38,13 @@ def random_project(project, make_pairs, seed):
     now = timezone.now()
     Assignment.objects.bulk_create(
         Assignment(
-            pair=pair, annotator=user, seq=seq, left=rng.choice("ab"),
+            pair=pair, annotator=user, seq=seq, left=rng.choice("ab"), stream="random",
             state=rng.choice(["voted", "voted", "voted", "skipped", "released"]),
             choice=rng.choice(list(CLASS)), strength=rng.randint(1, 3),
             surplus=rng.random() < 0.1, simulated=i == 5,
             active_ms=rng.choice([None, 900, rng.randrange(9000)]),
-            guideline_version=rng.choice([0, 1, 1]), leased_at=now, acted_at=now,
+            guideline_version=(known := rng.choice([0, 1, 1])), imported=not known,
+            leased_at=now, acted_at=now,
             voted_at=now - timedelta(seconds=rng.randrange(10_000)),
         )
         for pair in pairs
@@ -133,7 +134,7 @@ def test_kept_figures_follow_new_votes_and_the_hour(project, make_pairs, ann, mo
     now = timezone.now()
     Assignment.objects.create(
         pair=make_pairs(1)[0], annotator=ann, state="voted", choice="a", left="a", seq=1,
-        leased_at=now, voted_at=now, acted_at=now,
+        stream="random", leased_at=now, voted_at=now, acted_at=now,
     )  # fmt: skip
     assert kept_figures.count_annotators_if_due(project)
     assert ann.pk in {row.annotator_id for row in kept_figures.table(project).rows}

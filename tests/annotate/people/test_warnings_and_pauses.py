@@ -70,7 +70,7 @@ def flagged_on_the_page(project, make_pairs, seed, fault=None):
     Assignment.objects.bulk_create(
         Assignment(
             pair=pair, annotator=people[who], state="voted", choice=names[vote], strength=sure,
-            left=names[side], seq=seq, leased_at=now, voted_at=now, acted_at=now,
+            left=names[side], stream="random", seq=seq, leased_at=now, voted_at=now, acted_at=now,
         )
         for pair, votes in zip(made, pairs, strict=True)
         for seq, (who, vote, sure, side) in enumerate(votes, start=1)
@@ -129,7 +129,7 @@ def answered(make_pairs, user, right, wrong):
         now = timezone.now()
         vote = Assignment.objects.create(
             pair=pair, annotator=user, state="voted", choice="b" if i < wrong else "a",
-            left="a", seq=1, leased_at=now, voted_at=now, acted_at=now,
+            left="a", stream="check", seq=1, leased_at=now, voted_at=now, acted_at=now,
         )  # fmt: skip
         warnings_and_pauses.review(vote)
     member.refresh_from_db()

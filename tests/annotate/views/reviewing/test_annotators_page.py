@@ -22,7 +22,8 @@ def vote(project, user, choice, **how):
 def voted(pair, user, choice, **columns):
     """A vote as it lies in the table, for pairs that only the checks hand out."""
     now = timezone.now()
-    fields = {"left": "a", "seq": 1, "strength": 2, "leased_at": now, "voted_at": now} | columns
+    fields = {"left": "a", "seq": 1, "strength": 2, "leased_at": now, "voted_at": now}
+    fields |= {"stream": "random"} | columns
     return Assignment.objects.create(
         pair=pair, annotator=user, state="voted", choice=choice, acted_at=now, **fields
     )
