@@ -97,8 +97,8 @@ FORMATS: dict[str, ExportFormat] = {
         trl_format.lines,
         trl_format.PARTS,
         trl_format.counts,
-        "The same trainers with a model that has no chat template: one text per prompt and reply, "
-        "which read right when they are joined.",
+        "The trainers of trl-conversational with a model that has no chat template: texts that "
+        "read right when prompt and reply are joined.",
     ),
     "kto": ExportFormat(
         unpaired_format.kto_lines,

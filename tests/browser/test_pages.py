@@ -49,6 +49,7 @@ PAGES = [
     "/projects/empty/data/",
     "/projects/desk/import/",
     "/projects/desk/export/",
+    "/projects/desk/versions/1/",
     "/accounts/password/",
 ]
 TEXT = "# Title\n\n```python\nx = 1  # one\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[link](https://a.example)"
