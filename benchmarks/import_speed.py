@@ -24,7 +24,7 @@ import io, json, resource, sys, time
 from django.utils import timezone
 from annotate.importing import import_rows
 from annotate.importing.row_store import Writer
-from annotate.importing.rows import Comparison, Judgement, Reply, Row
+from annotate.importing.imported_row import Comparison, Judgement, Reply, Row
 from annotate.models import Project
 pairs, votes = int(sys.argv[1]), int(sys.argv[2])
 people = [f"rater {i}" for i in range(votes)]
