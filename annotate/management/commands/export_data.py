@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
     def handle(self, *, project: str, format: str, out: Path, **options: Any) -> None:
         simulated = options["include_simulated"]
-        # The objects of libraries stay: without them collections, of which there are many, are quick.
+        # Libraries' objects stay: without them collections, of which there are many, are quick.
         gc.freeze()
         try:
             chosen = format_named(format)
