@@ -136,12 +136,10 @@ class PairRows:
 
     def prepare(self, states: Iterable[PairState]) -> None:
         """Number the new pairs and make their rows, outside any transaction."""
-        new = []
         for state in states:
-            (new if state.id is None else self._known).append(state)
-        self._new = new
-        tokens = new_tokens(sum(len(state.fresh) for state in new))
-        for number, state in zip(_PAIRS.take_ids(len(new)), new, strict=True):
+            (self._new if state.id is None else self._known).append(state)
+        tokens = new_tokens(sum(len(state.fresh) for state in self._new))
+        for number, state in zip(_PAIRS.take_ids(len(self._new)), self._new, strict=True):
             state.id = number
             quota, shuffle = self._quota_of_new(state)
             cast = [state.votes[annotator] for annotator in state.fresh]
