@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
     def handle(self, *, project: str, format: str, out: Path, **options: Any) -> None:
         simulated = options["include_simulated"]
-        # The objects of libraries stay: without them collections, of which there are many, are quick.
+        # The objects of libraries stay, and an export makes collections happen often.
         gc.freeze()
         try:
             chosen = format_named(format)
