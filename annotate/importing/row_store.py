@@ -23,7 +23,7 @@ from annotate.importing.storage.undo_import import NotUndoable, in_the_way, undo
 from annotate.models import Import, Project
 from annotate.queue import write
 
-__all__ = ["NotUndoable", "Note", "Writer", "in_the_way", "undo"]
+__all__ = ["Judged", "NotUndoable", "Note", "Writer", "in_the_way", "undo"]
 
 TURN = 0x696D70
 """Space of advisory locks: "imp", beside the project's number."""

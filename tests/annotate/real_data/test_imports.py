@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from annotate import exchange
 from annotate.importing import import_rows
 from annotate.importing.files import opened
 from annotate.models import Assignment, Completion, Label
@@ -51,6 +52,9 @@ def test_hh_rlhf_imports_by_turns(project):
     assert (report.rows, report.accepted) == (2312, 2312)
     assert counted(report) == {"prompts": 2310, "completions": 4624, "pairs": 2312, "votes": 2312}
     assert report.added["annotators"] == 1
+    assert Label.objects.exclude(outcome="split").count() == 2312
+    assert not project.pairs.filter(open_slots__gt=0).exists()
+    assert exchange.resolved_since(project, None) > 1800
     reasons = [problem.reason for problem in report.warnings]
     assert sum("several assistant turns" in reason for reason in reasons) == 5
     assert sum("completion is empty" in reason for reason in reasons) == 4
