@@ -80,20 +80,23 @@ def django_db_modify_db_settings(
     migrations: IO[str],
 ) -> None:
     """Threads need a test database that they can share: on SQLite a file, not memory."""
-    migrated = migrations.read()
+    migrated, options = migrations.read(), connection.settings_dict["OPTIONS"]
     if connection.vendor == "sqlite":
         path = tmp_path_factory.mktemp("database") / "test.sqlite3"
         connection.settings_dict["TEST"]["NAME"] = str(path)
+        # Tests end processes, not the machine: nothing here is lost without waiting for a disk.
+        lasting = options["init_command"]
+        options["init_command"] = lasting.replace("synchronous=FULL", "synchronous=OFF")
         if migrated:
             shutil.copy(migrated, path)
     else:
         if migrated:
             connection.settings_dict["TEST"]["TEMPLATE"] = migrated
-        options = connection.settings_dict["OPTIONS"]
         # The test client keeps a thread's connection between requests.
         options["pool"] = {**options["pool"], "max_size": 50}
         # A test is one transaction, in which much else is done on a slow machine.
         options["options"] += " -c idle_in_transaction_session_timeout=0"
+        options["options"] += " -c synchronous_commit=off"
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ def vote_all(project, people, *, decide, rng, **how):
                 waiting = True
 
 
+@pytest.mark.once
 def test_planted_agreement_comes_back_although_a_third_vote_follows_every_disagreement(
     project, many_pairs, ann, ben, cleo
 ):

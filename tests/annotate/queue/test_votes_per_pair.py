@@ -76,6 +76,7 @@ def test_two_and_one_gives_the_label_of_all_three_on_every_stream_of_votes(choic
     assert pair.votes == (2 if CLASS[early[0]] == CLASS[early[1]] else 3)
 
 
+@pytest.mark.once
 @pytest.mark.django_db
 def test_at_an_agreement_of_72_6_percent_a_pair_takes_2_27_votes():
     """Two people with chance p of the better side agree with p² + (1 - p)²; here p = 0.836."""

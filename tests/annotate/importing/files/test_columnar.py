@@ -182,22 +182,28 @@ def bomb(unpacked: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (FILES["Parquet"][:-20], "no end that can be read"),
-        (b"PAR1" + b"\xff" * 100 + b"\xff\xff\xff\x7fPAR1", "metadata of 2,147,483,647 bytes"),
-        (b"PAR1" + b"\xff" * 100 + b"\x20\x00\x00\x00PAR1", "damaged"),
-        (FILES["Parquet"][:4] + b"\xff" * 60 + FILES["Parquet"][64:], "damaged"),
-        (lying_rows(), "damaged"),
-        (bomb(100_000_000), "pages of 100,000,0.. bytes unpacked; at most 64,000,000"),
-        (parquet(pa.table({f"c{i}": [1] for i in range(2_000)})), "has 2,000 columns"),
-        (arrow(TABLE)[:-100], "damaged in batch 1"),
-        (FILES["Arrow file"][:40], "damaged"),
-        (arrow(pa.table({"x": ["y" * 100_000_000]}), compression="zstd"), "bytes unpacked"),
-        (arrow(pa.table({"x": pa.array(["y"], pa.string_view())})), "string_view, which is not"),
+        (lambda: FILES["Parquet"][:-20], "no end that can be read"),
+        (
+            lambda: b"PAR1" + b"\xff" * 100 + b"\xff\xff\xff\x7fPAR1",
+            "metadata of 2,147,483,647 bytes",
+        ),
+        (lambda: b"PAR1" + b"\xff" * 100 + b"\x20\x00\x00\x00PAR1", "damaged"),
+        (lambda: FILES["Parquet"][:4] + b"\xff" * 60 + FILES["Parquet"][64:], "damaged"),
+        (lambda: lying_rows(), "damaged"),
+        (lambda: bomb(100_000_000), "pages of 100,000,0.. bytes unpacked; at most 64,000,000"),
+        (lambda: parquet(pa.table({f"c{i}": [1] for i in range(2_000)})), "has 2,000 columns"),
+        (lambda: arrow(TABLE)[:-100], "damaged in batch 1"),
+        (lambda: FILES["Arrow file"][:40], "damaged"),
+        (lambda: arrow(pa.table({"x": ["y" * 100_000_000]}), compression="zstd"), "bytes unpacked"),
+        (
+            lambda: arrow(pa.table({"x": pa.array(["y"], pa.string_view())})),
+            "string_view, which is not",
+        ),
     ],
 )
 def test_a_table_that_is_damaged_or_lies_is_refused_in_a_sentence(content, message):
     with pytest.raises(Unreadable, match=message):
-        rows(content)
+        rows(content())
 
 
 def test_wrong_offsets_of_an_arrow_file_are_found_before_they_are_followed():
