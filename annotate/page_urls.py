@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from annotate.views import accounts, data_and_export, exports, home, imports, people, projects
+from annotate.views.integrations import api_tokens
 from annotate.views.labelling import label, me, my_votes, qualification, remarks
 from annotate.views.reviewing import (
     adjudicate,
@@ -21,6 +22,8 @@ urlpatterns = [
     path("accounts/login/", accounts.sign_in, name="login"),
     path("accounts/logout/", accounts.sign_out, name="logout"),
     path("accounts/password/", accounts.password, name="password"),
+    path("accounts/tokens/", api_tokens.tokens, name="tokens"),
+    path("accounts/tokens/<int:token_id>/revoke/", api_tokens.revoke, name="token-revoke"),
     path("accounts/enter/<str:token>/", accounts.enter, name="enter"),
     path("invitations/<str:token>/", people.invitation, name="invitation"),
     path("projects/", projects.projects, name="projects"),
@@ -84,4 +87,7 @@ urlpatterns = [
     path(PROJECT + "people/invite/", people.invite, name="invite"),
     path(PROJECT + "people/invitations/<int:invitation_id>/", people.revoke, name="revoke"),
     path(PROJECT + "people/<int:member_id>/", people.member, name="member"),
+    path(
+        PROJECT + "people/tokens/<int:token_id>/end/", api_tokens.end_in_project, name="token-end"
+    ),
 ]

@@ -38,7 +38,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "forms",
             "templatetags",
         ),
-        *("api", "health", "views", "views/labelling", "views/reviewing", "page_urls", "urls"),
+        *(
+            "api",
+            "health",
+            "views",
+            "views/integrations",
+            "views/labelling",
+            "views/reviewing",
+            "page_urls",
+            "urls",
+        ),
         "management",
     ),
     "training": (

@@ -38,17 +38,19 @@ from annotate.exchange.project_lookup import (
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.exporting.freezing import freeze
 from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
-from annotate.models import Project
+from annotate.models import Project, TokenScope
 from annotate.models.job import job_waiting
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
+from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
 
 __all__ = [
     "AuthenticatedHttpRequest",
     "Project",
+    "TokenScope",
     "UnknownProject",
     "add_completions",
     "add_pairs",
@@ -65,6 +67,7 @@ __all__ = [
     "leased_pair_keys",
     "live_projects",
     "lock",
+    "needs_scope",
     "one_prompt",
     "open_pair_keys",
     "open_pairs",

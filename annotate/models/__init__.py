@@ -5,7 +5,7 @@ May import: nothing of annotate.
 
 from __future__ import annotations
 
-from annotate.models.api_token import ApiToken
+from annotate.models.api_token import ApiToken, TokenScope
 from annotate.models.assignment import Assignment, VoteRevision
 from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
@@ -42,5 +42,6 @@ __all__ = [
     "Rating",
     "Rewrite",
     "Tally",
+    "TokenScope",
     "VoteRevision",
 ]
