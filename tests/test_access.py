@@ -44,6 +44,8 @@ ADMIN = {
     *("export", "export-start", "export-progress", "export-download", "export-cancel"),
     *("version", "project-settings", "project-archive"),
     *("people", "invite", "revoke", "member", "token-end"),
+    *("webhooks", "webhook", "webhook-test", "webhook-rotate", "webhook-delete", "webhook-again"),
+    *("api-webhooks", "api-webhook-one", "api-webhook-secret"),
     *("round-start", "round-cancel", "round-retry", "ask-colleagues"),
     *("compare-start", "compare-cancel"),
     *("model-promote", "model-demote", "model-retire", "model-download", "model-push"),

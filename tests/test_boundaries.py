@@ -25,7 +25,8 @@ TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (
-        *("models", "text", "statistics", "votes", "exporting", "people", "queue", "gold"),
+        *("models", "webhooks", "text", "statistics", "votes", "exporting", "people", "queue"),
+        "gold",
         *(
             "review",
             "quality",

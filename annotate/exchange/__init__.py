@@ -38,20 +38,24 @@ from annotate.exchange.project_lookup import (
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.exporting.freezing import freeze
 from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
-from annotate.models import Project, TokenScope
+from annotate.models import Project, TokenScope, WebhookEvent
 from annotate.models.job import job_waiting
+from annotate.models.webhook import webhook_waiting
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
+from annotate.webhooks.delivery import drop_old, seconds_to_next, send_next
+from annotate.webhooks.outbox import tell
 
 __all__ = [
     "AuthenticatedHttpRequest",
     "Project",
     "TokenScope",
     "UnknownProject",
+    "WebhookEvent",
     "add_completions",
     "add_pairs",
     "add_prompts",
@@ -60,6 +64,7 @@ __all__ = [
     "counts",
     "create_sample_project",
     "dataset_sizes",
+    "drop_old",
     "evaluation_results",
     "freeze",
     "installation_id",
@@ -85,8 +90,12 @@ __all__ = [
     "retire_untouched",
     "run_job",
     "sample_corpus",
+    "seconds_to_next",
+    "send_next",
     "set_priorities",
+    "tell",
     "tidy_jobs",
     "votes_on",
     "waiting_jobs",
+    "webhook_waiting",
 ]

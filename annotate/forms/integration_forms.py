@@ -8,8 +8,9 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import User
 
-from annotate.models import ApiToken, Project, TokenScope
+from annotate.models import ApiToken, Project, TokenScope, WebhookEvent
 from annotate.people.token_scopes import MEANS
+from annotate.webhooks.target_address import LONGEST, WrongAddress, check_url
 
 DAYS = (7, 30, 90, 365)
 
@@ -54,3 +55,33 @@ class TokenForm(forms.Form):
             project=asked["project"],
             lifetime=timedelta(days=asked["days"]),
         )
+
+
+class WebhookForm(forms.Form):
+    """A place for events, and which it gets."""
+
+    url = forms.CharField(
+        max_length=LONGEST,
+        label="Address",
+        help_text="Of your receiver. It answers with a status from 200 to 299 within 15 seconds.",
+        widget=forms.URLInput(attrs={"placeholder": "https://", "autocomplete": "off"}),
+    )
+    events = forms.MultipleChoiceField(
+        choices=WebhookEvent.choices,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one."},
+    )
+
+    def clean_url(self) -> str:
+        try:
+            return check_url(self.cleaned_data["url"])
+        except WrongAddress as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class ChangedWebhookForm(WebhookForm):
+    """The same of one that is there, which may rest."""
+
+    active = forms.BooleanField(
+        required=False, help_text="While it is not, events are not kept for it."
+    )

@@ -15,6 +15,7 @@ from annotate.models.membership import Installation, Invitation, Membership
 from annotate.models.pair import Label, Pair
 from annotate.models.project import Guideline, ModelNote, Project, Tally
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
+from annotate.models.webhook import Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
     "Adjudication",
@@ -44,4 +45,7 @@ __all__ = [
     "Tally",
     "TokenScope",
     "VoteRevision",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
 ]

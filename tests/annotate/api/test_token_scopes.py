@@ -17,11 +17,16 @@ from annotate.models import ApiToken, Assignment, Membership, Pair, Project, Tok
 from annotate.people.token_scopes import scope_needed
 
 MakePairs = Callable[..., list[Pair]]
-VALUES: dict[str, object] = {"slug": "desk", "token": UUID(int=7), "uuid": UUID(int=7)}
+VALUES: dict[str, object] = {
+    "slug": "desk",
+    "token": UUID(int=7),
+    "uuid": UUID(int=7),
+    "hook_id": 1,
+}
 NEXT = "/api/v1/projects/desk/next/"
 OPEN = {"api-schema", "api-docs"}
 VOTES = {f"api-{name}" for name in ("next", "vote", "skip", "undo", "remark", "flag")}
-ADMIN = {"api-rounds"}
+ADMIN = {"api-rounds", "api-webhooks", "api-webhook-one", "api-webhook-secret"}
 
 
 def patterns(resolver: URLResolver) -> Iterator[URLPattern]:
