@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 import time
 from collections.abc import Iterable, Mapping
@@ -39,7 +40,7 @@ def post(
         NotAnswered: the address is refused, or nobody answered in time.
     """
     backend = CheckedBackend(time.monotonic() + timeout)
-    pool = httpcore2.ConnectionPool(network_backend=backend, max_connections=1)
+    pool = httpcore2.ConnectionPool(_certificates(), network_backend=backend, max_connections=1)
     try:
         with pool, pool.stream("POST", check_url(url), headers=headers, content=body) as response:
             return Answer(response.status, _beginning(response))
@@ -49,6 +50,12 @@ def post(
         raise NotAnswered(f"No answer within {timeout:g} seconds.") from error
     except (httpcore2.NetworkError, httpcore2.ProtocolError, ssl.SSLError) as error:
         raise NotAnswered(f"The connection failed: {error or type(error).__name__}.") from error
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """The system's, or those that SSL_CERT_FILE names. To load them takes longer than a request."""
+    return httpcore2.default_ssl_context()
 
 
 def _beginning(response: httpcore2.Response) -> str:
