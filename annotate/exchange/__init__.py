@@ -47,8 +47,12 @@ from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
-from annotate.webhooks.delivery import drop_old, seconds_to_next, send_next
-from annotate.webhooks.outbox import tell
+from annotate.webhooks.delivery import (
+    drop_old_deliveries,
+    seconds_to_next_webhook,
+    send_next_webhook,
+)
+from annotate.webhooks.outbox import tell_webhooks
 
 __all__ = [
     "AuthenticatedHttpRequest",
@@ -64,7 +68,7 @@ __all__ = [
     "counts",
     "create_sample_project",
     "dataset_sizes",
-    "drop_old",
+    "drop_old_deliveries",
     "evaluation_results",
     "freeze",
     "installation_id",
@@ -90,10 +94,10 @@ __all__ = [
     "retire_untouched",
     "run_job",
     "sample_corpus",
-    "seconds_to_next",
-    "send_next",
+    "seconds_to_next_webhook",
+    "send_next_webhook",
     "set_priorities",
-    "tell",
+    "tell_webhooks",
     "tidy_jobs",
     "votes_on",
     "waiting_jobs",

@@ -89,7 +89,7 @@ def close(job: Job, rows: QuerySet[Any], state: str, **fields: Any) -> bool:
         ended = rows.filter(pk=job.pk).update(state=state, finished_at=timezone.now(), **fields)
         if ended:
             kind = type(job).__name__.lower()
-            outbox.tell(
+            outbox.tell_webhooks(
                 job.project_id,
                 WebhookEvent.JOB_DONE,
                 {"job": kind, "id": str(job.uuid), "state": state},

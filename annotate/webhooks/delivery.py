@@ -41,7 +41,7 @@ GONE = "The receiver answered 410 Gone: it wants nothing any more."
 DEAD = "Nothing arrived for five days."
 
 
-def send_next(now: datetime | None = None) -> bool:
+def send_next_webhook(now: datetime | None = None) -> bool:
     """Try the delivery that has waited longest; False when none is due."""
     now = now or timezone.now()
     for delivery in WebhookDelivery.objects.due(now).select_related("webhook")[:1]:
@@ -51,7 +51,7 @@ def send_next(now: datetime | None = None) -> bool:
     return False
 
 
-def seconds_to_next(now: datetime | None = None) -> float | None:
+def seconds_to_next_webhook(now: datetime | None = None) -> float | None:
     """Seconds until a delivery is due, 0 when one is; None when none waits."""
     now = now or timezone.now()
     quiet = Coalesce("webhook__quiet_until", "due_at")
@@ -71,7 +71,7 @@ def send_again(delivery: WebhookDelivery) -> bool:
     return True
 
 
-def drop_old(now: datetime | None = None) -> None:
+def drop_old_deliveries(now: datetime | None = None) -> None:
     """Forget deliveries of a month ago."""
     WebhookDelivery.objects.filter(created_at__lt=(now or timezone.now()) - KEPT).delete()
 

@@ -16,7 +16,9 @@ Links = Mapping[str, tuple[Any, ...]]
 """Field -> name of an address and what it takes after the project's slug."""
 
 
-def tell(project_id: int, event: WebhookEvent, ids: Mapping[str, Any], links: Links) -> None:
+def tell_webhooks(
+    project_id: int, event: WebhookEvent, ids: Mapping[str, Any], links: Links
+) -> None:
     """Write an event to the outbox of those of the project's webhooks that want it.
 
     Args:

@@ -26,7 +26,7 @@ def set_state(run: Run, state: str, *, rows: QuerySet[Run], **fields: Any) -> bo
         Round.objects.filter(pk=run.round_id).update(state=state, finished_at=ended)
     if run.round is not None and final:
         number = run.round.number
-        exchange.tell(
+        exchange.tell_webhooks(
             run.project_id,
             exchange.WebhookEvent.ROUND_FINISHED,
             {"round": number, "state": state},

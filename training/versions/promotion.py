@@ -90,7 +90,7 @@ def judge(version: ModelVersion, bounds: GateConfig) -> None:
 def _tell_failed(version: ModelVersion, judged: list[Gate]) -> None:
     """Let the project's webhooks know of gates that a new policy fails."""
     if failed := [gate.name for gate in judged if not gate.passed]:
-        exchange.tell(
+        exchange.tell_webhooks(
             version.project_id,
             exchange.WebhookEvent.GATE_FAILED,
             {"model": version.name, "gates": failed},

@@ -98,8 +98,8 @@ def recover_jobs() -> None:
 
 def recover_webhooks() -> None:
     """Have webhooks sent whose time for another try has come, or whose worker was lost."""
-    exchange.drop_old()
-    if exchange.seconds_to_next() == 0:
+    exchange.drop_old_deliveries()
+    if exchange.seconds_to_next_webhook() == 0:
         task_queue.send_webhooks()
 
 

@@ -70,12 +70,12 @@ def send_webhooks() -> None:
     """Send what is due in the outbox of webhooks, or will be in a moment."""
     # Looked for again after each: a trigger that came while all senders were busy is gone.
     while not supervisor.stopping.is_set():
-        wait = exchange.seconds_to_next()
+        wait = exchange.seconds_to_next_webhook()
         if wait is None or wait > SOON or not _senders.acquire(blocking=False):
             return
         try:
             if not supervisor.stopping.wait(wait):
-                exchange.send_next()
+                exchange.send_next_webhook()
         finally:
             _senders.release()
 

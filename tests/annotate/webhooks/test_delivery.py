@@ -21,11 +21,11 @@ from annotate.webhooks.delivery import (
     DAYS_OF_FAILURE,
     KEPT,
     UNDER_WAY,
-    drop_old,
+    drop_old_deliveries,
     headers,
-    seconds_to_next,
+    seconds_to_next_webhook,
     send_again,
-    send_next,
+    send_next_webhook,
 )
 from annotate.webhooks.posting import MOST_READ, NotAnswered, post
 from tests.annotate.webhooks.receiver import Receiver, hook_of
@@ -33,7 +33,7 @@ from tests.conftest import at_once
 
 
 def send_all(now: datetime | None = None) -> None:
-    while send_next(now):
+    while send_next_webhook(now):
         pass
 
 
@@ -44,10 +44,10 @@ def the_delivery() -> WebhookDelivery:
 def try_until_over(hook: Webhook) -> list[timedelta]:
     """Try at each time that is due; the waits between the tries."""
     waits, now = [], timezone.now()
-    while (wait := seconds_to_next(now)) is not None:
+    while (wait := seconds_to_next_webhook(now)) is not None:
         now += timedelta(seconds=wait)
         waits.append(timedelta(seconds=wait))
-        send_next(now)
+        send_next_webhook(now)
     return waits
 
 
@@ -150,7 +150,7 @@ def test_410_gone_disables_the_hook_and_what_waits_rests(
     send_all(timezone.now() + timedelta(days=1))
     hook.refresh_from_db()
     assert not hook.active and "410" in hook.disabled_because
-    assert len(receiver.got) == 1 and seconds_to_next() is None
+    assert len(receiver.got) == 1 and seconds_to_next_webhook() is None
 
 
 def test_a_redirect_is_not_followed(project: Project, receiver: Receiver) -> None:
@@ -215,7 +215,7 @@ def test_what_a_killed_worker_had_begun_is_sent_by_the_next(
 @pytest.mark.django_db(transaction=True)
 def test_of_several_senders_at_once_one_sends(project: Project, receiver: Receiver) -> None:
     outbox.tell_test(hook_of(project, receiver.url))
-    results = at_once(*[send_next] * 4)
+    results = at_once(*[send_next_webhook] * 4)
     assert not [one for one in results if isinstance(one, BaseException)]
     assert len(receiver.got) == 1
 
@@ -246,7 +246,7 @@ def test_deliveries_of_a_month_ago_are_forgotten(project: Project) -> None:
     outbox.tell_test(hook)
     old = WebhookDelivery.objects.order_by("pk")[:1].get()
     WebhookDelivery.objects.filter(pk=old.pk).update(created_at=timezone.now() - KEPT)
-    drop_old()
+    drop_old_deliveries()
     assert (
         WebhookDelivery.objects.exclude(pk=old.pk).count() == WebhookDelivery.objects.count() == 1
     )

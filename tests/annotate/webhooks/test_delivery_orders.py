@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from annotate.models import Project, Webhook, WebhookDelivery
 from annotate.webhooks import hooks, outbox
-from annotate.webhooks.delivery import UNDER_WAY, seconds_to_next, send_again, send_next
+from annotate.webhooks.delivery import (
+    UNDER_WAY,
+    seconds_to_next_webhook,
+    send_again,
+    send_next_webhook,
+)
 from tests.annotate.webhooks.receiver import Receiver, hook_of
 
 ACTS = ("event", "200", "500", "410", "killed", "rest", "go on")
@@ -50,7 +55,7 @@ class World:
     def send(self, status: int) -> None:
         self.receiver.status = status
         before = len(self.receiver.got)
-        while send_next(self.now):
+        while send_next_webhook(self.now):
             pass
         if status == 200:
             self.arrived |= {told["webhook-id"] for _, told, _ in self.receiver.got[before:]}
@@ -60,7 +65,7 @@ class World:
         self.act("go on")
         for delivery in WebhookDelivery.objects.filter(state=State.GIVEN_UP):
             assert send_again(delivery)
-        while (wait := seconds_to_next(self.now)) is not None:
+        while (wait := seconds_to_next_webhook(self.now)) is not None:
             self.now += timedelta(seconds=wait)
             self.send(200)
 

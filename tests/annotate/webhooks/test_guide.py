@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from annotate.models import Project, WebhookDelivery
 from annotate.webhooks import outbox
-from annotate.webhooks.delivery import send_next
+from annotate.webhooks.delivery import send_next_webhook
 from tests.annotate.webhooks.receiver import hook_of
 
 
@@ -47,7 +47,7 @@ def test_the_receiver_verifies(
             outbox.tell_test(hook)
             answering = threading.Thread(target=server.handle_request)
             answering.start()
-            assert send_next()
+            assert send_next_webhook()
             answering.join()
             states.append(WebhookDelivery.objects.latest("pk").status)
     assert states == [204, 400]
