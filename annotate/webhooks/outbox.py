@@ -48,6 +48,8 @@ def tell_resolved(pair_ids: Sequence[int]) -> None:
 
 def tell_test(hook: Webhook) -> WebhookDelivery:
     """Send an event that says nothing, to see whether it arrives."""
+    # Somebody waits for it, also where the hook failed a moment ago.
+    Webhook.objects.filter(pk=hook.pk).update(quiet_until=None)
     delivery = _delivery(hook, TEST_EVENT, {}, {"url": ("webhook", hook.pk)})
     _store([delivery])
     return delivery

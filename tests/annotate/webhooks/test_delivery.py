@@ -200,6 +200,16 @@ def test_a_failing_hook_does_not_hold_up_another(project: Project, receiver: Rec
     assert sorted(WebhookDelivery.objects.values_list("tries", flat=True)) == [0, 0, 1, 1]
 
 
+def test_a_test_of_a_failing_hook_is_sent_at_once(project: Project, receiver: Receiver) -> None:
+    hook = hook_of(project, receiver.url)
+    receiver.status = 500
+    for sent in (1, 2):
+        outbox.tell_test(hook)
+        send_all()
+        assert len(receiver.got) == sent
+        receiver.status = 200
+
+
 def test_what_a_killed_worker_had_begun_is_sent_by_the_next(
     project: Project, receiver: Receiver
 ) -> None:
