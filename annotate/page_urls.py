@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from annotate.views import accounts, data_and_export, exports, home, imports, people, projects
+from annotate.views.integrations import api_tokens, webhook_pages
 from annotate.views.labelling import label, me, my_votes, qualification, remarks
 from annotate.views.reviewing import (
     adjudicate,
@@ -21,6 +22,8 @@ urlpatterns = [
     path("accounts/login/", accounts.sign_in, name="login"),
     path("accounts/logout/", accounts.sign_out, name="logout"),
     path("accounts/password/", accounts.password, name="password"),
+    path("accounts/tokens/", api_tokens.tokens, name="tokens"),
+    path("accounts/tokens/<int:token_id>/revoke/", api_tokens.revoke, name="token-revoke"),
     path("accounts/enter/<str:token>/", accounts.enter, name="enter"),
     path("invitations/<str:token>/", people.invitation, name="invitation"),
     path("projects/", projects.projects, name="projects"),
@@ -80,8 +83,21 @@ urlpatterns = [
     path(PROJECT + "versions/<int:number>/", exports.version, name="version"),
     path(PROJECT + "settings/", projects.settings, name="project-settings"),
     path(PROJECT + "settings/archive/", projects.archive, name="project-archive"),
+    path(PROJECT + "webhooks/", webhook_pages.webhooks, name="webhooks"),
+    path(PROJECT + "webhooks/<int:hook_id>/", webhook_pages.webhook, name="webhook"),
+    path(PROJECT + "webhooks/<int:hook_id>/test/", webhook_pages.send_test, name="webhook-test"),
+    path(PROJECT + "webhooks/<int:hook_id>/secret/", webhook_pages.rotate, name="webhook-rotate"),
+    path(PROJECT + "webhooks/<int:hook_id>/delete/", webhook_pages.delete, name="webhook-delete"),
+    path(
+        PROJECT + "webhooks/<int:hook_id>/deliveries/<int:delivery_id>/",
+        webhook_pages.send_again,
+        name="webhook-again",
+    ),
     path(PROJECT + "people/", people.people, name="people"),
     path(PROJECT + "people/invite/", people.invite, name="invite"),
     path(PROJECT + "people/invitations/<int:invitation_id>/", people.revoke, name="revoke"),
     path(PROJECT + "people/<int:member_id>/", people.member, name="member"),
+    path(
+        PROJECT + "people/tokens/<int:token_id>/end/", api_tokens.end_in_project, name="token-end"
+    ),
 ]

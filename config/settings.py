@@ -31,6 +31,7 @@ ENDPOINT_MODEL = env.str("PAIRLOOP_ENDPOINT_MODEL", "")
 PLAYGROUND_DEVICE = env.str("PAIRLOOP_PLAYGROUND_DEVICE", "auto")
 HUB_PUSH = env.bool("PAIRLOOP_HUB_PUSH", False)
 IMPORT_ROOTS = env.list("PAIRLOOP_IMPORT_ROOTS", default=[])
+WEBHOOK_HOSTS = env.list("PAIRLOOP_WEBHOOK_HOSTS", default=[])
 TIME_ZONE = env.str("PAIRLOOP_TIME_ZONE", "UTC")
 
 INSTALLED_APPS = [
@@ -179,7 +180,10 @@ REST_FRAMEWORK = {
         "annotate.api.authentication.HashedTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "rest_framework.permissions.IsAuthenticated",
+        "annotate.api.authentication.WithinToken",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["annotate.api.json_parser.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

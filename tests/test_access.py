@@ -20,7 +20,7 @@ PUBLIC = {
     *("api-schema", "api-docs"),
 }
 SIGNED_IN = {
-    *("home", "password", "projects", "project-new"),
+    *("home", "password", "projects", "project-new", "tokens", "token-revoke"),
     # A person's own places, in whatever project: tests/annotate/people/test_permissions.py.
     *("api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
 }
@@ -43,7 +43,9 @@ ADMIN = {
     *("import-cancel", "import-undo", "import-report"),
     *("export", "export-start", "export-progress", "export-download", "export-cancel"),
     *("version", "project-settings", "project-archive"),
-    *("people", "invite", "revoke", "member"),
+    *("people", "invite", "revoke", "member", "token-end"),
+    *("webhooks", "webhook", "webhook-test", "webhook-rotate", "webhook-delete", "webhook-again"),
+    *("api-webhooks", "api-webhook-one", "api-webhook-secret"),
     *("round-start", "round-cancel", "round-retry", "ask-colleagues"),
     *("compare-start", "compare-cancel"),
     *("model-promote", "model-demote", "model-retire", "model-download", "model-push"),

@@ -25,7 +25,8 @@ TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (
-        *("models", "text", "statistics", "votes", "exporting", "people", "queue", "gold"),
+        *("models", "webhooks", "text", "statistics", "votes", "exporting", "people", "queue"),
+        "gold",
         *(
             "review",
             "quality",
@@ -38,7 +39,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "forms",
             "templatetags",
         ),
-        *("api", "health", "views", "views/labelling", "views/reviewing", "page_urls", "urls"),
+        *(
+            "api",
+            "health",
+            "views",
+            "views/integrations",
+            "views/labelling",
+            "views/reviewing",
+            "page_urls",
+            "urls",
+        ),
         "management",
     ),
     "training": (

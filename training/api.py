@@ -86,6 +86,7 @@ class ModelSerializer(serializers.Serializer[Any]):
     promoted_at = serializers.DateTimeField(allow_null=True)
 
 
+@exchange.needs_scope(exchange.TokenScope.ADMIN)
 @extend_schema(methods=["GET"], operation_id="rounds", responses=LoopSerializer)
 @extend_schema(
     methods=["POST"],

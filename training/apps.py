@@ -13,3 +13,6 @@ class TrainingConfig(AppConfig):
         from training.runs import task_queue
 
         exchange.job_waiting.connect(task_queue.hand_job_to_worker, dispatch_uid="training")
+        exchange.webhook_waiting.connect(
+            task_queue.hand_webhooks_to_worker, dispatch_uid="training"
+        )

@@ -1,16 +1,34 @@
-"""Token authentication against hashes: a stolen database holds no working key."""
+"""Tokens: known by their hashes, so that a stolen database holds no working key, and held to
+their scopes and projects at every call."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from django.contrib.auth.models import User
+from django.http import Http404
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from annotate.models import ApiToken
+from annotate.people.permissions import NO_SUCH_PROJECT
+from annotate.people.token_scopes import MEANS, scope_needed
+
+if TYPE_CHECKING:
+    # Not at run time: rest_framework.views loads this module.
+    from rest_framework.views import APIView
 
 KEYWORD = "Token"
+DESCRIPTION = (
+    "`Token SECRET`. Make one on the page *API tokens* of your menu; `manage.py add_user --token` "
+    "prints one. It expires, may be limited to one project, and never allows more than your role. "
+    "A call answers 403 to a token without the scope that it needs: "
+    + "; ".join(f"`{scope}`: {means}" for scope, means in MEANS.items())
+    + "."
+)
 
 
 def user_of(request: Request) -> User:
@@ -39,6 +57,47 @@ class HashedTokenAuthentication(BaseAuthentication):
         return KEYWORD
 
 
+class WithinToken(BasePermission):
+    """Hold a token to its scopes and its projects. Who is signed in by a session has them all.
+
+    One of REST_FRAMEWORK's default permissions: it stands before every call, whatever app has it.
+    """
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        token = request.auth
+        if isinstance(token, ApiToken):
+            _require_scope(token, scope_needed(request.method, view))
+            if token.limited:
+                _require_reach(token, view.kwargs)
+        return True
+
+
+def _require_scope(token: ApiToken, needed: str) -> None:
+    """Raises PermissionDenied."""
+    if needed not in token.scopes:
+        has = ", ".join(token.scopes) or "none"
+        raise PermissionDenied(
+            f"This call needs a token with the scope {needed}; this token's scopes: {has}."
+        )
+
+
+def _require_reach(token: ApiToken, named: dict[str, Any]) -> None:
+    """Raises Http404, as for a project that the owner is not in, or PermissionDenied.
+
+    Args:
+        named: what the call's address names.
+    """
+    if "slug" in named:
+        within = token.projects().filter(slug=named["slug"])
+    elif "token" in named:
+        within = token.projects().filter(pairs__assignments__token=named["token"])
+    else:
+        # A list over projects would show those out of reach.
+        raise PermissionDenied("This token is limited to projects; this call is about all of them.")
+    if not within.exists():
+        raise Http404(NO_SUCH_PROJECT)
+
+
 class HashedTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular registers it untyped.
     """The token scheme as the OpenAPI schema words it."""
 
@@ -50,5 +109,5 @@ class HashedTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
             "type": "apiKey",
             "in": "header",
             "name": "Authorization",
-            "description": "`Token SECRET`; `manage.py add_user --token` prints a secret.",
+            "description": DESCRIPTION,
         }

@@ -30,8 +30,9 @@ from annotate.api.serializers import (
     VoteRequest,
     pair_body,
 )
-from annotate.models import Assignment, Project
+from annotate.models import Assignment, Project, TokenScope
 from annotate.people.permissions import project_or_404
+from annotate.people.token_scopes import needs_scope
 
 RETRY_AFTER = "10"
 BAD = OpenApiResponse(ErrorBody, description="A field or the body is wrong.")
@@ -46,6 +47,7 @@ class VoteThrottle(UserRateThrottle):
     scope = "vote"
 
 
+@needs_scope(TokenScope.VOTE)
 @extend_schema(
     operation_id="next",
     request=NextRequest,
@@ -70,6 +72,7 @@ def next_pair(request: Request, slug: str) -> Response:
     return Response(pair_body(assignment))
 
 
+@needs_scope(TokenScope.VOTE)
 @extend_schema(
     operation_id="vote",
     request=VoteRequest,
@@ -91,6 +94,7 @@ def vote(request: Request, token: UUID) -> Response:
     return Response({"status": result.status, "next": following})
 
 
+@needs_scope(TokenScope.VOTE)
 @extend_schema(
     operation_id="skip",
     request=SkipRequest,
@@ -108,6 +112,7 @@ def skip(request: Request, token: UUID) -> Response:
     return Response({"status": "skipped", "next": following})
 
 
+@needs_scope(TokenScope.VOTE)
 @extend_schema(
     operation_id="undo",
     request=None,
@@ -121,6 +126,7 @@ def undo(request: Request, token: UUID) -> Response:
     return Response(pair_body(Assignment.objects.for_display().get(pk=assignment.pk)))
 
 
+@needs_scope(TokenScope.VOTE)
 @extend_schema(
     operation_id="remark",
     request=RemarkRequest,
@@ -133,6 +139,7 @@ def remark(request: Request, token: UUID) -> Response:
     return Response({"status": "stored"})
 
 
+@needs_scope(TokenScope.VOTE)
 @extend_schema(
     operation_id="flag",
     request=FlagRequest,

@@ -38,18 +38,28 @@ from annotate.exchange.project_lookup import (
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.exporting.freezing import freeze
 from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
-from annotate.models import Project
+from annotate.models import Project, TokenScope, WebhookEvent
 from annotate.models.job import job_waiting
+from annotate.models.webhook import webhook_waiting
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
+from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
+from annotate.webhooks.delivery import (
+    drop_old_deliveries,
+    seconds_to_next_webhook,
+    send_next_webhook,
+)
+from annotate.webhooks.outbox import tell_webhooks
 
 __all__ = [
     "AuthenticatedHttpRequest",
     "Project",
+    "TokenScope",
     "UnknownProject",
+    "WebhookEvent",
     "add_completions",
     "add_pairs",
     "add_prompts",
@@ -58,6 +68,7 @@ __all__ = [
     "counts",
     "create_sample_project",
     "dataset_sizes",
+    "drop_old_deliveries",
     "evaluation_results",
     "freeze",
     "installation_id",
@@ -65,6 +76,7 @@ __all__ = [
     "leased_pair_keys",
     "live_projects",
     "lock",
+    "needs_scope",
     "one_prompt",
     "open_pair_keys",
     "open_pairs",
@@ -82,8 +94,12 @@ __all__ = [
     "retire_untouched",
     "run_job",
     "sample_corpus",
+    "seconds_to_next_webhook",
+    "send_next_webhook",
     "set_priorities",
+    "tell_webhooks",
     "tidy_jobs",
     "votes_on",
     "waiting_jobs",
+    "webhook_waiting",
 ]

@@ -15,7 +15,7 @@ from annotate.importing import Report, row_store, two_passes
 from annotate.importing.row_store import NotUndoable
 from annotate.importing.storage.import_context import Judged
 from annotate.importing.two_passes import Check, Source
-from annotate.jobs.job_states import Cancelled, Heartbeat, hand_over, settle
+from annotate.jobs.job_states import Cancelled, Heartbeat, close, hand_over, settle
 from annotate.jobs.problem_file import problem_file
 from annotate.jobs.upload_files import MOST_UNPACKED, drop_sent, problems_path, source_of
 from annotate.models import Import, Project
@@ -149,7 +149,7 @@ def drop_old_files(now: datetime) -> None:
     old = Import.objects.filter(created_at__lt=now - FORGOTTEN_AFTER)
     for import_ in old.filter(state=Job.State.HELD):
         held = Import.objects.filter(pk=import_.pk, state=Job.State.HELD)
-        if held.update(state=Job.State.CANCELLED, finished_at=now, error=FORGOTTEN, path=""):
+        if close(import_, held, Job.State.CANCELLED, error=FORGOTTEN, path=""):
             drop_sent(import_)
     for import_ in old.filter(state__in=Job.FINISHED).exclude(path=""):
         drop_sent(import_)

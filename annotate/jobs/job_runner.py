@@ -12,7 +12,7 @@ from django.utils import timezone
 from annotate.exporting import export_job
 from annotate.importing import Unreadable
 from annotate.jobs import export_actions, import_job
-from annotate.jobs.job_states import Cancelled, Heartbeat, Lost, Stopping, settle
+from annotate.jobs.job_states import Cancelled, Heartbeat, Lost, Stopping, close, settle
 from annotate.models import Export, Import
 from annotate.models.job import Job
 
@@ -89,8 +89,6 @@ def tidy_jobs() -> None:
     import_job.drop_old_files(now)
     export_job.drop_old_files(now)
     for kind in BODIES:
-        kind._default_manager.abandoned(now).update(
-            state=Job.State.FAILED,
-            finished_at=now,
-            error=ABANDONED,
-        )
+        abandoned = kind._default_manager.abandoned(now)
+        for job in abandoned:
+            close(job, abandoned, Job.State.FAILED, error=ABANDONED)

@@ -8,14 +8,21 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from annotate.models import WebhookEvent
 from annotate.models.job import Job, job_waiting
+from annotate.webhooks import outbox
 
 BEAT_SECONDS = 1.0
 LONG_BEAT_SECONDS = 5.0
+LINKS: dict[str, Callable[[Job], outbox.Links]] = {
+    "import": lambda job: {"url": ("import", job.uuid), "api_url": ("api-import-one", job.uuid)},
+    "export": lambda job: {"url": ("export",), "api_url": ("api-export-one", job.uuid)},
+}
+"""The addresses of a job of each kind, for webhooks."""
 
 
 class Lost(Exception):
@@ -71,16 +78,33 @@ def ask_to_cancel(job: Job) -> bool:
     """Cancel a job at once, or have its holder stop at the next edge; False when it is over."""
     rows = type(job)._default_manager.filter(pk=job.pk)
     idle = rows.filter(state__in=(Job.State.HELD, Job.State.WAITING))
-    return bool(
-        idle.update(state=Job.State.CANCELLED, finished_at=timezone.now())
-        or rows.filter(state=Job.State.RUNNING).update(cancel_asked=True)
+    return close(job, idle, Job.State.CANCELLED) or bool(
+        rows.filter(state=Job.State.RUNNING).update(cancel_asked=True)
     )
+
+
+def close(job: Job, rows: QuerySet[Any], state: str, **fields: Any) -> bool:
+    """End a job and tell the project's webhooks, if `rows` still selects it."""
+    with transaction.atomic():
+        ended = rows.filter(pk=job.pk).update(state=state, finished_at=timezone.now(), **fields)
+        if ended:
+            kind = type(job).__name__.lower()
+            outbox.tell_webhooks(
+                job.project_id,
+                WebhookEvent.JOB_DONE,
+                {"job": kind, "id": str(job.uuid), "state": state},
+                LINKS[kind](job) if kind in LINKS else {},
+            )
+    return bool(ended)
 
 
 def settle(job: Job, state: str, **fields: Any) -> None:
     """Let go of a held job. Raises Lost when somebody else holds it."""
-    finished = timezone.now() if state in Job.FINISHED else None
-    if not _held(job).update(state=state, finished_at=finished, **fields):
+    if state in Job.FINISHED:
+        settled = close(job, _held(job), state, **fields)
+    else:
+        settled = bool(_held(job).update(state=state, finished_at=None, **fields))
+    if not settled:
         raise Lost
     job.refresh_from_db()
 

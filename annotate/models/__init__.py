@@ -5,7 +5,7 @@ May import: nothing of annotate.
 
 from __future__ import annotations
 
-from annotate.models.api_token import ApiToken
+from annotate.models.api_token import ApiToken, TokenScope
 from annotate.models.assignment import Assignment, VoteRevision
 from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
@@ -15,6 +15,7 @@ from annotate.models.membership import Installation, Invitation, Membership
 from annotate.models.pair import Label, Pair
 from annotate.models.project import Guideline, ModelNote, Project, Tally
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
+from annotate.models.webhook import Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
     "Adjudication",
@@ -42,5 +43,9 @@ __all__ = [
     "Rating",
     "Rewrite",
     "Tally",
+    "TokenScope",
     "VoteRevision",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
 ]

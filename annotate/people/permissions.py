@@ -9,6 +9,8 @@ from django.http import Http404, HttpRequest
 from annotate.models import Membership, Project
 from annotate.models.roles import Role
 
+NO_SUCH_PROJECT = "There is no such project, or you are not in it."
+
 
 def role_of(user: User, project: Project) -> str | None:
     """The user's role in the project; None for a stranger. Superusers are admins everywhere."""
@@ -31,7 +33,7 @@ def project_or_404(request: HttpRequest, slug: str, role: str = "annotator") -> 
     project = Project.objects.filter(slug=slug).first()
     own_role = role_of(user, project) if project is not None and user.is_authenticated else None
     if project is None or own_role is None:
-        raise Http404("There is no such project, or you are not in it.")
+        raise Http404(NO_SUCH_PROJECT)
     if own_role not in Role.at_least(role):
         raise PermissionDenied(f"This needs the role {role} in the project {project.name}.")
     project.role = own_role

@@ -18,6 +18,7 @@ from annotate.queue import resolution, slots
 from annotate.queue.slots import SlotCounts
 from annotate.queue.transactions import write
 from annotate.votes import labels
+from annotate.webhooks import outbox
 
 BATCH = 300
 
@@ -123,6 +124,8 @@ def apply_quota(project: Project, *, now: datetime) -> Applied:
             slots.lock(other)
             still = list(open_pairs.filter(pk__in=other).values_list("pk", flat=True))
             recount(still, now=now, quota=_new_quota)
+            resolved = project.pairs.filter(pk__in=still, state=Pair.State.RESOLVED)
+            outbox.tell_resolved(list(resolved.values_list("pk", flat=True)))
             done += len(still) - open_pairs.filter(pk__in=still).count()
         changed += len(still)
     return Applied(changed, done)

@@ -12,6 +12,7 @@ from annotate.models import Adjudication, Label, Pair
 from annotate.queue import early_stopping, slots
 from annotate.queue.slots import SlotCounts
 from annotate.votes import labels
+from annotate.webhooks import outbox
 
 TWO_AND_ONE = (2, 3, 2)
 """Votes wanted, at most, and equal ones that resolve: two, and a third where they differ."""
@@ -83,6 +84,8 @@ def resolve(counts: SlotCounts, *, voted: bool, now: datetime | None = None) -> 
         Pair.objects.filter(pk=counts.id).update(**changed)
     if counts.kind in Pair.OUTSIDE_LABELS:
         return
+    if counts.has_webhooks and state == Pair.State.RESOLVED != counts.state:
+        outbox.tell_resolved([counts.id])
     if state != Pair.State.OPEN and voted:
         labels.refresh(Pair(pk=counts.id))
     elif state == Pair.State.OPEN and counts.state != Pair.State.OPEN:

@@ -34,6 +34,8 @@ COLUMNS = (
 )
 _RETURNED = ", ".join(f'"{name}"' for name in COLUMNS) + (
     ", (SELECT stop_when_certain FROM annotate_project of_it WHERE of_it.id = project_id)"
+    ", EXISTS (SELECT 1 FROM annotate_webhook hook"
+    " WHERE hook.project_id = annotate_pair.project_id AND hook.active)"
 )
 SURE = log(9)
 """Logit beyond which the reward model counts as confident: a probability of 0.9."""
@@ -106,6 +108,8 @@ class SlotCounts:
     margin: float | None
     stop_when_certain: float | None = None
     """The project's: how probable a label has to be. None where votes are counted alone."""
+    has_webhooks: bool = False
+    """The project has active ones, so that votes of all others need not look for them."""
 
     @property
     def votes(self) -> int:

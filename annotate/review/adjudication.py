@@ -32,6 +32,7 @@ from annotate.queue import objection, resolution, slots
 from annotate.queue.slots import SURE
 from annotate.queue.vote_errors import QueueError
 from annotate.votes import flags, labels
+from annotate.webhooks import outbox
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -158,6 +159,8 @@ def decide(
         pair.refresh_from_db()
         if problem := undecidable(pair):
             raise Undecidable(problem)
+        if pair.state != Pair.State.RESOLVED:
+            outbox.tell_resolved([pair.pk])
         category = category or suggested(pair, choice)
         flagged = _settles(pair)
         decision, _ = Adjudication.objects.update_or_create(

@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate.forms.people_forms import InvitationForm, NewAccountForm
-from annotate.models import Invitation, Membership, Project
+from annotate.models import ApiToken, Invitation, Membership, Project
 from annotate.models.roles import Role
 from annotate.people import memberships
 from annotate.people.permissions import project_or_404
@@ -127,6 +127,7 @@ def _page(
         "tab": "people",
         "members": memberships.members(project),
         "invitations": project.invitations.open().order_by("expires_at"),
+        "tokens": ApiToken.objects.reaching(project).select_related("user").order_by("pk"),
         "roles": Role.choices,
         "form": form or InvitationForm(),
         "link": link,

@@ -13,8 +13,18 @@ from playwright.sync_api import Page, expect
 
 from annotate import queue
 from annotate.exporting import freezing
-from annotate.models import Invitation, Membership, Pair, Project
+from annotate.models import (
+    ApiToken,
+    Invitation,
+    Membership,
+    Pair,
+    Project,
+    Webhook,
+    WebhookDelivery,
+)
 from annotate.people.memberships import invite
+from annotate.webhooks import outbox
+from tests.annotate.webhooks.receiver import hook_of
 from tests.browser.accessibility import violations, violations_in_both_schemes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,6 +60,9 @@ PAGES = [
     "/projects/desk/import/",
     "/projects/desk/export/",
     "/projects/desk/versions/1/",
+    "/projects/desk/webhooks/",
+    "/projects/desk/webhooks/{hook}/",
+    "/accounts/tokens/",
     "/accounts/password/",
 ]
 TEXT = "# Title\n\n```python\nx = 1  # one\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[link](https://a.example)"
@@ -73,6 +86,13 @@ def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, roo
     project.save()
     Project.objects.create(slug="empty", name="Empty")
     Project.objects.create(slug="old", name="Old", archived=True)
+    hook = hook_of(project)
+    for answer in ({"state": "given_up", "error": "No answer."}, {"status": 200, "answer": "ok"}):
+        outbox.tell_test(hook)
+        given = {"state": "delivered", "due_at": None, **answer}
+        WebhookDelivery.objects.filter(state="waiting").update(**given)
+    for user in (ann, root):
+        ApiToken.issue(user, name="script")
     invite(project, Invitation(role="reviewer", note="Olga"), by=zed)
     judged = make_pairs(3)
     for user, choices in ((ann, "aab"), (zed, "aba")):
@@ -90,7 +110,8 @@ def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, roo
 def addresses() -> list[str]:
     ann = Membership.objects.get(user__username="ann", project__slug="desk").pk
     pair = Pair.objects.filter(project__slug="desk").latest("pk").pk
-    return [address.format(ann=ann, pair=pair) for address in PAGES]
+    hook = Webhook.objects.get(project__slug="desk").pk
+    return [address.format(ann=ann, pair=pair, hook=hook) for address in PAGES]
 
 
 def test_every_page_passes_axe(browse: Browse, root: User, furnished: Project) -> None:

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from annotate import exchange
 from training.models import Round, Run
 from training.runs import processes, task_queue
 
@@ -23,6 +24,14 @@ def set_state(run: Run, state: str, *, rows: QuerySet[Run], **fields: Any) -> bo
         return False
     if run.round_id is not None:
         Round.objects.filter(pk=run.round_id).update(state=state, finished_at=ended)
+    if run.round is not None and final:
+        number = run.round.number
+        exchange.tell_webhooks(
+            run.project_id,
+            exchange.WebhookEvent.ROUND_FINISHED,
+            {"round": number, "state": state},
+            {"url": ("round", number), "api_url": ("api-rounds",)},
+        )
     return True
 
 

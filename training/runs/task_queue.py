@@ -51,6 +51,17 @@ def take_jobs() -> None:
     _enqueue("short", "take_jobs")
 
 
+def hand_webhooks_to_worker(**sent: object) -> None:
+    """Have the short worker send what waits in the outbox, after the commit."""
+    # Robust: a queue that cannot be written must not undo what was committed.
+    transaction.on_commit(send_webhooks, robust=True)
+
+
+def send_webhooks() -> None:
+    """Ask the short worker to send what waits in the outbox of webhooks."""
+    _enqueue("short", "send_webhooks")
+
+
 def refresh_order(project_id: int) -> None:
     """Ask the short worker to rank a project's open pairs anew."""
     _enqueue("short", "rerank", project_id)

@@ -77,6 +77,7 @@ def judge(version: ModelVersion, bounds: GateConfig) -> None:
     version.save(update_fields=["gates"])
     with transaction.atomic():
         _lock(version)
+        _tell_failed(version, judged)
         if version.state == CANDIDATE:  # else an admin was ahead of the gates, and that stands
             against = _against(version, judged)
             if against:
@@ -84,6 +85,17 @@ def judge(version: ModelVersion, bounds: GateConfig) -> None:
             else:
                 promote(version, reason="Passed every gate.")
     _judge_reward_model(version, judged)
+
+
+def _tell_failed(version: ModelVersion, judged: list[Gate]) -> None:
+    """Let the project's webhooks know of gates that a new policy fails."""
+    if failed := [gate.name for gate in judged if not gate.passed]:
+        exchange.tell_webhooks(
+            version.project_id,
+            exchange.WebhookEvent.GATE_FAILED,
+            {"model": version.name, "gates": failed},
+            {"url": ("model", version.pk), "api_url": ("api-models",)},
+        )
 
 
 def _against(version: ModelVersion, judged: list[Gate]) -> str:

@@ -32,6 +32,7 @@ def tick() -> None:
     seen("short")
     _guarded(recover)
     _guarded(recover_jobs)
+    _guarded(recover_webhooks)
     _guarded(exchange.release_expired)
     _guarded(Trial.objects.forget_old)
     # Also where rounds start by hand: people's votes order the queue and judge policies there too.
@@ -93,6 +94,13 @@ def recover_jobs() -> None:
     exchange.tidy_jobs()
     if exchange.waiting_jobs():
         task_queue.take_jobs()
+
+
+def recover_webhooks() -> None:
+    """Have webhooks sent whose time for another try has come, or whose worker was lost."""
+    exchange.drop_old_deliveries()
+    if exchange.seconds_to_next_webhook() == 0:
+        task_queue.send_webhooks()
 
 
 def review(project: exchange.Project) -> None:

@@ -21,7 +21,12 @@ from training.worker import scheduler
 
 JOBS_AT_ONCE = 2
 """Jobs that one worker works at. It has more threads: the schedule must not wait for them."""
+SENDERS = 2
+"""Webhooks that one worker sends at once: one that keeps silent does not hold up all others."""
+SOON = 10.0
+"""Seconds for which a sender waits for the next try; for a later one the schedule comes back."""
 _places = threading.BoundedSemaphore(JOBS_AT_ONCE)
+_senders = threading.BoundedSemaphore(SENDERS)
 
 
 def register(kind: Kind) -> None:
@@ -32,6 +37,7 @@ def register(kind: Kind) -> None:
     else:
         queue.task()(_with_connections(rerank))
         queue.task()(_with_connections(take_jobs))
+        queue.task()(_with_connections(send_webhooks))
         # A tick that comes late is followed by the next one: it expires before.
         queue.periodic_task(crontab(), expires=55)(_with_connections(tick))
 
@@ -58,6 +64,20 @@ def take_jobs() -> None:
                 exchange.run_job(uuid, stopping=supervisor.stopping.is_set)
         finally:
             _places.release()
+
+
+def send_webhooks() -> None:
+    """Send what is due in the outbox of webhooks, or will be in a moment."""
+    # Looked for again after each: a trigger that came while all senders were busy is gone.
+    while not supervisor.stopping.is_set():
+        wait = exchange.seconds_to_next_webhook()
+        if wait is None or wait > SOON or not _senders.acquire(blocking=False):
+            return
+        try:
+            if not supervisor.stopping.wait(wait):
+                exchange.send_next_webhook()
+        finally:
+            _senders.release()
 
 
 def tick() -> None:

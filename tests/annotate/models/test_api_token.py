@@ -70,6 +70,17 @@ def test_add_user_prints_a_working_token_last(project: Project) -> None:
     assert not User.objects.get(username="nina").has_usable_password()
 
 
+def test_add_user_gives_a_token_the_scopes_and_the_days_it_is_told(project: Project) -> None:
+    asked = ("nina", "--role", "annotator", "--project", "desk", "--token")
+    add_user(*asked)
+    assert ApiToken.objects.get().scopes == ["read", "vote", "write", "admin"]
+    out = add_user(*asked, "--scope", "read", "--scope", "write", "--days", "3")
+    assert call(f"Token {out.split()[-1]}") == 403
+    token = ApiToken.objects.latest("pk")
+    assert token.scopes == ["read", "write"] and token.expires_at is not None
+    assert token.expires_at < timezone.now() + timedelta(days=3)
+
+
 def test_add_user_changes_the_role_of_a_known_person_and_keeps_the_password(ann: User) -> None:
     before = ann.password
     add_user("ann", "--role", "admin", "--project", "desk")
@@ -83,6 +94,9 @@ def test_add_user_changes_the_role_of_a_known_person_and_keeps_the_password(ann:
         ("nina", "--role", "annotator", "--project", "nowhere"),
         ("no spaces", "--role", "annotator", "--project", "desk"),
         ("nina", "--role", "owner", "--project", "desk"),
+        ("nina", "--role", "admin", "--project", "desk", "--scope", "read"),
+        ("nina", "--role", "admin", "--project", "desk", "--token", "--scope", "all"),
+        ("nina", "--role", "admin", "--project", "desk", "--token", "--days", "0"),
     ],
 )
 def test_add_user_refuses_nonsense_and_leaves_nothing(

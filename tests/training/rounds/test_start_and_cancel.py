@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connections
 
-from annotate.models import Pair, Project
+from annotate.models import Pair, Project, WebhookDelivery
+from tests.annotate.webhooks.receiver import hook_of
 from tests.training.conftest import vote_on
 from tests.training.history import make_round
 from training.models import ModelVersion, Plan, Round, Run
@@ -173,6 +175,22 @@ def test_a_finished_round_is_neither_cancelled_nor_retried(a_round: Round, run: 
     Round.objects.update(state="done")
     assert not start_and_cancel.cancel(a_round)
     assert not start_and_cancel.retry(a_round)
+
+
+def test_webhooks_hear_of_a_round_that_is_over(a_round: Round, voted: Project) -> None:
+    hook_of(voted)
+    assert start_and_cancel.cancel(a_round)
+    event = json.loads(WebhookDelivery.objects.get().body)
+    assert event["type"] == "round.finished"
+    assert event["data"] == {
+        "project": "desk",
+        "round": a_round.number,
+        "state": "cancelled",
+        "url": f"https://pairs.example/projects/desk/rounds/{a_round.number}/",
+        "api_url": "https://pairs.example/api/v1/projects/desk/rounds/",
+    }
+    assert start_and_cancel.retry(a_round)
+    assert WebhookDelivery.objects.count() == 1
 
 
 def test_a_retry_waits_for_the_live_round(a_round: Round, voted: Project) -> None:

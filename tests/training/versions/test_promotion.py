@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,8 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from annotate.models import Completion, ModelNote, Pair, Project
+from annotate.models import Completion, ModelNote, Pair, Project, WebhookDelivery
+from tests.annotate.webhooks.receiver import hook_of
 from tests.conftest import at_once
 from tests.training.conftest import vote_on
 from training.models import ModelVersion, Run, StageResult
@@ -93,6 +95,25 @@ def test_a_policy_outside_a_gate_is_kept_with_the_reason(
     assert (new.state, starter.state) == ("candidate", "promoted")
     assert "KL to the starter (nats): 99, outside (at most 40)" in new.note
     assert [gate["name"] for gate in new.gates if not gate["passed"]] == ["kl", "win_rate"]
+
+
+def test_webhooks_hear_of_the_gates_that_a_policy_fails(
+    project: Project, candidate: Callable[..., ModelVersion]
+) -> None:
+    hook_of(project)
+    promotion.judge(candidate(1), BOUNDS)
+    assert not WebhookDelivery.objects.exists()
+    new = candidate(2, kl=300.0, win_rate_low=0.2)
+    promotion.judge(new, BOUNDS)
+    event = json.loads(WebhookDelivery.objects.get().body)
+    assert event["type"] == "gate.failed"
+    assert event["data"] == {
+        "project": "desk",
+        "model": "policy-2",
+        "gates": ["kl", "win_rate"],
+        "url": f"https://pairs.example/projects/desk/models/{new.pk}/",
+        "api_url": "https://pairs.example/api/v1/projects/desk/models/",
+    }
 
 
 def test_a_missing_measurement_never_promotes(

@@ -1,0 +1,74 @@
+"""Events of a project, written down for its webhooks in the transaction that makes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+
+from annotate.models import Pair, Webhook, WebhookDelivery, WebhookEvent
+from annotate.models.webhook import TEST_EVENT, webhook_waiting
+
+Links = Mapping[str, tuple[Any, ...]]
+"""Field -> name of an address and what it takes after the project's slug."""
+
+
+def tell_webhooks(
+    project_id: int, event: WebhookEvent, ids: Mapping[str, Any], links: Links
+) -> None:
+    """Write an event to the outbox of those of the project's webhooks that want it.
+
+    Args:
+        ids: numbers, names and states of things; never a text or an annotator.
+    """
+    tell_all(project_id, event, [(ids, links)])
+
+
+def tell_all(
+    project_id: int, event: WebhookEvent, events: Iterable[tuple[Mapping[str, Any], Links]]
+) -> None:
+    """The same for several events of one kind, with as many statements as for one."""
+    hooks = Webhook.objects.filter(project=project_id, active=True).select_related("project")
+    wanting = [hook for hook in hooks if event in hook.events]
+    if wanting:
+        _store(_delivery(hook, event, *one) for one in events for hook in wanting)
+
+
+def tell_resolved(pair_ids: Sequence[int]) -> None:
+    """Tell of pairs of one project that are resolved now."""
+    if not pair_ids:
+        return
+    project = Pair.objects.values_list("project_id", flat=True).get(pk=pair_ids[0])
+    events = [({"pair": pk}, {"url": ("pair", pk)}) for pk in pair_ids]
+    tell_all(project, WebhookEvent.PAIR_RESOLVED, events)
+
+
+def tell_test(hook: Webhook) -> WebhookDelivery:
+    """Send an event that says nothing, to see whether it arrives."""
+    # Somebody waits for it, also where the hook failed a moment ago.
+    Webhook.objects.filter(pk=hook.pk).update(quiet_until=None)
+    delivery = _delivery(hook, TEST_EVENT, {}, {"url": ("webhook", hook.pk)})
+    _store([delivery])
+    return delivery
+
+
+def _store(deliveries: Iterable[WebhookDelivery]) -> None:
+    WebhookDelivery.objects.bulk_create(deliveries)
+    webhook_waiting.send(sender=WebhookDelivery)
+
+
+def _delivery(hook: Webhook, event: str, ids: Mapping[str, Any], links: Links) -> WebhookDelivery:
+    slug = hook.project.slug
+    addresses = {
+        field: hook.site + reverse(name, args=[slug, *rest])
+        for field, (name, *rest) in links.items()
+    }
+    payload = {
+        "type": event,
+        "timestamp": timezone.now().isoformat().replace("+00:00", "Z"),
+        "data": {"project": slug, **ids, **addresses},
+    }
+    return WebhookDelivery(webhook=hook, event=event, body=json.dumps(payload))
