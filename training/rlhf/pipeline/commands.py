@@ -161,9 +161,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "push": Command(
         PushJob,
-        "training.rlhf.pipeline.model_jobs:push",
+        "training.rlhf.pipeline.file_jobs:push",
         "upload a model to a hub",
         ("folder", "repo"),
+        computes=False,
     ),
 }
 

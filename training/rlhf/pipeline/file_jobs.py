@@ -1,15 +1,24 @@
 """The commands that read and write files and compute nothing: functions of (config, out).
 
-Torch-free.
+Torch-free but for adapters that have to be merged.
 """
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
-from training.rlhf.config import BlindJob, HumanJob, RedditJob, SaveJob, SelectJob, SuccessJob
+from training.rlhf.config import (
+    BlindJob,
+    HumanJob,
+    PushJob,
+    RedditJob,
+    SaveJob,
+    SelectJob,
+    SuccessJob,
+)
 from training.rlhf.data.reddit import make_pairs
-from training.rlhf.delivery import model_folder
+from training.rlhf.delivery import hub_upload, model_folder
 from training.rlhf.evaluation import human_evaluation, model_selection, success_rates
 
 Metrics = dict[str, float]
@@ -47,3 +56,9 @@ def human(config: HumanJob, out: Path) -> Metrics:
 def save(config: SaveJob, out: Path) -> Metrics:
     """Write models as whole folders with cards."""
     return model_folder.save_parts(config.parts, out)
+
+
+def push(config: PushJob, out: Path) -> Metrics:
+    """Upload a model; an adapter is merged beside the result, and the whole model is not kept."""
+    with tempfile.TemporaryDirectory(dir=out) as scratch:
+        return hub_upload.push(config, out, scratch=Path(scratch))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.rlhf.completions import sampling
-from training.rlhf.config import CompareJob, EvaluateJob, PushJob, SampleJob, ScoreJob
+from training.rlhf.config import CompareJob, EvaluateJob, SampleJob, ScoreJob
 from training.rlhf.data import data_files
-from training.rlhf.delivery import hub_upload
 from training.rlhf.evaluation import comparison, completion_scores, human_evaluation
 from training.rlhf.reward import reward_model, score_functions
 from training.rlhf.run.work import Work
@@ -55,8 +54,3 @@ def score(config: ScoreJob, out: Path, work: Work) -> Metrics:
         else reward_model.load(config.reward_model, device=work.device).score
     )
     return completion_scores.score_file(chats, judge, out, work, batch_size=config.batch_size)
-
-
-def push(config: PushJob, out: Path, work: Work) -> Metrics:
-    """Upload a model; the checkpoints are where an adapter is merged."""
-    return hub_upload.push(config, out, scratch=work.checkpoints)
