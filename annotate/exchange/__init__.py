@@ -6,6 +6,7 @@ May import: models, votes, exporting, people, queue, review, quality, jobs, samp
 from __future__ import annotations
 
 from annotate.exchange.incoming import (
+    WRITTEN_ELSEWHERE,
     add_completions,
     add_pairs,
     add_prompts,
@@ -23,6 +24,8 @@ from annotate.exchange.outgoing import (
     open_pairs,
     preferences,
     prompt_id,
+    prompt_size,
+    prompt_tags,
     prompts,
     queue_depth,
     resolved_since,
@@ -47,6 +50,7 @@ from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
 
 __all__ = [
+    "WRITTEN_ELSEWHERE",
     "AuthenticatedHttpRequest",
     "Project",
     "UnknownProject",
@@ -72,6 +76,8 @@ __all__ = [
     "project",
     "project_or_404",
     "prompt_id",
+    "prompt_size",
+    "prompt_tags",
     "prompts",
     "publish_model_version",
     "queue_depth",

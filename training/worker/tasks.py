@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable
 
 from django.db import close_old_connections, connections
+from django.utils import timezone
 from huey import crontab
 
 from annotate import exchange
-from training.models import Run
+from training.models import Run, Worker
 from training.rounds.rerank import refresh_priorities
 from training.runs import supervisor, task_queue
 from training.runs.task_queue import Kind
@@ -21,7 +22,10 @@ from training.worker import scheduler
 
 JOBS_AT_ONCE = 2
 """Jobs that one worker works at. It has more threads: the schedule must not wait for them."""
+RUNS_AT_ONCE = 3
+"""Runs that one worker of short jobs supervises: servers do their work."""
 _places = threading.BoundedSemaphore(JOBS_AT_ONCE)
+_supervised = threading.BoundedSemaphore(RUNS_AT_ONCE)
 
 
 def register(kind: Kind) -> None:
@@ -32,6 +36,7 @@ def register(kind: Kind) -> None:
     else:
         queue.task()(_with_connections(rerank))
         queue.task()(_with_connections(take_jobs))
+        queue.task()(_with_connections(take_runs))
         # A tick that comes late is followed by the next one: it expires before.
         queue.periodic_task(crontab(), expires=55)(_with_connections(tick))
 
@@ -58,6 +63,21 @@ def take_jobs() -> None:
                 exchange.run_job(uuid, stopping=supervisor.stopping.is_set)
         finally:
             _places.release()
+
+
+def take_runs() -> None:
+    """See the runs through that wait for this worker, as far as it has places for them."""
+    waiting = Run.objects.filter(worker=Worker.SHORT)
+    # Looked for again after each: a trigger that came while all places were taken is gone.
+    while not supervisor.stopping.is_set() and _supervised.acquire(blocking=False):
+        try:
+            # Previews first: somebody sits before the page.
+            by_kind = waiting.claimable(timezone.now()).order_by("-kind", "pk")
+            if (run := by_kind.first()) is None:
+                return
+            supervisor.supervise(run)
+        finally:
+            _supervised.release()
 
 
 def tick() -> None:

@@ -31,7 +31,7 @@ class Command(BaseCommand):
         tasks.register(kind)
         consumer = OrderlyConsumer(
             huey(kind),
-            workers=1 if gpu else 2 + tasks.JOBS_AT_ONCE,
+            workers=1 if gpu else 2 + tasks.JOBS_AT_ONCE + tasks.RUNS_AT_ONCE,
             # Of two schedulers both would fire; the training workers have none.
             periodic=not gpu,
             worker_type="thread",
