@@ -118,6 +118,7 @@ def completions_run(request: Request, slug: str, uuid: UUID) -> Response:
 def cancel_completions(request: Request, slug: str, uuid: UUID) -> Response:
     """Stop a run; what was written stays."""
     run = _run(request, slug, uuid)
+    serializers.Serializer(data=request.data).is_valid(raise_exception=True)
     writing_runs.cancel(run)
     run.refresh_from_db()
     return Response(_writing(run))
@@ -130,6 +131,7 @@ def cancel_completions(request: Request, slug: str, uuid: UUID) -> Response:
 def go_on_with_completions(request: Request, slug: str, uuid: UUID) -> Response:
     """Have a run that failed or was cancelled go on where it stopped."""
     run = _run(request, slug, uuid)
+    serializers.Serializer(data=request.data).is_valid(raise_exception=True)
     try:
         writing_runs.go_on(run)
     except writing_runs.Refused as error:

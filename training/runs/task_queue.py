@@ -32,15 +32,15 @@ def hand_to_worker(run: Run) -> None:
     """Trigger a worker after the commit; a trigger that gets lost is noticed by the scheduler."""
     Run.objects.filter(pk=run.pk).update(enqueued_at=timezone.now())
     # Robust: a queue that cannot be written must not undo what was committed.
-    transaction.on_commit(lambda: start_run(run), robust=True)
+    transaction.on_commit(lambda: start_run(run.pk, run.worker), robust=True)
 
 
-def start_run(run: Run) -> None:
-    """Ask a worker of its kind to supervise a run."""
-    if run.worker == Worker.SHORT:
+def start_run(run_id: int, worker: str = Worker.GPU) -> None:
+    """Ask a worker of this kind to supervise a run; the short one takes those that wait."""
+    if worker == Worker.SHORT:
         _enqueue("short", "take_runs")
     else:
-        _enqueue("gpu", "supervise", run.pk)
+        _enqueue("gpu", "supervise", run_id)
 
 
 def hand_job_to_worker(**sent: object) -> None:

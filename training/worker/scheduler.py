@@ -83,7 +83,7 @@ def recover(*, at_once: bool = False) -> int:
     for run in waiting:
         same = Run.objects.claimable(now).filter(pk=run.pk, enqueued_at=run.enqueued_at)
         if same.update(enqueued_at=now):
-            task_queue.start_run(run)
+            task_queue.start_run(run.pk, run.worker)
             triggered += 1
     return triggered
 
