@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import os
 import signal
 import threading
@@ -11,17 +13,24 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from pytest_django import Settings
+from django.db import transaction
+from django.utils import timezone
+from pytest_django import Settings as DjangoSettings
 
+from annotate import exchange
 from annotate.models import Completion, Pair, Project
 from tests.training.completions.conftest import KEY, PROMPTS, options, started
 from tests.training.conftest import QUICK, vote_on
 from tests.training.fake_endpoint import Server, said
 from training.completions import figures_of_writing, writing_runs
 from training.models import Metric, Run
+from training.rlhf.completions.prompt_pairs import finished_prompt
+from training.rlhf.completions.writers import Settings
 from training.runs import states, streamed_rows, supervisor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -143,21 +152,13 @@ def test_a_process_gets_no_keys_but_those_of_its_servers(
 
 
 def test_a_server_that_is_no_longer_allowed_is_not_asked(
-    asked: Project, server: Server, settings: Settings
+    asked: Project, server: Server, settings: DjangoSettings
 ) -> None:
     run = started(asked, server)
     settings.ENDPOINT_HOSTS = []
     run = see_through(run)
     assert run.state == "failed" and "PAIRLOOP_ENDPOINT_HOSTS" in run.error
     assert server.asked == []
-
-
-def test_a_redirect_is_not_followed(asked: Project, server: Server) -> None:
-    elsewhere = {"Location": server.url + "/elsewhere"}
-    server.fails = lambda body: (307, elsewhere, b"")
-    run = see_through(started(asked, server))
-    assert run.state == "failed" and "is not followed" in run.error
-    assert {body["path"] for body in server.asked} == {"/v1/chat/completions"}
 
 
 def test_rows_that_are_read_again_are_not_added_again(asked: Project, server: Server) -> None:
@@ -203,3 +204,52 @@ def test_an_estimate_is_measured_by_a_preview(asked: Project, server: Server) ->
     assert told.cost == told.tokens_in + told.tokens_out / 2
     assert not Completion.objects.exists()
     assert writing_runs.wanted_by(preview) == wanted
+
+
+class Died(Exception):
+    """The supervisor is gone in the middle of a transaction."""
+
+
+@hypothesis.given(cuts=st.lists(st.integers(0, 9000), max_size=6), dies_at=st.integers(0, 6))
+@hypothesis.settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+def test_lines_are_taken_in_once_wherever_reading_and_dying_fall(
+    asked: Project, server: Server, cuts: list[int], dies_at: int
+) -> None:
+    """The file grows in any pieces, each read by a supervisor that knows the database alone."""
+    run = started(asked, server)
+    held = {"state": "running", "owner": "me", "lease_until": timezone.now()}
+    Run.objects.filter(pk=run.pk).update(**held)
+    whole = written(asked)
+    file = run.directory / streamed_rows.checkpoint(run, "written.jsonl")
+    file.parent.mkdir(parents=True)
+    for step, end in enumerate([*sorted(cuts), len(whole)]):
+        file.write_bytes(whole[:end])
+        if step == dies_at:
+            with contextlib.suppress(Died), transaction.atomic():
+                streamed_rows.take_in(Run.objects.get(pk=run.pk))
+                raise Died
+        streamed_rows.take_in(Run.objects.get(pk=run.pk))
+    run.refresh_from_db()
+    result = figures_of_writing.result(run)
+    assert (result.prompts, result.completions, result.pairs) == (PROMPTS, PROMPTS * 2, PROMPTS)
+    assert (Completion.objects.count(), Pair.objects.count()) == (PROMPTS * 2, PROMPTS)
+    for rows in (Pair.objects.all(), Completion.objects.all(), Run.objects.all()):
+        rows.delete()
+
+
+def written(project: Project) -> bytes:
+    """The lines that a process leaves of the project's prompts, two replies each."""
+    settings, lines = Settings(1.0, 64, 8), b""
+    for row in exchange.prompts(project):
+        replies = [
+            {"prompt_id": row["prompt_id"], "source": "desk", "sample": i, "text": f"Reply {i} é"}
+            | {"finished": True, "seed": i, "tokens_in": 3, "tokens_out": 4}
+            for i in range(2)
+        ]
+        line = finished_prompt(row["prompt_id"], replies, settings, ["desk"])
+        lines += json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    return lines

@@ -139,6 +139,7 @@ class Writing:
         Raises:
             EndpointError, Stopped: as `complete`.
         """
+        self.tell(always=True)
         for prompt_id in list(self.there):  # the last reply came just before the process ended
             self._finish(prompt_id)
         for chunk in self._chunks():
