@@ -64,7 +64,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        sent = self.rfile.read(length)
+        if len(sent) < length:
+            return  # the client was killed meanwhile
+        body = json.loads(sent)
         with server.lock:
             server.asked.append(body | {"path": self.path})
             server.keys.append(self.headers.get("Authorization"))

@@ -75,9 +75,8 @@ def estimate(
     project: exchange.Project, options: dict[str, Any], preview: Run | None = None
 ) -> Estimate:
     """The usage to expect of these options, by a preview of them where there is one."""
-    size = writing_runs.size(project, options)
-    each = len(options["sources"]) * options["per_prompt"]
-    requests = size["prompts"] * each
+    prompts = writing_runs.prompts(project, options)
+    requests = prompts * len(options["sources"]) * options["per_prompt"]
     tried = usage(preview) if preview else None
     answered = tried.requests - tried.failed if tried else 0
     measured = bool(tried and answered and tried.tokens_in)
@@ -85,10 +84,11 @@ def estimate(
         tokens_in = tried.tokens_in * requests // answered
         tokens_out = tried.tokens_out * requests // answered
     else:
-        tokens_in = size["characters"] * each // CHARACTERS_PER_TOKEN
+        length = exchange.prompt_length(project, **writing_runs.chosen_prompts(options))
+        tokens_in = round(requests * length / CHARACTERS_PER_TOKEN)
         tokens_out = requests * options["max_new_tokens"]
     return Estimate(
-        prompts=size["prompts"],
+        prompts=prompts,
         requests=requests,
         tokens_in=tokens_in,
         tokens_out=tokens_out,
@@ -116,3 +116,19 @@ def result(run: Run) -> Result:
     reasons = sorted(taken.get("refused", {}).items(), key=lambda item: (-item[1], item[0]))
     whole = {name: n for name, n in counts.items() if not name.startswith("left_")}
     return Result(**whole, left_out=left_out, reasons=reasons)
+
+
+def preview_repeats_itself(shown: list[dict[str, Any]]) -> bool:
+    """True where every prompt of a preview got equal replies by a model that wrote several."""
+    asked = [_repeated(one["replies"]) for one in shown if one["replies"]]
+    several = [repeated for repeated in asked if repeated is not None]
+    return bool(several) and all(several)
+
+
+def _repeated(replies: list[dict[str, Any]]) -> bool | None:
+    """True where a model's replies to one prompt are all equal; None where none wrote several."""
+    texts: dict[str, list[str]] = {}
+    for reply in replies:
+        texts.setdefault(reply["source"], []).append(reply.get("text", ""))
+    several = [written for written in texts.values() if len(written) > 1]
+    return any(len(set(written)) == 1 for written in several) if several else None

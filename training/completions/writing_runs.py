@@ -95,15 +95,15 @@ def _at(name: str, url: str) -> str:
     return f"{name[: LONGEST_NAME - len(host) - 3]} ({host})"[:LONGEST_NAME]
 
 
-def size(project: exchange.Project, options: dict[str, Any]) -> dict[str, int]:
-    """`prompts` that are chosen, and their `characters` together."""
-    chosen = exchange.prompt_size(
-        project, unanswered=options["prompts"] == "unanswered", tag=options["tag"]
-    )
-    most = options["most"]
-    if not most or most >= chosen["prompts"]:
-        return chosen
-    return {"prompts": most, "characters": chosen["characters"] * most // chosen["prompts"]}
+def chosen_prompts(options: dict[str, Any]) -> dict[str, Any]:
+    """The choice of prompts, as the door to labelling takes it."""
+    return {"unanswered": options["prompts"] == "unanswered", "tag": options["tag"]}
+
+
+def prompts(project: exchange.Project, options: dict[str, Any]) -> int:
+    """The number of prompts that are chosen."""
+    there = exchange.prompt_count(project, **chosen_prompts(options))
+    return min(there, options["most"] or there)
 
 
 def start(project: exchange.Project, options: dict[str, Any], *, enqueue: bool = True) -> Run:
@@ -114,7 +114,7 @@ def start(project: exchange.Project, options: dict[str, Any], *, enqueue: bool =
     """
     if any("url" in source and not source["model"] for source in options["sources"]):
         raise Refused("Name the model that shall write.")
-    if not size(project, options)["prompts"]:
+    if not prompts(project, options):
         raise Refused(_none(options))
     return _create(project, RunKind.COMPLETIONS, options, enqueue=enqueue)
 
@@ -125,7 +125,7 @@ def preview(project: exchange.Project, options: dict[str, Any]) -> Run:
     Raises:
         Refused: there is no such prompt, or a preview is being written.
     """
-    if not size(project, options)["prompts"]:
+    if not prompts(project, options):
         raise Refused(_none(options))
     drop_previews(project)
     most = min(PREVIEWED, options["most"] or PREVIEWED)

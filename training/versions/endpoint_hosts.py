@@ -17,7 +17,7 @@ KEY = "PAIRLOOP_ENDPOINT_KEY"
 PORTS = {"http": 80, "https": 443}
 # Strict on purpose: what two readers of addresses could take for two hosts is none.
 _ADDRESS = re.compile(
-    r"(?:(?P<scheme>https?)://)?(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?"
+    r"(?:(?P<scheme>https?)://)?(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?"
     r"(?P<path>(?:/[A-Za-z0-9._~-]+)*)/?",
     re.IGNORECASE,
 )

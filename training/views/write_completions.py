@@ -119,8 +119,8 @@ def _page(
         "misnamed": misnamed,
         "possible": bool(servers) or bool(form.versions),
         "sizes": {
-            "unanswered": exchange.prompt_size(project, unanswered=True)["prompts"],
-            "all": exchange.prompt_size(project)["prompts"],
+            "unanswered": exchange.prompt_count(project, unanswered=True),
+            "all": exchange.prompt_count(project),
         },
         "tags": exchange.prompt_tags(project),
         **_run_context(project),
@@ -156,6 +156,7 @@ def _run_context(project: exchange.Project) -> dict[str, Any]:
         context |= {
             "estimate": figures_of_writing.estimate(project, wanted, preview),
             "shown": preview.options.get("shown", []),
+            "repeats": figures_of_writing.preview_repeats_itself(preview.options.get("shown", [])),
             "offered": preview.options.get("models", {}),
             "unnamed": any("url" in s and not s["model"] for s in wanted["sources"]),
         }

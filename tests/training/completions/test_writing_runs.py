@@ -32,6 +32,7 @@ from training.models import Metric, Run
 from training.rlhf.completions.prompt_pairs import finished_prompt
 from training.rlhf.completions.writers import Settings
 from training.runs import states, streamed_rows, supervisor
+from training.versions import promotion
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -190,6 +191,22 @@ def test_the_command_writes_here_and_says_what_came_of_it(asked: Project, server
         )
     with pytest.raises(CommandError, match="Name the model"):
         call_command("write_completions", project="desk", url=server.url)
+
+
+@pytest.mark.long
+def test_a_model_of_the_project_writes_beside_a_server(
+    asked: Project, server: Server, home: Path
+) -> None:
+    from tests.training.rlhf import world
+
+    world.starter(home / "starter")
+    promotion.adopt_starter(asked, "starter")
+    wishes = {"other": "policy-0", "per_prompt": 1, "max_new_tokens": 8}
+    run = see_through(started(asked, server, **wishes))
+    assert (run.worker, run.state, run.error) == ("gpu", "done", "")
+    own = Completion.objects.filter(policy="starter").exclude(sampling__n_tokens=0)
+    assert own.count() == PROMPTS == Pair.objects.count()
+    assert set(Completion.objects.values_list("source", flat=True)) == {f"completions-{run.pk}"}
 
 
 def test_an_estimate_is_measured_by_a_preview(asked: Project, server: Server) -> None:

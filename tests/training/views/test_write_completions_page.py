@@ -70,6 +70,17 @@ def test_a_server_without_a_models_name_lists_its_models(
     assert '<option value="old-desk">' in shown and "Write all of them" not in shown
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_answers_greedily_is_noticed_by_the_preview(
+    asked: Project, server: Server, zed: User, client_for: Browser
+) -> None:
+    client = client_for(zed)
+    server.says = lambda body: str(body["messages"][0]["content"])
+    client.post(URL, wishes(server))
+    tasks.take_runs()
+    assert "seems to answer greedily" in page(client)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

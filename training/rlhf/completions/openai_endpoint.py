@@ -268,8 +268,8 @@ class Endpoint:
             return EndpointError(f"no server answers at {self.config.url}: {error}")
         if isinstance(error, httpx2.TimeoutException):
             return EndpointError(
-                f"{self.config.url} took more than {self.config.timeout:g} seconds to reply: raise"
-                " endpoint.timeout, or lower endpoint.concurrency"
+                f"{self.config.url} took more than {self.config.timeout:g} seconds to reply: lower"
+                " the requests at a time (endpoint.concurrency), or raise endpoint.timeout"
             )
         return EndpointError(f"{self.config.url} broke off: {error or type(error).__name__}")
 
