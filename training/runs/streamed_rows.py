@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,8 @@ from training.models import Run, RunKind, Worker
 
 Line = dict[str, Any]
 
-LINES = 50
-"""Prompts of one transaction: people vote between two."""
-LONGEST = 4_000_000
-"""Bytes read at once; a line that is longer is read whole."""
+MOST_ROWS = 200
+"""Completions of one transaction, or those of one prompt: people vote between two."""
 REASONS = 10
 """Different reasons of refusals that are kept."""
 
@@ -54,23 +51,20 @@ def take_in(run: Run) -> None:
 def _next(run: Run) -> tuple[list[Line], int] | None:
     """Whole lines that were not taken in yet, and where the next one begins."""
     offset = int(run.options.get("taken", {}).get("offset", 0))
-    lines = []
+    lines, rows = [], 0
     try:
         with (run.directory / checkpoint(run, "written.jsonl")).open("rb") as file:
             file.seek(offset)
-            for line in _whole(file.readlines(LONGEST)):
-                lines.append(json.loads(line))
-                offset += len(line)
-                if len(lines) == LINES:
+            for text in file:
+                if rows >= MOST_ROWS or not text.endswith(b"\n"):  # it is still being written
                     break
+                line = json.loads(text)
+                lines.append(line)
+                rows += len(line["completions"])
+                offset += len(text)
     except FileNotFoundError:
         return None
     return (lines, offset) if lines else None
-
-
-def _whole(lines: list[bytes]) -> Iterator[bytes]:
-    """All but a last one that is still being written."""
-    return (line for line in lines if line.endswith(b"\n"))
 
 
 def _store(run: Run, lines: list[Line], offset: int) -> None:
