@@ -28,6 +28,7 @@ RUN_HOURS = env.float("PAIRLOOP_RUN_HOURS", 24.0)
 MIN_FREE_GB = env.float("PAIRLOOP_MIN_FREE_GB", 1.0)
 ENDPOINT = env.str("PAIRLOOP_ENDPOINT", "")
 ENDPOINT_MODEL = env.str("PAIRLOOP_ENDPOINT_MODEL", "")
+ENDPOINT_HOSTS = env.list("PAIRLOOP_ENDPOINT_HOSTS", default=[])
 PLAYGROUND_DEVICE = env.str("PAIRLOOP_PLAYGROUND_DEVICE", "auto")
 HUB_PUSH = env.bool("PAIRLOOP_HUB_PUSH", False)
 IMPORT_ROOTS = env.list("PAIRLOOP_IMPORT_ROOTS", default=[])
@@ -204,7 +205,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "ENUM_NAME_OVERRIDES": {"ImportState": "annotate.jobs.import_actions.STAGES"},
+    "ENUM_NAME_OVERRIDES": {
+        "ImportState": "annotate.jobs.import_actions.STAGES",
+        "RunState": "training.models.run.Run.State",
+    },
 }
 
 LOGGING = {

@@ -52,8 +52,19 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "management",
     ),
     "training": (
-        *("models", "figures", "versions", "runs", "rounds", "playground", "dashboard", "setup"),
-        *("worker", "forms", "templatetags", "api", "views", "urls", "management"),
+        *("models", "figures", "versions", "runs", "rounds", "playground"),
+        *(
+            "completions",
+            "dashboard",
+            "setup",
+            "worker",
+            "forms",
+            "templatetags",
+            "api",
+            "views",
+            "urls",
+            "management",
+        ),
     ),
     "training/rlhf": (
         *("config", "rows", "metrics", "acquire", "data", "run", "round", "language", "reward"),

@@ -2,12 +2,25 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from training import api
+from training.api import completions_calls, loop_calls
 
 project = "api/v1/projects/<slug:slug>/"
+runs = project + "completions-runs/"
 
 urlpatterns = [
     path("", include("training.views.urls")),
-    path(project + "rounds/", api.rounds, name="api-rounds"),
-    path(project + "models/", api.models, name="api-models"),
+    path(project + "rounds/", loop_calls.rounds, name="api-rounds"),
+    path(project + "models/", loop_calls.models, name="api-models"),
+    path(runs, completions_calls.completions_runs, name="api-completions-runs"),
+    path(f"{runs}<uuid:uuid>/", completions_calls.completions_run, name="api-completions-run"),
+    path(
+        f"{runs}<uuid:uuid>/cancel/",
+        completions_calls.cancel_completions,
+        name="api-completions-cancel",
+    ),
+    path(
+        f"{runs}<uuid:uuid>/go-on/",
+        completions_calls.go_on_with_completions,
+        name="api-completions-go-on",
+    ),
 ]

@@ -6,6 +6,7 @@ May import: models, votes, exporting, people, queue, review, quality, jobs, samp
 from __future__ import annotations
 
 from annotate.exchange.incoming import (
+    WRITTEN_ELSEWHERE,
     add_completions,
     add_pairs,
     add_prompts,
@@ -22,7 +23,10 @@ from annotate.exchange.outgoing import (
     open_pair_keys,
     open_pairs,
     preferences,
+    prompt_count,
     prompt_id,
+    prompt_length,
+    prompt_tags,
     prompts,
     queue_depth,
     resolved_since,
@@ -55,6 +59,7 @@ from annotate.webhooks.delivery import (
 from annotate.webhooks.outbox import tell_webhooks
 
 __all__ = [
+    "WRITTEN_ELSEWHERE",
     "AuthenticatedHttpRequest",
     "Project",
     "TokenScope",
@@ -83,7 +88,10 @@ __all__ = [
     "preferences",
     "project",
     "project_or_404",
+    "prompt_count",
     "prompt_id",
+    "prompt_length",
+    "prompt_tags",
     "prompts",
     "publish_model_version",
     "queue_depth",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, Min
+from django.db.models import F, Min, Q
 
 from annotate.exchange.batches import batched
 from annotate.models import Completion, ModelNote, Pair, Project, Prompt
@@ -19,6 +19,9 @@ from annotate.models.content import (
 from annotate.queue import write
 
 Row = Mapping[str, Any]
+
+WRITTEN_ELSEWHERE = "endpoint-"
+"""How the sources of completions begin that a server wrote, and no policy of the project."""
 
 
 class UnknownRow(LookupError):
@@ -183,8 +186,8 @@ def set_priorities(project: Project, priorities: Mapping[str, float]) -> int:
 def retire_untouched(project: Project, *, before_source: str) -> int:
     """Retire pairs nobody was offered that training added before the pairs of `before_source`.
 
-    Imported, gold and retest pairs stay. Evaluation pairs go as well: they ask about a policy that
-    is no longer in use.
+    Imported, gold and retest pairs stay, and those that servers wrote. Evaluation pairs go as well:
+    they ask about a policy that is no longer in use.
     """
     first = project.pairs.filter(source=before_source).aggregate(first=Min("pk"))["first"]
     if first is None:
@@ -195,7 +198,7 @@ def retire_untouched(project: Project, *, before_source: str) -> int:
         started=False,
         kind__in=(Pair.Kind.NORMAL, Pair.Kind.OVERLAP, Pair.Kind.EVALUATION),
         assignments=None,
-    ).exclude(source="import")
+    ).exclude(Q(source="import") | Q(source__startswith=WRITTEN_ELSEWHERE))
     with write():
         pks = list(stale.values_list("pk", flat=True))
         # The condition again, because a claim may have taken a slot in between.

@@ -8,14 +8,15 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Q
+from django.db.models import Avg, Count, Exists, F, OuterRef, Q, QuerySet, TextField
+from django.db.models.functions import Cast, Length
 
 from annotate.exchange.batches import batched
-from annotate.models import Assignment, DatasetVersion, Pair, Project
+from annotate.models import Assignment, Completion, DatasetVersion, Pair, Project, Prompt
 from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
 from annotate.quality.vote_weights import pseudonyms_and_weights
-from annotate.review.search import wrote
+from annotate.review.search import NEWEST, tagged, wrote
 from annotate.votes import dataset_versions
 from annotate.votes.labels import ADJUDICATED, CLASS
 
@@ -110,12 +111,50 @@ def prompt_id(messages: Messages) -> str:
     return messages_sha256(messages)
 
 
-def prompts(project: Project) -> Iterator[dict[str, Any]]:
-    """Rows of prompts.jsonl, in the order the prompts came."""
+def prompts(
+    project: Project, *, unanswered: bool = False, tag: str = "", most: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rows of prompts.jsonl, in the order the prompts came; by default all.
+
+    Args:
+        unanswered: those without a completion alone.
+        tag: those that have it alone.
+        most: the first so many.
+    """
     columns = ("messages", "held_out", "tags", "reference")
-    rows = project.prompts.order_by("pk").values_list("sha256", *columns)
-    for sha, *values in rows.iterator():
+    chosen = _chosen(project, unanswered=unanswered, tag=tag)
+    rows = chosen.order_by("pk").values_list("sha256", *columns)
+    for sha, *values in rows[:most].iterator():
         yield {"prompt_id": sha, **dict(zip(columns, values, strict=True))}
+
+
+def _chosen(project: Project, *, unanswered: bool, tag: str) -> QuerySet[Prompt]:
+    chosen = project.prompts.all()
+    if unanswered:
+        chosen = chosen.filter(~Exists(Completion.objects.filter(prompt=OuterRef("pk"))))
+    return chosen.filter(tagged("tags", tag)) if tag else chosen
+
+
+def prompt_count(project: Project, *, unanswered: bool = False, tag: str = "") -> int:
+    """The number of prompts that `prompts` gives."""
+    return _chosen(project, unanswered=unanswered, tag=tag).count()
+
+
+def prompt_length(project: Project, *, unanswered: bool = False, tag: str = "") -> float:
+    """Mean characters of the first of these prompts; 0 without any."""
+    first = _chosen(project, unanswered=unanswered, tag=tag).order_by("pk")[:MEASURED]
+    length = Length(Cast("messages", TextField()))
+    return float(first.aggregate(mean=Avg(length))["mean"] or 0.0)
+
+
+MEASURED = 1000
+"""Prompts whose length stands for that of all: reading a million would take seconds."""
+
+
+def prompt_tags(project: Project) -> list[str]:
+    """Tags of the newest prompts, to choose from."""
+    newest = project.prompts.order_by("-pk")[:NEWEST].values_list("tags", flat=True)
+    return sorted({tag for tags in newest for tag in tags})
 
 
 def one_prompt(project: Project, pk: int | None = None) -> list[dict[str, str]] | None:

@@ -102,7 +102,7 @@ def pairs(project: Project, wanted: dict[str, Any]) -> QuerySet[Pair]:
     if text := wanted.get("q"):
         matching = matching.filter(_says(text))
     if tag := wanted.get("tag"):
-        matching = matching.filter(_tagged("tags", tag) | _tagged("prompt__tags", tag))
+        matching = matching.filter(tagged("tags", tag) | tagged("prompt__tags", tag))
     if metadata := wanted.get("metadata"):
         of = ("", "prompt__", "completion_a__", "completion_b__")
         matching = matching.filter(_any(_tells(f"{path}metadata", metadata) for path in of))
@@ -136,8 +136,8 @@ def prompts(project: Project, wanted: dict[str, Any]) -> QuerySet[Prompt]:
         replies = Completion.objects.filter(_holds("text", text), prompt=OuterRef("pk"))
         matching = matching.filter(_chat_holds("messages", text) | Q(Exists(replies)))
     if tag := wanted.get("tag"):
-        tagged = project.pairs.filter(_tagged("tags", tag), prompt=OuterRef("pk"))
-        matching = matching.filter(_tagged("tags", tag) | Q(Exists(tagged)))
+        same_tag = project.pairs.filter(tagged("tags", tag), prompt=OuterRef("pk"))
+        matching = matching.filter(tagged("tags", tag) | Q(Exists(same_tag)))
     if metadata := wanted.get("metadata"):
         told = _tells("metadata", metadata)
         replies = Completion.objects.filter(told, prompt=OuterRef("pk"))
@@ -273,7 +273,8 @@ def _chat_holds(column: str, text: str) -> Q:
     return _holds(Cast(column, TextField()), _as_json_holds_it(text))
 
 
-def _tagged(column: str, tag: str) -> Q:
+def tagged(column: str, tag: str) -> Q:
+    """The list of tags in this column has the tag."""
     return _holds(Cast(column, TextField()), f'"{_as_json_holds_it(tag)}"')
 
 

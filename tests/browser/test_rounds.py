@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
+from annotate import exchange
 from annotate.models import Project
 from tests.browser.accessibility import violations_in_both_schemes
 from tests.training.comparison import write
@@ -32,6 +33,7 @@ PAGES = [
     "/projects/desk/rounds/3/",
     "/projects/desk/models/",
     "/projects/desk/models/prune/?keep=0",
+    "/projects/desk/completions/",
     "/projects/desk/models/compare/?v=0&v=1",
     "/projects/desk/models/compare/?v=0&v=1&v=2",
     "/projects/empty/models/compare/",
@@ -48,6 +50,7 @@ def trained(project: Project, settings: Settings, tmp_path: Path) -> Project:
     project.save()
     Project.objects.create(slug="empty", name="Empty")
     add_starter(project)
+    exchange.add_prompts(project, [{"messages": [{"role": "user", "content": "Where is it?"}]}])
     done = make_round(project, 1)
     add_policy(done, state="candidate", kl=52.4)
     run = Run.objects.get(round=done)

@@ -22,6 +22,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Assignment, Pair, Project
+from tests.training import fake_endpoint
 from training.models import Plan, Round, Run
 from training.rounds import start_and_cancel
 from training.runs import supervisor, task_queue
@@ -211,3 +212,11 @@ def queries(client: Client, url: str) -> int:
     with CaptureQueriesContext(connection) as seen:
         assert client.get(url).status_code == 200
     return len(seen)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake_endpoint.Server]:
+    """A server of chat completions on this machine; a client asks again at once."""
+    monkeypatch.setattr("training.rlhf.completions.openai_endpoint.FIRST_WAIT", 0.01)
+    with fake_endpoint.running() as running:
+        yield running

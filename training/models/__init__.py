@@ -6,7 +6,7 @@ May import: no other room.
 from __future__ import annotations
 
 from training.models.model_version import LONGEST_PATH, Decision, ModelVersion
-from training.models.run import Lost, Metric, Run, RunKind, StageResult, WorkerBeat
+from training.models.run import Lost, Metric, Run, RunKind, StageResult, Worker, WorkerBeat
 from training.models.training_round import Plan, Round
 from training.models.trial import Trial
 
@@ -22,5 +22,6 @@ __all__ = [
     "RunKind",
     "StageResult",
     "Trial",
+    "Worker",
     "WorkerBeat",
 ]

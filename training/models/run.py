@@ -23,6 +23,15 @@ class RunKind(StrEnum):
     FIRST_PAIRS = "first_pairs"
     COMPARE = "compare"
     PUSH = "push"
+    COMPLETIONS = "completions"
+    PREVIEW = "preview"
+
+
+class Worker(TextChoices):
+    """Kinds of workers: the one of short jobs, and those that train."""
+
+    SHORT = "short"
+    GPU = "gpu"
 
 
 class Lost(Exception):
@@ -110,6 +119,12 @@ class Run(models.Model):
         "training.Round", on_delete=models.CASCADE, null=True, related_name="runs"
     )
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="runs")
+    worker = models.CharField(
+        max_length=5,
+        choices=Worker.choices,
+        default=Worker.GPU,
+        help_text="Supervises it: gpu where it computes, short where servers do.",
+    )
     options: JSONField[dict[str, Any]] = JSONField(
         default=dict, help_text="Inputs of a run without a round: seed and threads."
     )
@@ -153,6 +168,13 @@ class Run(models.Model):
                 fields=["project"],
                 condition=Q(kind=RunKind.COMPARE, state__in=["queued", "running"]),
                 name="one_live_comparison_per_project",
+            ),
+            models.UniqueConstraint(
+                fields=["project", "kind"],
+                condition=Q(
+                    kind__in=[RunKind.COMPLETIONS, RunKind.PREVIEW], state__in=["queued", "running"]
+                ),
+                name="one_live_writer_of_completions_per_project",
             ),
         ]
 

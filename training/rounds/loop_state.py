@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.figures.run_progress import with_results
-from training.models import ModelVersion, Round, Run, WorkerBeat
+from training.models import ModelVersion, Round, Run, Worker, WorkerBeat
 from training.models.training_round import RoundQuerySet
 from training.rounds import start_and_cancel
 
@@ -86,22 +86,30 @@ def history(project: exchange.Project) -> RoundQuerySet:
 
 
 def silent_worker(run: Run | None) -> str:
-    """Advice when nobody works on a live round and no training worker reports; else empty."""
+    """Advice when nobody works on a live run and no worker of its kind reports; else empty."""
     if run is not None and run.lease_until is not None and run.lease_until > timezone.now():
         return ""  # perhaps on a command line, which is no worker
-    return absent_worker()
+    return absent_worker(run.worker if run else Worker.GPU)
 
 
-def absent_worker() -> str:
-    """Advice when no training worker reports; empty when one does."""
-    beat = WorkerBeat.objects.filter(kind="gpu").first()
+def absent_worker(kind: str = Worker.GPU) -> str:
+    """Advice when no worker of this kind reports; empty when one does."""
+    name, target = WORKERS[kind]
+    beat = WorkerBeat.objects.filter(kind=kind).first()
     if beat is None:
-        return "No training worker has ever reported. Start one with: make worker-gpu"
+        return f"No {name} has ever reported. Start one with: make {target}"
     age = timezone.now() - beat.seen_at
     if age <= SILENT_AFTER:
         return ""
     minutes = max(1, round(age.total_seconds() / 60))
     return (
-        f"No training worker has reported for {minutes} min (last on {beat.host}). "
-        "Start one with: make worker-gpu"
+        f"No {name} has reported for {minutes} min (last on {beat.host}). "
+        f"Start one with: make {target}"
     )
+
+
+WORKERS: dict[str, tuple[str, str]] = {
+    Worker.GPU: ("training worker", "worker-gpu"),
+    Worker.SHORT: ("worker", "worker"),
+}
+"""The name of each kind, and what starts one."""

@@ -16,15 +16,18 @@ from training.models import Plan, Run, RunKind
 from training.rlhf import rows
 from training.rlhf.config import (
     CompareJob,
+    CompletionsJob,
+    EndpointConfig,
     PushJob,
     RoundConfig,
     SampleJob,
     SFTJob,
+    SourceConfig,
     from_dict,
     sample_sft_config,
 )
 from training.rlhf.run import durable
-from training.versions import model_cards, zip_archive
+from training.versions import endpoint_hosts, model_cards, serving, zip_archive
 from training.versions.engine_environment import CONFIG, write_job
 
 OPEN_PAIRS = 2000
@@ -144,6 +147,51 @@ def _prepare_push(run: Run) -> None:
     write_job(run.directory, job)
 
 
+def _prepare_completions(run: Run) -> None:
+    """The chosen prompts, and who writes; keys are in the environment of the process alone."""
+    options, prompts = run.options, run.directory / "prompts.jsonl"
+    chosen = exchange.prompts(
+        run.project,
+        unanswered=options["prompts"] == "unanswered",
+        tag=options["tag"],
+        most=options["most"] or None,
+    )
+    rows.write(prompts, chosen)
+    if not prompts.stat().st_size:
+        raise CannotPrepare("There is no such prompt any more.")
+    job = CompletionsJob(
+        prompts=str(prompts),
+        sources=tuple(_source(run, source) for source in options["sources"]),
+        threads=settings.TRAINING_THREADS or 0,
+        list_models=run.kind == RunKind.PREVIEW,
+        **{name: options[name] for name in COMPLETION_SETTINGS},
+    )
+    write_job(run.directory, job)
+
+
+COMPLETION_SETTINGS = ("per_prompt", "temperature", "top_p", "max_new_tokens", "seed")
+
+
+def _source(run: Run, source: dict[str, Any]) -> SourceConfig:
+    if "url" in source:
+        # Again, when it starts: the operator may have taken the server away meanwhile.
+        try:
+            url = endpoint_hosts.checked(source["url"])
+        except endpoint_hosts.NotAllowed as error:
+            raise CannotPrepare(str(error)) from error
+        server = EndpointConfig(
+            url=url, model=source["model"], concurrency=run.options["concurrency"]
+        )
+        return SourceConfig(name=source["name"], endpoint=server)
+    version = run.project.model_versions.policies().filter(pk=source["version"]).first()
+    try:
+        if version is None:
+            raise CannotPrepare(f"{source['name']} is not in this project any more.")
+        return SourceConfig(name=source["name"], folder=serving.location(version, merge=False))
+    except serving.NotServable as error:
+        raise CannotPrepare(str(error)) from error
+
+
 def _planned(project: exchange.Project) -> RoundConfig:
     """The settings that the project's next round would have, for runs without a round."""
     plan = Plan.objects.filter(project=project).first()
@@ -166,4 +214,6 @@ PREPARATIONS: dict[str, Callable[[Run], None]] = {
     RunKind.FIRST_PAIRS: _prepare_first_pairs,
     RunKind.COMPARE: _prepare_compare,
     RunKind.PUSH: _prepare_push,
+    RunKind.COMPLETIONS: _prepare_completions,
+    RunKind.PREVIEW: _prepare_completions,
 }

@@ -6,6 +6,8 @@ starter  supervised fine-tuning of a project's first policy
 first_pairs  the starter's completions, from which the first pairs are made
 compare  any policies on the same held-out prompts
 push     a model version to a hub
+completions  replies of servers or model versions to many prompts, taken in as they come
+preview  the same for three prompts, for an admin to read; nothing is taken in
 """
 
 from __future__ import annotations
@@ -33,9 +35,14 @@ from training.rlhf.round import (
 )
 from training.rlhf.run import durable
 from training.runs.journal import LOG
+from training.versions import endpoint_hosts, engine_environment
 from training.versions.engine_environment import CONFIG, PROGRAM, command
 
 Program = Callable[[Run], list[str]]
+
+WRITING = (RunKind.COMPLETIONS, RunKind.PREVIEW)
+ALONE = (RunKind.PUSH, *WRITING)
+"""Kinds that are one process whatever the launcher."""
 
 
 def stages(run: Run) -> tuple[str, ...]:
@@ -55,10 +62,19 @@ def program(run: Run) -> list[str]:
     directory, launcher = run.directory, shlex.split(settings.LAUNCHER)
     if run.kind == RunKind.ROUND:
         return [*launcher, *PROGRAM, "round", str(directory), "--fence", str(run.fence)]
-    if run.kind == RunKind.PUSH:  # nothing to train, and a launcher might start it several times
+    if run.kind in ALONE:  # nothing to train, and a launcher might start it several times
         launcher = []
     name = COMMANDS[run.kind]
     return [*launcher, *command(name, config=directory / CONFIG, out=directory / run.kind)]
+
+
+def environment(run: Run) -> dict[str, str]:
+    """Variables of the run's process; one that asks servers has no keys but theirs."""
+    variables = engine_environment.environment()
+    if run.kind not in WRITING:
+        return variables
+    urls = [source["url"] for source in run.options["sources"] if "url" in source]
+    return endpoint_hosts.without_keys(variables) | endpoint_hosts.keys(urls)
 
 
 def signal_on_death() -> signal.Signals:
@@ -106,6 +122,8 @@ def explain(run: Run, code: int) -> str:
         return f"{titles.get(stage, stage or 'Start')}: {error.get('error', 'failed')}"
     if code == DONE:
         return "The process ended without finishing its stages."
+    if code == USAGE and (said := _last_line(run.directory / LOG)).startswith(TOLD):
+        return f"{TITLES.get(run.kind, run.kind)}: {said.removeprefix(TOLD)}"
     if code in ENDINGS:
         return ENDINGS[code]
     if code < 0:
@@ -126,9 +144,13 @@ ENDINGS = {
 }
 
 
+TOLD = "error: "
+"""How the engine's commands begin the sentence that says why they end."""
+
+
 def _last_line(path: Path) -> str:
     lines = path.read_text("utf-8", "replace").strip().splitlines() if path.is_file() else []
-    return lines[-1][:500] if lines else "no output"
+    return lines[-1][:600] if lines else "no output"
 
 
 @contextmanager
@@ -143,6 +165,8 @@ TITLES: dict[str, str] = {
     RunKind.FIRST_PAIRS: "Write the first completions",
     RunKind.COMPARE: "Compare policies",
     RunKind.PUSH: "Push a model to a hub",
+    RunKind.COMPLETIONS: "Write completions",
+    RunKind.PREVIEW: "Write three prompts' completions",
 }
 """Titles of the kinds that have one stage of their own."""
 COMMANDS: dict[str, str] = {
@@ -150,5 +174,7 @@ COMMANDS: dict[str, str] = {
     RunKind.FIRST_PAIRS: "sample",
     RunKind.COMPARE: "compare",
     RunKind.PUSH: "push",
+    RunKind.COMPLETIONS: "complete",
+    RunKind.PREVIEW: "complete",
 }
 """The engine's command behind each of them."""

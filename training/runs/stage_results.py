@@ -18,7 +18,7 @@ from annotate import exchange
 from training.models import ModelVersion, Round, Run, RunKind, StageResult
 from training.rlhf import rows
 from training.rlhf.round import EVALUATE, PROPOSE, SAMPLE, TRAIN_POLICY, TRAIN_REWARD
-from training.runs import first_pairs
+from training.runs import first_pairs, streamed_rows
 from training.versions import promotion
 from training.versions.engine_environment import round_settings
 
@@ -135,6 +135,19 @@ def _push(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     Run.objects.write(run, options=run.options | {"url": str(pushed["url"])})
 
 
+def _preview(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    """Keep the replies, and the models that servers list, for the page; nothing is queued."""
+    texts: dict[str, list[dict[str, Any]]] = {}
+    for row in read_rows(folder.parent / streamed_rows.checkpoint(run, "replies.jsonl")):
+        texts.setdefault(row["prompt_id"], []).append(row)
+    shown = [
+        {"prompt": row["messages"][-1]["content"], "replies": texts.get(row["prompt_id"], [])}
+        for row in read_rows(folder.parent / "prompts.jsonl")
+    ]
+    models = {row["url"]: row["models"] for row in read_rows(folder / "models.jsonl")}
+    Run.objects.write(run, options=run.options | {"shown": shown, "models": models})
+
+
 EFFECTS: dict[str, Callable[[Run, Path, dict[str, float]], None]] = {
     TRAIN_REWARD: _train_reward,
     TRAIN_POLICY: _train_policy,
@@ -144,6 +157,7 @@ EFFECTS: dict[str, Callable[[Run, Path, dict[str, float]], None]] = {
     RunKind.STARTER: _starter,
     RunKind.FIRST_PAIRS: _first_pairs,
     RunKind.PUSH: _push,
+    RunKind.PREVIEW: _preview,
 }
 """A stage's rows besides its metrics; a stage that leaves none is not listed."""
 

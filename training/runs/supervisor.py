@@ -31,9 +31,8 @@ from django.db.models import F
 
 from training.models import Lost, Round, Run
 from training.rlhf.round import DONE
-from training.runs import processes, run_inputs, run_kinds, stage_results, states
+from training.runs import processes, run_inputs, run_kinds, stage_results, states, streamed_rows
 from training.runs.journal import LOG, Journal, progress_fields, store_metrics
-from training.versions import engine_environment
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +190,7 @@ class Supervision:
             mark=str(run.uuid),
             log=run.directory / LOG,
             directory=Path(settings.BASE_DIR),
-            environment=engine_environment.environment(),
+            environment=run_kinds.environment(self.run),
             on_death=run_kinds.signal_on_death(),
         )
         try:
@@ -231,6 +230,7 @@ class Supervision:
     def follow(self) -> None:
         """Bring the row up to the files: progress, metrics, log, and finished stages."""
         self.patiently(self._copy_journal)
+        self.patiently(functools.partial(streamed_rows.take_in, self.run))
         for stage in run_kinds.stages(self.run):
             if stage not in self.applied and run_kinds.is_finished(self.run, stage):
                 self.patiently(functools.partial(stage_results.apply, self.run, stage))

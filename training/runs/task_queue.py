@@ -21,7 +21,7 @@ from huey.serializer import SignedSerializer
 from psycopg.errors import DuplicateTable, UniqueViolation
 
 from annotate import exchange
-from training.models import Run
+from training.models import Run, Worker
 
 Kind = Literal["short", "gpu"]
 BODIES = "training.worker.tasks"
@@ -32,12 +32,15 @@ def hand_to_worker(run: Run) -> None:
     """Trigger a worker after the commit; a trigger that gets lost is noticed by the scheduler."""
     Run.objects.filter(pk=run.pk).update(enqueued_at=timezone.now())
     # Robust: a queue that cannot be written must not undo what was committed.
-    transaction.on_commit(lambda: start_run(run.pk), robust=True)
+    transaction.on_commit(lambda: start_run(run.pk, run.worker), robust=True)
 
 
-def start_run(run_id: int) -> None:
-    """Ask a training worker to supervise a run."""
-    _enqueue("gpu", "supervise", run_id)
+def start_run(run_id: int, worker: str = Worker.GPU) -> None:
+    """Ask a worker of this kind to supervise a run; the short one takes those that wait."""
+    if worker == Worker.SHORT:
+        _enqueue("short", "take_runs")
+    else:
+        _enqueue("gpu", "supervise", run_id)
 
 
 def hand_job_to_worker(**sent: object) -> None:

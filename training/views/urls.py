@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from training.views import compare, model, models, playground, prune, round, rounds
+from training.views import (
+    compare,
+    model,
+    models,
+    playground,
+    prune,
+    round,
+    rounds,
+    write_completions,
+)
 
 project = "projects/<slug:slug>/"
 
@@ -25,6 +34,13 @@ urlpatterns = [
     path(project + "playground/<uuid:uuid>/progress/", playground.progress, name="trial-progress"),
     path(project + "playground/<uuid:uuid>/stop/", playground.stop, name="trial-stop"),
     path(project + "playground/<uuid:uuid>/queue/", playground.queue, name="trial-queue"),
+    path(project + "completions/", write_completions.write, name="write-completions"),
+    path(project + "completions/<uuid:uuid>/start/", write_completions.start, name="writing-start"),
+    path(project + "completions/progress/", write_completions.progress, name="writing-progress"),
+    path(
+        project + "completions/<uuid:uuid>/cancel/", write_completions.cancel, name="writing-cancel"
+    ),
+    path(project + "completions/<uuid:uuid>/go-on/", write_completions.go_on, name="writing-go-on"),
     path(project + "models/", models.models, name="models"),
     path(project + "models/compare/", compare.compare, name="models-compare"),
     path(project + "models/compare/start/", compare.start, name="compare-start"),

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import ModelVersion, Run, Trial, WorkerBeat
+from training.models import ModelVersion, Run, Trial, Worker, WorkerBeat
 from training.rounds import automatic_start
 from training.runs import processes, states, task_queue
 from training.runs.task_queue import Kind, huey
@@ -74,17 +74,17 @@ def recover(*, at_once: bool = False) -> int:
         states.expire_dead_owner(run)
     states.close_cancelled()
     states.give_up_exhausted()
-    # A run waits rightly behind others; only an empty queue shows that its trigger was lost.
-    if huey("gpu").pending_count():
-        return 0
     now = timezone.now()
     late = Q(enqueued_at=None) | Q(enqueued_at__lt=now - TRIGGER_GRACE)
     waiting = Run.objects.claimable(now).filter(Q() if at_once else late)
+    # A run waits rightly behind others; only an empty queue shows that its trigger was lost.
+    if huey("gpu").pending_count():
+        waiting = waiting.exclude(worker=Worker.GPU)
     triggered = 0
     for run in waiting:
         same = Run.objects.claimable(now).filter(pk=run.pk, enqueued_at=run.enqueued_at)
         if same.update(enqueued_at=now):
-            task_queue.start_run(run.pk)
+            task_queue.start_run(run.pk, run.worker)
             triggered += 1
     return triggered
 

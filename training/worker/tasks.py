@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable
 
 from django.db import close_old_connections, connections
+from django.utils import timezone
 from huey import crontab
 
 from annotate import exchange
-from training.models import Run
+from training.models import Run, Worker
 from training.rounds.rerank import refresh_priorities
 from training.runs import supervisor, task_queue
 from training.runs.task_queue import Kind
@@ -25,8 +26,13 @@ SENDERS = 2
 """Webhooks that one worker sends at once: one that keeps silent does not hold up all others."""
 SOON = 10.0
 """Seconds for which a sender waits for the next try; for a later one the schedule comes back."""
+RUNS_AT_ONCE = 3
+"""Runs that one worker of short jobs supervises: servers do their work."""
+THREADS = 2 + JOBS_AT_ONCE + SENDERS + RUNS_AT_ONCE
+"""Of one worker of short jobs: these, and two for the schedule and for ranking pairs."""
 _places = threading.BoundedSemaphore(JOBS_AT_ONCE)
 _senders = threading.BoundedSemaphore(SENDERS)
+_supervised = threading.BoundedSemaphore(RUNS_AT_ONCE)
 
 
 def register(kind: Kind) -> None:
@@ -38,6 +44,7 @@ def register(kind: Kind) -> None:
         queue.task()(_with_connections(rerank))
         queue.task()(_with_connections(take_jobs))
         queue.task()(_with_connections(send_webhooks))
+        queue.task()(_with_connections(take_runs))
         # A tick that comes late is followed by the next one: it expires before.
         queue.periodic_task(crontab(), expires=55)(_with_connections(tick))
 
@@ -78,6 +85,21 @@ def send_webhooks() -> None:
                 exchange.send_next_webhook()
         finally:
             _senders.release()
+
+
+def take_runs() -> None:
+    """See the runs through that wait for this worker, as far as it has places for them."""
+    waiting = Run.objects.filter(worker=Worker.SHORT)
+    # Looked for again after each: a trigger that came while all places were taken is gone.
+    while not supervisor.stopping.is_set() and _supervised.acquire(blocking=False):
+        try:
+            # Previews first: somebody sits before the page.
+            by_kind = waiting.claimable(timezone.now()).order_by("-kind", "pk")
+            if (run := by_kind.first()) is None:
+                return
+            supervisor.supervise(run)
+        finally:
+            _supervised.release()
 
 
 def tick() -> None:

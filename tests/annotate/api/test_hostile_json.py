@@ -16,6 +16,7 @@ from annotate import queue
 from annotate.api.json_parser import parse
 from annotate.exporting import freezing
 from annotate.models import Assignment, Export, Import, Pair, Project
+from training.models import Run
 
 MakePairs = Callable[..., list[Pair]]
 
@@ -92,6 +93,9 @@ def send(
     held = {"project": project, "state": "held"}
     job = {
         "imports": Import.objects.create(step="write", **held),
+        "completions-runs": Run.objects.create(
+            project=project, kind="completions", state="failed", options={"sources": []}
+        ),
         "exports": Export.objects.create(version=freezing.freeze(project), **held),
     }
 

@@ -150,6 +150,19 @@ def test_a_run_that_was_tried_too_often_fails_readably(a_round: Round, run: Run)
     assert run.error == "Gave up after 20 attempts. The process was ended by SIGKILL."
 
 
+def test_the_lost_trigger_of_a_writing_run_does_not_wait_for_training(
+    project: Project, transactional_db: None, home: Path
+) -> None:
+    task_queue.start_run(12345)  # a round, perhaps for hours
+    run = Run.objects.create(
+        project=project, kind="completions", worker="short", options={"sources": []}
+    )
+    assert scheduler.recover() == 1
+    assert (huey("gpu").pending_count(), huey("short").pending_count()) == (1, 1)
+    run.refresh_from_db()
+    assert run.enqueued_at is not None and scheduler.recover() == 0
+
+
 def test_a_task_of_a_run_that_is_gone_does_nothing(transactional_db: None, home: Path) -> None:
     tasks.register("gpu")
     task_queue.start_run(12345)

@@ -31,7 +31,7 @@ class Command(BaseCommand):
         tasks.register(kind)
         consumer = OrderlyConsumer(
             huey(kind),
-            workers=1 if gpu else 2 + tasks.JOBS_AT_ONCE + tasks.SENDERS,
+            workers=1 if gpu else tasks.THREADS,
             # Of two schedulers both would fire; the training workers have none.
             periodic=not gpu,
             worker_type="thread",
@@ -39,9 +39,9 @@ class Command(BaseCommand):
             shutdown_timeout=supervisor.Pace.stop_grace + 5,
         )
         threads = [threading.Thread(target=_beat, args=(kind,), name="beat", daemon=True)]
+        # What a killed worker held goes on at once instead of when its lease ends.
+        scheduler.recover(at_once=True)
         if gpu:
-            # What a killed worker held goes on at once instead of when its lease ends.
-            scheduler.recover(at_once=True)
             threads.append(
                 threading.Thread(
                     target=answering.answer_until_stopped, name="playground", daemon=True

@@ -5,14 +5,18 @@ Torch-free. Only fields of OpenAI's own schema are sent, because some servers re
 
 from __future__ import annotations
 
+import email.utils
 import json
 import os
 import random
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import numpy as np
@@ -25,6 +29,12 @@ BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 """Answers after which asking again may help."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds between two tries: doubled each time, shortened at random by up to a half."""
+MOST_ASKED = 900.0
+"""Seconds that are waited at most where a server asks for it (Retry-After)."""
+ONE_REQUEST = (400, 413, 422, 451)
+"""Answers that may be about this chat alone: too long, or not to be talked about."""
+NEWER = "max_completion_tokens"
+KEY = "PAIRLOOP_ENDPOINT_KEY"
 CONNECT_SECONDS = 10.0
 
 Tokens = Callable[[str, bool], list[int]]
@@ -33,6 +43,19 @@ Tokens = Callable[[str, bool], list[int]]
 
 class EndpointError(RuntimeError):
     """The server is absent, stays busy, refuses the request, or answers something else."""
+
+
+class UnknownModel(EndpointError):
+    """The server has no model of this name, or takes no chats at this address."""
+
+
+class RequestRefused(EndpointError):
+    """The server does not answer this chat; it may answer others."""
+
+
+def key_name(host: str) -> str:
+    """The variable that holds the key of one host: PAIRLOOP_ENDPOINT_KEY_API_EXAMPLE_ORG."""
+    return f"{KEY}_{re.sub(r'[^A-Z0-9]', '_', host.upper())}"
 
 
 class Endpoint:
@@ -53,18 +76,70 @@ class Endpoint:
         """
         self.config, self.model = config, model
         self._tokens, self._template = tokens, dict(template or {})
+        self._length = "max_tokens"
         self._jitter = random.Random()
         self._given_up = threading.Event()
 
-    def _client(self) -> httpx2.Client:
+    @property
+    def _key(self) -> str:
+        """This server's key: its host's own, else the one for all; "" without one."""
+        return os.environ.get(self._own_key) or os.environ.get("PAIRLOOP_ENDPOINT_KEY", "")
+
+    @property
+    def _own_key(self) -> str:
+        return key_name(urlsplit(self.config.url).hostname or "")
+
+    def client(self) -> httpx2.Client:
+        """Connections to the server, for `ask` and `models`."""
         # The key stands in no file and in no message.
-        key, config = os.environ.get("PAIRLOOP_ENDPOINT_KEY"), self.config
+        key, config = self._key, self.config
         return httpx2.Client(
             base_url=config.url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(config.timeout, connect=CONNECT_SECONDS, pool=None),
             limits=httpx2.Limits(max_connections=config.concurrency),
+            # A redirect would carry the chats, and perhaps the key, to a host nobody allowed.
+            follow_redirects=False,
         )
+
+    def ask(
+        self,
+        client: httpx2.Client,
+        messages: Sequence[Message],
+        settings: Settings,
+        *,
+        seed: int,
+    ) -> Reply:
+        """One reply; log-probabilities, which some servers refuse to tell, are not asked for.
+
+        Raises:
+            RequestRefused: this chat gets no answer.
+            EndpointError: the server failed for good, or `give_up` was called meanwhile.
+        """
+        body = self._body(messages, settings, seed)
+        body.pop("logprobs")
+        return self._read(self._ask(client, body), seed)
+
+    def give_up(self) -> None:
+        """Have requests that wait for their next try end at once."""
+        self._given_up.set()
+
+    def models(self, client: httpx2.Client) -> list[str]:
+        """Names of the models that the server offers; none where it does not list them.
+
+        Raises:
+            EndpointError: it cannot be reached, or wants another key.
+        """
+        try:
+            response = client.get("models")
+        except httpx2.TransportError as error:
+            raise self._silent(error) from error
+        if response.status_code in (401, 403):
+            raise self._refused(response)
+        try:
+            return sorted(str(model["id"]) for model in response.json()["data"])
+        except (ValueError, KeyError, TypeError):
+            return []
 
     def reply(
         self, chats: Sequence[Sequence[Message]], settings: Settings, *, seed: int
@@ -89,7 +164,7 @@ class Endpoint:
                 self._given_up.set()  # no other request waits any longer for its next try
                 raise
 
-        with self._client() as client, ThreadPoolExecutor(self.config.concurrency) as pool:
+        with self.client() as client, ThreadPoolExecutor(self.config.concurrency) as pool:
             replies = list(pool.map(one, chats, seeds))
         if self._tokens is None:
             return replies
@@ -108,7 +183,7 @@ class Endpoint:
         body.pop("logprobs")
         try:
             with (
-                self._client() as client,
+                self.client() as client,
                 client.stream("POST", "chat/completions", json=body) as response,
             ):
                 if response.status_code != httpx2.codes.OK:
@@ -122,7 +197,7 @@ class Endpoint:
         body = {
             "model": self.model,
             "messages": [_to_send(message) for message in messages],
-            "max_tokens": settings.max_new_tokens,
+            self._length: settings.max_new_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
             "seed": seed,
@@ -136,13 +211,16 @@ class Endpoint:
             text = str(choice["message"]["content"] or "")
             finished = choice["finish_reason"] == "stop"
             logprobs = [float(one["logprob"]) for one in _logprobs(choice)]
+            usage = response.json().get("usage") or {}
+            used = [int(usage.get(f"{name}_tokens") or 0) for name in ("prompt", "completion")]
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise EndpointError(
-                f"{self.config.url} answers no chat completion: {response.text[:200]!r}"
+                f"{self.config.url} answers no chat completion: "
+                f"{self._hidden(response.text)[:200]!r}"
             ) from error
         # Byte-level vocabularies can spell NUL, which PostgreSQL stores in no text.
         text = text.replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
-        return Reply(text, [], finished, logprobs, seed)
+        return Reply(text, [], finished, logprobs, seed, *used)
 
     def _ask(self, client: httpx2.Client, body: dict[str, Any]) -> httpx2.Response:
         """The server's answer, asked for again while it is busy or cannot be reached.
@@ -152,7 +230,7 @@ class Endpoint:
         """
         for tried in range(self.config.retries + 1):
             try:
-                response = client.post("chat/completions", json=body)
+                response = self._post(client, body)
             except httpx2.TransportError as error:
                 failure, asked_to_wait = self._silent(error), None
             else:
@@ -168,10 +246,20 @@ class Endpoint:
                 break
         raise failure
 
+    def _post(self, client: httpx2.Client, body: dict[str, Any]) -> httpx2.Response:
+        """The server's answer; one that knows the length by its newer name alone is told that."""
+        response = client.post("chat/completions", json=body)
+        known = response.status_code != httpx2.codes.BAD_REQUEST or NEWER not in response.text
+        if known or NEWER in body:
+            return response
+        self._length = NEWER
+        body[NEWER] = body.pop("max_tokens")
+        return client.post("chat/completions", json=body)
+
     def _wait(self, tried: int, asked: str | None) -> float:
         """Seconds before the next try; not all at once after a server came back."""
-        if asked is not None and asked.isdigit():
-            return min(float(asked), LONGEST_WAIT)
+        if asked is not None and (seconds := _seconds(asked)) is not None:
+            return min(seconds, MOST_ASKED)
         longest: float = min(FIRST_WAIT * 2.0**tried, LONGEST_WAIT)
         return longest * self._jitter.uniform(0.5, 1.0)
 
@@ -180,20 +268,47 @@ class Endpoint:
             return EndpointError(f"no server answers at {self.config.url}: {error}")
         if isinstance(error, httpx2.TimeoutException):
             return EndpointError(
-                f"{self.config.url} took more than {self.config.timeout:g} seconds to reply: raise"
-                " endpoint.timeout, or lower endpoint.concurrency"
+                f"{self.config.url} took more than {self.config.timeout:g} seconds to reply: lower"
+                " the requests at a time (endpoint.concurrency), or raise endpoint.timeout"
             )
         return EndpointError(f"{self.config.url} broke off: {error or type(error).__name__}")
 
+    def _hidden(self, said: str) -> str:
+        """The server's words without the key, which some repeat in their refusals."""
+        return said.replace(self._key, "…") if self._key else said
+
     def _refused(self, response: httpx2.Response) -> EndpointError:
-        said, code = _message(response), response.status_code
+        said, code = self._hidden(_message(response))[:300], response.status_code
         if code in (401, 403):
             return EndpointError(
-                f"{self.config.url} wants another key than PAIRLOOP_ENDPOINT_KEY "
-                f"holds ({code}): {said}"
+                f"{self.config.url} wants another key than {KEY} or {self._own_key} holds ({code}):"
+                f" {said}"
             )
+        if code == httpx2.codes.NOT_FOUND:
+            return UnknownModel(
+                f"{self.config.url} knows no model {self.model}, or no chat completions at this "
+                f"address (404): {said}"
+            )
+        if response.is_redirect:
+            return EndpointError(
+                f"{self.config.url} sends requests on to another address ({code}), which is not "
+                "followed: give the address itself"
+            )
+        if code in ONE_REQUEST:
+            return RequestRefused(f"{self.config.url} refuses the request ({code}): {said}")
         verdict = "is busy" if code in BUSY else "refuses the request"
         return EndpointError(f"{self.config.url} {verdict} ({code}): {said}")
+
+
+def _seconds(asked: str) -> float | None:
+    """Retry-After as seconds from now: a number, or a date (RFC 9110, 10.2.3); None for others."""
+    if asked.strip().isdigit():
+        return float(asked)
+    try:
+        at = email.utils.parsedate_to_datetime(asked)
+    except ValueError:
+        return None
+    return max(0.0, at.timestamp() - time.time())
 
 
 def _logprobs(choice: dict[str, Any]) -> list[dict[str, Any]]:
@@ -229,4 +344,4 @@ def _message(response: httpx2.Response) -> str:
         data = response.text
     for name in ("error", "detail", "message"):
         data = data.get(name, data) if isinstance(data, dict) else data
-    return " ".join(str(data).split())[:300]
+    return " ".join(str(data).split())

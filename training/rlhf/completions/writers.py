@@ -40,6 +40,10 @@ class Reply:
     logprobs: list[float]
     """Of the tokens, under what was sampled from. A server tells its own, or none."""
     seed: int
+    tokens_in: int = 0
+    """Tokens of the chat, as a server counts what it charges for; 0: it does not say."""
+    tokens_out: int = 0
+    """Tokens of the reply, by the same count."""
 
 
 class Writer(Protocol):

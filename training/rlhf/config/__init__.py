@@ -5,6 +5,7 @@ May import: nothing of the engine.
 
 from __future__ import annotations
 
+from training.rlhf.config.completions_config import CompletionsJob, SourceConfig
 from training.rlhf.config.config_file import (
     ConfigError,
     dump,
@@ -54,6 +55,7 @@ __all__ = [
     "OPTIMISERS",
     "BlindJob",
     "CompareJob",
+    "CompletionsJob",
     "ConfigError",
     "EndpointConfig",
     "EvaluateConfig",
@@ -83,6 +85,7 @@ __all__ = [
     "SaveJob",
     "ScoreJob",
     "SelectJob",
+    "SourceConfig",
     "SuccessJob",
     "TinyModelConfig",
     "WatchedConfig",

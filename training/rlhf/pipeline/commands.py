@@ -16,6 +16,7 @@ from training.rlhf.config import (
     OPTIMISERS,
     BlindJob,
     CompareJob,
+    CompletionsJob,
     EvaluateJob,
     HumanJob,
     Job,
@@ -55,6 +56,9 @@ class Command:
     """Whether all processes of a launcher do it; otherwise they wait for the first."""
     computes: bool = True
     """False: the function needs no torch, and is called without `work`."""
+    follows: bool = False
+    """True: instead of `work` the function takes the run directory and the stage, keeps state there
+    and loads torch itself where it needs it."""
     scored: bool = False
     """Whether it takes the scores of reward models or of a Python function."""
     given: tuple[str, ...] = ()
@@ -109,6 +113,13 @@ COMMANDS: dict[str, Command] = {
         "training.rlhf.pipeline.model_jobs:sample",
         "write completions for people to compare",
         ("policy", "prompts"),
+    ),
+    "complete": Command(
+        CompletionsJob,
+        "training.rlhf.completions.completion_job:complete",
+        "write completions and their pairs by servers or models, kept reply by reply",
+        ("prompts", "sources"),
+        follows=True,
     ),
     "reddit": Command(
         RedditJob,
@@ -204,6 +215,9 @@ def execute(
 
 def _call(command: Command, config: Job, run_dir: RunDirectory, stage: str, out: Path) -> Metrics:
     function, given = load_function(command.function), (*command.given, config, out)
+    if command.follows:
+        told: Metrics = function(*given, run_dir, stage)
+        return told
     if not command.computes:
         metrics: Metrics = function(*given)
         return metrics

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import socket
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.training.fake_endpoint import Server
 from tests.training.rlhf import tiny, world
 from training.rlhf import rows
 from training.rlhf.__main__ import main
@@ -28,85 +26,6 @@ from training.rlhf.run.work import Work
 
 SETTINGS = Settings(temperature=0.7, max_new_tokens=8, batch_size=2, top_p=0.9)
 CHATS = [[{"role": "user", "content": f"Tell me about parcel {i}."}] for i in range(6)]
-
-
-class Server(ThreadingHTTPServer):
-    """Answers with the model, the seed and the last message; first with `failures`, one each
-    (None: no failure)."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.failures: list[tuple[int, dict[str, str], bytes] | None] = []
-        self.tells_logprobs = True
-        self.together = self.most_together = 0
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with server.lock:
-            server.asked.append(body | {"path": self.path})
-            server.keys.append(self.headers.get("Authorization"))
-            failure = server.failures.pop(0) if server.failures else None
-            server.together += 1
-            server.most_together = max(server.most_together, server.together)
-        text = f" {body['model']} {body['seed']} {body['messages'][-1]['content']}"
-        try:
-            if failure is not None:
-                self.answer(failure[2], failure[0], failure[1])
-            elif body.get("stream"):
-                self.answer(b"".join(events(text)))
-            else:
-                self.answer(json.dumps(self.completion(text)).encode())
-        finally:
-            with server.lock:
-                server.together -= 1
-
-    def completion(self, text: str) -> dict[str, Any]:
-        found = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        logprobs = {"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.5}]}
-        return {"choices": [found | ({"logprobs": logprobs} if self.server.tells_logprobs else {})]}
-
-    def answer(self, data: bytes, code: int = 200, headers: dict[str, str] | None = None) -> None:
-        self.send_response(code)
-        for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Stay quiet."""
-
-
-def events(text: str) -> Iterator[bytes]:
-    first = {"choices": [{"delta": {"role": "assistant"}}]}
-    pieces = [{"choices": [{"delta": {"content": word + " "}}]} for word in text.split()]
-    for data in (first, *pieces, {"choices": []}):
-        yield b"data: " + json.dumps(data).encode() + b"\n\n"
-    yield b"data: [DONE]\n\n"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(openai_endpoint, "FIRST_WAIT", 0.01)
-    with Server() as found:
-        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield found
-        found.shutdown()
-        thread.join()
 
 
 def ask(server: Server, *, seed: int = 1, **changes: Any) -> list[Reply]:
@@ -156,7 +75,9 @@ def test_one_that_stays_busy_is_given_up_with_what_it_said(server: Server) -> No
 @pytest.mark.parametrize(
     ("code", "said", "message"),
     [
-        (404, b'{"detail": "no model desk"}', r"refuses the request \(404\): no model desk"),
+        (404, b'{"detail": "no model"}', r"knows no model desk, .* \(404\): no model"),
+        (400, b'{"detail": "too long"}', r"refuses the request \(400\): too long"),
+        (302, b"", r"sends requests on to another address \(302\), which is not followed"),
         (401, b'{"error": {"message": "who?"}}', r"wants another key than PAIRLOOP_ENDPOINT_KEY"),
         (200, b"<html>hello</html>", "answers no chat completion: '<html>"),
         (200, b'{"choices": []}', "answers no chat completion"),
