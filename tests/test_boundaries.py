@@ -38,7 +38,17 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "forms",
             "templatetags",
         ),
-        *("api", "health", "views", "views/labelling", "views/reviewing", "page_urls", "urls"),
+        *(
+            "api",
+            "api/protocol",
+            "api/resources",
+            "health",
+            "views",
+            "views/labelling",
+            "views/reviewing",
+            "page_urls",
+            "urls",
+        ),
         "management",
     ),
     "training": (

@@ -18,4 +18,5 @@ urlpatterns = [
     path("", include("annotate.api.export_calls")),
     path("", include("annotate.api.export_job_calls")),
     path("", include("annotate.api.import_calls")),
+    path("", include("annotate.api.resources")),
 ]
