@@ -62,20 +62,20 @@ class IdempotencyKeys:
         return self._first(request, kept, body) if mine else _again(kept, body)
 
     def _first(self, request: HttpRequest, kept: IdempotencyKey, body: HashedBody) -> HttpResponse:
+        # Unless it was taken over meanwhile, as one whose process is lost.
         own = IdempotencyKey.objects.filter(pk=kept.pk, holder=kept.holder)
-        answered = False
-        try:
-            response = self.get_response(request)
-            answered = 200 <= response.status_code < 300 and not response.streaming
-            if answered:
-                own.update(
-                    status=response.status_code,
-                    fingerprint=body.fingerprint(),
-                    location=response.headers.get("Location", ""),
-                    body=_kept_body(response),
-                )
-        finally:
-            if not answered:
+        response = self.get_response(request)
+        if 200 <= response.status_code < 300 and not response.streaming:
+            answer = {
+                "status": response.status_code,
+                "fingerprint": body.fingerprint(),
+                "location": response.headers.get("Location", ""),
+                "body": _kept_body(response),
+            }
+            with write():
+                own.update(**answer)
+        else:
+            with write():
                 own.delete()
         return response
 

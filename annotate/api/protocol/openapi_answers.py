@@ -46,6 +46,9 @@ def complete(result: Schema, generator: Any, request: Any, public: bool) -> Sche
 
 
 def _complete(call: Schema, method: str) -> None:
+    for parameter in call.get("parameters", []):
+        if parameter["name"] == "slug":
+            parameter.setdefault("description", "Of the project, as in the addresses of its pages.")
     errors = EVERY | (WITH_BODY if method in ("post", "patch", "put") else {})
     if method == "post":
         errors = errors | POST

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from drf_spectacular.utils import extend_schema
@@ -49,7 +48,8 @@ class FiguresBody(serializers.Serializer[Any]):
 
 
 class AnnotatorBody(serializers.ModelSerializer[Membership]):
-    """A member. Figures are those of the annotators page; null before the first vote or skip."""
+    """A member. Figures are those of the annotators page; null before the first vote or skip, and
+    of simulated colleagues where training leaves their votes out."""
 
     username = serializers.CharField(allow_null=True, help_text="For admins.")
     figures = FiguresBody(allow_null=True)
@@ -150,24 +150,27 @@ def annotator(request: Request, slug: str, member_id: int) -> Response:
     if request.method == "PATCH":
         form = AnnotatorChange(data=request.data)
         form.is_valid(raise_exception=True)
-        with transaction.atomic():
-            _change(request, member, form.validated_data)
+        _change(request, member, form.validated_data)
         member.refresh_from_db()
     return Response(_bodies(project, [member])[0])
 
 
 def _change(request: Request, member: Membership, said: dict[str, Any]) -> None:
+    by = user_of(request)
     place = {name: said[name] for name in ("role", "active") if name in said}
+    # All of it is allowed, or none is done: a weight may write many labels, one by one.
     if place:
-        memberships.change_place(member, by=user_of(request), **place)
-    if "weight" in said:
-        memberships.weigh(member, said["weight"])
+        memberships.may_change(member, by=by)
     if "paused" in said:
         memberships.may_pause(member)
-        if said["paused"]:
-            memberships.pause(member, said["because"])
-        else:
-            resume(member)
+    if place:
+        memberships.change_place(member, by=by, **place)
+    if "weight" in said:
+        memberships.weigh(member, said["weight"])
+    if said.get("paused"):
+        memberships.pause(member, said["because"])
+    elif "paused" in said:
+        resume(member)
 
 
 @extend_schema(
@@ -208,8 +211,7 @@ def _invite(request: Request, project: Project) -> Response:
 
 
 def _bodies(project: Project, page: Any) -> list[dict[str, Any]]:
-    simulated = project.train_on_simulated or any(member.simulated for member in page)
-    table = kept_figures.table(project, include_simulated=simulated)
+    table = kept_figures.table(project, include_simulated=project.train_on_simulated)
     figures = {row.annotator_id: _figures(row) for row in table.rows}
     named = project.role == Role.ADMIN
     for member in page:
