@@ -20,6 +20,12 @@ SCREEN_CHOICES = get_args(ScreenChoice)
 class StrictCharField(serializers.CharField):
     """Text only: DRF would turn numbers and booleans into text."""
 
+    def __init__(self, **options: Any) -> None:
+        if not options.get("allow_blank"):
+            # DRF refuses an empty text anyway; so the schema says it, too.
+            options.setdefault("min_length", 1)
+        super().__init__(**options)
+
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             raise serializers.ValidationError("Must be text.")

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('key', models.CharField(max_length=255)),
                 ('holder', models.UUIDField(default=uuid.uuid4, help_text='Of the request that is in flight.')),
-                ('fingerprint', models.CharField(blank=True, help_text='Of address and body.', max_length=64)),
+                ('fingerprint', models.CharField(blank=True, help_text='Of address, token and body.', max_length=64)),
                 ('status', models.PositiveSmallIntegerField(null=True)),
                 ('location', models.CharField(blank=True, help_text='Header of the answer.', max_length=500)),
                 ('body', models.TextField(blank=True)),

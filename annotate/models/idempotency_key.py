@@ -20,7 +20,9 @@ class IdempotencyKey(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
     holder = models.UUIDField(default=uuid.uuid4, help_text="Of the request that is in flight.")
-    fingerprint = models.CharField(max_length=64, blank=True, help_text="Of address and body.")
+    fingerprint = models.CharField(
+        max_length=64, blank=True, help_text="Of address, token and body."
+    )
     status = models.PositiveSmallIntegerField(null=True)
     location = models.CharField(max_length=500, blank=True, help_text="Header of the answer.")
     body = models.TextField(blank=True)

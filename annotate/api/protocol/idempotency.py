@@ -84,7 +84,9 @@ class HashedBody:
     """The body of a request, hashed as it is read: a file never lies in memory as a whole."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self._sha256 = hashlib.sha256(request.get_full_path().encode() + b"\n")
+        # With the token: another one of the same person may not read what this one may.
+        token = request.headers.get("Authorization", "")
+        self._sha256 = hashlib.sha256(f"{request.get_full_path()}\n{token}\n".encode())
         self._stream: Any = request._stream
         request._stream = self  # type: ignore[assignment]  # All that is called of it is here.
 
@@ -99,7 +101,7 @@ class HashedBody:
         return piece
 
     def fingerprint(self) -> str:
-        """Hash of the address and of the whole body, of which the rest is read now."""
+        """Hash of address, token and the whole body, of which the rest is read now."""
         while self.read(PIECE):
             pass
         return self._sha256.hexdigest()

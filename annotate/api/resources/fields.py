@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
+from django.db.models import Model, QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 
 from annotate.api.data_calls import BAD, DENIED, FOREIGN
 from annotate.api.serializers import ErrorBody, KnownFieldsOnly, MessageBody, StrictCharField
 
+Row = TypeVar("Row", bound=Model)
 LONGEST_TAG = 200
 MOST_TAGS = 100
 ROOT = "api/v1/projects/<slug:slug>/"
@@ -36,6 +38,11 @@ def imported_by() -> serializers.UUIDField:
         read_only=True,
         help_text="Id of the import that added it.",
     )
+
+
+def with_imports(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """The rows with the import that added each, without its report, which may be long."""
+    return rows.select_related("imported_by").defer("imported_by__report")
 
 
 class TagsAndMetadata(KnownFieldsOnly):

@@ -19,6 +19,7 @@ from annotate.api.resources.fields import (
     TagsAndMetadata,
     imported_by,
     save_tags,
+    with_imports,
 )
 from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.api.resources.prompt_resource import (
@@ -157,7 +158,7 @@ def labels(request: Request, slug: str) -> Response:
 
 def _shown(rows: QuerySet[Pair]) -> QuerySet[Pair]:
     named = rows.annotate(wrote_a=search.wrote("a"), wrote_b=search.wrote("b"))
-    return named.select_related(None).select_related("label", "imported_by")
+    return with_imports(named.select_related(None).select_related("label"))
 
 
 def _labels(project: Project) -> QuerySet[Label]:

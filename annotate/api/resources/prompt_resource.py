@@ -23,6 +23,7 @@ from annotate.api.resources.fields import (
     TagsAndMetadata,
     imported_by,
     save_tags,
+    with_imports,
 )
 from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.api.resources.new_prompts import NewPrompts, imported_rows
@@ -163,7 +164,7 @@ def prompts(request: Request, slug: str) -> Response:
     if split:
         rows = rows.filter(held_out=split == "held_out")
     with search.from_the_newest():
-        return listed(request, rows.select_related("imported_by"), _prompt_bodies)
+        return listed(request, with_imports(rows), _prompt_bodies)
 
 
 def _prompt_bodies(page: Any) -> list[dict[str, Any]]:
@@ -181,7 +182,7 @@ def _new(request: Request, project: Project) -> Response:
     writer.add(rows)
     added: Counter[str] = writer.added
     hashes = [row.prompt_sha256 for row in rows]
-    there = project.prompts.filter(sha256__in=hashes).select_related("imported_by")
+    there = with_imports(project.prompts.filter(sha256__in=hashes))
     by_hash = {prompt.sha256: prompt for prompt in there}
     ordered = [by_hash[sha256] for sha256 in dict.fromkeys(hashes)]
     counts = {name: added[name] for name in ("prompts", "completions", "pairs", "merged")}
@@ -211,7 +212,7 @@ def prompt(request: Request, slug: str, prompt_id: int) -> Response:
     changes, because votes were cast on it."""
     role = "admin" if request.method == "PATCH" else "reviewer"
     project = project_or_404(request, slug, role)
-    shown = get_object_or_404(project.prompts.select_related("imported_by"), pk=prompt_id)
+    shown = get_object_or_404(with_imports(project.prompts.all()), pk=prompt_id)
     if request.method == "PATCH":
         save_tags(shown, request.data)
     return Response(PromptBody(shown).data)
@@ -229,7 +230,7 @@ def completions(request: Request, slug: str) -> Response:
     project = project_or_404(request, slug, "reviewer")
     filters = asked(request, CompletionQuery)
     rows = search.completions(project, searched(filters, {"model": "policy"}))
-    rows = rows.filter(**columns(filters)).select_related("imported_by")
+    rows = with_imports(rows.filter(**columns(filters)))
     with search.from_the_newest():
         return listed(request, rows, lambda page: list(CompletionBody(page, many=True).data))
 
@@ -243,7 +244,7 @@ def completions(request: Request, slug: str) -> Response:
 def completion(request: Request, slug: str, completion_id: int) -> Response:
     """One completion (reviewers)."""
     project = project_or_404(request, slug, "reviewer")
-    rows = Completion.objects.filter(prompt__project=project).select_related("imported_by")
+    rows = with_imports(Completion.objects.filter(prompt__project=project))
     return Response(CompletionBody(get_object_or_404(rows, pk=completion_id)).data)
 
 

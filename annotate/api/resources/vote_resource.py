@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.resources.fields import ANSWERS, ROOT, imported_by
+from annotate.api.resources.fields import ANSWERS, ROOT, imported_by, with_imports
 from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.models import Assignment, Pair, Project
 from annotate.models.assignment import Choice
@@ -106,7 +106,7 @@ def votes(request: Request, slug: str) -> Response:
     known: dict[str, Any] = {
         name: filters.pop(name) for name in ("prompt", "annotator", "kind") if name in filters
     }
-    rows = search.votes(project, known).select_related(None).select_related("imported_by")
+    rows = with_imports(search.votes(project, known).select_related(None))
     wanted = {VOTE_COLUMNS.get(name, name): value for name, value in filters.items()}
     with search.from_the_newest():
         return listed(request, rows.filter(**wanted), lambda page: _bodies(project, page))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -26,8 +27,11 @@ from schemathesis.specs.openapi.checks import (
 
 from annotate import queue
 from annotate.exporting import freezing
+from annotate.exporting.export_files import Options
 from annotate.gold.gold_pairs import make_gold
-from annotate.models import ApiToken, Assignment, Export, Import, Pair, Project
+from annotate.jobs import export_actions, import_actions
+from annotate.jobs.job_runner import run_job
+from annotate.models import ApiToken, Assignment, Pair, Project
 from annotate.review import adjudication
 from config.wsgi import application
 
@@ -57,16 +61,21 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
         queue.next_pair(project, voter)
     adjudication.decide(reviewer, pairs[0], choice="a", strength=2)
     make_gold(pairs[-1], expected="b")
-    jobs: list[Import | Export] = [
-        Import.objects.create(project=project, step="write", state=state)
-        for state in ("held", "done")
-    ]
     version = freezing.freeze(project, by=reviewer)
-    jobs += [Export.objects.create(project=project, version=version, state="held", format="trl")]
+    exports = [export_actions.begin(version, reviewer, "csv", Options()) for _ in range(2)]
+    checked = [
+        import_actions.receive(project, reviewer, BytesIO(line), "rows.jsonl")
+        for line in (b'{"prompt": "Hi"}\n', b'{"prompt": "Hi", "choosen": "a", "rejected": "b"}\n')
+    ]
+    for job in (exports[0], *checked):
+        run_job(str(job.uuid))
+    sent = import_actions.announce(project, reviewer, "more.jsonl", 100)
     return {
         "slug": ["desk"],
         "token": [*Assignment.objects.values_list("token", flat=True)],
-        "uuid": [job.uuid for job in jobs],
+        "exports": [export.uuid for export in exports],
+        "imports": [import_.uuid for import_ in checked],
+        "uploads": [sent.uuid],
         "pair_id": [pair.pk for pair in pairs],
         "prompt_id": [pair.prompt_id for pair in pairs],
         "completion_id": [pairs[0].completion_a_id],
@@ -79,8 +88,9 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
 def cases(draw: st.DrawFn, known: Known) -> Any:
     case = draw(draw(st.sampled_from(operations())).as_strategy())
     for name in case.path_parameters:
-        if name in known and draw(st.sampled_from([True] * 9 + [False])):
-            case.path_parameters[name] = draw(st.sampled_from(known[name]))
+        of = case.operation.path.split("/")[5] if name == "uuid" else name
+        if draw(st.sampled_from([True] * 9 + [False])):
+            case.path_parameters[name] = draw(st.sampled_from(known[of]))
     return case
 
 

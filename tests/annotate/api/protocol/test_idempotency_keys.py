@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from annotate.jobs.job_runner import tidy_jobs
-from annotate.models import Guideline, IdempotencyKey, Invitation, Project, Prompt
+from annotate.models import ApiToken, Guideline, IdempotencyKey, Invitation, Project, Prompt
 from tests.conftest import at_once, person
 
 Api = Callable[[User], APIClient]
@@ -63,6 +63,13 @@ def test_a_key_belongs_to_its_person(project: Project, zed: User, api_for: Api) 
     yan = person("yan", project=project, role="admin")
     assert keyed(api_for(zed), GUIDELINES, {"text": "Be brief."})[0] == 201
     assert keyed(api_for(yan), GUIDELINES, {"text": "Be long."})[0] == 201
+
+
+def test_another_token_of_the_same_person_is_told_nothing(
+    project: Project, zed: User, api_for: Api
+) -> None:
+    keyed(api_for(zed), INVITATIONS, {})
+    assert keyed(api_for(zed), INVITATIONS, {})[0] == 422
 
 
 def test_after_a_refusal_the_key_may_come_with_another_body(
@@ -131,9 +138,10 @@ def test_who_is_signed_in_by_a_session_has_keys_too(
 
 
 def test_of_requests_at_the_same_instant_one_is_done(
-    transactional_db: None, project: Project, zed: User, api_for: Api
+    transactional_db: None, project: Project, zed: User
 ) -> None:
-    clients = [api_for(zed) for _ in range(4)]
+    secret = ApiToken.issue(zed)[1]
+    clients = [APIClient(headers={"Authorization": f"Token {secret}"}) for _ in range(4)]
     body = {"prompts": [{"messages": [{"role": "user", "content": "Hi"}]}]}
 
     def send(client: APIClient) -> Callable[[], int]:
