@@ -76,7 +76,7 @@ def jobs(request: Request, slug: str) -> Response:
     filters = asked(request, JobQuery)
     kind = filters.pop("kind", None)
     tables: dict[str, QuerySet[Any]] = {
-        "import": project.imports.all(),
+        "import": project.imports.defer("report"),  # which may be long
         "export": project.exports.all(),
     }
     chosen = [rows.filter(**filters) for name, rows in tables.items() if kind in (None, name)]
