@@ -54,6 +54,7 @@ MIDDLEWARE = [
     "config.middleware.CompressedFiles",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.SecurityHeaders",
+    "annotate.api.protocol.problem_details.ProblemDetails",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -62,6 +63,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    # The last one: it has to know who asks.
+    "annotate.api.protocol.idempotency.IdempotencyKeys",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -205,9 +208,23 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVERS": [{"url": "/"}],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "annotate.api.protocol.openapi_answers.complete",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "ImportState": "annotate.jobs.import_actions.STAGES",
         "RunState": "training.models.run.Run.State",
+        "JobState": "annotate.models.job.Job.State",
+        "PairState": "annotate.models.pair.Pair.State",
+        "PairKind": "annotate.models.pair.Pair.Kind",
+        "Stream": "annotate.models.pair.Pair.Stream",
+        "Choice": "annotate.models.assignment.Choice",
+        "ScreenChoice": "annotate.api.serializers.SCREEN_CHOICES",
+        "FlagKind": "annotate.models.review.Flag.Kind",
+        "JobKind": "annotate.api.resources.job_list.KINDS",
+        "MemberRole": "annotate.models.roles.Role",
     },
 }
 

@@ -23,11 +23,13 @@ SIGNED_IN = {
     *("home", "password", "projects", "project-new", "tokens", "token-revoke"),
     # A person's own places, in whatever project: tests/annotate/people/test_permissions.py.
     *("api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
+    "api-projects",
 }
 ANNOTATOR = {"label", "vote", "skip", "renew", "undo", "guidelines", "api-next"}
 ANNOTATOR |= {"guidelines-read", "qualification", "qualification-question", "me", "message-read"}
 ANNOTATOR |= {"my-votes", "my-vote", "my-rewrite"}
 ANNOTATOR |= {"remark", "skip-reason", "flag"}
+ANNOTATOR |= {"api-my-votes", "api-guidelines"}
 REVIEWER = {
     *("checks", "check", "quality", "quality-pairs", "data", "rounds", "rounds-progress"),
     *("annotators", "annotator", "leaderboard"),
@@ -36,6 +38,9 @@ REVIEWER = {
     *("models-compare", "compare-progress", "compare-report"),
     *("playground", "trial", "trial-progress", "trial-stop"),
     *("api-agreement", "api-rounds", "api-models"),
+    *("api-prompts", "api-prompt", "api-completions", "api-completion", "api-pairs", "api-pair"),
+    *("api-labels", "api-votes", "api-adjudications", "api-adjudication", "api-flags"),
+    *("api-annotators", "api-annotator"),
 }
 ADMIN = {
     *("annotator-change", "payment"),
@@ -54,6 +59,7 @@ ADMIN = {
     *("model-promote", "model-demote", "model-retire", "model-download", "model-push"),
     *("models-prune", "trial-queue"),
     *("api-exports", "api-export-one", "api-export-cancel", "api-export-download"),
+    *("api-versions", "api-version", "api-jobs", "api-invitations"),
     *("api-export", "api-import", "api-imports", "api-import-one", "api-import-start"),
     *("api-import-cancel", "api-import-undo", "api-import-report", "api-uploads", "api-upload"),
 }

@@ -41,6 +41,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         ),
         *(
             "api",
+            "api/protocol",
+            "api/resources",
             "health",
             "views",
             "views/integrations",

@@ -6,10 +6,17 @@ import json
 import re
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
 
+from annotate.models import ApiToken, Assignment, Pair, Project
+from tests.training.conftest import vote_on
+from tests.training.history import add_starter
 from tests.training.rlhf import tiny, world
 from training.rlhf import rows
 from training.rlhf.reward import reward_model
@@ -77,12 +84,43 @@ def test_compare_prints_a_row_for_every_measure(
     assert (folder / "compared" / "report.html").exists()
 
 
+def test_client_labels_asks_for_a_round_and_exports(
+    live_server: LiveServer,
+    project: Project,
+    ann: User,
+    ben: User,
+    settings: Settings,
+    make_pairs: Callable[..., list[Pair]],
+    zed: User,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.HOME = tmp_path
+    voted, fresh = make_pairs(30), make_pairs(2)
+    vote_on(voted, ann, ben)
+    add_starter(project)
+    monkeypatch.setenv("PAIRLOOP_TOKEN", ApiToken.issue(zed)[1])
+    out = tmp_path / "preferences.jsonl"
+    run("client", live_server.url, "desk", out, 2)
+    *votes, round, version = capsys.readouterr().out.splitlines()
+    assert len(votes) == 2 and all(re.search(r": (left|right), stored$", line) for line in votes)
+    assert round == "round 1 is queued" and version.startswith("version 1 is in")
+    longer = {
+        pair.pk: "a" if len(pair.completion_a.text) > len(pair.completion_b.text) else "b"
+        for pair in fresh
+    }
+    cast = Assignment.objects.filter(annotator=zed, state="voted")
+    assert dict(cast.values_list("pair", "choice")) == longer
+    assert sum(1 for _ in rows.read_json(out)) == 32, "whatever people voted on"
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_without_arguments_an_example_says_how_it_is_run(example: Path) -> None:
-    with pytest.raises(SystemExit, match=rf"python examples/{example.name} MODEL"):
+    with pytest.raises(SystemExit, match=rf"python examples/{example.name} [A-Z]"):
         run(example.stem)
 
 
-def test_the_page_about_the_engine_names_every_example() -> None:
-    page = (ROOT / "docs" / "engine.md").read_text("utf-8")
-    assert [path.name for path in EXAMPLES if f"(../examples/{path.name})" not in page] == []
+def test_the_documents_name_every_example() -> None:
+    pages = "".join((ROOT / "docs" / page).read_text("utf-8") for page in ("engine.md", "guide.md"))
+    assert [path.name for path in EXAMPLES if f"(../examples/{path.name})" not in pages] == []

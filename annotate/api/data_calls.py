@@ -14,7 +14,7 @@ from rest_framework.decorators import (
     parser_classes,
     throttle_classes,
 )
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
 from annotate.api.import_bodies import ReportBody
+from annotate.api.problem_responses import TooLong
 from annotate.api.serializers import ErrorBody
 from annotate.importing import Report, Unreadable, import_rows
 from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size, spooled
@@ -54,10 +55,6 @@ class NDJSONRenderer(JSONRenderer):
     format = "ndjson"
 
 
-class FileTooLarge(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-
-
 class RawFileParser(BaseParser):
     """The body is the file, whatever it calls itself."""
 
@@ -72,7 +69,7 @@ class RawFileParser(BaseParser):
         try:
             return {"file": spooled(stream)}
         except TooLarge as error:
-            raise FileTooLarge(str(error)) from error
+            raise TooLong(str(error)) from error
 
 
 class IntervalsBody(serializers.Serializer[Any]):
@@ -132,6 +129,16 @@ def agreement(request: Request, slug: str) -> Response:
     )
 
 
+class RefusedImport(ErrorBody, ReportBody):
+    """A file of which nothing was imported, with the report where it was read."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        fields = super().get_fields()
+        for name in ReportBody._declared_fields:
+            fields[name].required = False
+        return fields
+
+
 @extend_schema(
     operation_id="import",
     request={
@@ -145,7 +152,7 @@ def agreement(request: Request, slug: str) -> Response:
         OpenApiParameter("dry_run", bool, description="Only report what would happen."),
         OpenApiParameter("strict", bool, description="Import nothing if any row is refused."),
     ],
-    responses={200: ReportBody, 400: ReportBody, 403: DENIED, 404: FOREIGN, 413: BAD},
+    responses={200: ReportBody, 400: RefusedImport, 403: DENIED, 404: FOREIGN, 413: BAD},
 )
 @api_view(["POST"])
 @parser_classes([MultiPartParser, RawFileParser])
@@ -161,7 +168,7 @@ def import_file(request: Request, slug: str) -> Response:
         check_size(getattr(file, "size", None))
         report = import_rows(project, file, dry_run=dry_run, strict=strict, max_bytes=MAX_UNPACKED)
     except TooLarge as error:
-        raise FileTooLarge(str(error)) from error
+        raise TooLong(str(error)) from error
     except Unreadable as error:
         raise ValidationError({"detail": str(error)}) from error
     return _report(report, dry_run=dry_run)

@@ -167,7 +167,13 @@ def served(export: Export) -> FileResponse:
     path = export_job.file_of(export)
     if path is None:
         raise Http404("The export is not done, or its file is gone: ask for it again.")
-    return FileResponse(path.open("rb"), as_attachment=True, filename=path.name)
+    # Left to the name, the media type would be what the server's operating system knows of it.
+    return FileResponse(
+        path.open("rb"),
+        as_attachment=True,
+        filename=path.name,
+        content_type="application/octet-stream",
+    )
 
 
 def _export_of(request: Request, slug: str, uuid: UUID) -> tuple[Project, Export]:

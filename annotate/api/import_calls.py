@@ -30,7 +30,6 @@ from annotate.api.data_calls import (
     DENIED,
     FOREIGN,
     NDJSON,
-    FileTooLarge,
     ImportThrottle,
     NDJSONRenderer,
     RawFileParser,
@@ -48,7 +47,7 @@ from annotate.api.import_bodies import (
     upload_body,
 )
 from annotate.api.json_parser import StrictJSONParser
-from annotate.api.problem_responses import Conflict
+from annotate.api.problem_responses import Conflict, TooLong
 from annotate.api.serializers import ErrorBody
 from annotate.importing.http_uploads import TooLarge, check_size
 from annotate.jobs import import_actions, problem_file, upload_files
@@ -307,7 +306,7 @@ def _new(request: Request, project: Project) -> Import:
         try:
             check_size(getattr(file, "size", None))
         except TooLarge as error:
-            raise FileTooLarge(str(error)) from error
+            raise TooLong(str(error)) from error
         name = request.query_params.get("name") or getattr(file, "name", None) or "file"
         options = _options(request)
         return import_actions.receive(project, by, file, str(name), options=options)

@@ -12,6 +12,8 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import JSONRenderer
 
+from annotate.api.problem_responses import TooLong
+
 MAX_DEPTH = 32
 MAX_DIGITS = 18  # fits in a signed 64-bit column, and stays far from Python's int-parsing limit
 MAX_KEYS = 10_000
@@ -33,14 +35,14 @@ class StrictJSONParser(BaseParser):
             body = stream.read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
         except RequestDataTooBig:
             limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-            raise ParseError(f"The body is longer than {limit:,} bytes.") from None
+            raise TooLong(f"The body is longer than {limit:,} bytes.") from None
         return parse(body)
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The object in the body; an empty body is an empty object. Raises ParseError."""
+    """The object in the body; an empty body is an empty object. Raises ParseError, TooLong."""
     if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-        raise ParseError(f"The body is longer than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes.")
+        raise TooLong(f"The body is longer than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes.")
     if not body.strip():
         return {}
     try:

@@ -1,4 +1,5 @@
-"""Errors of the REST API: a JSON object whose `detail` says what to do."""
+"""Errors of the REST API: their status and what they say. The rest of an answer is the same for
+all, and added by annotate.api.protocol.problem_details."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from psycopg_pool import PoolTimeout
 from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError, ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 class Conflict(APIException):
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
+
+
+class TooLong(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
 
 class DatabaseAway(APIException):
@@ -57,7 +62,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     elif isinstance(error, OffScale):
         error = ValidationError({field: [said] for field, said in error.problems.items()})
     elif isinstance(error, RequestDataTooBig):
-        error = ParseError("The body is too long.")
+        error = TooLong("The body is too long.")
     elif isinstance(error, OperationalError | InterfaceError | PoolTimeout):
         log.warning("database unavailable: %s", error)
         error = DatabaseAway()

@@ -40,6 +40,7 @@ def _groups() -> list[dict[str, Any]]:
 
 def _operation(schema: Schema, path: str, method: str, details: Schema) -> dict[str, Any]:
     body = details.get("requestBody", {}).get("content", {})
+    responses = sorted(details["responses"].items())
     return {
         "group": (details.get("tags") or ["other"])[0],
         "id": details["operationId"],
@@ -48,9 +49,8 @@ def _operation(schema: Schema, path: str, method: str, details: Schema) -> dict[
         "description": details.get("description", ""),
         "parameters": [_parameter(one) for one in details.get("parameters", [])],
         "body": list(_fields(schema, _schema_of(body))),
-        "responses": [
-            _response(schema, code, one) for code, one in sorted(details["responses"].items())
-        ],
+        "responses": [_response(schema, *one) for one in responses if one[0] < "4"],
+        "errors": [_error(schema, *one) for one in responses if one[0] >= "4"],
     }
 
 
@@ -60,13 +60,21 @@ def _parameter(one: Schema) -> dict[str, Any]:
         "where": one["in"],
         "required": one.get("required", False),
         "type": _type(one.get("schema", {})),
-        "description": one.get("description", ""),
+        "description": _without_choices(one.get("description", "")),
     }
 
 
 def _response(schema: Schema, code: str, one: Schema) -> dict[str, Any]:
     fields = list(_fields(schema, _schema_of(one.get("content", {}))))
     return {"code": code, "description": one.get("description", ""), "fields": fields}
+
+
+def _error(schema: Schema, code: str, one: Schema) -> dict[str, Any]:
+    """An error with the fields that it has beside those of every error."""
+    described = _response(schema, code, one)
+    every = _resolved(schema, {"$ref": "#/components/schemas/ErrorBody"})["properties"]
+    more = [field for field in described["fields"] if field["name"].partition(".")[0] not in every]
+    return {**described, "fields": more}
 
 
 def _schema_of(content: Schema) -> Schema:
@@ -86,13 +94,17 @@ def _fields(schema: Schema, schema_part: Schema, prefix: str = "") -> Iterator[d
             "name": prefix + name,
             "type": _type(inner),
             "required": name in required,
-            # The generator appends a list of the choices, which the type already names.
-            "description": inner.get("description", "").split("* `")[0].strip(),
+            "description": _without_choices(inner.get("description", "")),
         }
         many = inner.get("type") == "array"
         nested = _resolved(schema, inner["items"]) if many else inner
         if nested.get("properties"):
             yield from _fields(schema, nested, f"{prefix}{name}{'[]' if many else ''}.")
+
+
+def _without_choices(description: str) -> str:
+    """The generator appends a list of the choices, which the type already names."""
+    return description.split("* `")[0].strip()
 
 
 def _resolved(schema: Schema, schema_part: Schema) -> Schema:

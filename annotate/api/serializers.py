@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from rest_framework import serializers
 
 from annotate import queue
@@ -17,6 +19,12 @@ SCREEN_CHOICES = get_args(ScreenChoice)
 
 class StrictCharField(serializers.CharField):
     """Text only: DRF would turn numbers and booleans into text."""
+
+    def __init__(self, **options: Any) -> None:
+        if not options.get("allow_blank"):
+            # DRF refuses an empty text anyway; so the schema says it, too.
+            options.setdefault("min_length", 1)
+        super().__init__(**options)
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -37,11 +45,23 @@ class KnownFieldsOnly(serializers.Serializer[Any]):
     """A misspelt field is an error, not a silent default."""
 
     def to_internal_value(self, data: Any) -> Any:
-        unknown = sorted(set(data) - set(self.fields))
+        # Inside another body it may be anything; what is no object is refused as such.
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, Mapping) else ()
         if unknown:
             names = {name[:40]: ["There is no such field."] for name in unknown[:10]}
             raise serializers.ValidationError(names)
         return super().to_internal_value(data)
+
+
+class KnownFieldsOnlySchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # drf-spectacular registers it untyped.
+    """Says the same in the OpenAPI schema."""
+
+    target_class = KnownFieldsOnly
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**schema, "additionalProperties": False}
 
 
 class NextRequest(KnownFieldsOnly):
@@ -173,7 +193,18 @@ class FlagBody(serializers.Serializer[Any]):
 
 
 class ErrorBody(serializers.Serializer[Any]):
+    """The members of every error (annotate.api.protocol.problem_details)."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
     detail = serializers.CharField()
+    instance = serializers.CharField()
+    errors = serializers.DictField(  # type: ignore[assignment]  # A serializer's own name.
+        child=serializers.ListField(child=serializers.CharField()),
+        required=False,
+        help_text="Sentences by the name of the field or parameter that they are about.",
+    )
 
 
 class HeldUpBody(ErrorBody):

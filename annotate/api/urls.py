@@ -19,4 +19,5 @@ urlpatterns = [
     path("", include("annotate.api.export_job_calls")),
     path("", include("annotate.api.import_calls")),
     path("", include("annotate.api.webhook_calls")),
+    path("", include("annotate.api.resources")),
 ]

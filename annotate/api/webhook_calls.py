@@ -90,7 +90,7 @@ def webhooks(request: Request, slug: str) -> Response:
     except hooks.TooMany as problem:
         raise ValidationError({"detail": str(problem)}) from problem
     body = _body(project, hook) | {"secret": hook.secret}
-    return Response(body, status=status.HTTP_201_CREATED, headers={"Location": body["address"]})
+    return _telling_once(body, status=status.HTTP_201_CREATED, headers={"Location": body["address"]})
 
 
 @needs_scope(TokenScope.ADMIN)
@@ -131,7 +131,13 @@ def new_secret(request: Request, slug: str, hook_id: int) -> Response:
     """Give a webhook a new secret. For a day the former one signs beside it."""
     project, hook = _hook_of(request, slug, hook_id)
     check_body(request)
-    return Response(_body(project, hook) | {"secret": hook.rotate()})
+    return _telling_once(_body(project, hook) | {"secret": hook.rotate()})
+
+
+def _telling_once(body: dict[str, Any], **how: Any) -> Response:
+    response = Response(body, **how)
+    response.shown_once = ("secret",)  # type: ignore[attr-defined]  # Read by IdempotencyKeys.
+    return response
 
 
 def _hook_of(request: Request, slug: str, hook_id: int) -> tuple[Project, Webhook]:

@@ -13,7 +13,7 @@ from annotate.exporting import export_job
 from annotate.importing import Unreadable
 from annotate.jobs import export_actions, import_job
 from annotate.jobs.job_states import Cancelled, Heartbeat, Lost, Stopping, close, settle
-from annotate.models import Export, Import
+from annotate.models import Export, IdempotencyKey, Import
 from annotate.models.job import Job
 
 log = logging.getLogger(__name__)
@@ -84,8 +84,10 @@ def _settled(job: Job, body: Callable[[Any, Heartbeat], None], heartbeat: Heartb
 
 
 def tidy_jobs() -> None:
-    """Close the jobs of commands that were ended, and drop files that nobody came back to."""
+    """Close the jobs of commands that were ended, and drop what nobody came back to: files, and
+    answers kept for requests that are sent again."""
     now = timezone.now()
+    IdempotencyKey.objects.expired().delete()
     import_job.drop_old_files(now)
     export_job.drop_old_files(now)
     for kind in BODIES:

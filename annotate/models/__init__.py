@@ -10,6 +10,7 @@ from annotate.models.assignment import Assignment, VoteRevision
 from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
 from annotate.models.gold_pair import Gold, QualificationAnswer
+from annotate.models.idempotency_key import IdempotencyKey
 from annotate.models.job import Export, Import, ImportChange, Job
 from annotate.models.membership import Installation, Invitation, Membership
 from annotate.models.pair import Label, Pair
@@ -27,6 +28,7 @@ __all__ = [
     "Flag",
     "Gold",
     "Guideline",
+    "IdempotencyKey",
     "Import",
     "ImportChange",
     "Installation",

@@ -6,11 +6,13 @@ import hashlib
 import secrets
 
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from annotate.models import Assignment, Invitation, Membership, Project
 from annotate.models.roles import Role
+from annotate.votes import labels
 
 
 def members(project: Project) -> QuerySet[Membership]:
@@ -64,6 +66,46 @@ def accept(invitation: Invitation, user: User) -> bool:
         membership.role = invitation.role
         membership.save(update_fields=["role"])
     return True
+
+
+def may_change(member: Membership, *, by: User) -> None:
+    """Raise PermissionDenied unless `by` may change this member's place, or set their password."""
+    if member.user == by and not by.is_superuser:
+        raise PermissionDenied("Another admin has to change your own place.")
+    if member.simulated:
+        raise PermissionDenied("Simulated colleagues have no account to manage.")
+
+
+def change_place(
+    member: Membership, *, by: User, role: str | None = None, active: bool | None = None
+) -> None:
+    """Give a member another role, or end or renew their membership. Raises PermissionDenied."""
+    may_change(member, by=by)
+    member.role = member.role if role is None else role
+    member.active = member.active if active is None else active
+    member.save(update_fields=["active", "role"])
+
+
+def weigh(member: Membership, weight: float) -> None:
+    """Give a member's votes another weight in training; 0 takes them out of labels, too."""
+    counted = member.weight != 0
+    member.weight = weight
+    member.save(update_fields=["weight"])
+    if counted != (weight != 0):
+        labels.refresh_of(member.project, member.user_id)
+
+
+def may_pause(member: Membership) -> None:
+    """Raise PermissionDenied of a simulated colleague."""
+    if member.simulated:
+        raise PermissionDenied("Simulated colleagues read no messages and take no breaks.")
+
+
+def pause(member: Membership, because: str) -> None:
+    """Offer a member no more pairs, and tell them why."""
+    may_pause(member)
+    member.paused_at, member.paused_because = timezone.now(), because
+    member.save(update_fields=["paused_at", "paused_because"])
 
 
 def may_reset(admin: User, user: User) -> bool:

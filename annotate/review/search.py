@@ -149,6 +149,17 @@ def prompts(project: Project, wanted: dict[str, Any]) -> QuerySet[Prompt]:
     return matching
 
 
+def completions(project: Project, wanted: dict[str, Any]) -> QuerySet[Completion]:
+    """Replies, newest first, by `q`, `metadata`, `prompt`, `policy` and `source`."""
+    matching = Completion.objects.filter(prompt__project=project).order_by("-pk")
+    if text := wanted.get("q"):
+        matching = matching.filter(_holds("text", text))
+    if metadata := wanted.get("metadata"):
+        matching = matching.filter(_tells("metadata", metadata))
+    same = {name: wanted[name] for name in ("prompt", "policy", "source") if wanted.get(name)}
+    return matching.filter(**same)
+
+
 def votes(project: Project, wanted: dict[str, Any]) -> QuerySet[Assignment]:
     """Votes, newest first: by when the pair was handed out."""
     on = _on(pairs(project, wanted | {"annotator": ""}))

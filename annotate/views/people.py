@@ -57,19 +57,16 @@ def member(request: AuthenticatedHttpRequest, slug: str, member_id: int) -> Http
     """Change one member; the button's name says what."""
     project = project_or_404(request, slug, "admin")
     changed = get_object_or_404(project.memberships.select_related("user"), pk=member_id)
-    if changed.user == request.user and not request.user.is_superuser:
-        raise PermissionDenied("Another admin has to change your own place.")
-    if changed.simulated:
-        raise PermissionDenied("Simulated colleagues have no account to manage.")
     if "reset" in request.POST:
+        memberships.may_change(changed, by=request.user)
         return _reset(request, project, changed)
     if "active" in request.POST:
-        changed.active = request.POST["active"] == "yes"
+        active = request.POST["active"] == "yes"
+        memberships.change_place(changed, by=request.user, active=active)
     elif request.POST.get("role") in Role.values:
-        changed.role = request.POST["role"]
+        memberships.change_place(changed, by=request.user, role=request.POST["role"])
     else:
         return HttpResponseBadRequest("There is no such role.")
-    changed.save(update_fields=["active", "role"])
     messages.success(request, f"{changed.user.username} is saved.")
     return redirect("people", slug)
 

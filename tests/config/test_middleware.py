@@ -25,7 +25,15 @@ def test_pages_are_kept_out_of_caches_and_static_files_are_not(client: Client) -
 def test_an_unknown_path_of_the_api_is_answered_in_json(client: Client, ann: User) -> None:
     client.force_login(ann)
     response = client.get("/api/v1/nothing/")
-    assert response.status_code == 404 and response.json() == {"detail": "Not found."}
+    assert response.status_code == 404
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json() == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "Not found.",
+        "instance": "/api/v1/nothing/",
+    }
 
 
 def test_an_unknown_page_is_answered_with_a_page(client: Client, ann: User) -> None:

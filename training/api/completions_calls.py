@@ -75,6 +75,7 @@ class WritingSerializer(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
 
 
+@exchange.needs_scope(exchange.TokenScope.ADMIN)
 @extend_schema(
     methods=["GET"], operation_id="completions_runs", responses=WritingSerializer(many=True)
 )
@@ -113,6 +114,7 @@ def completions_run(request: Request, slug: str, uuid: UUID) -> Response:
     return Response(_writing(_run(request, slug, uuid)))
 
 
+@exchange.needs_scope(exchange.TokenScope.ADMIN)
 @extend_schema(operation_id="cancel_completions", request=None, responses=WritingSerializer)
 @api_view(["POST"])
 def cancel_completions(request: Request, slug: str, uuid: UUID) -> Response:
@@ -124,6 +126,7 @@ def cancel_completions(request: Request, slug: str, uuid: UUID) -> Response:
     return Response(_writing(run))
 
 
+@exchange.needs_scope(exchange.TokenScope.ADMIN)
 @extend_schema(
     operation_id="go_on_with_completions", request=None, responses={202: WritingSerializer}
 )

@@ -7,7 +7,6 @@ from operator import itemgetter
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import (
     HttpResponse,
@@ -15,7 +14,6 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.forms.people_forms import MessageForm, PauseForm, PaymentForm, WeightForm
@@ -23,13 +21,12 @@ from annotate.gold import qualification
 from annotate.models import Membership, Message, Project
 from annotate.models.assignment import MAX_STRENGTH
 from annotate.models.roles import Role
-from annotate.people import annotator_figures, kept_figures
+from annotate.people import annotator_figures, kept_figures, memberships
 from annotate.people.payment import payment_lines
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.people.warnings_and_pauses import flags, resume
 from annotate.views.tables import counts_simulated, heading
-from annotate.votes import labels
 
 Row = annotator_figures.Row
 
@@ -134,8 +131,8 @@ def change(request: AuthenticatedHttpRequest, slug: str, member_id: int) -> Http
     action = next((action for action in ACTIONS if action in request.POST), None)
     if action is None:
         return HttpResponseBadRequest("There is no such action.")
-    if member.simulated and action != "weigh":
-        raise PermissionDenied("Simulated colleagues read no messages and take no breaks.")
+    if action != "weigh":
+        memberships.may_pause(member)
     form_class, apply, done = ACTIONS[action]
     form = form_class(request.POST)
     if not form.is_valid():
@@ -150,7 +147,7 @@ def _send(request: AuthenticatedHttpRequest, member: Membership, said: dict[str,
 
 
 def _pause(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
-    _set(member, paused_at=timezone.now(), paused_because=said["because"])
+    memberships.pause(member, said["because"])
 
 
 def _resume(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
@@ -158,9 +155,7 @@ def _resume(request: AuthenticatedHttpRequest, member: Membership, said: dict[st
 
 
 def _weigh(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
-    _set(member, weight=said["weight"])
-    if (member.weight == 0) != (said["weight"] == 0):
-        labels.refresh_of(member.project, member.user_id)
+    memberships.weigh(member, said["weight"])
 
 
 def _retry(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
@@ -169,10 +164,6 @@ def _retry(request: AuthenticatedHttpRequest, member: Membership, said: dict[str
 
 def _qualify(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
     qualification.qualify(member)
-
-
-def _set(member: Membership, **columns: object) -> None:
-    Membership.objects.filter(pk=member.pk).update(**columns)
 
 
 Action = Callable[[AuthenticatedHttpRequest, Membership, dict[str, Any]], None]

@@ -78,7 +78,7 @@ def test_agreement_of_every_vote_is_asked_for_with_votes_every(
 def test_agreement_refuses_a_bad_parameter_by_name(api_for, project, olga, query):
     answer = api_for(olga).get(f"{url('agreement')}?{query}")
     assert answer.status_code == 400
-    assert query.split("=")[0] in answer.json()
+    assert query.split("=")[0] in answer.json()["errors"]
 
 
 # export
@@ -220,7 +220,7 @@ def test_import_of_an_archive_that_expands_without_end_stops(api_for, project, z
 
 def test_import_without_a_file_in_the_form_is_400(api_for, project, zed):
     answer = api_for(zed).post(url("import"), {"note": "x"}, format="multipart")
-    assert answer.status_code == 400 and "file" in answer.json()
+    assert answer.status_code == 400 and "file" in answer.json()["errors"]
 
 
 def test_import_of_a_file_that_is_too_large_is_413(api_for, project, zed):

@@ -21,7 +21,11 @@ VALUES: dict[str, object] = {"slug": "desk", "token": UUID(int=7), "uuid": UUID(
 NEXT = "/api/v1/projects/desk/next/"
 OPEN = {"api-schema"}
 VOTES = {f"api-{name}" for name in ("next", "vote", "skip", "undo", "remark", "flag")}
-ADMIN = {"api-rounds", "api-webhooks", "api-webhook-one", "api-webhook-secret"}
+ADMIN = {
+    *("api-rounds", "api-webhooks", "api-webhook-one", "api-webhook-secret"),
+    *("api-annotator", "api-invitations"),
+    *("api-completions-runs", "api-completions-cancel", "api-completions-go-on"),
+}
 
 
 def patterns(resolver: URLResolver) -> Iterator[URLPattern]:
