@@ -90,7 +90,8 @@ def webhooks(request: Request, slug: str) -> Response:
     except hooks.TooMany as problem:
         raise ValidationError({"detail": str(problem)}) from problem
     body = _body(project, hook) | {"secret": hook.secret}
-    return _telling_once(body, status=status.HTTP_201_CREATED, headers={"Location": body["address"]})
+    where = {"Location": body["address"]}
+    return _telling_once(body, status=status.HTTP_201_CREATED, headers=where)
 
 
 @needs_scope(TokenScope.ADMIN)

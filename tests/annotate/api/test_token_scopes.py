@@ -84,6 +84,14 @@ def test_no_scope_allows_more_than_the_role(ann: User, olga: User) -> None:
     assert client(olga, "write").post("/api/v1/projects/desk/import/").status_code == 403
 
 
+def test_a_token_of_one_project_lists_that_alone(ann: User, project: Project) -> None:
+    other = Project.objects.create(slug="other", name="Other")
+    Membership.objects.create(project=other, user=ann)
+    for reached, slugs in ((other, ["other"]), (None, ["other", "desk"])):
+        answer = client(ann, "read", project=reached).get("/api/v1/projects/")
+        assert [one["slug"] for one in answer.json()["results"]] == slugs
+
+
 def test_a_token_of_one_project_finds_no_other(
     ann: User, project: Project, make_pairs: MakePairs
 ) -> None:

@@ -50,3 +50,12 @@ def test_wrong_values_are_refused_by_name(
     ):
         assert answer.status_code == 400 and field in answer.json()
     assert Webhook.objects.count() == 1
+
+
+def test_a_call_sent_again_makes_no_second_webhook_and_tells_no_secret_twice(
+    api_for: ApiFor, zed: User
+) -> None:
+    script, key = api_for(zed), {"HTTP_IDEMPOTENCY_KEY": "once"}
+    first, again = (script.post(HOOKS, ASKED, format="json", **key) for _ in range(2))
+    assert first.json()["secret"] == Webhook.objects.get().secret
+    assert again.status_code == 201 and again.json() == first.json() | {"secret": None}
