@@ -44,7 +44,7 @@ from annotate.exporting.freezing import freeze
 from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
 from annotate.models import Project, TokenScope, WebhookEvent
 from annotate.models.job import job_waiting
-from annotate.models.webhook import webhook_waiting
+from annotate.models.integrations.webhook import webhook_waiting
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest

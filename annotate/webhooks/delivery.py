@@ -15,7 +15,7 @@ from django.utils import timezone
 from standardwebhooks import Webhook as Signer
 
 from annotate.models import Webhook, WebhookDelivery
-from annotate.models.webhook import webhook_waiting
+from annotate.models.integrations.webhook import webhook_waiting
 from annotate.webhooks.posting import NotAnswered, post
 
 State = WebhookDelivery.State

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.models import Pair, Webhook, WebhookDelivery, WebhookEvent
-from annotate.models.webhook import TEST_EVENT, webhook_waiting
+from annotate.models.integrations.webhook import TEST_EVENT, webhook_waiting
 
 Links = Mapping[str, tuple[Any, ...]]
 """Field -> name of an address and what it takes after the project's slug."""
