@@ -79,6 +79,8 @@ def export(request: Request, slug: str) -> HttpResponseBase:
     part = choice(request, "part", tuple(chosen.parts)) or chosen.main_part
     options = options_asked(request, chosen)
     version = version_asked(request, project)
+    if refusal := chosen.refusal(version):
+        raise ValidationError({"version": [refusal]})
     parts = pieces(version, chosen, part, options)
     first = next(parts, None)
     response: HttpResponseBase

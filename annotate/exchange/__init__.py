@@ -40,6 +40,7 @@ from annotate.exporting.freezing import freeze
 from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
 from annotate.models import Project
 from annotate.models.job import job_waiting
+from annotate.models.project import records_wanted
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
@@ -75,6 +76,7 @@ __all__ = [
     "prompts",
     "publish_model_version",
     "queue_depth",
+    "records_wanted",
     "refresh_labels",
     "refresh_labels_if_due",
     "release_expired",

@@ -5,48 +5,28 @@ Between them somebody looks at what was recognised. Both read the file from its 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import chain, islice
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 
 from annotate.importing import files
+from annotate.importing.check_result import Check, Progress, Source
 from annotate.importing.files import Place
 from annotate.importing.import_report import Report, excerpt
 from annotate.importing.imported_row import Row
+from annotate.importing.preview import Preview
 from annotate.importing.problems import Refused, Unreadable
 from annotate.importing.row_store import Note, Writer
 from annotate.importing.shapes import SAMPLE, Reading, reading
-from annotate.importing.shapes.mapping import Chosen
 from annotate.importing.storage.import_context import Judged
 from annotate.models import Import, Project
-from annotate.models.content import Messages
 
-SHOWN = 5
-"""Rows of the preview."""
-SHOWN_TEXT = 20_000
-"""Characters of a text in the preview."""
-SHOWN_TURNS = 20
 SHOWN_COLUMNS = 300
 BATCH = 1_000
 """Rows between two looks at whether to go on. Their transactions are shorter."""
-
-Progress = Callable[[int, float], None]
-"""Told the rows worked through and the share of the file; raises to stop."""
-
-
-class Source(NamedTuple):
-    """A file or a folder, and how it is read."""
-
-    file: Path | IO[bytes]
-    name: str
-    mapping: Chosen
-    max_bytes: int | None = None
 
 
 class Placed(NamedTuple):
@@ -54,24 +34,6 @@ class Placed(NamedTuple):
 
     place: Place
     row: Row
-
-
-@dataclass
-class Check:
-    """Everything that the first pass learnt."""
-
-    format: str = ""
-    shape: str = ""
-    left_out: list[str] = field(default_factory=list)
-    """Members of an archive or folder that hold no rows."""
-    mapping: dict[str, str] = field(default_factory=dict)
-    """Field -> column, as it was chosen or recognised."""
-    fields: list[dict[str, str]] = field(default_factory=list)
-    questions: list[dict[str, str]] = field(default_factory=list)
-    columns: list[dict[str, Any]] = field(default_factory=list)
-    """Name, use, rows that have it, and an example of its values."""
-    preview: list[dict[str, Any]] = field(default_factory=list)
-    report: Report = field(default_factory=Report)
 
 
 class OpenRows:
@@ -178,7 +140,7 @@ def check(
     with opened_rows(source) as rows:
         accepted = rows.accepted(report, progress)
         while batch := list(islice(accepted, BATCH)):
-            preview.look_at(batch)
+            preview.look_at(one.row for one in batch)
             rows.note(report, batch, counting.add([one.row for one in batch]))
         if not report.rows:
             raise Unreadable("The file holds no rows.")
@@ -219,59 +181,3 @@ def write(
             rows.note(report, batch, writer.add([one.row for one in batch]))
             report.added = writer.added
     return report
-
-
-class Preview:
-    """The first rows as annotators will see them: pairs, if there are any."""
-
-    def __init__(self) -> None:
-        self._pairs: list[dict[str, Any]] = []
-        self._others: list[dict[str, Any]] = []
-
-    def look_at(self, batch: list[Placed]) -> None:
-        if len(self._pairs) == SHOWN:
-            return
-        for _, row in batch:
-            kept = self._pairs if row.comparisons else self._others
-            if len(kept) < SHOWN:
-                kept.append(_shown(row))
-
-    def shown(self) -> list[dict[str, Any]]:
-        return self._pairs or self._others
-
-
-def _shown(row: Row) -> dict[str, Any]:
-    places = [row.comparisons[0].a, row.comparisons[0].b] if row.comparisons else range(2)
-    replies = [row.replies[place] for place in places if place < len(row.replies)]
-    judgements = row.comparisons[0].judgements if row.comparisons else ()
-    return {
-        "messages": _cut(row.messages),
-        "tools": row.tools if _is_short(row.tools) else None,
-        "replies": [
-            {
-                "text": one.text[:SHOWN_TEXT],
-                "model": one.model,
-                "messages": one.messages and _cut(one.messages),
-            }
-            for one in replies
-        ],
-        "votes": [{"rater": one.rater[:80], "choice": one.choice} for one in judgements[:20]],
-        "tags": list(row.tags)[:20],
-        "comparisons": len(row.comparisons),
-    }
-
-
-def _cut(messages: Messages) -> Messages:
-    """The last turns of a chat, without what is too long to look at."""
-    return [
-        {
-            name: value[:SHOWN_TEXT] if name == "content" else value
-            for name, value in message.items()
-            if name == "content" or _is_short(value)
-        }
-        for message in messages[-SHOWN_TURNS:]
-    ]
-
-
-def _is_short(value: Any) -> bool:
-    return len(json.dumps(value, default=str)) <= SHOWN_TEXT

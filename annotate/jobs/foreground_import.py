@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from annotate.importing import Report, two_passes
+from annotate.importing import Report, any_file
+from annotate.importing.check_result import Check, Progress, Source
 from annotate.importing.shapes.mapping import Chosen
 from annotate.importing.storage.import_context import Judged
-from annotate.importing.two_passes import Check, Progress, Source
 from annotate.jobs import import_job
 from annotate.jobs.import_actions import undo_refusal
 from annotate.jobs.job_runner import work
@@ -42,7 +42,7 @@ def source(project: Project, file: Path, mapping: Chosen) -> Source:
     plain = Source(file, file.name, mapping)
     if mapping:
         return plain
-    key = import_job.columns_key(two_passes.columns_of(plain))
+    key = import_job.columns_key(any_file.columns_of(plain))
     return plain._replace(mapping=project.import_mappings.get(key, {}))
 
 
@@ -51,10 +51,10 @@ def check(
 ) -> Check:
     """The first pass; `report` is where every problem is written down."""
     if report is None:
-        return two_passes.check(project, source, judged=judged, report=Report(), progress=progress)
+        return any_file.check(project, source, judged=judged, report=Report(), progress=progress)
     with problem_file(report, holder=0) as sink:
         kept = Report(sink=sink)
-        return two_passes.check(project, source, judged=judged, report=kept, progress=progress)
+        return any_file.check(project, source, judged=judged, report=kept, progress=progress)
 
 
 def write(
@@ -74,7 +74,7 @@ def write(
         mapping=dict(source.mapping),
         options={"judged": judged},
         report={
-            "columns_key": import_job.columns_key(two_passes.columns_of(source)),
+            "columns_key": import_job.columns_key(any_file.columns_of(source)),
             "check": import_job.kept(checked),
         },
     )

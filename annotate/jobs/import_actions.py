@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from annotate.importing.row_store import in_the_way
+from annotate.importing.any_file import in_the_way
 from annotate.jobs.import_job import obstacle, open_questions, start
 from annotate.jobs.job_states import ask_to_cancel, hand_over
 from annotate.jobs.upload_files import (

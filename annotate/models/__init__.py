@@ -13,7 +13,7 @@ from annotate.models.gold_pair import Gold, QualificationAnswer
 from annotate.models.job import Export, Import, ImportChange, Job
 from annotate.models.membership import Installation, Invitation, Membership
 from annotate.models.pair import Label, Pair
-from annotate.models.project import Guideline, ModelNote, Project, Tally
+from annotate.models.project import Guideline, ModelNote, Project, Tally, TrainingRecord
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
 
 __all__ = [
@@ -42,5 +42,6 @@ __all__ = [
     "Rating",
     "Rewrite",
     "Tally",
+    "TrainingRecord",
     "VoteRevision",
 ]

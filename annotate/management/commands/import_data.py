@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from annotate.importing import Report, Unreadable
+from annotate.importing.check_result import Check, Source
 from annotate.importing.shapes.mapping import Chosen
-from annotate.importing.two_passes import Check, Source
 from annotate.jobs import foreground_import
 from annotate.jobs.foreground_import import Display
 from annotate.jobs.import_actions import JUDGED
