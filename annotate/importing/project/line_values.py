@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NoReturn
+from functools import cache
+from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -48,16 +50,18 @@ class Line:
 
     def table(self, table: Table) -> Values:
         """The columns of a table; those that are not there are empty."""
-        return {name: self._column(name, field) for name, field in table.fields.items()}
-
-    def _column(self, name: str, field: Field) -> Any:
-        nothing = empty(field)
-        value = self._left.pop(name, nothing)
-        if value is ...:
-            self.refuse(name, "it is missing")
-        if value != nothing and (reason := fault(name, field, value)):
-            self.refuse(name, reason)
-        return float(value) if isinstance(value, int) and _is_float(field) else value
+        values, left = {}, self._left
+        for name, nothing, check, _, is_float in known(table):
+            value = left.pop(name, nothing)
+            if value is not nothing and value != nothing:
+                if reason := check(value):
+                    self.refuse(name, reason)
+                values[name] = float(value) if is_float else value
+                continue
+            if nothing is ...:
+                self.refuse(name, "it is missing")
+            values[name] = nothing
+        return values
 
     def text(self, name: str, *, pattern: re.Pattern[str] | None = None) -> str:
         """A text that has to be there."""
@@ -102,61 +106,93 @@ class Line:
 
 def fault(name: str, field: Field, value: Any) -> str:
     """The fault of a column's value, in words; empty when nothing is."""
-    if not _is_of_kind(name, field, value):
-        return f"{excerpt(value, 40)} is none"
-    for kind, most in MOST.items():
-        if isinstance(field, kind) and not -most <= value <= most:
-            return "the number is too large"
-    if isinstance(field, models.JSONField):
-        return ""
-    if field.choices and value not in dict(field.flatchoices):
-        return f"{value!r} is not known here"
-    try:
-        if not isinstance(field, models.DateTimeField | models.UUIDField):
-            field.run_validators(value)
-    except ValidationError as error:
-        return " ".join(error.messages).rstrip(".")
-    return ""
+    return _check_of(name, field)(value)
 
 
-def _is_of_kind(name: str, field: Field, value: Any) -> bool:
+Check = Callable[[Any], str]
+
+
+def _check_of(name: str, field: Field) -> Check:
+    """The check of a column's values."""
     if isinstance(field, models.JSONField):
-        return _is_json(name, field, value)
+        return _kind_check(lambda value: _is_json(name, empty(field), value))
     if isinstance(field, models.DateTimeField):
-        return _reads(datetime.fromisoformat, value) if _matches(TIME, value) else False
+        return _kind_check(lambda value: _matches(TIME, value) and _reads(_moment, value))
     if isinstance(field, models.UUIDField):
-        return isinstance(value, str) and _reads(UUID, value)
+        return _kind_check(lambda value: isinstance(value, str) and _reads(UUID, value))
     if isinstance(field, models.BooleanField):
-        return isinstance(value, bool)
-    if _is_float(field):
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return _kind_check(lambda value: isinstance(value, bool))
+    if isinstance(field, models.FloatField):
+        return _float_check(field)
     if isinstance(field, models.IntegerField):
-        return type(value) is int and (value >= 0 or "Positive" not in type(field).__name__)
-    return isinstance(value, str)
+        return _whole_check(field)
+    return _text_check(field)
 
 
-def _is_json(name: str, field: Field, value: Any) -> bool:
-    kind: type = CONTAINERS.get(name) or type(empty(field))
+def _kind_check(is_one: Callable[[Any], bool]) -> Check:
+    return lambda value: "" if is_one(value) else _none(value)
+
+
+def _none(value: Any) -> str:
+    return f"{excerpt(value, 40)} is none"
+
+
+def _text_check(field: Field) -> Check:
+    longest = field.max_length or sys.maxsize
+    choices = dict(field.flatchoices) if field.choices else None
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            return _none(value)
+        if len(value) > longest:
+            return f"at most {longest} characters are expected"
+        return "" if choices is None or value in choices else f"{value[:40]!r} is not known here"
+
+    return check
+
+
+def _whole_check(field: Field) -> Check:
+    most = next(most for kind, most in MOST.items() if isinstance(field, kind))
+    least = 0 if "Positive" in type(field).__name__ else -most
+
+    def check(value: Any) -> str:
+        if type(value) is not int:
+            return _none(value)
+        return "" if least <= value <= most else f"a number from {least:,} to {most:,} is expected"
+
+    return check
+
+
+def _float_check(field: Field) -> Check:
+    def check(value: Any) -> str:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return _none(value)
+        try:
+            field.run_validators(float(value))
+        except ValidationError as error:
+            return " ".join(error.messages).rstrip(".")
+        except OverflowError:
+            return "the number is too large"
+        return ""
+
+    return check
+
+
+def _is_json(name: str, nothing: Any, value: Any) -> bool:
+    kind: type = CONTAINERS.get(name) or type(nothing)
     if not isinstance(value, kind):
         return False
     if name in OF_TEXTS:
-        return all(isinstance(one, str) for one in _inside(value))
+        inside: Iterable[Any] = value.values() if isinstance(value, dict) else [*value]
+        return all(isinstance(one, str) for one in inside)
     return True
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else list(value)
-
-
-def _is_float(field: Field) -> bool:
-    return isinstance(field, models.FloatField)
 
 
 def _matches(pattern: re.Pattern[str], value: Any) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def _reads(read: Any, value: str) -> bool:
+def _reads(read: Callable[[str], Any], value: str) -> bool:
     try:
         read(value)
     except (ValueError, OverflowError):
@@ -164,21 +200,58 @@ def _reads(read: Any, value: str) -> bool:
     return True
 
 
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+class Known(NamedTuple):
+    """A column: its empty value, its check, its way into a row, and whether it is a float."""
+
+    name: str
+    nothing: Any
+    check: Check
+    stored: Callable[[Any], Any] | None
+    is_float: bool
+
+
+@cache
+def known(table: Table) -> list[Known]:
+    """The columns of a table; found out once, because a file has a million lines."""
+    return [
+        Known(
+            name,
+            empty(field),
+            _check_of(name, field),
+            _way(field),
+            isinstance(field, models.FloatField),
+        )
+        for name, field in table.fields.items()
+    ]
+
+
+def _way(field: Field) -> Callable[[Any], Any] | None:
+    """Make a value one that the database's driver takes in a row; None where it does as it is."""
+    if isinstance(field, models.JSONField):
+        return _json
+    if isinstance(field, models.DateTimeField):
+        return lambda value: stored_time(_moment(value))
+    return (lambda value: UUID(value).hex) if isinstance(field, models.UUIDField) else None
+
+
+def _json(value: Any) -> str:
+    # Most are empty, and an encoder takes as long for these.
+    return json.dumps(value) if value else "{}" if isinstance(value, dict) else "[]"
+
+
 def stored(table: Table, values: Mapping[str, Any]) -> tuple[Any, ...]:
     """The columns of a table as the database's driver takes them in a row."""
-    return tuple(_stored(field, values[name]) for name, field in table.fields.items())
-
-
-def _stored(field: Field, value: Any) -> Any:
-    if value is None:
-        return None
-    if isinstance(field, models.JSONField):
-        return json.dumps(value)
-    if isinstance(field, models.DateTimeField):
-        return stored_time(moment(value))
-    return UUID(value).hex if isinstance(field, models.UUIDField) else value
+    row = []
+    for name, _, _, way, _ in known(table):
+        value = values[name]
+        row.append(value if way is None or value is None else way(value))
+    return tuple(row)
 
 
 def moment(text: str | None) -> datetime | None:
     """A time of the file."""
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else _moment(text)

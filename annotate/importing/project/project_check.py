@@ -30,6 +30,8 @@ from annotate.models import Assignment, Pair, Project
 
 SHAPE = "a whole project"
 COUNTED_AS = {"person": "annotators", "settings": "settings"}
+RECENT = 5000
+"""Things that were told last, which lines behind them name most."""
 LOOKED_AT = 200
 """Prompts and completions that are kept to show pairs."""
 
@@ -82,7 +84,11 @@ def _summary(file: ProjectFile, known: _Known) -> dict[str, Any]:
         "sha256": file.sha256,
         "dataset_version": file.dataset_version,
         "guideline_version": known.guideline_version,
-        "also": {name: known.counts[name] for name in names if known.counts[name]},
+        "also": [
+            f"{n:,} {name if n > 1 else name.removesuffix('s')}"
+            for name in names
+            if (n := known.counts[name])
+        ],
     }
 
 
@@ -93,6 +99,7 @@ class _Known:
         self.counts: Counter[str] = Counter()
         self.guideline_version = 0
         self._memory = FileMemory()
+        self._recent: dict[str, int] = {}
         self._people: set[str] = set()
         self._versions: set[int] = set()
         self._pair: tuple[Line, PairLine] | None = None
@@ -198,14 +205,19 @@ class _Known:
         self._pair = None
 
     def _new(self, line: Line, kind: str, name: str) -> None:
-        key = f"{kind} {name}"
-        if self._memory.get([key]):
+        if self._has(key := f"{kind} {name}"):
             line.refuse("", f"this {kind} is there twice")
-        self._memory.put({key: 1})
+        self._recent[key] = 1
+        if len(self._recent) > RECENT:
+            self._memory.put(self._recent)
+            self._recent = {}
         self.counts[COUNTED_AS.get(kind, f"{kind}s")] += 1
 
+    def _has(self, key: str) -> bool:
+        return key in self._recent or bool(self._memory.get([key]))
+
     def _expect(self, line: Line, kind: str, name: str) -> None:
-        if not self._memory.get([f"{kind} {name}"]):
+        if not self._has(f"{kind} {name}"):
             line.refuse("", f"it names a {kind} that no line before it has")
 
     def _expect_people(self, line: Line, people: list[str | None]) -> None:

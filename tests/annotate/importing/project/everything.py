@@ -105,7 +105,7 @@ def lease_of(project: Project, user: User, pair: Pair) -> Assignment:
 
 
 def _bring_rows(project: Project) -> None:
-    by = Import.objects.create(project=project, file_name="votes.csv")
+    by = Import.objects.create(project=project, file_name="votes.csv", state="done")
     known = Judgement("a", "anna", strength=3, left="b", at=AT, metadata={"split": "test"})
     rated = Reply("Rated.", "m3", ratings=[Rating("label", 1.0, "anna"), Rating("MQM", -2.5)])
     rows = [
