@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, NoReturn
@@ -183,7 +183,7 @@ def _is_json(name: str, nothing: Any, value: Any) -> bool:
     if not isinstance(value, kind):
         return False
     if name in OF_TEXTS:
-        inside: Iterable[Any] = value.values() if isinstance(value, dict) else [*value]
+        inside: Any = list(value.values()) if isinstance(value, dict) else value
         return all(isinstance(one, str) for one in inside)
     return True
 
