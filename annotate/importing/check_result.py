@@ -21,6 +21,8 @@ class Source(NamedTuple):
     name: str
     mapping: Chosen
     max_bytes: int | None = None
+    pairs_by: str = ""
+    """Name of the rating by which replies to one prompt are compared; "" where they are not."""
 
 
 @dataclass
@@ -39,5 +41,7 @@ class Check:
     """Name, use, rows that have it, and an example of its values."""
     preview: list[dict[str, Any]] = field(default_factory=list)
     report: Report = field(default_factory=Report)
+    ratings: list[str] = field(default_factory=list)
+    """Names of the ratings of replies."""
     project: dict[str, Any] = field(default_factory=dict)
     """Of a whole project: its slug, name, newest dataset version, content's hash and counts."""

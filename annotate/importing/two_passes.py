@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.utils import timezone
 
 from annotate.importing import files
 from annotate.importing.check_result import Check, Progress, Source
+from annotate.importing.compared_ratings import Placed, compared
 from annotate.importing.files import Place
 from annotate.importing.import_report import Report, excerpt
 from annotate.importing.imported_row import Row
@@ -25,26 +26,27 @@ from annotate.importing.storage.import_context import Judged
 from annotate.models import Import, Project
 
 SHOWN_COLUMNS = 300
+SHOWN_RATINGS = 30
 BATCH = 1_000
 """Rows between two looks at whether to go on. Their transactions are shorter."""
-
-
-class Placed(NamedTuple):
-    """A row that can be imported, and where it stands in the file."""
-
-    place: Place
-    row: Row
 
 
 class OpenRows:
     """The rows of an open file, understood; what cannot be imported goes into the report."""
 
-    def __init__(self, source: files.Source, reading: Reading, columns: list[str]) -> None:
+    def __init__(
+        self, source: files.Source, reading: Reading, columns: list[str], pairs_by: str
+    ) -> None:
         self.source, self.reading, self.columns = source, reading, columns
+        self.pairs_by = pairs_by
         self.examples: dict[str, str] = {}
 
     def accepted(self, report: Report, progress: Progress | None = None) -> Iterator[Placed]:
         """The rows that can be imported. `progress` is told of every row of the file."""
+        rows = self._read(report, progress)
+        return compared(rows, self.pairs_by) if self.pairs_by else rows
+
+    def _read(self, report: Report, progress: Progress | None) -> Iterator[Placed]:
         place = Place("", 0)
         for place, raw in self.source.rows():
             report.rows += 1
@@ -122,7 +124,7 @@ def opened_rows(source: Source) -> Iterator[OpenRows]:
             understood = reading(sample, source.mapping)
         except Refused as refused:
             raise Unreadable(f"{refused}.") from refused
-        yield OpenRows(opened, understood, list(columns))
+        yield OpenRows(opened, understood, list(columns), source.pairs_by)
 
 
 def columns_of(source: Source) -> list[str]:
@@ -136,11 +138,12 @@ def check(
 ) -> Check:
     """Read all of a file, and count what an import would add. Raises Unreadable."""
     counting = Writer(project, now=timezone.now(), judged=judged, dry_run=True)
-    preview = Preview()
+    preview, rated = Preview(), dict[str, None]()
     with opened_rows(source) as rows:
         accepted = rows.accepted(report, progress)
         while batch := list(islice(accepted, BATCH)):
             preview.look_at(one.row for one in batch)
+            _note_ratings(batch, rated)
             rows.note(report, batch, counting.add([one.row for one in batch]))
         if not report.rows:
             raise Unreadable("The file holds no rows.")
@@ -155,7 +158,17 @@ def check(
             columns=rows.column_uses(),
             preview=preview.shown(),
             report=report,
+            ratings=list(rated),
         )
+
+
+def _note_ratings(batch: list[Placed], rated: dict[str, None]) -> None:
+    """Note by which names several replies could be compared."""
+    for _, row in batch:
+        for reply in row.replies:
+            for rating in reply.ratings:
+                if len(rated) < SHOWN_RATINGS:
+                    rated.setdefault(rating.name)
 
 
 def write(

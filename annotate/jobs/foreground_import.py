@@ -34,12 +34,12 @@ class ShownHeartbeat(Heartbeat):
         self._display(done, share)
 
 
-def source(project: Project, file: Path, mapping: Chosen) -> Source:
+def source(project: Project, file: Path, mapping: Chosen, *, pairs_by: str = "") -> Source:
     """The file as it is to be read: as was said, or as the project's last one with its columns.
 
     Raises OSError and Unreadable.
     """
-    plain = Source(file, file.name, mapping)
+    plain = Source(file, file.name, mapping, pairs_by=pairs_by)
     if mapping:
         return plain
     key = import_job.columns_key(any_file.columns_of(plain))
@@ -72,7 +72,7 @@ def write(
         format=checked.format[:200],
         shape=checked.shape[:200],
         mapping=dict(source.mapping),
-        options={"judged": judged},
+        options={"judged": judged} | ({"pairs_by": source.pairs_by} if source.pairs_by else {}),
         report={
             "columns_key": import_job.columns_key(any_file.columns_of(source)),
             "check": import_job.kept(checked),

@@ -111,7 +111,8 @@ STEPS = {Import.Step.CHECK: _check, Import.Step.WRITE: _write, Import.Step.UNDO:
 def source_for(import_: Import) -> Source:
     """The import's file, as it is to be read."""
     most = None if import_.foreground else MOST_UNPACKED
-    return Source(source_of(import_), import_.file_name, import_.mapping, most)
+    by = import_.options.get("pairs_by", "")
+    return Source(source_of(import_), import_.file_name, import_.mapping, most, by)
 
 
 def judged(import_: Import) -> Judged:
