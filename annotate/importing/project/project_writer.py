@@ -32,9 +32,9 @@ from annotate.importing.storage.file_memory import FileMemory
 from annotate.models import Import, Pair, Project
 from annotate.queue import write
 
-LEAST, MOST = 500, 4000
+LEAST, MOST = 200, 4000
 """Rows of a transaction. People of other projects vote between two."""
-SHORT, LONG = 0.04, 0.1
+SHORT, LONG = 0.03, 0.06
 """Seconds of a transaction below which batches grow, and above which they shrink."""
 OPENED = 1000
 
