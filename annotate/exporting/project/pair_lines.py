@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 
 from annotate.exporting.project import project_tables
 from annotate.exporting.project.mentioned_people import Mentioned
@@ -22,7 +22,6 @@ from annotate.models import (
     Gold,
     Label,
     Pair,
-    Project,
     QualificationAnswer,
     Rewrite,
     VoteRevision,
@@ -52,15 +51,11 @@ class Held(NamedTuple):
     flags: Rows
 
 
-def pair_lines(project: Project, people: Mentioned, *, newest: int) -> Iterator[Line]:
-    """The pairs there are now, as the dataset versions up to `newest` know their votes."""
-    last, after = project.pairs.aggregate(last=Max("pk"))["last"] or 0, 0
-    while after < last:
-        # Pairs that are added meanwhile may be of prompts that the file does not have.
-        some = project.pairs.filter(pk__gt=after, pk__lte=last).order_by("pk")
-        ids = list(some.values_list("pk", flat=True)[:BATCH])
-        if not ids:
-            return
+def pair_lines(pairs: QuerySet[Pair], people: Mentioned, *, newest: int) -> Iterator[Line]:
+    """Pairs as they are now; of the dataset versions those up to `newest` hold their votes."""
+    after = 0
+    numbers = pairs.order_by("pk").values_list("pk", flat=True)
+    while ids := list(numbers.filter(pk__gt=after)[:BATCH]):
         after = ids[-1]
         held = _read_at_rest(ids)
         yield from people.introduce(_named(held))

@@ -19,7 +19,7 @@ from annotate.exporting.project.mentioned_people import Mentioned
 from annotate.exporting.project.pair_lines import pair_lines
 from annotate.exporting.project.project_tables import Line, Table
 from annotate.exporting.raw_rows import batches
-from annotate.models import Completion, DatasetVersion, Project, Rating
+from annotate.models import Completion, DatasetVersion, Project, Prompt, Rating
 from annotate.models.project import records_wanted
 from annotate.votes.export_values import line
 
@@ -69,13 +69,18 @@ def project_lines(version: DatasetVersion) -> Iterator[bytes]:
 def content_lines(project: Project, *, newest: int) -> Iterator[bytes]:
     """Everything between the first line and the last."""
     people = Mentioned(project)
+    # What is added from here on is left out, or it could be of rows that went by before it came:
+    # first the end of the pairs, then that of the completions and prompts that they are of.
+    completions = Completion.objects.filter(prompt__project=project)
+    last_pair, last_completion = _last(project.pairs.all()), _last(completions)
+    last_prompt = _last(project.prompts.all())
     for written, *_ in project_tables.SETTINGS.rows(Project.objects.filter(pk=project.pk)):
         yield line({"type": "settings", **written})
     parts = (
         _guidelines(project, people),
-        _prompts(project),
-        _completions(project, people),
-        pair_lines(project, people, newest=newest),
+        _prompts(project.prompts.filter(pk__lte=last_prompt)),
+        _completions(completions.filter(pk__lte=last_completion), people),
+        pair_lines(project.pairs.filter(pk__lte=last_pair), people, newest=newest),
         _notes(project),
         _versions(project, people, newest),
         _records(project),
@@ -91,17 +96,18 @@ def _guidelines(project: Project, people: Mentioned) -> Iterator[Line]:
         yield {"type": "guideline", "author": people.or_none(author), **written}
 
 
-def _prompts(project: Project) -> Iterator[Line]:
-    for written, *_ in _in_order(project_tables.PROMPT, project.prompts.all()):
+def _last(rows: QuerySet[Any]) -> int:
+    last: int | None = rows.aggregate(last=Max("pk"))["last"]
+    return last or 0
+
+
+def _prompts(prompts: QuerySet[Prompt]) -> Iterator[Line]:
+    for written, *_ in _in_order(project_tables.PROMPT, prompts):
         yield {"type": "prompt", **written}
 
 
-def _completions(project: Project, people: Mentioned) -> Iterator[Line]:
-    rows = _in_order(
-        project_tables.COMPLETION,
-        Completion.objects.filter(prompt__project=project),
-        "prompt__sha256",
-    )
+def _completions(completions: QuerySet[Completion], people: Mentioned) -> Iterator[Line]:
+    rows = _in_order(project_tables.COMPLETION, completions, "prompt__sha256")
     for batch in batches(rows, BATCH):
         ratings = _ratings([number for _, number, _ in batch])
         for written, number, prompt in batch:
@@ -125,13 +131,11 @@ def _ratings(completions: list[int]) -> dict[int, list[tuple[Line, int | None]]]
 
 
 def _in_order(table: Table, query: QuerySet[Any], *more: str) -> Iterator[tuple[Any, ...]]:
-    """Rows that there are now: each with its number behind the line, then `more`."""
-    last, after = query.aggregate(last=Max("pk"))["last"] or 0, 0
-    while after < last:
-        some = query.filter(pk__gt=after, pk__lte=last).order_by("pk")[:BATCH]
-        for row in table.rows(some, "pk", *more):
-            after = row[1]
-            yield row
+    """The rows batch by batch: each with its number behind the line, then `more`."""
+    after = 0
+    while batch := list(table.rows(query.filter(pk__gt=after).order_by("pk")[:BATCH], "pk", *more)):
+        after = batch[-1][1]
+        yield from batch
 
 
 def _notes(project: Project) -> Iterator[Line]:

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from annotate import queue
 from annotate.exporting import seal
 from annotate.exporting.freezing import freeze
+from annotate.exporting.project import pair_lines
 from annotate.exporting.project.project_lines import project_lines
 from annotate.gold import gold_pairs
 from annotate.models import Assignment, Membership, Project
@@ -127,3 +128,33 @@ def test_any_order_of_events_comes_back(project, ann, ben, cleo, olga, make_pair
     project.refresh_from_db()
     make_pairs(8)
     comes_back(project, People(project, [ann, ben, cleo], olga, seed), tmp_path)
+
+
+def test_a_project_leaves_whole_while_people_go_on(
+    project, ann, ben, cleo, olga, make_pairs, tmp_path, monkeypatch
+):
+    """Votes, new versions and new pairs between two lines of the file do not break it."""
+    monkeypatch.setattr(pair_lines, "BATCH", 1)
+    Project.objects.filter(pk=project.pk).update(gold_share=0.0)
+    project.refresh_from_db()
+    make_pairs(8)
+    people = People(project, [ann, ben, cleo], olga, seed=5)
+    for _ in range(40):
+        people.act()
+    version, lines = freeze(project), []
+    for place, line in enumerate(project_lines(version)):
+        lines.append(line)
+        if b'"type":"pair"' in line:
+            people.act()
+            people.vote(people.rng.choice(people.people))
+        if place in (20, 30):
+            make_pairs(1)
+            freeze(project)
+    path = tmp_path / "project.jsonl"
+    path.write_bytes(b"".join(lines))
+    other = Project.objects.create(slug="other", name="Another desk")
+    imported(other, path)
+    newest = other.dataset_versions.latest("number")
+    assert newest.number == version.number < project.dataset_versions.latest("number").number
+    assert (newest.sha256, seal.sha256(newest)) == (version.sha256, version.sha256)
+    assert list(project_lines(newest))[1:] == lines[1:]
