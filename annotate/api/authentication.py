@@ -90,7 +90,10 @@ def _require_reach(token: ApiToken, named: dict[str, Any]) -> None:
     if "slug" in named:
         within = token.projects().filter(slug=named["slug"])
     elif "token" in named:
-        within = token.projects().filter(pairs__assignments__token=named["token"])
+        # A project imported as a whole has the assignments of its original, with their tokens.
+        within = token.projects().filter(
+            pairs__assignments__token=named["token"], pairs__assignments__annotator=token.user
+        )
     else:
         # A list over projects would show those out of reach.
         raise PermissionDenied("This token is limited to projects; this call is about all of them.")

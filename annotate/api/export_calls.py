@@ -73,12 +73,17 @@ class AnyRenderer(NDJSONRenderer):
 @renderer_classes([JSONRenderer, NDJSONRenderer, AnyRenderer])
 @throttle_classes([ExportThrottle])
 def export(request: Request, slug: str) -> HttpResponseBase:
-    """Stream a dataset version. The same version gives the same bytes for ever."""
+    """Stream a dataset version. The same version gives the same bytes for ever.
+
+    But for `project`, which is the whole project as it is now and takes the newest version alone.
+    """
     project = project_or_404(request, slug, "admin")
     chosen = format_asked(request.query_params.get("format", ""))
     part = choice(request, "part", tuple(chosen.parts)) or chosen.main_part
     options = options_asked(request, chosen)
     version = version_asked(request, project)
+    if refusal := chosen.refusal(version):
+        raise ValidationError({"version": [refusal]})
     parts = pieces(version, chosen, part, options)
     first = next(parts, None)
     response: HttpResponseBase

@@ -51,6 +51,12 @@ class ImportOptions(KnownFieldsOnly):
     strict = serializers.BooleanField(
         required=False, help_text="Import nothing if any row is refused."
     )
+    pairs_by = StrictCharField(
+        required=False,
+        max_length=80,
+        allow_blank=True,
+        help_text="Rating by which replies to one prompt are compared; empty: they are not.",
+    )
 
 
 class QueryOptions(ImportOptions):
@@ -158,6 +164,10 @@ class ImportBody(ImportSummary):
     )
     judged = serializers.ChoiceField(choices=list(JUDGED.items()))
     strict = serializers.BooleanField()
+    pairs_by = serializers.CharField(allow_blank=True)
+    ratings = serializers.ListField(
+        child=serializers.CharField(), help_text="Of replies, which can be compared by them."
+    )
     obstacle = serializers.CharField(allow_blank=True, help_text="Why it cannot start yet.")
     fields = FieldBody(many=True, help_text="That columns can be mapped to.")  # type: ignore[assignment]
     columns = ColumnBody(many=True)
@@ -210,6 +220,8 @@ def import_body(project: Project, import_: Import) -> dict[str, Any]:
         "mapping": check.get("mapping") or import_.mapping,
         "judged": import_job.judged(import_),
         "strict": bool(import_.options.get("strict")),
+        "pairs_by": import_.options.get("pairs_by", ""),
+        "ratings": check.get("ratings", []),
         "obstacle": import_job.obstacle(import_) if check and not import_.finished else "",
         "fields": check.get("fields", []),
         "columns": check.get("columns", []),

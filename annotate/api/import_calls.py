@@ -65,6 +65,10 @@ JUDGED = OpenApiParameter(
     "judged", str, enum=list(import_actions.JUDGED), description="What pairs with votes become."
 )
 
+PAIRS_BY = OpenApiParameter(
+    "pairs_by", str, description="Rating by which replies to one prompt are compared."
+)
+
 
 class NewImportThrottle(ImportThrottle):
     """Looking at the list costs nothing."""
@@ -97,7 +101,7 @@ class PieceParser(RawFileParser):
             "properties": {"file": {"type": "string", "format": "binary"}},
         },
     },
-    parameters=[NAME, AUTO, STRICT, JUDGED],
+    parameters=[NAME, AUTO, STRICT, JUDGED, PAIRS_BY],
     responses={202: ImportBody, 400: BAD, 409: CONFLICT, 413: BAD, **ANSWERS},
 )
 @api_view(["GET", "POST"])
@@ -327,7 +331,7 @@ def _options(request: Request) -> dict[str, Any]:
     """The options of the query string."""
     given = {
         name: request.query_params[name]
-        for name in ("judged", "strict", "auto")
+        for name in ("judged", "strict", "pairs_by", "auto")
         if name in request.query_params
     }
     form = QueryOptions(data=given)
@@ -339,11 +343,11 @@ def _change(import_: Import, said: dict[str, Any]) -> None:
     options = {name: said[name] for name in ("judged", "strict") if name in said}
     if options:
         import_actions.choose_options(import_, **options)
-    if "mapping" in said or "answers" in said:
+    if {"mapping", "answers", "pairs_by"} & said.keys():
         answers = {(one["column"], one["field"]): one["yes"] for one in said.get("answers", ())}
         mapping = said.get("mapping", import_.mapping)
         mapping = import_actions.with_answers(import_, mapping, answers)
-        import_actions.map_columns(import_, mapping)
+        import_actions.map_columns(import_, mapping, pairs_by=said.get("pairs_by"))
 
 
 def _offset(request: Request) -> int:

@@ -43,8 +43,9 @@ from annotate.exchange.sample_project import ask_colleagues, create_sample_proje
 from annotate.exporting.freezing import freeze
 from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
 from annotate.models import Project, TokenScope, WebhookEvent
-from annotate.models.job import job_waiting
 from annotate.models.integrations.webhook import webhook_waiting
+from annotate.models.job import job_waiting
+from annotate.models.project import records_wanted
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
@@ -95,6 +96,7 @@ __all__ = [
     "prompts",
     "publish_model_version",
     "queue_depth",
+    "records_wanted",
     "refresh_labels",
     "refresh_labels_if_due",
     "release_expired",

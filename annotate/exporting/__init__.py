@@ -12,6 +12,7 @@ from annotate.exporting.formats import (
     csv_format,
     hf_format,
     parquet_format,
+    project_format,
     ranked_format,
     trainer_formats,
     trl_format,
@@ -69,10 +70,22 @@ class ExportFormat(NamedTuple):
     """Of a format that cannot be looked at."""
     options: Mapping[str, str] = {}
     """What it can be told besides, and what that does, in words."""
+    of_now: bool = False
+    """It holds more than a version does, and so leaves with the newest alone."""
 
     @property
     def main_part(self) -> str:
         return next(iter(self.parts))
+
+    def refusal(self, version: DatasetVersion) -> str:
+        """The reason why that version cannot leave so, in a sentence; empty when it can."""
+        newest = version.project.dataset_versions.first()
+        if not self.of_now or newest is None or newest.number == version.number:
+            return ""
+        return (
+            "This format holds the project as it is now, with all of its versions. "
+            f"Choose the newest, version {newest.number}."
+        )
 
     def counted(self, version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
         """Figures that go with an export: rows by kind."""
@@ -151,6 +164,14 @@ FORMATS: dict[str, ExportFormat] = {
         votes_format.PARTS,
         votes_format.counts,
         "Statisticians, and an import elsewhere: every vote with all that is known of it.",
+    ),
+    "project": ExportFormat(
+        project_format.lines,
+        project_format.PARTS,
+        project_format.counts,
+        "An import into an empty project, here or elsewhere, which brings all of it back: people "
+        "as pseudonyms, the weights of models not.",
+        of_now=True,
     ),
     "openrlhf": ExportFormat(
         trainer_formats.openrlhf_lines,

@@ -56,6 +56,8 @@ class ExportForm(forms.Form):
                 cleaned[name] = ""
         if chosen.files is not None or not cleaned.get("compression"):
             cleaned["compression"] = "none"
+        if cleaned.get("version") and (refusal := chosen.refusal(self.chosen_version())):
+            self.add_error("version", refusal)
         return cleaned
 
     def chosen_version(self) -> DatasetVersion:

@@ -2,7 +2,7 @@
 
 They go in batch by batch, while people vote; an import that was cut short is completed by the next.
 
-May import: models, votes, queue, importing/files.
+May import: models, votes, exporting, queue, importing/files.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import IO
 
 from django.utils import timezone
 
+from annotate.importing.check_result import Source
 from annotate.importing.import_report import Report
 from annotate.importing.problems import Problem, Refused, Unreadable
+from annotate.importing.project.project_file import is_project
 from annotate.importing.row_store import Writer
 from annotate.importing.storage.import_context import Judged
-from annotate.importing.two_passes import BATCH, Source, opened_rows
+from annotate.importing.two_passes import BATCH, opened_rows
 from annotate.models import Project
 
 __all__ = ["Problem", "Refused", "Report", "Unreadable", "import_rows"]
@@ -44,6 +46,11 @@ def import_rows(
     """
     report = Report()
     source = Source(file, str(getattr(file, "name", "") or ""), mapping or {}, max_bytes)
+    if not isinstance(file, Path) and is_project(file, name=source.name, max_bytes=max_bytes):
+        raise Unreadable(
+            "This is a whole project. Import it as a job: on the import page, with import_data or "
+            "by a POST to imports/."
+        )
     with opened_rows(source) as rows:
         for _ in rows.accepted(report):
             pass

@@ -5,84 +5,48 @@ Between them somebody looks at what was recognised. Both read the file from its 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import chain, islice
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 from django.utils import timezone
 
 from annotate.importing import files
+from annotate.importing.check_result import Check, Progress, Source
+from annotate.importing.compared_ratings import Placed, compared
 from annotate.importing.files import Place
 from annotate.importing.import_report import Report, excerpt
 from annotate.importing.imported_row import Row
+from annotate.importing.preview import Preview
 from annotate.importing.problems import Refused, Unreadable
 from annotate.importing.row_store import Note, Writer
 from annotate.importing.shapes import SAMPLE, Reading, reading
-from annotate.importing.shapes.mapping import Chosen
 from annotate.importing.storage.import_context import Judged
 from annotate.models import Import, Project
-from annotate.models.content import Messages
 
-SHOWN = 5
-"""Rows of the preview."""
-SHOWN_TEXT = 20_000
-"""Characters of a text in the preview."""
-SHOWN_TURNS = 20
 SHOWN_COLUMNS = 300
+SHOWN_RATINGS = 30
 BATCH = 1_000
 """Rows between two looks at whether to go on. Their transactions are shorter."""
-
-Progress = Callable[[int, float], None]
-"""Told the rows worked through and the share of the file; raises to stop."""
-
-
-class Source(NamedTuple):
-    """A file or a folder, and how it is read."""
-
-    file: Path | IO[bytes]
-    name: str
-    mapping: Chosen
-    max_bytes: int | None = None
-
-
-class Placed(NamedTuple):
-    """A row that can be imported, and where it stands in the file."""
-
-    place: Place
-    row: Row
-
-
-@dataclass
-class Check:
-    """Everything that the first pass learnt."""
-
-    format: str = ""
-    shape: str = ""
-    left_out: list[str] = field(default_factory=list)
-    """Members of an archive or folder that hold no rows."""
-    mapping: dict[str, str] = field(default_factory=dict)
-    """Field -> column, as it was chosen or recognised."""
-    fields: list[dict[str, str]] = field(default_factory=list)
-    questions: list[dict[str, str]] = field(default_factory=list)
-    columns: list[dict[str, Any]] = field(default_factory=list)
-    """Name, use, rows that have it, and an example of its values."""
-    preview: list[dict[str, Any]] = field(default_factory=list)
-    report: Report = field(default_factory=Report)
 
 
 class OpenRows:
     """The rows of an open file, understood; what cannot be imported goes into the report."""
 
-    def __init__(self, source: files.Source, reading: Reading, columns: list[str]) -> None:
+    def __init__(
+        self, source: files.Source, reading: Reading, columns: list[str], pairs_by: str
+    ) -> None:
         self.source, self.reading, self.columns = source, reading, columns
+        self.pairs_by = pairs_by
         self.examples: dict[str, str] = {}
 
     def accepted(self, report: Report, progress: Progress | None = None) -> Iterator[Placed]:
         """The rows that can be imported. `progress` is told of every row of the file."""
+        rows = self._read(report, progress)
+        return compared(rows, self.pairs_by) if self.pairs_by else rows
+
+    def _read(self, report: Report, progress: Progress | None) -> Iterator[Placed]:
         place = Place("", 0)
         for place, raw in self.source.rows():
             report.rows += 1
@@ -160,7 +124,7 @@ def opened_rows(source: Source) -> Iterator[OpenRows]:
             understood = reading(sample, source.mapping)
         except Refused as refused:
             raise Unreadable(f"{refused}.") from refused
-        yield OpenRows(opened, understood, list(columns))
+        yield OpenRows(opened, understood, list(columns), source.pairs_by)
 
 
 def columns_of(source: Source) -> list[str]:
@@ -174,11 +138,12 @@ def check(
 ) -> Check:
     """Read all of a file, and count what an import would add. Raises Unreadable."""
     counting = Writer(project, now=timezone.now(), judged=judged, dry_run=True)
-    preview = Preview()
+    preview, rated = Preview(), dict[str, None]()
     with opened_rows(source) as rows:
         accepted = rows.accepted(report, progress)
         while batch := list(islice(accepted, BATCH)):
-            preview.look_at(batch)
+            preview.look_at(one.row for one in batch)
+            _note_ratings(batch, rated)
             rows.note(report, batch, counting.add([one.row for one in batch]))
         if not report.rows:
             raise Unreadable("The file holds no rows.")
@@ -193,7 +158,17 @@ def check(
             columns=rows.column_uses(),
             preview=preview.shown(),
             report=report,
+            ratings=list(rated),
         )
+
+
+def _note_ratings(batch: list[Placed], rated: dict[str, None]) -> None:
+    """Note by which names several replies could be compared."""
+    for _, row in batch:
+        for reply in row.replies:
+            for rating in reply.ratings:
+                if len(rated) < SHOWN_RATINGS:
+                    rated.setdefault(rating.name)
 
 
 def write(
@@ -219,59 +194,3 @@ def write(
             rows.note(report, batch, writer.add([one.row for one in batch]))
             report.added = writer.added
     return report
-
-
-class Preview:
-    """The first rows as annotators will see them: pairs, if there are any."""
-
-    def __init__(self) -> None:
-        self._pairs: list[dict[str, Any]] = []
-        self._others: list[dict[str, Any]] = []
-
-    def look_at(self, batch: list[Placed]) -> None:
-        if len(self._pairs) == SHOWN:
-            return
-        for _, row in batch:
-            kept = self._pairs if row.comparisons else self._others
-            if len(kept) < SHOWN:
-                kept.append(_shown(row))
-
-    def shown(self) -> list[dict[str, Any]]:
-        return self._pairs or self._others
-
-
-def _shown(row: Row) -> dict[str, Any]:
-    places = [row.comparisons[0].a, row.comparisons[0].b] if row.comparisons else range(2)
-    replies = [row.replies[place] for place in places if place < len(row.replies)]
-    judgements = row.comparisons[0].judgements if row.comparisons else ()
-    return {
-        "messages": _cut(row.messages),
-        "tools": row.tools if _is_short(row.tools) else None,
-        "replies": [
-            {
-                "text": one.text[:SHOWN_TEXT],
-                "model": one.model,
-                "messages": one.messages and _cut(one.messages),
-            }
-            for one in replies
-        ],
-        "votes": [{"rater": one.rater[:80], "choice": one.choice} for one in judgements[:20]],
-        "tags": list(row.tags)[:20],
-        "comparisons": len(row.comparisons),
-    }
-
-
-def _cut(messages: Messages) -> Messages:
-    """The last turns of a chat, without what is too long to look at."""
-    return [
-        {
-            name: value[:SHOWN_TEXT] if name == "content" else value
-            for name, value in message.items()
-            if name == "content" or _is_short(value)
-        }
-        for message in messages[-SHOWN_TURNS:]
-    ]
-
-
-def _is_short(value: Any) -> bool:
-    return len(json.dumps(value, default=str)) <= SHOWN_TEXT

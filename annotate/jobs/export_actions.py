@@ -17,7 +17,8 @@ MOST_UNFINISHED = 20
 
 def begin(version: DatasetVersion, by: User | None, format: str, options: Options) -> Export:
     """An export that a worker writes next. Raises UnknownFormat, Refusal."""
-    format_named(format)
+    if refusal := format_named(format).refusal(version):
+        raise Refusal(refusal)
     unfinished = Export.objects.filter(project=version.project).unfinished().count()
     if unfinished >= MOST_UNFINISHED:
         raise Refusal(f"{unfinished} exports are waiting. Wait for some of them, or cancel some.")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from annotate.importing import Report, two_passes
+from annotate.importing import Report, any_file
+from annotate.importing.check_result import Check, Progress, Source
 from annotate.importing.shapes.mapping import Chosen
 from annotate.importing.storage.import_context import Judged
-from annotate.importing.two_passes import Check, Progress, Source
 from annotate.jobs import import_job
 from annotate.jobs.import_actions import undo_refusal
 from annotate.jobs.job_runner import work
@@ -34,15 +34,15 @@ class ShownHeartbeat(Heartbeat):
         self._display(done, share)
 
 
-def source(project: Project, file: Path, mapping: Chosen) -> Source:
+def source(project: Project, file: Path, mapping: Chosen, *, pairs_by: str = "") -> Source:
     """The file as it is to be read: as was said, or as the project's last one with its columns.
 
     Raises OSError and Unreadable.
     """
-    plain = Source(file, file.name, mapping)
+    plain = Source(file, file.name, mapping, pairs_by=pairs_by)
     if mapping:
         return plain
-    key = import_job.columns_key(two_passes.columns_of(plain))
+    key = import_job.columns_key(any_file.columns_of(plain))
     return plain._replace(mapping=project.import_mappings.get(key, {}))
 
 
@@ -51,10 +51,10 @@ def check(
 ) -> Check:
     """The first pass; `report` is where every problem is written down."""
     if report is None:
-        return two_passes.check(project, source, judged=judged, report=Report(), progress=progress)
+        return any_file.check(project, source, judged=judged, report=Report(), progress=progress)
     with problem_file(report, holder=0) as sink:
         kept = Report(sink=sink)
-        return two_passes.check(project, source, judged=judged, report=kept, progress=progress)
+        return any_file.check(project, source, judged=judged, report=kept, progress=progress)
 
 
 def write(
@@ -72,9 +72,9 @@ def write(
         format=checked.format[:200],
         shape=checked.shape[:200],
         mapping=dict(source.mapping),
-        options={"judged": judged},
+        options={"judged": judged} | ({"pairs_by": source.pairs_by} if source.pairs_by else {}),
         report={
-            "columns_key": import_job.columns_key(two_passes.columns_of(source)),
+            "columns_key": import_job.columns_key(any_file.columns_of(source)),
             "check": import_job.kept(checked),
         },
     )

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from annotate.importing.row_store import in_the_way
+from annotate.importing.any_file import in_the_way
 from annotate.jobs.import_job import obstacle, open_questions, start
 from annotate.jobs.job_states import ask_to_cancel, hand_over
 from annotate.jobs.upload_files import (
@@ -74,23 +74,34 @@ def take_from_server(
     return import_
 
 
-def map_columns(import_: Import, mapping: Mapping[str, str | list[str]]) -> bool:
-    """Say which column each field is; `metadata` lists columns that are none.
+def map_columns(
+    import_: Import, mapping: Mapping[str, str | list[str]], *, pairs_by: str | None = None
+) -> bool:
+    """Say which column each field is; `metadata` lists columns that are none. `pairs_by` is the
+    rating by which replies to one prompt are compared, or "" where they are not.
 
     Where that changes how the file is read it is checked again, and the answer is True. Raises
     Refusal.
     """
     _expect_checked(import_)
     _check_mapping(import_.report["check"], mapping)
-    if mapping == import_.mapping:
+    before = import_.options.get("pairs_by", "")
+    pairs_by = before if pairs_by is None else pairs_by
+    if pairs_by and pairs_by not in import_.report["check"].get("ratings", []):
+        raise Refusal(f"No reply has a rating {pairs_by[:40]!r}.")
+    if mapping == import_.mapping and pairs_by == before:
         return False
-    options = import_.options | {"as_found": not mapping}
+    options = import_.options | {"as_found": not mapping, "pairs_by": pairs_by}
     _to_check(import_, mapping=dict(mapping), options=options)
     return True
 
 
 def choose_columns(
-    import_: Import, shown: Mapping[str, str], answers: Mapping[tuple[str, str], bool]
+    import_: Import,
+    shown: Mapping[str, str],
+    answers: Mapping[tuple[str, str], bool],
+    *,
+    pairs_by: str | None = None,
 ) -> bool:
     """Take over a form: the column of each field as it stands there, and its answers.
 
@@ -100,7 +111,8 @@ def choose_columns(
     _expect_checked(import_)
     recognised = import_.report["check"]["mapping"]
     changed = {name: column for name, column in shown.items() if column != recognised.get(name, "")}
-    return map_columns(import_, with_answers(import_, import_.mapping | changed, answers))
+    mapping = with_answers(import_, import_.mapping | changed, answers)
+    return map_columns(import_, mapping, pairs_by=pairs_by)
 
 
 def with_answers(

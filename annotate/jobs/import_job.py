@@ -11,10 +11,10 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from annotate.importing import Report, row_store, two_passes
+from annotate.importing import Report, any_file
+from annotate.importing.check_result import Check, Source
 from annotate.importing.row_store import NotUndoable
 from annotate.importing.storage.import_context import Judged
-from annotate.importing.two_passes import Check, Source
 from annotate.jobs.job_states import Cancelled, Heartbeat, close, hand_over, settle
 from annotate.jobs.problem_file import problem_file
 from annotate.jobs.upload_files import MOST_UNPACKED, drop_sent, problems_path, source_of
@@ -34,13 +34,13 @@ def perform(import_: Import, heartbeat: Heartbeat) -> None:
 
 def _check(import_: Import, heartbeat: Heartbeat) -> None:
     source = source_for(import_)
-    key = columns_key(two_passes.columns_of(source))
+    key = columns_key(any_file.columns_of(source))
     chosen = import_.mapping or import_.options.get("as_found")
     remembered = {} if chosen else import_.project.import_mappings.get(key, {})
     if remembered:
         source = source._replace(mapping=remembered)
     with problem_file(problems_path(import_), holder=import_.fence) as sink:
-        checked = two_passes.check(
+        checked = any_file.check(
             import_.project,
             source,
             judged=judged(import_),
@@ -68,7 +68,7 @@ def _write(import_: Import, heartbeat: Heartbeat) -> None:
     try:
         with problem_file(problems_path(import_), holder=import_.fence) as sink:
             report.sink = sink
-            two_passes.write(
+            any_file.write(
                 import_.project,
                 source_for(import_),
                 by=import_,
@@ -79,6 +79,9 @@ def _write(import_: Import, heartbeat: Heartbeat) -> None:
             )
     except Cancelled:
         end = Job.State.CANCELLED
+        with heartbeat.meanwhile():
+            if any_file.give_up(import_):
+                report = Report(rows=report.rows)
     else:
         end = Job.State.DONE
     settle(
@@ -95,7 +98,7 @@ def _write(import_: Import, heartbeat: Heartbeat) -> None:
 def _undo(import_: Import, heartbeat: Heartbeat) -> None:
     try:
         with heartbeat.meanwhile():
-            row_store.undo(import_)
+            any_file.undo(import_)
     except NotUndoable as refusal:
         settle(import_, Job.State.DONE, step=Import.Step.WRITE, error=f"Not taken back: {refusal}")
     else:
@@ -108,7 +111,8 @@ STEPS = {Import.Step.CHECK: _check, Import.Step.WRITE: _write, Import.Step.UNDO:
 def source_for(import_: Import) -> Source:
     """The import's file, as it is to be read."""
     most = None if import_.foreground else MOST_UNPACKED
-    return Source(source_of(import_), import_.file_name, import_.mapping, most)
+    by = import_.options.get("pairs_by", "")
+    return Source(source_of(import_), import_.file_name, import_.mapping, most, by)
 
 
 def judged(import_: Import) -> Judged:

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0016_find_pairs_by_their_tags'),
+        ('annotate', '0017_whole_projects'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -5,18 +5,18 @@ May import: nothing of annotate.
 
 from __future__ import annotations
 
-from annotate.models.integrations.api_token import ApiToken, TokenScope
 from annotate.models.assignment import Assignment, VoteRevision
 from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
 from annotate.models.gold_pair import Gold, QualificationAnswer
+from annotate.models.integrations.api_token import ApiToken, TokenScope
 from annotate.models.integrations.idempotency_key import IdempotencyKey
+from annotate.models.integrations.webhook import Webhook, WebhookDelivery, WebhookEvent
 from annotate.models.job import Export, Import, ImportChange, Job
 from annotate.models.membership import Installation, Invitation, Membership
 from annotate.models.pair import Label, Pair
-from annotate.models.project import Guideline, ModelNote, Project, Tally
+from annotate.models.project import Guideline, ModelNote, Project, Tally, TrainingRecord
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
-from annotate.models.integrations.webhook import Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
     "Adjudication",
@@ -46,6 +46,7 @@ __all__ = [
     "Rewrite",
     "Tally",
     "TokenScope",
+    "TrainingRecord",
     "VoteRevision",
     "Webhook",
     "WebhookDelivery",

@@ -107,7 +107,7 @@ class Assignment(models.Model):
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="assignments"
     )
-    token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    token = models.UUIDField(default=uuid.uuid4, editable=False)
     state = models.CharField(max_length=10, choices=State.choices, default=State.RESERVED)
     left = models.CharField(max_length=1, choices=LeftCompletion.choices, blank=True)
     stream = models.CharField(max_length=8, choices=Pair.Stream.choices, blank=True)
@@ -168,6 +168,8 @@ class Assignment(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["annotator", "pair"], name="one_place_per_person"),
+            # Not of all: a copy of a project beside it has the same tokens, and other accounts.
+            models.UniqueConstraint(fields=["token", "annotator"], name="token_once"),
             models.CheckConstraint(
                 condition=~Q(state="voted")
                 | (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.dispatch import Signal
 from django.urls import reverse
 
 from annotate.models.roles import Role
@@ -14,6 +16,9 @@ from annotate.models.roles import Role
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+records_wanted = Signal()
+"""Sent with `project` when the whole of it leaves; whoever trains answers with the records of its
+rounds, runs and model versions: (kind, name, record)."""
 LONGEST_LEASE = 7 * 24 * 3600
 """Seconds. Longer ones keep pairs from everybody else, and end beyond the calendar."""
 
@@ -200,6 +205,35 @@ class ModelNote(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "name"], name="model_note_once"),
         ]
+
+
+class TrainingRecord(models.Model):
+    """A round, a run or a model version of the installation that the project came from.
+
+    As its file told of it: the weights stayed there, so nothing here can be trained or tried.
+    """
+
+    class Kind(models.TextChoices):
+        ROUND = "round", "Round"
+        RUN = "run", "Run"
+        MODEL = "model", "Model version"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="training_records")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    name = models.CharField(max_length=120)
+    sha256 = models.CharField(max_length=64, help_text="Of the record.")
+    record: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def as_text(self) -> str:
+        """The record to be read by people."""
+        return json.dumps(self.record, ensure_ascii=False, indent=2)
 
 
 class Tally(models.Model):

@@ -47,7 +47,7 @@ def export(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
         **_exports(project),
     }
     if newest := project.dataset_versions.first():
-        context |= _chosen(request, project, newest)
+        context |= {"newest": newest.number, **_chosen(request, project, newest)}
     return render(request, "annotate/export.html", context)
 
 
@@ -116,6 +116,7 @@ def version(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpRe
         "counted": one.n_votes <= export_job.LARGE or "count" in request.GET,
         "others": list(others.values_list("number", flat=True)[:LISTED]),
         "models": ModelNote.objects.filter(project=project, dataset_version=number).order_by("pk"),
+        "records": project.training_records.filter(record__dataset_version=number),
         "weightless": sum(1 for weight, *_ in one.people.values() if weight == 0),
     }
     if context["counted"]:

@@ -168,7 +168,8 @@ def _choose(request: AuthenticatedHttpRequest, import_: Import) -> bool:
         for place, question in enumerate(import_job.open_questions(import_))
         if request.POST.get(f"answer-{place}") in ("yes", "no")
     }
-    return import_actions.choose_columns(import_, shown, answers)
+    by = request.POST.get("pairs_by")
+    return import_actions.choose_columns(import_, shown, answers, pairs_by=by)
 
 
 def _list_page(
@@ -252,6 +253,7 @@ def _checked(import_: Import) -> dict[str, Any]:
         "pairs": [_shown(pair) for pair in check["preview"]],
         "judged": import_job.judged(import_),
         "strict": bool(import_.options.get("strict")),
+        "pairs_by": import_.options.get("pairs_by", ""),
         "remembered": import_.report.get("remembered"),
     }
 

@@ -37,6 +37,8 @@ class ImportContext:
     """The time of the import as the database stores it."""
     project_id: int
     by_id: int | None
+    has_earlier_pairs: bool
+    """Pairs of the first imports are there, which have other keys."""
 
 
 class Item(NamedTuple):

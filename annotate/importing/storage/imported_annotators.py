@@ -10,6 +10,7 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 
 from annotate.models import Membership, Project
+from annotate.models.membership import new_pseudonym
 from annotate.queue import write
 
 AT_ONCE = 500
@@ -68,10 +69,28 @@ class Annotators:
         ]
         with write():
             User.objects.bulk_create(users, ignore_conflicts=True)
-            pks = User.objects.filter(username__in=list(names)).values_list("pk", flat=True)
+            accounts = User.objects.filter(username__in=list(names)).values_list("username", "pk")
+            taken = set(self.project.memberships.values_list("pseudonym", flat=True))
             # Inactive: they are not offered pairs, and the people page shows them apart.
-            members = [Membership(project=self.project, user_id=pk, active=False) for pk in pks]
+            members = [
+                Membership(
+                    project=self.project,
+                    user_id=pk,
+                    active=False,
+                    pseudonym=_pseudonym(names[account], taken),
+                )
+                for account, pk in accounts
+            ]
             Membership.objects.bulk_create(members, ignore_conflicts=True)
+
+
+_PSEUDONYM = re.compile(r"ann-[0-9a-f]{8}")
+
+
+def _pseudonym(name: str, taken: set[str]) -> str:
+    """The name itself where it is a pseudonym of ours, so that a file that we wrote can leave as
+    it came; a new one of everybody else, whose name an export must not tell."""
+    return name if _PSEUDONYM.fullmatch(name) and name not in taken else new_pseudonym()
 
 
 _NOBODY = re.compile(r"imported( \d+)?")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from annotate.importing.imported_row import Comparison, Judgement
 from annotate.importing.storage import pair_rows
 from annotate.importing.storage.content_batch import MISSING, ContentBatch
+from annotate.importing.storage.earlier_keys import EarlierKeys
 from annotate.importing.storage.import_context import ImportContext, Item, Outcome, add_tags, fill
 from annotate.importing.storage.imported_annotators import is_nobody
 from annotate.importing.storage.pair_states import (
@@ -33,6 +34,8 @@ class Wanted(NamedTuple):
     key: str
     a: Side
     b: Side
+    earlier: tuple[str, ...]
+    """Keys that the first imports gave to such a row, the likeliest first."""
 
 
 @dataclass
@@ -46,9 +49,11 @@ class PairBatch:
     states: dict[str, PairState] = field(default_factory=dict)
     _said: dict[str, int] = field(default_factory=dict)
     _rows: pair_rows.PairRows = field(init=False)
+    _earlier: EarlierKeys = field(init=False)
 
     def look_up(self) -> None:
         """Find the pairs that are there and join the rows into them, outside any transaction."""
+        self._earlier = EarlierKeys(self.context.memory)
         wanted = list(self._wanted())
         self._find(wanted)
         for one in wanted:
@@ -58,14 +63,17 @@ class PairBatch:
         for item in self.items:
             for comparison in item.comparisons:
                 a, b = sides(item, comparison)
-                yield Wanted(item, comparison, pair_key(item.prompt, a, b), a, b)
+                earlier: tuple[str, ...] = ()
+                if self.context.has_earlier_pairs:
+                    earlier = self._earlier.of_next(item.prompt, a[0], b[0])
+                yield Wanted(item, comparison, pair_key(item.prompt, a, b), a, b, earlier)
 
     def _find(self, wanted: list[Wanted]) -> None:
         """Read the pairs of prompts that were there before, with their votes."""
         keys = set()
         for one in wanted:
             if self.contents.prompts[one.item.prompt].id is not None:
-                keys.add(one.key)
+                keys |= {one.key, *one.earlier}
                 if one.comparison.source_id:
                     keys.add(key_by_source(one.key, one.comparison.source_id))
         if not keys:
@@ -79,7 +87,8 @@ class PairBatch:
     def _join(self, one: Wanted) -> None:
         judgements = one.comparison.judgements
         state = self._state(one)
-        is_turned = one.a != state.a
+        # A pair of the first imports does not know who wrote its sides.
+        is_turned = one.a[0] != state.a[0] if state.key in one.earlier else one.a != state.a
         before = len(state.fresh)
         for judgement in judgements:
             self._cast(one.item, state, turned(judgement) if is_turned else judgement)
@@ -91,10 +100,12 @@ class PairBatch:
         """The pair of a comparison, a new one if there is none."""
         name = one.comparison.source_id
         own = key_by_source(one.key, name) if name else ""
-        if state := self.states.get(own):
+        likeliest = (own, *one.earlier[:2])
+        if state := next((self.states[key] for key in likeliest if key in self.states), None):
             self.outcome.added["merged"] += 1
             return state
-        state = self.states.get(one.key)
+        others = (one.key, *one.earlier[2:])
+        state = next((self.states[key] for key in others if key in self.states), None)
         if state is None:
             return self._new(one, one.key)
         if name and state.source_ids and name not in state.source_ids and self._twice(one, state):
@@ -205,3 +216,4 @@ class PairBatch:
         """Keep how often each vote of nobody known was said, once the batch is stored."""
         if self._said:
             self.context.memory.put(self._said)
+        self._earlier.finish()

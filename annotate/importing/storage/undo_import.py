@@ -23,6 +23,7 @@ from annotate.models import (
     ImportChange,
     Label,
     Pair,
+    Project,
     Prompt,
     Rating,
     VoteRevision,
@@ -62,10 +63,10 @@ def undo(import_: Import, *, now: datetime | None = None) -> Counter[str]:
     ratings = Rating.objects.filter(imported_by=import_)
     for batch in _batches(ratings):
         with write():
-            gone["ratings"] += _remove(ratings.filter(pk__in=batch))
+            gone["ratings"] += remove_rows(ratings.filter(pk__in=batch))
     _remove_unused(Completion.objects.filter(imported_by=import_), _USED_COMPLETION, gone)
     _remove_unused(Prompt.objects.filter(imported_by=import_), _USED_PROMPT, gone)
-    gone["annotators"] = _remove_annotators(import_)
+    gone["annotators"] = remove_idle_annotators(import_.project)
     with write():
         import_.changes.all().delete()
         import_.undone_at = now
@@ -173,7 +174,7 @@ def _clear_pairs_of_others(import_: Import, gone: Counter[str], *, now: datetime
             slots.lock(batch)
             added = Assignment.objects.filter(imported_by=import_, pair__in=batch)
             _balance(added)
-            gone["votes"] += _remove(added)
+            gone["votes"] += remove_rows(added)
             of_batch = Assignment.objects.filter(pair__in=batch).values("pk")
             _restore(changed_votes.filter(row__in=of_batch))
             _restore(changed_pairs.filter(row__in=batch))
@@ -200,9 +201,9 @@ def _remove_pairs(import_: Import, gone: Counter[str]) -> None:
             # What else could rest on them was asked about; rows of the ORM would take minutes.
             assignments = Assignment.objects.filter(pair__in=batch)
             gone["votes"] += assignments.filter(state=State.VOTED).count()
-            _remove(Label.objects.filter(pair__in=batch))
-            _remove(assignments)
-            gone["pairs"] += _remove(Pair.objects.filter(pk__in=batch))
+            remove_rows(Label.objects.filter(pair__in=batch))
+            remove_rows(assignments)
+            gone["pairs"] += remove_rows(Pair.objects.filter(pk__in=batch))
 
 
 _USED_COMPLETION = (
@@ -224,12 +225,12 @@ def _remove_unused(
         with write():
             those = rows.model._default_manager.filter(pk__in=batch)
             gone["kept"] += those.filter(used).update(imported_by=None)
-            gone[name] += _remove(those.filter(imported_by__isnull=False))
+            gone[name] += remove_rows(those.filter(imported_by__isnull=False))
 
 
-def _remove_annotators(import_: Import) -> int:
+def remove_idle_annotators(project: Project) -> int:
     """Remove the project's imported annotators who are left without a vote and a rating."""
-    idle = User.objects.filter(username__startswith=prefix(import_.project)).exclude(
+    idle = User.objects.filter(username__startswith=prefix(project)).exclude(
         Exists(Assignment.objects.filter(annotator=OuterRef("pk")))
         | Exists(Rating.objects.filter(annotator=OuterRef("pk")))
     )
@@ -251,6 +252,6 @@ def _batches(rows: QuerySet[Any]) -> Iterator[list[int]]:
         yield batch
 
 
-def _remove(rows: QuerySet[Any]) -> int:
+def remove_rows(rows: QuerySet[Any]) -> int:
     """Delete rows by one statement, without looking for what refers to them."""
     return int(rows._raw_delete(rows.db))

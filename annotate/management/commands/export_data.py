@@ -53,6 +53,8 @@ class Command(BaseCommand):
             chosen = format_named(format)
             told = self._told(chosen, format, options)
             version = self._version(project, options["number"])
+            if refusal := chosen.refusal(version):
+                raise CommandError(refusal)
             with unhurried():
                 paths = export_files.write_export(version, format, out, options=told)
                 counts = chosen.counted(version, include_simulated=simulated)

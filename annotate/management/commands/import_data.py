@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from annotate.importing import Report, Unreadable
+from annotate.importing.check_result import Check, Source
 from annotate.importing.shapes.mapping import Chosen
-from annotate.importing.two_passes import Check, Source
 from annotate.jobs import foreground_import
 from annotate.jobs.foreground_import import Display
 from annotate.jobs.import_actions import JUDGED
@@ -65,6 +65,13 @@ class Command(BaseCommand):
             "people as well",
         )
         parser.add_argument(
+            "--pairs-by",
+            default="",
+            metavar="RATING",
+            help="compare replies to one prompt by this score: helpfulness of HelpSteer2, "
+            "overall_score of UltraFeedback",
+        )
+        parser.add_argument(
             "--report", type=Path, metavar="FILE", help="write every problem, as JSON lines"
         )
         parser.add_argument("--undo", type=UUID, metavar="UUID", help="take an import back")
@@ -87,7 +94,8 @@ class Command(BaseCommand):
 
     def _import(self, project: Project, file: Path, options: Mapping[str, Any]) -> None:
         mapping = chosen(options["map"] or [])
-        source = foreground_import.source(project, file, mapping)
+        by = options["pairs_by"]
+        source = foreground_import.source(project, file, mapping, pairs_by=by)
         judged = options["judged"]
         with display("Checking") as show:
             checked = foreground_import.check(
@@ -95,6 +103,9 @@ class Command(BaseCommand):
             )
         self._describe(checked, remembered=not mapping and bool(source.mapping))
         self._ask(checked)
+        if by and by not in checked.ratings:
+            known = ", ".join(checked.ratings) or "none"
+            raise CommandError(f"No reply has a rating {by!r}. Ratings: {known}.")
         report = checked.report
         refused = options["strict"] and report.n_refused
         if report.accepted and not refused and not options["dry_run"]:

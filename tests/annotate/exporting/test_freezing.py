@@ -19,6 +19,7 @@ def exported(version, simulated=True):
         (name, part): b"".join(module.lines(version, part=part, include_simulated=simulated))
         for name, module in FORMATS.items()
         for part in module.parts
+        if not module.of_now
     }
 
 

@@ -160,7 +160,7 @@ def loaded(path: Path, suffix: str) -> Any:
     return load_dataset(kind, data_files=str(path), split="train")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [name for name, one in FORMATS.items() if not one.of_now])
 def test_datasets_loads_every_file_of_every_format(judged, format, tmp_path):
     out = export(tmp_path / "out", format)
     chosen = FORMATS[format]

@@ -1,0 +1,87 @@
+"""What an export holds is in the project that imports it: in its column, or as metadata."""
+
+from __future__ import annotations
+
+import csv
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from django.core.management import call_command
+
+from annotate.models import Membership, Project, Prompt
+from annotate.models.content import is_held_out
+from tests.annotate.importing.project.everything import imported, live_through
+
+NAMED = {"margin": "source_margin"}
+"""Where else a value may stand: how sure votes were that are not there is the source's margin."""
+
+
+@pytest.fixture
+def lived(project, ann, ben, cleo, olga, zed) -> Project:
+    """With pseudonyms and a split as they are made."""
+    live_through(project, ann, ben, cleo, olga, zed)
+    for number, member in enumerate(Membership.objects.filter(project=project)):
+        member.pseudonym = f"ann-{number:08x}"
+        member.save()
+    for prompt in Prompt.objects.all():
+        prompt.held_out = is_held_out(prompt.sha256)
+        prompt.save()
+    return project
+
+
+def rows(project: Project, format: str, path: Path) -> list[dict[str, Any]]:
+    style = ("--style", "chat") if format == "kto" else ()
+    arguments = ("--project", project.slug, "--format", format, "--out", str(path))
+    call_command("export_data", *arguments, *style, stdout=StringIO())
+    if format == "parquet":
+        return list(pq.read_table(path).to_pylist())
+    if format == "csv":
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def lost(row: dict[str, Any], again: dict[str, Any]) -> dict[str, Any]:
+    """The values of a row that its copy does not hold."""
+    held = dict(again)
+    for name in ("pair_metadata", "metadata"):
+        held |= _inside(again.get(name))
+    gone = {}
+    for name, value in row.items():
+        places = (again.get(name), held.get(name), again.get(NAMED.get(name, "")))
+        inside = _inside(value) if "metadata" in name else {}
+        if inside:
+            gone |= {
+                f"{name}.{n}": v
+                for n, v in inside.items()
+                if not _is_in(v, n, held | _inside(again.get(name)))
+            }
+        elif value not in (None, "") and value not in places and str(value) not in places:
+            gone[name] = value
+    return gone
+
+
+def _inside(value: Any) -> dict[str, Any]:
+    """An object, which tables hold as text."""
+    read = json.loads(value) if isinstance(value, str) and value else value
+    return read if isinstance(read, dict) else {}
+
+
+def _is_in(value: Any, name: str, held: dict[str, Any]) -> bool:
+    inner = held.get("metadata")
+    nested = inner if isinstance(inner, dict) else {}
+    return value in (held.get(name), nested.get(name))
+
+
+@pytest.mark.parametrize("format", ["votes", "trl", "trl-conversational", "kto", "csv", "parquet"])
+def test_nothing_of_an_export_is_lost_by_an_import(lived, format, tmp_path):
+    other = Project.objects.create(slug="other", name="Another desk")
+    before = rows(lived, format, tmp_path / f"before.{format}")
+    imported(other, tmp_path / f"before.{format}")
+    after = rows(other, format, tmp_path / f"after.{format}")
+    assert len(before) == len(after) > 3
+    assert [lost(*pair) for pair in zip(before, after, strict=True)] == [{}] * len(before)
