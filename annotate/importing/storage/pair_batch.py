@@ -72,7 +72,8 @@ class PairBatch:
             return
         if self.context.dry_run:
             planned = self.context.memory.get(f"pair {key}" for key in keys)
-            self.states = {state.key: state for state in planned.values()}
+            states = map(PairState.of_kept, planned.values())
+            self.states = {state.key: state for state in states}
         stored = pair_rows.stored_states(self.context.project, keys - self.states.keys())
         self.states |= {state.key: state for state in stored}
 
@@ -194,12 +195,8 @@ class PairBatch:
 
     def remember(self) -> None:
         """Keep what a dry run would have stored, for its later batches."""
-        for state in self.states.values():
-            state.id = state.id or MISSING
-            state.fresh = []
-            for vote in state.votes.values():
-                vote.id, vote.judgement = vote.id or MISSING, None
-        self.context.memory.put({f"pair {key}": state for key, state in self.states.items()})
+        planned = {f"pair {key}": one.kept(MISSING) for key, one in self.states.items()}
+        self.context.memory.put(planned)
 
     def finish(self) -> None:
         """Keep how often each vote of nobody known was said, once the batch is stored."""
