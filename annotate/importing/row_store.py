@@ -28,8 +28,12 @@ __all__ = ["Judged", "NotUndoable", "Note", "Writer", "in_the_way", "undo"]
 TURN = 0x696D70
 """Space of advisory locks: "imp", beside the project's number."""
 ATTEMPTS = 5
-LEAST, FIRST, MOST = 100, 1000, 6000
-"""Parts of a batch: at least, of the first one, and at most."""
+LEAST = {"sqlite": 300, "postgresql": 1200}
+FIRST, MOST = 1200, 6000
+"""Parts of a batch: at least, of the first one, and at most.
+
+On SQLite nobody else writes meanwhile; on PostgreSQL only who wants the same pairs waits.
+"""
 LOCKED = 0.08
 """Seconds that a batch is to keep people from voting. They vote between two batches."""
 TEXT_PER_PART = 2000
@@ -122,7 +126,7 @@ class Writer:
         if context.dry_run:
             for part in (pairs, ratings, contents):
                 part.remember()
-        else:
+        elif contents.is_changed or pairs.is_changed or ratings.is_changed:
             contents.number()
             pairs.number()
             with bulk_write():
@@ -148,9 +152,10 @@ class Writer:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", key)
 
     def _adapt(self, seconds: float, parts: int) -> None:
-        """Make the next batch as large as this one's pace allows; growing by steps."""
+        """Make the next batch as large as the pace of this one allows, by steps."""
         wanted = parts * LOCKED / max(seconds, 0.001)
-        self._most = round(min(max(wanted, LEAST), 1.5 * self._most, MOST))
+        wanted = min(max(wanted, self._most / 2), self._most * 2, MOST)
+        self._most = max(LEAST[connection.vendor], round(wanted))
 
 
 @contextmanager

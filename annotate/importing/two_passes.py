@@ -33,6 +33,8 @@ SHOWN_TEXT = 20_000
 """Characters of a text in the preview."""
 SHOWN_TURNS = 20
 SHOWN_COLUMNS = 300
+TOLD = 20
+"""Rows between two words on the progress of a first pass."""
 BATCH = 1_000
 """Rows between two looks at whether to go on. Their transactions are shorter."""
 
@@ -82,11 +84,11 @@ class OpenRows:
         self.examples: dict[str, str] = {}
 
     def accepted(self, report: Report, progress: Progress | None = None) -> Iterator[Placed]:
-        """The rows that can be imported. `progress` is told of every row of the file."""
+        """The rows that can be imported. `progress` is told of every TOLDth row of the file."""
         place = Place("", 0)
         for place, raw in self.source.rows():
             report.rows += 1
-            if progress is not None:
+            if progress is not None and report.rows % TOLD == 1:
                 progress(report.rows, self.source.progress())
             try:
                 rows = list(self.reading.rows(self._object(raw)))

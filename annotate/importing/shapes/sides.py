@@ -133,24 +133,26 @@ def two_replies(cells: Cells, names: tuple[str, str]) -> tuple[Reply, Reply]:
 
 def _models(cells: Cells, names: tuple[str, str]) -> tuple[str, str]:
     """The models of two columns: model_a, generator_1, response_0_model and the like."""
-    columns = _model_columns(names)
-    if cells.keys().isdisjoint(columns):
-        return "", ""
-    first, second = (next((one for one in columns[side::2] if one in cells), "") for side in (0, 1))
-    return name_of(cells.pop(first, None), first), name_of(cells.pop(second, None), second)
+    first, second = _model_columns(names)
+    return _model(cells, first), _model(cells, second)
+
+
+def _model(cells: Cells, columns: tuple[str, ...]) -> str:
+    for name in columns:
+        if name in cells:
+            return name_of(cells.pop(name), name)
+    return ""
 
 
 @lru_cache
-def _model_columns(names: tuple[str, str]) -> tuple[str, ...]:
-    """Columns that name the model of the first reply and of the second one, by turns."""
-    ends = [name[-1].lower() for name in names]
+def _model_columns(names: tuple[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns that name the model of the first reply, and those of the second one."""
     kinds = ("model", "generator", "policy", "model_name")
     forms = [*(f"{kind}_{{end}}" for kind in kinds), "{name}_model", "model{end}", "model {end}"]
-    return tuple(
-        form.format(name=name, end=end)
-        for form in forms
-        for name, end in zip(names, ends, strict=True)
+    first, second = (
+        tuple(form.format(name=name, end=name[-1].lower()) for form in forms) for name in names
     )
+    return first, second
 
 
 def single_vote(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from django.db import connection
@@ -179,6 +180,12 @@ class ContentBatch:
         self.outcome.added["not_replaced"] += 1
         reason = "another value is there already and was kept"
         self.outcome.note(item, name, reason)
+
+    @property
+    def is_changed(self) -> bool:
+        """True when there is anything to store."""
+        states = chain(self.prompts.values(), self.completions.values())
+        return any(one.id is None or one.changed for one in states)
 
     def number(self) -> None:
         """Make the rows that are to be added, outside any transaction."""

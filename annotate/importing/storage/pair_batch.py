@@ -184,6 +184,11 @@ class PairBatch:
                 self.outcome.added["not_replaced"] += 1
                 self.outcome.note(one.item, name, "another value is there already and was kept")
 
+    @property
+    def is_changed(self) -> bool:
+        """True when there is anything to store."""
+        return any(one.id is None or one.is_touched for one in self.states.values())
+
     def number(self) -> None:
         """Make the rows that are to be added, outside any transaction."""
         self._rows = pair_rows.PairRows(self.context, self.contents, self.outcome)

@@ -98,6 +98,11 @@ class RatingBatch:
             place = (key, name, self.context.annotators.unknown(n))
         return place
 
+    @property
+    def is_changed(self) -> bool:
+        """True when there is anything to store."""
+        return any(one.id is None or one.is_revised for one in self.states.values())
+
     def store(self) -> None:
         """Write what was planned, in the caller's transaction."""
         by, at = self.context.by_id, self.context.at
