@@ -164,7 +164,8 @@ def single_vote(
     column = next((name for name in CHOSEN if cells.get(name, "") != ""), None)
     if column is None:
         return []
-    choice = choice_in(cells[column], names, sides)
+    own = tuple(cells.renamed.get(name, name) for name in names)
+    choice = choice_in(cells[column], (*names, *own), sides)
     if choice is None:
         raise Refused(column, f"{str(cells[column])[:60]!r} does not say which reply is better")
     if isinstance(cells[column], str) and cells[column] in ("A", "B"):
@@ -183,9 +184,13 @@ def single_vote(
     return [judgement(inside, choice, rater)]
 
 
-def choice_in(value: Any, names: tuple[str, str], sides: tuple[Reply, Reply]) -> Choice | None:
-    """A choice by the names of the columns, of the models, by words, or by numbers."""
-    known: dict[str, Choice] = {plain(names[0]): "a", plain(names[1]): "b"}
+def choice_in(value: Any, names: tuple[str, ...], sides: tuple[Reply, Reply]) -> Choice | None:
+    """A choice by the names of the columns, of the models, by words, or by numbers.
+
+    `names` are those of A and B by turns: ours, and those of the file.
+    """
+    of_a, of_b = set(map(plain, names[::2])), set(map(plain, names[1::2]))
+    known: dict[str, Choice] = {**dict.fromkeys(of_a - of_b, "a"), **dict.fromkeys(of_b - of_a, "b")}
     models: dict[str, Choice] = {plain(sides[0].model): "a", plain(sides[1].model): "b"}
     choice = choice_of(value, known | models if len(models) > 1 else known)
     if choice is not None or number(value) is None:
