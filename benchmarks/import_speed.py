@@ -1,8 +1,8 @@
 """Imports: pairs per CPU second, memory, and how long they keep people from voting.
 
-`python -m benchmarks import_speed [--pairs=20000] [--votes=2]`, on SQLite and, when a server
-answers at TEST_DATABASE_URL, on PostgreSQL: JSON lines of pairs with their votes, the first pass
-over them with its counts, the file again, the same rows from memory into another project (storage
+`python -m benchmarks import_speed [--pairs=20000] [--votes=2] [--databases=sqlite,postgres]
+[--steps=check,file,again,storage,long]`, on SQLite and, when a server answers at TEST_DATABASE_URL, on
+PostgreSQL: JSON lines of pairs with their votes, the first pass over them with its counts, the file again, the same rows from memory into another project (storage
 alone), a long table of one row per vote. CPU is that of our process, which on SQLite is also the
 database's. Beside it another process votes all the time, in a project of its own: the figures
 `vote_` are its seconds per vote, `writer_` those that it waited for SQLite's one writer, `quiet_`
@@ -23,14 +23,14 @@ from benchmarks.result import Result
 from benchmarks.votes import ROOT, postgres_database, shell
 
 MEASURE = """
-import io, json, resource, sys, time
+import json, resource, sys, tempfile, time
 from django.utils import timezone
 from annotate.importing import import_rows, two_passes
 from annotate.importing.import_report import Report
 from annotate.importing.row_store import Writer
 from annotate.importing.imported_row import Comparison, Judgement, Reply, Row
 from annotate.models import Project
-pairs, votes = int(sys.argv[1]), int(sys.argv[2])
+pairs, votes, steps = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(",")
 people = [f"rater {i}" for i in range(votes)]
 def texts(i):
     return (f"What should I do about order {i}? It is a week late and nobody answers me.",
@@ -39,7 +39,7 @@ def texts(i):
 def choice(i, j):
     return "tie" if i % 7 == 0 else "ab"[(i * 31 + j * (i % 4 == 0)) % 2]
 def as_file():
-    file = io.BytesIO()
+    file = tempfile.TemporaryFile()
     for i in range(pairs):
         ask, a, b = texts(i)
         said = {name: choice(i, j) for j, name in enumerate(people)}
@@ -78,12 +78,15 @@ def checked(project, file):
     return two_passes.check(project, source, **told).report.added["pairs"]
 projects = [Project.objects.create(slug=f"p{i}", name="P") for i in range(3)]
 file = as_file()
-measured("check_pairs", lambda: checked(projects[0], file))
-measured("file_pairs", lambda: import_rows(projects[0], file).added["pairs"])
-measured("same_file_again_pairs", lambda: import_rows(projects[0], file).accepted)
-del file
-measured("storage_pairs", lambda: from_memory(projects[1], False))
-measured("long_table_rows", lambda: from_memory(projects[2], True))
+STEPS = {
+    "check": ("check_pairs", lambda: checked(projects[0], file)),
+    "file": ("file_pairs", lambda: import_rows(projects[0], file).added["pairs"]),
+    "again": ("same_file_again_pairs", lambda: import_rows(projects[0], file).accepted),
+    "storage": ("storage_pairs", lambda: from_memory(projects[1], False)),
+    "long": ("long_table_rows", lambda: from_memory(projects[2], True)),
+}
+for step in steps:
+    measured(*STEPS[step])
 figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps(figures))
 """
@@ -146,7 +149,7 @@ print(json.dumps(figures))
 """
 
 
-def measure(name: str, url: str, pairs: int, votes: int) -> dict[str, float]:
+def measure(name: str, url: str, pairs: int, votes: int, steps: str) -> dict[str, float]:
     """Figures on one database, which is migrated first."""
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {
@@ -168,7 +171,9 @@ def measure(name: str, url: str, pairs: int, votes: int) -> dict[str, float]:
         try:
             while not begun.exists() and voting.poll() is None:
                 time.sleep(0.1)
-            figures = json.loads(shell(MEASURE, str(pairs), str(votes), environment=environment))
+            figures = json.loads(
+                shell(MEASURE, str(pairs), str(votes), steps, environment=environment)
+            )
         finally:
             done.touch()
             waited = voting.communicate()[0]
@@ -179,11 +184,15 @@ def measure(name: str, url: str, pairs: int, votes: int) -> dict[str, float]:
 def run(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     pairs, votes = int(options.get("pairs", 20_000)), int(options.get("votes", 2))
+    steps = options.get("steps", "check,file,again,storage,long")
+    databases = options.get("databases", "sqlite,postgres").split(",")
     result = Result()
-    result.figures |= measure("sqlite", "", pairs, votes)
-    with postgres_database() as url:
-        if url is None:
-            print("PostgreSQL does not answer; only SQLite was measured")
-        else:
-            result.figures |= measure("postgres", url, pairs, votes)
+    if "sqlite" in databases:
+        result.figures |= measure("sqlite", "", pairs, votes, steps)
+    if "postgres" in databases:
+        with postgres_database() as url:
+            if url is None:
+                print("PostgreSQL does not answer; only SQLite was measured")
+            else:
+                result.figures |= measure("postgres", url, pairs, votes, steps)
     return result

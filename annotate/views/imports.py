@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.importing import Report
 from annotate.importing.http_uploads import MAX_UPLOAD, TooLarge, check_size
-from annotate.jobs import import_actions, import_job, problem_file, upload_files
+from annotate.jobs import dataset_files, import_actions, import_job, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal
 from annotate.models import Import, Project
 from annotate.people.permissions import project_or_404
@@ -130,9 +130,13 @@ def report(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> Streamin
 
 
 def _received(request: AuthenticatedHttpRequest, project: Project) -> Import:
-    """The import of a form: with the file in it, or the name of one on the server."""
+    """The import of a form: with the file in it, or the name of one or of a dataset."""
     if given := request.POST.get("server_file", "").strip():
         return import_actions.take_from_server(project, request.user, given[:1000])
+    if given := request.POST.get("dataset", "").strip():
+        parts = {name: request.POST.get(name, "")[:200] for name in ("config", "split")}
+        dataset = dataset_files.named(given[:300], **parts)
+        return import_actions.take_dataset(project, request.user, dataset)
     file = request.FILES.get("file")
     if file is None:
         raise Refusal("Choose a file first.")

@@ -67,10 +67,9 @@ def _is_plain_chat(value: Any) -> bool:
     """True of the chats that most are, which are in order already."""
     if type(value) is not list:
         return False
-    for one in value:  # A generator would take twice as long, and this is asked of every prompt.
-        if type(one) is not dict or [*one] != _MESSAGE:
-            return False
-    return True
+    if len(value) == 1:  # Most prompts; a generator would take as long as reading them.
+        return type(value[0]) is dict and [*value[0]] == _MESSAGE
+    return all(type(one) is dict and [*one] == _MESSAGE for one in value)
 
 
 def _ordered(value: Any) -> Any:

@@ -120,12 +120,13 @@ def winners(batch: Sequence[Judged]) -> Columns:
     return columns | {
         "margin": [None if x.margin is None else round(x.margin, ROUNDED) for x in verdicts],
         "vote_fraction": [
-            round(x.fraction_a if x.outcome == "a" else 1 - x.fraction_a, ROUNDED)
-            for x in verdicts
+            round(x.fraction_a if x.outcome == "a" else 1 - x.fraction_a, ROUNDED) for x in verdicts
         ],
         "n_votes": [verdict.n_votes for verdict in verdicts],
         "method": [one.method for one in batch],
-        **{name: [one[place] for one in soft] for place, name in enumerate(("p_a", "p_tie", "p_b"))},
+        **{
+            name: [one[place] for one in soft] for place, name in enumerate(("p_a", "p_tie", "p_b"))
+        },
         "weight": [one.weight for one in batch],
         "reliability": [one.reliability for one in batch],
         "metadata": _metadata(pairs["metadata"], columns),

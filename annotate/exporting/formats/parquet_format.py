@@ -151,7 +151,9 @@ def _replies(texts: Sequence[str], turns: Sequence[Any], kind: pa.DataType) -> p
     roles = pa.DictionaryArray.from_arrays(pa.array([0] * len(texts), pa.int8()), ["assistant"])
     contents = pa.array(texts, pa.string())
     messages = pa.StructArray.from_arrays([roles.dictionary_decode(), contents], fields=[*MESSAGE])
-    return pa.ListArray.from_arrays(pa.array(range(len(texts) + 1), pa.int32()), messages, type=kind)
+    return pa.ListArray.from_arrays(
+        pa.array(range(len(texts) + 1), pa.int32()), messages, type=kind
+    )
 
 
 def part_rows(version: DatasetVersion, part: str, *, include_simulated: bool) -> Iterator[Row]:

@@ -190,7 +190,10 @@ def choice_in(value: Any, names: tuple[str, ...], sides: tuple[Reply, Reply]) ->
     `names` are those of A and B by turns: ours, and those of the file.
     """
     of_a, of_b = set(map(plain, names[::2])), set(map(plain, names[1::2]))
-    known: dict[str, Choice] = {**dict.fromkeys(of_a - of_b, "a"), **dict.fromkeys(of_b - of_a, "b")}
+    known: dict[str, Choice] = {
+        **dict.fromkeys(of_a - of_b, "a"),
+        **dict.fromkeys(of_b - of_a, "b"),
+    }
     models: dict[str, Choice] = {plain(sides[0].model): "a", plain(sides[1].model): "b"}
     choice = choice_of(value, known | models if len(models) > 1 else known)
     if choice is not None or number(value) is None:
