@@ -1,9 +1,10 @@
 """Imports: pairs per CPU second, memory, and how long they keep people from voting.
 
 `python -m benchmarks import_speed [--pairs=20000] [--votes=2] [--databases=sqlite,postgres]
-[--steps=check,file,again,storage,long]`, on SQLite and, when a server answers at TEST_DATABASE_URL, on
-PostgreSQL: JSON lines of pairs with their votes, the first pass over them with its counts, the file again, the same rows from memory into another project (storage
-alone), a long table of one row per vote. CPU is that of our process, which on SQLite is also the
+[--steps=check,file,again,storage,long]`, on SQLite and, when a server answers at TEST_DATABASE_URL,
+on PostgreSQL. `check` is the first pass over JSON lines of pairs with their votes, `file` both
+passes, `again` the same file once more, `storage` the same rows from memory into another project,
+`long` a table of one row per vote. CPU is that of our process, which on SQLite is also the
 database's. Beside it another process votes all the time, in a project of its own: the figures
 `vote_` are its seconds per vote, `writer_` those that it waited for SQLite's one writer, `quiet_`
 the same before the import began.
