@@ -92,18 +92,19 @@ def roles_and_contents_alone(version: DatasetVersion) -> bool:
     prompts = Prompt.objects.filter(project=version.project)
     replies = Completion.objects.filter(prompt__project=version.project, messages__isnull=False)
     # Of most projects no message has; that is told without looking for the version's pairs.
-    if not (_with_more(prompts).exists() or _with_more(replies).exists()):
+    if not (_with_more(prompts) or _with_more(replies)):
         return True
     pairs = voted_pairs(version)
     sides = Q(pk__in=pairs.values("completion_a")) | Q(pk__in=pairs.values("completion_b"))
     of_version = (prompts.filter(pk__in=pairs.values("prompt")), replies.filter(sides))
-    return not any(_with_more(query).exists() for query in of_version)
+    return not any(map(_with_more, of_version))
 
 
-def _with_more(query: QuerySet[Any]) -> QuerySet[Any]:
-    """Rows of which a message has more than a role and a content."""
+def _with_more(query: QuerySet[Any]) -> bool:
+    """True when a message of these rows has more than a role and a content."""
     besides = Q()
     for key in _BESIDES:
         # Quotation marks in texts have a backslash before them.
         besides |= Q(written__contains=f'"{key}":')
-    return query.annotate(written=Cast("messages", TextField())).filter(besides)
+    written = query.annotate(written=Cast("messages", TextField()))
+    return bool(written.filter(besides).exists())

@@ -5,7 +5,7 @@ Formats in columns are made of it. A row in between, as an object, would cost mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from annotate.exporting import judged_pairs
@@ -46,7 +46,7 @@ def pair_columns(ids: Iterable[int]) -> Columns:
     return columns
 
 
-def _side(side: str, told: Columns) -> Columns:
+def _side(side: str, told: Mapping[str, Column]) -> Columns:
     of, named = f"completion_{side}", told[f"policy_{side}"]
     return {
         f"{side}_text": told[f"{of}__text"],

@@ -98,7 +98,7 @@ def part_tables(
         return vote_tables(version, schema, include_simulated=include_simulated)
     if part == "ties":
         rows = part_rows(version, part, include_simulated=include_simulated)
-        tables = (table(batch, schema) for batch in batches(rows, BATCH))
+        tables: Iterator[pa.Table] = (table(batch, schema) for batch in batches(rows, BATCH))
     else:
         tables = winner_tables(version, schema, include_simulated=include_simulated)
     if not split:

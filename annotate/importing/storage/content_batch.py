@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -184,6 +184,7 @@ class ContentBatch:
     @property
     def is_changed(self) -> bool:
         """True when there is anything to store."""
+        states: Iterable[PromptState | CompletionState]
         states = chain(self.prompts.values(), self.completions.values())
         return any(one.id is None or one.changed for one in states)
 
