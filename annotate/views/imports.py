@@ -34,8 +34,8 @@ STOP_POLLING = 286
 LOOKED_THROUGH = 50_000
 """Rows of an import up to which its page says whether it can be taken back.
 
-Of a larger one that is said to whoever asks for it: just imported, its rows are still on the disk,
-and looking at 150,000 of them took seconds on a busy machine.
+Of a larger one that is said to whoever asks for it: the time to look grows with its rows, and most
+of what the page of 150,000 took was this question.
 """
 MAIN_FIELDS = (
     *("prompt", "chosen", "rejected", "completion_a", "completion_b", "winner", "rater", "votes"),
