@@ -65,17 +65,29 @@ class QueryOptions(ImportOptions):
     )
 
 
+PARTS_OF_DATASET = ("config", "split", "revision")
+
+
 class NewImport(QueryOptions):
-    """A file that was sent in pieces, or one that lies on the server."""
+    """A file that was sent in pieces, one that lies on the server, or a dataset by its name."""
 
     upload = serializers.UUIDField(required=False)
     server_file = StrictCharField(
         required=False, max_length=1000, help_text="Below PAIRLOOP_IMPORT_ROOTS."
     )
 
+    dataset = StrictCharField(
+        required=False, max_length=300, help_text="OWNER/NAME on the Hugging Face hub."
+    )
+    config = StrictCharField(required=False, max_length=100, help_text="Of the dataset.")
+    split = StrictCharField(required=False, max_length=100, help_text="Of the dataset.")
+    revision = StrictCharField(required=False, max_length=100, help_text="Of the dataset.")
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("upload" in attrs) == ("server_file" in attrs):
-            raise serializers.ValidationError("Give one of upload and server_file.")
+        if len(attrs.keys() & {"upload", "server_file", "dataset"}) != 1:
+            raise serializers.ValidationError("Give one of upload, server_file and dataset.")
+        if "dataset" not in attrs and attrs.keys() & {*PARTS_OF_DATASET}:
+            raise serializers.ValidationError("A config, split or revision is a dataset's.")
         return attrs
 
 

@@ -35,6 +35,7 @@ from annotate.api.data_calls import (
     RawFileParser,
 )
 from annotate.api.import_bodies import (
+    PARTS_OF_DATASET,
     ImportBody,
     ImportChange,
     ImportPage,
@@ -50,7 +51,7 @@ from annotate.api.json_parser import StrictJSONParser
 from annotate.api.problem_responses import Conflict, TooLong
 from annotate.api.serializers import ErrorBody
 from annotate.importing.http_uploads import TooLarge, check_size
-from annotate.jobs import import_actions, problem_file, upload_files
+from annotate.jobs import dataset_files, import_actions, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal, WrongOffset
 from annotate.models import Import, Project
 from annotate.people.permissions import project_or_404
@@ -318,6 +319,10 @@ def _new(request: Request, project: Project) -> Import:
     form.is_valid(raise_exception=True)
     said = dict(form.validated_data)
     upload_id, server_file = said.pop("upload", None), said.pop("server_file", "")
+    parts = {name: said.pop(name, "") for name in PARTS_OF_DATASET}
+    if name := said.pop("dataset", ""):
+        dataset = dataset_files.named(name, **parts)
+        return import_actions.take_dataset(project, by, dataset, options=said)
     if server_file:
         return import_actions.take_from_server(project, by, server_file, options=said)
     import_ = project.imports.filter(uuid=upload_id).first()

@@ -147,6 +147,14 @@ def with_texts(
                 yield one, pair
 
 
+def decided_pairs(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]:
+    """Every pair with a winner, in pair order: those that `with_texts` gives by default."""
+    equal = equal_pairs(version)
+    for one in judged(version, include_simulated):
+        if one.outcome in DECIDED and one.pair_id not in equal:
+            yield one
+
+
 def equal_pairs(version: DatasetVersion) -> frozenset[int]:
     """Pairs of one text with itself, which two models wrote."""
     pairs = version.project.pairs.filter(completion_a=F("completion_b"))
@@ -216,7 +224,7 @@ def _decided(judged: Judged, choice: str, strength: int) -> Judged:
 _SIDE = ("text", "sha256", "messages", "policy", "metadata")
 _OF_PAIR = ("id", "key", "kind", "stream", "tags", "metadata", "source_margin", "retest_of__key")
 _OF_PROMPT = ("id", "sha256", "held_out", "messages", "tools", "reference", "tags", "metadata")
-_COLUMNS = (
+COLUMNS = (
     *_OF_PAIR,
     *("policy_a", "policy_b"),
     *(f"prompt__{name}" for name in _OF_PROMPT),
@@ -227,11 +235,15 @@ _COLUMNS = (
 
 def texts(ids: Iterable[int]) -> dict[int, PairTexts]:
     """Pair id -> the pair with its texts."""
+    prompts: dict[int, tuple[Messages, Any, Any, Any]] = {}
+    return {row[0]: _texts(row, prompts) for row in text_rows(ids)}
+
+
+def text_rows(ids: Iterable[int]) -> list[tuple[Any, ...]]:
+    """COLUMNS of the pairs as the database has them, in the order of their numbers."""
     # Numbers are written into the statement: a thousand parameters take longer than the query.
     wanted = f"annotate_pair.id IN ({','.join(map(str, map(int, ids))) or 'NULL'})"
-    query = Pair.objects.extra(where=[wanted]).order_by().values_list(*_COLUMNS)
-    prompts: dict[int, tuple[Messages, Any, Any, Any]] = {}
-    return {row[0]: _texts(row, prompts) for row in rows_of(query)}
+    return rows_of(Pair.objects.extra(where=[wanted]).order_by("id").values_list(*COLUMNS))
 
 
 def _texts(row: tuple[Any, ...], prompts: dict[int, tuple[Messages, Any, Any, Any]]) -> PairTexts:

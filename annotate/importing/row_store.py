@@ -22,17 +22,21 @@ from annotate.importing.storage.pair_batch import PairBatch
 from annotate.importing.storage.rating_batch import RatingBatch
 from annotate.importing.storage.undo_import import NotUndoable, in_the_way, undo
 from annotate.models import Import, Project
-from annotate.queue import write
+from annotate.queue import bulk_write
 
 __all__ = ["Judged", "NotUndoable", "Note", "Writer", "in_the_way", "undo"]
 
 TURN = 0x696D70
 """Space of advisory locks: "imp", beside the project's number."""
 ATTEMPTS = 5
-LEAST, MOST = 1200, 4000
-"""Parts of a batch. People vote between two batches, so that one must not take long."""
-SHORT, LONG = 0.05, 0.12
-"""Seconds of a transaction below which batches grow, and above which they shrink."""
+LEAST = {"sqlite": 300, "postgresql": 1200}
+FIRST, MOST = 1200, 6000
+"""Parts of a batch: at least, of the first one, and at most.
+
+On SQLite nobody else writes meanwhile; on PostgreSQL only who wants the same pairs waits.
+"""
+LOCKED = 0.08
+"""Seconds that a batch is to keep people from voting. They vote between two batches."""
 TEXT_PER_PART = 2000
 
 
@@ -73,7 +77,7 @@ class Writer:
             by_id=by.pk if by else None,
             has_earlier_pairs=has_earlier_pairs(project),
         )
-        self._most = LEAST
+        self._most = FIRST
 
     def add(self, rows: Sequence[Row]) -> list[Note]:
         """Store the rows, and return what is to be said of some of them."""
@@ -124,16 +128,17 @@ class Writer:
         if context.dry_run:
             for part in (pairs, ratings, contents):
                 part.remember()
-        else:
+        elif contents.is_changed or pairs.is_changed or ratings.is_changed:
             contents.number()
             pairs.number()
-            began = time.perf_counter()
-            with write():
+            with bulk_write():
                 self._take_turn()
+                # Once it is our turn: waiting for others says nothing of our own batches.
+                began = time.perf_counter()
                 for part in (contents, pairs, ratings):
                     part.store()
                 outcome.journal()
-            self._adapt(time.perf_counter() - began)
+            self._adapt(time.perf_counter() - began, sum(_parts(item.row) for item in items))
         pairs.finish()
         return outcome
 
@@ -148,11 +153,11 @@ class Writer:
                 key = [TURN, self._context.project.pk]
                 cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", key)
 
-    def _adapt(self, seconds: float) -> None:
-        if seconds > LONG:
-            self._most = max(LEAST, self._most // 2)
-        elif seconds < SHORT:
-            self._most = min(MOST, self._most * 2)
+    def _adapt(self, seconds: float, parts: int) -> None:
+        """Make the next batch as large as the pace of this one allows, by steps."""
+        wanted = parts * LOCKED / max(seconds, 0.001)
+        wanted = min(max(wanted, self._most / 2), self._most * 2, MOST)
+        self._most = max(LEAST[connection.vendor], round(wanted))
 
 
 @contextmanager

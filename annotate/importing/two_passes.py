@@ -27,6 +27,8 @@ from annotate.models import Import, Project
 
 SHOWN_COLUMNS = 300
 SHOWN_RATINGS = 30
+TOLD = 20
+"""Rows between two words on the progress of a first pass."""
 BATCH = 1_000
 """Rows between two looks at whether to go on. Their transactions are shorter."""
 
@@ -42,7 +44,7 @@ class OpenRows:
         self.examples: dict[str, str] = {}
 
     def accepted(self, report: Report, progress: Progress | None = None) -> Iterator[Placed]:
-        """The rows that can be imported. `progress` is told of every row of the file."""
+        """The rows that can be imported. `progress` is told of every TOLDth row of the file."""
         rows = self._read(report, progress)
         return compared(rows, self.pairs_by) if self.pairs_by else rows
 
@@ -50,7 +52,7 @@ class OpenRows:
         place = Place("", 0)
         for place, raw in self.source.rows():
             report.rows += 1
-            if progress is not None:
+            if progress is not None and report.rows % TOLD == 1:
                 progress(report.rows, self.source.progress())
             try:
                 rows = list(self.reading.rows(self._object(raw)))

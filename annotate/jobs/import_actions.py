@@ -10,9 +10,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from annotate.importing.any_file import in_the_way
+from annotate.jobs.dataset_files import Dataset
 from annotate.jobs.import_job import obstacle, open_questions, start
 from annotate.jobs.job_states import ask_to_cancel, hand_over
 from annotate.jobs.upload_files import (
+    FETCHED,
     SENT,
     Refusal,
     check_room,
@@ -71,6 +73,16 @@ def take_from_server(
     import_ = _new(project, by, path.name, options=options)
     size = path.stat().st_size if path.is_file() else 0
     _to_check(import_, path=str(path), size=size)
+    return import_
+
+
+def take_dataset(
+    project: Project, by: User, dataset: Dataset, *, options: Mapping[str, Any] | None = None
+) -> Import:
+    """An import of a dataset by its name; a worker fetches it first."""
+    options = {**(options or {}), "dataset": dataset.as_options()}
+    import_ = _new(project, by, dataset.name, options=options)
+    _to_check(import_, path=f"imports/{folder(import_).name}/{FETCHED}")
     return import_
 
 

@@ -11,13 +11,21 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from annotate.importing import Report, any_file
+from annotate.importing import Report, Unreadable, any_file
 from annotate.importing.check_result import Check, Source
 from annotate.importing.row_store import NotUndoable
 from annotate.importing.storage.import_context import Judged
+from annotate.jobs.dataset_files import Dataset, fetch
 from annotate.jobs.job_states import Cancelled, Heartbeat, close, hand_over, settle
 from annotate.jobs.problem_file import problem_file
-from annotate.jobs.upload_files import MOST_UNPACKED, drop_sent, problems_path, source_of
+from annotate.jobs.upload_files import (
+    MOST_UNPACKED,
+    Refusal,
+    drop_sent,
+    fetched_path,
+    problems_path,
+    source_of,
+)
 from annotate.models import Import, Project
 from annotate.models.job import Job
 
@@ -33,6 +41,8 @@ def perform(import_: Import, heartbeat: Heartbeat) -> None:
 
 
 def _check(import_: Import, heartbeat: Heartbeat) -> None:
+    if named := import_.options.get("dataset"):
+        _fetch(import_, Dataset(**named), heartbeat)
     source = source_for(import_)
     key = columns_key(any_file.columns_of(source))
     chosen = import_.mapping or import_.options.get("as_found")
@@ -60,6 +70,16 @@ def _check(import_: Import, heartbeat: Heartbeat) -> None:
     )
     if import_.options.get("auto") and not obstacle(import_):
         start(import_)
+
+
+def _fetch(import_: Import, dataset: Dataset, heartbeat: Heartbeat) -> None:
+    """Bring the files of a dataset here. Raises Unreadable, or what the heartbeat raises."""
+    try:
+        # One file may take longer than a worker may be silent.
+        with heartbeat.meanwhile():
+            fetch(dataset, fetched_path(import_), lambda share: heartbeat.beat(0, share))
+    except Refusal as refusal:
+        raise Unreadable(str(refusal)) from refusal
 
 
 def _write(import_: Import, heartbeat: Heartbeat) -> None:

@@ -22,7 +22,7 @@ MOST_BYTES = 20_000_000_000
 MOST_UNPACKED = 100_000_000_000
 MOST_PIECE = 16_000_000
 CHUNK = 256 * 1024
-SENT, PROBLEMS = "sent", "problems.jsonl"
+SENT, PROBLEMS, FETCHED = "sent", "problems.jsonl", "dataset"
 
 
 class Refusal(ValueError):
@@ -50,6 +50,11 @@ def folder(import_: Import) -> Path:
 
 def sent_path(import_: Import) -> Path:
     return folder(import_) / SENT
+
+
+def fetched_path(import_: Import) -> Path:
+    """The files of a dataset that was imported by its name."""
+    return folder(import_) / FETCHED
 
 
 def problems_path(import_: Import) -> Path:
@@ -112,8 +117,9 @@ def check_room(size: int) -> None:
 
 
 def drop_sent(import_: Import) -> None:
-    """Remove the file that was sent; the report stays."""
+    """Remove the file that was sent, or those that were fetched; the report stays."""
     sent_path(import_).unlink(missing_ok=True)
+    shutil.rmtree(fetched_path(import_), ignore_errors=True)
 
 
 def plain_name(name: str) -> str:

@@ -103,9 +103,15 @@ class Assignment(models.Model):
         SKIPPED = "skipped", "Skipped"
         RELEASED = "released", "Released"
 
-    pair = models.ForeignKey(Pair, on_delete=models.CASCADE, related_name="assignments")
+    # Without indexes of their own: `votes_in_order` and `one_place_per_person` begin with them.
+    pair = models.ForeignKey(
+        Pair, on_delete=models.CASCADE, related_name="assignments", db_index=False
+    )
     annotator = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="assignments"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="assignments",
+        db_index=False,
     )
     token = models.UUIDField(default=uuid.uuid4, editable=False)
     state = models.CharField(max_length=10, choices=State.choices, default=State.RESERVED)
@@ -204,7 +210,7 @@ class Assignment(models.Model):
                 fields=["annotator"], condition=Q(state="reserved"), name="leases_of_a_person"
             ),
             models.Index(fields=["annotator", "-acted_at"], name="acts_of_a_person"),
-            models.Index(fields=["pair", "seq"], condition=Q(state="voted"), name="votes_in_order"),
+            models.Index(fields=["pair", "seq"], name="votes_in_order"),
             models.Index(
                 fields=["imported_by"],
                 condition=Q(imported_by__isnull=False),

@@ -82,7 +82,10 @@ def is_held_out(sha256: str, share: float = HELD_OUT_SHARE) -> bool:
 class Prompt(models.Model):
     """A chat that waits for an answer: messages of role and content, the last not assistant's."""
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="prompts")
+    # Without an index of its own: that of `prompt_once` begins with it.
+    project = models.ForeignKey(
+        Project, on_delete=models.CASCADE, related_name="prompts", db_index=False
+    )
     messages: models.JSONField[Messages] = models.JSONField()
     sha256 = models.CharField(max_length=64)
     reference = models.TextField(blank=True, help_text="A reference answer, when one is known.")
@@ -131,7 +134,10 @@ class Prompt(models.Model):
 class Completion(models.Model):
     """One answer to a prompt, and how it came about."""
 
-    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="completions")
+    # Without an index of its own: that of `completion_once` begins with it.
+    prompt = models.ForeignKey(
+        Prompt, on_delete=models.CASCADE, related_name="completions", db_index=False
+    )
     text = models.TextField()
     messages: models.JSONField[Messages | None] = models.JSONField(
         null=True, help_text="The turns of a reply that is more than one text; `text` reads them."

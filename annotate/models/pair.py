@@ -63,7 +63,10 @@ class Pair(models.Model):
         ACTIVE = "active", "Active"
         CHECK = "check", "Check"
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="pairs")
+    # Without an index of its own: that of `pair_once` begins with it.
+    project = models.ForeignKey(
+        Project, on_delete=models.CASCADE, related_name="pairs", db_index=False
+    )
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="pairs")
     completion_a = models.ForeignKey(Completion, on_delete=models.PROTECT, related_name="+")
     completion_b = models.ForeignKey(Completion, on_delete=models.PROTECT, related_name="+")
@@ -142,9 +145,16 @@ class Pair(models.Model):
         help_text="Of the places held: A on the left minus B on the left. A retest starts at "
         "what its original showed, so that it shows the opposite.",
     )
-    retest_of = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="+")
+    # Few pairs have these two; their indexes hold only those.
+    retest_of = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, related_name="+", db_index=False
+    )
     only_for = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="+",
+        db_index=False,
     )
     created_at = models.DateTimeField(auto_now_add=True)
     resolved_at = models.DateTimeField(null=True)
@@ -197,6 +207,16 @@ class Pair(models.Model):
                 fields=["imported_by"],
                 condition=models.Q(imported_by__isnull=False),
                 name="pairs_of_an_import",
+            ),
+            models.Index(
+                fields=["retest_of"],
+                condition=models.Q(retest_of__isnull=False),
+                name="retests_of_a_pair",
+            ),
+            models.Index(
+                fields=["only_for"],
+                condition=models.Q(only_for__isnull=False),
+                name="pairs_for_a_person",
             ),
             # Most pairs have no tags of their own: the quality page finds those that do.
             models.Index(

@@ -10,7 +10,7 @@ from annotate.queue.objection import flag, skip_reason
 from annotate.queue.recount import Applied, apply_quota
 from annotate.queue.revision import remark, revise, rewrite
 from annotate.queue.skip_and_undo import renew, skip, undo, undo_token
-from annotate.queue.transactions import write
+from annotate.queue.transactions import bulk_write, write
 from annotate.queue.vote import VoteResult, vote, vote_side
 from annotate.queue.vote_errors import (
     ChoiceConflict,
@@ -30,6 +30,7 @@ __all__ = [
     "VoteResult",
     "apply_quota",
     "blocked_by",
+    "bulk_write",
     "flag",
     "next_pair",
     "release_expired",

@@ -105,7 +105,8 @@ def pairs(project: Project, wanted: dict[str, Any]) -> QuerySet[Pair]:
         matching = matching.filter(tagged("tags", tag) | tagged("prompt__tags", tag))
     if metadata := wanted.get("metadata"):
         of = ("", "prompt__", "completion_a__", "completion_b__")
-        matching = matching.filter(_any(_tells(f"{path}metadata", metadata) for path in of))
+        on_it = _any(_tells(f"{path}metadata", metadata) for path in of)
+        matching = matching.filter(on_it | Q(_told_by_votes(metadata)))
     if policy := wanted.get("policy"):
         matching = matching.alias(wrote_a=wrote("a"), wrote_b=wrote("b"))
         matching = matching.filter(Q(wrote_a=policy) | Q(wrote_b=policy))
@@ -141,7 +142,8 @@ def prompts(project: Project, wanted: dict[str, Any]) -> QuerySet[Prompt]:
     if metadata := wanted.get("metadata"):
         told = _tells("metadata", metadata)
         replies = Completion.objects.filter(told, prompt=OuterRef("pk"))
-        on = project.pairs.filter(told, prompt=OuterRef("pk"))
+        voted = Q(_told_by_votes(metadata))
+        on = project.pairs.filter(told | voted, prompt=OuterRef("pk"))
         matching = matching.filter(told | Q(Exists(replies)) | Q(Exists(on)))
     rest = wanted | {"q": "", "tag": "", "metadata": "", "prompt": None}
     if any(rest.values()):
@@ -301,6 +303,12 @@ def _tells(column: str, text: str) -> Q:
     value = _as_json_holds_it(value.strip())
     ends = [f'"{value}"', *(f"{value}{end}" for end in (",", "}"))]
     return _any([holds, *(_holds(stored, before + end) for end in ends)])
+
+
+def _told_by_votes(text: str) -> Exists:
+    """The metadata of a vote on the pair hold the text, as _tells has it."""
+    votes = Assignment.objects.filter(pair=OuterRef("pk"), state=State.VOTED)
+    return Exists(votes.filter(_tells("metadata", text)))
 
 
 def _any(conditions: Iterable[Q]) -> Q:

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.importing import Report
 from annotate.importing.http_uploads import MAX_UPLOAD, TooLarge, check_size
-from annotate.jobs import import_actions, import_job, problem_file, upload_files
+from annotate.jobs import dataset_files, import_actions, import_job, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal
 from annotate.models import Import, Project
 from annotate.people.permissions import project_or_404
@@ -31,8 +31,12 @@ PER_PAGE = 25
 LISTED_PROBLEMS = 100
 STOP_POLLING = 286
 """htmx swaps the answer in and asks no more."""
-LOOKED_THROUGH = 500_000
-"""Rows of an import up to which its page says whether it can be taken back."""
+LOOKED_THROUGH = 50_000
+"""Rows of an import up to which its page says whether it can be taken back.
+
+Of a larger one that is said to whoever asks for it: the time to look grows with its rows, and most
+of what the page of 150,000 took was this question.
+"""
 MAIN_FIELDS = (
     *("prompt", "chosen", "rejected", "completion_a", "completion_b", "winner", "rater", "votes"),
 )
@@ -126,9 +130,13 @@ def report(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> Streamin
 
 
 def _received(request: AuthenticatedHttpRequest, project: Project) -> Import:
-    """The import of a form: with the file in it, or the name of one on the server."""
+    """The import of a form: with the file in it, or the name of one or of a dataset."""
     if given := request.POST.get("server_file", "").strip():
         return import_actions.take_from_server(project, request.user, given[:1000])
+    if given := request.POST.get("dataset", "").strip():
+        parts = {name: request.POST.get(name, "")[:200] for name in ("config", "split")}
+        dataset = dataset_files.named(given[:300], **parts)
+        return import_actions.take_dataset(project, request.user, dataset)
     file = request.FILES.get("file")
     if file is None:
         raise Refusal("Choose a file first.")
@@ -222,7 +230,6 @@ def _context(project: Project, import_: Import) -> dict[str, Any]:
     if written := import_.report.get("written"):
         kept = Report.from_dict(written)
         context |= {"report": kept, "problems": _problems(kept)}
-        # Of a large one whoever asks for it is told: looking takes seconds.
         if sum(kept.added.values()) <= LOOKED_THROUGH or import_.undone_at:
             context["undo_refusal"] = import_actions.undo_refusal(import_)
     return context

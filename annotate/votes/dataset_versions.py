@@ -71,23 +71,29 @@ def votes_in(
     )
     if not include_simulated:
         only["simulated"] = False
-    standing, revised = standing.filter(**only), revised.filter(**only)
     if pairs is not None:
         pairs = list(pairs)
-        standing = standing.filter(pair_id__in=pairs)
-        revised = revised.filter(assignment__pair_id__in=pairs)
-    if weighing is not None:
-        weightless = [user for user, (weight, *_) in version.people.items() if weight == 0]
-        by_them = Q(annotator__in=weightless), Q(assignment__annotator__in=weightless)
-        standing = standing.filter(~by_them[0] if weighing else by_them[0])
-        revised = revised.filter(~by_them[1] if weighing else by_them[1])
     texts = {name: Cast(name.removesuffix("_text"), TextField()) for name in TEXTS & {*columns}}
-    standing, revised = standing.annotate(**texts), revised.annotate(**texts)
-    from_revision = [
-        f"assignment__{column}" if column in ON_ASSIGNMENT else column for column in columns
-    ]
+    standing = standing.filter(_by_whom_on_what(version, weighing, pairs, ""), **only)
+    revised = revised.filter(_by_whom_on_what(version, weighing, pairs, "assignment__"), **only)
+    of_revision = [f"assignment__{name}" if name in ON_ASSIGNMENT else name for name in columns]
     return (
-        standing.values_list(*columns)
-        .union(revised.values_list(*from_revision), all=True)
+        standing.annotate(**texts)
+        .values_list(*columns)
+        .union(revised.annotate(**texts).values_list(*of_revision), all=True)
         .order_by("pair_id", "seq")
     )
+
+
+def _by_whom_on_what(
+    version: DatasetVersion, weighing: bool | None, pairs: list[int] | None, at: str
+) -> Q:
+    """Votes as `votes_in` wants them; `at` leads from the queried rows to the assignment."""
+    wanted = Q()
+    if pairs is not None:
+        wanted &= Q(**{f"{at}pair_id__in": pairs})
+    if weighing is not None:
+        weightless = [user for user, (weight, *_) in version.people.items() if weight == 0]
+        by_them = Q(**{f"{at}annotator__in": weightless})
+        wanted &= ~by_them if weighing else by_them
+    return wanted

@@ -67,6 +67,8 @@ def _is_plain_chat(value: Any) -> bool:
     """True of the chats that most are, which are in order already."""
     if type(value) is not list:
         return False
+    if len(value) == 1:  # Most prompts; a generator would take as long as reading them.
+        return type(value[0]) is dict and [*value[0]] == _MESSAGE
     return all(type(one) is dict and [*one] == _MESSAGE for one in value)
 
 

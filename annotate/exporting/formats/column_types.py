@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
-from django.db.models import Q, TextField
+from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from annotate.exporting.formats.text_styles import voted_pairs
@@ -88,15 +89,22 @@ _BESIDES = ("name", "tool_calls", "tool_call_id", "thinking", "parts")
 
 def roles_and_contents_alone(version: DatasetVersion) -> bool:
     """True when no message of the version has anything besides."""
+    prompts = Prompt.objects.filter(project=version.project)
+    replies = Completion.objects.filter(prompt__project=version.project, messages__isnull=False)
+    # Of most projects no message has; that is told without looking for the version's pairs.
+    if not (_with_more(prompts) or _with_more(replies)):
+        return True
     pairs = voted_pairs(version)
-    prompts = Prompt.objects.filter(pk__in=pairs.values("prompt"))
     sides = Q(pk__in=pairs.values("completion_a")) | Q(pk__in=pairs.values("completion_b"))
-    replies = Completion.objects.filter(sides, messages__isnull=False)
+    of_version = (prompts.filter(pk__in=pairs.values("prompt")), replies.filter(sides))
+    return not any(map(_with_more, of_version))
+
+
+def _with_more(query: QuerySet[Any]) -> bool:
+    """True when a message of these rows has more than a role and a content."""
     besides = Q()
     for key in _BESIDES:
         # Quotation marks in texts have a backslash before them.
         besides |= Q(written__contains=f'"{key}":')
-    return not any(
-        query.annotate(written=Cast("messages", TextField())).filter(besides).exists()
-        for query in (prompts, replies)
-    )
+    written = query.annotate(written=Cast("messages", TextField()))
+    return bool(written.filter(besides).exists())

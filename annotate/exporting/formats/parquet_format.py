@@ -6,15 +6,23 @@ are structs, others JSON, because tool calls have no common type.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
-from annotate.exporting.formats import column_types, preference_rows, text_styles, votes_format
+from annotate.exporting import judged_pairs
+from annotate.exporting.formats import (
+    column_types,
+    pair_columns,
+    preference_rows,
+    text_styles,
+    votes_format,
+)
 from annotate.exporting.formats.column_types import Columns
 from annotate.exporting.formats.preference_rows import Row
 from annotate.exporting.raw_rows import batches
@@ -88,25 +96,64 @@ def part_tables(
     """A part, or one split of it, as tables of that schema."""
     if part == "votes":
         return vote_tables(version, schema, include_simulated=include_simulated)
-    rows = part_rows(version, part, include_simulated=include_simulated)
-    if split:
-        rows = (row for row in rows if row["split"] == split)
-    return (table(batch, schema) for batch in batches(rows, BATCH))
+    if part == "ties":
+        rows = part_rows(version, part, include_simulated=include_simulated)
+        tables: Iterator[pa.Table] = (table(batch, schema) for batch in batches(rows, BATCH))
+    else:
+        tables = winner_tables(version, schema, include_simulated=include_simulated)
+    if not split:
+        return tables
+    of_split = (one.filter(pc.field("split") == split) for one in tables)
+    return (one for one in of_split if one.num_rows)
+
+
+def winner_tables(
+    version: DatasetVersion, schema: pa.Schema, *, include_simulated: bool
+) -> Iterator[pa.Table]:
+    """The pairs with a winner as tables: the rows of `winners`, made in columns."""
+    for batch in batches(judged_pairs.decided_pairs(version, include_simulated), BATCH):
+        columns = pair_columns.winners(batch)
+        arrays = {
+            end: _replies(columns[end], columns[f"{end}_messages"], schema.field(end).type)
+            for end in ("chosen", "rejected")
+        }
+        yield _of_columns(columns, schema, arrays)
 
 
 def vote_tables(
     version: DatasetVersion, schema: pa.Schema, *, include_simulated: bool
 ) -> Iterator[pa.Table]:
     """The rows of `votes` as tables: what votes on one pair share is made once and repeated."""
-    names = schema.names
     for own, pairs, place in votes_format.columns(version, include_simulated=include_simulated):
         shared_schema = pa.schema([field for field in schema if field.name not in own])
-        repeated = table(pairs, shared_schema).take(pa.array(place, pa.int32()))
-        arrays = [
-            _array(own[name], schema.field(name).type) if name in own else repeated[name]
-            for name in names
-        ]
-        yield pa.Table.from_arrays(arrays, schema=schema)
+        shared = _of_columns(pair_columns.shared_by_votes(pairs), shared_schema, {})
+        repeated = shared.take(pa.array(place, pa.int32()))
+        arrays = {name: repeated[name] for name in shared_schema.names}
+        yield _of_columns(own, schema, arrays)
+
+
+def _of_columns(
+    columns: Mapping[str, Sequence[Any]], schema: pa.Schema, made: Mapping[str, pa.Array]
+) -> pa.Table:
+    """Columns, some of which are `made` already, as a table of that schema."""
+    arrays = [
+        made[field.name] if field.name in made else _array(columns[field.name], field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _replies(texts: Sequence[str], turns: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Replies as chats; most are one turn of the assistant."""
+    if kind.value_type != MESSAGE or any(turns):
+        written = map(text_styles.CHAT.reply, texts, turns)
+        return _array(list(written), kind)
+    roles = pa.DictionaryArray.from_arrays(pa.array([0] * len(texts), pa.int8()), ["assistant"])
+    contents = pa.array(texts, pa.string())
+    messages = pa.StructArray.from_arrays([roles.dictionary_decode(), contents], fields=[*MESSAGE])
+    return pa.ListArray.from_arrays(
+        pa.array(range(len(texts) + 1), pa.int32()), messages, type=kind
+    )
 
 
 def part_rows(version: DatasetVersion, part: str, *, include_simulated: bool) -> Iterator[Row]:
@@ -166,8 +213,8 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
     """Rows as a table of that schema."""
-    arrays = [_array(list(map(itemgetter(field.name), rows)), field.type) for field in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    columns = {name: list(map(itemgetter(name), rows)) for name in schema.names}
+    return _of_columns(columns, schema, {})
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

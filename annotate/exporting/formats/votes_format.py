@@ -57,18 +57,15 @@ def rows(version: DatasetVersion, *, part: str = "votes", include_simulated: boo
 
 def columns(
     version: DatasetVersion, *, include_simulated: bool
-) -> Iterator[tuple[dict[str, Sequence[Any]], list[Row], list[int]]]:
-    """The same batch by batch in columns: those of the votes alone, the rows that their pairs
-    share, and the place of each vote's pair among these."""
-    for batch, pairs, people in _batches(version, "votes", include_simulated):
-        place = {pk: n for n, pk in enumerate(pairs)}
+) -> Iterator[tuple[dict[str, Sequence[Any]], list[int], list[int]]]:
+    """The same batch by batch in columns: those of the votes alone, the pairs that they are on in
+    the order of their numbers, and the place of each vote's pair among these."""
+    people = People(version)
+    for batch in batches(stream(_votes(version, "votes", include_simulated)), BATCH):
+        pairs = sorted({vote[0] for vote in batch})
+        place = {pair: n for n, pair in enumerate(pairs)}
         own = _own_columns(batch, [people[vote[2]] for vote in batch])
-        # A pair's own names stand before what its votes share.
-        shared = [
-            {"pair_id": pair.key, "prompt_id": pair.prompt_id, **_shared(pair)}
-            for pair in pairs.values()
-        ]
-        yield own, shared, [place[vote[0]] for vote in batch]
+        yield own, pairs, [place[vote[0]] for vote in batch]
 
 
 def _own_columns(batch: list[tuple[Any, ...]], people: list[Person]) -> dict[str, Sequence[Any]]:

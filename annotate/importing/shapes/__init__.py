@@ -167,7 +167,7 @@ class Reading:
     def _opened(self, raw: Mapping[str, Any]) -> tuple[Plan, Cells, dict[str, str]]:
         """The plan for a row, its cells, and field -> column of those that a person chose."""
         mapped, taken = self._mapped.applied(raw)
-        cells = Cells(mapped)
+        cells = Cells(mapped, taken)
         key = (*cells, *map(type, cells.values()), *taken.values(), cells.empty)
         plan = self._plans.get(key)
         if plan is None:

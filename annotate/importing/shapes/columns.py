@@ -33,13 +33,14 @@ class Cells(dict[str, Any]):
 
     `warnings` are (field, reason) of this row; `notices` the same, but said once per file.
     `unread` names what is inside a column that was read and is not kept; `empty` the columns
-    that hold an empty text.
+    that hold an empty text; `renamed` maps our name of a column that a person chose to its own.
     """
 
-    __slots__ = ("empty", "notices", "nulls", "unread", "warnings")
+    __slots__ = ("empty", "notices", "nulls", "renamed", "unread", "warnings")
 
-    def __init__(self, raw: Mapping[str, Any]) -> None:
+    def __init__(self, raw: Mapping[str, Any], renamed: Mapping[str, str] = {}) -> None:
         super().__init__(raw)
+        self.renamed = renamed
         self.warnings: list[tuple[str, str]] = []
         self.notices: list[tuple[str, str]] = []
         self.unread: list[str] = []

@@ -38,6 +38,8 @@ FIELDS: dict[str, str] = {
     "comment": "What the person said of the vote.",
 }
 """What can be mapped, with a word on each."""
+MOST_NAMES = 1_000
+"""Sets of columns whose names are remembered."""
 Chosen = Mapping[str, str | Sequence[str]]
 SEPARATORS = re.compile(r"[^a-z0-9]+")
 
@@ -76,12 +78,29 @@ class Mapped:
             else:
                 known = ", ".join(FIELDS)
                 raise Refused(field[:40], f"no field has this name; the fields are {known}")
+        self._has_paths = any("." in one for columns in self.columns.values() for one in columns)
+        self._names: dict[tuple[str, ...], tuple[list[tuple[str, str]], dict[str, str]]] = {}
+        """Columns of a row -> our name and the column of each, and what was renamed."""
 
     def applied(self, raw: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str]]:
         """The row under our names, and field -> column of what was renamed."""
-        taken: dict[str, str] = {}
         if not any(self.columns.values()):
-            return raw, taken
+            return raw, {}
+        if self._has_paths:
+            return self.moved(raw)
+        # Which column is which follows from the columns alone: found once for all rows with them.
+        columns = tuple(raw)
+        if columns not in self._names:
+            if len(self._names) >= MOST_NAMES:
+                self._names.clear()
+            names, taken = self.moved({column: column for column in columns})
+            self._names[columns] = list(names.items()), taken
+        ours, taken = self._names[columns]
+        return {name: raw[column] for name, column in ours}, taken
+
+    def moved(self, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The same for one row, whatever other rows are like."""
+        taken: dict[str, str] = {}
         values: dict[str, Any] = {}
         rest: Any = raw
         for field, columns in self.columns.items():

@@ -133,24 +133,26 @@ def two_replies(cells: Cells, names: tuple[str, str]) -> tuple[Reply, Reply]:
 
 def _models(cells: Cells, names: tuple[str, str]) -> tuple[str, str]:
     """The models of two columns: model_a, generator_1, response_0_model and the like."""
-    columns = _model_columns(names)
-    if cells.keys().isdisjoint(columns):
-        return "", ""
-    first, second = (next((one for one in columns[side::2] if one in cells), "") for side in (0, 1))
-    return name_of(cells.pop(first, None), first), name_of(cells.pop(second, None), second)
+    first, second = _model_columns(names)
+    return _model(cells, first), _model(cells, second)
+
+
+def _model(cells: Cells, columns: tuple[str, ...]) -> str:
+    for name in columns:
+        if name in cells:
+            return name_of(cells.pop(name), name)
+    return ""
 
 
 @lru_cache
-def _model_columns(names: tuple[str, str]) -> tuple[str, ...]:
-    """Columns that name the model of the first reply and of the second one, by turns."""
-    ends = [name[-1].lower() for name in names]
+def _model_columns(names: tuple[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns that name the model of the first reply, and those of the second one."""
     kinds = ("model", "generator", "policy", "model_name")
     forms = [*(f"{kind}_{{end}}" for kind in kinds), "{name}_model", "model{end}", "model {end}"]
-    return tuple(
-        form.format(name=name, end=end)
-        for form in forms
-        for name, end in zip(names, ends, strict=True)
+    first, second = (
+        tuple(form.format(name=name, end=name[-1].lower()) for form in forms) for name in names
     )
+    return first, second
 
 
 def single_vote(
@@ -162,7 +164,8 @@ def single_vote(
     column = next((name for name in CHOSEN if cells.get(name, "") != ""), None)
     if column is None:
         return []
-    choice = choice_in(cells[column], names, sides)
+    own = tuple(cells.renamed.get(name, name) for name in names)
+    choice = choice_in(cells[column], (*names, *own), sides)
     if choice is None:
         raise Refused(column, f"{str(cells[column])[:60]!r} does not say which reply is better")
     if isinstance(cells[column], str) and cells[column] in ("A", "B"):
@@ -181,9 +184,16 @@ def single_vote(
     return [judgement(inside, choice, rater)]
 
 
-def choice_in(value: Any, names: tuple[str, str], sides: tuple[Reply, Reply]) -> Choice | None:
-    """A choice by the names of the columns, of the models, by words, or by numbers."""
-    known: dict[str, Choice] = {plain(names[0]): "a", plain(names[1]): "b"}
+def choice_in(value: Any, names: tuple[str, ...], sides: tuple[Reply, Reply]) -> Choice | None:
+    """A choice by the names of the columns, of the models, by words, or by numbers.
+
+    `names` are those of A and B by turns: ours, and those of the file.
+    """
+    of_a, of_b = set(map(plain, names[::2])), set(map(plain, names[1::2]))
+    known: dict[str, Choice] = {
+        **dict.fromkeys(of_a - of_b, "a"),
+        **dict.fromkeys(of_b - of_a, "b"),
+    }
     models: dict[str, Choice] = {plain(sides[0].model): "a", plain(sides[1].model): "b"}
     choice = choice_of(value, known | models if len(models) > 1 else known)
     if choice is not None or number(value) is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from django.db import connection
@@ -57,6 +58,10 @@ class PromptState:
     imported_by: int | None = None
     changed: bool = False
 
+    def kept(self) -> list[Any]:
+        """The state as JSON; PromptState(*kept) is it again."""
+        return [self.id or MISSING, self.reference, self.tags, self.metadata, self.imported_by]
+
 
 @dataclass(slots=True)
 class CompletionState:
@@ -67,6 +72,10 @@ class CompletionState:
     metadata: dict[str, Any]
     imported_by: int | None = None
     changed: bool = False
+
+    def kept(self) -> list[Any]:
+        """The state as JSON; CompletionState(*kept) is it again."""
+        return [self.id or MISSING, self.policy, self.metadata, self.imported_by]
 
 
 @dataclass
@@ -98,7 +107,8 @@ class ContentBatch:
         wanted = {item.prompt for item in self.items}
         if self.context.dry_run:
             planned = self.context.memory.get(f"prompt {sha}" for sha in wanted)
-            self.prompts = {name.removeprefix("prompt "): one for name, one in planned.items()}
+            for name, kept in planned.items():
+                self.prompts[name.removeprefix("prompt ")] = PromptState(*kept)
         stored = self.context.project.prompts.filter(sha256__in=wanted - self.prompts.keys())
         columns = ("id", "reference", "tags", "metadata", "imported_by_id")
         for sha, *values in stored.values_list("sha256", *columns):
@@ -115,9 +125,9 @@ class ContentBatch:
             return
         if self.context.dry_run:
             planned = self.context.memory.get(f"completion {one} {two}" for one, two in wanted)
-            for name, state in planned.items():
+            for name, kept in planned.items():
                 _, prompt, sha = name.split(" ")
-                self.completions[prompt, sha] = state
+                self.completions[prompt, sha] = CompletionState(*kept)
         prompts = {one.id: sha for sha, one in self.prompts.items() if (one.id or 0) > 0}
         stored = Completion.objects.filter(
             prompt__in=prompts, sha256__in={sha for _, sha in wanted}
@@ -170,6 +180,13 @@ class ContentBatch:
         self.outcome.added["not_replaced"] += 1
         reason = "another value is there already and was kept"
         self.outcome.note(item, name, reason)
+
+    @property
+    def is_changed(self) -> bool:
+        """True when there is anything to store."""
+        states: Iterable[PromptState | CompletionState]
+        states = chain(self.prompts.values(), self.completions.values())
+        return any(one.id is None or one.changed for one in states)
 
     def number(self) -> None:
         """Make the rows that are to be added, outside any transaction."""
@@ -250,11 +267,9 @@ class ContentBatch:
 
     def remember(self) -> None:
         """Keep what a dry run would have stored, for its later batches."""
-        planned: dict[str, Any] = {f"prompt {sha}": one for sha, one in self.prompts.items()}
+        planned = {f"prompt {sha}": one.kept() for sha, one in self.prompts.items()}
         for (prompt, sha), one in self.completions.items():
-            planned[f"completion {prompt} {sha}"] = one
-        for state in planned.values():
-            state.id = state.id or MISSING
+            planned[f"completion {prompt} {sha}"] = one.kept()
         self.context.memory.put(planned)
 
 

@@ -80,7 +80,8 @@ class PairBatch:
             return
         if self.context.dry_run:
             planned = self.context.memory.get(f"pair {key}" for key in keys)
-            self.states = {state.key: state for state in planned.values()}
+            states = map(PairState.of_kept, planned.values())
+            self.states = {state.key: state for state in states}
         stored = pair_rows.stored_states(self.context.project, keys - self.states.keys())
         self.states |= {state.key: state for state in stored}
 
@@ -194,6 +195,11 @@ class PairBatch:
                 self.outcome.added["not_replaced"] += 1
                 self.outcome.note(one.item, name, "another value is there already and was kept")
 
+    @property
+    def is_changed(self) -> bool:
+        """True when there is anything to store."""
+        return any(one.id is None or one.is_touched for one in self.states.values())
+
     def number(self) -> None:
         """Make the rows that are to be added, outside any transaction."""
         self._rows = pair_rows.PairRows(self.context, self.contents, self.outcome)
@@ -205,12 +211,8 @@ class PairBatch:
 
     def remember(self) -> None:
         """Keep what a dry run would have stored, for its later batches."""
-        for state in self.states.values():
-            state.id = state.id or MISSING
-            state.fresh = []
-            for vote in state.votes.values():
-                vote.id, vote.judgement = vote.id or MISSING, None
-        self.context.memory.put({f"pair {key}": state for key, state in self.states.items()})
+        planned = {f"pair {key}": one.kept(MISSING) for key, one in self.states.items()}
+        self.context.memory.put(planned)
 
     def finish(self) -> None:
         """Keep how often each vote of nobody known was said, once the batch is stored."""

@@ -72,6 +72,24 @@ class PairState:
     def is_touched(self) -> bool:
         return self.is_recounted or self.is_described_anew
 
+    def kept(self, missing: int) -> list[Any]:
+        """The state as JSON, from which `of_kept` makes it again; `missing` numbers new rows."""
+        votes = [
+            [annotator, one.choice, one.strength, one.id or missing, one.extra]
+            for annotator, one in self.votes.items()
+        ]
+        described = [self.source_ids, self.tags, self.metadata, self.margin]
+        rest = [self.imported_by, self.is_open, self.is_decided]
+        return [self.key, self.a, self.b, self.prompt, self.id or missing, *described, *rest, votes]
+
+    @classmethod
+    def of_kept(cls, kept: list[Any]) -> PairState:
+        key, a, b, prompt, *rest, votes = kept
+        state = cls(key, tuple(a), tuple(b), prompt, *rest)
+        for annotator, choice, strength, number, extra in votes:
+            state.votes[annotator] = Cast(choice, strength, id=number, extra=extra)
+        return state
+
     @property
     def of_one_text(self) -> bool:
         return self.a[0] == self.b[0]

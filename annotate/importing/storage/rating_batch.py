@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import connection
 
@@ -62,9 +63,10 @@ class RatingBatch:
         for completion, name, who, *values in stored.values_list(*columns):
             self.states[of[completion], name, who] = RatingState(*values)
         if self.context.dry_run:
-            planned = self.context.memory.get(_memory_of(key) for key in keys)
-            for states in planned.values():
-                self.states |= states
+            names = {_memory_of(key): key for key in keys}
+            for name, ratings in self.context.memory.get(names).items():
+                for rating, who, *kept in ratings:
+                    self.states[names[name], rating, who] = RatingState(*kept)
 
     def _plan(self, item: Item, key: Key, reply: Reply) -> None:
         for rating in reply.ratings:
@@ -96,6 +98,11 @@ class RatingBatch:
             place = (key, name, self.context.annotators.unknown(n))
         return place
 
+    @property
+    def is_changed(self) -> bool:
+        """True when there is anything to store."""
+        return any(one.id is None or one.is_revised for one in self.states.values())
+
     def store(self) -> None:
         """Write what was planned, in the caller's transaction."""
         by, at = self.context.by_id, self.context.at
@@ -113,10 +120,10 @@ class RatingBatch:
 
     def remember(self) -> None:
         """Keep what a dry run would have stored, for its later batches."""
-        by_completion: dict[str, dict[Place, RatingState]] = {}
-        for place, state in self.states.items():
-            state.id = state.id or MISSING
-            by_completion.setdefault(_memory_of(place[0]), {})[place] = state
+        by_completion: dict[str, list[Any]] = {}
+        for (key, name, who), state in self.states.items():
+            kept = [name, who, state.id or MISSING, state.value, state.imported_by]
+            by_completion.setdefault(_memory_of(key), []).append(kept)
         if by_completion:
             self.context.memory.put(by_completion)
 

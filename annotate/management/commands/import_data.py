@@ -1,4 +1,7 @@
-"""manage.py import_data FILE --project SLUG [--map FIELD=COLUMN ...] [--dry-run] [--undo UUID]"""
+"""manage.py import_data FILE --project SLUG [--map FIELD=COLUMN ...] [--dry-run] [--undo UUID]
+
+Instead of FILE: --dataset OWNER/NAME [--config NAME] [--split NAME] [--revision NAME].
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -18,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from annotate.importing import Report, Unreadable
 from annotate.importing.check_result import Check, Source
 from annotate.importing.shapes.mapping import Chosen
-from annotate.jobs import foreground_import
+from annotate.jobs import dataset_files, foreground_import
 from annotate.jobs.foreground_import import Display
 from annotate.jobs.import_actions import JUDGED
 from annotate.jobs.upload_files import Refusal, problems_path
@@ -44,6 +48,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("file", type=Path, nargs="?")
         parser.add_argument("--project", required=True, metavar="SLUG")
+        parser.add_argument(
+            "--dataset",
+            metavar="OWNER/NAME",
+            help="instead of FILE: a dataset of the Hugging Face hub, or of that name below "
+            "PAIRLOOP_IMPORT_ROOTS",
+        )
+        for part in ("config", "split", "revision"):
+            parser.add_argument(f"--{part}", default="", help=f"the {part} of the dataset")
         parser.add_argument("--dry-run", action="store_true", help="only report what would happen")
         parser.add_argument(
             "--strict", action="store_true", help="import nothing if any row is refused"
@@ -83,14 +95,30 @@ class Command(BaseCommand):
         if undo is not None:
             self._undo(target, undo)
             return
-        if file is None:
-            raise CommandError("Name the file to import.")
+        name = options["dataset"]
+        if (file is None) == (name is None):
+            raise CommandError("Name the file to import, or a dataset with --dataset.")
         try:
-            self._import(target, file, options)
+            if file is None:
+                self._import_dataset(target, options)
+            else:
+                self._import(target, file, options)
         except OSError as error:
-            raise CommandError(f"Cannot read {file}: {error.strerror}.") from error
+            raise CommandError(f"Cannot read {file or name}: {error.strerror}.") from error
         except (Unreadable, Refusal) as error:
-            raise CommandError(f"{file}: {error} Nothing was imported.") from error
+            raise CommandError(f"{file or name}: {error} Nothing was imported.") from error
+
+    def _import_dataset(self, project: Project, options: Mapping[str, Any]) -> None:
+        """Fetch a dataset, import it, and remove its files; what a broken-off fetch has stays."""
+        parts = {name: options[name] for name in ("config", "split", "revision")}
+        dataset = dataset_files.named(options["dataset"], **parts)
+        folder = Path(settings.HOME) / "datasets" / dataset.folder_name
+        with display("Fetching") as show:
+            dataset_files.fetch(dataset, folder, lambda share: show(0, share))
+        try:
+            self._import(project, folder, options)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _import(self, project: Project, file: Path, options: Mapping[str, Any]) -> None:
         mapping = chosen(options["map"] or [])

@@ -12,9 +12,10 @@ import pytest
 import zstandard
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from pyarrow import parquet
 
 from annotate.exporting import FORMATS, freezing
-from annotate.exporting.formats import csv_format
+from annotate.exporting.formats import csv_format, parquet_format
 from annotate.models import Assignment, Completion, Label, Membership, Pair, Project, Prompt, Rating
 from annotate.models.content import messages_sha256, text_sha256
 from annotate.quality.reliability import refresh_labels
@@ -312,3 +313,22 @@ def test_votes_import_into_another_project_with_all_that_they_say(chats, project
     assert sorted(told[0], key=str) == sorted(told[1], key=str)
     assert all(row["imported"] for row in again)
     assert again[0]["pair_metadata"]["set"] == 1
+
+
+def test_columns_hold_what_the_rows_say(chats, project, tmp_path, ann, ben):
+    """Parquet is made in columns, CSV and votes row by row."""
+    Pair.objects.filter(pk=chats[0].pk).update(tags=["own"], metadata={"n": 1}, policy_a="named")
+    Completion.objects.filter(pk=chats[1].completion_b_id).update(metadata={"score": 0.5})
+    Prompt.objects.filter(pk=chats[1].prompt_id).update(metadata={"from": "mail"}, tags=["t"])
+    more = [
+        add_chat(project, n, [{"role": "user", "content": f"Q{n}"}], ["Yes.", "No."])
+        for n in (3, 4)
+    ]
+    judge(project, more, (ben, "b", 1))
+    export(tmp_path / "x", "parquet")
+    version = project.dataset_versions.get()
+    for part, path in (("parquet", "x"), ("votes", "x.votes.parquet")):
+        told = parquet_format.part_rows(version, part, include_simulated=False)
+        schema = parquet.read_schema(tmp_path / path)
+        expected = parquet_format.table(list(told), schema)
+        assert parquet.read_table(tmp_path / path).equals(expected), part

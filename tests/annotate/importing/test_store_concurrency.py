@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 
 from annotate import queue
 from annotate.importing.imported_row import Row
 from annotate.importing.row_store import Writer
 from annotate.models import Assignment, Completion, Pair, Project, Prompt
-from annotate.queue import recount
+from annotate.queue import bulk_write, recount
 from tests.annotate.importing.test_row_store import judged, votes
 from tests.conftest import at_once
 
@@ -85,3 +86,27 @@ def test_people_vote_while_rows_come_in_on_their_own_pairs_too(
     live = Assignment.objects.voted().filter(imported=False).count()
     assert live == sum(n for n in cast if isinstance(n, int))
     assert_counts_are_right(project)
+
+
+def safety() -> int:
+    if connection.vendor != "sqlite":
+        return 0
+    with connection.cursor() as cursor:
+        return int(cursor.execute("PRAGMA synchronous").fetchone()[0])
+
+
+def test_what_is_written_in_bulk_is_there_and_the_next_vote_is_as_safe_as_before() -> None:
+    before = safety()
+    with bulk_write():
+        Project.objects.create(slug="bulk", name="Bulk")
+    assert Project.objects.filter(slug="bulk").exists()
+    assert safety() == before
+
+
+def test_a_batch_that_fails_leaves_nothing_and_the_next_vote_is_as_safe_as_before() -> None:
+    before = safety()
+    with pytest.raises(ZeroDivisionError), bulk_write():
+        Project.objects.create(slug="bulk", name="Bulk")
+        raise ZeroDivisionError
+    assert not Project.objects.filter(slug="bulk").exists()
+    assert safety() == before

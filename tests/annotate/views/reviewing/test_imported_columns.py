@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from annotate import queue
-from annotate.models import Import, Pair, Project, Rating
+from annotate.models import Completion, Import, Pair, Project, Rating
 from tests.annotate.tool_chat import tool_pair
 from tests.annotate.views.labelling.test_chats import text_of
 
@@ -119,3 +119,24 @@ def test_a_title_is_what_the_user_said_last_even_if_a_tool_spoke_after(
     assert pair.prompt.title == "Be kind."
     pair.prompt.messages = [{"role": "user", "content": " "}]
     assert pair.prompt.title == "(no text)"
+
+
+def test_a_prompt_with_many_replies_has_them_page_by_page(told: Any, pair: Pair) -> None:
+    Completion.objects.bulk_create(
+        Completion(prompt=pair.prompt, text=f"Reply {i}.", sha256=str(i), source="x")
+        for i in range(60)
+    )
+    first, second = (told(f"prompts/{pair.prompt_id}/?page={n}") for n in (1, 2))
+    assert "62 replies" in first and "62 replies" in second
+    assert "Reply 59." in first and "Reply 59." not in second
+    assert "Reply 0." in second and "Reply 0." not in first and "Page 2 of 2" in second
+
+
+def test_pairs_are_found_by_what_the_source_said_of_their_votes(
+    told: Any, project: Project, pair: Pair, ann: User
+) -> None:
+    vote = queue.vote(ann, queue.next_pair(project, ann).token, choice="b").assignment  # type: ignore[union-attr]
+    pair.assignments.filter(pk=vote.pk).update(metadata={"batch": "june"})
+    for what in ("pairs", "prompts", "votes"):
+        assert "Is it raining here?" in told(f"data/?in={what}&metadata=batch%3Djune")
+        assert "Is it raining here?" not in told(f"data/?in={what}&metadata=batch%3Djuly")
