@@ -85,14 +85,19 @@ def examples(
 
 
 def decided(pairs: Sequence[Example]) -> list[Example]:
-    """The pairs, when anything can be learnt from them.
+    """The pairs whose texts differ, when anything can be learnt from them.
+
+    Of two texts that are the same tokens, at least after the cut to the model's length, nothing is
+    learnt: their scores are equal whatever the weights.
 
     Raises:
-        ConfigError: no pair with votes, or every one a tie.
+        ConfigError: no pair with votes, or every one a tie or of equal texts.
     """
-    ties = sum(example.value == 0.5 for example in pairs)
-    require_direction(len(pairs) - ties, ties, "reward model")
-    return list(pairs)
+    different = [pair for pair in pairs if pair.first.ids != pair.second.ids]
+    ties = sum(example.value == 0.5 for example in different)
+    equal = len(pairs) - len(different)
+    require_direction(len(different) - ties, ties, "reward model", equal=equal)
+    return different
 
 
 def rated(ratings: Iterable[Rating], read: Reader) -> tuple[list[Rated], Spread]:
@@ -160,13 +165,17 @@ def split(items: list[SomeItem], config: RewardConfig) -> tuple[list[SomeItem], 
     return train, [item for item, held in zip(items, inside, strict=True) if held]
 
 
-def require_direction(decided: int, ties: int, learner: str) -> None:
+def require_direction(decided: int, ties: int, learner: str, *, equal: int = 0) -> None:
     """Raise ConfigError where nothing says which reply is better.
 
     Args:
         decided: how many pairs say it.
         ties: how many say that neither is.
+        equal: how many have two replies of the same tokens.
     """
-    require(decided + ties > 0, f"no pair with votes to train the {learner} on")
-    message = f"all {ties} pairs with votes are ties: nothing says which reply is better"
-    require(decided > 0, message)
+    require(decided + ties + equal > 0, f"no pair with votes to train the {learner} on")
+    reason = f"all {ties} pairs with votes are ties"
+    if equal:
+        reason = f"{equal} pairs have the same tokens on both sides at this maximum length"
+        reason += f" and {ties} are ties" if ties else ""
+    require(decided > 0, f"{reason}: nothing says which reply is better")

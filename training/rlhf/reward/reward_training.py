@@ -55,7 +55,8 @@ def train(
     Returns:
         The model, and loss (last epoch's mean), slice_loss, best_step, steps, truncated (pairs or
         ratings that lost tokens), tie (the tie models' parameter: Rao and Kupper's eta, Davidson's
-        nu) and what was learnt from: pairs_train, votes_train and annotators, or ratings_train.
+        nu) and what was learnt from: pairs_train, equal_replies (pairs left out: both replies are
+        the same tokens), votes_train and annotators, or ratings_train.
 
     Raises:
         ConfigError: nothing to train on, or checkpoints of another run.
@@ -114,10 +115,12 @@ def _items(
     if ratings:
         raise ConfigError(f"reward.loss {config.loss} learns pairs, and these are ratings")
     voted = [row for row in pairs if not row.held_out and row.kind != "evaluation"]
-    usable = decided(examples(voted, model.read, soft=config.soft_labels))
+    judged = examples(voted, model.read, soft=config.soft_labels)
+    usable = decided(judged)
     votes = [vote for row in voted for vote in row.votes]
     return usable, {
         "pairs_train": float(len(usable)),
+        "equal_replies": float(len(judged) - len(usable)),
         "votes_train": float(len(votes)),
         "annotators": float(len({vote.annotator for vote in votes})),
     }

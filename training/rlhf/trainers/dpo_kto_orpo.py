@@ -64,7 +64,8 @@ def train(
         work: told and asked at the edge of every step; training goes on from its checkpoints.
 
     Returns:
-        The mean of the last tenth of each logged metric, steps, pairs, ties and truncated.
+        The mean of the last tenth of each logged metric, steps, pairs, ties, equal_replies and
+        truncated.
 
     Raises:
         ConfigError: no pair says which reply is better, or checkpoints of another run.
@@ -93,6 +94,7 @@ def train(
     return callbacks.summary(trainer.state, METRICS) | {
         "pairs": float(len(pairs.decided)),
         "ties": float(pairs.ties),
+        "equal_replies": float(pairs.equal),
         "truncated": float(pairs.truncated),
     }
 

@@ -30,17 +30,20 @@ class Pairs:
     decided: list[Pair]
     ties: int
     """Pairs whose votes prefer neither side: they say nothing about a direction."""
+    equal: int
+    """Pairs whose replies are the same tokens, at least after the cut: their gradient is 0."""
     truncated: int
-    """Pairs that lost tokens to the maximum length."""
+    """Pairs that lost tokens to the maximum length, of those learnt from."""
 
 
 def read(tokenizer: Tokenizer, preferences: Iterable[Preference], *, max_length: int) -> Pairs:
-    """Pairs with a decided label (see soft_labels.label) that are not held out.
+    """Pairs with a decided label (see soft_labels.label) that are not held out and whose replies
+    still differ at `max_length` tokens.
 
     Raises:
         ConfigError: there is none.
     """
-    pairs, ties, truncated = [], 0, 0
+    pairs, ties, equal, truncated = [], 0, 0, 0
     for row in preferences:
         label = soft_labels.label(row)
         if row.held_out or row.kind == "evaluation" or label is None:
@@ -52,10 +55,13 @@ def read(tokenizer: Tokenizer, preferences: Iterable[Preference], *, max_length:
         if label.value < 0.5:
             better, worse = worse, better
         pair, cut = _pair(tokenizer, row.messages, better, worse, max_length=max_length)
+        if pair.chosen == pair.rejected:
+            equal += 1
+            continue
         pairs.append(pair)
         truncated += cut
-    require_direction(len(pairs), ties, "policy")
-    return Pairs(pairs, ties, truncated)
+    require_direction(len(pairs), ties, "policy", equal=equal)
+    return Pairs(pairs, ties, equal, truncated)
 
 
 def _pair(

@@ -92,6 +92,20 @@ def test_no_pair_or_none_but_ties_is_refused(read: Reader) -> None:
         reward_data.decided(reward_data.examples(tied, read))
 
 
+def test_replies_that_the_maximum_length_makes_equal_teach_nothing(read: Reader) -> None:
+    votes = (Vote(annotator="ann", choice="a"),)
+    chat = [{"role": "user", "content": "Tell me about the parcel."}]
+    long = {"completion_a": "good " * 100 + "yes", "completion_b": "good " * 100 + "no"}
+    pairs = [
+        Preference(pair_id="x", prompt_id="p", messages=chat, votes=votes, **replies)
+        for replies in ({"completion_a": "good", "completion_b": "bad"}, long)
+    ]
+    read_pairs = reward_data.examples(pairs, read)
+    assert reward_data.decided(read_pairs) == read_pairs[:1]
+    with pytest.raises(ConfigError, match="1 pairs have the same tokens on both sides"):
+        reward_data.decided(read_pairs[1:])
+
+
 def test_an_example_knows_its_ties_and_how_strongly_people_felt(read: Reader) -> None:
     votes = (
         Vote(annotator="a", choice="a", strength=3),

@@ -244,6 +244,15 @@ def test_only_ties_are_refused_with_a_reason():
         preference_pairs.read(tiny.tokenizer(), [pair("a", held_out=True)], max_length=96)
 
 
+def test_replies_that_the_maximum_length_makes_equal_are_left_out_and_counted():
+    long = pair("a", completion_a="good " * 200 + "yes", completion_b="good " * 200 + "no")
+    same = pair("a", completion_b="good")
+    left = preference_pairs.read(tiny.tokenizer(), [pair("a"), long, same], max_length=96)
+    assert (len(left.decided), left.equal, left.truncated) == (1, 2, 0)
+    with pytest.raises(ConfigError, match="2 pairs have the same tokens on both sides"):
+        preference_pairs.read(tiny.tokenizer(), [long, same], max_length=96)
+
+
 def test_an_end_spelt_out_in_a_reply_stays_text():
     tokenizer = tiny.tokenizer()
     found = preference_pairs.read(tokenizer, [pair("a")], max_length=96).decided[0]
