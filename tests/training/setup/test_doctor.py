@@ -47,7 +47,6 @@ def level(check: doctor_checks.Findings) -> Level:
     return next(check).level
 
 
-@pytest.mark.once
 def test_a_healthy_installation_passes(healthy: Path) -> None:
     found = doctor()
     assert not [check for check, (level, _, _) in found.items() if level == "FAIL"]
