@@ -16,6 +16,7 @@ from typing import IO, TypeVar
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.management import create_contenttypes
+from django.core.cache import cache
 from django.db import connection
 from django.db.models.signals import post_migrate
 from django.test import Client
@@ -133,6 +134,12 @@ def django_db_setup(
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_throttled_yet() -> None:
+    """Sign-in attempts and calls are counted in this process's cache, over tests as over people."""
+    cache.clear()
 
 
 @pytest.fixture

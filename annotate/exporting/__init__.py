@@ -12,13 +12,13 @@ from annotate.exporting.formats import (
     csv_format,
     hf_format,
     parquet_format,
-    project_format,
     ranked_format,
     trainer_formats,
     trl_format,
     unpaired_format,
     votes_format,
 )
+from annotate.exporting.project import project_format
 from annotate.models import DatasetVersion
 
 

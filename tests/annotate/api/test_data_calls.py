@@ -4,17 +4,11 @@ import gzip
 import json
 
 import pytest
-from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from annotate import queue
 from annotate.models import Prompt
-
-
-@pytest.fixture(autouse=True)
-def fresh_throttles():
-    cache.clear()
 
 
 def url(name: str, slug: str = "desk") -> str:

@@ -7,7 +7,6 @@ import json
 import zipfile
 
 import pytest
-from django.core.cache import cache
 from django.urls import reverse
 
 from annotate import exchange
@@ -22,7 +21,6 @@ URL = "/api/v1/projects/desk/exports/"
 
 @pytest.fixture(autouse=True)
 def home(settings, tmp_path):
-    cache.clear()
     settings.HOME = tmp_path / "home"
 
 

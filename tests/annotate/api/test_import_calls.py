@@ -4,7 +4,6 @@ import json
 from uuid import uuid4
 
 import pytest
-from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
@@ -14,11 +13,6 @@ from tests.annotate.jobs.files import imported, lines, pair, work_off
 
 IMPORTS = "/api/v1/projects/desk/imports/"
 UPLOADS = "/api/v1/projects/desk/uploads/"
-
-
-@pytest.fixture(autouse=True)
-def fresh_throttles():
-    cache.clear()
 
 
 def send(client, *rows, query=""):

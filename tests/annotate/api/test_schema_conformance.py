@@ -34,6 +34,8 @@ from annotate.jobs.job_runner import run_job
 from annotate.models import ApiToken, Assignment, Pair, Project
 from annotate.review import adjudication
 from config.wsgi import application
+from tests.annotate.webhooks.receiver import hook_of
+from training.models import Run
 
 CHECKS = (
     not_a_server_error,
@@ -69,6 +71,10 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
     ]
     for job in (exports[0], *checked):
         run_job(str(job.uuid))
+    options = {"sources": []}
+    writing = Run.objects.create(
+        project=project, kind="completions", state="failed", options=options
+    )
     sent = import_actions.announce(project, reviewer, "more.jsonl", 100)
     return {
         "slug": ["desk"],
@@ -81,6 +87,8 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
         "completion_id": [pairs[0].completion_a_id],
         "member_id": [*project.memberships.values_list("pk", flat=True)],
         "number": [1, 2],
+        "hook_id": [hook_of(project).pk],
+        "completions-runs": [writing.uuid],
     }
 
 

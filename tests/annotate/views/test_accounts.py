@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -21,13 +20,6 @@ LOGIN = "/accounts/login/"
 LOGOUT = "/accounts/logout/"
 CHANGE = "/accounts/password/"
 ClientFor = Callable[[User], Client]
-
-
-@pytest.fixture(autouse=True)
-def no_failures_yet() -> Iterator[None]:
-    cache.clear()
-    yield
-    cache.clear()
 
 
 def sign_in(client: Client, password: str = PASSWORD, **extra: str) -> int:

@@ -3,8 +3,6 @@ from __future__ import annotations
 import html
 import re
 
-from django.core.cache import cache
-
 from annotate import exchange, queue
 from annotate.exporting import FORMATS, export_job, freezing
 
@@ -18,7 +16,6 @@ def test_without_versions_it_says_how_to_make_one(client_for, project, zed):
 def test_an_admin_makes_a_version_and_downloads_it_by_its_link(
     client_for, project, make_pairs, zed, ann
 ):
-    cache.clear()
     make_pairs(1)
     queue.vote(ann, queue.next_pair(project, ann).token, choice="a")
     client = client_for(zed)

@@ -278,7 +278,7 @@ def test_rest_takes_exactly_the_votes_that_the_scale_has_a_button_for(
     assert said.status_code == (200 if known else 400)
     assert Assignment.objects.get().state == ("voted" if known else "reserved")
     if not known:
-        (problem,) = said.json().values()
+        (problem,) = said.json()["errors"].values()
         assert "scale" in problem[0]
 
 

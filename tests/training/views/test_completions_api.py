@@ -63,7 +63,7 @@ def test_a_bad_wish_is_400_and_names_its_field(
     body: dict[str, object], field: str, asked: Project, zed: User, api_for: Api
 ) -> None:
     answer = api_for(zed).post(RUNS, body, format="json")
-    assert answer.status_code == 400 and field in answer.json()
+    assert answer.status_code == 400 and field in answer.json()["errors"]
 
 
 def test_only_admins_see_and_start_them(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from rest_framework.test import APIClient
@@ -77,14 +76,12 @@ def test_too_many_requests_are_429_and_say_when_to_come_back(
 ) -> None:
     from annotate.api.data_calls import ImportThrottle
 
-    cache.clear()
     monkeypatch.setattr(ImportThrottle, "rate", "1/hour", raising=False)
     monkeypatch.setattr(ImportThrottle, "get_rate", lambda self: "1/hour")
     client = api_for(zed)
     answers = [client.post(f"{DESK}prompts/", {}, format="json") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [400, 429]
     assert int(answers[1].headers["Retry-After"]) > 0 and "detail" in answers[1].json()
-    cache.clear()
 
 
 def test_more_than_detail_stays_beside_it(project: Project, zed: User, api_for: Api) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -23,7 +22,6 @@ DESK = "/api/v1/projects/desk/"
 @pytest.fixture
 def api(project: Project, zed: User, api_for: Api) -> APIClient:
     """A script of the admin's."""
-    cache.clear()
     return api_for(zed)
 
 

@@ -12,11 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.training.fake_endpoint import Server
 from tests.training.rlhf import tiny
-from tests.training.rlhf.completions.test_openai_endpoint import (
-    Server,
-    server,  # noqa: F401 - a fixture
-)
 from training.rlhf.completions import sampling
 from training.rlhf.completions.writers import Settings
 from training.rlhf.language import chat_template, generation, pretrained
@@ -139,7 +136,7 @@ def test_a_longer_reply_than_the_model_can_write_is_refused_in_words(
 
 def test_a_model_behind_a_server_stands_beside_the_others(
     folders: dict[str, str],
-    server: Server,  # noqa: F811 - the fixture
+    server: Server,
 ) -> None:
     served = {"url": server.url, "model": "desk-7"}
     asked = Question(messages=CHAT, models=[served, {"path": folders["llama"]}], seed=4)
