@@ -30,13 +30,15 @@ DEFAULT_POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
 ONCE = (
     *("tests/training/rlhf", "tests/training/runs/test_failed_rounds.py", "tests/browser"),
     *("tests/training/runs/test_run_round.py", "tests/training/real_model"),
-    *("tests/annotate/exporting/test_trainers_read_exports.py",),
+    *("tests/annotate/exporting/test_trainers_read_exports.py", "tests/test_access.py"),
     *("tests/training/setup/test_add_model.py", "tests/training/versions/test_serving.py"),
     *("tests/training/setup/test_quickstart.py", "tests/annotate/real_data"),
     *("tests/test_docs_engine.py", "tests/test_examples.py", "tests/annotate/statistics"),
 )
-"""Real models, a real browser, set-up (which the loop does on PostgreSQL), public data sets; and
-what asks no database but imports torch or scikit-learn, which takes seconds in every worker."""
+"""Real models, a real browser, set-up (which the loop does on PostgreSQL), public data sets; each
+address by each role, which asks for a membership and no more; the command `run_round`, whose
+statements are those of the supervisor; and what asks no database but imports torch or scikit-learn,
+which takes seconds in every worker."""
 CORES = os.cpu_count() or 1
 REQUIRED = os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1"
 
