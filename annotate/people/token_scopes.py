@@ -11,7 +11,7 @@ MEANS = {
     TokenScope.READ: "every GET: data, figures, exports",
     TokenScope.VOTE: "take pairs and vote on them, skip, undo, flag",
     TokenScope.WRITE: "import, create and change data, ask for exports",
-    TokenScope.ADMIN: "start rounds, have completions written; people, settings, webhooks",
+    TokenScope.ADMIN: "start rounds, have completions written; people, invitations, webhooks",
 }
 View = TypeVar("View", bound=Callable[..., Any])
 
