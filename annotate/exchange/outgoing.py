@@ -128,6 +128,12 @@ def prompts(
         yield {"prompt_id": sha, **dict(zip(columns, values, strict=True))}
 
 
+def known_prompts(project: Project, prompt_ids: Iterable[str]) -> set[str]:
+    """Those of these names that are prompts of the project."""
+    there = project.prompts.filter(sha256__in=set(prompt_ids))
+    return set(there.values_list("sha256", flat=True))
+
+
 def _chosen(project: Project, *, unanswered: bool, tag: str) -> QuerySet[Prompt]:
     chosen = project.prompts.all()
     if unanswered:

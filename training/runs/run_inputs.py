@@ -27,6 +27,7 @@ from training.rlhf.config import (
     sample_sft_config,
 )
 from training.rlhf.run import durable
+from training.runs.run_kinds import asked_servers
 from training.versions import endpoint_hosts, model_cards, serving, zip_archive
 from training.versions.engine_environment import CONFIG, write_job
 
@@ -49,6 +50,12 @@ def prepare(run: Run) -> None:
     Raises:
         CannotPrepare: what the run needs is gone or unusable.
     """
+    # Before what an earlier attempt wrote: the operator may have taken a server away meanwhile.
+    for url in asked_servers(run):
+        try:
+            endpoint_hosts.checked(url)
+        except endpoint_hosts.NotAllowed as error:
+            raise CannotPrepare(str(error)) from error
     if (run.directory / CONFIG).is_file():
         return
     PREPARATIONS[run.kind](run)
@@ -174,13 +181,10 @@ COMPLETION_SETTINGS = ("per_prompt", "temperature", "top_p", "max_new_tokens", "
 
 def _source(run: Run, source: dict[str, Any]) -> SourceConfig:
     if "url" in source:
-        # Again, when it starts: the operator may have taken the server away meanwhile.
-        try:
-            url = endpoint_hosts.checked(source["url"])
-        except endpoint_hosts.NotAllowed as error:
-            raise CannotPrepare(str(error)) from error
         server = EndpointConfig(
-            url=url, model=source["model"], concurrency=run.options["concurrency"]
+            url=endpoint_hosts.checked(source["url"]),
+            model=source["model"],
+            concurrency=run.options["concurrency"],
         )
         return SourceConfig(name=source["name"], endpoint=server)
     version = run.project.model_versions.policies().filter(pk=source["version"]).first()

@@ -73,8 +73,14 @@ def environment(run: Run) -> dict[str, str]:
     variables = engine_environment.environment()
     if run.kind not in WRITING:
         return variables
-    urls = [source["url"] for source in run.options["sources"] if "url" in source]
-    return endpoint_hosts.without_keys(variables) | endpoint_hosts.keys(urls)
+    return endpoint_hosts.without_keys(variables) | endpoint_hosts.keys(asked_servers(run))
+
+
+def asked_servers(run: Run) -> list[str]:
+    """Addresses of the servers that a run writes completions by; none of other runs."""
+    if run.kind not in WRITING:
+        return []
+    return [source["url"] for source in run.options["sources"] if "url" in source]
 
 
 def signal_on_death() -> signal.Signals:

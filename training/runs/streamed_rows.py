@@ -83,11 +83,18 @@ def _store(run: Run, lines: list[Line], offset: int) -> None:
 
 
 def _add(run: Run, lines: list[Line]) -> Counter[str]:
-    """Add the rows of these prompts; how many of what there were."""
+    """Add the rows of these prompts; how many of what there were.
+
+    An import that was taken back may have taken some of the prompts along: their rows are left out.
+    """
+    there = exchange.known_prompts(run.project, [line["prompt_id"] for line in lines])
+    gone = [line for line in lines if line["prompt_id"] not in there]
+    lines = [line for line in lines if line["prompt_id"] in there]
     completions = [row for line in lines for row in line["completions"]]
     pairs = [row for line in lines for row in line["pairs"]]
     origin = source(run)
     counts: Counter[str] = Counter(prompts=len(lines), replies=len(completions))
+    counts["left_out_orphaned"] = sum(len(line["completions"]) for line in gone)
     by_writer = sorted(completions, key=_writer)
     for writer, written in groupby(by_writer, key=_writer):
         new = exchange.add_completions(run.project, written, source=origin, policy=writer)

@@ -88,11 +88,14 @@ def keys(urls: Iterable[str]) -> dict[str, str]:
 
     The one key of PAIRLOOP_ENDPOINT_KEY is that of PAIRLOOP_ENDPOINT, or of the only server there
     is: it must not be shown to others.
+
+    Raises:
+        NotAllowed: one of them is not, or no more, among the servers that the operator named.
     """
     servers = allowed()
-    general = _read(settings.ENDPOINT)[0] if settings.ENDPOINT else servers[0]
+    general = _read(settings.ENDPOINT)[0] if settings.ENDPOINT else next(iter(servers), None)
     variables = {}
-    for origin in {_read(url)[0] for url in urls}:
+    for origin in {_read(checked(url))[0] for url in urls}:
         name = key_name(origin.host)
         alone = bool(settings.ENDPOINT) or len(servers) == 1
         shared = os.environ.get(KEY, "") if alone and origin == general else ""

@@ -23,7 +23,7 @@ from django.utils import timezone
 from pytest_django import Settings as DjangoSettings
 
 from annotate import exchange
-from annotate.models import Completion, Pair, Project
+from annotate.models import Completion, Pair, Project, Prompt
 from tests.training.completions.conftest import KEY, PROMPTS, options, started
 from tests.training.conftest import QUICK, vote_on
 from tests.training.fake_endpoint import Server, said
@@ -160,6 +160,29 @@ def test_a_server_that_is_no_longer_allowed_is_not_asked(
     run = see_through(run)
     assert run.state == "failed" and "PAIRLOOP_ENDPOINT_HOSTS" in run.error
     assert server.asked == []
+
+
+def test_going_on_asks_no_server_that_is_no_longer_allowed(
+    asked: Project, server: Server, settings: DjangoSettings
+) -> None:
+    server.fails = lambda body: (401, {}, b"{}")
+    run = see_through(started(asked, server))
+    tried = len(server.asked)
+    settings.ENDPOINT_HOSTS = []
+    writing_runs.go_on(run, enqueue=False)
+    run = see_through(run)
+    assert run.state == "failed" and "PAIRLOOP_ENDPOINT_HOSTS" in run.error
+    assert len(server.asked) == tried
+
+
+def test_replies_to_a_prompt_that_was_taken_away_meanwhile_are_left_out(
+    asked: Project, server: Server
+) -> None:
+    run = started(asked, server)
+    once_after(1, server, lambda: Prompt.objects.latest("pk").delete())
+    run = see_through(run)
+    assert run.state == "done" and Completion.objects.count() == (PROMPTS - 1) * 2
+    assert figures_of_writing.result(run).left_out["orphaned"] == 2
 
 
 def test_rows_that_are_read_again_are_not_added_again(asked: Project, server: Server) -> None:

@@ -72,3 +72,17 @@ def test_the_only_server_gets_the_only_key(
 @pytest.mark.parametrize("host", ["api.example.org", "10.0.0.1", "::1"])
 def test_both_sides_name_the_key_of_a_host_alike(host: str) -> None:
     assert endpoint_hosts.key_name(host) == openai_endpoint.key_name(host)
+
+
+def test_a_run_without_a_server_needs_no_key(settings: Settings) -> None:
+    settings.ENDPOINT, settings.ENDPOINT_HOSTS = "", []
+    assert endpoint_hosts.keys([]) == {}
+
+
+def test_a_server_that_is_named_no_more_gets_no_key(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ENDPOINT, settings.ENDPOINT_HOSTS = "", ["api.example.org"]
+    monkeypatch.setenv("PAIRLOOP_ENDPOINT_KEY_GONE_EXAMPLE_ORG", "secret")
+    with pytest.raises(endpoint_hosts.NotAllowed):
+        endpoint_hosts.keys(["https://gone.example.org/v1"])

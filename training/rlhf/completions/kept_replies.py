@@ -14,6 +14,9 @@ from typing import Any
 
 Row = dict[str, Any]
 
+BLOCK = 1 << 16
+"""Bytes that are looked through at a time for the last whole line."""
+
 
 class GrowingFile:
     """JSON lines that are appended one at a time: after a kill all whole lines are there."""
@@ -39,8 +42,16 @@ class GrowingFile:
     def _end_torn_line(self) -> None:
         """Drop what a killed writer left of a line; it is written again."""
         with self.path.open("r+b") as file:
-            text = file.read()
-            file.truncate(text.rfind(b"\n") + 1)
+            end = file.seek(0, os.SEEK_END)
+            while end:
+                start = max(0, end - BLOCK)
+                file.seek(start)
+                newline = file.read(end - start).rfind(b"\n")
+                if newline >= 0:
+                    end = start + newline + 1
+                    break
+                end = start
+            file.truncate(end)
 
 
 @dataclass(frozen=True)
