@@ -50,6 +50,16 @@ def write(
         two_passes.write(project, source, by=by, judged=judged, report=report, progress=progress)
 
 
+def is_whole(import_: Import) -> bool:
+    """True where a whole project was written and opened by a worker that came no further."""
+    return undo_project.is_whole(import_)
+
+
+def is_begun(import_: Import) -> bool:
+    """True where a part of a whole project may be in the database."""
+    return undo_project.is_begun(import_)
+
+
 def give_up(import_: Import) -> bool:
     """Take out the part of a project that was written before somebody cancelled; False where
     the file held rows, which stay."""

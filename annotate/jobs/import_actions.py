@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from annotate.importing.any_file import in_the_way
+from annotate.importing.any_file import in_the_way, is_begun
 from annotate.jobs.dataset_files import Dataset
 from annotate.jobs.import_job import obstacle, open_questions, start
 from annotate.jobs.job_states import ask_to_cancel, hand_over
@@ -183,7 +183,7 @@ def cancel(import_: Import) -> None:
 
 def undo_refusal(import_: Import) -> str:
     """Why an import cannot be taken back, in words; empty when it can."""
-    if not import_.finished or not import_.report.get("written"):
+    if not import_.finished or not (import_.report.get("written") or is_begun(import_)):
         return "Nothing of it was imported."
     if import_.undone_at:
         return "It was taken back already."

@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from annotate.importing import Report, Unreadable, any_file
@@ -16,7 +18,7 @@ from annotate.importing.check_result import Check, Source
 from annotate.importing.row_store import NotUndoable
 from annotate.importing.storage.import_context import Judged
 from annotate.jobs.dataset_files import Dataset, fetch
-from annotate.jobs.job_states import Cancelled, Heartbeat, close, hand_over, settle
+from annotate.jobs.job_states import Cancelled, Heartbeat, Lost, Stopping, close, hand_over, settle
 from annotate.jobs.problem_file import problem_file
 from annotate.jobs.upload_files import (
     MOST_UNPACKED,
@@ -77,12 +79,17 @@ def _fetch(import_: Import, dataset: Dataset, heartbeat: Heartbeat) -> None:
     try:
         # One file may take longer than a worker may be silent.
         with heartbeat.meanwhile():
-            fetch(dataset, fetched_path(import_), lambda share: heartbeat.beat(0, share))
+            told = partial(heartbeat.beat, 0)
+            fetch(dataset, fetched_path(import_), told, with_token=settings.HUB_PRIVATE)
     except Refusal as refusal:
         raise Unreadable(str(refusal)) from refusal
 
 
 def _write(import_: Import, heartbeat: Heartbeat) -> None:
+    if any_file.is_whole(import_):
+        settle(import_, Job.State.DONE, share=1.0, path="")
+        drop_sent(import_)
+        return
     remember_mapping(import_)
     report = Report()
     try:
@@ -97,11 +104,17 @@ def _write(import_: Import, heartbeat: Heartbeat) -> None:
                 # Every batch: a holder that was taken for dead writes nothing more.
                 progress=heartbeat.beat,
             )
-    except Cancelled:
+    except (Lost, Stopping, OperationalError, InterfaceError):
+        raise  # somebody goes on with it
+    except (Cancelled, KeyboardInterrupt):
         end = Job.State.CANCELLED
         with heartbeat.meanwhile():
             if any_file.give_up(import_):
                 report = Report(rows=report.rows)
+    except Exception:
+        with heartbeat.meanwhile():
+            any_file.give_up(import_)
+        raise
     else:
         end = Job.State.DONE
     settle(

@@ -72,7 +72,7 @@ def write_project(
     except Unreadable as error:
         undo_project.remove(by)
         raise Unreadable(f"{error} Nothing was imported.") from error
-    undo_project.release(by)
+    undo_project.release(by, report)
     return report
 
 

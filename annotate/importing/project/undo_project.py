@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from annotate.exporting.project.project_tables import SETTINGS
+from annotate.importing.import_report import Report
 from annotate.importing.storage.imported_annotators import prefix
 from annotate.importing.storage.undo_import import remove_idle_annotators, remove_rows
 from annotate.models import (
@@ -31,8 +32,8 @@ from annotate.models import (
 from annotate.queue import write
 
 BATCH = 300
-BEFORE = "before"
-"""The state before, in the import's report."""
+BEFORE, WHOLE = "before", "whole"
+"""The state before, and True once people may work on it, in the import's report."""
 
 
 def is_begun(import_: Import) -> bool:
@@ -55,10 +56,22 @@ def begin(import_: Import) -> None:
         Project.objects.filter(pk=project.pk).update(archived=True)
 
 
-def release(import_: Import) -> None:
-    """Let the project go on, once it is whole."""
-    archived = import_.report[BEFORE]["archived"]
-    Project.objects.filter(pk=import_.project_id).update(archived=archived)
+def is_whole(import_: Import) -> bool:
+    """True once all of a project was written and people may work on it."""
+    return bool(import_.report.get(WHOLE))
+
+
+def release(import_: Import, report: Report) -> None:
+    """Let the project go on, once it is whole.
+
+    That it is whole is stored with it: who takes the job over from a worker that was killed now
+    must not begin anew, because people may vote already.
+    """
+    with write():
+        archived = import_.report[BEFORE]["archived"]
+        Project.objects.filter(pk=import_.project_id).update(archived=archived)
+        import_.report |= {WHOLE: True, "written": report.as_dict()}
+        import_.save(update_fields=["report"])
 
 
 def in_the_way(import_: Import) -> str:
@@ -81,7 +94,8 @@ def in_the_way(import_: Import) -> str:
         return "A reviewer has decided one of its pairs."
     if Flag.objects.filter(pair__project=project).exclude(annotator__in=came_along).exists():
         return "Somebody has warned of one of its pairs."
-    if project.guideline_version != brought.get("guideline_version", project.guideline_version):
+    came = is_whole(import_)  # one that was broken off may not have brought its guidelines yet
+    if came and project.guideline_version != brought.get("guideline_version"):
         return "Its guidelines were changed since."
     return ""
 
@@ -117,6 +131,9 @@ def _restore(import_: Import) -> None:
     if before is None:
         return
     project = import_.project
+    if import_.report.pop(WHOLE, False):
+        # Meanwhile it was its people's project; whether it rests is theirs to say.
+        before["archived"] = Project.objects.values_list("archived", flat=True).get(pk=project.pk)
     settings = before["settings"]
     Project.objects.filter(pk=project.pk).update(**settings, archived=before["archived"])
     Guideline.objects.bulk_create(

@@ -181,6 +181,51 @@ def test_an_import_that_was_broken_off_begins_anew(other, zed):
     assert not other.archived and lines_of(other)[1:] == old_lines()[1:]
 
 
+def test_an_import_that_no_worker_came_to_the_end_of_is_taken_back_by_hand(other, zed):
+    def stop() -> None:
+        raise Stopping
+
+    held = begun(other, zed)
+    job_runner.work(held, import_job.perform, Interrupted(held, 5, stop))
+    Import.objects.filter(pk=held.pk).update(attempts=job_runner.MOST_ATTEMPTS)
+    work_off()
+    held.refresh_from_db()
+    assert stage(held) == "failed" and other.prompts.exists()
+    import_actions.take_back(held)
+    work_off()
+    other.refresh_from_db()
+    assert not Prompt.objects.exists() and not Assignment.objects.exists()
+    assert (other.archived, other.guidelines) == (False, "None yet.")
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+def test_an_import_that_breaks_leaves_nothing(other, zed, interruption):
+    def break_off() -> None:
+        raise interruption
+
+    held = begun(other, zed)
+    job_runner.work(held, import_job.perform, Interrupted(held, 5, break_off))
+    held.refresh_from_db()
+    other.refresh_from_db()
+    assert held.finished and not Prompt.objects.exists()
+    assert (other.archived, other.guidelines) == (False, "None yet.")
+
+
+def test_votes_of_a_project_that_was_opened_outlive_the_death_of_the_worker(other, ann, zed):
+    """It dies after people were let in and before the job is done."""
+    imported_by_a_worker(other, zed, *old_lines())
+    Membership.objects.create(project=other, user=ann, role=Role.ANNOTATOR)
+    lease = queue.next_pair(other, ann)
+    assert lease is not None
+    queue.vote_side(ann, lease.token, "left")
+    counts = Import.objects.get().report["written"]
+    Import.objects.update(state="waiting", finished_at=None, path="gone")
+    work_off()
+    again = Import.objects.get()
+    assert stage(again) == "done" and again.report["written"] == counts
+    assert Assignment.objects.filter(annotator=ann, state="voted").exists()
+
+
 def test_what_changes_meanwhile_is_found_by_the_hash_and_all_of_it_goes(other, zed):
     held = begun(other, zed)
     change = Interrupted(held, 6, lambda: Prompt.objects.update(reference="Changed."))
