@@ -64,6 +64,10 @@ class Place(Protocol):
         """Put one file below a folder, under its own path."""
 
 
+OPENED = "set HF_TOKEN and PAIRLOOP_HUB_PRIVATE=1 for the worker"
+"""The way to what is not public; the command asks for the first alone."""
+
+
 def named(name: str, config: str = "", split: str = "", revision: str = "") -> Dataset:
     """The dataset that somebody asks for. Raises Refusal for what can be none."""
     name = name.strip().removeprefix("https://huggingface.co/datasets/").strip("/")
@@ -76,14 +80,18 @@ def named(name: str, config: str = "", split: str = "", revision: str = "") -> D
     return Dataset(name, **parts)
 
 
-def fetch(dataset: Dataset, to: Path, told: Told) -> Path:
+def fetch(dataset: Dataset, to: Path, told: Told, *, with_token: bool) -> Path:
     """Bring the dataset's files of rows below a folder; what is there already is not sent again.
+
+    Args:
+        with_token: HF_TOKEN may open what is not public. It is the operator's, so whoever asks for
+            the dataset has to be the operator, or allowed to read what they can.
 
     Raises Unreadable with a sentence that says what is wrong, Refusal without room for it.
     """
     if (to / COMPLETE).exists():
         return to
-    place = _place_of(dataset)
+    place = _place_of(dataset, with_token)
     files, configs = place.files()
     chosen = choose(files, configs, dataset)
     check_room(sum(file.size for file in chosen))
@@ -131,13 +139,13 @@ def _is_of_config(path: str, config: str, patterns: list[str] | None) -> bool:
     return any(fnmatchcase(path, one) for one in patterns)
 
 
-def _place_of(dataset: Dataset) -> Place:
+def _place_of(dataset: Dataset, with_token: bool) -> Place:
     """A folder of that name below the import roots, else the hub."""
     try:
         folder = on_server(dataset.name)
     except Refusal:
-        return Hub(dataset)
-    return Folder(folder) if folder.is_dir() else Hub(dataset)
+        return Hub(dataset, with_token)
+    return Folder(folder) if folder.is_dir() else Hub(dataset, with_token)
 
 
 @dataclass
@@ -165,16 +173,25 @@ class Folder:
 
 @dataclass
 class Hub:
-    """The Hugging Face hub, or what HF_ENDPOINT names; HF_TOKEN opens what is not public."""
+    """The Hugging Face hub, or what HF_ENDPOINT names."""
 
     dataset: Dataset
+    with_token: bool
+
+    @property
+    def token(self) -> bool | None:
+        """None: the one of the environment, if any. False: none, whatever there is."""
+        return None if self.with_token else False
 
     def files(self) -> tuple[list[Listed], dict[str, list[str]]]:
         from huggingface_hub import HfApi  # Loads a client for HTTP, which few processes need.
 
         info: Any = self._asked(
             lambda: HfApi().dataset_info(
-                self.dataset.name, revision=self.dataset.revision or None, files_metadata=True
+                self.dataset.name,
+                revision=self.dataset.revision or None,
+                files_metadata=True,
+                token=self.token,
             )
         )
         self.dataset = Dataset(**{**asdict(self.dataset), "revision": info.sha or ""})
@@ -191,6 +208,7 @@ class Hub:
                 repo_type="dataset",
                 revision=self.dataset.revision or None,
                 local_dir=to,
+                token=self.token,
             )
         )
 
@@ -204,13 +222,13 @@ class Hub:
         except errors.GatedRepoError as error:
             raise Unreadable(
                 f"{name} is open only to those who accepted its terms. Accept them on the hub and "
-                "set HF_TOKEN for the worker."
+                f"{OPENED}."
             ) from error
         except errors.RevisionNotFoundError as error:
             raise Unreadable(f"{name} has no revision {self.dataset.revision!r}.") from error
         except errors.RepositoryNotFoundError as error:
             raise Unreadable(
-                f"The hub has no dataset {name}, or it is private and HF_TOKEN does not open it."
+                f"The hub has no dataset {name}, or it is private. To open it, {OPENED}."
             ) from error
         except (errors.HfHubHTTPError, errors.EntryNotFoundError, OSError) as error:
             raise Unreadable(

@@ -8,10 +8,10 @@ from typing import Any, TypeVar, cast
 from annotate.models import TokenScope
 
 MEANS = {
-    TokenScope.READ: "every GET: data, figures, exports",
+    TokenScope.READ: "every GET: data, figures, exports (without a version, one is frozen)",
     TokenScope.VOTE: "take pairs and vote on them, skip, undo, flag",
     TokenScope.WRITE: "import, create and change data, ask for exports",
-    TokenScope.ADMIN: "start rounds, have completions written; people, invitations, webhooks",
+    TokenScope.ADMIN: "start rounds, have completions written; people, guidelines, webhooks",
 }
 View = TypeVar("View", bound=Callable[..., Any])
 

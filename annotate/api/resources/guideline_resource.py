@@ -17,10 +17,11 @@ from annotate.api.resources.fields import ANSWERS, CONFLICT, ROOT
 from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.forms.project_forms import MAX_GUIDELINES
-from annotate.models import Guideline, Project
+from annotate.models import Guideline, Project, TokenScope
 from annotate.models.roles import Role
 from annotate.people import guidelines
 from annotate.people.permissions import project_or_404
+from annotate.people.token_scopes import needs_scope
 
 
 class GuidelineBody(serializers.ModelSerializer[Guideline]):
@@ -46,6 +47,7 @@ class NewGuidelines(KnownFieldsOnly):
         return text
 
 
+@needs_scope(TokenScope.ADMIN)
 @extend_schema(
     operation_id="guidelines_list",
     tags=["guidelines"],

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -114,7 +115,7 @@ class Command(BaseCommand):
         dataset = dataset_files.named(options["dataset"], **parts)
         folder = Path(settings.HOME) / "datasets" / dataset.folder_name
         with display("Fetching") as show:
-            dataset_files.fetch(dataset, folder, lambda share: show(0, share))
+            dataset_files.fetch(dataset, folder, partial(show, 0), with_token=True)
         try:
             self._import(project, folder, options)
         finally:

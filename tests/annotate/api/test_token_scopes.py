@@ -23,7 +23,7 @@ OPEN = {"api-schema"}
 VOTES = {f"api-{name}" for name in ("next", "vote", "skip", "undo", "remark", "flag")}
 ADMIN = {
     *("api-rounds", "api-webhooks", "api-webhook-one", "api-webhook-secret"),
-    *("api-annotator", "api-invitations"),
+    *("api-annotator", "api-invitations", "api-guidelines"),
     *("api-completions-runs", "api-completions-cancel", "api-completions-go-on"),
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -41,11 +42,14 @@ def root(settings, tmp_path: Path) -> Path:
 class Hub(BaseHTTPRequestHandler):
     """The two calls of the hub that fetching a dataset takes."""
 
+    keys: ClassVar[list[str | None]] = []
+
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
+        self.keys.append(self.headers["Authorization"])
         if path.startswith("/api/datasets/lab/pairs"):
             siblings = [{"rfilename": name, "size": len(of)} for name, of in FILES.items()]
             configs = [{"config_name": "plain", "data_files": "data/*"}]
@@ -93,20 +97,32 @@ def hub(monkeypatch) -> Iterator[str]:
 
 def test_a_dataset_is_fetched_from_the_hub_by_its_config_and_split(hub, home, tmp_path):
     told: list[float] = []
-    to = fetch(named("lab/pairs", "plain", "train"), tmp_path / "x", told.append)
+    to = fetch(named("lab/pairs", "plain", "train"), tmp_path / "x", told.append, with_token=True)
     assert (to / "data/train.jsonl").read_bytes() == FILES["data/train.jsonl"]
     held = list(to.rglob("*.jsonl"))
     assert len(held) == 1 and told == [0.0]
     with pytest.raises(Unreadable, match=r"no config 'other'\. It has: plain"):
-        fetch(named("lab/pairs", "other"), tmp_path / "y", told.append)
+        fetch(named("lab/pairs", "other"), tmp_path / "y", told.append, with_token=True)
     with pytest.raises(Unreadable, match="hub has no dataset lab/none"):
-        fetch(named("lab/none"), tmp_path / "z", told.append)
+        fetch(named("lab/none"), tmp_path / "z", told.append, with_token=True)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_operators_token_opens_datasets_for_admins_only_where_the_operator_says_so(
+    allowed, hub, home, settings, monkeypatch, project, zed
+):
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_operator")
+    settings.HUB_PRIVATE = allowed
+    Hub.keys.clear()
+    import_actions.take_dataset(project, zed, named("lab/pairs", "plain", "train"))
+    work_off()
+    assert set(Hub.keys) == ({"Bearer hf_of_the_operator"} if allowed else {None})
 
 
 def test_offline_one_sentence_says_so(monkeypatch, home, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(Unreadable, match=r"offline\. Import a copy of its files instead"):
-        fetch(named("lab/pairs"), tmp_path / "x", lambda share: None)
+        fetch(named("lab/pairs"), tmp_path / "x", lambda share: None, with_token=True)
 
 
 def test_an_admin_imports_a_dataset_by_name_on_the_page(client_for, project, zed, root):
