@@ -59,7 +59,11 @@ class WebhookBody(serializers.Serializer[Any]):
 
 
 class NewWebhookBody(WebhookBody):
-    secret = serializers.CharField(help_text="Shown once: whsec_ and base64, for the signatures.")
+    secret = serializers.CharField(
+        allow_null=True,
+        help_text="whsec_ and base64, for the signatures. Told once: null where the request is "
+        "answered again.",
+    )
 
 
 class WebhookList(serializers.Serializer[Any]):
