@@ -20,6 +20,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate.importing import Report
+from annotate.importing.any_file import is_begun
 from annotate.importing.http_uploads import MAX_UPLOAD, TooLarge, check_size
 from annotate.jobs import dataset_files, import_actions, import_job, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal
@@ -232,6 +233,8 @@ def _context(project: Project, import_: Import) -> dict[str, Any]:
         context |= {"report": kept, "problems": _problems(kept)}
         if sum(kept.added.values()) <= LOOKED_THROUGH or import_.undone_at:
             context["undo_refusal"] = import_actions.undo_refusal(import_)
+    elif import_.finished and is_begun(import_) and not import_.undone_at:
+        context |= {"half_written": True, "undo_refusal": import_actions.undo_refusal(import_)}
     return context
 
 

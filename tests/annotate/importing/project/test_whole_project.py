@@ -181,7 +181,9 @@ def test_an_import_that_was_broken_off_begins_anew(other, zed):
     assert not other.archived and lines_of(other)[1:] == old_lines()[1:]
 
 
-def test_an_import_that_no_worker_came_to_the_end_of_is_taken_back_by_hand(other, zed):
+def test_an_import_that_no_worker_came_to_the_end_of_is_taken_back_on_its_page(
+    other, zed, client_for
+):
     def stop() -> None:
         raise Stopping
 
@@ -191,8 +193,11 @@ def test_an_import_that_no_worker_came_to_the_end_of_is_taken_back_by_hand(other
     work_off()
     held.refresh_from_db()
     assert stage(held) == "failed" and other.prompts.exists()
-    import_actions.take_back(held)
+    page, browser = f"/projects/other/import/{held.uuid}/", client_for(zed)
+    assert "Remove what was written" in browser.get(page).text
+    browser.post(f"{page}undo/")
     work_off()
+    assert "Taken back" in browser.get(page).text
     other.refresh_from_db()
     assert not Prompt.objects.exists() and not Assignment.objects.exists()
     assert (other.archived, other.guidelines) == (False, "None yet.")
