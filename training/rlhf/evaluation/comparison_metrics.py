@@ -71,6 +71,8 @@ class Metric:
     of_texts: Callable[[Sequence[str]], float] | None = None
     """Instead of numbers: a property of the set of texts. It falls or rises with their number,
     so that resamples, which repeat texts, would not tell its interval."""
+    by_tag: bool = False
+    """Whether the report's tables by tag hold it too; comparison.json holds every metric there."""
 
 
 def _mean(
@@ -81,6 +83,7 @@ def _mean(
     of_text: Callable[[ReplyText], float] | None = None,
     column: str = "",
     share: bool = False,
+    by_tag: bool = False,
 ) -> Metric:
     """A mean over replies of one number, which is called `column` where not as the metric."""
     return Metric(
@@ -90,7 +93,12 @@ def _mean(
         of_text=of_text,
         columns=(column or name,),
         share=share,
+        by_tag=by_tag,
     )
+
+
+def _win_rate(name: str, title: str) -> Metric:
+    return _mean(name, title, "higher", share=True, by_tag=True)
 
 
 def _perplexity(sums: Floats, _n: int) -> Floats:
@@ -107,7 +115,7 @@ def _has(name: Fault) -> Callable[[ReplyText], float]:
 METRICS = (
     _mean("rouge1", "ROUGE-1", "higher"),
     _mean("rouge2", "ROUGE-2", "higher"),
-    _mean("rougeL", "ROUGE-L", "higher"),
+    _mean("rougeL", "ROUGE-L", "higher", by_tag=True),
     Metric(
         name="bleu",
         title="BLEU",
@@ -157,6 +165,7 @@ METRICS = (
         of_text=lambda reply: float(diversity_and_refusals.refused(reply.text, reply.refusals)),
         column="refused",
         share=True,
+        by_tag=True,
     ),
     _mean(
         "broken_rate",
@@ -165,6 +174,7 @@ METRICS = (
         of_text=lambda reply: float(bool(reply.fault)),
         column="broken",
         share=True,
+        by_tag=True,
     ),
     *(
         _mean(
@@ -185,12 +195,11 @@ def metrics(scorers: Iterable[str], *, judged: bool = False) -> list[Metric]:
     """
     chosen_by = []
     for name in scorers:
-        chosen_by.append(_mean(f"score_{name}", f"Score by {name}", "higher"))
-        chosen_by.append(_mean(f"win_rate_{name}", f"Win rate by {name}", "higher", share=True))
-    chosen_by.append(_mean("people_win_rate", "Win rate by people", "higher", share=True))
+        chosen_by.append(_mean(f"score_{name}", f"Score by {name}", "higher", by_tag=True))
+        chosen_by.append(_win_rate(f"win_rate_{name}", f"Win rate by {name}"))
+    chosen_by.append(_win_rate("people_win_rate", "Win rate by people"))
     if judged:
-        title = "Win rate by the reading judge"
-        chosen_by.append(_mean("judged_win_rate", title, "higher", share=True))
+        chosen_by.append(_win_rate("judged_win_rate", "Win rate by the reading judge"))
         title = "Reading judge: same verdict in both orders"
         chosen_by.append(_mean("position_consistency", title, share=True))
         title = "Reading judge: no verdict"

@@ -25,16 +25,6 @@ DASH = "\N{EN DASH}"
 NBSP = "\N{NO-BREAK SPACE}"
 MOST_GROUPS = 20
 """Tags with a table of their own, those of most prompts first."""
-IN_GROUPS = (
-    "score_",
-    "win_rate_",
-    "people_win_rate",
-    "judged_win_rate",
-    "rougeL",
-    "refusal_rate",
-    "broken_rate",
-)
-"""What the tables by tag hold; comparison.json has everything."""
 
 STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#d5d8dc, #42474e); }
@@ -123,8 +113,8 @@ def _groups(table: Table) -> list[tuple[str, Mapping[str, Any]]]:
     return sorted(tags, key=lambda one: (-one[1]["prompts"], one[0]))[:MOST_GROUPS]
 
 
-def _in_groups(table: Table) -> list[Mapping[str, str]]:
-    return [one for one in table["measures"] if one["name"].startswith(IN_GROUPS)]
+def _by_tag(table: Table) -> list[Mapping[str, Any]]:
+    return [one for one in table["measures"] if one["by_tag"]]
 
 
 def _arrow(measure: Mapping[str, str]) -> str:
@@ -143,7 +133,7 @@ def markdown(table: Table, samples: Sequence[Sequence[MeasuredReply]]) -> str:
     parts += _markdown_table(whole, table["measures"])
     for name, group in _groups(table):
         parts += [f"\n## {_line(name)} ({group['prompts']} prompts)\n"]
-        parts += _markdown_table(group, _in_groups(table))
+        parts += _markdown_table(group, _by_tag(table))
     parts.append("\n## Replies\n")
     for replies in samples:
         parts += ["".join(_quoted(m["role"], m["content"]) for m in replies[0].messages)]
@@ -216,7 +206,7 @@ def html(table: Table, samples: Sequence[Sequence[MeasuredReply]]) -> str:
     for name, group in _groups(table):
         title = f"{name} ({group['prompts']} prompts)"
         parts.append(f"<h2>{escape(title)}</h2>")
-        parts.append(_html_table(group, _in_groups(table), title))
+        parts.append(_html_table(group, _by_tag(table), title))
     parts.append("<h2>Replies</h2>")
     parts += [_html_sample(replies) for replies in samples]
     return "\n".join([*parts, "</body></html>\n"])

@@ -47,9 +47,10 @@ def table(
         replies: by model, in one order of prompts; the first model is what others are compared to.
 
     Returns:
-        {"models": [names], "measures": [{"name", "title", "better"}], "groups": {"all" or a tag:
-        {"prompts": n, "models": {model: {metric: {"value", "n", "low", "high", "difference",
-        "difference_low", "difference_high"}}}}}}; what was not measured is left out.
+        {"models": [names], "measures": [{"name", "title", "better", "by_tag"}],
+        "groups": {"all" or a tag: {"prompts": n, "models": {model: {metric: {"value", "n", "low",
+        "high", "difference", "difference_low", "difference_high"}}}}}}; what was not measured is
+        left out.
     """
     asked = next(iter(replies.values()))
     tagged = Counter(tag for reply in asked for tag in set(reply.tags) - {ALL})
@@ -62,7 +63,12 @@ def table(
         groups[name] = {"prompts": len(places), "models": _group(part, metrics, how)}
     shown = {metric for cells in groups[ALL]["models"].values() for metric in cells}
     named = [
-        {"name": metric.name, "title": metric.title, "better": metric.better}
+        {
+            "name": metric.name,
+            "title": metric.title,
+            "better": metric.better,
+            "by_tag": metric.by_tag,
+        }
         for metric in metrics
         if metric.name in shown
     ]

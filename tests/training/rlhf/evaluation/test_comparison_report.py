@@ -30,7 +30,7 @@ def written() -> tuple[dict[str, Any], list[list[MeasuredReply]]]:
                 text=MEAN,
                 finished=True,
                 fault="",
-                numbers={"length": 3.0},
+                numbers={"length": 3.0, "broken": 0.0},
             )
         ]
         for model in MODELS
@@ -74,3 +74,12 @@ def test_nothing_that_a_model_writes_is_markup_in_the_html_report() -> None:
     html = comparison_report.html(*written())
     assert not Tags(html).tags & {"script", "img", "b2", "i", "u", "s"}
     assert plain(html).count(" ".join(MEAN.split())) == 3
+
+
+def test_tables_by_tag_hold_the_metrics_that_say_so_and_the_whole_table_holds_all() -> None:
+    by_tag = {one.name for one in comparison_metrics.metrics(["rm"], judged=True) if one.by_tag}
+    assert {"score_rm", "win_rate_rm", "people_win_rate", "judged_win_rate"} <= by_tag
+    report = comparison_report.markdown(*written())
+    whole, tagged = report.split("## All prompts")[1].split("## Replies")[0].split("\n## ")
+    assert "Length (tokens)" in whole and "Broken replies" in whole
+    assert "Length (tokens)" not in tagged and "Broken replies" in tagged

@@ -171,7 +171,8 @@ def test_a_new_metric_is_a_function_and_a_line(monkeypatch: pytest.MonkeyPatch) 
     table = comparison_table.table({"new": mine}, comparison_metrics.metrics([]), HOW)
     cell = table["groups"]["all"]["models"]["new"]["apologies"]
     assert cell["value"] == 0.4 and cell["low"] < 0.4 < cell["high"]
-    assert {"name": "apologies", "title": "Apologies", "better": ""} in table["measures"]
+    measure = {"name": "apologies", "title": "Apologies", "better": "", "by_tag": False}
+    assert measure in table["measures"]
 
 
 def test_every_measure_is_explained_in_the_documentation() -> None:
