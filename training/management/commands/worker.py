@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connections
 from huey.consumer import Consumer
 
-from training.playground import answering
+from training.playground import generator_process
 from training.runs import supervisor
 from training.runs.task_queue import Kind, huey
 from training.worker import scheduler, tasks
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         if gpu:
             threads.append(
                 threading.Thread(
-                    target=answering.answer_until_stopped, name="playground", daemon=True
+                    target=generator_process.answer_until_stopped, name="playground", daemon=True
                 )
             )
         for thread in threads:

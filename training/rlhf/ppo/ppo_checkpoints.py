@@ -14,7 +14,7 @@ from training.rlhf.config import ConfigError, to_dict
 from training.rlhf.language import pretrained
 from training.rlhf.ppo.best_checkpoint import Candidates
 from training.rlhf.ppo.load_and_save import require_finite_weights, trained_weights
-from training.rlhf.ppo.losses_and_gae import RunningScale
+from training.rlhf.ppo.losses_gae_kl import RunningScale
 from training.rlhf.ppo.update import PPO
 from training.rlhf.run import checkpoints, ranks
 

@@ -2,7 +2,7 @@
 
 `PPO.step` reads in the order of Ziegler et al. 2019 (arXiv 1909.08593). Everything random in update
 n is a function of the seed and n. All of an update is in this file, experience.py, actor_critic.py
-and losses_and_gae.py.
+and losses_gae_kl.py.
 
 Shapes: B queries with a response each, of up to R tokens.
 """
@@ -20,7 +20,7 @@ from training.rlhf.language.generation import Response
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.ppo.actor_critic import ActorCritic, Reading
 from training.rlhf.ppo.experience import Experience, Rollouts
-from training.rlhf.ppo.losses_and_gae import (
+from training.rlhf.ppo.losses_gae_kl import (
     KLController,
     LossTerms,
     RunningScale,

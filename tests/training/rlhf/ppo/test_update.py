@@ -14,7 +14,7 @@ from training.rlhf import ppo
 from training.rlhf.ppo.experience import Experience
 
 ROOM = Path(ppo.__path__[0])
-UPDATE = ("update.py", "experience.py", "actor_critic.py", "losses_and_gae.py")
+UPDATE = ("update.py", "experience.py", "actor_critic.py", "losses_gae_kl.py")
 MOST_LINES = 700
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.rlhf.language.sequences import length_mask
-from training.rlhf.ppo import losses_and_gae
+from training.rlhf.ppo import losses_gae_kl
 
 
 def ragged(seed: int, batch: int = 5, width: int = 9) -> tuple[torch.Tensor, ...]:
@@ -26,7 +26,7 @@ def ragged(seed: int, batch: int = 5, width: int = 9) -> tuple[torch.Tensor, ...
 def test_gae_equals_the_sum_that_defines_it(seed: int, gamma: float, lam: float):
     rewards, values, lengths = ragged(seed)
     mask = length_mask(lengths, rewards.shape[1]).double()
-    advantages, returns = losses_and_gae.gae(rewards, values, mask, gamma=gamma, lam=lam)
+    advantages, returns = losses_gae_kl.gae(rewards, values, mask, gamma=gamma, lam=lam)
     for row, n in enumerate(lengths.tolist()):
         r, v = rewards[row, :n].tolist(), [*values[row, :n].tolist(), 0.0]
         for t in range(n):
@@ -42,7 +42,7 @@ def test_gae_equals_the_sum_that_defines_it(seed: int, gamma: float, lam: float)
 def test_with_lambda_one_the_return_is_the_discounted_sum_of_rewards():
     rewards = torch.tensor([[1.0, 2.0, 4.0]])
     mask = torch.ones(1, 3)
-    _, returns = losses_and_gae.gae(rewards, torch.randn(1, 3), mask, gamma=0.5, lam=1.0)
+    _, returns = losses_gae_kl.gae(rewards, torch.randn(1, 3), mask, gamma=0.5, lam=1.0)
     torch.testing.assert_close(returns, torch.tensor([[3.0, 4.0, 4.0]]))
 
 
@@ -50,7 +50,7 @@ def test_with_lambda_one_the_return_is_the_discounted_sum_of_rewards():
 def test_the_expected_kl_estimate_is_the_true_kl(estimator):
     policy = torch.tensor([0.5, 0.3, 0.15, 0.05])
     reference = torch.tensor([0.25, 0.25, 0.25, 0.25])
-    estimates = losses_and_gae.kl_per_token(policy.log(), reference.log(), estimator)
+    estimates = losses_gae_kl.kl_per_token(policy.log(), reference.log(), estimator)
     truth = (policy * (policy / reference).log()).sum()
     torch.testing.assert_close((policy * estimates).sum(), truth)
     assert bool((estimates < 0).any()) == (estimator == "k1")
@@ -59,7 +59,7 @@ def test_the_expected_kl_estimate_is_the_true_kl(estimator):
 def test_the_score_lands_on_the_last_real_token_and_kl_on_every_real_one():
     mask = length_mask(torch.tensor([2, 4]), 4)
     kl = torch.tensor([[1.0, 2.0, 9.0, 9.0], [1.0, 1.0, 1.0, 1.0]])
-    rewards = losses_and_gae.token_rewards(torch.tensor([10.0, -5.0]), kl, mask, kl_coef=0.5)
+    rewards = losses_gae_kl.token_rewards(torch.tensor([10.0, -5.0]), kl, mask, kl_coef=0.5)
     expected = torch.tensor([[-0.5, 9.0, 0.0, 0.0], [-0.5, -0.5, -0.5, -5.5]])
     torch.testing.assert_close(rewards, expected)
 
@@ -75,7 +75,7 @@ def test_the_score_lands_on_the_last_real_token_and_kl_on_every_real_one():
     ],
 )
 def test_the_surrogate_clips_gains_and_never_harm(ratio, advantage, loss, clipped):
-    value, where = losses_and_gae.policy_loss(
+    value, where = losses_gae_kl.policy_loss(
         torch.tensor([ratio]).log(), torch.zeros(1), torch.tensor([advantage]), clip=0.2
     )
     assert value.item() == pytest.approx(loss)
@@ -85,7 +85,7 @@ def test_the_surrogate_clips_gains_and_never_harm(ratio, advantage, loss, clippe
 def test_a_value_gains_nothing_by_moving_further_than_the_clip():
     old, returns = torch.zeros(2), torch.ones(2)
     values = torch.tensor([0.2, 0.9], requires_grad=True)
-    loss = losses_and_gae.value_loss(values, old, returns, clip=0.2)
+    loss = losses_gae_kl.value_loss(values, old, returns, clip=0.2)
     torch.testing.assert_close(loss, torch.tensor([0.32, 0.32]))
     loss.sum().backward()
     assert values.grad is not None
@@ -95,8 +95,8 @@ def test_a_value_gains_nothing_by_moving_further_than_the_clip():
 def test_both_clipped_losses_equal_their_formulas_token_by_token():
     source = torch.Generator().manual_seed(0)
     new, old, advantages, returns = torch.randn(4, 200, generator=source, dtype=torch.float64)
-    policy, where = losses_and_gae.policy_loss(new, old, advantages, clip=0.3)
-    value = losses_and_gae.value_loss(new, old, returns, clip=0.5)
+    policy, where = losses_gae_kl.policy_loss(new, old, advantages, clip=0.3)
+    value = losses_gae_kl.value_loss(new, old, returns, clip=0.5)
     for i in range(200):
         n, o, a, r = (float(each[i]) for each in (new, old, advantages, returns))
         ratio = math.exp(n - o)
@@ -113,47 +113,47 @@ def test_whitening_is_the_distance_from_the_mean_in_deviations():
     real = [x for row, n in zip(rewards, lengths, strict=True) for x in row[: int(n)].tolist()]
     mean, deviation = statistics.fmean(real), statistics.pstdev(real)
     expected = [(x - mean) / deviation for x in real]
-    found = losses_and_gae.whiten(rewards, mask)[mask.bool()].tolist()
+    found = losses_gae_kl.whiten(rewards, mask)[mask.bool()].tolist()
     assert found == pytest.approx(expected, rel=1e-6)
-    kept = losses_and_gae.whiten(rewards, mask, shift_mean=False)[mask.bool()].tolist()
+    kept = losses_gae_kl.whiten(rewards, mask, shift_mean=False)[mask.bool()].tolist()
     assert kept == pytest.approx([x + mean for x in expected], rel=1e-6)
 
 
 def test_whitening_ignores_padding():
     mask = length_mask(torch.tensor([3, 1]), 3)
     values = torch.tensor([[1.0, 2.0, 6.0], [3.0, 1e6, -1e6]])
-    white = losses_and_gae.whiten(values, mask)
+    white = losses_gae_kl.whiten(values, mask)
     real = white[mask.bool()]
     assert real.mean().item() == pytest.approx(0, abs=1e-6)
     assert real.var(correction=0).item() == pytest.approx(1, abs=1e-5)
     assert not white[~mask.bool()].any()
-    kept = losses_and_gae.whiten(values, mask, shift_mean=False)[mask.bool()]
+    kept = losses_gae_kl.whiten(values, mask, shift_mean=False)[mask.bool()]
     assert kept.mean().item() == pytest.approx(3.0, abs=1e-5)
 
 
 def test_the_adaptive_coefficient_follows_the_kl_and_the_fixed_one_stays():
-    adaptive = losses_and_gae.KLController(0.1, target=6.0, horizon=40)
+    adaptive = losses_gae_kl.KLController(0.1, target=6.0, horizon=40)
     adaptive.update(60.0, 16)
     assert adaptive.coef == pytest.approx(0.1 * (1 + 0.2 * 16 / 40))
     raised = adaptive.coef
     adaptive.update(5.4, 16)
     assert adaptive.coef == pytest.approx(raised * (1 - 0.1 * 16 / 40))
-    fixed = losses_and_gae.KLController(0.1)
+    fixed = losses_gae_kl.KLController(0.1)
     fixed.update(60.0, 16)
     assert fixed.coef == 0.1
 
 
 def test_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_one():
     returns, mask = torch.tensor([[1.0, 2.0, 5.0]]), torch.ones(1, 3)
-    perfect = losses_and_gae.explained_variance(returns, returns, mask)
-    constant = losses_and_gae.explained_variance(torch.zeros(1, 3), returns, mask)
+    perfect = losses_gae_kl.explained_variance(returns, returns, mask)
+    constant = losses_gae_kl.explained_variance(torch.zeros(1, 3), returns, mask)
     assert perfect.item() == pytest.approx(1)
     assert constant.item() == pytest.approx(0, abs=1e-6)
 
 
 @given(st.lists(st.lists(st.floats(-10, 10), min_size=2, max_size=6), min_size=1, max_size=5))
 def test_the_running_scale_equals_that_of_all_scores_at_once(batches):
-    scale = losses_and_gae.RunningScale()
+    scale = losses_gae_kl.RunningScale()
     for batch in batches:
         scale.update(torch.tensor(batch, dtype=torch.float64))
     everything = torch.tensor([x for batch in batches for x in batch], dtype=torch.float64)

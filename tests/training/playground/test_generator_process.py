@@ -25,7 +25,7 @@ from tests.training.history import add_starter
 from training.models import ModelVersion
 from training.models.trial import Trial
 from training.playground import questions
-from training.playground.answering import Answerer, answer_until_stopped, clear_left_behind
+from training.playground.generator_process import Answerer, answer_until_stopped, clear_left_behind
 from training.runs import supervisor
 
 FAKE = Path(__file__).parents[1] / "fake_generator.py"
@@ -130,7 +130,7 @@ def test_a_trial_that_cannot_even_be_failed_does_not_end_the_answering(
     answerer: Answerer, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     # A report that holds such a log cannot be sent from one test process to another.
-    caplog.set_level(logging.CRITICAL, logger="training.playground.answering")
+    caplog.set_level(logging.CRITICAL, logger="training.playground.generator_process")
     working = answerer.program
 
     def broken(spool: Path) -> list[str]:
