@@ -2,7 +2,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import accounts, data_and_export, exports, home, imports, people, projects
+from annotate.views import (
+    accounts,
+    data_and_export,
+    exports,
+    home,
+    imports,
+    invitation_pages,
+    password_reset,
+    people,
+    projects,
+)
 from annotate.views.integrations import api_tokens, webhook_pages
 from annotate.views.labelling import label, me, my_votes, qualification, remarks
 from annotate.views.reviewing import (
@@ -22,10 +32,21 @@ urlpatterns = [
     path("accounts/login/", accounts.sign_in, name="login"),
     path("accounts/logout/", accounts.sign_out, name="logout"),
     path("accounts/password/", accounts.password, name="password"),
+    path("accounts/forgotten/", password_reset.forgotten, name="password-forgotten"),
+    path(
+        "accounts/forgotten/<str:uidb64>/<str:token>/",
+        password_reset.ChoosePassword.as_view(),
+        name="password-choose",
+    ),
     path("accounts/tokens/", api_tokens.tokens, name="tokens"),
     path("accounts/tokens/<int:token_id>/revoke/", api_tokens.revoke, name="token-revoke"),
     path("accounts/enter/<str:token>/", accounts.enter, name="enter"),
-    path("invitations/<str:token>/", people.invitation, name="invitation"),
+    path("invitations/<str:token>/", invitation_pages.invitation, name="invitation"),
+    path(
+        "invitations/<str:token>/<str:confirmation>/",
+        invitation_pages.confirmed,
+        name="invitation-confirmed",
+    ),
     path("projects/", projects.projects, name="projects"),
     path("projects/new/", projects.new, name="project-new"),
     path(PROJECT + "label/", label.label, name="label"),
@@ -94,8 +115,16 @@ urlpatterns = [
         name="webhook-again",
     ),
     path(PROJECT + "people/", people.people, name="people"),
-    path(PROJECT + "people/invite/", people.invite, name="invite"),
-    path(PROJECT + "people/invitations/<int:invitation_id>/", people.revoke, name="revoke"),
+    path(PROJECT + "people/invite/", invitation_pages.invite, name="invite"),
+    path(
+        PROJECT + "people/invite-several/", invitation_pages.invite_several, name="invite-several"
+    ),
+    path(
+        PROJECT + "people/invitations/<int:invitation_id>/",
+        invitation_pages.revoke,
+        name="revoke",
+    ),
+    path(PROJECT + "people/announce/", people.announce, name="announce"),
     path(PROJECT + "people/<int:member_id>/", people.member, name="member"),
     path(
         PROJECT + "people/tokens/<int:token_id>/end/", api_tokens.end_in_project, name="token-end"

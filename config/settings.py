@@ -34,6 +34,8 @@ HUB_PUSH = env.bool("PAIRLOOP_HUB_PUSH", False)
 HUB_PRIVATE = env.bool("PAIRLOOP_HUB_PRIVATE", False)
 IMPORT_ROOTS = env.list("PAIRLOOP_IMPORT_ROOTS", default=[])
 WEBHOOK_HOSTS = env.list("PAIRLOOP_WEBHOOK_HOSTS", default=[])
+EMAIL_URL = env.str("PAIRLOOP_EMAIL_URL", "")
+EMAIL_FROM = env.str("PAIRLOOP_EMAIL_FROM", "")
 TIME_ZONE = env.str("PAIRLOOP_TIME_ZONE", "UTC")
 
 INSTALLED_APPS = [
@@ -158,6 +160,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+PASSWORD_RESET_TIMEOUT = 24 * 3600
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -179,6 +182,11 @@ if TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+
+# Without a server nothing is mailed, and pages that could mail do not offer it.
+vars().update(environ.Env.email_url_config(EMAIL_URL or "dummymail://"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = EMAIL_FROM
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -17,6 +17,7 @@ from annotate.models.roles import Role
 
 PUBLIC = {
     *("livez", "readyz", "login", "logout", "enter", "invitation"),
+    *("invitation-confirmed", "password-forgotten", "password-choose"),
     *("api-schema", "api-docs"),
 }
 SIGNED_IN = {
@@ -48,7 +49,7 @@ ADMIN = {
     *("import-cancel", "import-undo", "import-report"),
     *("export", "export-start", "export-progress", "export-download", "export-cancel"),
     *("version", "project-settings", "project-archive"),
-    *("people", "invite", "revoke", "member", "token-end"),
+    *("people", "invite", "invite-several", "revoke", "member", "announce", "token-end"),
     *("webhooks", "webhook", "webhook-test", "webhook-rotate", "webhook-delete", "webhook-again"),
     *("api-webhooks", "api-webhook-one", "api-webhook-secret"),
     *("round-start", "round-cancel", "round-retry", "ask-colleagues"),

@@ -98,13 +98,20 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
 
 class Invitation(models.Model):
-    """A link that lets one person in once, until it expires."""
+    """A link that lets people in, each of them once, until its places are taken or it expires."""
 
     LIFETIME = timedelta(days=7)
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="invitations")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.ANNOTATOR)
     note = models.CharField(max_length=120, blank=True)
+    places = models.PositiveIntegerField(default=1, help_text="People that the link lets in.")
+    joined = models.PositiveIntegerField(default=0, help_text="People that it has let in.")
+    domain = models.CharField(
+        max_length=253,
+        blank=True,
+        help_text="Who joins must receive mail there; empty: whoever has the link.",
+    )
     token_hash = models.CharField(max_length=64, unique=True)
     expires_at = models.DateTimeField()
     created_by = models.ForeignKey(
@@ -112,11 +119,22 @@ class Invitation(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     accepted_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        help_text="Who took the last place so far.",
     )
-    accepted_at = models.DateTimeField(null=True)
+    accepted_at = models.DateTimeField(null=True, help_text="When all places were taken.")
 
     objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(joined__lte=F("places")), name="invitation_has_places"
+            ),
+        ]
 
 
 class Installation(models.Model):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
-from annotate.models import Assignment, Invitation, Membership, Project
+from annotate.models import Assignment, Membership, Message, Project
 from annotate.models.roles import Role
 from annotate.votes import labels
 
@@ -34,38 +31,6 @@ def members(project: Project) -> QuerySet[Membership]:
 def membership_of(project: Project, user: User) -> Membership:
     """The user's membership; a superuser, who needs none to come in, is given one."""
     return project.memberships.get_or_create(user=user, defaults={"role": Role.ADMIN})[0]
-
-
-def invite(project: Project, invitation: Invitation, *, by: User) -> str:
-    """Store the invitation and return the token of its link, which is kept nowhere."""
-    token = secrets.token_urlsafe(32)
-    invitation.project = project
-    invitation.created_by = by
-    invitation.token_hash = hashlib.sha256(token.encode()).hexdigest()
-    invitation.expires_at = timezone.now() + Invitation.LIFETIME
-    invitation.save()
-    return token
-
-
-def accept(invitation: Invitation, user: User) -> bool:
-    """Let `user` in, once. False when they stay out; the caller then rolls back.
-
-    That is when somebody else used the link a moment ago, and for who was deactivated: a link
-    left over from before must not undo an admin's decision. A member's role is raised, never
-    lowered.
-    """
-    used = Invitation.objects.open().filter(pk=invitation.pk)
-    if not used.update(accepted_by=user, accepted_at=timezone.now()):
-        return False
-    membership, created = Membership.objects.get_or_create(
-        project=invitation.project, user=user, defaults={"role": invitation.role}
-    )
-    if not membership.active:
-        return False
-    if not created and invitation.role in Role.at_least(membership.role):
-        membership.role = invitation.role
-        membership.save(update_fields=["role"])
-    return True
 
 
 def may_change(member: Membership, *, by: User) -> None:
@@ -120,3 +85,17 @@ def may_reset(admin: User, user: User) -> bool:
         return False
     administered = Project.objects.for_user(admin, Role.ADMIN)
     return not user.memberships.exclude(project__in=administered).exists()
+
+
+def announce(project: Project, text: str, *, by: User, role: str = Role.ANNOTATOR) -> int:
+    """Leave everybody of at least this role a message, but for its author; the people it reaches.
+
+    It stands on every page of the project until they mark it as read.
+    """
+    reached = project.memberships.filter(
+        active=True, simulated=False, role__in=Role.at_least(role)
+    ).exclude(user=by)
+    written = Message.objects.bulk_create(
+        Message(member=member, author=by, text=text) for member in reached
+    )
+    return len(written)

@@ -7,7 +7,7 @@ import time
 from django.contrib import messages
 from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
+from annotate.forms.people_forms import ChangePasswordForm, OwnAddressForm
 from annotate.people.requests import AuthenticatedHttpRequest, HtmxRequest
 from annotate.views import sign_in_attempts
 
@@ -80,12 +81,19 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 def password(request: AuthenticatedHttpRequest) -> HttpResponse:
-    form = PasswordChangeForm(request.user, request.POST or None)
-    if request.method == "POST" and form.is_valid():
+    """One's own account: the mail address, and the password."""
+    of_address = "current" in request.POST
+    address = OwnAddressForm(request.user, request.POST if of_address else None)
+    form = ChangePasswordForm(request.user, None if of_address else request.POST or None)
+    if form.is_valid():
         update_session_auth_hash(request, form.save())
         messages.success(request, "Your password is changed. Other devices are signed out.")
         return redirect("projects")
-    return render(request, "annotate/password.html", {"form": form})
+    if address.is_valid():
+        address.save()
+        messages.success(request, "Your mail address is saved.")
+        return redirect("password")
+    return render(request, "annotate/password.html", {"form": form, "address": address})
 
 
 def sign_in_link(user: User, *, minutes: int = 15) -> str:

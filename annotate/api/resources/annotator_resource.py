@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.shortcuts import get_object_or_404
@@ -16,9 +17,10 @@ from annotate.api.authentication import user_of
 from annotate.api.resources.fields import ANSWERS, ROOT
 from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField
+from annotate.forms.people_forms import MOST_DAYS, MOST_PLACES
 from annotate.models import Invitation, Membership, Project, TokenScope
 from annotate.models.roles import Role
-from annotate.people import kept_figures, memberships
+from annotate.people import invitation_links, kept_figures, memberships
 from annotate.people.annotator_figures import Row, Share
 from annotate.people.permissions import project_or_404
 from annotate.people.token_scopes import needs_scope
@@ -95,18 +97,37 @@ class NewInvitation(KnownFieldsOnly):
     note = StrictCharField(
         required=False, allow_blank=True, max_length=120, help_text="Whom the link is for."
     )
+    places = serializers.IntegerField(
+        default=1,
+        min_value=1,
+        max_value=MOST_PLACES,
+        help_text="People that the link lets in; several are annotators.",
+    )
+    days = serializers.IntegerField(
+        default=Invitation.LIFETIME.days,
+        min_value=1,
+        max_value=MOST_DAYS,
+        help_text="Until it expires.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["places"] > 1 and attrs["role"] != Role.ANNOTATOR:
+            raise serializers.ValidationError({"places": "A link for several is for annotators."})
+        return attrs
 
 
 class InvitationBody(serializers.ModelSerializer[Invitation]):
     class Meta:
         model = Invitation
-        fields = ("id", "role", "note", "created_at", "expires_at")
+        fields = (
+            *("id", "role", "note", "places", "joined", "domain", "created_at", "expires_at"),
+        )
 
 
 class InvitationLink(InvitationBody):
     link = serializers.CharField(
         allow_null=True,
-        help_text="Lets one person in. Told once: null where the request is answered again.",
+        help_text="Lets people in. Told once: null where the request is answered again.",
     )
 
     class Meta(InvitationBody.Meta):
@@ -204,8 +225,10 @@ def invitations(request: Request, slug: str) -> Response:
 def _invite(request: Request, project: Project) -> Response:
     form = NewInvitation(data=request.data)
     form.is_valid(raise_exception=True)
-    invitation = Invitation(**form.validated_data)
-    token = memberships.invite(project, invitation, by=user_of(request))
+    said = form.validated_data
+    lifetime = timedelta(days=said.pop("days"))
+    invitation = Invitation(**said)
+    token = invitation_links.invite(project, invitation, by=user_of(request), lifetime=lifetime)
     link = request.build_absolute_uri(reverse("invitation", args=[token]))
     body = {**InvitationBody(invitation).data, "link": link}
     response = Response(body, status=status.HTTP_201_CREATED)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.core import mail
+from django.core.mail import EmailMessage
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -171,7 +174,7 @@ def test_a_deactivated_account_has_no_one_time_link(client: Client, root: User) 
 
 
 def change(client: Client, old: str, new: str) -> str:
-    data = {"old_password": old, "new_password1": new, "new_password2": new}
+    data = {"old_password": old, "password": new}
     return client.post(CHANGE, data, follow=True).content.decode()
 
 
@@ -190,7 +193,7 @@ def test_a_weak_password_is_refused(client_for: ClientFor, ann: User) -> None:
 
 
 def test_the_old_password_is_asked_for(client_for: ClientFor, ann: User) -> None:
-    assert "entered incorrectly" in change(client_for(ann), "wrong", "another long sentence")
+    assert "not your password" in change(client_for(ann), "wrong", "another long sentence")
 
 
 def test_visitors_cannot_change_a_password(client: Client, db: None) -> None:
@@ -201,3 +204,50 @@ def test_visitors_cannot_change_a_password(client: Client, db: None) -> None:
 def test_sign_up_is_off(client: Client, db: None) -> None:
     for path in ("/accounts/signup/", "/accounts/register/"):
         assert client.get(path).status_code in (302, 404)
+
+
+FORGOTTEN = "/accounts/forgotten/"
+
+
+@pytest.fixture
+def mails(settings: Settings) -> list[EmailMessage]:
+    """The mails that a configured server was given."""
+    settings.EMAIL_URL, settings.ALLOWED_HOSTS = "smtp://localhost", ["testserver"]
+    return mail.outbox
+
+
+def test_a_forgotten_password_is_replaced_by_a_link_in_the_mail(
+    client: Client, ann: User, mails: list[EmailMessage]
+) -> None:
+    User.objects.filter(pk=ann.pk).update(email="ann@example.org")
+    pages = []
+    for email in ("ANN@example.org", "nobody@example.org"):
+        page = client.post(FORGOTTEN, {"email": email}).content.decode().replace(email, "")
+        pages.append(re.sub(r'Token": "\w+', "", page))
+    assert pages[0] == pages[1], "nobody learns who has an account"
+    (sent,) = mails
+    assert sent.to == ["ann@example.org"]
+    link = str(sent.body).split("http://testserver")[1].split()[0]
+    address = client.get(link, follow=True).redirect_chain[-1][0]
+    client.post(address, {"password": "another long sentence"})
+    assert signed_in(client)
+
+
+def test_requests_for_such_mail_are_limited(
+    client: Client, ann: User, mails: list[EmailMessage]
+) -> None:
+    User.objects.filter(pk=ann.pk).update(email="ann@example.org")
+    answers = [client.post(FORGOTTEN, {"email": "ann@example.org"}).status_code for _ in range(6)]
+    assert answers == [200] * sign_in_attempts.LIMIT + [429]
+    assert len(mails) == sign_in_attempts.LIMIT
+
+
+def test_the_mail_address_of_an_account_is_changed_by_its_password(
+    client_for: ClientFor, ann: User
+) -> None:
+    client = client_for(ann)
+    for password in ("wrong", PASSWORD):
+        client.post(CHANGE, {"email": "ann@example.org", "current": password})
+        ann.refresh_from_db()
+        assert ann.email == ("ann@example.org" if password == PASSWORD else "")
+    assert ann.check_password(PASSWORD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -174,6 +175,16 @@ def test_ones_own_place_and_simulated_people_stay_as_they_are(
     ):
         assert send(api, "patch", f"annotators/{other.pk}/", body)[0] == 403
     assert Membership.objects.get(user=ann).weight == 1, "all of a change, or nothing"
+
+
+def test_an_invitation_for_several_says_how_many_and_how_long(api: APIClient) -> None:
+    asked = {"places": 3, "days": 2, "note": "class"}
+    status, said = send(api, "post", "invitations/", asked)
+    assert (status, said["places"], said["joined"]) == (201, 3, 0)
+    days = datetime.fromisoformat(said["expires_at"]) - datetime.fromisoformat(said["created_at"])
+    assert round(days / timedelta(days=1)) == 2
+    for wrong in ({"places": 0}, {"days": 91}, {"places": 2, "role": "admin"}):
+        assert send(api, "post", "invitations/", wrong)[0] == 400
 
 
 def test_an_invitation_lets_somebody_in(api: APIClient, project: Project, eve: User) -> None:
