@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from training.api import completions_calls, loop_calls
+from training.api import completions_calls, loop_calls, schedule_calls
 
 project = "api/v1/projects/<slug:slug>/"
 runs = project + "completions-runs/"
@@ -11,6 +11,7 @@ urlpatterns = [
     path("", include("training.views.urls")),
     path(project + "rounds/", loop_calls.rounds, name="api-rounds"),
     path(project + "models/", loop_calls.models, name="api-models"),
+    path(project + "schedule/", schedule_calls.schedule, name="api-schedule"),
     path(runs, completions_calls.completions_runs, name="api-completions-runs"),
     path(f"{runs}<uuid:uuid>/", completions_calls.completions_run, name="api-completions-run"),
     path(

@@ -35,10 +35,12 @@ from annotate.exchange.outgoing import (
 )
 from annotate.exchange.project_lookup import (
     UnknownProject,
+    admins,
     installation_id,
     live_projects,
     lock,
     project,
+    set_triggers,
 )
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.exporting.freezing import freeze
@@ -47,6 +49,7 @@ from annotate.models import Project, TokenScope, WebhookEvent
 from annotate.models.integrations.webhook import webhook_waiting
 from annotate.models.job import job_waiting
 from annotate.models.project import records_wanted
+from annotate.people import mail
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
@@ -70,6 +73,7 @@ __all__ = [
     "add_completions",
     "add_pairs",
     "add_prompts",
+    "admins",
     "ask_colleagues",
     "count_annotators_if_due",
     "counts",
@@ -84,6 +88,7 @@ __all__ = [
     "leased_pair_keys",
     "live_projects",
     "lock",
+    "mail",
     "needs_scope",
     "one_prompt",
     "open_pair_keys",
@@ -109,6 +114,7 @@ __all__ = [
     "seconds_to_next_webhook",
     "send_next_webhook",
     "set_priorities",
+    "set_triggers",
     "tell_webhooks",
     "tidy_jobs",
     "votes_on",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
 from annotate.models import Installation, Project
+from annotate.models.roles import Role
 
 
 class UnknownProject(LookupError):
@@ -31,6 +33,22 @@ def lock(project: Project) -> None:
 def live_projects() -> QuerySet[Project]:
     """Projects that are not archived, whether or not their rounds start by themselves."""
     return Project.objects.filter(archived=False)
+
+
+def set_triggers(project: Project, *, round_after: int, round_schedule: str) -> None:
+    """Say when rounds of the project start by themselves: after so many pairs, and at times."""
+    project.round_after, project.round_schedule = round_after, round_schedule
+    project.save(update_fields=["round_after", "round_schedule"])
+
+
+def admins(project: Project) -> QuerySet[User]:
+    """Active people who may change the project, superusers left out that are no members."""
+    return User.objects.filter(
+        is_active=True,
+        memberships__project=project,
+        memberships__active=True,
+        memberships__role=Role.ADMIN,
+    ).order_by("username")
 
 
 def installation_id() -> str:

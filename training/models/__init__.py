@@ -5,6 +5,7 @@ May import: no other room.
 
 from __future__ import annotations
 
+from training.models.loop import LoopEvent, LoopSchedule
 from training.models.model_version import LONGEST_PATH, Decision, ModelVersion
 from training.models.run import Lost, Metric, Run, RunKind, StageResult, Worker, WorkerBeat
 from training.models.training_round import Plan, Round
@@ -13,6 +14,8 @@ from training.models.trial import Trial
 __all__ = [
     "LONGEST_PATH",
     "Decision",
+    "LoopEvent",
+    "LoopSchedule",
     "Lost",
     "Metric",
     "ModelVersion",

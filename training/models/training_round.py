@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Q, When
 
 
 class Plan(models.Model):
@@ -30,7 +30,14 @@ class Plan(models.Model):
 class RoundQuerySet(models.QuerySet["Round"]):
     def live(self) -> RoundQuerySet:
         """Rounds that wait or run; a project has at most one."""
-        return self.filter(state__in=[Round.State.QUEUED, Round.State.RUNNING])
+        return self.filter(state__in=Round.LIVE)
+
+    def live_and_last(self) -> tuple[Round | None, Round | None]:
+        """One project's live round, and its last one; an older one is live while it is retried."""
+        live_first = Case(When(state__in=Round.LIVE, then=0), default=1)
+        rounds = list(self.order_by(live_first, "-number")[:2])
+        live = next((one for one in rounds if one.state in Round.LIVE), None)
+        return live, max(rounds, key=lambda one: one.number, default=None)
 
 
 class Round(models.Model):
@@ -42,6 +49,8 @@ class Round(models.Model):
         DONE = "done", "Done"
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
+
+    LIVE = (State.QUEUED, State.RUNNING)
 
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="rounds")
     number = models.PositiveIntegerField()

@@ -11,7 +11,7 @@ from annotate import exchange
 from training.figures.run_progress import with_results
 from training.models import ModelVersion, Round, Run, Worker, WorkerBeat
 from training.models.training_round import RoundQuerySet
-from training.rounds import start_and_cancel
+from training.rounds import schedule_limits, start_and_cancel
 
 SILENT_AFTER = timedelta(seconds=90)
 """A worker reports every few seconds; after this it counts as gone."""
@@ -19,7 +19,10 @@ SILENT_AFTER = timedelta(seconds=90)
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """A project between two rounds. `blocked` says why none can start now."""
+    """A project between two rounds.
+
+    `blocked` says why none can start now, `held` why none would by itself.
+    """
 
     votes: int
     pairs_open: int
@@ -30,6 +33,7 @@ class Loop:
     policy: str
     live: Round | None
     blocked: str
+    held: str
 
     @property
     def toward(self) -> int:
@@ -47,7 +51,7 @@ class Loop:
         """A sentence or two on what happens next."""
         if self.live is not None:
             return "Votes that arrive now count for the next round."
-        return " ".join(part for part in (self.blocked, self._by_itself()) if part)
+        return " ".join(part for part in (self.blocked, self.held or self._by_itself()) if part)
 
     def _by_itself(self) -> str:
         left = self.round_after - self.resolved_since
@@ -64,8 +68,8 @@ class Loop:
 def state(project: exchange.Project) -> Loop:
     """Count and look up everything that `Loop` holds."""
     counts = exchange.counts(project)
-    live = project.rounds.live().first()
-    last = project.rounds.filter(dataset_version__isnull=False).order_by("-number").first()
+    triggered = project.round_after or project.round_schedule
+    live, last = project.rounds.live_and_last()
     policy = ModelVersion.objects.filter(project=project).policies().promoted().first()
     return Loop(
         votes=counts["votes"],
@@ -77,6 +81,7 @@ def state(project: exchange.Project) -> Loop:
         policy=policy.name if policy else "",
         live=live,
         blocked=start_and_cancel.refusal(project),
+        held=schedule_limits.held(project, timezone.now()) if triggered else "",
     )
 
 

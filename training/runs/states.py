@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import Round, Run
+from training.models import LoopEvent, Round, Run
 from training.runs import processes, task_queue
 
 
@@ -32,6 +32,7 @@ def set_state(run: Run, state: str, *, rows: QuerySet[Run], **fields: Any) -> bo
             {"round": number, "state": state},
             {"url": ("round", number), "api_url": ("api-rounds",)},
         )
+        LoopEvent.objects.tell(run.project_id, state, fields.get("error", ""), round_=run.round)
     return True
 
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import Decision, ModelVersion, Run, StageResult
+from training.models import Decision, LoopEvent, ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
 from training.rlhf.metrics.intervals import wilson
 from training.rlhf.round import Gate, gates
@@ -82,6 +82,7 @@ def judge(version: ModelVersion, bounds: GateConfig) -> None:
             against = _against(version, judged)
             if against:
                 _set_state(version, CANDIDATE, note=against)
+                _tell_held_back(version, judged, against)
             else:
                 promote(version, reason="Passed every gate.")
     _judge_reward_model(version, judged)
@@ -96,6 +97,21 @@ def _tell_failed(version: ModelVersion, judged: list[Gate]) -> None:
             {"model": version.name, "gates": failed},
             {"url": ("model", version.pk), "api_url": ("api-models",)},
         )
+
+
+def _tell_held_back(version: ModelVersion, judged: list[Gate], why: str) -> None:
+    """Write down that a candidate is not in use: by the gates' word, or until people decide."""
+    waits = all(gate.passed for gate in judged)
+    kind = LoopEvent.Kind.WAITING if waits else LoopEvent.Kind.REFUSED
+    round_ = version.run.round if version.run else None
+    LoopEvent.objects.tell(version.project_id, kind, f"{version.name}: {why}", round_=round_)
+    if waits:
+        _tell(version, exchange.WebhookEvent.POLICY_WAITING)
+
+
+def _tell(version: ModelVersion, event: exchange.WebhookEvent) -> None:
+    links = {"url": ("model", version.pk), "api_url": ("api-models",)}
+    exchange.tell_webhooks(version.project_id, event, {"model": version.name}, links)
 
 
 def _against(version: ModelVersion, judged: list[Gate]) -> str:
@@ -159,6 +175,10 @@ def promote(version: ModelVersion, *, by: User | None = None, reason: str = "") 
             _set_state(other, RETIRED, note=f"Replaced by {version.name}.")
         note = signed("Promoted", by, reason) if by is not None else reason
         _set_state(version, PROMOTED, note=note, promoted_at=timezone.now())
+        if version.kind == ModelVersion.POLICY:
+            _tell(version, exchange.WebhookEvent.POLICY_PROMOTED)
+            text = f"{version.name}: {note}"
+            LoopEvent.objects.tell(version.project_id, LoopEvent.Kind.PROMOTED, text)
 
 
 def _require_kinship(version: ModelVersion) -> None:
@@ -219,6 +239,9 @@ def demote(version: ModelVersion, *, note: str) -> ModelVersion:
         if before is None:
             raise Refused(f"{version.name} has no version before it to go back to.")
         _set_state(version, RETIRED, note=note)
+        LoopEvent.objects.tell(
+            version.project_id, LoopEvent.Kind.DEMOTED, f"{version.name}: {note}"
+        )
         after = f"Restored after {version.name}."
         _set_state(before, PROMOTED, note=after, promoted_at=timezone.now())
         return before

@@ -10,6 +10,7 @@ from training.views import (
     prune,
     round,
     rounds,
+    schedule,
     write_completions,
 )
 
@@ -20,6 +21,8 @@ urlpatterns = [
     path(project + "rounds/progress/", rounds.progress, name="rounds-progress"),
     path(project + "rounds/start/", rounds.start, name="round-start"),
     path(project + "rounds/ask-colleagues/", rounds.ask_colleagues, name="ask-colleagues"),
+    path(project + "rounds/schedule/", schedule.schedule, name="schedule"),
+    path(project + "rounds/schedule/pause/", schedule.pause, name="schedule-pause"),
     path(project + "rounds/<int:number>/", round.round, name="round"),
     path(
         project + "rounds/<int:number>/progress/",

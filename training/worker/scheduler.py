@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.models import ModelVersion, Run, Trial, Worker, WorkerBeat
-from training.rounds import automatic_start
+from training.rounds import automatic_start, loop_mail
 from training.runs import processes, states, task_queue
 from training.runs.task_queue import Kind, huey
 from training.versions import promotion
@@ -41,6 +41,7 @@ def tick() -> None:
         _guarded(exchange.count_annotators_if_due, project)
         _guarded(automatic_start.start_if_due, project)
         _guarded(review, project)
+        _guarded(loop_mail.tell_by_mail, project)
         _guarded(task_queue.refresh_order, project.pk)
 
 

@@ -29,6 +29,9 @@ class WebhookEvent(models.TextChoices):
     PAIR_RESOLVED = "pair.resolved", "A pair is resolved, by votes or by a decision"
     ROUND_FINISHED = "round.finished", "A round is done, failed or cancelled"
     GATE_FAILED = "gate.failed", "A new policy fails a gate"
+    POLICY_PROMOTED = "policy.promoted", "A new policy is in use"
+    POLICY_WAITING = "policy.waiting", "A new policy waits for people to decide"
+    LOOP_PAUSED = "loop.paused", "Rounds start by themselves no more"
     JOB_DONE = "job.done", "An import or export is done, failed or cancelled"
 
 

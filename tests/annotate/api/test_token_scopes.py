@@ -22,7 +22,7 @@ NEXT = "/api/v1/projects/desk/next/"
 OPEN = {"api-schema"}
 VOTES = {f"api-{name}" for name in ("next", "vote", "skip", "undo", "remark", "flag")}
 ADMIN = {
-    *("api-rounds", "api-webhooks", "api-webhook-one", "api-webhook-secret"),
+    *("api-rounds", "api-schedule", "api-webhooks", "api-webhook-one", "api-webhook-secret"),
     *("api-annotator", "api-invitations", "api-guidelines"),
     *("api-completions-runs", "api-completions-cancel", "api-completions-go-on"),
 }

@@ -198,3 +198,13 @@ def test_a_retry_waits_for_the_live_round(a_round: Round, voted: Project) -> Non
     start_and_cancel.start_round(voted, enqueue=False)
     with pytest.raises(start_and_cancel.RoundRunning):
         start_and_cancel.retry(a_round)
+
+
+def test_an_older_round_that_is_retried_is_live_beside_the_last_one(voted: Project) -> None:
+    assert voted.rounds.live_and_last() == (None, None)
+    first, last = make_round(voted, 1, "failed"), make_round(voted, 2)
+    assert voted.rounds.live_and_last() == (None, last)
+    Round.objects.filter(pk=first.pk).update(state="queued")
+    assert voted.rounds.live_and_last() == (first, last)
+    make_round(voted, 3, "failed")
+    assert [one.number for one in voted.rounds.live_and_last() if one] == [1, 3]

@@ -100,7 +100,7 @@ def test_a_policy_outside_a_gate_is_kept_with_the_reason(
 def test_webhooks_hear_of_the_gates_that_a_policy_fails(
     project: Project, candidate: Callable[..., ModelVersion]
 ) -> None:
-    hook_of(project)
+    hook_of(project, events=["gate.failed"])
     promotion.judge(candidate(1), BOUNDS)
     assert not WebhookDelivery.objects.exists()
     new = candidate(2, kl=300.0, win_rate_low=0.2)
@@ -114,6 +114,24 @@ def test_webhooks_hear_of_the_gates_that_a_policy_fails(
         "url": f"https://pairs.example/projects/desk/models/{new.pk}/",
         "api_url": "https://pairs.example/api/v1/projects/desk/models/",
     }
+
+
+def test_webhooks_hear_of_a_policy_that_is_in_use_and_of_one_that_waits(
+    project: Project, candidate: Callable[..., ModelVersion]
+) -> None:
+    hook_of(project)
+    promotion.judge(candidate(1), BOUNDS)
+    Project.objects.update(promotion="human")
+    waiting = candidate(2)
+    waiting.project.refresh_from_db()
+    promotion.judge(waiting, BOUNDS)
+    said = [json.loads(one.body) for one in WebhookDelivery.objects.order_by("pk")]
+    assert [(one["type"], one["data"]["model"]) for one in said] == [
+        ("policy.promoted", "policy-1"),
+        ("policy.waiting", "policy-2"),
+    ]
+    kinds = list(project.loop_events.order_by("pk").values_list("kind", flat=True))
+    assert kinds == ["promoted", "waiting"]
 
 
 def test_a_missing_measurement_never_promotes(
