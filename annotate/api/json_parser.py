@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
@@ -66,21 +67,17 @@ def parse(body: bytes) -> dict[str, Any]:
     return body_object
 
 
+# A text as a whole, or one bracket. Each character is looked at once: an alternative of the
+# repetition begins with a character that no other one begins with.
+_TEXTS_AND_BRACKETS = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+
+
 def _check_depth(text: str) -> None:
     """Before json.loads, which recurses as deep as the text says."""
     depth = 0
-    inside = escaped = False
-    for character in text:
-        if inside:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                inside = False
-        elif character == '"':
-            inside = True
-        elif character in "[{":
+    for match in _TEXTS_AND_BRACKETS.finditer(text):
+        character = text[match.start()]
+        if character in "[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise ParseError(f"The body is nested more than {MAX_DEPTH} levels deep.")
@@ -89,13 +86,13 @@ def _check_depth(text: str) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ParseError(f"The key {twice[:80]!r} is there twice.")
-    if len(members) > MAX_KEYS:
+    if len(pairs) > MAX_KEYS:
         raise ParseError(f"An object has more than {MAX_KEYS:,} keys.")
+    members: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in members:
+            raise ParseError(f"The key {key[:80]!r} is there twice.")
+        members[key] = value
     return members
 
 

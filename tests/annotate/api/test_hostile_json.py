@@ -181,3 +181,21 @@ def test_ordinary_json_is_read_as_json() -> None:
     assert parse(json.dumps(value, ensure_ascii=False).encode()) == value
     assert parse(b'{"pair": "\\ud83d\\ude00"}') == {"pair": "😀"}
     assert parse(b"") == parse(b"  ") == {}
+
+
+def test_brackets_inside_texts_are_no_depth() -> None:
+    for text in ('[{"' * 40, "\\[" * 40, "\\" * 41, '"' + "]" * 40 + '"'):
+        assert parse(json.dumps({"comment": text, "reasons": []}).encode()) == {
+            "comment": text,
+            "reasons": [],
+        }
+    with pytest.raises(ParseError, match="nested"):
+        parse(b'{"comment": "]]]", "a": ' + b"[" * 40)
+
+
+def test_the_number_of_keys_is_looked_at_before_the_keys() -> None:
+    twice = ",".join(f'"k{i}": 1' for i in range(10_000)) + ', "k5": 2'
+    with pytest.raises(ParseError, match="more than 10,000 keys"):
+        parse(f"{{{twice}}}".encode())
+    with pytest.raises(ParseError, match="'k5' is there twice"):
+        parse(f"{{{twice.removeprefix(chr(34) + 'k0' + chr(34) + ': 1,')}}}".encode())
