@@ -6,6 +6,7 @@ May import: nothing of annotate.
 from __future__ import annotations
 
 from annotate.models.assignment import Assignment, VoteRevision
+from annotate.models.attempt import Attempts
 from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
 from annotate.models.gold_pair import Gold, QualificationAnswer
@@ -22,6 +23,7 @@ __all__ = [
     "Adjudication",
     "ApiToken",
     "Assignment",
+    "Attempts",
     "Completion",
     "DatasetVersion",
     "Export",

@@ -9,12 +9,12 @@ from datetime import timedelta
 
 from django.contrib.auth.models import User
 from django.core import signing
-from django.core.cache import cache
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
 from annotate.models import Invitation, Membership, Project
 from annotate.models.roles import Role
+from annotate.people import attempts
 
 CONFIRMED_SALT = "annotate.invitation-address"
 CONFIRMED_SECONDS = 24 * 3600
@@ -92,12 +92,8 @@ def is_of_domain(invitation: Invitation, address: str) -> bool:
 
 def may_mail(invitation: Invitation) -> bool:
     """Count one more mail that asks to confirm an address. False when there were too many today."""
-    key = f"invitation-mails:{invitation.pk}"
-    cache.add(key, 0, CONFIRMED_SECONDS)
-    try:
-        return cache.incr(key) <= MAILS_PER_PLACE * invitation.places
-    except ValueError:  # it expired between the two calls
-        return True
+    n = attempts.add("invitation", str(invitation.pk), seconds=CONFIRMED_SECONDS)
+    return n <= MAILS_PER_PLACE * invitation.places
 
 
 def confirmation(invitation: Invitation, address: str) -> str:

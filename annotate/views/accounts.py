@@ -46,9 +46,10 @@ def sign_in(request: HtmxRequest) -> HttpResponse:
         return render(request, "annotate/sign_in.html", context, status=429)
     form = AuthenticationForm(request, data=request.POST or None)
     if request.method == "POST" and form.is_valid():
-        sign_in_attempts.succeeded(request, username)
         login(request, form.get_user())
-        return redirect(target)
+        response = redirect(target)
+        sign_in_attempts.succeeded(request, response, username)
+        return response
     if request.method == "POST":
         sign_in_attempts.failed(request, username)
     context = {"form": form, "next": target}

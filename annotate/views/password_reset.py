@@ -18,13 +18,13 @@ from django.utils.http import urlsafe_base64_encode
 from django.views.decorators.http import require_http_methods
 
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
-from annotate.people import mail
+from annotate.people import attempts, mail
 from annotate.views import sign_in_attempts
 from annotate.views.accounts import MODEL_BACKEND
 from annotate.views.shown_links import ShownLink
 
-REQUESTS = "\nforgotten password"
-"""Under which requests for mail are counted; no account's name has a line break."""
+MOST_REQUESTS, WINDOW = 5, 300
+"""Mails that one address may ask for within so many seconds."""
 
 
 @login_not_required
@@ -33,11 +33,11 @@ def forgotten(request: HttpRequest) -> HttpResponse:
     form = ForgottenPasswordForm(request.POST or None)
     context = {"form": form, "mails": mail.configured(), "sent": False}
     if request.method == "POST" and mail.configured() and form.is_valid():
-        if sign_in_attempts.blocked(request, REQUESTS):
+        where = ("forgotten password", sign_in_attempts.network(request))
+        if attempts.add(*where, seconds=WINDOW) > MOST_REQUESTS:
             return render(
                 request, "annotate/password_forgotten.html", context | {"blocked": True}, status=429
             )
-        sign_in_attempts.failed(request, REQUESTS)
         _mail_link(request, form)
         # The same answer whether there is such an account or not.
         context["sent"] = True

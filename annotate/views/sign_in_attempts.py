@@ -1,35 +1,66 @@
-"""Failed sign-ins, counted per name and address, so that passwords cannot be tried out."""
+"""Failed sign-ins: limited so that passwords cannot be tried out, nor people be locked out.
+
+They are counted by name and address, by address alone (many names from one place), and by name
+alone (one name from many places). The last two never count against a browser that has signed in
+to the account before: it carries a signed cookie and a count of its own (OWASP's device cookies),
+so that a stranger who tries somebody's name keeps out nobody but strangers.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
+import secrets
 
 from django.conf import settings
-from django.core.cache import cache
-from django.http import HttpRequest
+from django.contrib.auth.forms import UsernameField
+from django.core import signing
+from django.http import HttpRequest, HttpResponse
+
+from annotate.people import attempts
 
 LIMIT = 5
+"""By name and address, and of a known browser."""
+ADDRESS_LIMIT = 50
+NAME_LIMIT = 30
 WINDOW = 300
 """Seconds after the first failure until the count starts anew."""
+COOKIE, SALT = "known", "annotate.known-browser"
+COOKIE_SECONDS = 365 * 24 * 3600
+MOST_NAMES = 5
+"""Accounts that one browser is known to; a shared computer forgets the oldest."""
 
 
 def blocked(request: HttpRequest, username: str) -> bool:
-    return int(cache.get(_key(request, username), 0)) >= LIMIT
+    return any(attempts.made(*what) >= limit for what, limit in _counts(request, username))
 
 
 def failed(request: HttpRequest, username: str) -> None:
-    key = _key(request, username)
-    # add keeps the first failure's expiry: the count cannot be stretched for ever.
-    if not cache.add(key, 1, WINDOW):
-        try:
-            cache.incr(key)
-        except ValueError:  # it expired between the two calls
-            cache.set(key, 1, WINDOW)
+    for what, _limit in _counts(request, username):
+        attempts.add(*what, seconds=WINDOW)
 
 
-def succeeded(request: HttpRequest, username: str) -> None:
-    cache.delete(_key(request, username))
+def succeeded(request: HttpRequest, response: HttpResponse, username: str) -> None:
+    """Forget this person's failures here, and know their browser from now on."""
+    name = as_read(username)
+    attempts.forget(*_here(request, name))
+    known = _known(request)
+    device = known.pop(name, None) or secrets.token_urlsafe(16)
+    attempts.forget("known browser", device, name)
+    kept = dict([*known.items(), (name, device)][-MOST_NAMES:])
+    response.set_cookie(
+        COOKIE,
+        signing.dumps(kept, salt=SALT),
+        max_age=COOKIE_SECONDS,
+        httponly=True,
+        samesite="Lax",
+        secure=settings.HTTPS,
+    )
+
+
+def as_read(username: str) -> str:
+    """The name as the form reads it: one account has one count, however it is written."""
+    read = UsernameField(required=False).to_python(username) or ""
+    return read.strip().casefold()
 
 
 def address(request: HttpRequest) -> str:
@@ -50,6 +81,37 @@ def from_this_machine(request: HttpRequest) -> bool:
         return False
 
 
-def _key(request: HttpRequest, username: str) -> str:
-    who = f"{username.casefold()}\n{address(request)}"
-    return "sign-in:" + hashlib.sha256(who.encode("utf-8", "replace")).hexdigest()
+def network(request: HttpRequest) -> str:
+    """The client's address; of IPv6 its /64, of which one client has all addresses."""
+    text = address(request)
+    try:
+        return str(ipaddress.IPv6Network((text, 64), strict=False))
+    except ValueError:
+        return text
+
+
+def _counts(request: HttpRequest, username: str) -> list[tuple[tuple[str, ...], int]]:
+    name = as_read(username)
+    device = _known(request).get(name)
+    if device:
+        return [(("known browser", device, name), LIMIT)]
+    return [
+        (_here(request, name), LIMIT),
+        (("address", network(request)), ADDRESS_LIMIT),
+        (("name", name), NAME_LIMIT),
+    ]
+
+
+def _here(request: HttpRequest, name: str) -> tuple[str, ...]:
+    return ("name and address", name, network(request))
+
+
+def _known(request: HttpRequest) -> dict[str, str]:
+    """Names that this browser has signed in with, and what it is known by to each."""
+    try:
+        known: dict[str, str] = signing.loads(
+            request.COOKIES.get(COOKIE, ""), salt=SALT, max_age=COOKIE_SECONDS
+        )
+    except signing.BadSignature:
+        return {}
+    return known

@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Project
-from annotate.views import sign_in_attempts
+from annotate.views import password_reset, sign_in_attempts
 from annotate.views.accounts import sign_in_link
 from tests.conftest import PASSWORD
 
@@ -71,6 +71,53 @@ def test_one_persons_failures_do_not_keep_another_out(client: Client, ann: User,
         sign_in(client, "wrong")
     response = client.post(LOGIN, {"username": "ben", "password": PASSWORD})
     assert response.status_code == 302
+
+
+@pytest.mark.parametrize("written", [" ann", "\tann", "ANN", "ann ", "\uff41nn", "\u3000ann"])
+def test_however_a_name_is_written_its_failures_are_one_count(
+    client: Client, ann: User, written: str
+) -> None:
+    for n in range(sign_in_attempts.LIMIT):
+        client.post(LOGIN, {"username": (written, "ann")[n % 2], "password": "wrong"})
+    for name in (written, "ann"):
+        assert client.post(LOGIN, {"username": name, "password": PASSWORD}).status_code == 429
+
+
+def test_many_names_from_one_address_are_limited(client: Client, ann: User) -> None:
+    for n in range(sign_in_attempts.ADDRESS_LIMIT):
+        client.post(LOGIN, {"username": f"name-{n}", "password": "wrong"})
+    assert sign_in(client) == 429
+    assert sign_in(client, REMOTE_ADDR="10.0.0.9") == 302
+
+
+def test_all_addresses_of_one_ipv6_network_are_one(client: Client, ann: User) -> None:
+    for n in range(sign_in_attempts.LIMIT):
+        sign_in(client, "wrong", REMOTE_ADDR=f"2001:db8:0:1::{n}")
+    assert sign_in(client, REMOTE_ADDR="2001:db8:0:1:ffff::1") == 429
+    assert sign_in(client, REMOTE_ADDR="2001:db8:0:2::1") == 302
+
+
+def test_a_stranger_who_tries_a_name_from_everywhere_does_not_lock_its_owner_out(
+    client: Client, ann: User
+) -> None:
+    assert sign_in(client) == 302
+    client.post(LOGOUT)
+    for n in range(sign_in_attempts.NAME_LIMIT):
+        sign_in(Client(), "wrong", REMOTE_ADDR=f"10.0.{n}.9")
+    assert sign_in(Client(), REMOTE_ADDR="10.9.9.9") == 429, "a browser that nobody knows"
+    assert sign_in(client, REMOTE_ADDR="10.9.9.9") == 302, "the one she signed in with before"
+
+
+def test_a_known_browser_has_as_few_tries_and_a_forged_cookie_none_more(
+    client: Client, ann: User
+) -> None:
+    sign_in(client)
+    client.post(LOGOUT)
+    for n in range(sign_in_attempts.LIMIT):
+        assert sign_in(client, "wrong", REMOTE_ADDR=f"10.0.0.{n}") == 200
+    assert sign_in(client, REMOTE_ADDR="10.0.1.1") == 429
+    client.cookies[sign_in_attempts.COOKIE] = "forged"
+    assert sign_in(client, REMOTE_ADDR="10.0.1.1") == 302, "as from any unknown one"
 
 
 def test_a_forged_proxy_header_does_not_reset_the_count(client: Client, ann: User) -> None:
@@ -238,8 +285,8 @@ def test_requests_for_such_mail_are_limited(
 ) -> None:
     User.objects.filter(pk=ann.pk).update(email="ann@example.org")
     answers = [client.post(FORGOTTEN, {"email": "ann@example.org"}).status_code for _ in range(6)]
-    assert answers == [200] * sign_in_attempts.LIMIT + [429]
-    assert len(mails) == sign_in_attempts.LIMIT
+    assert answers == [200] * password_reset.MOST_REQUESTS + [429]
+    assert len(mails) == password_reset.MOST_REQUESTS
 
 
 def test_the_mail_address_of_an_account_is_changed_by_its_password(
