@@ -54,6 +54,18 @@ def test_the_readme_lists_the_stages_of_the_loop_in_order() -> None:
     assert places == sorted(places)
 
 
+def test_the_bundled_font_is_small_licensed_and_asked_for_early() -> None:
+    static = ROOT / "static"
+    files = sorted((static / "fonts").glob("*.woff2"))
+    assert 0 < sum(file.stat().st_size for file in files) <= 45_000
+    named = re.findall(r'url\("\.\./fonts/([^"]+)"\)', (static / "css/tokens.css").read_text())
+    assert sorted(named) == [file.name for file in files]
+    page = (ROOT / "templates/base.html").read_text()
+    (early,) = re.findall(r"""rel="preload" href="{% static 'fonts/([^']+)'""", page)
+    assert early in named
+    assert list((static / "fonts").glob("*.LICENSE.txt"))
+
+
 def test_files_that_the_documents_link_to_exist() -> None:
     for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text("utf-8")):
