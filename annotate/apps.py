@@ -13,6 +13,11 @@ class AnnotateConfig(AppConfig):
     verbose_name = "Annotation"
 
     def ready(self) -> None:
+        # Models are there only now.
+        from annotate.monitoring.labelling_figures import LabellingFigures
+        from annotate.monitoring.prometheus_page import database_registry
+
+        database_registry.register(LabellingFigures())
         connection_created.connect(_take_sqlite_at_its_word, dispatch_uid="annotate.sqlite_limit")
 
 

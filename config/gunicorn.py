@@ -8,6 +8,8 @@ for each other's write lock.
 from __future__ import annotations
 
 import os
+import tempfile
+from typing import Any
 
 wsgi_app = "config.wsgi:application"
 worker_class = "gthread"
@@ -20,3 +22,16 @@ keepalive = 5
 control_socket_disable = True
 accesslog = None
 loglevel = "warning"
+
+
+if workers > 1:
+    # Before the first import of prometheus_client, which decides by it where figures are kept.
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="pairloop-metrics-"))
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Drop the gauges of a web process that is gone."""
+    if workers > 1:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

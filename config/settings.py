@@ -34,6 +34,7 @@ HUB_PUSH = env.bool("PAIRLOOP_HUB_PUSH", False)
 HUB_PRIVATE = env.bool("PAIRLOOP_HUB_PRIVATE", False)
 IMPORT_ROOTS = env.list("PAIRLOOP_IMPORT_ROOTS", default=[])
 WEBHOOK_HOSTS = env.list("PAIRLOOP_WEBHOOK_HOSTS", default=[])
+METRICS_TOKEN = env.str("PAIRLOOP_METRICS_TOKEN", "")
 EMAIL_URL = env.str("PAIRLOOP_EMAIL_URL", "")
 EMAIL_FROM = env.str("PAIRLOOP_EMAIL_FROM", "")
 TIME_ZONE = env.str("PAIRLOOP_TIME_ZONE", "UTC")
@@ -53,6 +54,7 @@ INSTALLED_APPS = [
     "training",
 ]
 MIDDLEWARE = [
+    "annotate.monitoring.prometheus_page.RequestTimes",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.CompressedFiles",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -16,7 +16,7 @@ from annotate.models import Project
 from annotate.models.roles import Role
 
 PUBLIC = {
-    *("livez", "readyz", "login", "logout", "enter", "invitation"),
+    *("livez", "readyz", "metrics", "login", "logout", "enter", "invitation"),
     *("invitation-confirmed", "password-forgotten", "password-choose"),
     *("api-schema", "api-docs"),
 }

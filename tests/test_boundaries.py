@@ -26,7 +26,7 @@ TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (
         *("models", "webhooks", "text", "statistics", "votes", "exporting", "people", "queue"),
-        "gold",
+        *("gold", "monitoring"),
         *(
             "review",
             "quality",
@@ -43,7 +43,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "api",
             "api/protocol",
             "api/resources",
-            "health",
             "views",
             "views/integrations",
             "views/labelling",
@@ -54,7 +53,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "management",
     ),
     "training": (
-        *("models", "figures", "versions", "runs", "rounds", "playground"),
+        *("models", "figures", "versions", "runs", "rounds", "playground", "monitoring"),
         *(
             "completions",
             "dashboard",

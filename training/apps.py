@@ -10,9 +10,11 @@ class TrainingConfig(AppConfig):
     def ready(self) -> None:
         # Models are there only now.
         from annotate import exchange
+        from training.monitoring.training_figures import TrainingFigures
         from training.rounds.project_records import project_records
         from training.runs import task_queue
 
+        exchange.database_registry.register(TrainingFigures())
         exchange.job_waiting.connect(task_queue.hand_job_to_worker, dispatch_uid="training")
         exchange.webhook_waiting.connect(
             task_queue.hand_webhooks_to_worker, dispatch_uid="training"

@@ -49,6 +49,7 @@ from annotate.models import Project, TokenScope, WebhookEvent
 from annotate.models.integrations.webhook import webhook_waiting
 from annotate.models.job import job_waiting
 from annotate.models.project import records_wanted
+from annotate.monitoring.prometheus_page import database_registry
 from annotate.people import mail
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
@@ -78,6 +79,7 @@ __all__ = [
     "count_annotators_if_due",
     "counts",
     "create_sample_project",
+    "database_registry",
     "dataset_sizes",
     "drop_old_deliveries",
     "evaluation_results",

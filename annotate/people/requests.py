@@ -1,9 +1,11 @@
-"""Types of the requests that views get, as the middleware leaves them; nothing at run time."""
+"""Requests as views get them: their types, and where they come from."""
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -21,3 +23,30 @@ class AuthenticatedHttpRequest(HtmxRequest):
     """A request of somebody who signed in: every view but those under `login_not_required`."""
 
     user: User
+
+
+def address(request: HttpRequest) -> str:
+    """The client's address; behind a trusted proxy, the one that proxy saw."""
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    if settings.TRUST_PROXY and forwarded:
+        return forwarded.rsplit(",", 1)[-1].strip()
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def from_this_machine(request: HttpRequest) -> bool:
+    """True when the client itself is on loopback; behind a proxy everybody would seem to be."""
+    if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "Via")):
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+def network(request: HttpRequest) -> str:
+    """The client's address; of IPv6 its /64, of which one client has all addresses."""
+    text = address(request)
+    try:
+        return str(ipaddress.IPv6Network((text, 64), strict=False))
+    except ValueError:
+        return text

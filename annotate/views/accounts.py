@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect
 
 from annotate.forms.people_forms import ChangePasswordForm, OwnAddressForm
-from annotate.people.requests import AuthenticatedHttpRequest, HtmxRequest
+from annotate.people.requests import AuthenticatedHttpRequest, HtmxRequest, from_this_machine
 from annotate.views import sign_in_attempts
 
 LINK_SALT = "annotate.sign-in-link"
@@ -68,7 +68,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @require_GET
 def enter(request: HttpRequest, token: str) -> HttpResponse:
     """Sign in by a link that was printed on this very machine."""
-    user = _link_user(token) if sign_in_attempts.from_this_machine(request) else None
+    user = _link_user(token) if from_this_machine(request) else None
     # The conditional update makes the link work once, even for two clicks at one instant.
     once = user and User.objects.filter(pk=user.pk, last_login=user.last_login).update(
         last_login=timezone.now()

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods
 
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
 from annotate.people import attempts, mail
-from annotate.views import sign_in_attempts
+from annotate.people.requests import network
 from annotate.views.accounts import MODEL_BACKEND
 from annotate.views.shown_links import ShownLink
 
@@ -33,7 +33,7 @@ def forgotten(request: HttpRequest) -> HttpResponse:
     form = ForgottenPasswordForm(request.POST or None)
     context = {"form": form, "mails": mail.configured(), "sent": False}
     if request.method == "POST" and mail.configured() and form.is_valid():
-        where = ("forgotten password", sign_in_attempts.network(request))
+        where = ("forgotten password", network(request))
         if attempts.add(*where, seconds=WINDOW) > MOST_REQUESTS:
             return render(
                 request, "annotate/password_forgotten.html", context | {"blocked": True}, status=429

@@ -8,7 +8,6 @@ so that a stranger who tries somebody's name keeps out nobody but strangers.
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 
 from django.conf import settings
@@ -17,6 +16,7 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponse
 
 from annotate.people import attempts
+from annotate.people.requests import network
 
 LIMIT = 5
 """By name and address, and of a known browser."""
@@ -61,33 +61,6 @@ def as_read(username: str) -> str:
     """The name as the form reads it: one account has one count, however it is written."""
     read = UsernameField(required=False).to_python(username) or ""
     return read.strip().casefold()
-
-
-def address(request: HttpRequest) -> str:
-    """The client's address; behind a trusted proxy, the one that proxy saw."""
-    forwarded = request.headers.get("X-Forwarded-For", "")
-    if settings.TRUST_PROXY and forwarded:
-        return forwarded.rsplit(",", 1)[-1].strip()
-    return str(request.META.get("REMOTE_ADDR", ""))
-
-
-def from_this_machine(request: HttpRequest) -> bool:
-    """True when the client itself is on loopback; behind a proxy everybody would seem to be."""
-    if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "Via")):
-        return False
-    try:
-        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
-    except ValueError:
-        return False
-
-
-def network(request: HttpRequest) -> str:
-    """The client's address; of IPv6 its /64, of which one client has all addresses."""
-    text = address(request)
-    try:
-        return str(ipaddress.IPv6Network((text, 64), strict=False))
-    except ValueError:
-        return text
 
 
 def _counts(request: HttpRequest, username: str) -> list[tuple[tuple[str, ...], int]]:

@@ -6,8 +6,8 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from annotate import health
 from annotate.models import Pair, Project
+from annotate.monitoring import health
 
 MakePairs = Callable[..., list[Pair]]
 
