@@ -22,7 +22,7 @@ from annotate.models import (
     Webhook,
     WebhookDelivery,
 )
-from annotate.people.memberships import invite
+from annotate.people.invitation_links import invite
 from annotate.webhooks import outbox
 from tests.annotate.webhooks.receiver import hook_of
 from tests.browser.accessibility import violations, violations_in_both_schemes
@@ -58,6 +58,7 @@ PAGES = [
     "/projects/desk/data/?in=votes",
     "/projects/empty/data/",
     "/projects/desk/import/",
+    "/projects/desk/rounds/schedule/",
     "/projects/desk/export/",
     "/projects/desk/versions/1/",
     "/projects/desk/webhooks/",
@@ -127,8 +128,13 @@ def test_pages_without_an_account_pass_axe(
     browse: Browse, zed: User, project: Project, console: list[str]
 ) -> None:
     token = invite(project, Invitation(role="annotator"), by=zed)
+    confirmed = invite(project, Invitation(role="annotator", domain="example.org"), by=zed)
     page = browse()
-    for address in ("/accounts/login/", reverse("invitation", args=[token]), "/invitations/x/"):
+    for address in (
+        *("/accounts/login/", "/accounts/forgotten/", "/accounts/forgotten/x/y/"),
+        *(reverse("invitation", args=[one]) for one in (token, confirmed)),
+        "/invitations/x/",
+    ):
         page.goto(address)
         assert violations_in_both_schemes(page) == [], address
     console.clear()  # the browser notes the 404 of the last one
@@ -197,14 +203,19 @@ def test_an_invited_person_comes_in_by_the_link_an_admin_made(
 ) -> None:
     admin = browse(zed)
     admin.goto("/projects/desk/people/")
-    admin.get_by_label("Note").fill("Nora")
-    admin.get_by_role("button", name="Make a link").click()
-    link = admin.locator(".notice code").inner_text()
+    admin.get_by_label("For whom").first.fill("Nora")
+    admin.get_by_role("button", name="Make links").click()
+    link = admin.locator(".notice code").first.inner_text()
+    admin.get_by_role("button", name="Copy the link for Nora").click()
+    expect(admin.locator("[data-copy]").first).to_have_text("Copied")
     guest = browse()
     guest.goto(link)
-    guest.get_by_label("Username").fill("nora")
-    guest.get_by_label("Password", exact=True).fill("a long enough sentence")
-    guest.get_by_label("Password confirmation").fill("a long enough sentence")
+    guest.get_by_label("Your name here").fill("nora")
+    password = guest.get_by_label("Password", exact=True)
+    password.fill("a long enough sentence")
+    expect(password).to_have_attribute("type", "password")
+    guest.get_by_role("button", name="Show the password").click()
+    expect(password).to_have_attribute("type", "text")
     guest.get_by_role("button", name="Make an account and join").click()
     expect(guest).to_have_url(f"{live_server.url}/projects/desk/label/")
     assert (
