@@ -198,7 +198,7 @@ REST_FRAMEWORK = {
         "import": "60/hour",
         "export": "120/hour",
     },
-    "EXCEPTION_HANDLER": "annotate.api.problem_responses.handle",
+    "EXCEPTION_HANDLER": "annotate.api.exceptions.handle",
     # With an override, ?format= would choose a renderer and answer 404 to our own ?format=trl.
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",

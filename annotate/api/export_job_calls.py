@@ -17,10 +17,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.data_calls import BAD, DENIED, FOREIGN, ExportThrottle
-from annotate.api.export_calls import LICENCE, AnyRenderer, version_named
-from annotate.api.import_calls import CONFLICT, check_body, refusals
-from annotate.api.problem_responses import Conflict
+from annotate.api.direct_export_calls import LICENCE, AnyRenderer, version_named
+from annotate.api.direct_import_calls import BAD, DENIED, FOREIGN, ExportThrottle
+from annotate.api.exceptions import Conflict
+from annotate.api.import_job_calls import CONFLICT, check_body, refusals
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.exporting import FORMATS, export_job
 from annotate.exporting.compression import SUFFIXES

@@ -14,8 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.data_calls import BAD, DENIED, FOREIGN
-from annotate.api.import_calls import check_body
+from annotate.api.direct_import_calls import BAD, DENIED, FOREIGN
+from annotate.api.import_job_calls import check_body
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField
 from annotate.models import Project, TokenScope, Webhook, WebhookEvent
 from annotate.people.permissions import project_or_404

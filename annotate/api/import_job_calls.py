@@ -25,7 +25,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.data_calls import (
+from annotate.api.direct_import_calls import (
     BAD,
     DENIED,
     FOREIGN,
@@ -34,6 +34,7 @@ from annotate.api.data_calls import (
     NDJSONRenderer,
     RawFileParser,
 )
+from annotate.api.exceptions import Conflict, TooLong
 from annotate.api.import_bodies import (
     PARTS_OF_DATASET,
     ImportBody,
@@ -48,7 +49,6 @@ from annotate.api.import_bodies import (
     upload_body,
 )
 from annotate.api.json_parser import StrictJSONParser
-from annotate.api.problem_responses import Conflict, TooLong
 from annotate.api.serializers import ErrorBody
 from annotate.importing.http_uploads import TooLarge, check_size
 from annotate.jobs import dataset_files, import_actions, problem_file, upload_files

@@ -174,7 +174,7 @@ def test_an_upload_that_is_too_large_is_refused_before_a_byte_is_sent(api_for, p
 
 
 def test_the_list_is_newest_first_and_goes_on(api_for, project, zed, monkeypatch):
-    monkeypatch.setattr("annotate.api.import_calls.PAGE", 2)
+    monkeypatch.setattr("annotate.api.import_job_calls.PAGE", 2)
     client = api_for(zed)
     for i in range(5):
         send(client, pair(i), query=f"?name=f{i}")
