@@ -190,6 +190,7 @@ REST_FRAMEWORK = {
         "annotate.api.authentication.WithinToken",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "annotate.api.pagination.NewestFirst",
     "DEFAULT_PARSER_CLASSES": ["annotate.api.json_parser.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],

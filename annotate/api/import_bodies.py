@@ -188,11 +188,6 @@ class ImportBody(ImportSummary):
     report = ReportBody(allow_null=True, help_text="What it added.")
 
 
-class ImportPage(serializers.Serializer[Any]):
-    results = ImportSummary(many=True)
-    next = serializers.CharField(allow_null=True, help_text="Address of the older ones.")
-
-
 def upload_body(project: Project, import_: Import) -> dict[str, Any]:
     """The body that `UploadBody` describes."""
     return {

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import Http404, StreamingHttpResponse
-from django.urls import path, reverse
+from django.urls import path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
@@ -39,7 +39,7 @@ from annotate.api.import_bodies import (
     PARTS_OF_DATASET,
     ImportBody,
     ImportChange,
-    ImportPage,
+    ImportSummary,
     NewImport,
     NewUpload,
     QueryOptions,
@@ -49,6 +49,7 @@ from annotate.api.import_bodies import (
     upload_body,
 )
 from annotate.api.json_parser import StrictJSONParser
+from annotate.api.pagination import BeforeQuery, asked_before, listed, page_of
 from annotate.api.serializers import ErrorBody
 from annotate.importing.http_uploads import TooLarge, check_size
 from annotate.jobs import dataset_files, import_actions, problem_file, upload_files
@@ -56,7 +57,6 @@ from annotate.jobs.upload_files import Refusal, WrongOffset
 from annotate.models import Import, Project
 from annotate.people.permissions import project_or_404
 
-PAGE = 50
 ANSWERS = {403: DENIED, 404: FOREIGN}
 CONFLICT = OpenApiResponse(ErrorBody, description="It is not the time for that.")
 NAME = OpenApiParameter("name", str, description="Of the file, when the body is the file.")
@@ -88,8 +88,8 @@ class PieceParser(RawFileParser):
 @extend_schema(
     operation_id="imports_list",
     methods=["GET"],
-    parameters=[OpenApiParameter("before", int, description="As `next` has it.")],
-    responses={200: ImportPage, 400: BAD, **ANSWERS},
+    parameters=[BeforeQuery],
+    responses={200: page_of(ImportSummary), 400: BAD, **ANSWERS},
 )
 @extend_schema(
     operation_id="imports_new",
@@ -112,7 +112,8 @@ def imports(request: Request, slug: str) -> Response:
     """The project's imports, newest first; or a new one, which is checked in the background."""
     project = project_or_404(request, slug, "admin")
     if request.method == "GET":
-        return Response(_page(request, project))
+        rows = asked_before(request, project.imports.all())
+        return listed(request, rows, lambda page: [import_summary(project, one) for one in page])
     with refusals(ValidationError):
         import_ = _new(request, project)
     body = import_body(project, import_)
@@ -284,24 +285,6 @@ def _act(request: Request, slug: str, uuid: UUID, action: Any) -> Response:
         action(import_)
     import_.refresh_from_db()
     return Response(import_body(project, import_), status=status.HTTP_202_ACCEPTED)
-
-
-def _page(request: Request, project: Project) -> dict[str, Any]:
-    before = request.query_params.get("before", "")
-    rows = project.imports.all()
-    if before:
-        if not (before.isascii() and before.isdigit() and len(before) < 19):
-            raise ValidationError({"before": ["Must be a whole number."]})
-        rows = rows.filter(pk__lt=int(before))
-    results = list(rows[: PAGE + 1])
-    older = None
-    if len(results) > PAGE:
-        address = reverse("api-imports", args=[project.slug])
-        older = f"{address}?before={results[PAGE - 1].pk}"
-    return {
-        "results": [import_summary(project, import_) for import_ in results[:PAGE]],
-        "next": older,
-    }
 
 
 def _new(request: Request, project: Project) -> Import:
