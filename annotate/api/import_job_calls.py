@@ -51,6 +51,7 @@ from annotate.api.import_bodies import (
 from annotate.api.json_parser import StrictJSONParser
 from annotate.api.pagination import BeforeQuery, asked_before, listed, page_of
 from annotate.api.serializers import ErrorBody
+from annotate.importing.files.text_encodings import ENCODINGS
 from annotate.importing.http_uploads import TooLarge, check_size
 from annotate.jobs import dataset_files, import_actions, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal, WrongOffset
@@ -68,6 +69,9 @@ JUDGED = OpenApiParameter(
 
 PAIRS_BY = OpenApiParameter(
     "pairs_by", str, description="Rating by which replies to one prompt are compared."
+)
+ENCODING = OpenApiParameter(
+    "encoding", str, enum=list(ENCODINGS), description="Of a text that is not UTF-8."
 )
 
 
@@ -102,7 +106,7 @@ class PieceParser(RawFileParser):
             "properties": {"file": {"type": "string", "format": "binary"}},
         },
     },
-    parameters=[NAME, AUTO, STRICT, JUDGED, PAIRS_BY],
+    parameters=[NAME, AUTO, STRICT, JUDGED, PAIRS_BY, ENCODING],
     responses={202: ImportBody, 400: BAD, 409: CONFLICT, 413: BAD, **ANSWERS},
 )
 @api_view(["GET", "POST"])
@@ -319,7 +323,7 @@ def _options(request: Request) -> dict[str, Any]:
     """The options of the query string."""
     given = {
         name: request.query_params[name]
-        for name in ("judged", "strict", "pairs_by", "auto")
+        for name in ("judged", "strict", "pairs_by", "encoding", "auto")
         if name in request.query_params
     }
     form = QueryOptions(data=given)
@@ -331,11 +335,12 @@ def _change(import_: Import, said: dict[str, Any]) -> None:
     options = {name: said[name] for name in ("judged", "strict") if name in said}
     if options:
         import_actions.choose_options(import_, **options)
-    if {"mapping", "answers", "pairs_by"} & said.keys():
+    if {"mapping", "answers", "pairs_by", "encoding"} & said.keys():
         answers = {(one["column"], one["field"]): one["yes"] for one in said.get("answers", ())}
         mapping = said.get("mapping", import_.mapping)
         mapping = import_actions.with_answers(import_, mapping, answers)
-        import_actions.map_columns(import_, mapping, pairs_by=said.get("pairs_by"))
+        told = {name: said.get(name) for name in ("pairs_by", "encoding")}
+        import_actions.map_columns(import_, mapping, **told)
 
 
 def _offset(request: Request) -> int:

@@ -1,4 +1,4 @@
-"""How far the annotators of a project agree."""
+"""Agreement of the annotators of a project."""
 
 from __future__ import annotations
 

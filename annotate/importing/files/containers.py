@@ -25,6 +25,10 @@ GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
 MAX_WINDOW = 1 << 27
 """Bytes that zstd may look back, which it keeps in memory; its command line has the same bound."""
+WIDE = (
+    "The zstd archive looks back further than 128 MB, which takes more memory than an import may: "
+    "it was made with --long=28 or more. Unpack it, or pack it again with --long=27."
+)
 ZSTD_PIECE = 1024
 """Bytes that are unpacked at once, of which there may be 30,000 for each."""
 MAX_DIRECTORY = 4_000_000
@@ -109,7 +113,12 @@ def _unzstd(packed: IO[bytes]) -> IO[bytes]:
                 break
             given = []
             while piece:
-                given.append(frame.decompress(piece))
+                try:
+                    given.append(frame.decompress(piece))
+                except zstandard.ZstdError as error:
+                    if "too much memory" not in str(error):
+                        raise
+                    raise Unreadable(WIDE) from error
                 begun, piece = not frame.eof, frame.unused_data
                 if frame.eof:
                     frame = decompressor.decompressobj()

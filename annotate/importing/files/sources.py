@@ -29,6 +29,9 @@ ASIDE = re.compile(
 """Names of files that stand beside data."""
 
 
+NESTED = "An archive within an archive. Unpack the outer one, and import what is in it."
+
+
 @dataclass
 class Member:
     """Files whose rows are numbered as one: a file, or the shards of a split."""
@@ -50,6 +53,10 @@ class Source:
     """Members of an archive or folder that hold no rows, by name: README.md."""
     unit: str = "line"
     """What Place.line counts: "line" or "row"."""
+    encoding: str = ""
+    """Python's name of the one that the text was read in, where it is not UTF-8."""
+    encoding_asked: bool = False
+    """Somebody has to say first whether it is that one."""
     _members: list[Member] = field(default_factory=list, repr=False)
     _budget: Budget = field(default_factory=lambda: Budget(None), repr=False)
     _done: int = field(default=0, repr=False)
@@ -88,12 +95,13 @@ class Source:
 
 @contextmanager
 def opened(
-    file: IO[bytes] | Path, *, name: str = "", max_bytes: int | None = None
+    file: IO[bytes] | Path, *, name: str = "", max_bytes: int | None = None, encoding: str = ""
 ) -> Iterator[Source]:
     """The rows of a seekable file, of a file's path or of a folder's, recognised by the content.
 
     `name` is a file's own name, for the few texts whose content does not say enough. `max_bytes`
-    bounds what one reading may unpack. Raises Unreadable with a sentence that says what is wrong
+    bounds what one reading may unpack. `encoding` is that of texts, where a person has chosen it.
+    Raises Unreadable with a sentence that says what is wrong
     with the file, and where; the same while rows are read.
     """
     with ExitStack() as closing:
@@ -105,29 +113,48 @@ def opened(
                 name = name or file.name
                 file = closing.enter_context(file.open("rb"))
             content = containers.taken_apart(parts.part_of(file, "", budget, closing))
-        yield _source(content, name, budget)
+        yield _source(content, name, budget, encoding)
 
 
-def _source(content: containers.Opened, name: str, budget: Budget) -> Source:
+def _source(content: containers.Opened, name: str, budget: Budget, encoding: str) -> Source:
     if not content.packing:
         (part,) = content.parts
-        reader = reader_of(part, name)
+        reader = reader_of(part, name, encoding)
         packing = "".join(f", in {kind}" for kind in part.packing)
         members = [Member("", [reader], part.size)]
-        source = Source(reader.title + packing, reader.columns, [], reader.unit, members, budget)
-        return source
+        source = Source(
+            reader.title + packing,
+            reader.columns,
+            [],
+            reader.unit,
+            _members=members,
+            _budget=budget,
+        )
+        return _with_encoding(source)
     saved, aside = saved_datasets.splits(content.parts)
     if saved:
         members = [
-            Member(label, [reader_of(p, p.name) for p in files], sum(p.size for p in files))
+            Member(
+                label, [reader_of(p, p.name, encoding) for p in files], sum(p.size for p in files)
+            )
             for label, files in saved.items()
         ]
     else:
-        members, aside = _members(content.parts)
-    return _joined(members, content, aside, budget)
+        members, aside = _members(content.parts, encoding)
+    return _with_encoding(_joined(members, content, aside, budget))
 
 
-def _members(files: list[Part]) -> tuple[list[Member], list[str]]:
+def _with_encoding(source: Source) -> Source:
+    """The source with what its texts were read in: as the first of them that is not UTF-8."""
+    readers = [reader for member in source._members for reader in member.readers]
+    told = next((one for one in readers if one.encoding), None)
+    if told:
+        source.encoding = told.encoding
+        source.encoding_asked = any(one.encoding_asked for one in readers)
+    return source
+
+
+def _members(files: list[Part], encoding: str) -> tuple[list[Member], list[str]]:
     members, aside = [], []
     for part in files:
         if ASIDE.search(part.name):
@@ -136,8 +163,8 @@ def _members(files: list[Part]) -> tuple[list[Member], list[str]]:
         try:
             inner = containers.decompressed(part)
             if containers.is_archive(inner.start(512)):
-                raise Unreadable("An archive within an archive. Unpack it first.")
-            members.append(Member(part.name, [reader_of(inner, part.name)], part.size))
+                raise Unreadable(NESTED)
+            members.append(Member(part.name, [reader_of(inner, part.name, encoding)], part.size))
         except Unreadable as error:
             if DATA.search(part.name):
                 raise _named(part.name, error) from error
@@ -173,4 +200,4 @@ def _joined(
     number = f"{len(readers):,} files" if len(readers) > 1 else "one file"
     place = "a folder" if content.packing == "folder" else content.packing
     words = f"{readers[0].title}, {number} in {place}"
-    return Source(words, columns, left_out, readers[0].unit, members, budget)
+    return Source(words, columns, left_out, readers[0].unit, _members=members, _budget=budget)
