@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from annotate.importing.files.parts import Part
+from annotate.importing.files.bounded_streams import Part
 from annotate.importing.problems import Refused
 
 

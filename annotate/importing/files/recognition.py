@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from annotate.importing.files import delimited, json_documents
+from annotate.importing.files.bounded_streams import Part, recoded
 from annotate.importing.files.limits import HEAD
-from annotate.importing.files.parts import Part, recoded
 from annotate.importing.files.readers import Head, Reader
 from annotate.importing.files.text_encodings import (
     Guess,

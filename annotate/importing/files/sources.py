@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from annotate.importing.files import containers, parts, saved_datasets
-from annotate.importing.files.parts import Budget, Part
+from annotate.importing.files import archives, bounded_streams, saved_datasets
+from annotate.importing.files.bounded_streams import Budget, Part
 from annotate.importing.files.readers import Place, Reader
 from annotate.importing.files.recognition import reader_of
 from annotate.importing.problems import Refused, Unreadable
@@ -107,16 +107,16 @@ def opened(
     with ExitStack() as closing:
         budget = Budget(max_bytes)
         if isinstance(file, Path) and file.is_dir():
-            content = containers.folder(file, budget, closing)
+            content = archives.folder(file, budget, closing)
         else:
             if isinstance(file, Path):
                 name = name or file.name
                 file = closing.enter_context(file.open("rb"))
-            content = containers.taken_apart(parts.part_of(file, "", budget, closing))
+            content = archives.taken_apart(bounded_streams.part_of(file, "", budget, closing))
         yield _source(content, name, budget, encoding)
 
 
-def _source(content: containers.Opened, name: str, budget: Budget, encoding: str) -> Source:
+def _source(content: archives.Opened, name: str, budget: Budget, encoding: str) -> Source:
     if not content.packing:
         (part,) = content.parts
         reader = reader_of(part, name, encoding)
@@ -161,8 +161,8 @@ def _members(files: list[Part], encoding: str) -> tuple[list[Member], list[str]]
             aside.append(part.name)
             continue
         try:
-            inner = containers.decompressed(part)
-            if containers.is_archive(inner.start(512)):
+            inner = archives.decompressed(part)
+            if archives.is_archive(inner.start(512)):
                 raise Unreadable(NESTED)
             members.append(Member(part.name, [reader_of(inner, part.name, encoding)], part.size))
         except Unreadable as error:
@@ -177,7 +177,7 @@ def _named(name: str, error: Unreadable) -> Unreadable:
 
 
 def _joined(
-    members: list[Member], content: containers.Opened, aside: list[str], budget: Budget
+    members: list[Member], content: archives.Opened, aside: list[str], budget: Budget
 ) -> Source:
     left_out = [*content.left_out, *aside]
     if not members:

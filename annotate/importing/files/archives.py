@@ -16,9 +16,9 @@ from typing import IO, Any, NamedTuple, cast
 
 import zstandard
 
-from annotate.importing.files import parts
+from annotate.importing.files import bounded_streams
+from annotate.importing.files.bounded_streams import Budget, Part, unpacked
 from annotate.importing.files.limits import BOMB_RATIO, BOMB_SIZE, CHUNK, MAX_MEMBERS
-from annotate.importing.files.parts import Budget, Part, unpacked
 from annotate.importing.problems import Unreadable
 
 GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
@@ -88,7 +88,7 @@ def _under(
             taken += len(piece)
             return piece
 
-        packed = cast(IO[bytes], parts.buffered(read))
+        packed = cast(IO[bytes], bounded_streams.buffered(read))
         return unpacked(layer(packed), kind, lambda: taken, part.name)
 
     return opener
@@ -125,7 +125,7 @@ def _unzstd(packed: IO[bytes]) -> IO[bytes]:
             rest = io.BytesIO(b"".join(given))
         return ready
 
-    return cast(IO[bytes], parts.buffered(read))
+    return cast(IO[bytes], bounded_streams.buffered(read))
 
 
 def is_tar(start: bytes) -> bool:
@@ -207,7 +207,7 @@ def _zipped(part: Part, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Part
             given[0] += len(piece)
             return piece
 
-        packed = cast(IO[bytes], parts.buffered(read))
+        packed = cast(IO[bytes], bounded_streams.buffered(read))
         return unpacked(packed, "ZIP", lambda: info.compress_size, name)
 
     def share() -> float:
@@ -283,7 +283,7 @@ def _spooled(part: Part, name: str, source: IO[bytes], spool: IO[bytes]) -> Part
     start = spool.seek(0, io.SEEK_END)
     while piece := source.read(CHUNK):
         spool.write(piece)
-    return parts.part_of(spool, name, part.budget, part.closing, start=start)
+    return bounded_streams.part_of(spool, name, part.budget, part.closing, start=start)
 
 
 # Folders
@@ -295,7 +295,9 @@ def folder(path: Path, budget: Budget, closing: ExitStack) -> Opened:
     for place in sorted(_files(path)):
         _check_number(len(members) + 1)
         file = cast(IO[bytes], _OnDemand(place))
-        members.append(parts.part_of(file, shown(str(place.relative_to(path))), budget, closing))
+        members.append(
+            bounded_streams.part_of(file, shown(str(place.relative_to(path))), budget, closing)
+        )
     return Opened(members, "folder", [])
 
 
