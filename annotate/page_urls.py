@@ -4,7 +4,7 @@ from django.urls import path
 
 from annotate.views import (
     accounts,
-    data_and_export,
+    data_page,
     exports,
     home,
     imports,
@@ -87,7 +87,7 @@ urlpatterns = [
     path(PROJECT + "adjudicate/<int:pair_id>/flags/", adjudicate.settle, name="flags-settle"),
     path(PROJECT + "pairs/<int:pair_id>/", pair.pair, name="pair"),
     path(PROJECT + "prompts/<int:prompt_id>/", prompt_page.prompt, name="prompt"),
-    path(PROJECT + "data/", data_and_export.data, name="data"),
+    path(PROJECT + "data/", data_page.data, name="data"),
     path(PROJECT + "import/", imports.imports, name="imports"),
     path(PROJECT + "import/<uuid:uuid>/", imports.one, name="import"),
     path(PROJECT + "import/<uuid:uuid>/progress/", imports.progress, name="import-progress"),

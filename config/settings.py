@@ -200,6 +200,7 @@ REST_FRAMEWORK = {
         "annotate.api.authentication.WithinToken",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "annotate.api.pagination.NewestFirst",
     "DEFAULT_PARSER_CLASSES": ["annotate.api.json_parser.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
@@ -208,7 +209,7 @@ REST_FRAMEWORK = {
         "import": "60/hour",
         "export": "120/hour",
     },
-    "EXCEPTION_HANDLER": "annotate.api.problem_responses.handle",
+    "EXCEPTION_HANDLER": "annotate.api.exceptions.handle",
     # With an override, ?format= would choose a renderer and answer 404 to our own ?format=trl.
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.http import FileResponse, Http404
 from django.urls import path, reverse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import api_view, renderer_classes, throttle_classes
 from rest_framework.exceptions import ValidationError
@@ -17,10 +17,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.data_calls import BAD, DENIED, FOREIGN, ExportThrottle
-from annotate.api.export_calls import LICENCE, AnyRenderer, version_named
-from annotate.api.import_calls import CONFLICT, check_body, refusals
-from annotate.api.problem_responses import Conflict
+from annotate.api.direct_export_calls import LICENCE, AnyRenderer, version_named
+from annotate.api.direct_import_calls import BAD, DENIED, FOREIGN, ExportThrottle
+from annotate.api.exceptions import Conflict
+from annotate.api.import_job_calls import CONFLICT, check_body, refusals
+from annotate.api.pagination import BeforeQuery, asked_before, listed, page_of
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.exporting import FORMATS, export_job
 from annotate.exporting.compression import SUFFIXES
@@ -31,7 +32,6 @@ from annotate.models import Export, Project
 from annotate.models.job import Job
 from annotate.people.permissions import project_or_404
 
-PAGE = 50
 ANSWERS = {403: DENIED, 404: FOREIGN}
 
 
@@ -75,11 +75,6 @@ class ExportBody(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
 
 
-class ExportPage(serializers.Serializer[Any]):
-    results = ExportBody(many=True)
-    next = serializers.CharField(allow_null=True, help_text="Address of the older ones.")
-
-
 class NewExportThrottle(ExportThrottle):
     """Looking at the list costs nothing."""
 
@@ -90,8 +85,8 @@ class NewExportThrottle(ExportThrottle):
 @extend_schema(
     operation_id="exports_list",
     methods=["GET"],
-    parameters=[OpenApiParameter("before", int, description="As `next` has it.")],
-    responses={200: ExportPage, 400: BAD, **ANSWERS},
+    parameters=[BeforeQuery],
+    responses={200: page_of(ExportBody), 400: BAD, **ANSWERS},
 )
 @extend_schema(
     operation_id="exports_new",
@@ -105,7 +100,8 @@ def exports(request: Request, slug: str) -> Response:
     """The project's exports, newest first; or a new one, which is written in the background."""
     project = project_or_404(request, slug, "admin")
     if request.method == "GET":
-        return Response(_page(request, project))
+        rows = asked_before(request, project.exports.select_related("version"))
+        return listed(request, rows, lambda page: [_body(project, one) for one in page])
     form = NewExport(data=request.data)
     form.is_valid(raise_exception=True)
     said = dict(form.validated_data)
@@ -182,21 +178,6 @@ def _export_of(request: Request, slug: str, uuid: UUID) -> tuple[Project, Export
     if export is None:
         raise Http404("There is no such export.")
     return project, export
-
-
-def _page(request: Request, project: Project) -> dict[str, Any]:
-    before = request.query_params.get("before")
-    if before is not None and not (before.isascii() and before.isdigit() and len(before) < 18):
-        raise ValidationError({"before": ["Must be a whole number."]})
-    rows = project.exports.select_related("version").order_by("-pk")
-    if before is not None:
-        rows = rows.filter(pk__lt=int(before))
-    page = list(rows[: PAGE + 1])
-    address = reverse("api-exports", args=[project.slug])
-    return {
-        "results": [_body(project, export) for export in page[:PAGE]],
-        "next": f"{address}?before={page[PAGE - 1].pk}" if len(page) > PAGE else None,
-    }
 
 
 def _body(project: Project, export: Export) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from django.urls import reverse
 from rest_framework import serializers
 
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
+from annotate.importing.files.text_encodings import ENCODINGS
 from annotate.jobs import import_job, upload_files
 from annotate.jobs.import_actions import JUDGED, STAGES, stage, standstill
 from annotate.models import Import, Project
@@ -56,6 +57,12 @@ class ImportOptions(KnownFieldsOnly):
         max_length=80,
         allow_blank=True,
         help_text="Rating by which replies to one prompt are compared; empty: they are not.",
+    )
+    encoding = serializers.ChoiceField(
+        choices=list(ENCODINGS.items()),
+        required=False,
+        allow_blank=True,
+        help_text="Of a text that is not UTF-8; empty: as it is found out.",
     )
 
 
@@ -180,17 +187,15 @@ class ImportBody(ImportSummary):
     ratings = serializers.ListField(
         child=serializers.CharField(), help_text="Of replies, which can be compared by them."
     )
+    encoding = serializers.CharField(
+        allow_blank=True, help_text="The text was read in, where it is not UTF-8."
+    )
     obstacle = serializers.CharField(allow_blank=True, help_text="Why it cannot start yet.")
     fields = FieldBody(many=True, help_text="That columns can be mapped to.")  # type: ignore[assignment]
     columns = ColumnBody(many=True)
     questions = QuestionBody(many=True, help_text="To be answered before it starts.")
     checked = ReportBody(allow_null=True, help_text="What an import would add.")
     report = ReportBody(allow_null=True, help_text="What it added.")
-
-
-class ImportPage(serializers.Serializer[Any]):
-    results = ImportSummary(many=True)
-    next = serializers.CharField(allow_null=True, help_text="Address of the older ones.")
 
 
 def upload_body(project: Project, import_: Import) -> dict[str, Any]:
@@ -233,6 +238,7 @@ def import_body(project: Project, import_: Import) -> dict[str, Any]:
         "judged": import_job.judged(import_),
         "strict": bool(import_.options.get("strict")),
         "pairs_by": import_.options.get("pairs_by", ""),
+        "encoding": import_.options.get("encoding") or check.get("encoding", ""),
         "ratings": check.get("ratings", []),
         "obstacle": import_job.obstacle(import_) if check and not import_.finished else "",
         "fields": check.get("fields", []),

@@ -13,7 +13,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import JSONRenderer
 
-from annotate.api.problem_responses import TooLong
+from annotate.api.exceptions import TooLong
 
 MAX_DEPTH = 32
 MAX_DIGITS = 18  # fits in a signed 64-bit column, and stays far from Python's int-parsing limit

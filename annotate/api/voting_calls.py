@@ -14,7 +14,7 @@ from rest_framework.throttling import UserRateThrottle
 
 from annotate import queue
 from annotate.api.authentication import user_of
-from annotate.api.problem_responses import HeldUp
+from annotate.api.exceptions import HeldUp
 from annotate.api.serializers import (
     ErrorBody,
     FlagBody,

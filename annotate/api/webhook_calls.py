@@ -14,8 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.data_calls import BAD, DENIED, FOREIGN
-from annotate.api.import_calls import check_body
+from annotate.api.direct_import_calls import BAD, DENIED, FOREIGN
+from annotate.api.import_job_calls import check_body
+from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField
 from annotate.models import Project, TokenScope, Webhook, WebhookEvent
 from annotate.people.permissions import project_or_404
@@ -66,13 +67,12 @@ class NewWebhookBody(WebhookBody):
     )
 
 
-class WebhookList(serializers.Serializer[Any]):
-    results = WebhookBody(many=True)
-
-
 @needs_scope(TokenScope.ADMIN)
 @extend_schema(
-    operation_id="webhooks_list", methods=["GET"], responses={200: WebhookList, **ANSWERS}
+    operation_id="webhooks_list",
+    methods=["GET"],
+    parameters=[ListQuery],
+    responses={200: page_of(WebhookBody), 400: BAD, **ANSWERS},
 )
 @extend_schema(
     operation_id="webhooks_new",
@@ -85,7 +85,9 @@ def webhooks(request: Request, slug: str) -> Response:
     """The project's webhooks; or a new one, whose secret is in this answer and in no other."""
     project = project_or_404(request, slug, "admin")
     if request.method == "GET":
-        return Response({"results": [_body(project, hook) for hook in project.webhooks.all()]})
+        asked(request, ListQuery)
+        hooks_of = project.webhooks.all()
+        return listed(request, hooks_of, lambda page: [_body(project, hook) for hook in page])
     form = NewWebhook(data=request.data)
     form.is_valid(raise_exception=True)
     seen_at = request.build_absolute_uri("/")

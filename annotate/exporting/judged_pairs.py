@@ -7,13 +7,16 @@ was 0 say nothing; gold and retest pairs are outside labels.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
+from django.db import connection
 from django.db.models import F
 
 from annotate.exporting.people_in_version import People, Person, Soft, soft_label
-from annotate.exporting.raw_rows import batches, rows_of, stream
+from annotate.exporting.raw_rows import batches, stream
 from annotate.models import DatasetVersion, Pair
 from annotate.models.assignment import MAX_STRENGTH
 from annotate.models.content import Messages
@@ -47,9 +50,7 @@ class Judged(NamedTuple):
         """The verdict, with ties that mostly say `both_bad` told apart."""
         if self.decision:
             return self.decision
-        outcome = self.verdict.outcome
-        mostly = outcome == "tie" and self.n_both_bad * 2 > self.verdict.n_votes
-        return "both_bad" if mostly else outcome
+        return _outcome(self.verdict, self.n_both_bad)
 
     @property
     def method(self) -> str:
@@ -134,11 +135,7 @@ def with_texts(
     """
     undecided = not set(outcomes) & set(DECIDED)
     equal = equal_pairs(version) if undecided else ()
-    chosen = (
-        one
-        for one in judged(version, include_simulated)
-        if one.outcome in outcomes or one.pair_id in equal
-    )
+    chosen = judged(version, include_simulated, outcomes=outcomes, besides=equal)
     for batch in batches(chosen, BATCH):
         pairs = texts(one.pair_id for one in batch)
         for one in batch:
@@ -150,8 +147,8 @@ def with_texts(
 def decided_pairs(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]:
     """Every pair with a winner, in pair order: those that `with_texts` gives by default."""
     equal = equal_pairs(version)
-    for one in judged(version, include_simulated):
-        if one.outcome in DECIDED and one.pair_id not in equal:
+    for one in judged(version, include_simulated, outcomes=DECIDED):
+        if one.pair_id not in equal:
             yield one
 
 
@@ -171,9 +168,17 @@ def counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int
 
 
 def judged(
-    version: DatasetVersion, include_simulated: bool, *, pairs: Iterable[int] | None = None
+    version: DatasetVersion,
+    include_simulated: bool,
+    *,
+    pairs: Iterable[int] | None = None,
+    outcomes: Collection[str] = OUTCOMES,
+    besides: Collection[int] = (),
 ) -> Iterator[Judged]:
-    """Every labelled pair of the version (or those of `pairs`) with its verdict, in pair order."""
+    """Every labelled pair of the version (or those of `pairs`) with its verdict, in pair order.
+
+    Of them those with one of the `outcomes`, and `besides` these whatever theirs are.
+    """
     outside = set(
         version.project.pairs.filter(kind__in=Pair.OUTSIDE_LABELS).values_list("id", flat=True)
     )
@@ -187,32 +192,33 @@ def judged(
         pairs=pairs,
         surplus=False,
     )
-    for pair_id, cast in _by_pair(stream(votes), people):
+    for pair_id, rows in groupby(stream(votes), itemgetter(0)):
         if pair_id in outside:
             continue
-        majority, n_both_bad = _taken_together(tuple([vote[1:3] for vote in cast]))
-        one = Judged(pair_id, majority, n_both_bad, cast)
-        yield _decided(one, *decided[pair_id]) if pair_id in decided else one
-
-
-def _by_pair(votes: Iterator[tuple[Any, ...]], people: People) -> Iterator[tuple[int, list[Cast]]]:
-    pair_id, cast = 0, list[Cast]()
-    for pair, _, annotator, choice, strength, left in votes:
-        if pair != pair_id:
-            if cast:
-                yield pair_id, cast
-            pair_id, cast = pair, []
-        cast.append((people[annotator], choice, strength, left))
-    if cast:
-        yield pair_id, cast
+        cast = list(rows)
+        majority, n_both_bad, outcome = _taken_together(tuple([vote[3:5] for vote in cast]))
+        by_reviewer = decided.get(pair_id)
+        if by_reviewer:
+            outcome = by_reviewer[0]
+        if outcome in outcomes or pair_id in besides:
+            by = [(people[row[2]], row[3], row[4], row[5]) for row in cast]
+            one = Judged(pair_id, majority, n_both_bad, by)
+            yield _decided(one, *by_reviewer) if by_reviewer else one
 
 
 @lru_cache(maxsize=4096)
-def _taken_together(votes: tuple[tuple[str, int | None], ...]) -> tuple[Verdict, int]:
-    """The verdict, and how many said that both are bad. Few such tuples are different."""
+def _taken_together(votes: tuple[tuple[str, int | None], ...]) -> tuple[Verdict, int, str]:
+    """The verdict, how many said that both are bad, the outcome. Few such tuples are different."""
     majority = verdict(votes)
     assert majority is not None
-    return majority, sum(choice == "both_bad" for choice, _ in votes)
+    n_both_bad = sum(choice == "both_bad" for choice, _ in votes)
+    return majority, n_both_bad, _outcome(majority, n_both_bad)
+
+
+def _outcome(majority: Verdict, n_both_bad: int) -> str:
+    """The verdict's, with ties that mostly say `both_bad` told apart."""
+    mostly = majority.outcome == "tie" and n_both_bad * 2 > majority.n_votes
+    return "both_bad" if mostly else majority.outcome
 
 
 def _decided(judged: Judged, choice: str, strength: int) -> Judged:
@@ -242,8 +248,18 @@ def texts(ids: Iterable[int]) -> dict[int, PairTexts]:
 def text_rows(ids: Iterable[int]) -> list[tuple[Any, ...]]:
     """COLUMNS of the pairs as the database has them, in the order of their numbers."""
     # Numbers are written into the statement: a thousand parameters take longer than the query.
-    wanted = f"annotate_pair.id IN ({','.join(map(str, map(int, ids))) or 'NULL'})"
-    return rows_of(Pair.objects.extra(where=[wanted]).order_by("id").values_list(*COLUMNS))
+    numbers = ",".join(map(str, map(int, ids))) or "NULL"
+    with connection.cursor() as cursor:
+        cursor.execute(_texts_sql().format(numbers))
+        return list(cursor.fetchall())
+
+
+@cache
+def _texts_sql() -> str:
+    """The statement of `text_rows`, in braces its numbers: Django takes as long to make it as some
+    hundred rows take."""
+    wanted = Pair.objects.extra(where=["annotate_pair.id IN ({})"])
+    return wanted.order_by("id").values_list(*COLUMNS).query.sql_with_params()[0]
 
 
 def _texts(row: tuple[Any, ...], prompts: dict[int, tuple[Messages, Any, Any, Any]]) -> PairTexts:

@@ -15,6 +15,7 @@ from typing import IO
 from django.utils import timezone
 
 from annotate.importing.check_result import Source
+from annotate.importing.files.text_encodings import short_title
 from annotate.importing.import_report import Report
 from annotate.importing.problems import Problem, Refused, Unreadable
 from annotate.importing.project.project_file import is_project
@@ -52,6 +53,13 @@ def import_rows(
             "by a POST to imports/."
         )
     with opened_rows(source) as rows:
+        if rows.source.encoding_asked:
+            title = short_title(rows.source.encoding)
+            raise Unreadable(
+                f"The text is not UTF-8, and its encoding is probably {title}, but not surely. "
+                "Save it as UTF-8, or say the encoding: on the import page, with "
+                "import_data --encoding or by a POST to imports/."
+            )
         for _ in rows.accepted(report):
             pass
     if not report.rows:

@@ -23,6 +23,8 @@ class Source(NamedTuple):
     max_bytes: int | None = None
     pairs_by: str = ""
     """Name of the rating by which replies to one prompt are compared; "" where they are not."""
+    encoding: str = ""
+    """Python's name of the encoding of its texts, where a person has chosen it."""
 
 
 @dataclass
@@ -43,5 +45,9 @@ class Check:
     report: Report = field(default_factory=Report)
     ratings: list[str] = field(default_factory=list)
     """Names of the ratings of replies."""
+    encoding: str = ""
+    """Python's name of the one that the text was read in, where it is not UTF-8."""
+    encoding_asked: bool = False
+    """Somebody has to say first whether it is that one."""
     project: dict[str, Any] = field(default_factory=dict)
     """Of a whole project: its slug, name, newest dataset version, content's hash and counts."""

@@ -14,11 +14,11 @@ from django.db import IntegrityError, connection
 from annotate.importing.imported_row import Row
 from annotate.importing.storage.bulk_insert import stored_time
 from annotate.importing.storage.content_batch import ContentBatch
-from annotate.importing.storage.earlier_keys import has_earlier_pairs
 from annotate.importing.storage.file_memory import FileMemory
 from annotate.importing.storage.import_context import ImportContext, Item, Judged, Note, Outcome
 from annotate.importing.storage.imported_annotators import Annotators, is_nobody
-from annotate.importing.storage.pair_batch import PairBatch
+from annotate.importing.storage.legacy_pair_keys import has_earlier_pairs
+from annotate.importing.storage.pair_merge import PairBatch
 from annotate.importing.storage.rating_batch import RatingBatch
 from annotate.importing.storage.undo_import import NotUndoable, in_the_way, undo
 from annotate.models import Import, Project

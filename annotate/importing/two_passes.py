@@ -119,7 +119,9 @@ class OpenRows:
 @contextmanager
 def opened_rows(source: Source) -> Iterator[OpenRows]:
     """The rows of a file or a folder. Raises Unreadable, also for a mapping that means nothing."""
-    with files.opened(source.file, name=source.name, max_bytes=source.max_bytes) as opened:
+    with files.opened(
+        source.file, name=source.name, max_bytes=source.max_bytes, encoding=source.encoding
+    ) as opened:
         sample = [raw for _, raw in islice(opened.rows(), SAMPLE) if isinstance(raw, dict)]
         columns = dict.fromkeys(chain(opened.columns or (), *sample))
         try:
@@ -161,6 +163,8 @@ def check(
             preview=preview.shown(),
             report=report,
             ratings=list(rated),
+            encoding=rows.source.encoding,
+            encoding_asked=rows.source.encoding_asked,
         )
 
 

@@ -18,6 +18,9 @@ from annotate.jobs.upload_files import Refusal, plain_name
 from annotate.models import Import, Project
 from annotate.models.job import Job
 
+OPTIONS = ("pairs_by", "encoding")
+"""Of a source, which its import keeps."""
+
 Display = Callable[[int, float], None]
 """Shown the rows worked through and the share of the file."""
 
@@ -34,12 +37,14 @@ class ShownHeartbeat(Heartbeat):
         self._display(done, share)
 
 
-def source(project: Project, file: Path, mapping: Chosen, *, pairs_by: str = "") -> Source:
+def source(
+    project: Project, file: Path, mapping: Chosen, *, pairs_by: str = "", encoding: str = ""
+) -> Source:
     """The file as it is to be read: as was said, or as the project's last one with its columns.
 
     Raises OSError and Unreadable.
     """
-    plain = Source(file, file.name, mapping, pairs_by=pairs_by)
+    plain = Source(file, file.name, mapping, pairs_by=pairs_by, encoding=encoding)
     if mapping:
         return plain
     key = import_job.columns_key(any_file.columns_of(plain))
@@ -72,7 +77,7 @@ def write(
         format=checked.format[:200],
         shape=checked.shape[:200],
         mapping=dict(source.mapping),
-        options={"judged": judged} | ({"pairs_by": source.pairs_by} if source.pairs_by else {}),
+        options={"judged": judged, **_options(source)},
         report={
             "columns_key": import_job.columns_key(any_file.columns_of(source)),
             "check": import_job.kept(checked),
@@ -80,6 +85,11 @@ def write(
     )
     _work(import_, Import.Step.WRITE, display)
     return import_
+
+
+def _options(source: Source) -> dict[str, str]:
+    """The options of a source that were given."""
+    return {name: given for name in OPTIONS if (given := getattr(source, name))}
 
 
 def take_back(import_: Import, *, display: Display) -> None:

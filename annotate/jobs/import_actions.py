@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from annotate.importing.any_file import in_the_way, is_begun
+from annotate.importing.files.text_encodings import ENCODINGS
 from annotate.jobs.dataset_files import Dataset
 from annotate.jobs.import_job import obstacle, open_questions, start
 from annotate.jobs.job_states import ask_to_cancel, hand_over
@@ -87,10 +88,15 @@ def take_dataset(
 
 
 def map_columns(
-    import_: Import, mapping: Mapping[str, str | list[str]], *, pairs_by: str | None = None
+    import_: Import,
+    mapping: Mapping[str, str | list[str]],
+    *,
+    pairs_by: str | None = None,
+    encoding: str | None = None,
 ) -> bool:
     """Say which column each field is; `metadata` lists columns that are none. `pairs_by` is the
-    rating by which replies to one prompt are compared, or "" where they are not.
+    rating by which replies to one prompt are compared, or "" where they are not; `encoding` that of
+    a text, or "" for the one that was found out.
 
     Where that changes how the file is read it is checked again, and the answer is True. Raises
     Refusal.
@@ -101,9 +107,15 @@ def map_columns(
     pairs_by = before if pairs_by is None else pairs_by
     if pairs_by and pairs_by not in import_.report["check"].get("ratings", []):
         raise Refusal(f"No reply has a rating {pairs_by[:40]!r}.")
-    if mapping == import_.mapping and pairs_by == before:
+    read_in = import_.options.get("encoding", "")
+    encoding = read_in if encoding is None else encoding
+    if encoding not in ("", *ENCODINGS):
+        raise Refusal(f"Encodings: choose one of {', '.join(ENCODINGS)}.")
+    if (mapping, pairs_by, encoding) == (import_.mapping, before, read_in):
         return False
-    options = import_.options | {"as_found": not mapping, "pairs_by": pairs_by}
+    options = import_.options | {"pairs_by": pairs_by, "encoding": encoding}
+    if mapping != import_.mapping or pairs_by != before:
+        options["as_found"] = not mapping
     _to_check(import_, mapping=dict(mapping), options=options)
     return True
 
@@ -114,6 +126,7 @@ def choose_columns(
     answers: Mapping[tuple[str, str], bool],
     *,
     pairs_by: str | None = None,
+    encoding: str | None = None,
 ) -> bool:
     """Take over a form: the column of each field as it stands there, and its answers.
 
@@ -124,7 +137,7 @@ def choose_columns(
     recognised = import_.report["check"]["mapping"]
     changed = {name: column for name, column in shown.items() if column != recognised.get(name, "")}
     mapping = with_answers(import_, import_.mapping | changed, answers)
-    return map_columns(import_, mapping, pairs_by=pairs_by)
+    return map_columns(import_, mapping, pairs_by=pairs_by, encoding=encoding)
 
 
 def with_answers(

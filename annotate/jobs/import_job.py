@@ -145,7 +145,8 @@ def source_for(import_: Import) -> Source:
     """The import's file, as it is to be read."""
     most = None if import_.foreground else MOST_UNPACKED
     by = import_.options.get("pairs_by", "")
-    return Source(source_of(import_), import_.file_name, import_.mapping, most, by)
+    encoding = import_.options.get("encoding", "")
+    return Source(source_of(import_), import_.file_name, import_.mapping, most, by, encoding)
 
 
 def judged(import_: Import) -> Judged:
@@ -167,6 +168,8 @@ def open_questions(import_: Import) -> list[dict[str, str]]:
 
 def obstacle(import_: Import) -> str:
     """Why a checked import cannot start yet, in words; empty when it can."""
+    if import_.report.get("check", {}).get("encoding_asked"):
+        return "Say first in which encoding the text is: look at what was read of it."
     if asked := open_questions(import_):
         named = dict.fromkeys(f"“{question['column'][:40]}”" for question in asked)
         columns = ", ".join(list(named)[:5])

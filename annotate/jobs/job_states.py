@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -92,10 +92,16 @@ def close(job: Job, rows: QuerySet[Any], state: str, **fields: Any) -> bool:
             outbox.tell_webhooks(
                 job.project_id,
                 WebhookEvent.JOB_DONE,
-                {"job": kind, "id": str(job.uuid), "state": state},
+                {"job": kind, "id": str(job.uuid), "state": state, **_counts(fields)},
                 LINKS[kind](job) if kind in LINKS else {},
             )
     return bool(ended)
+
+
+def _counts(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows that an import has added, as its report ends; nothing of other jobs."""
+    written = fields.get("report", {}).get("written")
+    return {"added": written["added"]} if written else {}
 
 
 def settle(job: Job, state: str, **fields: Any) -> None:

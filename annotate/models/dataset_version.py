@@ -31,6 +31,8 @@ class DatasetVersion(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    plain_chats: bool | None = None
+    """Whether its messages have a role and a content alone, once somebody looked; no column."""
 
     class Meta:
         ordering = ["-number"]

@@ -81,23 +81,29 @@ def tally(votes: Sequence[StandingVote], *, limit: int) -> Counted:
 
 def recount(
     pairs: Collection[int], *, now: datetime, quota: Callable[[Pair, int], Quota] | None = None
-) -> None:
+) -> list[int]:
     """Set places, state and label of these pairs by the votes that stand on them.
+
+    Returns those that were not resolved before and are now: the caller says whether webhooks hear
+    of them.
 
     `quota` gives a pair a new quota, from its row and its number of votes. The transaction is the
     caller's, who holds the pairs' rows (slots.lock). Leases keep their places.
     """
     if not pairs:
-        return
+        return []
     votes = _standing(pairs)
     decisions = _decisions(pairs)
     there = list(Pair.objects.filter(pk__in=pairs).select_related("project"))
+    before = {pair.pk: pair.state for pair in there}
     for pair in there:
         cast = votes[pair.pk]
         asked = quota(pair, len(cast)) if quota else _quota(pair)
         _settle(pair, cast, asked, decided=pair.pk in decisions, now=now)
     _store(there)
-    _label([pair for pair in there if pair.kind not in Pair.OUTSIDE_LABELS], votes, decisions)
+    labelled = [pair for pair in there if pair.kind not in Pair.OUTSIDE_LABELS]
+    _label(labelled, votes, decisions)
+    return [pair.pk for pair in labelled if pair.state == Pair.State.RESOLVED != before[pair.pk]]
 
 
 class Applied(NamedTuple):
@@ -123,9 +129,7 @@ def apply_quota(project: Project, *, now: datetime) -> Applied:
         with write():
             slots.lock(other)
             still = list(open_pairs.filter(pk__in=other).values_list("pk", flat=True))
-            recount(still, now=now, quota=_new_quota)
-            resolved = project.pairs.filter(pk__in=still, state=Pair.State.RESOLVED)
-            outbox.tell_resolved(list(resolved.values_list("pk", flat=True)))
+            outbox.tell_resolved(recount(still, now=now, quota=_new_quota))
             done += len(still) - open_pairs.filter(pk__in=still).count()
         changed += len(still)
     return Applied(changed, done)

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.importing import Report
 from annotate.importing.any_file import is_begun
+from annotate.importing.files.text_encodings import ENCODINGS
 from annotate.importing.http_uploads import MAX_UPLOAD, TooLarge, check_size
 from annotate.jobs import dataset_files, import_actions, import_job, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal
@@ -177,8 +178,8 @@ def _choose(request: AuthenticatedHttpRequest, import_: Import) -> bool:
         for place, question in enumerate(import_job.open_questions(import_))
         if request.POST.get(f"answer-{place}") in ("yes", "no")
     }
-    by = request.POST.get("pairs_by")
-    return import_actions.choose_columns(import_, shown, answers, pairs_by=by)
+    by, encoding = request.POST.get("pairs_by"), request.POST.get("encoding")
+    return import_actions.choose_columns(import_, shown, answers, pairs_by=by, encoding=encoding)
 
 
 def _list_page(
@@ -264,6 +265,8 @@ def _checked(import_: Import) -> dict[str, Any]:
         "judged": import_job.judged(import_),
         "strict": bool(import_.options.get("strict")),
         "pairs_by": import_.options.get("pairs_by", ""),
+        "encodings": ENCODINGS if check.get("encoding") or import_.options.get("encoding") else {},
+        "encoding": import_.options.get("encoding") or check.get("encoding"),
         "remembered": import_.report.get("remembered"),
     }
 

@@ -10,10 +10,18 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.models import Pair, Webhook, WebhookDelivery, WebhookEvent
-from annotate.models.integrations.webhook import TEST_EVENT, webhook_waiting
+from annotate.models.integrations.webhook import (
+    MANY_RESOLVED,
+    TEST_EVENT,
+    webhook_waiting,
+)
 
 Links = Mapping[str, tuple[Any, ...]]
 """Field -> name of an address and what it takes after the project's slug."""
+ONE_BY_ONE = 25
+"""Pairs that one transaction may resolve with an event of each."""
+LISTED = 1000
+"""Pairs of one list: some 8 kB, as Standard Webhooks wants bodies below 20."""
 
 
 def tell_webhooks(
@@ -28,22 +36,38 @@ def tell_webhooks(
 
 
 def tell_all(
-    project_id: int, event: WebhookEvent, events: Iterable[tuple[Mapping[str, Any], Links]]
+    project_id: int,
+    event: WebhookEvent,
+    events: Iterable[tuple[Mapping[str, Any], Links]],
+    *,
+    sent_as: str = "",
 ) -> None:
-    """The same for several events of one kind, with as many statements as for one."""
+    """The same for several events of one kind, with as many statements as for one.
+
+    `sent_as` is another type under which they go to those that want `event`.
+    """
     hooks = Webhook.objects.filter(project=project_id, active=True).select_related("project")
     wanting = [hook for hook in hooks if event in hook.events]
     if wanting:
-        _store(_delivery(hook, event, *one) for one in events for hook in wanting)
+        _store(_delivery(hook, sent_as or event, *one) for one in events for hook in wanting)
 
 
 def tell_resolved(pair_ids: Sequence[int]) -> None:
-    """Tell of pairs of one project that are resolved now."""
+    """Tell of pairs of one project that are resolved now: one by one, or many as lists.
+
+    An import resolves thousands while people wait for the database, and receivers would have to
+    answer as many requests.
+    """
     if not pair_ids:
         return
     project = Pair.objects.values_list("project_id", flat=True).get(pk=pair_ids[0])
-    events = [({"pair": pk}, {"url": ("pair", pk)}) for pk in pair_ids]
-    tell_all(project, WebhookEvent.PAIR_RESOLVED, events)
+    if len(pair_ids) <= ONE_BY_ONE:
+        events = [({"pair": pk}, {"url": ("pair", pk)}) for pk in pair_ids]
+        tell_all(project, WebhookEvent.PAIR_RESOLVED, events)
+        return
+    starts = range(0, len(pair_ids), LISTED)
+    lists = [({"pairs": [*pair_ids[i : i + LISTED]]}, {"url": ("data",)}) for i in starts]
+    tell_all(project, WebhookEvent.PAIR_RESOLVED, lists, sent_as=MANY_RESOLVED)
 
 
 def tell_test(hook: Webhook) -> WebhookDelivery:

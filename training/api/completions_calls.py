@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate import exchange
+from training.api.list_pages import BAD_PAGE, PageQuery, page_if_asked, whole_or_page
 from training.completions import figures_of_writing, writing_runs
 from training.forms import WritingForm
 from training.models import Run, RunKind
@@ -77,7 +78,10 @@ class WritingSerializer(serializers.Serializer[Any]):
 
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
 @extend_schema(
-    methods=["GET"], operation_id="completions_runs", responses=WritingSerializer(many=True)
+    methods=["GET"],
+    operation_id="completions_runs",
+    parameters=[PageQuery],
+    responses={200: whole_or_page(WritingSerializer), 400: BAD_PAGE},
 )
 @extend_schema(
     methods=["POST"],
@@ -91,10 +95,13 @@ class WritingSerializer(serializers.Serializer[Any]):
 )
 @api_view(["GET", "POST"])
 def completions_runs(request: Request, slug: str) -> Response:
-    """Runs that wrote completions, the latest first. POST starts one (admins)."""
+    """Runs that wrote completions, the latest first: 50 as a plain list, or a page. POST starts
+    one (admins)."""
     project = exchange.project_or_404(request, slug, "admin")
     if request.method == "GET":
-        return Response([_writing(run) for run in _runs(project).order_by("-pk")[:NEWEST]])
+        page = page_if_asked(request, _runs(project), _writing)
+        newest = _runs(project).order_by("-pk")[:NEWEST]
+        return Response([_writing(run) for run in newest] if page is None else page)
     form = WritingForm(_given(project, request.data), project=project)
     if not form.is_valid():
         raise serializers.ValidationError(

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate import exchange
+from training.api.list_pages import BAD_PAGE, PageQuery, page_if_asked, whole_or_page
 from training.figures import run_progress
 from training.models import ModelVersion, Round
 from training.rounds import loop_state
@@ -51,6 +52,8 @@ class LoopSerializer(serializers.Serializer[Any]):
     policy = serializers.CharField(help_text="The promoted policy; empty before the first.")
     blocked = serializers.CharField(help_text="Why no round can start now; empty if one can.")
     rounds = RoundSerializer(many=True)
+    next = serializers.URLField(allow_null=True, help_text="Of older rounds, where pages are asked")
+    previous = serializers.URLField(allow_null=True)
 
 
 class StartSerializer(serializers.Serializer[Any]):
@@ -87,7 +90,12 @@ class ModelSerializer(serializers.Serializer[Any]):
 
 
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
-@extend_schema(methods=["GET"], operation_id="rounds", responses=LoopSerializer)
+@extend_schema(
+    methods=["GET"],
+    operation_id="rounds",
+    parameters=[PageQuery],
+    responses={200: LoopSerializer, 400: BAD_PAGE},
+)
 @extend_schema(
     methods=["POST"],
     operation_id="start_round",
@@ -100,14 +108,22 @@ class ModelSerializer(serializers.Serializer[Any]):
 )
 @api_view(["GET", "POST"])
 def rounds(request: Request, slug: str) -> Response:
-    """The loop's state and its rounds, the latest first. POST starts a round (admins)."""
+    """The loop's state and its rounds, the latest first: all, or a page.
+
+    POST starts a round (admins).
+    """
     if request.method == "POST":
         return _start(request, slug)
     project = exchange.project_or_404(request, slug, "reviewer")
     state = loop_state.state(project)
-    fields = LoopSerializer().fields.keys() - {"rounds"}
+    fields = LoopSerializer().fields.keys() - {"rounds", "next", "previous"}
     data = {field: getattr(state, field) for field in fields}
-    return Response(data | {"rounds": [_round(round) for round in loop_state.history(project)]})
+    history = loop_state.history(project)
+    page = page_if_asked(request, history, _round)
+    if page is not None:
+        return Response(data | page | {"rounds": page.pop("results")})
+    whole = {"rounds": [_round(round) for round in history], "next": None, "previous": None}
+    return Response(data | whole)
 
 
 def _start(request: Request, slug: str) -> Response:
@@ -143,13 +159,19 @@ def _round(round: Round) -> dict[str, Any]:
     return dict(RoundSerializer(data).data)
 
 
-@extend_schema(operation_id="models", responses=ModelSerializer(many=True))
+@extend_schema(
+    operation_id="models",
+    parameters=[PageQuery],
+    responses={200: whole_or_page(ModelSerializer), 400: BAD_PAGE},
+)
 @api_view(["GET"])
 def models(request: Request, slug: str) -> Response:
-    """Model versions with their lineage, the latest first."""
+    """Model versions with their lineage, the latest first: all as a plain list, or a page."""
     project = exchange.project_or_404(request, slug, "reviewer")
     versions = ModelVersion.objects.filter(project=project).select_related("parent", "run__round")
-    return Response([_model(version) for version in versions.order_by("-number", "kind")])
+    page = page_if_asked(request, versions, _model)
+    whole = versions.order_by("-number", "kind")
+    return Response([_model(version) for version in whole] if page is None else page)
 
 
 def _model(version: ModelVersion) -> dict[str, Any]:

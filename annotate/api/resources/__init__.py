@@ -19,5 +19,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "guideline_resource",
         "version_resource",
         "job_list",
+        "agreement_resource",
     )
 ]

@@ -14,8 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
+from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.api.resources.fields import ANSWERS, ROOT
-from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField
 from annotate.forms.people_forms import MOST_DAYS, MOST_PLACES
 from annotate.models import Invitation, Membership, Project, TokenScope

@@ -8,7 +8,7 @@ from django.db.models import Model, QuerySet
 from drf_spectacular.utils import OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 
-from annotate.api.data_calls import BAD, DENIED, FOREIGN
+from annotate.api.direct_import_calls import BAD, DENIED, FOREIGN
 from annotate.api.serializers import ErrorBody, KnownFieldsOnly, MessageBody, StrictCharField
 
 Row = TypeVar("Row", bound=Model)

@@ -12,9 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.problem_responses import Conflict
+from annotate.api.exceptions import Conflict
+from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.api.resources.fields import ANSWERS, CONFLICT, ROOT
-from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.forms.project_forms import MAX_GUIDELINES
 from annotate.models import Guideline, Project, TokenScope

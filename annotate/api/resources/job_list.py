@@ -14,8 +14,8 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from annotate.api.pagination import ListQuery, NewestByTime, asked, listed, page_of
 from annotate.api.resources.fields import ANSWERS, ROOT
-from annotate.api.resources.lists import ListQuery, NewestByTime, asked, listed, page_of
 from annotate.models import Import, Project
 from annotate.models.job import Job
 from annotate.people.permissions import project_or_404

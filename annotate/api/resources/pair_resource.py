@@ -13,6 +13,7 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.api.resources.fields import (
     ANSWERS,
     ROOT,
@@ -21,7 +22,6 @@ from annotate.api.resources.fields import (
     save_tags,
     with_imports,
 )
-from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.api.resources.prompt_resource import (
     SEARCHED,
     ContentQuery,

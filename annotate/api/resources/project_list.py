@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.data_calls import BAD
-from annotate.api.resources.lists import ListQuery, asked, listed, page_of
+from annotate.api.direct_import_calls import BAD
+from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.models import ApiToken, Membership, Project
 from annotate.models.roles import Role
 from annotate.people.token_scopes import over_projects

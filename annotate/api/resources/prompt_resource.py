@@ -15,7 +15,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotate.api.import_calls import NewImportThrottle
+from annotate.api.import_job_calls import NewImportThrottle
+from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.api.resources.fields import (
     ANSWERS,
     ROOT,
@@ -25,7 +26,6 @@ from annotate.api.resources.fields import (
     save_tags,
     with_imports,
 )
-from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.api.resources.new_prompts import NewPrompts, imported_rows
 from annotate.importing.problems import Refused
 from annotate.importing.row_store import Writer

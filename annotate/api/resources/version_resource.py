@@ -14,9 +14,9 @@ from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
 from annotate.api.export_job_calls import NewExportThrottle
-from annotate.api.import_calls import check_body
+from annotate.api.import_job_calls import check_body
+from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.api.resources.fields import ANSWERS, ROOT
-from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.exporting.freezing import freeze
 from annotate.models import DatasetVersion
 from annotate.people.permissions import project_or_404

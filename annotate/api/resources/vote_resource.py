@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
+from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.api.resources.fields import ANSWERS, ROOT, imported_by, with_imports
-from annotate.api.resources.lists import ListQuery, asked, listed, page_of
 from annotate.models import Assignment, Pair, Project
 from annotate.models.assignment import Choice
 from annotate.models.roles import Role

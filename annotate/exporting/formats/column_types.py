@@ -89,6 +89,12 @@ _BESIDES = ("name", "tool_calls", "tool_call_id", "thinking", "parts")
 
 def roles_and_contents_alone(version: DatasetVersion) -> bool:
     """True when no message of the version has anything besides."""
+    if version.plain_chats is None:
+        version.plain_chats = _looked_through(version)
+    return version.plain_chats
+
+
+def _looked_through(version: DatasetVersion) -> bool:
     prompts = Prompt.objects.filter(project=version.project)
     replies = Completion.objects.filter(prompt__project=version.project, messages__isnull=False)
     # Of most projects no message has; that is told without looking for the version's pairs.

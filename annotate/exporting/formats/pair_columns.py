@@ -62,9 +62,15 @@ def _side(side: str, told: Mapping[str, Column]) -> Columns:
 
 def _by_value(make: Callable[..., Any], *columns: Column) -> list[Any]:
     """`make` of each row's values, called once for rows that have the same ones."""
+    if len(columns) == 1:
+        (column,) = columns
+        alone = dict.fromkeys(column)
+        for value in alone:
+            alone[value] = make(value)
+        return list(map(alone.__getitem__, column))
     rows: list[Any] = list(zip(*columns, strict=True))
     known = {values: make(*values) for values in set(rows)}
-    return [known[values] for values in rows]
+    return list(map(known.__getitem__, rows))
 
 
 def _all_tags(of_prompt: str, own: str) -> list[str]:

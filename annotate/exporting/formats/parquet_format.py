@@ -7,6 +7,7 @@ are structs, others JSON, because tool calls have no common type.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate, chain
 from operator import itemgetter
 from typing import Any
@@ -45,6 +46,7 @@ ROWS = 10_000
 """Rows of a row group, which are in memory together."""
 BATCH = 500
 """Rows that are turned into columns together: few, so that they are still at hand."""
+STRING, JSON = pa.string(), pa.json_()
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 TYPES = {
     column_types.TEXT: pa.string(),
@@ -128,7 +130,7 @@ def vote_tables(
         shared_schema = pa.schema([field for field in schema if field.name not in own])
         shared = _of_columns(pair_columns.shared_by_votes(pairs), shared_schema, {})
         repeated = shared.take(pa.array(place, pa.int32()))
-        arrays = {name: repeated[name] for name in shared_schema.names}
+        arrays = dict(zip(repeated.column_names, repeated.columns, strict=True))
         yield _of_columns(own, schema, arrays)
 
 
@@ -148,12 +150,15 @@ def _replies(texts: Sequence[str], turns: Sequence[Any], kind: pa.DataType) -> p
     if kind.value_type != MESSAGE or any(turns):
         written = map(text_styles.CHAT.reply, texts, turns)
         return _array(list(written), kind)
-    roles = pa.DictionaryArray.from_arrays(pa.array([0] * len(texts), pa.int8()), ["assistant"])
-    contents = pa.array(texts, pa.string())
-    messages = pa.StructArray.from_arrays([roles.dictionary_decode(), contents], fields=[*MESSAGE])
-    return pa.ListArray.from_arrays(
-        pa.array(range(len(texts) + 1), pa.int32()), messages, type=kind
-    )
+    roles, offsets = _single_turns(len(texts))
+    messages = pa.StructArray.from_arrays([roles, pa.array(texts, STRING)], fields=[*MESSAGE])
+    return pa.ListArray.from_arrays(offsets, messages, type=kind)
+
+
+@lru_cache
+def _single_turns(length: int) -> tuple[pa.Array, pa.Array]:
+    """Roles and offsets of that many chats of one turn of the assistant."""
+    return pa.repeat("assistant", length), pa.array(range(length + 1), pa.int32())
 
 
 def part_rows(version: DatasetVersion, part: str, *, include_simulated: bool) -> Iterator[Row]:
@@ -218,21 +223,29 @@ def table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    if kind == pa.json_():
+    if values and values[0] is None and values.count(None) == len(values):
+        return _nulls(len(values), kind)
+    if kind == JSON:
         return _json(values)
-    if not pa.types.is_list(kind) or kind.value_type == pa.string():
+    if not pa.types.is_list(kind) or kind.value_type == STRING:
         return pa.array(values, kind)
     lists = [() if value is None else value for value in values]
     mask = pa.array([value is None for value in values])
     offsets = pa.array([0, *accumulate(map(len, lists))], pa.int32())
     flat = list(chain.from_iterable(lists))
-    inner = _json(flat) if kind.value_type == pa.json_() else _messages(flat)
+    inner = _json(flat) if kind.value_type == JSON else _messages(flat)
     return pa.ListArray.from_arrays(offsets, inner, type=kind, mask=mask)
+
+
+@lru_cache
+def _nulls(length: int, kind: pa.DataType) -> pa.Array:
+    """A column that says nothing, as most columns of metadata do."""
+    return pa.nulls(length, kind)
 
 
 def _json(values: Sequence[Any]) -> pa.Array:
     texts = [None if value is None else line(value)[:-1].decode() for value in values]
-    return pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, pa.string()))
+    return pa.ExtensionArray.from_storage(JSON, pa.array(texts, pa.string()))
 
 
 def _messages(flat: list[dict[str, str]]) -> pa.Array:

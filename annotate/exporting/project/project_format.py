@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from django.db.models import Count, Q
 
-from annotate.exporting.project.project_lines import project_lines
+from annotate.exporting.project.project_file_writer import project_lines
 from annotate.models import (
     Adjudication,
     Assignment,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -11,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from annotate.importing.files.containers import shown
+from annotate.importing.files.archives import shown
+from annotate.importing.files.bounded_streams import Part
 from annotate.importing.files.json_lines import check_empty
 from annotate.importing.files.limits import CHUNK, HEAD, MAX_COLUMNS, MAX_ROW, MAX_SKIPPED
-from annotate.importing.files.parts import Part
 from annotate.importing.files.readers import Head, Place, Reader
 from annotate.importing.files.strict_json import check_text
+from annotate.importing.files.text_encodings import is_utf8
 from annotate.importing.problems import Refused, Unreadable
 
 DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with vertical bars"}
@@ -61,7 +61,7 @@ class Delimited(Reader):
 
     def __init__(self, part: Part, head: Head) -> None:
         super().__init__(part, head)
-        self._latin = encoding(head.data) == "cp1252"
+        self._latin = not is_utf8(head.data)
         sample = head.data.decode("cp1252" if self._latin else "utf-8-sig", "replace")
         self._dialect, rows = dialect_of(sample, len(head.data) < HEAD, head.name)
         self.columns = _header(rows)
@@ -204,26 +204,6 @@ def _encodes(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def encoding(data: bytes) -> str:
-    """utf-8 or cp1252, from the beginning of a text. Raises Unreadable of another encoding."""
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(data)  # The last character may be cut.
-    except UnicodeDecodeError as error:
-        replaced = data.decode("utf-8", "replace")
-        wrong = replaced.count("\ufffd")
-        if sum(not c.isascii() for c in replaced) >= 2 * wrong:
-            return "utf-8"  # With a few bytes that are none, which are refused row by row.
-        high = re.findall(rb"[\x80-\xff]+", data)
-        # Accents stand alone among letters; of Cyrillic or Chinese text whole words are high.
-        if sum(len(run) for run in high if len(run) > 2) > sum(map(len, high)) / 2:
-            raise Unreadable(
-                f"The text is neither UTF-8 nor Windows-1252 (byte 0x{data[error.start]:02x} at "
-                f"position {error.start + 1:,}). Save it as UTF-8."
-            ) from None
-        return "cp1252"
-    return "utf-8"
 
 
 def dialect_of(sample: str, whole: bool, name: str) -> tuple[Dialect, list[list[str]]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from annotate.importing.files.parts import Part
+from annotate.importing.files.bounded_streams import Part
 from annotate.importing.problems import Refused
 
 
@@ -37,6 +37,10 @@ class Reader:
     """What Place.line counts: "line" or "row"."""
     columns: list[str] | None = None
     """Of tables, known before the first row."""
+    encoding = ""
+    """Python's name of the one that the text was read in, where it is not UTF-8."""
+    encoding_asked = False
+    """The text does not say enough: somebody has to."""
 
     def __init__(self, part: Part, head: Head) -> None:
         self.part, self.head = part, head

@@ -6,9 +6,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from annotate.importing.files import delimited, json_documents
+from annotate.importing.files.bounded_streams import Part, recoded
 from annotate.importing.files.limits import HEAD
-from annotate.importing.files.parts import Part, recoded
 from annotate.importing.files.readers import Head, Reader
+from annotate.importing.files.text_encodings import (
+    Guess,
+    guessed,
+    is_utf8,
+    is_western,
+    short_title,
+)
 from annotate.importing.problems import Unreadable
 
 
@@ -70,15 +77,21 @@ UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 
 
-def reader_of(part: Part, name: str) -> Reader:
-    """The reader of a file that is no archive. Raises Unreadable where there is none."""
+def reader_of(part: Part, name: str, encoding: str = "") -> Reader:
+    """The reader of a file that is no archive. Raises Unreadable where there is none.
+
+    `encoding` is that of a text, where a person has chosen it.
+    """
     data = part.start()
     if not data.strip():
         empty = f"The file begins with {HEAD:,} bytes of white space. This is no data."
         raise Unreadable("The file holds no rows." if len(data) < HEAD else empty)
     wide = _utf16(data)
-    if wide:
-        part = recoded(part, wide)
+    if not wide:
+        _refuse_others(data)
+    guess = _guess(data, encoding, wide)
+    if guess:
+        part = recoded(part, guess.encoding)
         data = part.start()
     head = Head(name, data)
     _refuse_others(data)
@@ -88,9 +101,41 @@ def reader_of(part: Part, name: str) -> Reader:
             break
     else:
         reader = delimited.Delimited(part, head)
-    if wide:
-        reader.title += ", UTF-16"
+    if guess:
+        named = "UTF-16" if wide and not encoding else short_title(guess.encoding)
+        reader.title += f", {'probably ' if guess.asked else ''}{named}"
+        reader.encoding, reader.encoding_asked = guess.encoding, guess.asked
     return reader
+
+
+def _guess(data: bytes, chosen: str, wide: str) -> Guess | None:
+    """The encoding to read a text in, where it is neither UTF-8 nor told by the reader itself.
+
+    Raises Unreadable where no encoding fits.
+    """
+    if data.startswith((b"PAR1", *ARROW)) or chosen == "utf-8":
+        return None
+    if chosen or wide:
+        return Guess(chosen or wide, asked=False)
+    if is_utf8(data):
+        return None
+    if is_western(data):
+        # Tables tell it themselves, also where the first accent stands far down.
+        return Guess("cp1252", asked=False) if _is_json_with_accents(data) else None
+    guess = guessed(data)
+    if guess is None:
+        at = next(place for place, byte in enumerate(data) if byte > 127)
+        raise Unreadable(
+            f"The text is neither UTF-8 nor in another encoding that is known here (byte "
+            f"0x{data[at]:02x} at position {at + 1:,}). Save it as UTF-8, or say its encoding."
+        )
+    return guess
+
+
+def _is_json_with_accents(data: bytes) -> bool:
+    """True where several bytes are no UTF-8: of one or two, the rows are refused."""
+    accents = sum(byte > 127 for byte in data)
+    return FORMATS_IN["json"].recognises(Head("", data)) and accents > 2
 
 
 def _utf16(data: bytes) -> str:

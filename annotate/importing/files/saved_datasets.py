@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotate.importing.files.parts import Part
+from annotate.importing.files.bounded_streams import Part
 from annotate.importing.files.strict_json import parse
 from annotate.importing.problems import Refused, Unreadable
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from annotate.importing.files import containers, parts, saved_datasets
-from annotate.importing.files.parts import Budget, Part
+from annotate.importing.files import archives, bounded_streams, saved_datasets
+from annotate.importing.files.bounded_streams import Budget, Part
 from annotate.importing.files.readers import Place, Reader
 from annotate.importing.files.recognition import reader_of
 from annotate.importing.problems import Refused, Unreadable
@@ -27,6 +27,9 @@ ASIDE = re.compile(
     re.IGNORECASE,
 )
 """Names of files that stand beside data."""
+
+
+NESTED = "An archive within an archive. Unpack the outer one, and import what is in it."
 
 
 @dataclass
@@ -50,6 +53,10 @@ class Source:
     """Members of an archive or folder that hold no rows, by name: README.md."""
     unit: str = "line"
     """What Place.line counts: "line" or "row"."""
+    encoding: str = ""
+    """Python's name of the one that the text was read in, where it is not UTF-8."""
+    encoding_asked: bool = False
+    """Somebody has to say first whether it is that one."""
     _members: list[Member] = field(default_factory=list, repr=False)
     _budget: Budget = field(default_factory=lambda: Budget(None), repr=False)
     _done: int = field(default=0, repr=False)
@@ -88,56 +95,76 @@ class Source:
 
 @contextmanager
 def opened(
-    file: IO[bytes] | Path, *, name: str = "", max_bytes: int | None = None
+    file: IO[bytes] | Path, *, name: str = "", max_bytes: int | None = None, encoding: str = ""
 ) -> Iterator[Source]:
     """The rows of a seekable file, of a file's path or of a folder's, recognised by the content.
 
     `name` is a file's own name, for the few texts whose content does not say enough. `max_bytes`
-    bounds what one reading may unpack. Raises Unreadable with a sentence that says what is wrong
+    bounds what one reading may unpack. `encoding` is that of texts, where a person has chosen it.
+    Raises Unreadable with a sentence that says what is wrong
     with the file, and where; the same while rows are read.
     """
     with ExitStack() as closing:
         budget = Budget(max_bytes)
         if isinstance(file, Path) and file.is_dir():
-            content = containers.folder(file, budget, closing)
+            content = archives.folder(file, budget, closing)
         else:
             if isinstance(file, Path):
                 name = name or file.name
                 file = closing.enter_context(file.open("rb"))
-            content = containers.taken_apart(parts.part_of(file, "", budget, closing))
-        yield _source(content, name, budget)
+            content = archives.taken_apart(bounded_streams.part_of(file, "", budget, closing))
+        yield _source(content, name, budget, encoding)
 
 
-def _source(content: containers.Opened, name: str, budget: Budget) -> Source:
+def _source(content: archives.Opened, name: str, budget: Budget, encoding: str) -> Source:
     if not content.packing:
         (part,) = content.parts
-        reader = reader_of(part, name)
+        reader = reader_of(part, name, encoding)
         packing = "".join(f", in {kind}" for kind in part.packing)
         members = [Member("", [reader], part.size)]
-        source = Source(reader.title + packing, reader.columns, [], reader.unit, members, budget)
-        return source
+        source = Source(
+            reader.title + packing,
+            reader.columns,
+            [],
+            reader.unit,
+            _members=members,
+            _budget=budget,
+        )
+        return _with_encoding(source)
     saved, aside = saved_datasets.splits(content.parts)
     if saved:
         members = [
-            Member(label, [reader_of(p, p.name) for p in files], sum(p.size for p in files))
+            Member(
+                label, [reader_of(p, p.name, encoding) for p in files], sum(p.size for p in files)
+            )
             for label, files in saved.items()
         ]
     else:
-        members, aside = _members(content.parts)
-    return _joined(members, content, aside, budget)
+        members, aside = _members(content.parts, encoding)
+    return _with_encoding(_joined(members, content, aside, budget))
 
 
-def _members(files: list[Part]) -> tuple[list[Member], list[str]]:
+def _with_encoding(source: Source) -> Source:
+    """The source with what its texts were read in: as the first of them that is not UTF-8."""
+    readers = [reader for member in source._members for reader in member.readers]
+    told = next((one for one in readers if one.encoding), None)
+    if told:
+        source.encoding = told.encoding
+        source.encoding_asked = any(one.encoding_asked for one in readers)
+    return source
+
+
+def _members(files: list[Part], encoding: str) -> tuple[list[Member], list[str]]:
     members, aside = [], []
     for part in files:
         if ASIDE.search(part.name):
             aside.append(part.name)
             continue
         try:
-            inner = containers.decompressed(part)
-            if containers.is_archive(inner.start(512)):
-                raise Unreadable("An archive within an archive. Unpack it first.")
-            members.append(Member(part.name, [reader_of(inner, part.name)], part.size))
+            inner = archives.decompressed(part)
+            if archives.is_archive(inner.start(512)):
+                raise Unreadable(NESTED)
+            members.append(Member(part.name, [reader_of(inner, part.name, encoding)], part.size))
         except Unreadable as error:
             if DATA.search(part.name):
                 raise _named(part.name, error) from error
@@ -150,7 +177,7 @@ def _named(name: str, error: Unreadable) -> Unreadable:
 
 
 def _joined(
-    members: list[Member], content: containers.Opened, aside: list[str], budget: Budget
+    members: list[Member], content: archives.Opened, aside: list[str], budget: Budget
 ) -> Source:
     left_out = [*content.left_out, *aside]
     if not members:
@@ -173,4 +200,4 @@ def _joined(
     number = f"{len(readers):,} files" if len(readers) > 1 else "one file"
     place = "a folder" if content.packing == "folder" else content.packing
     words = f"{readers[0].title}, {number} in {place}"
-    return Source(words, columns, left_out, readers[0].unit, members, budget)
+    return Source(words, columns, left_out, readers[0].unit, _members=members, _budget=budget)

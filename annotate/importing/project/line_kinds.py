@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from annotate.exporting.project import project_tables
-from annotate.exporting.project.project_lines import record_sha256
+from annotate.exporting.project.project_file_writer import record_sha256
 from annotate.importing.project.line_values import HASH, Line, Values, fault
 from annotate.models import Adjudication, Assignment, Membership, Pair
 from annotate.models.content import messages_sha256, prompt_sha256, text_sha256

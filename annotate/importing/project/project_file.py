@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from annotate.exporting.project.project_lines import FORMAT, FORMAT_VERSION, Content
+from annotate.exporting.project.project_file_writer import FORMAT, FORMAT_VERSION, Content
 from annotate.importing import files
 from annotate.importing.problems import Refused, Unreadable
 from annotate.importing.project.line_values import HASH, Line

@@ -16,7 +16,7 @@ from django.db.models import F
 
 from annotate.exporting import seal
 from annotate.exporting.project import project_tables
-from annotate.exporting.project.project_lines import Content, content_lines
+from annotate.exporting.project.project_file_writer import Content, content_lines
 from annotate.importing.check_result import Progress, Source
 from annotate.importing.import_report import Report
 from annotate.importing.problems import Unreadable

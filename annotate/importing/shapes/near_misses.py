@@ -1,7 +1,8 @@
 """Columns that look like a field and are not read as one: questions for the person who imports.
 
-By the name (another case, other separators, a slip of the keys, another set's name for the same)
-and, where a row would be a bare prompt, by the contents.
+By the name: another case, other separators, a slip of the keys, another set's name for the same, a
+word in it (`better_answer`). Where a row would be no comparison or no vote, by the contents, too:
+two texts beside a prompt, and a column whose few values name one of two replies.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from annotate.importing.imported_row import Row
 from annotate.importing.shapes.chats import PROMPTS
-from annotate.importing.shapes.judgements import CHOSEN, RATERS
+from annotate.importing.shapes.judgements import CHOSEN, RATERS, choice_of
 from annotate.importing.shapes.mapping import letters, same_letters
 from annotate.importing.shapes.sides import SIDES
 
@@ -27,6 +28,7 @@ SEVERAL = 4
 CHATS = ("messages", "conversations", "conversation", "data", "fields", "info", "i_chosen")
 """Columns that hold a prompt inside."""
 TEXTS = ("chosen", "rejected", "completion_a", "completion_b", "completion", "completions")
+ENDS = {"chosen", "rejected"}
 SPELLED = {
     **dict.fromkeys(("prompt", "question", "instruction", "query", "user_prompt"), "prompt"),
     **dict.fromkeys(("chosen", "chosen_response", "better", "preferred_response"), "chosen"),
@@ -61,6 +63,28 @@ TELLING = {
 
 MEANING = {*SPELLED, *CHOSEN, *RATERS}
 WORD = re.compile(r"[a-z]+")
+CAPITALS = re.compile(r"([a-z0-9])([A-Z])")
+BETTER = {
+    *("better", "best", "winner", "winning", "won", "win", "w", "preferred", "chosen", "accepted"),
+    *("good", "positive", "pos", "liked", "selected", "favored", "favoured", "favorite", "top"),
+}
+WORSE = {
+    *("worse", "worst", "loser", "losing", "lost", "lose", "l", "dispreferred", "rejected", "bad"),
+    *("refused", "negative", "neg", "disliked", "unselected", "discarded", "unpreferred", "non"),
+    *("nonpreferred", "declined"),
+}
+OTHERS = {"model", "models", "score", "scores", "id", "by", "name", "rating", "rank", "reason"}
+"""Words of columns that say something else of a reply than its text."""
+ASKING = {
+    *("prompt", "question", "query", "instruction", "input", "ask", "asked", "request", "context"),
+    *("user", "source", "post", "problem", "task", "article", "dialogue", "history", "message"),
+}
+JUDGING = {
+    *("pref", "preference", "preferred", "prefer", "pick", "picked", "choice", "vote", "winner"),
+    *("better", "best", "judgment", "judgement", "judge", "verdict", "decision", "selected"),
+    *("selection", "label", "annotation", "chosen", "win", "answer", "rating", "comparison"),
+}
+NUMBERED = (0, 1, 2, "0", "1", "2")
 
 
 class Question(NamedTuple):
@@ -82,11 +106,27 @@ def asked_of(
 
     `row` is what became of it: None where it was refused for want of a column.
     """
+    columns, samples = list(columns), list(samples)
     missing = _missing(row, set(columns) - set(left))
-    asked = [x for x in (_by_name(column, missing, row) for column in left) if x is not None]
+    by_name = (_by_name(column, missing, row) for column in left)
+    asked = [x for x in by_name if x and not (x.field in TEXTS and _is_no_reply(values, x.column))]
+    named = {one.column for one in asked}
+    rest = [one for one in left if one not in named]
+    fields = missing - {one.field for one in asked}
+    if _is_bare(row):
+        replied = {one.field for one in asked} | set(columns) & {*TEXTS}
+        if not replied & {*TEXTS}:
+            asked += _replies(rest, "prompt" in fields, values, samples)
+        elif replied & ENDS != ENDS:
+            asked += _other_end(rest, *(ENDS - replied))
+        if row is None and "prompt" in fields and "prompt" not in columns and (asked or replied):
+            asked += _prompt(rest, asked, values, samples)
+    replies = [one.column for one in asked if one.field in ("completion_a", "completion_b")]
+    if row is not None and row.comparisons and not asked:
+        replies = [one for one in columns if one not in left]
+    if "winner" in fields and len(replies) > 1:
+        asked += _winners(rest, replies, values, samples)
     yield from asked
-    if not asked and row is not None and _is_bare(row):
-        yield from _by_contents(left, values, list(samples))
 
 
 def _missing(row: Row | None, used: Collection[str]) -> set[str]:
@@ -189,20 +229,107 @@ def distance(one: str, other: str, most: int) -> int:
     return above[-1]
 
 
-def _by_contents(
-    columns: Collection[str], values: Mapping[str, Any], samples: list[Any]
-) -> Iterator[Question]:
-    """Two texts beside a prompt, or a list of texts, are likely the replies to it."""
+def _replies(
+    columns: Collection[str], asks_prompt: bool, values: Mapping[str, Any], samples: list[Any]
+) -> list[Question]:
+    """The columns that likely are two replies, by words in their names or as texts."""
     for column in columns:
         value = values.get(column)
         if isinstance(value, list) and len(value) > 1 and all(map(_is_text, value)):
-            yield Question(column, "completions", f"`{column}` holds {len(value)} texts")
-            return
+            return [Question(column, "completions", f"`{column}` holds {len(value)} texts")]
+    better, worse = (
+        [one for one in columns if _said_of(one) == field and isinstance(values.get(one), str)]
+        for field in ("chosen", "rejected")
+    )
+    if len(better) == len(worse) == 1:
+        why = f"`{better[0]}` and `{worse[0]}` are named as a better and a worse reply"
+        return [Question(better[0], "chosen", why), Question(worse[0], "rejected", why)]
     texts = [one for one in columns if _holds_texts(one, values, samples)]
-    if len(texts) == 2:
-        why = f"`{texts[0]}` and `{texts[1]}` hold a text each beside the prompt"
-        yield Question(texts[0], "completion_a", why)
-        yield Question(texts[1], "completion_b", why)
+    ends = _two_sides(texts, asks_prompt)
+    if not ends:
+        return []
+    beside = "" if asks_prompt else " beside the prompt"
+    why = f"`{ends[0]}` and `{ends[1]}` hold a text each{beside}"
+    return [Question(ends[0], "completion_a", why), Question(ends[1], "completion_b", why)]
+
+
+def _prompt(
+    columns: Collection[str],
+    asked: Collection[Question],
+    values: Mapping[str, Any],
+    samples: list[Any],
+) -> list[Question]:
+    """The text beside two replies that likely is their prompt."""
+    taken = {*TEXTS, *(one.column for one in asked)}
+    left = [x for x in columns if x not in taken and _holds_texts(x, values, samples)]
+    named = [one for one in left if ASKING & _words(one)]
+    return [Question(x, "prompt", f"`{x}` is a text beside replies") for x in (named or left)[:1]]
+
+
+def _other_end(columns: Collection[str], *fields: str) -> list[Question]:
+    """The column named as the worse reply where the better one is known, or turned round."""
+    if len(fields) != 1:
+        return []
+    [field] = fields
+    named = [one for one in columns if _said_of(one) == field]
+    why = f"`{{}}` is named as the {'better' if field == 'chosen' else 'worse'} reply"
+    return [Question(one, field, why.format(one)) for one in named] if len(named) == 1 else []
+
+
+def _two_sides(texts: list[str], asks_prompt: bool) -> tuple[str, ...]:
+    """The two columns of replies among columns of texts; empty where it could be others."""
+    for stem, end in map(_parted, texts):
+        ended = [one for one in texts if end and _parted(one)[0] == stem]
+        if len(ended) == 2:
+            return tuple(ended)
+    asking = [one for one in texts if ASKING & _words(one)] or texts[:1]
+    replies = [one for one in texts if one != asking[0]] if asks_prompt and texts else texts
+    return tuple(replies) if len(replies) == 2 else ()
+
+
+def _winners(
+    columns: Collection[str], replies: list[str], values: Mapping[str, Any], samples: list[Any]
+) -> list[Question]:
+    """The column whose few values name one of two replies: by side, or by the replies' columns."""
+    sides = [_plain(one) for one in replies]
+    judging = [one for one in columns if not OTHERS & _words(one)]
+    for column in sorted(judging, key=lambda one: not JUDGING & _words(one)):
+        seen = {x for x in _seen(column, values, samples) if x != ""}
+        named = sum(_plain(x) in sides or choice_of(x) is not None for x in seen)
+        counted = len(seen) > 1 and bool(JUDGING & _words(column)) and seen <= {*NUMBERED}
+        if 0 < len(seen) <= SEVERAL and (named == len(seen) or counted):
+            told = " and ".join(f"“{str(x)[:20]}”" for x in sorted(seen, key=str)[:2])
+            return [Question(column, "winner", f"`{column}` says {told}, as of two replies")]
+    return []
+
+
+def _seen(column: str, values: Mapping[str, Any], samples: list[Any]) -> list[Any]:
+    """The values of a column in the sample, if they are words or numbers; else none."""
+    seen = [x for x in (values.get(column), *(s.get(column) for s in samples)) if x is not None]
+    return seen if all(isinstance(x, str | int) for x in seen) else []
+
+
+def _said_of(column: str) -> str:
+    """chosen or rejected, where a word of the name says that the reply is better or worse."""
+    words = _words(column)
+    if words & WORSE and not words & OTHERS:
+        return "rejected"
+    return "chosen" if words & BETTER and not words & OTHERS else ""
+
+
+def _words(name: str) -> set[str]:
+    """The words of a name, which capitals, digits and separators part."""
+    return set(WORD.findall(CAPITALS.sub(r"\1 \2", name).casefold()))
+
+
+def _plain(value: Any) -> str:
+    return letters(str(value))
+
+
+def _is_no_reply(values: Mapping[str, Any], column: str) -> bool:
+    """True of a number, and of a word that names a side: `better: A` is no text of a reply."""
+    value = values.get(column)
+    return isinstance(value, int | float) or choice_of(value) is not None
 
 
 def _is_text(value: Any) -> bool:

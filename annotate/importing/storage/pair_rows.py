@@ -19,6 +19,7 @@ from annotate.models import Assignment, ImportChange, Label, Pair, Project
 from annotate.queue import recount, revision, slots
 from annotate.queue.recount import Quota, StandingVote
 from annotate.votes import labels
+from annotate.webhooks import outbox
 
 Table = ImportChange.Table
 Row = tuple[Any, ...]
@@ -160,7 +161,8 @@ class PairRows:
         _VOTES.insert(self._votes)
         _LABELS.insert(self._labels)
         if self.context.project.stop_when_certain and self.context.judged == "ask":
-            # Whether a label is certain is told by stored votes.
+            # Whether a label is certain is told by stored votes. Webhooks hear of pairs that were
+            # here and open; of those that a file brings resolved, the end of its job tells.
             judged = [state.id for state in self._new if state.fresh and state.id]
             recount.recount(judged, now=self.context.now)
 
@@ -256,7 +258,7 @@ class PairRows:
                 cursor.executemany(_UPDATE, updates)
         for number in again:
             self._revise(numbers[number])
-        recount.recount(again, now=self.context.now, quota=self._quota)
+        outbox.tell_resolved(recount.recount(again, now=self.context.now, quota=self._quota))
 
     def _quota(self, pair: Pair, votes: int) -> Quota:
         """The votes of a file were all asked for, whatever the project asks of its own pairs."""

@@ -29,6 +29,7 @@ from annotate.models import (
     VoteRevision,
 )
 from annotate.queue import recount, slots, write
+from annotate.webhooks import outbox
 
 State = Assignment.State
 Table = ImportChange.Table
@@ -178,7 +179,7 @@ def _clear_pairs_of_others(import_: Import, gone: Counter[str], *, now: datetime
             of_batch = Assignment.objects.filter(pair__in=batch).values("pk")
             _restore(changed_votes.filter(row__in=of_batch))
             _restore(changed_pairs.filter(row__in=batch))
-            recount.recount(batch, now=now)
+            outbox.tell_resolved(recount.recount(batch, now=now))
 
 
 def _balance(votes: QuerySet[Assignment]) -> None:

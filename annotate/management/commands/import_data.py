@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from annotate.importing import Report, Unreadable
 from annotate.importing.check_result import Check, Source
+from annotate.importing.files.text_encodings import ENCODINGS, short_title
 from annotate.importing.shapes.mapping import Chosen
 from annotate.jobs import dataset_files, foreground_import
 from annotate.jobs.foreground_import import Display
@@ -85,6 +86,13 @@ class Command(BaseCommand):
             "overall_score of UltraFeedback",
         )
         parser.add_argument(
+            "--encoding",
+            default="",
+            choices=list(ENCODINGS),
+            metavar="NAME",
+            help="of a text that is not UTF-8, where it is not found out: cp1251, gb18030, cp932",
+        )
+        parser.add_argument(
             "--report", type=Path, metavar="FILE", help="write every problem, as JSON lines"
         )
         parser.add_argument("--undo", type=UUID, metavar="UUID", help="take an import back")
@@ -124,7 +132,8 @@ class Command(BaseCommand):
     def _import(self, project: Project, file: Path, options: Mapping[str, Any]) -> None:
         mapping = chosen(options["map"] or [])
         by = options["pairs_by"]
-        source = foreground_import.source(project, file, mapping, pairs_by=by)
+        told = {"pairs_by": by, "encoding": options["encoding"]}
+        source = foreground_import.source(project, file, mapping, **told)
         judged = options["judged"]
         with display("Checking") as show:
             checked = foreground_import.check(
@@ -132,6 +141,13 @@ class Command(BaseCommand):
             )
         self._describe(checked, remembered=not mapping and bool(source.mapping))
         self._ask(checked)
+        if checked.encoding_asked:
+            title = short_title(checked.encoding)
+            raise CommandError(
+                f"Nothing was imported: the text is not UTF-8, and probably, not surely, {title}. "
+                f"Say so by --encoding {checked.encoding}, or name another one: "
+                f"{', '.join(ENCODINGS)}."
+            )
         if by and by not in checked.ratings:
             known = ", ".join(checked.ratings) or "none"
             raise CommandError(f"No reply has a rating {by!r}. Ratings: {known}.")

@@ -37,6 +37,8 @@ class WebhookEvent(models.TextChoices):
 
 TEST_EVENT = "webhook.test"
 """Sent on a click alone; nobody has to ask for it."""
+MANY_RESOLVED = "pairs.resolved"
+"""Instead of PAIR_RESOLVED where something resolves many pairs at once: one list of them."""
 
 
 def new_secret() -> str:

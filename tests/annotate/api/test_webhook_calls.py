@@ -23,7 +23,7 @@ def test_a_script_makes_changes_and_deletes_a_webhook(api_for: ApiFor, zed: User
     secret, address = body.pop("secret"), made["Location"]
     assert made.status_code == 201 and secret == Webhook.objects.get().secret
     assert body["active"] and body["events"] == ["job.done"] and body["disabled_because"] == ""
-    assert script.get(HOOKS).json() == {"results": [body]}
+    assert script.get(HOOKS).json() == {"next": None, "previous": None, "results": [body]}
     changed = script.patch(address, {"active": False}, format="json").json()
     assert changed == {**body, "active": False} == script.get(address).json()
     rotated = script.post(f"{address}secret/").json()["secret"]

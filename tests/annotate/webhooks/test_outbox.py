@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -15,11 +16,14 @@ from django.utils import timezone
 from annotate import queue
 from annotate.exporting import freezing
 from annotate.exporting.export_files import Options
-from annotate.jobs import export_actions, job_runner, job_states
+from annotate.importing.imported_row import Choice, Comparison, Judgement, Reply, Row
+from annotate.importing.row_store import Writer, undo
+from annotate.jobs import export_actions, import_actions, job_runner, job_states
 from annotate.jobs.job_runner import BODIES
-from annotate.models import Export, Pair, Project, Webhook, WebhookDelivery
+from annotate.models import Export, Import, Pair, Project, Webhook, WebhookDelivery
 from annotate.models.job import SILENCE
 from annotate.review import adjudication
+from annotate.webhooks.outbox import ONE_BY_ONE
 from tests.annotate.webhooks.receiver import hook_of
 
 MakePairs = Callable[..., list[Pair]]
@@ -122,6 +126,69 @@ def test_a_new_quota_resolves_pairs_that_have_the_votes_by_now(
     resolved = set(Pair.objects.filter(state="resolved").values_list("pk", flat=True))
     assert len(resolved) == 2 < len(pairs)
     assert {one["pair"] for one in data()} == resolved
+
+
+def judged_pair(n: int, **votes: Choice) -> Row:
+    return Row(
+        messages=[{"role": "user", "content": f"Q{n}?"}],
+        replies=[Reply("Yes."), Reply("No.")],
+        comparisons=[Comparison(0, 1, [Judgement(said, who) for who, said in votes.items()])],
+    )
+
+
+@pytest.mark.parametrize("n", [3, ONE_BY_ONE + 1])
+def test_an_import_tells_of_the_open_pairs_that_it_resolves_many_of_them_in_one_list(
+    project: Project, n: int
+) -> None:
+    hook_of(project)
+    writer = Writer(project, now=timezone.now())
+    writer.add([judged_pair(i) for i in range(n + 1)])
+    writer.add([judged_pair(n + 1, anna="a")])
+    assert events() == [], "pairs that come in resolved were open to nobody"
+    writer.add([judged_pair(i, anna="b") for i in range(n)])
+    resolved = Pair.objects.filter(state="resolved").order_by("pk").values_list("pk", flat=True)
+    assert told() == [*resolved[:n]]
+    many = n > ONE_BY_ONE
+    kind = "pairs.resolved" if many else "pair.resolved"
+    assert [event["type"] for event in events()] == [kind] * (1 if many else n)
+
+
+def test_taking_an_import_back_tells_of_the_pairs_that_it_resolves_again(
+    project: Project, ann: User, ben: User
+) -> None:
+    hook_of(project)
+    Writer(project, now=timezone.now()).add([judged_pair(1)])
+    for user in (ann, ben):
+        vote(project, user, "a")
+    import_ = Import.objects.create(project=project, file_name="other.jsonl", state="done")
+    row = judged_pair(1, cem="b", dora="b")
+    Writer(project, now=timezone.now(), by=import_).add([row])
+    pair = Pair.objects.get()
+    assert pair.state == "adjudicate" and told() == [pair.pk]
+    undo(import_)
+    assert told() == [pair.pk, pair.pk]
+
+
+def test_the_end_of_an_import_counts_what_it_added(project: Project, zed: User) -> None:
+    hook_of(project)
+    line = b'{"prompt": "Hi", "chosen": "Hello.", "rejected": "Go."}'
+    import_ = import_actions.receive(project, zed, BytesIO(line), "rows.jsonl")
+    job_runner.run_job(str(import_.uuid))
+    import_.refresh_from_db()
+    import_actions.begin(import_)
+    job_runner.run_job(str(import_.uuid))
+    (ended,) = data()
+    assert ended["state"] == "done"
+    assert {name: ended["added"][name] for name in ("prompts", "pairs", "votes")} == {
+        "prompts": 1,
+        "pairs": 1,
+        "votes": 1,
+    }
+
+
+def told() -> list[int]:
+    """Numbers of all pairs in events, whether one by one or in lists."""
+    return sorted(pk for one in data() for pk in one.get("pairs", [one.get("pair")]))
 
 
 def test_gold_pairs_make_no_event(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from annotate import exchange
-from annotate.exporting.project.project_lines import project_lines, record_sha256
+from annotate.exporting.project.project_file_writer import project_lines, record_sha256
 from training.models import ModelVersion, Round, Run, StageResult
 
 

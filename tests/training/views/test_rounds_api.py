@@ -129,3 +129,30 @@ def test_the_number_of_queries_does_not_grow(
     for number in range(2, 8):
         add_policy(make_round(project, number), state="candidate")
     assert queries() == few
+
+
+def test_rounds_and_models_come_whole_or_in_pages_where_somebody_asks(
+    project: Project, zed: User, api_for: Api
+) -> None:
+    client = api_for(zed)
+    for number in range(1, 4):
+        add_policy(make_round(project, number), state="candidate")
+    whole = client.get(ROUNDS).json()
+    assert [one["number"] for one in whole["rounds"]] == [3, 2, 1] and whole["next"] is None
+    assert [one["name"] for one in client.get(MODELS).json()] == [
+        "policy-3",
+        "policy-2",
+        "policy-1",
+    ]
+    numbers, names = [], []
+    address, other = f"{ROUNDS}?page_size=2", f"{MODELS}?page_size=2"
+    for _ in range(2):
+        rounds, models = client.get(address).json(), client.get(other).json()
+        numbers += [one["number"] for one in rounds["rounds"]]
+        names += [one["name"] for one in models["results"]]
+        assert rounds["votes"] == whole["votes"]
+        address, other = rounds["next"], models["next"]
+    assert numbers == [3, 2, 1] and names == ["policy-3", "policy-2", "policy-1"]
+    assert address is None and other is None
+    for wrong in ("page_size=0", "cursor=x"):
+        assert {client.get(f"{url}?{wrong}").status_code for url in (ROUNDS, MODELS)} == {400}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from annotate.importing.files.bounded_streams import Part
 from annotate.importing.files.columnar.arrow_values import columns_of, rows_of
-from annotate.importing.files.parts import Part
 from annotate.importing.files.readers import Head, Place, Reader
 from annotate.importing.problems import Refused, Unreadable
 

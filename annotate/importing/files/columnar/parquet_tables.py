@@ -9,9 +9,9 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from annotate.importing.files.bounded_streams import Part
 from annotate.importing.files.columnar.arrow_values import columns_of, rows_of
 from annotate.importing.files.columnar.batch_sizes import batch_size
-from annotate.importing.files.parts import Part
 from annotate.importing.files.readers import Head, Place, Reader
 from annotate.importing.problems import Refused, Unreadable
 

@@ -194,6 +194,14 @@ def test_a_bomb_is_given_up_soon(piece, message):
         rows(b"".join(zstd.compress(piece) for _ in range(120)) + zstd.flush())
 
 
+def test_zstd_that_looks_back_too_far_is_told_how_to_be_packed():
+    frame = zstandard.FRAME_HEADER + bytes([0, (28 - 10) << 3])  # --long=28, of unknown length
+    block = (len(LINES) << 3 | 1).to_bytes(3, "little") + LINES
+    assert rows(frame.replace(b"\x90", b"\x88") + block) == ROWS
+    with pytest.raises(Unreadable, match=r"looks back further than 128 MB.*--long=27"):
+        rows(frame + block)
+
+
 def test_a_bomb_in_a_zip_archive_is_not_even_begun():
     bomb = zipped({"a.jsonl": b"\n" * 120_000_000})
     with pytest.raises(Unreadable, match=r"a\.jsonl: it unpacks to 120,000,000 bytes"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 from typing import Any
 
 import pytest
@@ -111,6 +112,9 @@ def test_accents_far_down_still_tell_the_encoding():
     assert rows(plain + "é,ü\n".encode())[-1] == {"a": "é", "b": "ü"}
 
 
+NOISE = bytes(b | 128 if b % 20 else 44 for b in random.Random(1).randbytes(3000))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -118,7 +122,7 @@ def test_accents_far_down_still_tell_the_encoding():
         (b"w1\thttp://a.b\tP\nw1\thttp://c.d\tG\n", "first row has to name the columns"),
         (b"a,b,a\n1,2,3\n", "names two columns 'a'"),
         (b",".join(b"c%d" % i for i in range(10_000)) + b"\nx\n", "names 10,000 columns"),
-        ("a,b\nпривет,мир\n".encode("cp1251"), "neither UTF-8 nor Windows-1252.*position 5"),
+        (b"a,b\n" + NOISE, r"neither UTF-8 nor in another encoding.*position \d+"),
         (b"Dear all,\nthis is a letter.\nYours\n", "no table either.*'Dear all,"),
         (b'a,b\n"' + b"x" * 5_000_000, "line 2 is never closed"),
         (b'a,b\n"' + b"x,y\n" * 1_600_000, "line 2 goes on for more than .*quote missing"),

@@ -13,7 +13,7 @@ from annotate import queue
 from annotate.exporting import seal
 from annotate.exporting.freezing import freeze
 from annotate.exporting.project import pair_lines
-from annotate.exporting.project.project_lines import project_lines
+from annotate.exporting.project.project_file_writer import project_lines
 from annotate.gold import gold_pairs
 from annotate.models import Assignment, Membership, Project
 from annotate.queue.vote_errors import QueueError

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from annotate import queue
 from annotate.exporting import seal
 from annotate.exporting.freezing import freeze
-from annotate.exporting.project.project_lines import Content, project_lines
+from annotate.exporting.project.project_file_writer import Content, project_lines
 from annotate.jobs import import_actions, import_job, job_runner
 from annotate.jobs.import_actions import stage
 from annotate.jobs.job_states import Heartbeat, Stopping

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotate.importing.imported_row import Row
+from annotate.importing.shapes import answers
 from tests.annotate.importing.shapes.examples import EXAMPLES
 from tests.annotate.importing.shapes.outcome import outcome
 
@@ -181,3 +182,56 @@ def check_values(rows: list[dict[str, Any]]) -> None:
     for row in read.rows:
         assert row.messages and all(isinstance(one["content"], str) for one in row.messages)
         json.dumps(told(row))
+
+
+PROMPT_NAMES = ("prompt", "question", "text", "user_message", "source", "aufgabe", "col1")
+BETTER_AND_WORSE = (
+    *(("better_answer", "worse_answer"), ("winner_text", "loser_text"), ("y_w", "y_l")),
+    *(("preferred_output", "rejected_output"), ("bestReply", "worstReply"), ("good", "bad")),
+    *(("positive", "negative"), ("response w", "response l"), ("accepted", "refused")),
+)
+SIDES = (
+    *(("option_1", "option_2"), ("sys_a_out", "sys_b_out"), ("gpt4", "claude"), ("A", "B")),
+    *(("first", "second"), ("hyp1", "hyp2"), ("links", "rechts"), ("col2", "col3")),
+)
+JUDGEMENTS = (
+    *(("human_pref", ("A", "B")), ("pick", ("first", "second")), ("judgment", ("left", "right"))),
+    *(("urteil", ("b", "a")), ("better", (1, 2)), ("vote", ("tie", "A")), ("note", None)),
+)
+
+
+@QUICK
+@given(
+    st.sampled_from(PROMPT_NAMES),
+    st.sampled_from(BETTER_AND_WORSE + SIDES),
+    st.sampled_from(JUDGEMENTS),
+    st.integers(1, 9),
+    st.permutations(range(4)),
+)
+def test_a_pair_under_other_names_is_read_with_its_vote_or_asked_about(
+    prompt, ends, judgement, n, order
+):
+    """Until everything is answered nothing is read; answered with yes, every row is a pair."""
+    name, values = judgement
+    rows = []
+    for i in range(n):
+        row = {
+            prompt: f"What of number {i} of these?",
+            ends[0]: f"It is {i} of them.",
+            ends[1]: f"That makes {i} too many.",
+        }
+        if ends in SIDES and values:
+            row[name] = values[i % 2]
+        rows.append({one: row[one] for one in sorted(row, key=lambda x: order[[*row].index(x)])})
+    mapping: dict[str, list[str]] = {}
+    for _ in range(3):
+        read = outcome(rows, mapping)
+        if not read.reading.questions:
+            break
+        assert not read.rows and len(read.refused) == n
+        for field, columns in answers(read.reading.questions).items():
+            mapping.setdefault(field, []).extend(columns)
+    assert not read.refused and len(read.comparisons) == n, (mapping, read.refused)
+    judged = ends in BETTER_AND_WORSE or (values and (n > 1 or not isinstance(values[0], int)))
+    if judged:
+        assert len(read.votes) == n

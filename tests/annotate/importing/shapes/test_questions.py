@@ -99,6 +99,30 @@ def test_columns_that_are_to_be_left_alone_are_kept_as_metadata(mapping):
             {("better", "chosen"), ("worse", "rejected")},
         ),
         ({"prompt": ASK, "human_ref_A": GOOD}, {("human_ref_A", "completion_a")}),
+        (
+            {"question": ASK, "preferred_output": GOOD, "rejected_output": BAD},
+            {
+                ("question", "prompt"),
+                ("preferred_output", "chosen"),
+                ("rejected_output", "rejected"),
+            },
+        ),
+        (
+            {"text": ASK, "winner_text": GOOD, "loserText": BAD},
+            {("text", "prompt"), ("winner_text", "chosen"), ("loserText", "rejected")},
+        ),
+        ({"prompt": ASK, "y_w": GOOD, "y_l": BAD}, {("y_w", "chosen"), ("y_l", "rejected")}),
+        (
+            {"prompt": ASK, "text_a": GOOD, "text_b": BAD, "human_pref": "B"},
+            {("human_pref", "winner")},
+        ),
+        (
+            {"ask": ASK, "gpt4": GOOD, "claude": BAD, "who": "gpt4"},
+            {
+                *(("ask", "prompt"), ("gpt4", "completion_a"), ("claude", "completion_b")),
+                ("who", "winner"),
+            },
+        ),
         ({"prompt": ASK, "winner": "a"}, {("winner", "winner")}),
     ],
 )

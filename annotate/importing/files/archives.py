@@ -16,15 +16,19 @@ from typing import IO, Any, NamedTuple, cast
 
 import zstandard
 
-from annotate.importing.files import parts
+from annotate.importing.files import bounded_streams
+from annotate.importing.files.bounded_streams import Budget, Part, unpacked
 from annotate.importing.files.limits import BOMB_RATIO, BOMB_SIZE, CHUNK, MAX_MEMBERS
-from annotate.importing.files.parts import Budget, Part, unpacked
 from annotate.importing.problems import Unreadable
 
 GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
 MAX_WINDOW = 1 << 27
 """Bytes that zstd may look back, which it keeps in memory; its command line has the same bound."""
+WIDE = (
+    "The zstd archive looks back further than 128 MB, which takes more memory than an import may: "
+    "it was made with --long=28 or more. Unpack it, or pack it again with --long=27."
+)
 ZSTD_PIECE = 1024
 """Bytes that are unpacked at once, of which there may be 30,000 for each."""
 MAX_DIRECTORY = 4_000_000
@@ -84,7 +88,7 @@ def _under(
             taken += len(piece)
             return piece
 
-        packed = cast(IO[bytes], parts.buffered(read))
+        packed = cast(IO[bytes], bounded_streams.buffered(read))
         return unpacked(layer(packed), kind, lambda: taken, part.name)
 
     return opener
@@ -109,14 +113,19 @@ def _unzstd(packed: IO[bytes]) -> IO[bytes]:
                 break
             given = []
             while piece:
-                given.append(frame.decompress(piece))
+                try:
+                    given.append(frame.decompress(piece))
+                except zstandard.ZstdError as error:
+                    if "too much memory" not in str(error):
+                        raise
+                    raise Unreadable(WIDE) from error
                 begun, piece = not frame.eof, frame.unused_data
                 if frame.eof:
                     frame = decompressor.decompressobj()
             rest = io.BytesIO(b"".join(given))
         return ready
 
-    return cast(IO[bytes], parts.buffered(read))
+    return cast(IO[bytes], bounded_streams.buffered(read))
 
 
 def is_tar(start: bytes) -> bool:
@@ -198,7 +207,7 @@ def _zipped(part: Part, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Part
             given[0] += len(piece)
             return piece
 
-        packed = cast(IO[bytes], parts.buffered(read))
+        packed = cast(IO[bytes], bounded_streams.buffered(read))
         return unpacked(packed, "ZIP", lambda: info.compress_size, name)
 
     def share() -> float:
@@ -274,7 +283,7 @@ def _spooled(part: Part, name: str, source: IO[bytes], spool: IO[bytes]) -> Part
     start = spool.seek(0, io.SEEK_END)
     while piece := source.read(CHUNK):
         spool.write(piece)
-    return parts.part_of(spool, name, part.budget, part.closing, start=start)
+    return bounded_streams.part_of(spool, name, part.budget, part.closing, start=start)
 
 
 # Folders
@@ -286,7 +295,9 @@ def folder(path: Path, budget: Budget, closing: ExitStack) -> Opened:
     for place in sorted(_files(path)):
         _check_number(len(members) + 1)
         file = cast(IO[bytes], _OnDemand(place))
-        members.append(parts.part_of(file, shown(str(place.relative_to(path))), budget, closing))
+        members.append(
+            bounded_streams.part_of(file, shown(str(place.relative_to(path))), budget, closing)
+        )
     return Opened(members, "folder", [])
 
 

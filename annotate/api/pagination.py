@@ -69,6 +69,24 @@ class ListQuery(KnownFieldsOnly):
     )
 
 
+class BeforeQuery(ListQuery):
+    """Of lists that went on by a number in earlier releases."""
+
+    before = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=2**63 - 1,
+        help_text="Rows that are older than the one of this number, for clients of earlier "
+        "releases: `next` has a cursor.",
+    )
+
+
+def asked_before(request: Request, rows: QuerySet[Row]) -> QuerySet[Row]:
+    """The rows of a list that knows `before`. Raises ValidationError."""
+    before = asked(request, BeforeQuery).get("before")
+    return rows if before is None else rows.filter(pk__lt=before)
+
+
 def asked(request: Request, query: type[KnownFieldsOnly]) -> dict[str, Any]:
     """The filters of the address. Raises ValidationError, also for one that is not in the list."""
     # A plain dict: of a form's fields DRF takes an absent box for one that is not ticked.

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import Http404, StreamingHttpResponse
-from django.urls import path, reverse
+from django.urls import path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
@@ -25,7 +25,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.data_calls import (
+from annotate.api.direct_import_calls import (
     BAD,
     DENIED,
     FOREIGN,
@@ -34,11 +34,12 @@ from annotate.api.data_calls import (
     NDJSONRenderer,
     RawFileParser,
 )
+from annotate.api.exceptions import Conflict, TooLong
 from annotate.api.import_bodies import (
     PARTS_OF_DATASET,
     ImportBody,
     ImportChange,
-    ImportPage,
+    ImportSummary,
     NewImport,
     NewUpload,
     QueryOptions,
@@ -48,15 +49,15 @@ from annotate.api.import_bodies import (
     upload_body,
 )
 from annotate.api.json_parser import StrictJSONParser
-from annotate.api.problem_responses import Conflict, TooLong
+from annotate.api.pagination import BeforeQuery, asked_before, listed, page_of
 from annotate.api.serializers import ErrorBody
+from annotate.importing.files.text_encodings import ENCODINGS
 from annotate.importing.http_uploads import TooLarge, check_size
 from annotate.jobs import dataset_files, import_actions, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal, WrongOffset
 from annotate.models import Import, Project
 from annotate.people.permissions import project_or_404
 
-PAGE = 50
 ANSWERS = {403: DENIED, 404: FOREIGN}
 CONFLICT = OpenApiResponse(ErrorBody, description="It is not the time for that.")
 NAME = OpenApiParameter("name", str, description="Of the file, when the body is the file.")
@@ -68,6 +69,9 @@ JUDGED = OpenApiParameter(
 
 PAIRS_BY = OpenApiParameter(
     "pairs_by", str, description="Rating by which replies to one prompt are compared."
+)
+ENCODING = OpenApiParameter(
+    "encoding", str, enum=list(ENCODINGS), description="Of a text that is not UTF-8."
 )
 
 
@@ -88,8 +92,8 @@ class PieceParser(RawFileParser):
 @extend_schema(
     operation_id="imports_list",
     methods=["GET"],
-    parameters=[OpenApiParameter("before", int, description="As `next` has it.")],
-    responses={200: ImportPage, 400: BAD, **ANSWERS},
+    parameters=[BeforeQuery],
+    responses={200: page_of(ImportSummary), 400: BAD, **ANSWERS},
 )
 @extend_schema(
     operation_id="imports_new",
@@ -102,7 +106,7 @@ class PieceParser(RawFileParser):
             "properties": {"file": {"type": "string", "format": "binary"}},
         },
     },
-    parameters=[NAME, AUTO, STRICT, JUDGED, PAIRS_BY],
+    parameters=[NAME, AUTO, STRICT, JUDGED, PAIRS_BY, ENCODING],
     responses={202: ImportBody, 400: BAD, 409: CONFLICT, 413: BAD, **ANSWERS},
 )
 @api_view(["GET", "POST"])
@@ -112,7 +116,8 @@ def imports(request: Request, slug: str) -> Response:
     """The project's imports, newest first; or a new one, which is checked in the background."""
     project = project_or_404(request, slug, "admin")
     if request.method == "GET":
-        return Response(_page(request, project))
+        rows = asked_before(request, project.imports.all())
+        return listed(request, rows, lambda page: [import_summary(project, one) for one in page])
     with refusals(ValidationError):
         import_ = _new(request, project)
     body = import_body(project, import_)
@@ -286,24 +291,6 @@ def _act(request: Request, slug: str, uuid: UUID, action: Any) -> Response:
     return Response(import_body(project, import_), status=status.HTTP_202_ACCEPTED)
 
 
-def _page(request: Request, project: Project) -> dict[str, Any]:
-    before = request.query_params.get("before", "")
-    rows = project.imports.all()
-    if before:
-        if not (before.isascii() and before.isdigit() and len(before) < 19):
-            raise ValidationError({"before": ["Must be a whole number."]})
-        rows = rows.filter(pk__lt=int(before))
-    results = list(rows[: PAGE + 1])
-    older = None
-    if len(results) > PAGE:
-        address = reverse("api-imports", args=[project.slug])
-        older = f"{address}?before={results[PAGE - 1].pk}"
-    return {
-        "results": [import_summary(project, import_) for import_ in results[:PAGE]],
-        "next": older,
-    }
-
-
 def _new(request: Request, project: Project) -> Import:
     by = user_of(request)
     file = request.data.get("file") if isinstance(request.data, dict) else None
@@ -336,7 +323,7 @@ def _options(request: Request) -> dict[str, Any]:
     """The options of the query string."""
     given = {
         name: request.query_params[name]
-        for name in ("judged", "strict", "pairs_by", "auto")
+        for name in ("judged", "strict", "pairs_by", "encoding", "auto")
         if name in request.query_params
     }
     form = QueryOptions(data=given)
@@ -348,11 +335,12 @@ def _change(import_: Import, said: dict[str, Any]) -> None:
     options = {name: said[name] for name in ("judged", "strict") if name in said}
     if options:
         import_actions.choose_options(import_, **options)
-    if {"mapping", "answers", "pairs_by"} & said.keys():
+    if {"mapping", "answers", "pairs_by", "encoding"} & said.keys():
         answers = {(one["column"], one["field"]): one["yes"] for one in said.get("answers", ())}
         mapping = said.get("mapping", import_.mapping)
         mapping = import_actions.with_answers(import_, mapping, answers)
-        import_actions.map_columns(import_, mapping, pairs_by=said.get("pairs_by"))
+        told = {name: said.get(name) for name in ("pairs_by", "encoding")}
+        import_actions.map_columns(import_, mapping, **told)
 
 
 def _offset(request: Request) -> int:

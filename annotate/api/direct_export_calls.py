@@ -14,7 +14,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
-from annotate.api.data_calls import (
+from annotate.api.direct_import_calls import (
     BAD,
     DENIED,
     FOREIGN,

@@ -1,4 +1,4 @@
-"""The data calls: agreement and import."""
+"""Import of a small file within one request, and what calls with files share."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
+from annotate.api.exceptions import TooLong
 from annotate.api.import_bodies import ReportBody
-from annotate.api.problem_responses import TooLong
 from annotate.api.serializers import ErrorBody
 from annotate.importing import Report, Unreadable, import_rows
 from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size, spooled
 from annotate.people.permissions import project_or_404
-from annotate.quality import agreement_counts
-from annotate.statistics.agreement import STATISTICS
 
 NDJSON = "application/x-ndjson"
 BAD = OpenApiResponse(ErrorBody, description="A parameter or the file is wrong.")
@@ -70,63 +68,6 @@ class RawFileParser(BaseParser):
             return {"file": spooled(stream)}
         except TooLarge as error:
             raise TooLong(str(error)) from error
-
-
-class IntervalsBody(serializers.Serializer[Any]):
-    raw, alpha_nominal, alpha_ordinal, fleiss_kappa = (
-        serializers.ListField(
-            child=serializers.FloatField(), min_length=2, max_length=2, allow_null=True
-        )
-        for _ in STATISTICS
-    )
-
-
-class AgreementBody(serializers.Serializer[Any]):
-    """Agreement over pairs with at least two votes. Undefined values are null."""
-
-    stream = serializers.ChoiceField(choices=agreement_counts.STREAMS)
-    pairs = serializers.IntegerField()
-    votes = serializers.IntegerField()
-    raw = serializers.FloatField(allow_null=True)
-    alpha_nominal = serializers.FloatField(allow_null=True)
-    alpha_ordinal = serializers.FloatField(allow_null=True)
-    fleiss_kappa = serializers.FloatField(allow_null=True)
-    ci95 = IntervalsBody()
-    explanations = serializers.DictField(
-        child=serializers.CharField(), help_text="Why a value or an interval is null."
-    )
-
-
-@extend_schema(
-    operation_id="agreement",
-    parameters=[
-        OpenApiParameter("stream", str, enum=agreement_counts.STREAMS),
-        OpenApiParameter("votes", str, enum=("every",), description="Not only the first two."),
-        OpenApiParameter("include_simulated", bool),
-    ],
-    responses={200: AgreementBody, 400: BAD, 403: DENIED, 404: FOREIGN},
-)
-@api_view(["GET"])
-def agreement(request: Request, slug: str) -> Response:
-    """Agreement of the first two votes of each pair, with 95 % bootstrap intervals."""
-    project = project_or_404(request, slug, "reviewer")
-    measured = agreement_counts.measure(
-        project,
-        stream=choice(request, "stream", agreement_counts.STREAMS),
-        every=choice(request, "votes", ("every",)) is not None,
-        include_simulated=flag(request, "include_simulated"),
-    )
-    figures = measured.agreement
-    return Response(
-        {
-            "stream": measured.stream,
-            "pairs": figures.pairs,
-            "votes": figures.votes,
-            **figures.values,
-            "ci95": figures.intervals,
-            "explanations": figures.explanations,
-        }
-    )
 
 
 class RefusedImport(ErrorBody, ReportBody):
@@ -196,6 +137,5 @@ def flag(request: Request, name: str) -> bool:
 
 
 urlpatterns = [
-    path("api/v1/projects/<slug:slug>/agreement/", agreement, name="api-agreement"),
     path("api/v1/projects/<slug:slug>/import/", import_file, name="api-import"),
 ]

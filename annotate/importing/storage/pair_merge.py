@@ -9,9 +9,9 @@ from typing import NamedTuple
 from annotate.importing.imported_row import Comparison, Judgement
 from annotate.importing.storage import pair_rows
 from annotate.importing.storage.content_batch import MISSING, ContentBatch
-from annotate.importing.storage.earlier_keys import EarlierKeys
 from annotate.importing.storage.import_context import ImportContext, Item, Outcome, add_tags, fill
 from annotate.importing.storage.imported_annotators import is_nobody
+from annotate.importing.storage.legacy_pair_keys import EarlierKeys
 from annotate.importing.storage.pair_states import (
     Cast,
     PairState,

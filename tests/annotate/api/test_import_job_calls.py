@@ -173,18 +173,23 @@ def test_an_upload_that_is_too_large_is_refused_before_a_byte_is_sent(api_for, p
     assert api_for(zed).post(UPLOADS, body, format="json").status_code == 400
 
 
-def test_the_list_is_newest_first_and_goes_on(api_for, project, zed, monkeypatch):
-    monkeypatch.setattr("annotate.api.import_calls.PAGE", 2)
+def test_the_list_is_newest_first_and_goes_on_by_cursor_or_as_it_did_by_number(
+    api_for, project, zed
+):
     client = api_for(zed)
     for i in range(5):
         send(client, pair(i), query=f"?name=f{i}")
-    names, address = [], IMPORTS
+    names, address = [], f"{IMPORTS}?page_size=2"
     while address:
         page = client.get(address).json()
         names += [one["name"] for one in page["results"]]
         address = page["next"]
     assert names == ["f4", "f3", "f2", "f1", "f0"]
-    assert client.get(IMPORTS + "?before=x").status_code == 400
+    third = Import.objects.get(file_name="f2")
+    older = client.get(f"{IMPORTS}?before={third.pk}").json()
+    assert [one["name"] for one in older["results"]] == ["f1", "f0"] and older["next"] is None
+    for wrong in ("before=x", "before=-1", "cursor=x", "page_size=0"):
+        assert client.get(f"{IMPORTS}?{wrong}").status_code == 400
 
 
 def test_an_import_belongs_to_its_project(api_for, project, zed, root):

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import path
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
@@ -125,3 +126,6 @@ def _type(schema_part: Schema) -> str:
     if kind == "array":
         return f"list of {_type(schema_part.get('items', {}))}"
     return f"{kind} ({schema_part['format']})" if "format" in schema_part else str(kind)
+
+
+urlpatterns = [path("api/v1/docs/", docs, name="api-docs")]
