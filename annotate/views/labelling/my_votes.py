@@ -105,7 +105,7 @@ def _change(
             side, strength = data["vote"]
             queue.revise(request.user, token, side=side, strength=strength)
         said = {name: data[name] for name in ("reasons", "comment", "criteria")}
-        queue.remark(request.user, token, **said)
+        queue.remark(request.user, token, **said, in_sight=True)
 
 
 def _entry(project: Project, own: Assignment) -> Entry:
