@@ -9,14 +9,16 @@ Nothing but this and the diff calls mark_safe.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from html import escape
+from typing import Any
 
 import nh3
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
+from markdown_it.renderer import RendererProtocol
 from markdown_it.token import Token
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -40,6 +42,7 @@ TAGS = {
 }
 ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 BLOCKS = ("p", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "table")
+UNSEEN = "unseen"
 CODE_CLASSES = {name for name in STANDARD_TYPES.values() if name}
 
 # Characters that change what is seen without being seen: C0 controls but tab and line feed, C1,
@@ -64,7 +67,7 @@ def render(text: str) -> SafeString:
 def code(text: str, language: str = "") -> SafeString:
     """Return `text` as a block of code, as it is, with the colours of its language."""
     text, cut = capped(text)
-    block = f'<pre dir="ltr"><code>{_highlight(reveal(text), language, "")}</code></pre>'
+    block = f'<pre dir="ltr" tabindex="0"><code>{_highlight(reveal(text), language, "")}</code></pre>'
     if cut:
         block += CUT
     # Escaped by _highlight, whichever way it takes.
@@ -93,16 +96,16 @@ def _render(text: str) -> SafeString:
         f"<pre>{escape(text)}</pre>" if plain else MARKDOWN.render(text),
         tags=TAGS,
         attributes=ATTRIBUTES,
-        allowed_classes={"span": CODE_CLASSES | {formulas.CLASS}},
+        allowed_classes={"span": CODE_CLASSES | {formulas.CLASS, UNSEEN}},
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow noopener noreferrer ugc",
         tag_attribute_values={block: {"dir": {"auto"}} for block in BLOCKS},
-        # A link must not lose the lease; a scrolling table must be reachable by keyboard. Code
+        # A link must not lose the lease; what scrolls must be reachable by keyboard. Code
         # runs from left to right, and does not decide how the text around it runs.
         set_tag_attribute_values={
             "a": {"target": "_blank"},
             "table": {"tabindex": "0"},
-            "pre": {"dir": "ltr"},
+            "pre": {"dir": "ltr", "tabindex": "0"},
             "code": {"dir": "ltr"},
         },
         strip_comments=True,
@@ -135,13 +138,23 @@ def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", options)
     markdown.enable(["table", "strikethrough"])
     markdown.use(formulas.plug_in)
-    # Without the image rule ![alt](url) stays a link: no tracking pixel loads.
-    markdown.disable("image")
+    # An image is named and never loaded: no tracking pixel.
+    markdown.add_render_rule("image", _name_image)
     # A relative link would lead into this very site.
     markdown.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]  # Documented as the way to set it.
     markdown.core.ruler.push("directions", _find_directions)
     markdown.core.ruler.push("headings", _rank_headings)
     return markdown
+
+
+def _name_image(
+    self: RendererProtocol, tokens: Sequence[Token], place: int, options: Any, env: Any
+) -> str:
+    """What an image is called and where it would come from, as text."""
+    image = tokens[place]
+    named = " ".join(part for part in (image.content, str(image.attrGet("title") or "")) if part)
+    said = [part for part in (named, str(image.attrGet("src") or "")) if part]
+    return f'<span class="{UNSEEN}">Image not shown: {escape(", ".join(said))}</span>'
 
 
 def _find_directions(state: StateCore) -> None:

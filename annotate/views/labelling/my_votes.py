@@ -38,6 +38,11 @@ class Entry(NamedTuple):
     form: ReviseForm | SkipReasonForm
     rewriting: RewriteForm | None
 
+    @property
+    def seconds(self) -> int:
+        """What was counted as the time of this vote."""
+        return round((self.own.active_ms or 0) / 1000)
+
 
 @require_safe
 def my_votes(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
