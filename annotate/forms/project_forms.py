@@ -118,8 +118,8 @@ class SettingsForm(ProjectModelForm):
     criteria = LinesField(
         required=False,
         label="Criteria",
-        help_text="Compared one by one before the overall vote, by the same keys, one per line, for "
-        "example “Helpful” and “Harmless”. Empty: the overall vote alone.",
+        help_text="Compared one by one before the overall vote, by the same keys; one per line, "
+        "for example “Helpful” and “Harmless”. Empty: the overall vote alone.",
     )
 
     class Meta:
@@ -135,12 +135,12 @@ class SettingsForm(ProjectModelForm):
             "0.999), given how reliable those are who voted; until then more people are asked, up "
             "to the most votes above. Somebody about whom nothing is known yet counts as right "
             "three times in four. Empty: votes are counted alone.",
-            "criteria_required": "Otherwise people may vote without some of them. A vote that comes "
-            "another way without them is kept, and marked as not asked.",
+            "criteria_required": "Otherwise people may vote without some of them. A vote that "
+            "comes another way without them is kept, and marked as not asked.",
             "daily_goal": "Shown to each person as theirs; 0 shows none. The page of a person may "
             "name another one for them.",
-            "reading_wpm": "Time without a key, touch or scroll counts as active for as long as the "
-            "unread text in sight takes at this pace (40 to 400).",
+            "reading_wpm": "Time without a key, touch or scroll counts as active for as long "
+            "as the unread text in sight takes at this pace (40 to 400).",
             "reading_most": "After the last sign of a person, and for one pair in all.",
             "read_guidelines": "Everybody confirms each version of the guidelines before they are "
             "offered more pairs, and is shown what changed since the version they know.",

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from annotate.models import Assignment, Project
 from annotate.models.content import Messages
 
 WORD = re.compile("[^ \\t\\n\\v\\f\\r\\u00a0\\u2000-\\u200a\\u2028\\u2029\\u202f\\u3000]+")
 # Scripts that are written without spaces: two characters are about a word.
-UNSPACED = re.compile("[\\u0e00-\\u0eff\\u1000-\\u109f\\u1780-\\u17ff\\u3040-\\u30ff\\u3400-\\u9fff]")
+UNSPACED = re.compile(
+    "[\\u0e00-\\u0eff\\u1000-\\u109f\\u1780-\\u17ff\\u3040-\\u30ff\\u3400-\\u9fff]"
+)
 
 
 class ReadingPace(NamedTuple):
@@ -54,8 +56,8 @@ def words_of(assignment: Assignment) -> int:
 def _texts(messages: Messages) -> Iterable[str]:
     """What is written in a chat: contents and thinking, and calls as they stand."""
     for message in messages:
-        said: dict[str, Any] = dict(message)
-        yield from (str(said[key]) for key in ("content", "thinking", "tool_calls") if said.get(key))
+        held = (message.get(key) for key in ("content", "thinking", "tool_calls"))
+        yield from (str(one) for one in held if one)
 
 
 def counted(assignment: Assignment, active_ms: int | None) -> int | None:

@@ -72,10 +72,10 @@ class OpenPairs:
         if not self.judged:
             return f"{_open(self.total)} on other people’s screens just now."
         if others:
+            are = "is" if others == 1 else "are"
             return (
-                f"You are done for now: of the {self.total:,} open pairs you have judged or skipped "
-                f"{self.judged:,}, and {others:,} {'is' if others == 1 else 'are'} on other "
-                "people’s screens."
+                f"You are done for now: of the {self.total:,} open pairs you have judged or "
+                f"skipped {self.judged:,}, and {others:,} {are} on other people’s screens."
             )
         return f"You are done for now: {_open(self.total)} waiting for other people’s votes."
 

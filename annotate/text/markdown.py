@@ -17,8 +17,8 @@ from typing import Any
 import nh3
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
 from markdown_it.renderer import RendererProtocol
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -67,7 +67,8 @@ def render(text: str) -> SafeString:
 def code(text: str, language: str = "") -> SafeString:
     """Return `text` as a block of code, as it is, with the colours of its language."""
     text, cut = capped(text)
-    block = f'<pre dir="ltr" tabindex="0"><code>{_highlight(reveal(text), language, "")}</code></pre>'
+    coloured = _highlight(reveal(text), language, "")
+    block = f'<pre dir="ltr" tabindex="0"><code>{coloured}</code></pre>'
     if cut:
         block += CUT
     # Escaped by _highlight, whichever way it takes.

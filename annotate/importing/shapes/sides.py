@@ -55,6 +55,7 @@ OF_VOTE = (
     *("propensity", "surplus", "simulated", "imported", "weight", "reliability", "revision"),
 )
 """Columns of our export `votes` that are about the vote."""
+ABOUT_VOTE = ("strength", "left", "reasons", "comment", "criteria", "criteria_asked")
 FOLLOWS = ("prompt_id", "completion_a_id", "completion_b_id", "split")
 """Columns of that export that follow from the texts."""
 NO_TEXTS = "this export of votes holds no texts: export the votes again, or the pairs"
@@ -175,7 +176,7 @@ def single_vote(
     rater = rater_of(cells)
     inside = Cells({})
     # One row per vote: what else it says is the vote's. Else it is the pair's.
-    for name in ("strength", "left", "reasons", "comment", "criteria", "criteria_asked", "wall_ms", "voted_at"):
+    for name in (*ABOUT_VOTE, "wall_ms", "voted_at"):
         if name in cells:
             inside[name] = cells.pop(name)
     if rater:
