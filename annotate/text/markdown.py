@@ -9,6 +9,7 @@ Nothing but this and the diff calls mark_safe.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from html import escape
@@ -19,6 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererProtocol
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline, image
 from markdown_it.token import Token
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -141,20 +143,39 @@ def _markdown() -> MarkdownIt:
     markdown.use(formulas.plug_in)
     # An image is named and never loaded: no tracking pixel.
     markdown.add_render_rule("image", _name_image)
+    markdown.inline.ruler.at("image", _image_of_any_address)
     # A relative link would lead into this very site.
-    markdown.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]  # Documented as the way to set it.
+    markdown.validateLink = _may_be_linked  # type: ignore[method-assign]  # Documented as the way to set it.
     markdown.core.ruler.push("directions", _find_directions)
     markdown.core.ruler.push("headings", _rank_headings)
     return markdown
+
+
+_naming = threading.local()
+
+
+def _may_be_linked(address: str) -> bool:
+    return getattr(_naming, "image", False) or LINK.match(address) is not None
+
+
+def _image_of_any_address(state: StateInline, silent: bool) -> bool:
+    """An image is named whatever its address is, since nothing leads there."""
+    _naming.image = True
+    try:
+        return image(state, silent)
+    finally:
+        _naming.image = False
 
 
 def _name_image(
     self: RendererProtocol, tokens: Sequence[Token], place: int, options: Any, env: Any
 ) -> str:
     """What an image is called and where it would come from, as text."""
-    image = tokens[place]
-    named = " ".join(part for part in (image.content, str(image.attrGet("title") or "")) if part)
-    said = [part for part in (named, str(image.attrGet("src") or "")) if part]
+    token = tokens[place]
+    address = str(token.attrGet("src") or "")
+    if address.startswith("data:"):
+        address = f"{address[5:].partition(',')[0].partition(';')[0]}, {len(address) // 1000} kB"
+    said = [part for part in (token.content, str(token.attrGet("title") or ""), address) if part]
     return f'<span class="{UNSEEN}">Image not shown: {escape(", ".join(said))}</span>'
 
 

@@ -104,7 +104,10 @@ function choose(event) {
 function toNewestTurn() {
   const prompt = document.querySelector(".prompt:has(.earlier)");
   const newest = prompt?.querySelector(".earlier + *").offsetTop - prompt?.querySelector("h3").offsetTop;
-  if (prompt) prompt.scrollTop = Math.min(prompt.scrollHeight - prompt.clientHeight, newest);
+  if (!prompt) return;
+  prompt.scrollTop = Math.min(prompt.scrollHeight - prompt.clientHeight, newest);
+  // Where all of it is open the page is scrolled instead, once the pair stands at its beginning.
+  if (isWhole()) queueMicrotask(() => prompt.querySelector(".earlier + *").scrollIntoView({ block: "start" }));
 }
 
 function arrived() {
