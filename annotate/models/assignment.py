@@ -37,7 +37,7 @@ class Choice(models.TextChoices):
 
 
 class CriteriaAsked(models.TextChoices):
-    """When the criteria of a vote were compared, where its project has any."""
+    """The moment at which the criteria of a vote were compared, where its project has any."""
 
     WITH_PAIR = "with_pair", "With the pair in sight"
     AFTER_PAIR = "after_pair", "After the pair had gone"

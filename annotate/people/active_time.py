@@ -33,7 +33,7 @@ class ReadingPace(NamedTuple):
         return cls(project.reading_wpm, project.reading_least, project.reading_most)
 
     def milliseconds(self, words: int) -> int:
-        """How long so many words count as being read."""
+        """The time for which so many words count as being read."""
         seconds = min(max(words * 60 / self.words_a_minute, self.least), self.most)
         return math.floor(seconds * 1000)
 
@@ -54,7 +54,7 @@ def words_of(assignment: Assignment) -> int:
 
 
 def _texts(messages: Messages) -> Iterable[str]:
-    """What is written in a chat: contents and thinking, and calls as they stand."""
+    """The texts of a chat: contents and thinking, and calls as they stand."""
     for message in messages:
         held = (message.get(key) for key in ("content", "thinking", "tool_calls"))
         yield from (str(one) for one in held if one)

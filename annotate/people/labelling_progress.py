@@ -27,7 +27,7 @@ class Progress:
     goal: int
     """Votes a day; 0 is none."""
     pace_ms: int | None
-    """What a vote takes this person, once that is known."""
+    """Time that a vote takes this person, once that is known."""
 
     @property
     def active_minutes(self) -> int:
@@ -35,7 +35,7 @@ class Progress:
 
     @property
     def left_minutes(self) -> int | None:
-        """What is left of today's goal takes about so long; None when it is reached, or nothing
+        """About the time that the rest of today's goal takes; None once it is reached, or where nothing
         is known of the person's pace."""
         left = self.goal - self.today
         if left <= 0 or not self.pace_ms:
@@ -44,7 +44,7 @@ class Progress:
 
 
 def progress(project: Project, user: User) -> Progress:
-    """How far this person is. It is asked with every vote."""
+    """The person's progress. It is asked with every vote."""
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     is_today = Q(voted_at__gte=midnight)
     own = Assignment.objects.filter(VOTED, annotator=user, pair__project=project).aggregate(

@@ -170,7 +170,7 @@ def _image_of_any_address(state: StateInline, silent: bool) -> bool:
 def _name_image(
     self: RendererProtocol, tokens: Sequence[Token], place: int, options: Any, env: Any
 ) -> str:
-    """What an image is called and where it would come from, as text."""
+    """The name of an image, and the address that it would come from, as text."""
     token = tokens[place]
     address = str(token.attrGet("src") or "")
     if address.startswith("data:"):

@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
     @property
     def seconds(self) -> int:
-        """What was counted as the time of this vote."""
+        """Time that was counted for this vote."""
         return round((self.own.active_ms or 0) / 1000)
 
 
