@@ -35,8 +35,7 @@ class Progress:
 
     @property
     def left_minutes(self) -> int | None:
-        """About the time that the rest of today's goal takes; None once it is reached, or where nothing
-        is known of the person's pace."""
+        """About the time that the rest of today's goal takes, where the person's pace is known."""
         left = self.goal - self.today
         if left <= 0 or not self.pace_ms:
             return None

@@ -145,7 +145,8 @@ def _markdown() -> MarkdownIt:
     markdown.add_render_rule("image", _name_image)
     markdown.inline.ruler.at("image", _image_of_any_address)
     # A relative link would lead into this very site.
-    markdown.validateLink = _may_be_linked  # type: ignore[method-assign]  # Documented as the way to set it.
+    # Documented as the way to set it.
+    markdown.validateLink = lambda url: _names_image() or LINK.match(url) is not None  # type: ignore[method-assign]
     markdown.core.ruler.push("directions", _find_directions)
     markdown.core.ruler.push("headings", _rank_headings)
     return markdown
@@ -154,8 +155,8 @@ def _markdown() -> MarkdownIt:
 _naming = threading.local()
 
 
-def _may_be_linked(address: str) -> bool:
-    return getattr(_naming, "image", False) or LINK.match(address) is not None
+def _names_image() -> bool:
+    return getattr(_naming, "image", False)
 
 
 def _image_of_any_address(state: StateInline, silent: bool) -> bool:
