@@ -92,7 +92,7 @@ class LinesField(forms.CharField):
 SETTINGS = {
     "About": ("name", "description", "guidelines", "read_guidelines"),
     "Voting": ("scale", "reason_chips", "criteria", "criteria_required", "allow_rewrites"),
-    "Time and goals": ("daily_goal", "reading_wpm", "reading_least", "reading_most"),
+    "Time": ("daily_goal", "reading_wpm", "reading_least", "reading_most"),
     "Qualification": ("qualification", "qualification_share"),
     "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause", "require_rationale"),
     "Queue": (
