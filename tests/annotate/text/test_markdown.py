@@ -22,7 +22,7 @@ from annotate.text.markdown import (
 from tests.annotate.api.hostile_json import PAYLOADS, documents
 
 CLASSES = {
-    "span": CODE_CLASSES | {"latex", "formula", "formula-displayed"},
+    "span": CODE_CLASSES | {"latex", "formula", "formula-displayed", "unseen"},
     "mrow": mathml.ENCLOSURES,
 }
 
