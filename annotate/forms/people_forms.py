@@ -317,6 +317,16 @@ class WeightForm(forms.Form):
     )
 
 
+class GoalForm(forms.Form):
+    daily_goal = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=100_000,
+        label="Votes a day",
+        help_text="Shown to them as theirs; 0 shows none. Empty: the project’s.",
+    )
+
+
 class PaymentForm(forms.Form):
     """The days of work that a payment is for."""
 

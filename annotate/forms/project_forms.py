@@ -91,7 +91,8 @@ class LinesField(forms.CharField):
 
 SETTINGS = {
     "About": ("name", "description", "guidelines", "read_guidelines"),
-    "Voting": ("scale", "reason_chips", "criteria", "allow_rewrites"),
+    "Voting": ("scale", "reason_chips", "criteria", "criteria_required", "allow_rewrites"),
+    "Time": ("daily_goal", "reading_wpm", "reading_least", "reading_most"),
     "Qualification": ("qualification", "qualification_share"),
     "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause", "require_rationale"),
     "Queue": (
@@ -117,8 +118,8 @@ class SettingsForm(ProjectModelForm):
     criteria = LinesField(
         required=False,
         label="Criteria",
-        help_text="Compared one by one beside the overall vote, one per line, for example "
-        "“Helpful” and “Harmless”. Empty: the overall vote alone.",
+        help_text="Compared one by one before the overall vote, by the same keys; one per line, "
+        "for example “Helpful” and “Harmless”. Empty: the overall vote alone.",
     )
 
     class Meta:
@@ -134,6 +135,13 @@ class SettingsForm(ProjectModelForm):
             "0.999), given how reliable those are who voted; until then more people are asked, up "
             "to the most votes above. Somebody about whom nothing is known yet counts as right "
             "three times in four. Empty: votes are counted alone.",
+            "criteria_required": "Otherwise people may vote without some of them. A vote that "
+            "comes another way without them is kept, and marked as not asked.",
+            "daily_goal": "Shown to each person as theirs; 0 shows none. The page of a person may "
+            "name another one for them.",
+            "reading_wpm": "Time without a key, touch or scroll counts as active for as long "
+            "as the unread text in sight takes at this pace (40 to 400).",
+            "reading_most": "After the last sign of a person, and for one pair in all.",
             "read_guidelines": "Everybody confirms each version of the guidelines before they are "
             "offered more pairs, and is shown what changed since the version they know.",
             "require_rationale": "With every decision in the adjudication and every known answer "
@@ -145,6 +153,11 @@ class SettingsForm(ProjectModelForm):
             "needs an admin, who may allow another attempt on the person’s page.",
         }
         labels = {
+            "criteria_required": "Every criterion is compared",
+            "daily_goal": "Votes a day",
+            "reading_wpm": "Words a minute of a slow reader",
+            "reading_least": "Seconds that count at least",
+            "reading_most": "Seconds that count at most",
             "read_guidelines": "Ask people to read the guidelines",
             "qualification": "Ask people to qualify",
             "qualification_share": "Share to get right",
@@ -212,6 +225,8 @@ class SettingsForm(ProjectModelForm):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
+        if (data.get("reading_most") or 0) < (data.get("reading_least") or 0):
+            self.add_error("reading_most", "This is less than what counts at least.")
         stale = data.get("based_on") != self.initial["based_on"]
         if stale and "guidelines" in self.changed_data:
             self.add_error(

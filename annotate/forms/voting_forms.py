@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 
 from annotate.models import Project
 from annotate.queue.vote import INPUTS
@@ -60,6 +61,9 @@ class VoteForm(RemarkForm):
 
     vote = forms.ChoiceField()
     scale = forms.ChoiceField(choices=titles, required=False)
+    criteria = forms.JSONField(required=False)
+    """Comparisons by the criterion's name: {"Helpful": "left"}. A page without scripts sends a
+    field for each."""
     active_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
     first_key_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
     wall_ms = forms.IntegerField(min_value=0, max_value=MAX_WALL_MS, required=False)
@@ -79,6 +83,19 @@ class VoteForm(RemarkForm):
     @property
     def caption(self) -> str:
         return all_points(self.shown_scale)[self.data["vote"]].caption
+
+    def clean_criteria(self) -> dict[str, str]:
+        """Those that the project still has: a vote that waited offline is not lost for one."""
+        said = self.cleaned_data["criteria"] or {}
+        sides = [side for side, _ in COMPARISONS if side]
+        if not isinstance(said, dict) or not all(side in sides for side in said.values()):
+            raise ValidationError("A criterion is compared as left, right or tie.")
+        return {name: side for name, side in said.items() if name in self.project.criteria}
+
+    def clean(self) -> dict[str, Any]:
+        by_name = self.cleaned_data.get("criteria", {})
+        data = super().clean()
+        return data | {"criteria": data["criteria"] | by_name}
 
     def clean_vote(self) -> tuple[str, int]:
         return scale_choices(self.shown_scale)[self.cleaned_data["vote"]]

@@ -58,6 +58,8 @@ class Judgement:
     wall_ms: int | None = None
     criteria: Mapping[str, str] = field(default_factory=dict)
     """Name of a criterion -> a, b or tie."""
+    criteria_asked: str = ""
+    """As Assignment.criteria_asked."""
     comment: str = ""
     reasons: Sequence[str] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.conf import settings
@@ -32,6 +34,14 @@ class Choice(models.TextChoices):
     B = "b", "B is better"
     TIE = "tie", "About the same"
     BOTH_BAD = "both_bad", "Both are bad"
+
+
+class CriteriaAsked(models.TextChoices):
+    """The moment at which the criteria of a vote were compared, where its project has any."""
+
+    WITH_PAIR = "with_pair", "With the pair in sight"
+    AFTER_PAIR = "after_pair", "After the pair had gone"
+    UNASKED = "unasked", "Not asked"
 
 
 class LeftCompletion(models.TextChoices):
@@ -130,6 +140,14 @@ class Assignment(models.Model):
     criteria: models.JSONField[dict[str, str]] = models.JSONField(
         default=dict, help_text="Per criterion of the project: a, b or tie."
     )
+    criteria_asked = models.CharField(
+        max_length=10,
+        choices=CriteriaAsked.choices,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Empty where the project had no criteria, or a file does not say.",
+    )
     skip_reason = models.CharField(max_length=40, blank=True)
     voted_at = models.DateTimeField(null=True)
     acted_at = models.DateTimeField(
@@ -139,7 +157,7 @@ class Assignment(models.Model):
         null=True, help_text="Order in which the pair's votes were cast, from 1."
     )
     active_ms = models.PositiveIntegerField(
-        null=True, help_text="On the pair with the page in front; other windows do not count."
+        null=True, help_text="On the pair with somebody at the page (annotate.people.active_time)."
     )
     first_key_ms = models.PositiveIntegerField(
         null=True, help_text="From the pair's appearance to the first key or touch."
@@ -168,6 +186,9 @@ class Assignment(models.Model):
     frozen_from = models.PositiveIntegerField(
         null=True, help_text="First dataset version that holds this standing vote."
     )
+
+    # The comparisons of a vote that was just taken back, by criterion: a, b or tie.
+    taken_back: Mapping[str, str] = MappingProxyType({})
 
     objects = AssignmentQuerySet.as_manager()
 
@@ -236,6 +257,9 @@ class VoteRevision(models.Model):
     reasons: models.JSONField[list[str]] = models.JSONField(default=list)
     comment = models.TextField(blank=True)
     criteria: models.JSONField[dict[str, str]] = models.JSONField(default=dict)
+    criteria_asked = models.CharField(
+        max_length=10, choices=CriteriaAsked.choices, blank=True, default="", db_default=""
+    )
     voted_at = models.DateTimeField(null=True)
     seq = models.PositiveIntegerField()
     active_ms = models.PositiveIntegerField(null=True)

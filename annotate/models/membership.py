@@ -46,6 +46,9 @@ class Membership(models.Model):
     pace_ms = models.PositiveIntegerField(
         null=True, help_text="Running median of the active time per vote."
     )
+    daily_goal = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Votes a day; empty: the project's."
+    )
     guidelines_read = models.PositiveIntegerField(
         default=0, help_text="Newest version of the guidelines this person confirmed."
     )

@@ -69,6 +69,10 @@ class Project(models.Model):
         blank=True,
         help_text="Compared one by one beside the overall vote, one per line: helpful, harmless.",
     )
+    criteria_required = models.BooleanField(
+        default=False,
+        help_text="The labelling screen takes a vote only once every criterion is compared.",
+    )
     allow_rewrites = models.BooleanField(
         default=False, help_text="Annotators may write a better answer after a vote."
     )
@@ -128,6 +132,26 @@ class Project(models.Model):
         validators=[MinValueValidator(30), MaxValueValidator(LONGEST_LEASE)],
         help_text="How long a pair stays reserved for the person who looks at it.",
     )
+    daily_goal = models.PositiveIntegerField(
+        default=50,
+        help_text="Votes a day that each person is shown as theirs; 0 is none.",
+    )
+    reading_wpm = models.PositiveSmallIntegerField(
+        default=120,
+        validators=[MinValueValidator(40), MaxValueValidator(400)],
+        help_text="Words a minute of a slow reader. Time without a sign of a person counts as "
+        "active for as long as the unread text in sight takes at this pace.",
+    )
+    reading_least = models.PositiveSmallIntegerField(
+        default=60,
+        validators=[MinValueValidator(10), MaxValueValidator(3600)],
+        help_text="Seconds that count however short the text is.",
+    )
+    reading_most = models.PositiveSmallIntegerField(
+        default=300,
+        validators=[MinValueValidator(10), MaxValueValidator(3600)],
+        help_text="Seconds that count for a pair at most.",
+    )
     round_after = models.PositiveIntegerField(
         default=100,
         help_text="Start a round when this many pairs were resolved since the last; 0 is never.",
@@ -162,6 +186,14 @@ class Project(models.Model):
             models.CheckConstraint(
                 condition=models.Q(overlap_share__gte=0, overlap_share__lte=1),
                 name="project_overlap_share_is_a_share",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(
+                    reading_wpm__gt=0,
+                    reading_least__gt=0,
+                    reading_most__gte=models.F("reading_least"),
+                ),
+                name="project_reading_times_are_in_order",
             ),
         ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -18,23 +18,79 @@ VOTED = Q(state=Assignment.State.VOTED, simulated=False)
 
 @dataclass(frozen=True)
 class Progress:
-    """One person's votes in a project, and what the project still has open."""
+    """One person's votes in a project, beside what they mean to do in a day."""
 
     today: int
     total: int
-    open_pairs: int
+    active_ms: int
+    """Of today, as it is paid for."""
+    goal: int
+    """Votes a day; 0 is none."""
+    pace_ms: int | None
+    """Time that a vote takes this person, once that is known."""
+
+    @property
+    def active_minutes(self) -> int:
+        return self.active_ms // 60_000
+
+    @property
+    def left_minutes(self) -> int | None:
+        """About the time that the rest of today's goal takes, where the person's pace is known."""
+        left = self.goal - self.today
+        if left <= 0 or not self.pace_ms:
+            return None
+        return max(round(left * self.pace_ms / 60_000), 1)
 
 
 def progress(project: Project, user: User) -> Progress:
+    """The person's progress. It is asked with every vote."""
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    is_today = Q(voted_at__gte=midnight)
     own = Assignment.objects.filter(VOTED, annotator=user, pair__project=project).aggregate(
-        today=Count("pk", filter=Q(voted_at__gte=midnight)), total=Count("pk")
+        today=Count("pk", filter=is_today),
+        total=Count("pk"),
+        active_ms=Sum("active_ms", filter=is_today, default=0),
     )
-    # Counted along two indexes: this runs with every vote. Open checks are gold pairs, which
-    # always have a place.
-    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN)
-    checks = Pair.objects.filter(project=project, stream=Pair.Stream.CHECK, open_slots__gt=0)
-    return Progress(**own, open_pairs=pairs.count() - checks.count())
+    members = Membership.objects.filter(project=project, user=user)
+    goal, pace = members.values_list("daily_goal", "pace_ms").first() or (None, None)
+    return Progress(**own, goal=project.daily_goal if goal is None else goal, pace_ms=pace)
+
+
+@dataclass(frozen=True)
+class OpenPairs:
+    """Pairs that want votes, as one person sees them who is offered none of them just now."""
+
+    total: int
+    judged: int
+    """By this person, who waits for others on them."""
+
+    def __str__(self) -> str:
+        others = self.total - self.judged
+        if not self.total:
+            return "Every pair has the votes it needs; new ones come with the next round or import."
+        if not self.judged:
+            return f"{_open(self.total)} on other people’s screens just now."
+        if others:
+            are = "is" if others == 1 else "are"
+            return (
+                f"You are done for now: of the {self.total:,} open pairs you have judged or "
+                f"skipped {self.judged:,}, and {others:,} {are} on other people’s screens."
+            )
+        return f"You are done for now: {_open(self.total)} waiting for other people’s votes."
+
+
+def _open(n: int) -> str:
+    return "1 open pair is" if n == 1 else f"{n:,} open pairs are"
+
+
+def open_pairs(project: Project, user: User) -> OpenPairs:
+    """The open pairs for everybody, and those among them that this person voted on or skipped."""
+    pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, only_for=None)
+    pairs = pairs.exclude(kind__in=Pair.OUTSIDE_LABELS)
+    done = (Assignment.State.VOTED, Assignment.State.SKIPPED)
+    own = Assignment.objects.filter(pair=OuterRef("pk"), annotator=user, state__in=done)
+    judged = pairs.filter(Exists(own)).count()
+    return OpenPairs(total=pairs.count(), judged=judged)
 
 
 def projects_of(user: User) -> QuerySet[Project]:

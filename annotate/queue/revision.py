@@ -23,11 +23,11 @@ from annotate.models import (
     Rewrite,
     VoteRevision,
 )
-from annotate.models.assignment import ScreenChoice, Side
+from annotate.models.assignment import CriteriaAsked, ScreenChoice, Side
 from annotate.people import warnings_and_pauses
 from annotate.queue import resolution, slots
 from annotate.queue.transactions import write
-from annotate.queue.vote import SubmittedVote, VoteResult, compared, completion, locked
+from annotate.queue.vote import SubmittedVote, VoteResult, asked, compared, completion, locked
 from annotate.queue.vote_errors import Gone
 from annotate.votes.dataset_versions import JUDGEMENT
 
@@ -44,12 +44,14 @@ def remark(
     reasons: Sequence[str] | None = None,
     comment: str | None = None,
     criteria: Mapping[str, str] | None = None,
+    in_sight: bool = False,
 ) -> Assignment:
     """Say more about one's own vote; what is None stays, and repeating it changes nothing.
 
     `reasons` and `comment` replace what stands, `criteria` (left, right or tie by name) are added
-    to it, and an empty one takes back what was said. Raises UnknownAssignment, Gone (the vote was
-    taken back) or UnknownCriterion.
+    to it, and an empty one takes back what was said; `in_sight` says that the pair was before the
+    person's eyes again. Raises UnknownAssignment, Gone (the vote was taken back) or
+    UnknownCriterion.
     """
     with write():
         assignment = locked(user, token)
@@ -71,7 +73,10 @@ def remark(
             keep_revision(assignment)
             for name, value in changed.items():
                 setattr(assignment, name, value)
-            assignment.save(update_fields=(*changed, "revision", "frozen_from"))
+            if "criteria" in changed:
+                when = CriteriaAsked.WITH_PAIR if in_sight else CriteriaAsked.AFTER_PAIR
+                assignment.criteria_asked = asked(assignment, when)
+            assignment.save(update_fields=(*changed, "criteria_asked", "revision", "frozen_from"))
         return assignment
 
 

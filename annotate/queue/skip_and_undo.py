@@ -137,7 +137,9 @@ def _reserve_again(assignment: Assignment, *, now: datetime) -> None:
     assignment.strength = 0
     assignment.reasons = []
     assignment.comment = ""
-    assignment.criteria = {}
+    # For the screen that shows the pair again; nothing is kept of a vote that was taken back.
+    assignment.taken_back = assignment.criteria
+    assignment.criteria, assignment.criteria_asked = {}, ""
     assignment.active_ms = assignment.first_key_ms = assignment.wall_ms = None
     assignment.input = ""
     assignment.seq = None

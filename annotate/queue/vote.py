@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate.models import Assignment, Pair
-from annotate.models.assignment import MAX_STRENGTH, Choice, ScreenChoice
-from annotate.people import warnings_and_pauses
+from annotate.models.assignment import MAX_STRENGTH, Choice, CriteriaAsked, ScreenChoice
+from annotate.people import active_time, warnings_and_pauses
 from annotate.queue import lease_sql, resolution, slots
 from annotate.queue.lease import update_pace
 from annotate.queue.transactions import write
@@ -171,7 +171,9 @@ def locked(user: User, token: UUID) -> Assignment:
     if assignment is None:
         raise UnknownAssignment
     # Its own row too: a dataset version that is freezing this vote comes before or after.
-    return Assignment.objects.select_for_update(no_key=True).get(pk=assignment)
+    own = Assignment.objects.select_for_update(no_key=True, of=("self",))
+    with_project = own.select_related("pair__project").defer("pair__project__guidelines")
+    return with_project.get(pk=assignment)
 
 
 def _store(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -> VoteResult:
@@ -188,8 +190,10 @@ def _store(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -
     assignment.state = State.VOTED
     assignment.reasons = list(submitted.reasons)
     assignment.criteria = dict(submitted.criteria)
+    assignment.criteria_asked = asked(assignment)
     for name in AS_HANDED_IN:
         setattr(assignment, name, getattr(submitted, name))
+    assignment.active_ms = active_time.counted(assignment, submitted.active_ms)
     assignment.surplus = not holds_slot
     assignment.seq = after.cast
     assignment.voted_at = assignment.acted_at = now
@@ -201,6 +205,13 @@ def _store(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -
         warnings_and_pauses.review(assignment)
     update_pace(assignment)
     return VoteResult("stored" if holds_slot else "surplus", assignment)
+
+
+def asked(assignment: Assignment, when: str = CriteriaAsked.WITH_PAIR) -> str:
+    """The mark of a vote's criteria: `when` they were compared, if they were."""
+    if assignment.criteria:
+        return when
+    return CriteriaAsked.UNASKED if assignment.pair.project.criteria else ""
 
 
 AS_HANDED_IN = (
@@ -218,6 +229,7 @@ STORED = (
     "state",
     "reasons",
     "criteria",
+    "criteria_asked",
     "surplus",
     "seq",
     "voted_at",

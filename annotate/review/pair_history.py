@@ -9,6 +9,7 @@ from math import tanh
 from typing import NamedTuple
 
 from annotate.models import Assignment, Completion, Pair, Rewrite, VoteRevision
+from annotate.models.assignment import CriteriaAsked
 from annotate.review.source_columns import Rated, ratings
 from annotate.votes import scales
 from annotate.votes.export_values import pseudonyms
@@ -169,6 +170,8 @@ def _checks(pair: Pair, name: Callable[[int], str]) -> Iterator[Event]:
 def _vote(vote: Assignment | VoteRevision) -> str:
     parts = [scales.stated(vote.choice, vote.strength)]
     parts += [f"{name}: {side.upper()}" for name, side in vote.criteria.items()]
+    if vote.criteria and vote.criteria_asked == CriteriaAsked.AFTER_PAIR:
+        parts.append("criteria asked after the pair")
     parts += vote.reasons
     if vote.active_ms is not None:
         parts.append(f"{vote.active_ms / 1000:.1f} s")

@@ -27,6 +27,8 @@ class Effect:
     """Accuracy of the reward model before, on the held-out votes of its time."""
     after: float | None = None
     waiting: int
+    by_itself: bool
+    """True where rounds start by themselves: there is a policy to train, and pairs enough."""
 
     @property
     def votes(self) -> int:
@@ -43,8 +45,9 @@ def effect(project: Project, user: User) -> Effect | None:
     later = Q(frozen_from=None) | Q(frozen_from__gt=number)
     waiting = _standing(project, user).filter(later).count()
     taught, measured = _held(project, user, number)
+    by_itself = _starts_by_itself(project)
     if not taught + measured:
-        return Effect(waiting=waiting) if waiting else None
+        return Effect(waiting=waiting, by_itself=by_itself) if waiting else None
     after, before = [*map(_accuracy, newest), None][:2]
     return Effect(
         model=newest[0].name.replace("-", " model "),
@@ -53,7 +56,14 @@ def effect(project: Project, user: User) -> Effect | None:
         before=before,
         after=after,
         waiting=waiting,
+        by_itself=by_itself,
     )
+
+
+def _starts_by_itself(project: Project) -> bool:
+    policies = ModelNote.objects.filter(project=project, kind="policy")
+    enough = project.pairs.filter(kind__in=Pair.TEACHING).count() >= project.round_after
+    return bool(project.round_after) and enough and policies.exists()
 
 
 def _standing(project: Project, user: User) -> QuerySet[Assignment]:

@@ -9,14 +9,18 @@ Nothing but this and the diff calls mark_safe.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from html import escape
+from typing import Any
 
 import nh3
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererProtocol
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline, image
 from markdown_it.token import Token
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -40,6 +44,7 @@ TAGS = {
 }
 ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
 BLOCKS = ("p", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "table")
+UNSEEN = "unseen"
 CODE_CLASSES = {name for name in STANDARD_TYPES.values() if name}
 
 # Characters that change what is seen without being seen: C0 controls but tab and line feed, C1,
@@ -64,7 +69,8 @@ def render(text: str) -> SafeString:
 def code(text: str, language: str = "") -> SafeString:
     """Return `text` as a block of code, as it is, with the colours of its language."""
     text, cut = capped(text)
-    block = f'<pre dir="ltr"><code>{_highlight(reveal(text), language, "")}</code></pre>'
+    coloured = _highlight(reveal(text), language, "")
+    block = f'<pre dir="ltr" tabindex="0"><code>{coloured}</code></pre>'
     if cut:
         block += CUT
     # Escaped by _highlight, whichever way it takes.
@@ -93,16 +99,16 @@ def _render(text: str) -> SafeString:
         f"<pre>{escape(text)}</pre>" if plain else MARKDOWN.render(text),
         tags=TAGS,
         attributes=ATTRIBUTES,
-        allowed_classes={"span": CODE_CLASSES | {formulas.CLASS}},
+        allowed_classes={"span": CODE_CLASSES | {formulas.CLASS, UNSEEN}},
         url_schemes={"http", "https", "mailto"},
         link_rel="nofollow noopener noreferrer ugc",
         tag_attribute_values={block: {"dir": {"auto"}} for block in BLOCKS},
-        # A link must not lose the lease; a scrolling table must be reachable by keyboard. Code
+        # A link must not lose the lease; what scrolls must be reachable by keyboard. Code
         # runs from left to right, and does not decide how the text around it runs.
         set_tag_attribute_values={
             "a": {"target": "_blank"},
             "table": {"tabindex": "0"},
-            "pre": {"dir": "ltr"},
+            "pre": {"dir": "ltr", "tabindex": "0"},
             "code": {"dir": "ltr"},
         },
         strip_comments=True,
@@ -135,13 +141,43 @@ def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", options)
     markdown.enable(["table", "strikethrough"])
     markdown.use(formulas.plug_in)
-    # Without the image rule ![alt](url) stays a link: no tracking pixel loads.
-    markdown.disable("image")
+    # An image is named and never loaded: no tracking pixel.
+    markdown.add_render_rule("image", _name_image)
+    markdown.inline.ruler.at("image", _image_of_any_address)
     # A relative link would lead into this very site.
-    markdown.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]  # Documented as the way to set it.
+    # Documented as the way to set it.
+    markdown.validateLink = lambda url: _names_image() or LINK.match(url) is not None  # type: ignore[method-assign]
     markdown.core.ruler.push("directions", _find_directions)
     markdown.core.ruler.push("headings", _rank_headings)
     return markdown
+
+
+_naming = threading.local()
+
+
+def _names_image() -> bool:
+    return getattr(_naming, "image", False)
+
+
+def _image_of_any_address(state: StateInline, silent: bool) -> bool:
+    """An image is named whatever its address is, since nothing leads there."""
+    _naming.image = True
+    try:
+        return image(state, silent)
+    finally:
+        _naming.image = False
+
+
+def _name_image(
+    self: RendererProtocol, tokens: Sequence[Token], place: int, options: Any, env: Any
+) -> str:
+    """The name of an image, and the address that it would come from, as text."""
+    token = tokens[place]
+    address = str(token.attrGet("src") or "")
+    if address.startswith("data:"):
+        address = f"{address[5:].partition(',')[0].partition(';')[0]}, {len(address) // 1000} kB"
+    said = [part for part in (token.content, str(token.attrGet("title") or ""), address) if part]
+    return f'<span class="{UNSEEN}">Image not shown: {escape(", ".join(said))}</span>'
 
 
 def _find_directions(state: StateCore) -> None:

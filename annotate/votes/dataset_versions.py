@@ -26,6 +26,7 @@ JUDGEMENT = (
     "reasons",
     "comment",
     "criteria",
+    "criteria_asked",
     "voted_at",
     "seq",
     "active_ms",

@@ -5,6 +5,7 @@ import * as keymap from "./keymap.js";
 const QUIET_MS = 150;
 const TYPING = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]";
 const SWITCH = "pairloop.keys";
+const SIGNS = { ArrowLeft: "←", ArrowDown: "↓", ArrowRight: "→", Backspace: "⌫" };
 let changedAt = -Infinity;
 
 // A key that was meant for the pair before must not vote on the one that just came.
@@ -65,7 +66,8 @@ function enabled() {
 // The keys as this person has them. A letter that presses something else is not printed.
 export function print() {
   for (const kbd of document.querySelectorAll("[data-key] > kbd, kbd[data-prints]")) {
-    kbd.textContent = keymap.chosen(kbd.dataset.prints ?? kbd.parentElement.dataset.key.split(" ")[0]);
+    const name = keymap.chosen(kbd.dataset.prints ?? kbd.parentElement.dataset.key.split(" ")[0]);
+    kbd.textContent = SIGNS[name] ?? name;
   }
   for (const kbd of document.querySelectorAll("[data-letter]:not([popover] *) kbd")) {
     const { letter } = kbd.closest("[data-letter]").dataset;

@@ -1,14 +1,15 @@
 // The labelling screen: a key shows the next pair at once, and what it said is saved behind it.
 import * as activity from "./activity.js";
 import * as ahead from "./ahead.js";
+import * as criteria from "./criteria.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./keys.js";
+import * as last from "./last-act.js";
 import * as lease from "./lease.js";
 import * as remap from "./remap.js";
 import * as saving from "./saving.js";
 import * as screen from "./screen.js";
 import * as server from "./server.js";
-import * as toast from "./toast.js";
 import * as unsent from "./unsent.js";
 
 const DOUBLE_CLICK_MS = 350;
@@ -29,7 +30,9 @@ function guard(event) {
 
 function fields(bar, button, undoes) {
   const data = new URLSearchParams(new FormData(bar, button));
+  for (const name of [...data.keys()]) if (name.startsWith("criterion-")) data.delete(name);
   data.delete("csrfmiddlewaretoken");
+  if (data.has("vote")) data.set("criteria", criteria.given());
   if (undoes !== undefined) data.set("last", undoes);
   else for (const [name, value] of Object.entries(activity.measured())) data.set(name, value);
   return String(data);
@@ -51,7 +54,7 @@ function describe(bar, button) {
 }
 
 function takeBack(button) {
-  toast.hide();
+  last.hide();
   screen.wait("undo", button);
   screen.say("Taking back …");
 }
@@ -59,18 +62,19 @@ function takeBack(button) {
 function goOn(act, button) {
   unsent.setActs([...unsent.acts(), act.token]);
   ahead.judged(act.token);
+  last.about(act.token, act.caption);
   const next = ahead.take();
   if (next) screen.show(next);
   else screen.wait("pair", button);
   screen.say("Saving …");
   if (next) screen.announce(`${act.caption}. Next pair.`);
-  toast.offer(act.token, act.caption === "Skip" ? "skip" : "vote");
 }
 
 function press(event) {
   const { target: bar, submitter: button } = event;
   if (bar.id !== "bar") return;
   event.preventDefault();
+  if (button.name === "vote" && criteria.missing()) return;
   const act = describe(bar, button);
   if (act.kind === "undo") takeBack(button);
   else goOn(act, button);
@@ -89,7 +93,7 @@ function answered(act, { status, screen: page }) {
     return;
   }
   if (act.kind === "remark") {
-    toast.answered(act, status);
+    last.answered(act, status);
     return;
   }
   if (!page) {
@@ -147,11 +151,11 @@ function resume() {
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target.id !== "screen") return;
   keys.screenChanged();
-  toast.hide();
-  document.body.append(document.getElementById("toast"));
+  document.body.append(document.getElementById("last"));
 });
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.elt.id !== "screen" && event.target.id !== "screen") return;
+  screen.placeLast();
   screen.arrived();
   ahead.drop();
   ahead.look(use);
@@ -161,9 +165,10 @@ document.addEventListener("submit", press);
 screen.begin();
 dialogs.listen();
 activity.listen();
+criteria.listen();
 keys.listen();
 remap.listen();
-toast.listen();
+last.listen();
 saving.listen(answered, drained);
 lease.listen(lost);
 // Not before htmx is there, which makes the parts of a new screen live.

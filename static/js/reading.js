@@ -33,8 +33,9 @@ function long(reply) {
   return text.scrollHeight > (LINES + FEW) * parseFloat(getComputedStyle(text).lineHeight);
 }
 
-// Earlier turns and tools of the prompt, and thinking in replies, which arrive folded.
+// The whole conversation and the tools of the prompt, and thinking in replies, which arrive folded.
 function openParts(whole) {
+  document.querySelector(".prompt")?.toggleAttribute("data-whole", whole);
   for (const part of document.querySelectorAll(".prompt details, .reply details")) part.open = whole;
 }
 
@@ -67,6 +68,7 @@ function foldOrUnfold(event) {
     return;
   }
   sessionStorage.removeItem(WHOLE);
+  toNewestTurn();
   fold();
 }
 
@@ -98,15 +100,19 @@ function choose(event) {
   show(view);
 }
 
-// A pair that arrives unfolded begins with the question: what came before stands above it.
-function toQuestion() {
-  const prompt = document.querySelector(".prompt:has(.earlier[open])");
-  if (prompt) prompt.scrollTop = prompt.querySelector(".earlier + *").offsetTop - prompt.querySelector("h3").offsetTop;
+// The newest turn whole where it fits, with as much of what it refers to as there is room for.
+function toNewestTurn() {
+  const prompt = document.querySelector(".prompt:has(.earlier)");
+  const newest = prompt?.querySelector(".earlier + *").offsetTop - prompt?.querySelector("h3").offsetTop;
+  if (!prompt) return;
+  prompt.scrollTop = Math.min(prompt.scrollHeight - prompt.clientHeight, newest);
+  // Where all of it is open the page is scrolled instead, once the pair stands at its beginning.
+  if (isWhole()) queueMicrotask(() => prompt.querySelector(".earlier + *").scrollIntoView({ block: "start" }));
 }
 
 function arrived() {
   if (isWhole()) openParts(true);
-  toQuestion();
+  toNewestTurn();
   show(chosen());
   watchPrompt();
 }

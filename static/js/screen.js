@@ -1,8 +1,10 @@
 // The pair on the screen: putting another in its place, and saying what became of the last act.
 import * as activity from "./activity.js";
+import * as criteria from "./criteria.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./keys.js";
 
+const LONGEST_NAME = 80;
 let token = "";
 // "pair" while the act stands and the next pair is not here, "undo" while one is taken back.
 let awaited = "";
@@ -19,6 +21,12 @@ export function say(text, level = "idle") {
   state.className = `state state-${level}`;
   state.textContent = text;
   document.getElementById("bar").toggleAttribute("data-unsaved", level === "unsaved");
+}
+
+// The pair in sight by the beginning of what was asked.
+export function firstWords() {
+  const text = [...document.querySelectorAll(".prompt > .prose")].at(-1)?.textContent ?? "";
+  return text.trim().replace(/\s+/g, " ").slice(0, LONGEST_NAME);
 }
 
 // The note and the counts of an answer, on a screen that has gone on already.
@@ -40,11 +48,15 @@ export function show(next) {
   replace(next);
 }
 
+// What is said of the act before stands in a place that every screen keeps for it.
+export function placeLast() {
+  current().querySelector(".last-place").append(document.getElementById("last"));
+}
+
 export function replace(next, note) {
   keys.screenChanged();
-  // Whatever of the page stands within the old screen is moved, not lost.
-  const toast = document.getElementById("toast");
-  next.querySelector(".dock").prepend(toast);
+  const last = document.getElementById("last");
+  next.querySelector(".last-place").append(last);
   current().replaceWith(next);
   if (note) say(note);
   window.htmx.process(next);
@@ -57,6 +69,7 @@ export function arrived() {
   token = current().dataset.token;
   awaited = "";
   dialogs.showButtons();
+  criteria.arrived();
   const note = document.getElementById("state").textContent.trim();
   if (token === before) {
     if (note) announce(note);
@@ -73,4 +86,6 @@ export function arrived() {
 export function begin() {
   token = current().dataset.token;
   dialogs.showButtons();
+  criteria.arrived();
+  placeLast();
 }

@@ -34,6 +34,10 @@ class StoredVote(serializers.ModelSerializer[Assignment]):
     choice = serializers.ChoiceField(choices=Choice.choices)
     reasons = serializers.ListField(child=serializers.CharField())
     criteria = serializers.DictField(child=serializers.CharField())
+    criteria_asked = serializers.CharField(
+        help_text="with_pair, after_pair (the pair had given way to the next one by then) or "
+        "unasked; empty where the project had no criteria, or a file does not say."
+    )
     metadata = serializers.DictField()
     imported_by = imported_by()
 
@@ -41,7 +45,8 @@ class StoredVote(serializers.ModelSerializer[Assignment]):
         model = Assignment
         fields = (
             *("id", "pair", "annotator", "username", "choice", "strength", "left", "reasons"),
-            *("comment", "criteria", "stream", "propensity", "seq", "leased_at", "voted_at"),
+            *("comment", "criteria", "criteria_asked", "stream", "propensity", "seq", "leased_at"),
+            "voted_at",
             *("active_ms", "first_key_ms", "wall_ms", "input", "guideline_version", "revision"),
             *("surplus", "simulated", "imported", "metadata", "imported_by"),
         )

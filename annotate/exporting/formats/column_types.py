@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from annotate.exporting.formats.text_styles import voted_pairs
-from annotate.models import Completion, DatasetVersion, Prompt
+from annotate.models import Assignment, Completion, DatasetVersion, Prompt
 
 TEXT, NULLABLE, FLOAT, INT, BOOL = "text", "text or null", "float", "int", "bool"
 WORDS, JSON, CHAT, TOOLS = "list of text", "JSON", "chat", "tools"
@@ -84,7 +84,22 @@ VOTE: Columns = MappingProxyType(
         **dict.fromkeys(("pair_metadata", "metadata_a", "metadata_b"), JSON),
     }
 )
+MARKED_VOTE: Columns = MappingProxyType(
+    {
+        name: kind
+        for each, its in VOTE.items()
+        for name, kind in [(each, its), ("criteria_asked", NULLABLE)][: 1 + (each == "criteria")]
+    }
+)
+"""Votes of a project that compares criteria: it is told when each vote's were asked."""
 _BESIDES = ("name", "tool_calls", "tool_call_id", "thinking", "parts")
+
+
+def of_votes(version: DatasetVersion) -> Columns:
+    """The columns of the version's votes."""
+    votes = Assignment.objects.in_project(version.project)
+    marked = votes.exclude(criteria_asked="").exists()
+    return MARKED_VOTE if marked else VOTE
 
 
 def roles_and_contents_alone(version: DatasetVersion) -> bool:

@@ -48,7 +48,7 @@ def _rows(
 ) -> tuple[Iterator[Row], Columns]:
     if part == "votes":
         rows = parquet_format.part_rows(version, part, include_simulated=include_simulated)
-        return rows, column_types.VOTE
+        return rows, column_types.of_votes(version)
     style, told = text_style(version), {"include_simulated": include_simulated}
     if part == "ties":
         written, columns = preference_rows.ties(version, style, **told), column_types.UNDECIDED
@@ -106,7 +106,7 @@ def read(lines: Iterable[str]) -> Iterator[Row]:
     """
     csv.field_size_limit(LONGEST)
     for cells in csv.DictReader(lines):
-        kinds = column_types.VOTE if "vote_id" in cells else _OF_PAIRS
+        kinds = column_types.MARKED_VOTE if "vote_id" in cells else _OF_PAIRS
         yield {name: _value(cell, kinds[name]) for name, cell in cells.items()}
 
 

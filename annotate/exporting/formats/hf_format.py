@@ -66,7 +66,7 @@ def _configs(version: DatasetVersion, include_simulated: bool) -> dict[str, Conf
     if not preference_rows.margins_are_known(version, include_simulated):
         # A reward trainer that finds the column reads a number in every row.
         del columns["default"]["margin"]
-    columns |= {"ties": {**column_types.UNDECIDED}, "votes": {**column_types.VOTE}}
+    columns |= {"ties": {**column_types.UNDECIDED}, "votes": {**column_types.of_votes(version)}}
     return {
         name: Config(name, parquet_format.schema_of(kinds, plain=plain))
         for name, kinds in columns.items()

@@ -39,9 +39,8 @@ PARTS = {
 COLUMNS = {
     "parquet": column_types.PREFERENCE,
     "ties": column_types.UNDECIDED,
-    "votes": column_types.VOTE,
 }
-"""Of each part."""
+"""Of each part but the votes."""
 ROWS = 10_000
 """Rows of a row group, which are in memory together."""
 BATCH = 500
@@ -82,7 +81,8 @@ def part_file(
     version: DatasetVersion, part: str, *, include_simulated: bool, plain: bool, empty: bool
 ) -> Iterator[bytes]:
     """The bytes of one part; without rows none unless `empty`."""
-    schema = schema_of(COLUMNS[part], plain=plain)
+    columns = column_types.of_votes(version) if part == "votes" else COLUMNS[part]
+    schema = schema_of(columns, plain=plain)
     tables = part_tables(version, part, schema, include_simulated=include_simulated)
     return written(tables, schema, empty=empty)
 

@@ -23,7 +23,7 @@ _VOTE = (
     *("reasons", "comment", "criteria", "leased_at_text", "voted_at_text", "active_ms"),
     *("first_key_ms", "wall_ms", "input", "guideline_version", "stream", "propensity"),
     *("surplus", "simulated"),
-    *("imported", "metadata"),
+    *("imported", "metadata", "criteria_asked"),
 )
 
 
@@ -79,6 +79,7 @@ def _own_columns(batch: list[tuple[Any, ...]], people: list[Person]) -> dict[str
         **{name: [value or None for value in told[name]] for name in ("left", "stream")},
         "reasons": _parsed(told["reasons"], []),
         **{name: _parsed(told[name], None) for name in ("criteria", "metadata")},
+        "criteria_asked": [value or None for value in told["criteria_asked"]],
         "leased_at": list(map(timestamp, told["leased_at_text"])),
         "voted_at": list(map(timestamp, told["voted_at_text"])),
         **{name: list(map(bool, told[name])) for name in ("surplus", "simulated", "imported")},
@@ -140,7 +141,7 @@ def _shared(pair: PairTexts) -> Row:
 def _own(vote: tuple[Any, ...], person: Person, pair: PairTexts) -> Row:
     _, _, _, token, revision, choice, strength, left, reasons, comment, criteria, *rest = vote
     leased_at, voted_at, active, first_key, wall, device, guideline, arm, propensity, *more = rest
-    surplus, simulated, imported, metadata = more
+    surplus, simulated, imported, metadata, asked = more
     return {
         # The revision tells a corrected vote from the one an earlier version holds.
         "vote_id": f"{uuid_text(token)}-{revision}",
@@ -153,6 +154,8 @@ def _own(vote: tuple[Any, ...], person: Person, pair: PairTexts) -> Row:
         "reasons": parsed(reasons),
         "comment": comment,
         "criteria": parsed(criteria) or None,
+        # Without criteria in the project a line is what it was before there was this mark.
+        **({"criteria_asked": asked} if asked else {}),
         "leased_at": timestamp(leased_at),
         "voted_at": timestamp(voted_at),
         "active_ms": active,

@@ -125,7 +125,8 @@ def _same_numbers(value: Any) -> Any:
 SETTINGS = Table(
     Project,
     *("guidelines", "guideline_version", "votes", "scale", "reason_chips", "criteria"),
-    *("allow_rewrites", "stop_when_certain", "gold_share", "retest_share", "check_threshold"),
+    *("criteria_required", "allow_rewrites", "stop_when_certain", "gold_share", "retest_share"),
+    "check_threshold",
     *("auto_pause", "require_rationale", "read_guidelines", "qualification"),
     *("qualification_share", "overlap_share", "random_share", "train_on_simulated"),
 )
@@ -164,7 +165,8 @@ DECISION = Table(Adjudication, "choice", "strength", "category", "rationale", "d
 FLAG = Table(Flag, "kind", "created_at", "settled_at")
 _JUDGEMENT = (
     *("stream", "propensity", "leased_at", "choice", "strength", "reasons", "comment", "criteria"),
-    *("voted_at", "seq", "active_ms", "first_key_ms", "wall_ms", "input", "guideline_version"),
+    *("criteria_asked", "voted_at", "seq", "active_ms", "first_key_ms", "wall_ms", "input"),
+    "guideline_version",
     *("surplus", "simulated", "imported", "metadata", "revision", "frozen_from"),
 )
 ASSIGNMENT = Table(Assignment, "token", "state", "left", *_JUDGEMENT, "skip_reason", "acted_at")

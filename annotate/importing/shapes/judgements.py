@@ -10,6 +10,7 @@ from typing import Any, Literal
 from annotate.importing.imported_row import Choice, Comparison, Judgement, Reply, Row
 from annotate.importing.problems import Refused
 from annotate.importing.shapes.columns import Cells, built, decoded, moment, number
+from annotate.models.assignment import CriteriaAsked
 from annotate.models.content import Messages
 
 CHOICES: tuple[Choice, ...] = ("a", "b", "tie", "both_bad")
@@ -132,6 +133,7 @@ def judgement(cells: Cells, choice: Choice, rater: str, strength: int | None = N
         wall_ms=None if wall is None else int(wall),
         criteria=_taken(cells, "criteria", lambda x: isinstance(x, dict) and _texts(x.values()))
         or {},
+        criteria_asked=_taken(cells, "criteria_asked", lambda x: x in CriteriaAsked.values) or "",
         reasons=_taken(cells, "reasons", lambda x: isinstance(x, list) and _texts(x)) or [],
         comment=_taken(cells, "comment", lambda x: isinstance(x, str)) or "",
         metadata=cells.rest(),

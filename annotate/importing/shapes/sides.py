@@ -50,10 +50,12 @@ Ours in other letters (`completionA`) are near misses: somebody is asked.
 """
 OF_VOTE = (
     *("vote_id", "strength", "left", "reasons", "comment", "criteria", "leased_at", "voted_at"),
+    "criteria_asked",
     *("active_ms", "first_key_ms", "wall_ms", "input", "guideline_version", "stream"),
     *("propensity", "surplus", "simulated", "imported", "weight", "reliability", "revision"),
 )
 """Columns of our export `votes` that are about the vote."""
+ABOUT_VOTE = ("strength", "left", "reasons", "comment", "criteria", "criteria_asked")
 FOLLOWS = ("prompt_id", "completion_a_id", "completion_b_id", "split")
 """Columns of that export that follow from the texts."""
 NO_TEXTS = "this export of votes holds no texts: export the votes again, or the pairs"
@@ -174,7 +176,7 @@ def single_vote(
     rater = rater_of(cells)
     inside = Cells({})
     # One row per vote: what else it says is the vote's. Else it is the pair's.
-    for name in ("strength", "left", "reasons", "comment", "criteria", "wall_ms", "voted_at"):
+    for name in (*ABOUT_VOTE, "wall_ms", "voted_at"):
         if name in cells:
             inside[name] = cells.pop(name)
     if rater:

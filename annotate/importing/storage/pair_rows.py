@@ -48,7 +48,8 @@ _VOTES = Columns(
     Assignment,
     (
         *("pair_id", "annotator_id", "token", "left", "choice", "strength", "reasons", "comment"),
-        *("criteria", "voted_at", "seq", "wall_ms", "metadata", "acted_at", "imported_by_id"),
+        *("criteria", "criteria_asked", "voted_at", "seq", "wall_ms", "metadata", "acted_at"),
+        "imported_by_id",
     ),
     state=Assignment.State.VOTED.value,
     stream="",
@@ -225,6 +226,7 @@ class PairRows:
                 json_text(said.reasons),
                 said.comment,
                 json_text(said.criteria, "{}"),
+                said.criteria_asked,
                 stored_time(said.at),
                 seq,
                 said.wall_ms,
@@ -285,8 +287,8 @@ class PairRows:
 
 
 REVISED = (
-    *("choice", "strength", "left", "reasons", "comment", "criteria", "voted_at", "wall_ms"),
-    "metadata",
+    *("choice", "strength", "left", "reasons", "comment", "criteria", "criteria_asked"),
+    *("voted_at", "wall_ms", "metadata"),
 )
 """Columns that a later vote of the same person on the same pair replaces."""
 _UPDATE = (
@@ -314,6 +316,7 @@ def _said(judgement: Judgement, extra: dict[str, Any]) -> dict[str, Any]:
         "reasons": list(judgement.reasons),
         "comment": judgement.comment,
         "criteria": dict(judgement.criteria),
+        "criteria_asked": judgement.criteria_asked,
         "voted_at": judgement.at,
         "wall_ms": judgement.wall_ms,
         "metadata": {**extra, **judgement.metadata},

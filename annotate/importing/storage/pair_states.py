@@ -135,6 +135,7 @@ def turned(judgement: Judgement) -> Judgement:
         at=judgement.at,
         wall_ms=judgement.wall_ms,
         criteria={name: TURNED.get(side, side) for name, side in judgement.criteria.items()},
+        criteria_asked=judgement.criteria_asked,
         comment=judgement.comment,
         reasons=judgement.reasons,
         metadata=judgement.metadata,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,12 +20,14 @@ from annotate import queue
 from annotate.forms.voting_forms import UndoForm, VoteForm
 from annotate.models import Assignment, Pair, Project
 from annotate.people import guidelines
-from annotate.people.labelling_progress import Progress, progress
+from annotate.people.active_time import words_of
+from annotate.people.labelling_progress import Progress, open_pairs, progress
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review.vote_effect import effect
 from annotate.text.chat_turns import question, tools, turns
 from annotate.text.word_diff import word_diff
+from annotate.views.labelling import criteria
 from annotate.views.labelling.remarks import offered
 from annotate.votes import scales
 
@@ -46,11 +49,19 @@ KEYS = [
     Key("f", "Warn", "of unsafe, private or broken content"),
     Key("r", "Raw", "both replies as they were written"),
     Key("d", "Diff", "what differs between A and B"),
-    Key("e", "Unfold", "long replies, earlier turns, tools and thinking; again folds them"),
+    Key("e", "Unfold", "the whole conversation, long replies, tools, thinking; again folds them"),
+    Key("w", "Other reply", "of two long ones on a narrow screen"),
     Key("h", "My votes"),
     Key("g", "Guidelines"),
     Key("?", "Keys", "this list"),
 ]
+# Where a project compares criteria; the keys of the vote answer them first.
+COMPARING = [
+    Key("Backspace", "Back", "to the criterion before"),
+    Key("v", "Vote", "without the criteria that are left"),
+]
+LONG = 14
+"""Lines of a reply on a phone, beyond which two are read one beside the other."""
 ARROWS = {"ArrowLeft": "←", "ArrowDown": "↓", "ArrowRight": "→"}
 
 
@@ -191,13 +202,15 @@ def _screen(
         "view": chosen_view(request),
         "points": scales.points(project.scale),
         "both_bad": scales.both_bad(project.scale),
-        "keys": _keys(project.scale),
+        "keys": _keys(project),
     } | offered(project.reason_chips)
     if assignment is not None:
         context |= texts(assignment)
+        context["criteria"] = criteria.rows(project, assignment)
+        context["answers"] = criteria.answers(project.scale)
     else:
         blocked_by = queue.blocked_by(project, request.user)
-        context |= _waiting(project, done, blocked_by)
+        context |= _waiting(project, request.user, done, blocked_by)
         if blocked_by == "guidelines":
             context["changes"] = guidelines.changes(project, request.user)
         if request.htmx and request.GET.get("seen") == context["stamp"]:
@@ -207,14 +220,15 @@ def _screen(
     return render(request, template, context, status=status)
 
 
-def _keys(scale: str) -> list[Key]:
+def _keys(project: Project) -> list[Key]:
     votes = [
         Key(
             point.key, point.caption, arrow=ARROWS.get(point.keys.removeprefix(f"{point.key} "), "")
         )
-        for point in scales.all_points(scale).values()
+        for point in scales.all_points(project.scale).values()
     ]
-    return votes + KEYS
+    comparing = COMPARING[: 1 if project.criteria_required else 2] if project.criteria else []
+    return votes + comparing + KEYS
 
 
 def texts(assignment: Assignment) -> dict[str, Any]:
@@ -232,8 +246,14 @@ def texts(assignment: Assignment) -> dict[str, Any]:
     lease = assignment.expires_at - timezone.now() if assignment.expires_at else timedelta()
     return {
         "lease_seconds": round(lease.total_seconds()),
+        "words": words_of(assignment),
         "replies": replies,
+        "long": any(_lines_on_a_phone(reply["text"]) > LONG for reply in replies),
     } | asked(shown["prompt"], shown["tools"])
+
+
+def _lines_on_a_phone(text: str) -> int:
+    return sum(1 + len(line) // 40 for line in text.splitlines())
 
 
 def asked(messages: Sequence[Mapping[str, Any]], described: Sequence[Any] | None) -> dict[str, Any]:
@@ -242,13 +262,19 @@ def asked(messages: Sequence[Mapping[str, Any]], described: Sequence[Any] | None
     return {"earlier": earlier, "question": last, "tools": tools(described)}
 
 
-def _waiting(project: Project, done: Progress, blocked_by: str) -> dict[str, Any]:
+def _waiting(project: Project, user: User, done: Progress, blocked_by: str) -> dict[str, Any]:
     """Context of the empty screen; the stamp tells a poll whether that has changed."""
     all_pairs = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).count()
-    stamp = f"{done.total}-{done.open_pairs}-{all_pairs}-{project.archived}-{blocked_by}"
+    waiting = open_pairs(project, user)
+    stamp = f"{done.total}-{waiting}-{all_pairs}-{project.archived}-{blocked_by}"
     if blocked_by == "guidelines":
         stamp += f"-{project.guideline_version}"
-    return {"all_pairs": all_pairs, "stamp": stamp, "blocked_by": blocked_by}
+    return {
+        "all_pairs": all_pairs,
+        "open_pairs": waiting,
+        "stamp": stamp,
+        "blocked_by": blocked_by,
+    }
 
 
 def _message(request: AuthenticatedHttpRequest) -> Note | None:

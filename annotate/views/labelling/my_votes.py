@@ -38,6 +38,11 @@ class Entry(NamedTuple):
     form: ReviseForm | SkipReasonForm
     rewriting: RewriteForm | None
 
+    @property
+    def seconds(self) -> int:
+        """Time that was counted for this vote."""
+        return round((self.own.active_ms or 0) / 1000)
+
 
 @require_safe
 def my_votes(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
@@ -105,7 +110,7 @@ def _change(
             side, strength = data["vote"]
             queue.revise(request.user, token, side=side, strength=strength)
         said = {name: data[name] for name in ("reasons", "comment", "criteria")}
-        queue.remark(request.user, token, **said)
+        queue.remark(request.user, token, **said, in_sight=True)
 
 
 def _entry(project: Project, own: Assignment) -> Entry:

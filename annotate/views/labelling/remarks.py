@@ -18,7 +18,7 @@ from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.votes.scales import FLAGS, SKIP_REASONS, SKIPS
 
 # Letters that the screen uses otherwise; those of the skip reasons are never shown beside chips.
-TAKEN = set("defghnrsu")
+TAKEN = set("defghnrsuvw")
 
 
 def lettered(chips: Sequence[str]) -> list[tuple[str, str]]:

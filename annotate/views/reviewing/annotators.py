@@ -16,7 +16,7 @@ from django.http import (
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from annotate.forms.people_forms import MessageForm, PauseForm, PaymentForm, WeightForm
+from annotate.forms.people_forms import GoalForm, MessageForm, PauseForm, PaymentForm, WeightForm
 from annotate.gold import qualification
 from annotate.models import Membership, Message, Project
 from annotate.models.assignment import MAX_STRENGTH
@@ -158,6 +158,10 @@ def _weigh(request: AuthenticatedHttpRequest, member: Membership, said: dict[str
     memberships.weigh(member, said["weight"])
 
 
+def _set_goal(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
+    Membership.objects.filter(pk=member.pk).update(daily_goal=said["daily_goal"])
+
+
 def _retry(request: AuthenticatedHttpRequest, member: Membership, said: dict[str, Any]) -> None:
     qualification.allow_another(member)
 
@@ -173,6 +177,7 @@ ACTIONS: dict[str, tuple[type[Form], Action, str]] = {
     "resume": (Form, _resume, "They are offered pairs again."),
     "retry": (Form, _retry, "They may try the qualification again."),
     "qualify": (Form, _qualify, "They may vote without passing the qualification."),
+    "set_goal": (GoalForm, _set_goal, "The goal is saved."),
     "weigh": (
         WeightForm,
         _weigh,
@@ -212,6 +217,7 @@ def _page(
             "send": MessageForm(),
             "pause": PauseForm(),
             "weigh": WeightForm(initial={"weight": member.weight}),
+            "set_goal": GoalForm(initial={"daily_goal": member.daily_goal}),
         }
         | (refused or {}),
     }

@@ -277,6 +277,7 @@ def test_a_vote_keeps_the_criteria_and_how_it_came_about(
     assert post(api, url(body, "vote"), ballot)[0] == 200
     stored = Assignment.objects.get(token=body["assignment"])
     assert stored.criteria == {"Helpful": {"a": "b", "b": "a"}[stored.left]}
+    assert stored.criteria_asked == "with_pair"
     assert {name: getattr(stored, name) for name in measured} == measured
     assert stored.strength == 0
 
@@ -290,12 +291,24 @@ def test_reasons_and_criteria_can_follow_the_vote(
     _, body = post(api, NEXT)
     assert post(api, url(body, "remark"), {"comment": "early"})[0] == 409
     post(api, url(body, "vote"), {"choice": "tie"})
+    assert Assignment.objects.get(token=body["assignment"]).criteria_asked == "unasked"
     for said in ({"reasons": ["Style"]}, {"criteria": {"Helpful": "tie"}}, {"comment": "Both."}):
         assert post(api, url(body, "remark"), said) == (200, {"status": "stored"})
     assert post(api, url(body, "remark"), {"criteria": {"Charming": "tie"}})[0] == 400
     stored = Assignment.objects.get(token=body["assignment"])
     assert (stored.reasons, stored.comment) == (["Style"], "Both.")
-    assert stored.criteria == {"Helpful": "tie"}
+    assert (stored.criteria, stored.criteria_asked) == ({"Helpful": "tie"}, "after_pair")
+
+
+@pytest.mark.parametrize(("reported", "kept"), [(742_947, 60_000), (59_000, 59_000), (None, None)])
+def test_a_vote_counts_no_longer_than_a_slow_reader_needs_for_its_text(
+    api: APIClient, make_pairs: MakePairs, reported: int | None, kept: int | None
+) -> None:
+    make_pairs(1)
+    _, body = post(api, NEXT)
+    post(api, url(body, "vote"), {"choice": "tie", "active_ms": reported, "wall_ms": 742_947})
+    stored = Assignment.objects.get(token=body["assignment"])
+    assert (stored.active_ms, stored.wall_ms) == (kept, 742_947)
 
 
 def test_a_flag_is_filed_once(api: APIClient, make_pairs: MakePairs) -> None:

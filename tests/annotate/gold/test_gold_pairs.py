@@ -17,7 +17,7 @@ from annotate.gold import gold_pairs
 from annotate.models import Assignment, Gold, Membership, Pair, Project
 from annotate.people import annotator_figures
 from annotate.people.annotator_figures import Share
-from annotate.people.labelling_progress import progress, projects_of
+from annotate.people.labelling_progress import open_pairs, projects_of
 from annotate.quality import agreement_counts
 
 MakePairs = Callable[..., list[Pair]]
@@ -129,7 +129,7 @@ def test_votes_on_gold_are_outside_labels_agreement_and_counts(
         gold(make_pairs)
     Pair.objects.filter(kind="normal", state="resolved").delete()
     assert (exchange.counts(often), exchange.queue_depth(often)) == before
-    assert progress(often, ann).open_pairs == 8
+    assert open_pairs(often, ann).total == 8
     assert projects_of(ann).get().all_pairs == 8
     label(often, ann, 30)
     label(often, ben, 30)

@@ -50,10 +50,25 @@ def test_the_next_pair_arrives_unfolded_with_the_question_in_sight(page: Page) -
     vote(page, "7")
     assert opened(page) == [True, True, True]
     expect(page.locator(".prompt > .prose").first).to_be_in_viewport(ratio=1)
-    prompt = page.locator(".prompt").bounding_box()
-    question = page.locator(".prompt > .prose").first.bounding_box()
-    assert prompt and question and question["y"] >= prompt["y"]
-    assert page.evaluate("document.querySelector('.prompt').scrollTop") > 0
+
+
+def test_a_conversation_is_open_up_to_a_height_and_scrolled_to_its_newest_turn(
+    browse: Browse, ann: User, project: Project, make_pairs: MakePairs
+) -> None:
+    (pair,) = make_pairs(1)
+    turns = [{"role": "user", "content": f"Turn {n}: I ordered a backpack."} for n in range(19)]
+    pair.prompt.messages = turns
+    pair.prompt.save()
+    page = browse(ann)
+    page.goto(LABEL)
+    box = page.locator(".prompt").bounding_box()
+    assert box and box["height"] <= 0.36 * 800 + 1
+    for number in (17, 18):
+        expect(page.get_by_text(f"Turn {number}:")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_text("Turn 0:")).not_to_be_in_viewport()
+    press(page, "e")
+    whole = page.locator(".prompt").bounding_box()
+    assert whole and whole["height"] > 19 * 40
 
 
 def test_the_views_are_those_of_the_transcript(page: Page) -> None:

@@ -173,7 +173,7 @@ def test_the_second_half_of_a_double_click_does_not_vote_on_the_next_pair(
     wait(page)
     page.mouse.down()
     page.mouse.up()
-    expect(page.locator(".tally")).to_contain_text("2 today")
+    expect(page.locator(".tally")).to_contain_text("2 of your 50 today")
     assert len(votes_of(ann)) == 2
 
 

@@ -34,7 +34,7 @@ def test_the_next_pair_is_shown_before_the_vote_is_saved(
     assert votes_of(ann) == []
     let_go(page, "**/vote/", routes)
     expect(page.locator("#state")).to_contain_text("A better")
-    expect(page.locator(".tally")).to_contain_text("1 today")
+    expect(page.locator(".tally")).to_contain_text("1 of your 50 today")
     assert votes_of(ann) == [("left", 2)]
 
 

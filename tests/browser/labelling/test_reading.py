@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from annotate.models import Pair
+from annotate.models import Pair, Prompt
 from tests.browser.accessibility import violations_in_both_schemes
-from tests.browser.labelling.screen import press, vote
+from tests.browser.labelling.screen import PHONE, press, vote
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Browse = Callable[..., Page]
@@ -212,7 +212,8 @@ def test_the_letters_stay_in_sight_over_long_replies(
 ) -> None:
     page = browse(ann, viewport={"width": width, "height": 800})
     page.goto(LABEL)
-    letters = page.locator(".letter")
+    # On a phone the tabs above the two replies have them.
+    letters = page.locator(".reply .letter" if width > 900 else ".reply-tab .letter")
     page.locator(".reply").last.get_by_text("Paragraph 30", exact=True).scroll_into_view_if_needed()
     expect(letters.last).to_be_in_viewport(ratio=1)
     prompt = page.locator(".prompt").bounding_box()
@@ -220,6 +221,69 @@ def test_the_letters_stay_in_sight_over_long_replies(
     assert prompt and letter and letter["y"] >= prompt["y"] + prompt["height"]
     if width > 900:
         expect(letters.first).to_be_in_viewport(ratio=1)
+
+
+def test_long_replies_on_a_phone_are_swiped_or_tapped_and_stay_where_they_were_left(
+    browse: Browse, ann: User, long: list[Pair]
+) -> None:
+    page = browse(ann, **PHONE)
+    page.goto(LABEL)
+    first, second = (page.get_by_role("link", name=f"Reply {letter}") for letter in "AB")
+    expect(first).to_have_attribute("aria-current", "true")
+    page.locator(".reply").first.get_by_text(
+        "Paragraph 20", exact=True
+    ).scroll_into_view_if_needed()
+    read = page.evaluate("scrollY")
+    assert read > 300
+    second.tap()
+    expect(second).to_have_attribute("aria-current", "true")
+    expect(page.locator(".reply").last.get_by_text("Paragraph 0", exact=True)).to_be_in_viewport()
+    page.locator(".replies").evaluate("element => element.scrollTo({ left: 0 })")
+    expect(first).to_have_attribute("aria-current", "true")
+    page.wait_for_function("(read) => Math.abs(scrollY - read) < 2", arg=read)
+    press(page, "w")
+    expect(second).to_have_attribute("aria-current", "true")
+    assert violations_in_both_schemes(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+SPOKEN = "https://pictures.example/cat.png"
+UNWRAPPED = f"""```python
+def total(first: int, second: int) -> int:
+    return {" + ".join(["first"] * 60)}
+```
+
+![A cat]({SPOKEN})"""
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_code_does_not_wrap_and_images_are_named(
+    browse: Browse, ann: User, make_pairs: MakePairs, width: int
+) -> None:
+    write(make_pairs(1)[0], UNWRAPPED, UNWRAPPED)
+    page = browse(ann, viewport={"width": width, "height": 800})
+    page.goto(LABEL)
+    code = page.locator(".reply pre").first
+    box = code.locator("code").bounding_box()
+    assert box and box["height"] < 70
+    assert code.evaluate("block => block.scrollWidth > block.clientWidth")
+    expect(page.get_by_text(f"Image not shown: A cat, {SPOKEN}").first).to_be_visible()
+    assert violations_in_both_schemes(page) == []
+
+
+def test_a_prompt_from_the_right_begins_at_the_edge_of_its_card(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    (pair,) = make_pairs(1)
+    Prompt.objects.update(messages=[{"role": "user", "content": "كيف أعيد حقيبة الظهر؟"}])
+    write(pair, "مرحبا", "مرحبا")
+    page = browse(ann)
+    page.goto(LABEL)
+    for card in (".prompt", ".reply"):
+        outer = page.locator(card).first.bounding_box()
+        inner = page.locator(f"{card} .prose > p").first.bounding_box()
+        assert outer and inner
+        assert outer["x"] + outer["width"] - inner["x"] - inner["width"] < 30
 
 
 @pytest.mark.parametrize("width", [1280, 360])

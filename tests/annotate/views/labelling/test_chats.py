@@ -38,7 +38,7 @@ def screen(client_for: ClientFor, ann: User, pair: Pair) -> str:
 def test_the_screen_shows_all_that_a_chat_holds(screen: str) -> None:
     text = text_of(screen)
     for said in (
-        "4 earlier turns, 1 tool",
+        "1 tool get_weather",
         "Instructions You answer travellers.",
         "Developer’s instructions Never promise sunshine.",
         "get_weather The weather of a place.",
@@ -51,11 +51,15 @@ def test_the_screen_shows_all_that_a_chat_holds(screen: str) -> None:
     assert "<img" not in screen[screen.index("<main") :]
 
 
-def test_the_question_stands_outside_the_fold_with_the_call_that_followed(screen: str) -> None:
-    folded, rest = screen.split('class="earlier">', 1)[1].split("</details>", 1)
-    assert "Where to?" in folded and "Is it raining here?" not in folded
-    prompt = text_of("<main" + rest[: rest.index('class="replies"')])
-    assert "Is it raining here?" in prompt and "Calls get_weather" in prompt
+def test_all_turns_are_open_and_the_question_is_told_apart_with_the_call_that_followed(
+    screen: str,
+) -> None:
+    _, earlier = screen.split('class="earlier">', 1)
+    before, after = earlier.split("Is it raining here?", 1)
+    assert "Where to?" in before and before.rindex("</div>") > before.index("Where to?")
+    assert "Where to?" not in before[before.rindex("</div>") :]
+    assert "Calls get_weather" in text_of("<main" + after[: after.index('class="replies"')])
+    assert '<details class="earlier"' not in screen
 
 
 def test_each_reply_is_one_article_with_its_turns_under_headings(screen: str) -> None:

@@ -71,7 +71,8 @@ def test_a_vote_is_changed_with_what_was_said_beside_it(
     assert "Your change is saved." in change(browser, own, data)
     assert own.choice != own.left and own.strength == 2
     assert (own.reasons, own.comment) == (["Clarity"], "On reflection.")
-    assert own.criteria == {"Helpful": "tie"}
+    assert (own.criteria, own.criteria_asked) == ({"Helpful": "tie"}, "with_pair")
+    assert "Helpful: About the same" in browser.get(PAGE).content.decode()
     change(browser, own, data | {"criterion-0": ""})
     assert own.criteria == {}
 

@@ -194,6 +194,10 @@ def test_a_reviewer_looks_and_an_admin_acts(client_for, judged, ann, olga, zed):
     assert "Save the weight" not in client_for(olga).get(own(ann)).text
     assert client_for(zed).post(change, {"weigh": "yes", "weight": "0"}).status_code == 302
     assert place(ann).weight == 0 and Assignment.objects.filter(annotator=ann).count() == 4
+    client_for(zed).post(change, {"set_goal": "yes", "daily_goal": "12"})
+    assert place(ann).daily_goal == 12
+    client_for(zed).post(change, {"set_goal": "yes", "daily_goal": ""})
+    assert place(ann).daily_goal is None
     refused = client_for(zed).post(change, {"weigh": "yes", "weight": "2"})
     assert refused.status_code == 400 and "less than or equal to 1" in refused.text
     assert client_for(zed).post(change, {"fire": "yes"}).status_code == 400

@@ -1,17 +1,16 @@
-// After a vote or a skip: why, in one key, or not at all. It goes away by itself.
+// What may be said of the vote or skip before: why, in one key, or not at all. It names the pair
+// that it is about, and stands above the next one in a place of its own.
 import * as saving from "./saving.js";
 import * as screen from "./screen.js";
 import * as unsent from "./unsent.js";
 
-const STAYS_MS = 8000;
-const toast = document.getElementById("toast");
-const comment = document.getElementById("toast-comment");
-const said = toast.querySelector(".toast-said");
-let about = "";
-let timer = 0;
+const last = document.getElementById("last");
+const comment = document.getElementById("last-comment");
+const said = last.querySelector(".last-said");
+let token = "";
 
 function all(selector) {
-  return [...toast.querySelectorAll(selector)];
+  return [...last.querySelectorAll(selector)];
 }
 
 function pressed(selector) {
@@ -19,36 +18,33 @@ function pressed(selector) {
 }
 
 export function hide() {
-  clearTimeout(timer);
-  toast.hidden = true;
+  last.hidden = true;
 }
 
-function stay() {
-  clearTimeout(timer);
-  timer = setTimeout(() => {
-    if (toast.matches(":hover") || toast.contains(document.activeElement)) stay();
-    else hide();
-  }, STAYS_MS);
-}
-
-export function offer(token, kind) {
-  about = token;
+// The pair in sight is about to give way; `caption` is what was said of it.
+export function about(its, caption) {
+  token = its;
+  const words = screen.firstWords();
+  const kind = caption === "Skip" ? "skip" : "vote";
   for (const button of all("[aria-pressed]")) button.setAttribute("aria-pressed", "false");
-  for (const row of all("[data-after]")) row.hidden = row.dataset.after !== kind;
-  toast.querySelector("[data-comment-row]").hidden = true;
+  for (const part of all("[data-after]")) part.hidden = part.dataset.after !== kind;
+  showComment(false);
   comment.value = "";
   said.textContent = "";
-  document.querySelector(".dock").prepend(toast);
-  toast.hidden = false;
-  stay();
+  last.querySelector("[data-last-act]").textContent = kind === "skip" ? "Skipped" : caption;
+  last.querySelector("[data-last-pair]").textContent = words;
+  last.setAttribute("aria-label", `About the pair before, ${words}`);
+  comment.setAttribute("aria-label", `Comment on the pair before, ${words}`);
+  for (const link of all("[data-rewrite]")) link.hash = `vote-${token}`;
+  last.hidden = false;
 }
 
-function send(token, what, fields, caption) {
+function send(its, what, fields, caption) {
   said.textContent = "";
   saving.add({
     kind: "remark",
-    token,
-    url: `${toast.dataset.page}${token}/${what}/`,
+    token: its,
+    url: `${last.dataset.page}${its}/${what}/`,
     body: String(new URLSearchParams(fields)),
     caption,
     repeatable: true,
@@ -58,29 +54,32 @@ function send(token, what, fields, caption) {
 // All that is said, each time: sent twice or late, it stays the same.
 function remark() {
   const fields = pressed("[data-reason]").map((button) => ["reasons", button.dataset.reason]);
-  for (const button of pressed("[data-criterion]")) fields.push([button.dataset.criterion, button.value]);
   fields.push(["comment", comment.value.trim()]);
-  send(about, "remark", fields, "Remark");
+  send(token, "remark", fields, "Remark");
 }
 
 function choose(button) {
   const was = button.getAttribute("aria-pressed") === "true";
-  const { criterion, skipReason } = button.dataset;
-  // One of a row; a comparison once made can be changed and not unsaid.
-  const row = criterion ? `[data-criterion="${criterion}"]` : "[data-skip-reason]";
-  if (criterion || skipReason) for (const other of all(row)) other.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-pressed", String(criterion || skipReason ? true : !was));
-  if (skipReason) send(about, "skip-reason", { reason: skipReason }, "Reason");
+  const { skipReason } = button.dataset;
+  if (skipReason) for (const other of all("[data-skip-reason]")) other.setAttribute("aria-pressed", "false");
+  button.setAttribute("aria-pressed", String(skipReason ? true : !was));
+  if (skipReason) send(token, "skip-reason", { reason: skipReason }, "Reason");
   else remark();
 }
 
+// In the place of the buttons, so that the pair below stays where it is.
+function showComment(wanted) {
+  comment.hidden = !wanted;
+  last.querySelector("[data-after=vote]").toggleAttribute("data-commenting", wanted);
+}
+
 function openComment() {
-  toast.querySelector("[data-comment-row]").hidden = false;
+  showComment(true);
   comment.focus();
 }
 
 function closeComment() {
-  toast.querySelector("[data-comment-row]").hidden = true;
+  showComment(false);
   document.querySelector("#prompt-title, #empty-title").focus({ preventScroll: true });
 }
 
@@ -90,7 +89,6 @@ function typed(event) {
   event.preventDefault();
   if (event.key === "Enter") remark();
   closeComment();
-  stay();
 }
 
 function clicked(event) {
@@ -100,9 +98,8 @@ function clicked(event) {
     send(screen.current().dataset.token, "flag", { kind: flag.dataset.flag }, "Warning");
     return;
   }
-  const button = event.target.closest?.("#toast button");
+  const button = event.target.closest?.("#last button");
   if (!button) return;
-  stay();
   if ("comment" in button.dataset) openComment();
   else choose(button);
 }
@@ -112,12 +109,11 @@ export function answered(act, status) {
   if (unsent.all().some((other) => other.kind === "remark")) return;
   const why = status === 400 ? "the project no longer offers it" : "the vote was taken back";
   const text = status < 400 ? "noted ✓" : `Not kept: ${why}.`;
-  if (act.token === about && !toast.hidden) said.textContent = text;
+  if (act.token === token && !last.hidden) said.textContent = text;
   else if (status < 400) screen.announce(`${act.caption} noted.`);
 }
 
 export function listen() {
   comment.addEventListener("keydown", typed);
   document.addEventListener("click", clicked);
-  toast.addEventListener("keydown", (event) => event.key === "Escape" && event.target !== comment && hide());
 }
