@@ -11,7 +11,6 @@ from annotate import exchange
 from training.completions import writing_runs
 from training.completions.writing_runs import ENDPOINT
 from training.playground import questions
-from training.rounds.optimiser_advice import CHOICES
 
 MOST_COLLEAGUES = 50
 MOST_VOTES = 1000
@@ -140,14 +139,6 @@ class TrialForm(forms.Form):
             "choices": [data[name] for name in self.PLACES if data[name]],
             **{key: data[key] for key in ("temperature", "max_new_tokens", "seed")},
         }
-
-
-class StartForm(forms.Form):
-    """The optimiser of the next round and of those that start by themselves."""
-
-    optimiser = forms.ChoiceField(
-        label="Improve the policy by", choices=list(CHOICES.items()), required=False
-    )
 
 
 class WritingForm(forms.Form):

@@ -31,6 +31,7 @@ from annotate.exchange.outgoing import (
     prompts,
     queue_depth,
     resolved_since,
+    text_lengths,
     votes_on,
 )
 from annotate.exchange.project_lookup import (
@@ -110,6 +111,7 @@ __all__ = [
     "send_next_webhook",
     "set_priorities",
     "tell_webhooks",
+    "text_lengths",
     "tidy_jobs",
     "votes_on",
     "waiting_jobs",

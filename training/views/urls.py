@@ -10,6 +10,7 @@ from training.views import (
     prune,
     round,
     rounds,
+    start_round,
     write_completions,
 )
 
@@ -18,7 +19,8 @@ project = "projects/<slug:slug>/"
 urlpatterns = [
     path(project + "rounds/", rounds.rounds, name="rounds"),
     path(project + "rounds/progress/", rounds.progress, name="rounds-progress"),
-    path(project + "rounds/start/", rounds.start, name="round-start"),
+    path(project + "rounds/new/", start_round.new, name="round-new"),
+    path(project + "rounds/start/", start_round.start, name="round-start"),
     path(project + "rounds/ask-colleagues/", rounds.ask_colleagues, name="ask-colleagues"),
     path(project + "rounds/<int:number>/", round.round, name="round"),
     path(

@@ -13,8 +13,8 @@ from annotate.models import Assignment, Project
 from tests.training.conftest import queries
 from tests.training.history import add_policy, add_starter, make_round
 from training.models import Round, Run, WorkerBeat
+from training.plans.optimiser_advice import advise
 from training.rlhf import config
-from training.rounds.optimiser_advice import advise
 from training.rounds.start_and_cancel import start_round
 
 Browser = Callable[[User], Client]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from training.rlhf.config import OPTIMISERS, PolicyJob, RoundConfig
 from training.rlhf.data import data_files
+from training.rlhf.language import weight_dtype
 from training.rlhf.pipeline import policy_reward
 from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.rows import Preference, Prompt
@@ -26,6 +28,13 @@ class Start:
     def of(cls, config: RoundConfig | PolicyJob) -> Start:
         """The configured policy, or the starter, held to the starter."""
         return cls(config.policy or config.starter, config.starter)
+
+
+def _settings(config: RoundConfig | PolicyJob, section: str, work: Work) -> Any:
+    """The optimiser's section, with the number format that `auto` stands for here."""
+    settings = getattr(config, section)
+    dtype = weight_dtype.resolved(settings.dtype, config.policy or config.starter, work.device)
+    return replace(settings, dtype=dtype)
 
 
 def command(name: str, config: PolicyJob, out: Path, work: Work) -> dict[str, float]:
@@ -52,7 +61,7 @@ def by_preferences(
 ) -> dict[str, float]:
     """Improve a policy into `out`/model by preferences alone; the metrics."""
     optimiser, start = OPTIMISERS[name], Start.of(config)
-    settings = getattr(config, optimiser.settings)
+    settings = _settings(config, optimiser.settings, work)
     metrics: dict[str, float] = load_function(optimiser.function)(
         start.policy, start.reference, preferences, settings, out / "model", work
     )
@@ -79,7 +88,7 @@ def by_reward(
         The optimiser's metrics; score_mean and score_deviation of the reward's scale.
     """
     optimiser, start = OPTIMISERS[name], Start.of(config)
-    settings = getattr(config, optimiser.settings)
+    settings = _settings(config, optimiser.settings, work)
     train = [prompt for prompt in prompts if not prompt.held_out]
     score, scale, made_of = policy_reward.score_of(work, rewards, start.reference, train, settings)
     metrics: dict[str, float] = load_function(optimiser.function)(

@@ -1,0 +1,29 @@
+"""The number format that a model's weights are loaded in, where the settings leave it to us."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from training.rlhf.config.model_facts import read_facts
+
+SMALL = 1_000_000_000
+"""Parameters up to which a CPU, that computes slowly in bfloat16, is given float32."""
+
+
+def resolved(dtype: str, path: str | Path, device: torch.device | str) -> str:
+    """`dtype`, or for `auto` the format that suits the model and the device.
+
+    That is bfloat16 where the weights are published in 16 bits and the device computes in it;
+    float32 for models that were published so, and on CPUs for small ones. float16 is never chosen:
+    what is trained in it loses small gradients.
+    """
+    if dtype != "auto":
+        return dtype
+    facts = read_facts(path)
+    if facts is None or facts.dtype == "float32":
+        return "float32"
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if facts.parameters > SMALL else "float32"
