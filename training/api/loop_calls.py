@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate import exchange
-from training.api.settings_calls import ChoiceSerializer, by_field
+from training.api.settings_calls import RoundChoiceSerializer, by_field
 from training.figures import run_progress
 from training.models import ModelVersion, Round
 from training.plans import expected_cost, round_settings
@@ -65,7 +65,7 @@ class LoopSerializer(serializers.Serializer[Any]):
     rounds = RoundSerializer(many=True)
 
 
-class StartSerializer(ChoiceSerializer):
+class StartSerializer(RoundChoiceSerializer):
     save_settings = serializers.BooleanField(
         required=False, default=False, help_text="Coming rounds have these settings, too."
     )

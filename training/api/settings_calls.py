@@ -24,7 +24,7 @@ class ConfigField(serializers.DictField):
     """Settings of a round by section, as in docs/engine.md; those left out are the preset's."""
 
 
-class ChoiceSerializer(serializers.Serializer[Any]):
+class RoundChoiceSerializer(serializers.Serializer[Any]):
     preset = serializers.ChoiceField(
         list(PRESETS), required=False, help_text="Left out: as the project's rounds usually have."
     )
@@ -40,7 +40,7 @@ class ChoiceSerializer(serializers.Serializer[Any]):
     )
 
     def choice(self, project: exchange.Project) -> Choice:
-        """What was chosen; what was left out is as the project's rounds usually have it."""
+        """The choice; parts that were left out are as the project's rounds usually have them."""
         data, usual = self.validated_data, round_settings.saved(project)
         return Choice(
             preset=data.get("preset", usual.preset),
@@ -50,7 +50,7 @@ class ChoiceSerializer(serializers.Serializer[Any]):
         )
 
 
-class EstimateSerializer(serializers.Serializer[Any]):
+class RoundEstimateSerializer(serializers.Serializer[Any]):
     seconds = serializers.FloatField(allow_null=True)
     seconds_low = serializers.FloatField(allow_null=True)
     seconds_high = serializers.FloatField(allow_null=True)
@@ -63,13 +63,13 @@ class EstimateSerializer(serializers.Serializer[Any]):
     work = serializers.FloatField(allow_null=True)
 
 
-class SettingsSerializer(serializers.Serializer[Any]):
+class RoundSettingsSerializer(serializers.Serializer[Any]):
     preset = serializers.CharField()
     config = serializers.DictField(help_text="What was chosen in place of the preset's settings.")
     settings = serializers.DictField(help_text="All settings that a round would have.")
     differs = serializers.DictField(help_text="Settings that are not the engine's defaults.")
     optimiser_advised = serializers.CharField()
-    estimate = EstimateSerializer()
+    estimate = RoundEstimateSerializer()
 
 
 def by_field(problems: Mapping[str, str]) -> dict[str, list[str]]:
@@ -79,16 +79,16 @@ def by_field(problems: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
-@extend_schema(methods=["GET"], operation_id="round_settings", responses=SettingsSerializer)
+@extend_schema(methods=["GET"], operation_id="round_settings", responses=RoundSettingsSerializer)
 @extend_schema(
     methods=["PUT"],
     operation_id="save_round_settings",
-    request=ChoiceSerializer,
-    responses={200: SettingsSerializer, 400: OpenApiResponse(description="A bad value.")},
+    request=RoundChoiceSerializer,
+    responses={200: RoundSettingsSerializer, 400: OpenApiResponse(description="A bad value.")},
 )
 @api_view(["GET", "PUT"])
 def round_settings_call(request: Request, slug: str) -> Response:
-    """What the project's rounds do, those that start by themselves too. PUT saves it (admins)."""
+    """Settings of rounds to come, those that start by themselves too. PUT saves them (admins)."""
     if request.method == "GET":
         project = exchange.project_or_404(request, slug, "reviewer")
         return Response(_settings(project, round_settings.saved(project)))
@@ -102,8 +102,8 @@ def round_settings_call(request: Request, slug: str) -> Response:
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
 @extend_schema(
     operation_id="estimate_round",
-    request=ChoiceSerializer,
-    responses={200: SettingsSerializer, 400: OpenApiResponse(description="A bad value.")},
+    request=RoundChoiceSerializer,
+    responses={200: RoundSettingsSerializer, 400: OpenApiResponse(description="A bad value.")},
 )
 @api_view(["POST"])
 def round_estimate(request: Request, slug: str) -> Response:
@@ -113,7 +113,7 @@ def round_estimate(request: Request, slug: str) -> Response:
 
 
 def _choice(request: Request, project: exchange.Project) -> Choice:
-    given = ChoiceSerializer(data=request.data)
+    given = RoundChoiceSerializer(data=request.data)
     given.is_valid(raise_exception=True)
     return given.choice(project)
 
@@ -132,4 +132,4 @@ def _settings(project: exchange.Project, choice: Choice) -> dict[str, Any]:
         "optimiser_advised": round_settings.usual_optimiser(project),
         "estimate": expected_cost.estimate(project, whole).record(),
     }
-    return dict(SettingsSerializer(data).data)
+    return dict(RoundSettingsSerializer(data).data)

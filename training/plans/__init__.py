@@ -1,4 +1,4 @@
-"""What a round will do and need: its settings from defaults, preset, plan and form, and estimates.
+"""Plans of rounds: settings from defaults, presets and choices, and what a round will need.
 
 May import: models, figures, versions.
 """

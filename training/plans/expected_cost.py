@@ -19,7 +19,7 @@ from training.figures.number_format import number
 from training.models import Round, Run, RunKind, StageResult
 from training.plans import project_facts
 from training.rlhf.config import ModelFacts, RoundConfig, from_dict
-from training.rlhf.delivery import round_estimate as arithmetic
+from training.rlhf.delivery import round_estimate
 
 Settings = dict[str, Any]
 
@@ -59,7 +59,7 @@ def estimate(project: exchange.Project, whole: Settings) -> Estimate:
     if facts is None:
         return Estimate()
     amounts = _amounts(project)
-    expected = sum(arithmetic.work(facts, config, amounts).values())
+    expected = sum(round_estimate.work(facts, config, amounts).values())
     past = list(_past(project, facts))
     return Estimate(
         **_time(project, config, expected, past),
@@ -76,7 +76,7 @@ class Past:
     work: float
     seconds: float
     memory: float | None
-    """GiB, measured by arithmetic's own: 1.2 is a fifth more than it says."""
+    """Times what arithmetic says: 1.2 is a fifth more."""
 
 
 def _past(project: exchange.Project, facts: ModelFacts) -> Iterator[Past]:
@@ -87,7 +87,7 @@ def _past(project: exchange.Project, facts: ModelFacts) -> Iterator[Past]:
         expected = number(round_.estimate.get("work"))
         if took and expected:
             config = from_dict(RoundConfig, round_.config)
-            by_arithmetic = max(arithmetic.memory(facts, config).values())
+            by_arithmetic = max(round_estimate.memory(facts, config).values())
             yield Past(config, expected, took, memory and memory / by_arithmetic)
 
 
@@ -117,7 +117,7 @@ def _time(
 
 
 def _memory(facts: ModelFacts, config: RoundConfig, past: list[Past]) -> dict[str, Any]:
-    needed = max(arithmetic.memory(facts, config).values())
+    needed = max(round_estimate.memory(facts, config).values())
     ratios = [one.memory for one in past if one.memory]
     basis, spread = "Arithmetic on the model's size and these settings.", MEMORY_SPREAD
     if ratios:
@@ -131,10 +131,10 @@ def _memory(facts: ModelFacts, config: RoundConfig, past: list[Past]) -> dict[st
     }
 
 
-def _amounts(project: exchange.Project) -> arithmetic.Amounts:
+def _amounts(project: exchange.Project) -> round_estimate.Amounts:
     counts, texts = exchange.counts(project), project_facts.text_facts(project)
     # What all but the longest twentieth keep to is about half as long again as the mean.
-    return arithmetic.Amounts(
+    return round_estimate.Amounts(
         pairs=counts["pairs_resolved"],
         held_out=exchange.prompt_count(project, held_out=True),
         waiting=min(counts["pairs_open"], MOST_WAITING),

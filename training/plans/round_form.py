@@ -85,7 +85,7 @@ class RoundForm(forms.Form):
 
     @property
     def shape(self) -> str:
-        """What the defaults in the fields follow from."""
+        """Preset and method, from which the defaults in the fields follow."""
         return " ".join(str(self[name].value() or "") for name in ("preset", "optimiser"))
 
     def presets(self) -> Iterator[dict[str, Any]]:
@@ -116,7 +116,7 @@ class RoundForm(forms.Form):
         return self.cleaned_data
 
     def choice(self) -> Choice:
-        """What was chosen, as a round takes it."""
+        """The choice, as a round takes it."""
         data = self.cleaned_data
         given = {name: data.get(name) for name in SHOWN if data.get(name) not in (None, "")}
         config = nested(

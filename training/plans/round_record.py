@@ -1,4 +1,4 @@
-"""What a round was told to do, and what that cost, for its page."""
+"""The settings of a round that was started, and what it took, for its page."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from annotate import exchange
 from training.models import ModelVersion, Plan
 from training.plans import project_facts
 from training.plans.optimiser_advice import advise
+from training.plans.shown_settings import flat
 from training.rlhf import acquire
 from training.rlhf.config import (
     PRESETS,
@@ -46,7 +47,7 @@ class SettingsRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What somebody chose for a round."""
+    """Settings that somebody chose for a round."""
 
     preset: str = "balanced"
     config: Settings = field(default_factory=dict)
@@ -58,7 +59,7 @@ class Choice:
 
 
 def saved(project: exchange.Project) -> Choice:
-    """What rounds of the project do unless somebody chooses otherwise."""
+    """The choice of the project's rounds for which nobody makes another."""
     plan = Plan.objects.filter(project=project).first()
     if plan is None:
         return Choice()
@@ -93,11 +94,13 @@ def resolve(project: exchange.Project, choice: Choice) -> Settings:
         raise SettingsRefused({"preset": f"preset must be one of {', '.join(PRESETS)}"})
     if choice.policy and version_named(project, choice.policy) is None:
         refused["policy"] = f"There is no policy {choice.policy} with weights in this project."
-    refused |= problems(RoundConfig, choice.config)
-    if refused:  # what is of a wrong type cannot be joined with the rest
-        raise SettingsRefused(refused)
     whole = _joined(project, choice)
-    refused |= problems(RoundConfig, whole) | _of_names(whole) | _forbidden(choice, whole)
+    wrong = problems(RoundConfig, whole)
+    # A rule that joins two settings may be told of the one that nobody chose.
+    chosen = {name for name, _ in flat(choice.config)}
+    refused |= {name: text for name, text in wrong.items() if name in chosen} or wrong
+    if not wrong:
+        refused |= _of_names(whole) | _forbidden(choice, whole)
     if refused:
         raise SettingsRefused(refused)
     return _with_checked_addresses(whole)

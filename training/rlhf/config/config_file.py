@@ -107,7 +107,8 @@ def problems(cls: type[Any], data: dict[str, Any]) -> dict[str, str]:
 
     A rule that joins two settings is told of the first of them.
     """
-    left, refused = copy.deepcopy(data), {}
+    left = copy.deepcopy(data)
+    refused: dict[str, str] = {}
     while True:
         try:
             from_dict(cls, left)

@@ -192,10 +192,11 @@ def settled(base: Settings, given: Settings) -> Settings:
     """
     whole = merged(to_dict(RoundConfig()), merged(base, given))
     for section, name, divides in FOLLOWING:
-        of, into = (whole.get(section) or {}).get(divides), (whole.get(section) or {}).get(name)
-        told = name in (given.get(section) or {})
-        if not told and isinstance(of, int) and isinstance(into, int) and of > 0 < into:
-            whole[section][name] = _divisor(of, into)
+        part, chosen = whole.get(section), given.get(section)
+        if isinstance(part, dict) and not (isinstance(chosen, dict) and name in chosen):
+            of, into = part.get(divides), part.get(name)
+            if isinstance(of, int) and isinstance(into, int) and of > 0 < into:
+                part[name] = _divisor(of, into)
     return whole
 
 

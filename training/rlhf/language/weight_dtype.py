@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from training.rlhf.config.model_facts import read_facts
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SMALL = 1_000_000_000
 """Parameters up to which a CPU, that computes slowly in bfloat16, is given float32."""
@@ -27,3 +32,12 @@ def resolved(dtype: str, path: str | Path, device: torch.device | str) -> str:
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if facts.parameters > SMALL else "float32"
+
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+
+def with_dtype(settings: Settings, path: str | Path, device: torch.device | str) -> Settings:
+    """Settings of a trainer, with the format that their `dtype` stands for here."""
+    named: Any = settings
+    return replace(named, dtype=resolved(named.dtype, path, device))  # type: ignore[no-any-return]

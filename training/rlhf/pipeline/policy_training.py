@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,8 @@ class Start:
 
 def _settings(config: RoundConfig | PolicyJob, section: str, work: Work) -> Any:
     """The optimiser's section, with the number format that `auto` stands for here."""
-    settings = getattr(config, section)
-    dtype = weight_dtype.resolved(settings.dtype, config.policy or config.starter, work.device)
-    return replace(settings, dtype=dtype)
+    start = config.policy or config.starter
+    return weight_dtype.with_dtype(getattr(config, section), start, work.device)
 
 
 def command(name: str, config: PolicyJob, out: Path, work: Work) -> dict[str, float]:

@@ -53,7 +53,7 @@ def merge(model: PeftModel) -> PreTrainedModel:
     model scores as the trained one did. Rounding them again would not.
     """
     if not getattr(model.get_base_model(), "is_quantized", False):
-        return model.merge_and_unload()
+        return model.float().merge_and_unload()  # not in 16 bits, in which small changes vanish
     deltas: dict[str, torch.Tensor] = {}
     for name, module in model.get_base_model().named_modules():
         if isinstance(module, LoraLayer):
