@@ -169,7 +169,7 @@ def _field(shown: Shown, default: Any) -> forms.Field:
     told: dict[str, Any] = {
         "label": shown.title,
         "required": False,
-        "help_text": setting.text,
+        "help_text": setting.text.replace("`", ""),
     }
     if setting.kind == "section":
         options = [(ADAPTERS, "Adapters (LoRA)"), (ALL, "All weights")]

@@ -66,7 +66,7 @@ GROUPS = (
     Group(
         "Policy, by DPO, KTO or ORPO",
         (
-            Shown("pairs.epochs", "Passes", "times all pairs"),
+            Shown("pairs.epochs", "Passes", "passes"),
             Shown("pairs.beta", "Held to the starter (beta)"),
             Shown("pairs.learning_rate", "Learning rate", "per step"),
             Shown("pairs.batch_size", "Pairs per step", "pairs"),
@@ -91,7 +91,7 @@ GROUPS = (
     Group(
         "Reward model",
         (
-            Shown("reward.epochs", "Passes", "times all pairs"),
+            Shown("reward.epochs", "Passes", "passes"),
             Shown("reward.learning_rate", "Learning rate", "per step"),
             Shown("reward.batch_size", "Pairs per step", "pairs"),
             Shown("reward.max_length", "Longest prompt and reply", "tokens"),
