@@ -88,7 +88,8 @@ class GateConfig:
     distinct2_ratio_min: float = 0.5
     repetition_max: float = 0.2
     broken_max: float = 0.2
-    """Share of replies that are empty, cut off or stuck in a loop."""
+    """Share of replies that are empty, cut off or stuck in a loop; where the policy before has
+    more, that is the bound. So with `repetition_max`."""
     alarms_max: float = 0.0
     """Signs, after PPO's updates, that the score rose while the replies got worse."""
     win_rate_min: float = 0.5

@@ -41,14 +41,15 @@ def command(name: str, config: PolicyJob, out: Path, work: Work) -> dict[str, fl
     share = config.held_out_share
     if OPTIMISERS[name].learns_from == "preferences":
         preferences = data_files.preferences(config.preferences, held_out_share=share)
-        return by_preferences(name, config, preferences, out, work)
+        return by_preferences(name, config, preferences, out, work) | preferences.counted
     prompts = data_files.prompts(config.prompts, held_out_share=share)
     models = tuple(path for path in (config.reward_model, *config.reward_models) if path)
     rewards = policy_reward.Rewards(models, config.disagreement, config.reward_function)
     judge = None
     if OPTIMISERS[name].judged and config.judge:
         judge = policy_reward.judge_of(work, config.judge, prompts, config.ppo)
-    return by_reward(name, config, rewards, prompts, out, work, judge=judge)
+    metrics = by_reward(name, config, rewards, prompts, out, work, judge=judge)
+    return metrics | prompts.counted
 
 
 def by_preferences(
