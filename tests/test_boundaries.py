@@ -19,7 +19,7 @@ STACK = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "crow
 # written atomically, intervals computed and axes divided by the same code on both sides.
 DOORS = (
     *("config", "rows", "round", "acquire"),
-    *("run.durable", "metrics.intervals", "metrics.svg_plots"),
+    *("run.durable", "metrics.intervals", "metrics.svg_plots", "delivery.round_estimate"),
 )
 TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe")
 
@@ -53,7 +53,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "management",
     ),
     "training": (
-        *("models", "figures", "versions", "runs", "rounds", "playground", "monitoring"),
+        *("models", "figures", "versions", "plans", "runs", "rounds", "playground", "monitoring"),
         *(
             "completions",
             "dashboard",

@@ -15,7 +15,6 @@ from training.completions import writing_runs
 from training.completions.writing_runs import ENDPOINT
 from training.models import LoopSchedule
 from training.playground import questions
-from training.rounds.optimiser_advice import CHOICES
 
 if TYPE_CHECKING:
     ScheduleModelForm = forms.ModelForm[LoopSchedule]
@@ -235,14 +234,6 @@ class TrialForm(forms.Form):
             "choices": [data[name] for name in self.PLACES if data[name]],
             **{key: data[key] for key in ("temperature", "max_new_tokens", "seed")},
         }
-
-
-class StartForm(forms.Form):
-    """The optimiser of the next round and of those that start by themselves."""
-
-    optimiser = forms.ChoiceField(
-        label="Improve the policy by", choices=list(CHOICES.items()), required=False
-    )
 
 
 class WritingForm(forms.Form):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from training.api import completions_calls, loop_calls, schedule_calls
+from training.api import completions_calls, loop_calls, schedule_calls, settings_calls
 
 project = "api/v1/projects/<slug:slug>/"
 runs = project + "completions-runs/"
@@ -10,6 +10,12 @@ runs = project + "completions-runs/"
 urlpatterns = [
     path("", include("training.views.urls")),
     path(project + "rounds/", loop_calls.rounds, name="api-rounds"),
+    path(
+        project + "rounds/settings/",
+        settings_calls.round_settings_call,
+        name="api-round-settings",
+    ),
+    path(project + "rounds/estimate/", settings_calls.round_estimate, name="api-round-estimate"),
     path(project + "models/", loop_calls.models, name="api-models"),
     path(project + "schedule/", schedule_calls.schedule, name="api-schedule"),
     path(runs, completions_calls.completions_runs, name="api-completions-runs"),

@@ -31,6 +31,7 @@ from annotate.exchange.outgoing import (
     prompts,
     queue_depth,
     resolved_since,
+    text_lengths,
     votes_on,
 )
 from annotate.exchange.project_lookup import (
@@ -118,6 +119,7 @@ __all__ = [
     "set_priorities",
     "set_triggers",
     "tell_webhooks",
+    "text_lengths",
     "tidy_jobs",
     "votes_on",
     "waiting_jobs",

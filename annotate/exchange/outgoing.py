@@ -141,9 +141,12 @@ def _chosen(project: Project, *, unanswered: bool, tag: str) -> QuerySet[Prompt]
     return chosen.filter(tagged("tags", tag)) if tag else chosen
 
 
-def prompt_count(project: Project, *, unanswered: bool = False, tag: str = "") -> int:
-    """The number of prompts that `prompts` gives."""
-    return _chosen(project, unanswered=unanswered, tag=tag).count()
+def prompt_count(
+    project: Project, *, unanswered: bool = False, tag: str = "", held_out: bool = False
+) -> int:
+    """The number of prompts that `prompts` gives, or of those that only measure among them."""
+    chosen = _chosen(project, unanswered=unanswered, tag=tag)
+    return (chosen.filter(held_out=True) if held_out else chosen).count()
 
 
 def prompt_length(project: Project, *, unanswered: bool = False, tag: str = "") -> float:
@@ -154,7 +157,22 @@ def prompt_length(project: Project, *, unanswered: bool = False, tag: str = "") 
 
 
 MEASURED = 1000
-"""Prompts whose length stands for that of all: reading a million would take seconds."""
+"""Texts whose length stands for that of all: reading a million would take seconds."""
+
+
+def text_lengths(project: Project) -> tuple[int, int]:
+    """Characters of prompts and of completions, all but the longest twentieth; 0 without any."""
+    prompts = Cast("messages", TextField())
+    completions = Completion.objects.filter(prompt__project=project)
+    return (
+        _usual_longest(project.prompts.annotate(size=Length(prompts))),
+        _usual_longest(completions.annotate(size=Length("text"))),
+    )
+
+
+def _usual_longest(rows: QuerySet[Any]) -> int:
+    sizes = sorted(rows.order_by("-pk").values_list("size", flat=True)[:MEASURED])
+    return sizes[int(len(sizes) * 0.95)] if sizes else 0
 
 
 def prompt_tags(project: Project) -> list[str]:

@@ -146,7 +146,7 @@ def use_gate(project: Project, browsers: Browsers) -> None:
 
 
 def use_optimiser(browsers: Browsers) -> None:
-    assert '<option value="ipo">IPO (votes alone)' in page(browsers["zed"], "rounds/")
+    assert '<option value="ipo">IPO (votes alone)' in page(browsers["zed"], "rounds/new/")
 
 
 def use_page(project: Project, browsers: Browsers) -> None:

@@ -14,10 +14,17 @@ from rest_framework.response import Response
 
 from annotate import exchange
 from training.api.list_pages import BAD_PAGE, PageQuery, page_if_asked, whole_or_page
+from training.api.settings_calls import RoundChoiceSerializer, by_field
 from training.figures import run_progress
 from training.models import ModelVersion, Round
+from training.plans import expected_cost, round_settings
 from training.rounds import loop_state
-from training.rounds.start_and_cancel import RoundRefused, RoundRunning, start_round
+from training.rounds.start_and_cancel import (
+    RoundRefused,
+    RoundRunning,
+    WrongSettings,
+    start_round,
+)
 
 
 class StageSerializer(serializers.Serializer[Any]):
@@ -39,6 +46,11 @@ class RoundSerializer(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
     stages = StageSerializer(many=True)
     models = serializers.ListField(child=serializers.CharField())
+    preset = serializers.CharField(help_text="quick, balanced or careful; empty before presets.")
+    chosen = serializers.DictField(help_text="Settings chosen in place of the preset's.")
+    estimate = serializers.DictField(help_text="What was expected when it started.")
+    took_seconds = serializers.FloatField(allow_null=True, help_text="Of its stages, by a clock.")
+    peak_gib = serializers.FloatField(allow_null=True, help_text="Most memory held by a stage.")
     outcome = serializers.CharField()
     error = serializers.CharField()
 
@@ -56,7 +68,10 @@ class LoopSerializer(serializers.Serializer[Any]):
     previous = serializers.URLField(allow_null=True)
 
 
-class StartSerializer(serializers.Serializer[Any]):
+class StartSerializer(RoundChoiceSerializer):
+    save_settings = serializers.BooleanField(
+        required=False, default=False, help_text="Coming rounds have these settings, too."
+    )
     seed = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=2**31 - 1, default=None
     )
@@ -131,13 +146,17 @@ def _start(request: Request, slug: str) -> Response:
     assert isinstance(request.user, User), "only who signed in has a role"
     given = StartSerializer(data=request.data)
     given.is_valid(raise_exception=True)
-    seed = given.validated_data["seed"]
+    seed, choice = given.validated_data["seed"], given.choice(project)
     try:
-        round = start_round(project, by=request.user, trigger="admin", seed=seed)
+        round = start_round(project, by=request.user, trigger="admin", seed=seed, choice=choice)
+    except WrongSettings as error:
+        raise serializers.ValidationError(by_field(error.problems)) from error
     except RoundRunning as error:
         return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
     except RoundRefused as error:
         return Response({"detail": str(error)}, status=status.HTTP_400_BAD_REQUEST)
+    if given.validated_data["save_settings"]:
+        round_settings.save(project, choice)
     return Response(_round(round), status=status.HTTP_201_CREATED)
 
 
@@ -153,6 +172,11 @@ def _round(round: Round) -> dict[str, Any]:
         "finished_at": round.finished_at,
         "stages": lines,
         "models": [version.name for version in run.models.all()] if run else [],
+        "preset": round.preset,
+        "chosen": round.chosen,
+        "estimate": round.estimate,
+        "took_seconds": expected_cost.took_seconds(round),
+        "peak_gib": expected_cost.peak_gib(round),
         "outcome": run_progress.headline(run).verdict,
         "error": run.error if run else "",
     }

@@ -198,6 +198,9 @@ class StageResult(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="stages")
     stage = models.CharField(max_length=40)
     metrics: models.JSONField[dict[str, float]] = models.JSONField(default=dict)
+    measured: models.JSONField[dict[str, float]] = models.JSONField(
+        default=dict, help_text="Seconds, peak memory in GiB, tokens: what it took."
+    )
     finished_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

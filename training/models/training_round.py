@@ -16,7 +16,10 @@ class Plan(models.Model):
         "annotate.Project", on_delete=models.CASCADE, related_name="training_plan"
     )
     config: models.JSONField[dict[str, Any]] = models.JSONField(
-        default=dict, help_text="Settings of a round that differ from RoundConfig's defaults."
+        default=dict, help_text="Settings that somebody chose in place of the preset's."
+    )
+    preset = models.CharField(
+        max_length=20, default="balanced", help_text="Of training.rlhf.config.PRESETS."
     )
     reranked_votes = models.PositiveIntegerField(
         default=0, help_text="Votes the queue's order was last computed from."
@@ -58,6 +61,13 @@ class Round(models.Model):
     trigger = models.CharField(max_length=20, default="admin")
     dataset_version = models.PositiveIntegerField(null=True)
     config: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    preset = models.CharField(max_length=20, blank=True, help_text="Empty: before there were any.")
+    chosen: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="Settings that somebody chose in place of the preset's."
+    )
+    estimate: models.JSONField[dict[str, Any]] = models.JSONField(
+        default=dict, help_text="Memory and time that were expected when it started."
+    )
     started_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )

@@ -10,10 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.rlhf.config import Job, from_dict, load, to_dict
+from training.rlhf.config import (
+    Job,
+    RoundConfig,
+    defaults_for,
+    from_dict,
+    load,
+    read_facts,
+    read_mapping,
+    settled,
+    to_dict,
+)
 from training.rlhf.config.config_file import differences, require
 from training.rlhf.data import input_fingerprints
-from training.rlhf.delivery import memory_estimate, openrlhf
+from training.rlhf.delivery import memory_estimate, openrlhf, round_estimate
 from training.rlhf.pipeline import commands, recipe
 from training.rlhf.pipeline.commands import COMMANDS
 from training.rlhf.round import STAGES, quiet_libraries, run_round, stop_on_signals
@@ -65,7 +75,11 @@ def _add_files(listed: Any) -> None:
     other.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     about = "how much memory and time a policy takes"
     size = listed.add_parser("memory", help=about, description=about)
-    size.add_argument("--params", type=float, required=True, metavar="N", help="such as 8e9")
+    which = size.add_mutually_exclusive_group(required=True)
+    which.add_argument("--params", type=float, metavar="N", help="such as 8e9, for any model")
+    which.add_argument("--model", metavar="FOLDER", help="for this model, by a round's stages")
+    size.add_argument("--config", metavar="FILE.yaml", help="the round's settings, with --model")
+    size.add_argument("--gpu", action="store_true", help="on a GPU, with --model")
 
 
 def _add_recipe(listed: Any) -> None:
@@ -130,6 +144,19 @@ def together() -> Callable[[int], int]:
     return distributed.agree
 
 
+def _memory_of_round(options: argparse.Namespace) -> int:
+    """Print what each stage of a round needs on a model, by its files and the settings."""
+    facts = read_facts(options.model)
+    if facts is None:
+        return _say(f"error: {options.model} is no folder of a model with weights", USAGE)
+    given = read_mapping(options.config) if options.config else {}
+    config = from_dict(RoundConfig, settled(defaults_for(facts), given))
+    print(f"{facts.parameters:,} parameters, published in {facts.dtype}")
+    for stage, gib in round_estimate.memory(facts, config, gpu=options.gpu).items():
+        print(f"{stage:>16}  {gib:.1f} GiB")
+    return DONE
+
+
 def _say(message: str, code: int) -> int:
     print(message, file=sys.stderr)
     return code
@@ -189,6 +216,10 @@ def _openrlhf(options: argparse.Namespace) -> int:
 
 
 def _memory(options: argparse.Namespace) -> int:
+    if options.model:
+        return _memory_of_round(options)
+    if options.config or options.gpu:
+        return _say("error: --config and --gpu go with --model", USAGE)
     if not 1e6 <= options.params <= 1e13:
         return _say("error: --params must lie between 1e6 and 1e13", USAGE)
     print(

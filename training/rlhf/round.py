@@ -7,6 +7,7 @@ are imported only by the process that runs them.
 from __future__ import annotations
 
 import os
+import time
 import traceback
 import warnings
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from training.rlhf.config.stage_names import (
     TRAIN_REWARD,
 )
 from training.rlhf.metrics.gates import Gate, gates
-from training.rlhf.run import trackers
+from training.rlhf.run import peak_memory, trackers
 from training.rlhf.run.entry_points import load_function
 from training.rlhf.run.run_directory import (
     DONE,
@@ -176,13 +177,16 @@ def run_stage(run: RunDirectory, stage: Stage, config: RoundConfig) -> None:
     """Run one stage into its `.partial` folder and publish it."""
     run.check()
     run.report(stage.name, 0, 1, stage.title)
+    begun = time.monotonic()
+    peak_memory.forget()
     with trackers.forward(config.tracker, run, stage.name, to_dict(config)) as finish:
         result = run.perform(lambda: stage.perform(run, config), shared=stage.shared)
         finish(result.metrics if result else {})
     run.check()
     if run.leads and result is not None:
         meta = run.meta(stage.name, to_dict(config), result.parents, result.metrics)
-        run.publish(stage.name, meta | (result.notes or {}))
+        measured = {"seconds": time.monotonic() - begun} | peak_memory.peak()
+        run.publish(stage.name, meta | (result.notes or {}) | {"measured": measured})
     run.wait()
 
 

@@ -6,6 +6,7 @@ Torch-free. A bad line is an error that names file, line and field, never a gues
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
 import json
 import math
@@ -161,12 +162,14 @@ def parse(cls: type[Row], data: dict[str, Any], where: str) -> Row:
 def read_json(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) for every line that is not blank."""
     try:
-        with open(path, "rb") as lines:
+        # HH-RLHF and others are published so.
+        with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, _object(line, f"{path}, line {number}")
-    except OSError as error:
-        raise RowError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RowError(f"cannot read {path}: {reason}") from error
 
 
 def _object(line: bytes, where: str) -> dict[str, Any]:

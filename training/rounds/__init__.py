@@ -1,4 +1,4 @@
 """The loop: starting rounds, its state, and the order of the queue between rounds.
 
-May import: models, figures, versions, runs.
+May import: models, figures, versions, plans, runs.
 """

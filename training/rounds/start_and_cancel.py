@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
 from annotate import exchange
-from training.models import Plan, Round, Run, RunKind
-from training.rlhf import acquire
-from training.rlhf.config import ConfigError, RoundConfig, from_dict, to_dict
+from training.models import Round, Run, RunKind
+from training.plans import expected_cost, round_settings
+from training.plans.round_settings import Choice, SettingsRefused
+from training.rlhf.config import RoundConfig, from_dict, to_dict
 from training.runs import states, task_queue
 
 if TYPE_CHECKING:
@@ -38,7 +38,11 @@ class NoStarter(RoundRefused):
 
 
 class WrongSettings(RoundRefused):
-    """The project's plan or the environment has a setting that the engine does not take."""
+    """A setting that the engine does not take; `problems` tells of each by its dotted name."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        super().__init__(f"The settings of the round are wrong: {'; '.join(problems.values())}.")
+        self.problems = problems
 
 
 def start_round(
@@ -48,10 +52,12 @@ def start_round(
     trigger: str = "admin",
     seed: int | None = None,
     enqueue: bool = True,
+    choice: Choice | None = None,
 ) -> Round:
     """Freeze the project's votes and queue a round on them.
 
     Args:
+        choice: its settings; None takes those that the project's rounds usually have.
         trigger: what asked for it: admin, votes, schedule or command.
         seed: of everything random in the round; None takes its number.
         enqueue: False leaves the run to the caller, who supervises it.
@@ -61,12 +67,15 @@ def start_round(
     """
     # Before freezing, which makes votes final. Again by the constraint: of two starts one gets on.
     _require_readiness(project)
+    choice = choice or round_settings.saved(project)
+    settled = _resolved(project, choice)
+    estimate = expected_cost.estimate(project, settled)
     version = exchange.freeze(project, by=by).number
     _require_votes(project, version)
     try:
         with transaction.atomic():
             exchange.lock(project)
-            config = _config(project, seed=seed)
+            config = _config(project, settled, policy=choice.policy, seed=seed)
             round_ = Round.objects.create(
                 project=project,
                 number=config["number"],
@@ -74,6 +83,9 @@ def start_round(
                 dataset_version=version,
                 started_by=by,
                 config=config,
+                preset=choice.preset,
+                chosen=choice.config,
+                estimate=estimate.record(),
             )
             run = Run.objects.create(kind=RunKind.ROUND, round=round_, project=project)
             if enqueue:
@@ -90,19 +102,6 @@ def next_number(project: exchange.Project) -> int:
     """
     numbered = (project.rounds, project.model_versions)
     return 1 + max(rows.aggregate(last=Max("number"))["last"] or 0 for rows in numbered)
-
-
-def optimiser(project: exchange.Project) -> str:
-    """The optimiser of the project's next round."""
-    plan = Plan.objects.filter(project=project).first()
-    return str((plan.config if plan else {}).get("optimiser", RoundConfig().optimiser))
-
-
-def choose_optimiser(project: exchange.Project, name: str) -> None:
-    """Let the project's rounds improve the policy so from now on."""
-    plan, _ = Plan.objects.get_or_create(project=project)
-    plan.config = {**plan.config, "optimiser": name}
-    plan.save(update_fields=["config"])
 
 
 def refusal(project: exchange.Project) -> str:
@@ -173,8 +172,12 @@ def _not_enough(training: int, held_out: int | None = None) -> NotEnoughVotes:
     )
 
 
-def _lineage(project: exchange.Project) -> dict[str, str]:
-    """Folders the round starts from: starter, promoted policy and last reward model."""
+def _lineage(project: exchange.Project, policy_name: str = "") -> dict[str, str]:
+    """Folders the round starts from: starter, policy and last reward model.
+
+    Args:
+        policy_name: of the policy; empty takes the promoted one.
+    """
     policies = project.model_versions.policies()
     starter = policies.filter(number=0).first()
     if starter is None:
@@ -182,7 +185,8 @@ def _lineage(project: exchange.Project) -> dict[str, str]:
             "This project has no policy to train yet. Give it one with "
             f"manage.py run_round --project {project.slug} --model FOLDER_OR_HUB_ID."
         )
-    policy = policies.promoted().first() or starter
+    named = round_settings.version_named(project, policy_name) if policy_name else None
+    policy = named or policies.promoted().first() or starter
     # One that was added may be of any architecture: it scores, and nothing is trained from it.
     reward = project.model_versions.rewards().filter(run__isnull=False).first()
     return {
@@ -192,20 +196,22 @@ def _lineage(project: exchange.Project) -> dict[str, str]:
     }
 
 
-def _config(project: exchange.Project, *, seed: int | None) -> dict[str, Any]:
-    """The round's whole configuration: engine defaults, the project's plan, and this round.
+def _resolved(project: exchange.Project, choice: Choice) -> dict[str, Any]:
+    """Raises: WrongSettings."""
+    try:
+        return round_settings.resolve(project, choice)
+    except SettingsRefused as error:
+        raise WrongSettings(error.problems) from error
+
+
+def _config(
+    project: exchange.Project, settled: dict[str, Any], *, policy: str, seed: int | None
+) -> dict[str, Any]:
+    """The round's whole configuration: its settings, and what follows from the project's state.
 
     Holds while the project is locked: what is promoted, and what has weights.
     """
     number = next_number(project)
-    plan = Plan.objects.filter(project=project).first()
-    given = (plan.config if plan else {}) | _lineage(project)
+    given = settled | _lineage(project, policy)
     given |= {"number": number, "seed": number if seed is None else seed}
-    if settings.TRAINING_THREADS:
-        given["threads"] = settings.TRAINING_THREADS
-    try:
-        config = from_dict(RoundConfig, {"tracker": settings.TRACKER} | given)
-        acquire.acquisition(config.propose.acquisition)  # now, and not after hours of training
-    except ConfigError as error:
-        raise WrongSettings(f"The settings of the round are wrong: {error}.") from error
-    return to_dict(config)
+    return to_dict(from_dict(RoundConfig, given))

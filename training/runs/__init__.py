@@ -1,4 +1,4 @@
 """Supervised processes: states, task queue, inputs by kind, results of stages.
 
-May import: models, versions.
+May import: models, versions, plans.
 """

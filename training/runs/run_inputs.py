@@ -12,18 +12,17 @@ from typing import Any
 from django.conf import settings
 
 from annotate import exchange
-from training.models import Plan, Run, RunKind
+from training.models import Run, RunKind
+from training.plans.round_settings import planned
 from training.rlhf import rows
 from training.rlhf.config import (
     CompareJob,
     CompletionsJob,
     EndpointConfig,
     PushJob,
-    RoundConfig,
     SampleJob,
     SFTJob,
     SourceConfig,
-    from_dict,
     sample_sft_config,
 )
 from training.rlhf.run import durable
@@ -104,7 +103,7 @@ def _prepare_first_pairs(run: Run) -> None:
         seed=int(run.options["seed"]),
         threads=settings.TRAINING_THREADS or int(run.options.get("threads", 0)),
         sample=dataclasses.replace(
-            _planned(run.project).sample, prompts=FIRST_PROMPTS, per_prompt=2
+            planned(run.project).sample, prompts=FIRST_PROMPTS, per_prompt=2
         ),
     )
     write_job(run.directory, job)
@@ -118,7 +117,7 @@ def _prepare_compare(run: Run) -> None:
     prompts = run.directory / "prompts.jsonl"
     rows.write(prompts, exchange.prompts(run.project))
     starter = policies.filter(number=0).first()
-    evaluate = _planned(run.project).evaluate
+    evaluate = planned(run.project).evaluate
     if evaluate.endpoint is not None and evaluate.endpoint.model:
         # Its names are those of a round's two policies.
         evaluate = dataclasses.replace(evaluate, endpoint=None)
@@ -194,12 +193,6 @@ def _source(run: Run, source: dict[str, Any]) -> SourceConfig:
         return SourceConfig(name=source["name"], folder=serving.location(version, merge=False))
     except serving.NotServable as error:
         raise CannotPrepare(str(error)) from error
-
-
-def _planned(project: exchange.Project) -> RoundConfig:
-    """The settings that the project's next round would have, for runs without a round."""
-    plan = Plan.objects.filter(project=project).first()
-    return from_dict(RoundConfig, plan.config if plan else {})
 
 
 def _scorers(project: exchange.Project) -> dict[str, str]:

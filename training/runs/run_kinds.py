@@ -23,6 +23,7 @@ from pathlib import Path
 from django.conf import settings
 
 from training.models import Run, RunKind
+from training.plans import round_settings
 from training.rlhf.round import (
     DONE,
     FAILED,
@@ -71,13 +72,16 @@ def program(run: Run) -> list[str]:
 def environment(run: Run) -> dict[str, str]:
     """Variables of the run's process; one that asks servers has no keys but theirs."""
     variables = engine_environment.environment()
-    if run.kind not in WRITING:
+    servers = asked_servers(run)
+    if run.kind not in WRITING and not servers:
         return variables
-    return endpoint_hosts.without_keys(variables) | endpoint_hosts.keys(asked_servers(run))
+    return endpoint_hosts.without_keys(variables) | endpoint_hosts.keys(servers)
 
 
 def asked_servers(run: Run) -> list[str]:
-    """Addresses of the servers that a run writes completions by; none of other runs."""
+    """Addresses of the servers that a run asks for completions or verdicts."""
+    if run.round is not None:
+        return list(round_settings.servers(run.round.config).values())
     if run.kind not in WRITING:
         return []
     return [source["url"] for source in run.options["sources"] if "url" in source]

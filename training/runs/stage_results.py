@@ -41,9 +41,10 @@ def apply(run: Run, stage: str) -> bool:
         # First the row: of two supervisors only the holder gets past it.
         Run.objects.write(run, fence=run.fence)
         meta = _meta(folder)
-        metrics = {k: v for k, v in meta["metrics"].items() if isinstance(v, int | float)}
+        metrics = _numbers(meta["metrics"])
+        measured = _numbers(meta.get("measured") or {})
         _, created = StageResult.objects.get_or_create(
-            run=run, stage=stage, defaults={"metrics": metrics}
+            run=run, stage=stage, defaults={"metrics": metrics, "measured": measured}
         )
         if created:
             if (effect := EFFECTS.get(stage)) is not None:
@@ -60,6 +61,10 @@ def _meta(folder: Path) -> Meta:
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
         raise BadResult(f"{folder / 'meta.json'}: {error}") from error
     return dict(meta)
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {key: value for key, value in values.items() if isinstance(value, int | float)}
 
 
 def _train_reward(run: Run, folder: Path, metrics: dict[str, float]) -> None:

@@ -13,12 +13,8 @@ from django.contrib.auth.models import User
 
 from annotate import exchange
 from training.models import ModelVersion, Plan, Run, RunKind, StageResult
-from training.rlhf.config import LoraConfig, RoundConfig, sample_round_config, to_dict
 from training.runs import foreground, run_kinds, states
 from training.versions import promotion
-
-DECIDED_LATER = ("starter", "policy", "last_reward", "number", "seed")
-"""What a round takes from its project's state and not from its plan."""
 
 
 class SetupFailed(Exception):
@@ -41,21 +37,14 @@ def ensure_superuser() -> tuple[User, str | None]:
 def ensure_project(owner: User, *, seed: int, model: str) -> Any:
     """The sample project and how it trains; the one there is, if any."""
     project = exchange.create_sample_project(owner=owner, seed=seed)
-    Plan.objects.get_or_create(project=project, defaults={"config": _plan(model)})
+    config = {} if model else SAMPLE_PLAN
+    Plan.objects.get_or_create(project=project, defaults={"config": config})
     return project
 
 
-def _plan(model: str) -> dict[str, Any]:
-    """Small and quick for the tiny starter; adapters on a real model."""
-    if model:
-        lora = to_dict(LoraConfig())
-        return {"reward": {"lora": lora}, "ppo": {"lora": lora}}
-    chosen, usual = to_dict(sample_round_config(starter="")), to_dict(RoundConfig())
-    return {
-        key: value
-        for key, value in chosen.items()
-        if key not in DECIDED_LATER and value != usual[key]
-    }
+SAMPLE_PLAN = {"optimiser": "ppo"}
+"""The sample project shows the whole loop, its reward model included, however few votes there are.
+All else follows from the model: training.rlhf.config.defaults_for."""
 
 
 def is_ready(project: exchange.Project) -> bool:
@@ -86,9 +75,6 @@ def adopt_model(project: exchange.Project, model: str) -> None:
         Run.objects.filter(project=project, kind=RunKind.FIRST_PAIRS).delete()
         ModelVersion.objects.filter(pk=starter.pk).update(path=path, run=None)
     promotion.adopt_starter(project, path)
-    plan, created = Plan.objects.get_or_create(project=project, defaults={"config": _plan(model)})
-    if starter is not None and not created:
-        Plan.objects.filter(pk=plan.pk).update(config=_plan(model))
 
 
 def model_path(model: str) -> str:

@@ -22,12 +22,10 @@ from training.figures.run_progress import (
     results_of,
     stage_lines,
 )
-from training.forms import AskForm, StartForm
+from training.forms import AskForm
 from training.models import Round, StageResult
 from training.rlhf.round import EVALUATE, TRAIN_REWARD
 from training.rounds import loop_state
-from training.rounds.optimiser_advice import advise
-from training.rounds.start_and_cancel import RoundRefused, choose_optimiser, optimiser, start_round
 from training.views.polling import ended, stamp, unchanged
 
 PER_PAGE = 25
@@ -50,24 +48,6 @@ def progress(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
         request, "training/rounds.html#loop", _loop_context(request, project, _ask_form(project))
     )
     return response if live is not None else ended(response)
-
-
-@require_POST
-def start(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
-    project = exchange.project_or_404(request, slug, "admin")
-    form = StartForm(request.POST)
-    if not form.is_valid():
-        messages.warning(request, "There is no such way to improve a policy; choose one listed.")
-        return redirect("rounds", project.slug)
-    if chosen := form.cleaned_data["optimiser"]:
-        choose_optimiser(project, chosen)
-    try:
-        round = start_round(project, by=request.user, trigger="admin")
-    except RoundRefused as error:
-        messages.warning(request, str(error))
-        return redirect("rounds", project.slug)
-    messages.success(request, f"Round {round.number} starts as soon as a training worker is free.")
-    return redirect("rounds", project.slug)
 
 
 @require_POST
@@ -124,8 +104,6 @@ def _loop_context(
         "tab": "rounds",
         "is_admin": project.role == "admin",
         "ask_form": form,
-        "start_form": StartForm(initial={"optimiser": optimiser(project)}),
-        "advice": advise(state.pairs_resolved),
         "state": state,
         "live": live,
         "run": run,

@@ -11,6 +11,7 @@ from training.views import (
     round,
     rounds,
     schedule,
+    start_round,
     write_completions,
 )
 
@@ -19,7 +20,8 @@ project = "projects/<slug:slug>/"
 urlpatterns = [
     path(project + "rounds/", rounds.rounds, name="rounds"),
     path(project + "rounds/progress/", rounds.progress, name="rounds-progress"),
-    path(project + "rounds/start/", rounds.start, name="round-start"),
+    path(project + "rounds/new/", start_round.new, name="round-new"),
+    path(project + "rounds/start/", start_round.start, name="round-start"),
     path(project + "rounds/ask-colleagues/", rounds.ask_colleagues, name="ask-colleagues"),
     path(project + "rounds/schedule/", schedule.schedule, name="schedule"),
     path(project + "rounds/schedule/pause/", schedule.pause, name="schedule-pause"),

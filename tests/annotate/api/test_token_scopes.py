@@ -24,6 +24,7 @@ VOTES = {f"api-{name}" for name in ("next", "vote", "skip", "undo", "remark", "f
 ADMIN = {
     *("api-rounds", "api-schedule", "api-webhooks", "api-webhook-one", "api-webhook-secret"),
     *("api-annotator", "api-invitations", "api-guidelines"),
+    *("api-round-settings", "api-round-estimate"),
     *("api-completions-runs", "api-completions-cancel", "api-completions-go-on"),
 }
 

@@ -153,7 +153,7 @@ def test_a_projects_plan_overrides_the_defaults(voted: Project, home: Path) -> N
     Plan.objects.create(project=voted, config={"ppo": {"updates": 3}})
     config = start_and_cancel.start_round(voted, enqueue=False).config
     assert config["ppo"]["updates"] == 3
-    assert config["ppo"]["epochs"] == 4
+    assert config["ppo"]["lora"]["r"] == 16, "what nobody chose follows from the model"
     assert config["starter"] == "org/model"
 
 

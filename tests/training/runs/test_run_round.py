@@ -12,7 +12,8 @@ from django.core.management import CommandError, call_command
 
 from annotate.models import Project
 from tests.training.conftest import Spawned, trace, wait_for
-from training.models import Plan, Round, Run, StageResult
+from training.models import Round, Run, StageResult
+from training.plans import round_settings
 from training.versions import promotion
 
 Spawn = Callable[..., Spawned]
@@ -117,7 +118,8 @@ def test_a_first_policy_is_a_folder_wherever_the_command_runs_and_trains_adapter
     assert not project.model_versions.exists()
     give("./model")
     assert project.model_versions.get().location == str(tmp_path / "model")
-    assert Plan.objects.get().config["reward"]["lora"]["r"] > 0
+    planned = round_settings.planned(project)
+    assert planned.reward.lora is not None and planned.pairs.lora is not None
 
 
 def test_a_first_policy_is_replaced_until_something_was_made_from_it(project: Project) -> None:

@@ -13,9 +13,7 @@ from annotate.models import Assignment, Project
 from tests.training.conftest import queries
 from tests.training.history import add_policy, add_starter, make_round
 from training.models import Round, Run, WorkerBeat
-from training.rlhf import config
-from training.rounds.optimiser_advice import advise
-from training.rounds.start_and_cancel import start_round
+from training.plans.optimiser_advice import advise
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/rounds/"
@@ -50,14 +48,6 @@ def test_it_shows_where_the_loop_stands(ready: Project, zed: User, client_for: B
     assert "Start a round" in text and "disabled" not in text
 
 
-def test_it_advises_an_optimiser_by_the_pairs_that_are_there(
-    ready: Project, zed: User, client_for: Browser
-) -> None:
-    text = client_for(zed).get(URL).content.decode()
-    assert "Advised: DPO." in text and "(there are 50)" in text
-    assert '<option value="ppo" selected>' in text, "advice changes no setting"
-
-
 @pytest.mark.parametrize(
     ("pairs", "advised", "said"),
     [
@@ -73,38 +63,11 @@ def test_the_advice_follows_the_number_of_pairs(pairs: int, advised: str, said: 
     assert ("kl_coef" in found.why) == (400 <= pairs < 1000)
 
 
-def test_the_chosen_optimiser_is_the_rounds_and_that_of_later_ones(
-    ready: Project, zed: User, client_for: Browser
-) -> None:
-    client_for(zed).post(START, {"optimiser": "dpo"})
-    first = Round.objects.get()
-    assert first.config["optimiser"] == "dpo"
-    Round.objects.update(state="done")
-    assert start_round(ready, trigger="votes").config["optimiser"] == "dpo"
-    assert '<option value="dpo" selected>' in client_for(zed).get(URL).content.decode()
-
-
-def test_an_unknown_optimiser_starts_nothing(
-    ready: Project, zed: User, client_for: Browser
-) -> None:
-    page = client_for(zed).post(START, {"optimiser": "magic"}, follow=True)
-    assert "no such way to improve a policy" in page.content.decode()
-    assert not Round.objects.exists()
-
-
-def test_every_optimiser_of_the_engine_can_be_chosen(
-    ready: Project, zed: User, client_for: Browser
-) -> None:
-    page = client_for(zed).get(URL).content.decode()
-    assert all(f'<option value="{name}"' in page for name in config.OPTIMISERS)
-    assert "PPO (reward model)" in page and "DPO (votes alone)" in page
-
-
 def test_it_says_why_no_round_can_start(project: Project, zed: User, client_for: Browser) -> None:
     add_starter(project)
     text = client_for(zed).get(URL).content.decode()
     assert "No round can start yet" in text and "at least 20 pairs" in text
-    assert "disabled" in text
+    assert "Start a round" not in text and "Settings of rounds" in text
     assert "No round yet" in text
 
 
@@ -239,28 +202,7 @@ def test_a_round_that_somebody_works_on_needs_no_worker(
     assert b"No training worker" in client.get(PROGRESS).content
 
 
-# Start
-
-
-def test_an_admin_starts_a_round(ready: Project, zed: User, client_for: Browser) -> None:
-    answer = client_for(zed).post(START, follow=True)
-    assert answer.redirect_chain == [(URL, 302)]
-    round_ = Round.objects.get()
-    assert (round_.number, round_.state, round_.started_by) == (1, "queued", zed)
-    assert b"Round 1 starts as soon as" in answer.content
-
-
-def test_starting_twice_makes_one_round(ready: Project, zed: User, client_for: Browser) -> None:
-    client = client_for(zed)
-    client.post(START)
-    assert b"Round 1 of this project is queued" in client.post(START, follow=True).content
-    assert Round.objects.count() == 1
-
-
-def test_too_few_votes_start_nothing(project: Project, zed: User, client_for: Browser) -> None:
-    add_starter(project)
-    assert b"A round wants votes" in client_for(zed).post(START, follow=True).content
-    assert not Round.objects.exists()
+# Buttons
 
 
 @pytest.mark.parametrize("url", [START, ASK])

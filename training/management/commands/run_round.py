@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import yaml
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
 from training.models import Round, Run
+from training.plans import expected_cost, round_settings
+from training.plans.round_settings import Choice
+from training.rlhf.config import PRESETS, ConfigError, merged, nested, read_mapping
 from training.rounds import start_and_cancel
 from training.runs import foreground
 from training.setup import quickstart
@@ -25,6 +29,28 @@ class Command(BaseCommand):
             metavar="FOLDER_OR_HUB_ID",
             help="the project's first policy, when it has none yet",
         )
+        parser.add_argument("--preset", choices=list(PRESETS), help="how thorough the round is")
+        parser.add_argument(
+            "--config", metavar="FILE.yaml", help="settings in place of the preset's, by section"
+        )
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="one more setting, such as ppo.kl_coef=0.1; may be given several times",
+        )
+        parser.add_argument(
+            "--policy", metavar="NAME", default="", help="version to start from; default: in use"
+        )
+        parser.add_argument(
+            "--save", action="store_true", help="coming rounds have these settings, too"
+        )
+        parser.add_argument(
+            "--estimate",
+            action="store_true",
+            help="check the settings, say what the round would need, and start nothing",
+        )
 
     def handle(self, *args: Any, project: str, **options: Any) -> None:
         try:
@@ -36,7 +62,13 @@ class Command(BaseCommand):
                 quickstart.adopt_model(chosen, options["model"])
             except quickstart.SetupFailed as error:
                 raise CommandError(str(error)) from error
-        run = self.live_or_new(chosen, options["seed"])
+        choice = self.choice(chosen, options)
+        if options["estimate"]:
+            self.tell_estimate(chosen, choice)
+            return
+        run = self.live_or_new(chosen, options["seed"], choice)
+        if options["save"]:
+            round_settings.save(chosen, choice)
         state = foreground.follow(run, out=self.stdout)
         self.report(run)
         if state is None:
@@ -45,12 +77,36 @@ class Command(BaseCommand):
         if state != Run.State.DONE:
             sys.exit(1)
 
-    def live_or_new(self, project: exchange.Project, seed: int | None) -> Run:
+    def choice(self, project: exchange.Project, options: dict[str, Any]) -> Choice:
+        """The settings that the options name, over those that the project's rounds usually have."""
+        usual = round_settings.saved(project)
+        try:
+            given = read_mapping(options["config"]) if options["config"] else usual.config
+            for change in options["set"]:
+                given = merged(given, _setting(change))
+        except ConfigError as error:
+            raise CommandError(str(error)) from error
+        preset = options["preset"] or usual.preset
+        return Choice(preset=preset, config=given, policy=options["policy"], operator=True)
+
+    def tell_estimate(self, project: exchange.Project, choice: Choice) -> None:
+        """Print what a round with these settings would need."""
+        try:
+            whole = round_settings.resolve(project, choice)
+        except round_settings.SettingsRefused as refused:
+            raise CommandError(str(refused)) from refused
+        needed = expected_cost.estimate(project, whole)
+        minutes = "" if needed.seconds is None else f"about {needed.seconds / 60:.0f} min. "
+        memory = "" if needed.memory_gib is None else f"about {needed.memory_gib:.1f} GiB. "
+        self.stdout.write(f"Time: {minutes}{needed.time_basis}")
+        self.stdout.write(f"Memory: {memory}{needed.memory_basis}")
+
+    def live_or_new(self, project: exchange.Project, seed: int | None, choice: Choice) -> Run:
         """The run of the project's live round, or of a new one."""
         live = project.rounds.live().first()
         try:
             round_ = live or start_and_cancel.start_round(
-                project, trigger="command", seed=seed, enqueue=False
+                project, trigger="command", seed=seed, enqueue=False, choice=choice
             )
         except start_and_cancel.RoundRefused as refusal:
             raise CommandError(str(refusal)) from refusal
@@ -70,3 +126,18 @@ class Command(BaseCommand):
         run.refresh_from_db(fields=["error"])
         if run.error:
             self.stderr.write(f"  {run.error}")
+
+
+def _setting(change: str) -> dict[str, Any]:
+    """`ppo.kl_coef=0.1` as nested settings; the value is YAML.
+
+    Raises:
+        ConfigError: it is no such text.
+    """
+    name, equals, text = change.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"--set {change}: expected name=value")
+    try:
+        return nested({name: yaml.safe_load(text)})
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {name}: {error}") from error

@@ -17,7 +17,7 @@ from training.rlhf.completions.openai_endpoint import Endpoint
 from training.rlhf.completions.reply_filter import fault_of, readable
 from training.rlhf.completions.writers import Reply, Settings, Writer, reply_in_chunks
 from training.rlhf.config import ConfigError, EndpointConfig, SampleConfig
-from training.rlhf.language import chat_template, generation, pretrained
+from training.rlhf.language import chat_template, generation, pretrained, weight_dtype
 from training.rlhf.language.chat_template import Message
 from training.rlhf.language.reward_text import with_template
 from training.rlhf.metrics.reply_faults import FAULTS
@@ -28,8 +28,11 @@ from training.rlhf.run.work import Report, Work
 class Policy:
     """A policy that answers chats."""
 
-    def __init__(self, folder: str | Path, *, device: str | torch.device = "cpu") -> None:
-        self.model = pretrained.load_causal(folder, device=device)
+    def __init__(
+        self, folder: str | Path, *, device: str | torch.device = "cpu", dtype: str = "auto"
+    ) -> None:
+        kind = weight_dtype.resolved(dtype, folder, device)
+        self.model = pretrained.load_causal(folder, device=device, dtype=kind)
         # A base model, to compare with, reads turns written down plainly and may never stop.
         self.tokenizer = with_template(pretrained.load_tokenizer(folder))
         self.stop_ids = pretrained.stop_token_ids(self.model, self.tokenizer)
@@ -73,7 +76,12 @@ def require_both(endpoint: EndpointConfig | None) -> None:
 
 
 def writer(
-    folder: str | Path, endpoint: EndpointConfig | None, *, new: bool, device: torch.device
+    folder: str | Path,
+    endpoint: EndpointConfig | None,
+    *,
+    new: bool,
+    device: torch.device,
+    dtype: str = "auto",
 ) -> Writer:
     """The writer of the replies of the policy in `folder`: this process, or a server.
 
@@ -81,7 +89,7 @@ def writer(
         new: whether it is the new policy, or the one that is compared with it.
     """
     if endpoint is None:
-        return Policy(folder, device=device)
+        return Policy(folder, device=device, dtype=dtype)
     served = endpoint.model if new else endpoint.other
     tokenizer = pretrained.load_tokenizer(folder)
 
@@ -154,7 +162,13 @@ def sample_completions(
     completions: list[Completion] = []
     for number, (name, folder, asked) in enumerate(policies):
         replies = reply_in_chunks(
-            writer(folder, config.endpoint, new=name == "new", device=work.device),
+            writer(
+                folder,
+                config.endpoint,
+                new=name == "new",
+                device=work.device,
+                dtype=config.dtype,
+            ),
             [prompt.messages for prompt in asked],
             settings,
             replace(

@@ -8,9 +8,14 @@ from __future__ import annotations
 from training.rlhf.config.completions_config import CompletionsJob, SourceConfig
 from training.rlhf.config.config_file import (
     ConfigError,
+    changes,
     dump,
     from_dict,
     load,
+    merged,
+    nested,
+    problems,
+    read_mapping,
     require,
     to_dict,
 )
@@ -41,6 +46,15 @@ from training.rlhf.config.job_config import (
     sample_round_config,
     sample_sft_config,
 )
+from training.rlhf.config.model_defaults import (
+    PRESETS,
+    TextFacts,
+    defaults_for,
+    differing,
+    preset_settings,
+    settled,
+)
+from training.rlhf.config.model_facts import ModelFacts, read_facts
 from training.rlhf.config.optimisers import OPTIMISERS, Optimiser
 from training.rlhf.config.policy_config import (
     GroupConfig,
@@ -49,10 +63,12 @@ from training.rlhf.config.policy_config import (
     WatchedConfig,
 )
 from training.rlhf.config.reward_config import LoraConfig, RewardConfig
+from training.rlhf.config.setting_texts import Setting, schema, settings_of
 from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelConfig
 
 __all__ = [
     "OPTIMISERS",
+    "PRESETS",
     "BlindJob",
     "CompareJob",
     "CompletionsJob",
@@ -67,6 +83,7 @@ __all__ = [
     "JudgeConfig",
     "LoraConfig",
     "ModelConfig",
+    "ModelFacts",
     "Optimiser",
     "PPOConfig",
     "PairsConfig",
@@ -85,15 +102,29 @@ __all__ = [
     "SaveJob",
     "ScoreJob",
     "SelectJob",
+    "Setting",
     "SourceConfig",
     "SuccessJob",
+    "TextFacts",
     "TinyModelConfig",
     "WatchedConfig",
+    "changes",
+    "defaults_for",
+    "differing",
     "dump",
     "from_dict",
     "load",
+    "merged",
+    "nested",
+    "preset_settings",
+    "problems",
+    "read_facts",
+    "read_mapping",
     "require",
     "sample_round_config",
     "sample_sft_config",
+    "schema",
+    "settings_of",
+    "settled",
     "to_dict",
 ]

@@ -6,12 +6,14 @@ costs a training run.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -23,6 +25,11 @@ T = TypeVar("T")
 
 class ConfigError(ValueError):
     """A setting has an unknown name, a wrong type or an impossible value."""
+
+    def __init__(self, message: str, *, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name or message.partition(" ")[0].rstrip(":")
+        """Dotted name of the setting, with which messages begin."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -66,11 +73,99 @@ def from_dict(cls: type[T], data: dict[str, Any], *, where: str = "") -> T:
     if unknown:
         near = difflib.get_close_matches(unknown[0], hints, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"{where or cls.__name__}: unknown setting {', '.join(unknown)}{meant}")
+        raise ConfigError(
+            f"{where or cls.__name__}: unknown setting {', '.join(unknown)}{meant}",
+            name=f"{where}.{unknown[0]}".lstrip("."),
+        )
     values = {
         key: _coerce(hints[key], value, f"{where}.{key}".lstrip(".")) for key, value in data.items()
     }
-    return cls(**values)
+    for field in dataclasses.fields(typing.cast("type[Any]", cls)):
+        usual = (field.default, field.default_factory) != (dataclasses.MISSING,) * 2
+        require(usual or field.name in data, f"{where}.{field.name}".lstrip(".") + " is missing")
+    try:
+        config = cls(**values)
+    except ConfigError as error:
+        raise _placed(error, where, hints) from None
+    for key, value in values.items():  # JSON and the database have no infinity
+        finite = not isinstance(value, float) or math.isfinite(value)
+        require(finite, f"{f'{where}.{key}'.lstrip('.')} must be a finite number")
+    return config
+
+
+def _placed(error: ConfigError, where: str, hints: dict[str, Any]) -> ConfigError:
+    """The error of a section with the whole name: lora.r is ppo.lora.r in one place of several."""
+    section, _, field = error.name.rpartition(".")
+    if not where or field not in hints or not section:
+        return ConfigError(str(error), name=where or error.name)
+    name = f"{where}.{field}"
+    return ConfigError(name + str(error).removeprefix(error.name), name=name)
+
+
+def problems(cls: type[Any], data: dict[str, Any]) -> dict[str, str]:
+    """Each setting of `data` that `from_dict` would refuse, with what is wrong; {} where none is.
+
+    A rule that joins two settings is told of the first of them.
+    """
+    left = copy.deepcopy(data)
+    refused: dict[str, str] = {}
+    while True:
+        try:
+            from_dict(cls, left)
+        except ConfigError as error:
+            refused.setdefault(error.name, str(error))
+            # What is missing cannot be taken out: its section is, so that the others are told of.
+            if not (_removed(left, error.name) or _removed(left, error.name.rpartition(".")[0])):
+                return refused
+        else:
+            return refused
+
+
+def _removed(data: dict[str, Any], name: str) -> bool:
+    """Take one setting out; False where it is not there."""
+    if not name:
+        return False
+    *parents, last = name.split(".")
+    for parent in parents:
+        if not isinstance(data.get(parent), dict):
+            return False
+        data = data[parent]
+    return data.pop(last, data) is not data
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings with those of `over` in place of theirs; a section that is None is none."""
+    return dict(base) | {
+        key: merged(base[key], value)
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        else value
+        for key, value in over.items()
+    }
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their dotted names as nested ones."""
+    data: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, last = name.split(".")
+        place = data
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return data
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted names of the settings that differ, with both values; None where one is not there."""
+    differing: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys([*before, *now]):
+        was, is_ = before.get(key), now.get(key)
+        if isinstance(was, Mapping) and isinstance(is_, Mapping):
+            inner = changes(was, is_)
+            differing |= {f"{key}.{name}": values for name, values in inner.items()}
+        elif was != is_:
+            differing[key] = (was, is_)
+    return differing
 
 
 def _coerce(hint: Any, value: Any, where: str) -> Any:
@@ -90,15 +185,21 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         require(isinstance(value, dict), f"{where} must be a mapping")
         return from_dict(typing.cast("type[Any]", hint), value, where=where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
-        try:
-            return float(value)
-        except ValueError:
-            raise ConfigError(f"{where} must be a number, not {value!r}") from None
+    if hint is float and not isinstance(value, bool | float):
+        value = _number(value, where)
     require(type(value) is hint, f"{where} must be {hint.__name__}, not {type(value).__name__}")
     return value
+
+
+def _number(value: Any, where: str) -> Any:
+    if isinstance(value, int):
+        return float(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)  # YAML 1.1 reads 1e-4 as text
+    except ValueError:
+        raise ConfigError(f"{where} must be a number, not {value!r}") from None
 
 
 def _coerce_union(args: tuple[Any, ...], value: Any, where: str) -> Any:

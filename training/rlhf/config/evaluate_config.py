@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from training.rlhf.config.config_file import require, require_at_least, require_positive
 
@@ -54,9 +55,17 @@ class EvaluateConfig:
     """New policy against the one before it, or any models beside each other, on test prompts."""
 
     prompts: int = 200
+    """Held-out prompts that the new policy and the one before it answer: more narrow the
+    intervals."""
     temperature: float = 0.7
+    """Higher: replies differ more."""
     max_new_tokens: int = 64
+    """Longer replies are cut off there and count as broken."""
     batch_size: int = 64
+    """Replies that are written together; fewer take less memory."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the policies' weights while they write; auto takes what suits the model
+    and the device."""
     samples: int = 12
     """Examples kept for people to read. All replies are in replies.jsonl."""
     endpoint: EndpointConfig | None = None

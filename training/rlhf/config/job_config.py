@@ -28,11 +28,20 @@ class SampleConfig:
     """Completions of the new policy for the labelling queue."""
 
     prompts: int = 200
+    """Prompts that the new policy answers for people to compare."""
     per_prompt: int = 4
+    """Replies to each of them."""
     temperature: float = 0.9
+    """Higher: replies differ more."""
     top_p: float = 1.0
+    """Only the likeliest words that make up this share; 1 takes all."""
     max_new_tokens: int = 64
+    """Longer replies are cut off there, and are not queued."""
     batch_size: int = 64
+    """Replies that are written together; fewer take less memory."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the policy's weights while it writes; auto takes what suits the model
+    and the device."""
     held_out_share: float = 0.15
     """Share of sampled prompts that are held out: their votes only ever measure."""
     endpoint: EndpointConfig | None = None
@@ -50,7 +59,9 @@ class ProposeConfig:
     """The pairs to queue: a batch chosen by an acquisition beside a random stream."""
 
     pairs: int = 300
+    """Pairs for people to vote on."""
     random_share: float = 0.3
+    """Share of them that is drawn at random, from which honest figures come."""
     evaluation_pairs: int = 40
     """Blind pairs of policy against reference policy on held-out prompts."""
     features: int = 64
@@ -77,7 +88,8 @@ class GateConfig:
     distinct2_ratio_min: float = 0.5
     repetition_max: float = 0.2
     broken_max: float = 0.2
-    """Share of replies that are empty, cut off or stuck in a loop."""
+    """Share of replies that are empty, cut off or stuck in a loop; where the policy before has
+    more, that is the bound. So with `repetition_max`."""
     alarms_max: float = 0.0
     """Signs, after PPO's updates, that the score rose while the replies got worse."""
     win_rate_min: float = 0.5
@@ -96,9 +108,11 @@ class RoundConfig:
     """Folder of the last reward model, for `reward.warm_start`."""
     number: int = 1
     seed: int = 0
+    """Repeats the same draws."""
     threads: int = 0
     """CPU threads; 0 leaves torch's default. Fixed threads make runs exactly repeatable."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Processor that trains: auto takes a GPU where there is one."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     optimiser: str = "ppo"
     """How the policy learns, of `OPTIMISERS`; its settings are `ppo`, `pairs` or `groups`."""

@@ -49,7 +49,9 @@ class PPOConfig(WatchedConfig):
     epochs: int = 4
     """Passes over each rollout batch."""
     gradient_accumulation: int = 1
+    """Passes that a minibatch is read in: more take less memory and change nothing else."""
     learning_rate: float = 3e-4
+    """Size of an optimiser step: too large and the policy forgets how to write."""
     critic_learning_rate: float | None = None
     """Of the value head; None takes `learning_rate`. A fresh head learnt little at 5e-5."""
     learning_rate_decay: Literal["none", "linear", "cosine"] = "none"
@@ -61,7 +63,9 @@ class PPOConfig(WatchedConfig):
     temperature: float = 1.0
     """Rollouts use temperature only (top-p 1, top-k 0)."""
     max_new_tokens: int = 64
+    """A reply that is longer is cut off there, and loses `missing_eos_penalty`."""
     max_prompt_length: int = 256
+    """Longer prompts lose their earliest tokens."""
     gamma: float = 1.0
     lam: float = 0.95
     clip_ratio: float = 0.2
@@ -69,6 +73,8 @@ class PPOConfig(WatchedConfig):
     value_coef: float = 0.1
     entropy_coef: float = 0.0
     kl_coef: float = 0.05
+    """Weight of the divergence from the starter (KL) beside the score: more holds the policy nearer
+    to it."""
     kl_estimator: Literal["k1", "k3"] = "k1"
     kl_target: float | None = None
     """Adaptive coefficient (Ziegler et al. 2019, arXiv 1909.08593, section 2.2); None is fixed."""
@@ -84,6 +90,7 @@ class PPOConfig(WatchedConfig):
     score_clip: float | None = 5.0
     normalise_scores: bool = False
     missing_eos_penalty: float = 1.0
+    """Subtracted from the score of a reply that does not end by itself."""
     length_penalty: float = 0.0
     """Subtracted from the score per response token."""
     select_every: int = 4
@@ -92,7 +99,11 @@ class PPOConfig(WatchedConfig):
     select_prompts: int = 64
     """Held-out prompts that it looks at."""
     lora: LoraConfig | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Train small adapters beside frozen weights; none trains all weights, which takes several
+    times the memory."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Number format of the weights with adapters, else of the matrix products: bfloat16 halves the
+    memory, and suits GPUs; auto takes what suits the model and the device."""
     gradient_checkpointing: bool = False
     checkpoint_every: int = 4
 
@@ -173,10 +184,13 @@ class PairsConfig:
     (Ethayarajh et al. 2024, arXiv 2402.01306) and ORPO (Hong et al. 2024, arXiv 2403.07691)."""
 
     epochs: float = 1.0
+    """Passes over all pairs with votes."""
     batch_size: int = 16
     """Pairs per optimiser step; with KTO, replies."""
     gradient_accumulation: int = 1
+    """Passes that a step is read in: more take less memory and change nothing else."""
     learning_rate: float = 5e-5
+    """Size of an optimiser step: too large and the policy forgets how to write."""
     warmup_ratio: float = 0.1
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -188,7 +202,11 @@ class PairsConfig:
     max_length: int = 512
     """Longer pairs lose tokens from the left of the prompt and are counted."""
     lora: LoraConfig | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Train small adapters beside frozen weights; none trains all weights, which takes several
+    times the memory."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Number format of the weights with adapters, else of the matrix products: bfloat16 halves the
+    memory, and suits GPUs; auto takes what suits the model and the device."""
     gradient_checkpointing: bool = False
     checkpoint_every: int = 20
     """Optimiser steps."""
@@ -215,11 +233,14 @@ class GroupConfig(WatchedConfig):
     """Replies per update."""
     minibatch_size: int = 32
     """Replies per optimiser step."""
+    gradient_accumulation: int = 1
+    """Passes that a minibatch is read in: more take less memory and change nothing else."""
     group_size: int = 4
     """Replies per prompt."""
     epochs: int = 1
     """Passes over the replies of an update."""
     learning_rate: float = 3e-4
+    """Size of an optimiser step: too large and the policy forgets how to write."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     beta: float = 0.05
@@ -228,12 +249,19 @@ class GroupConfig(WatchedConfig):
     clip_ratio: float = 0.2
     temperature: float = 1.0
     max_new_tokens: int = 64
+    """A reply that is longer is cut off there, and loses `missing_eos_penalty`."""
     max_prompt_length: int = 256
+    """Longer prompts lose their earliest tokens."""
     missing_eos_penalty: float = 1.0
+    """Subtracted from the score of a reply that does not end by itself."""
     length_penalty: float = 0.0
     """Subtracted from the score per response token."""
     lora: LoraConfig | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Train small adapters beside frozen weights; none trains all weights, which takes several
+    times the memory."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Number format of the weights with adapters, else of the matrix products: bfloat16 halves the
+    memory, and suits GPUs; auto takes what suits the model and the device."""
     gradient_checkpointing: bool = False
     checkpoint_every: int = 4
     """Updates."""
@@ -247,6 +275,7 @@ class GroupConfig(WatchedConfig):
             "updates",
             "batch_size",
             "minibatch_size",
+            "gradient_accumulation",
             "epochs",
             "max_new_tokens",
             "max_prompt_length",
@@ -261,6 +290,10 @@ class GroupConfig(WatchedConfig):
         require(
             self.batch_size % self.minibatch_size == 0,
             "groups.batch_size must be a multiple of groups.minibatch_size",
+        )
+        require(
+            self.minibatch_size % self.gradient_accumulation == 0,
+            "groups.minibatch_size must be a multiple of groups.gradient_accumulation",
         )
         require(
             self.batch_size % self.group_size == 0,

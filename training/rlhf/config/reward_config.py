@@ -16,7 +16,9 @@ class LoraConfig:
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) instead of full training."""
 
     r: int = 16
+    """Rank: the width of the adapters. More can learn more, and takes more memory."""
     alpha: int = 32
+    """What adapters add is multiplied by alpha / rank."""
     dropout: float = 0.0
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
 
@@ -34,8 +36,11 @@ class RewardConfig:
     side. Rao-Kupper and Davidson give ties a probability of their own. Regression learns ratings
     of single replies instead of pairs."""
     epochs: float = 2.0
+    """Passes over all pairs with votes."""
     batch_size: int = 16
+    """Pairs per optimiser step."""
     learning_rate: float = 3e-4
+    """Size of an optimiser step."""
     weight_decay: float = 0.01
     warmup_ratio: float = 0.1
     max_length: int = 512
@@ -66,10 +71,14 @@ class RewardConfig:
     """Learn the aggregated probabilities instead of the votes' weighted share. Off, because they
     are worse for the reward model wherever annotators are careful (docs/decisions.md)."""
     lora: LoraConfig | None = None
+    """Train small adapters beside frozen weights; none trains all weights, which takes several
+    times the memory."""
     quantise: Literal["none", "int8", "nf4"] = "none"
     """Keep the frozen trunk in 8 or 4 bits while adapters are trained (QLoRA, arXiv 2305.14314);
     needs `lora` and bitsandbytes."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Number format of the weights with adapters, else of the matrix products: bfloat16 halves the
+    memory, and suits GPUs; auto takes what suits the model and the device."""
     pass_tokens: int = 2048
     """Tokens read in one forward pass, at most: a batch takes as many passes as it needs, of pairs
     of similar length. Bounds the memory and changes nothing else. Small passes suit the caches of

@@ -3,21 +3,24 @@ a Hugging Face dataset (`hf:` and its name, see `_dataset`).
 
 Our own rows are taken as they are. Others are those of TRL: `prompt`, `chosen`, `rejected` as text
 or as messages, and `prompt`, `completion`, `score`. Without a prompt, the turns that both sides
-begin with are it; text is then a dialogue as in HH-RLHF. Torch-free.
+begin with are it; text is then a dialogue as in HH-RLHF. Files may be gzipped. Rows that teach
+nothing, such as dialogues that end with the user, are left out and counted. Torch-free.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from training.rlhf import rows
+from training.rlhf.data.usable_rows import Unusable, UsableRows
 from training.rlhf.rows import (
     MAX_STRENGTH,
     Choice,
@@ -29,8 +32,6 @@ from training.rlhf.rows import (
     Vote,
 )
 
-T = TypeVar("T")
-
 SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 SYSTEM = "\n\nSystem:"
 DIALOGUE = re.compile(rf"(?:{SYSTEM}.*?)?{SPEAKER.pattern}", re.DOTALL)
@@ -41,7 +42,7 @@ SIDES = "sides "
 would be measured on one class only."""
 
 
-def preferences(path: str | Path, *, held_out_share: float) -> list[Preference]:
+def preferences(path: str | Path, *, held_out_share: float) -> UsableRows[Preference]:
     """Read pairs with votes.
 
     Args:
@@ -50,45 +51,41 @@ def preferences(path: str | Path, *, held_out_share: float) -> list[Preference]:
     Raises:
         RowError: unreadable or empty file, or a row that is none; it names file and row.
     """
-    pairs = []
+    pairs = UsableRows[Preference](path, "pairs")
     for where, data in _objects(path):
-        try:
+        with pairs.row(where):
             if "completion_a" not in data:
                 pairs.append(_pair(data, held_out_share))
                 continue
             held_out = _held_out(data, str(data.get("prompt_id")), held_out_share)
-        except (TypeError, ValueError) as error:
-            raise RowError(f"{where}: {error}") from error
-        pairs.append(rows.parse(Preference, {**data, "held_out": held_out}, where))
-    return _some(pairs, path, "pairs")
+            pairs.append(rows.parse(Preference, {**data, "held_out": held_out}, where))
+    return pairs.checked()
 
 
-def ratings(path: str | Path, *, held_out_share: float) -> list[Rating]:
+def ratings(path: str | Path, *, held_out_share: float) -> UsableRows[Rating]:
     """Read rated replies; arguments and errors as of `preferences`."""
-    replies = []
+    replies = UsableRows[Rating](path, "ratings")
     for where, data in _objects(path):
         row = dict(data)
-        try:
+        with replies.row(where):
             if "messages" not in row:
                 row["messages"] = _messages(row.get("prompt"))
             row["prompt_id"] = str(row.get("prompt_id") or _hash(row["messages"]))
             row["held_out"] = _held_out(row, row["prompt_id"], held_out_share)
             if isinstance(row.get("score"), str):  # CSV knows no numbers
                 row["score"] = float(row["score"])
-        except (TypeError, ValueError) as error:
-            raise RowError(f"{where}: {error}") from error
-        replies.append(rows.parse(Rating, row, where))
-    return _some(replies, path, "ratings")
+            replies.append(rows.parse(Rating, row, where))
+    return replies.checked()
 
 
-def prompts(path: str | Path, *, held_out_share: float) -> list[Prompt]:
+def prompts(path: str | Path, *, held_out_share: float) -> UsableRows[Prompt]:
     """Read prompts: `prompt` as text or messages, or the prompts of pairs and ratings, each once.
 
     Arguments and errors as of `preferences`. `tags` may be a list, or text with commas.
     """
-    by_id: dict[str, Prompt] = {}
+    asked_once, known = UsableRows[Prompt](path, "prompts"), set[str]()
     for where, data in _objects(path):
-        try:
+        with asked_once.row(where):
             messages = asked(data)
             prompt_id = str(data.get("prompt_id") or _hash(messages))
             row = {
@@ -98,10 +95,11 @@ def prompts(path: str | Path, *, held_out_share: float) -> list[Prompt]:
                 "tags": _tags(data.get("tags")),
                 "reference": _reference(data),
             }
-        except (TypeError, ValueError) as error:
-            raise RowError(f"{where}: {error}") from error
-        by_id.setdefault(prompt_id, rows.parse(Prompt, row, where))
-    return _some(list(by_id.values()), path, "prompts")
+            prompt = rows.parse(Prompt, row, where)
+            if prompt_id not in known:
+                known.add(prompt_id)
+                asked_once.append(prompt)
+    return asked_once.checked()
 
 
 @dataclass(frozen=True)
@@ -113,26 +111,18 @@ class Chat:
     held_out: bool = False
 
 
-def chats(path: str | Path, *, held_out_share: float) -> list[Chat]:
+def chats(path: str | Path, *, held_out_share: float) -> UsableRows[Chat]:
     """Read chats to learn replies from: `messages` that end with one, `prompt` and `completion`,
     or the better replies of pairs. Arguments and errors as of `preferences`.
     """
-    answered = []
+    answered = UsableRows[Chat](path, "chats")
     for where, data in _objects(path):
-        try:
+        with answered.row(where):
             messages = _answered(data)
             prompt_id = str(data.get("prompt_id") or _hash(messages[:-1]))
             held_out = _held_out(data, prompt_id, held_out_share)
             answered.append(Chat(prompt_id, messages, held_out))
-        except (TypeError, ValueError) as error:
-            raise RowError(f"{where}: {error}") from error
-    return _some(answered, path, "chats")
-
-
-def _some(listed: list[T], path: str | Path, kind: str) -> list[T]:
-    if not listed:
-        raise RowError(f"{path} holds no {kind}")
-    return listed
+    return answered.checked()
 
 
 def _answered(data: dict[str, Any]) -> list[Message]:
@@ -153,7 +143,7 @@ def _answered(data: dict[str, Any]) -> list[Message]:
         if message["role"] not in ROLES:
             raise ValueError(f"a message needs a role ({', '.join(ROLES)}) and a content")
     if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
-        raise ValueError("the last message must be a reply of the assistant")
+        raise Unusable("the last message must be a reply of the assistant")
     return messages
 
 
@@ -201,17 +191,21 @@ def _objects(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _dataset(str(path).removeprefix(DATASET))
         return
     path = Path(path)
-    if path.suffix == ".jsonl":
+    packed = path.suffix == ".gz"
+    suffix = path.with_suffix("").suffix if packed else path.suffix
+    if suffix == ".jsonl":
         for number, data in rows.read_json(path):
             yield f"{path}, line {number}", data
         return
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            listed = list(csv.DictReader(file)) if path.suffix == ".csv" else json.load(file)
-    except OSError as error:
-        raise RowError(f"cannot read {path}: {error.strerror}") from error
+        opened = gzip.open if packed else open
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+            listed = list(csv.DictReader(file)) if suffix == ".csv" else json.load(file)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RowError(f"cannot read {path}: {reason}") from error
     except (ValueError, csv.Error) as error:
-        raise RowError(f"{path}: neither {path.suffix or 'JSON'} nor UTF-8 ({error})") from error
+        raise RowError(f"{path}: neither {suffix or 'JSON'} nor UTF-8 ({error})") from error
     if not isinstance(listed, list):
         raise RowError(f"{path}: expected a list of rows")
     for number, data in enumerate(listed, start=1):
@@ -312,7 +306,7 @@ def _sides(data: dict[str, Any]) -> tuple[list[Message], str, str]:
     while shared < min(len(first), len(second)) and first[shared] == second[shared]:
         shared += 1
     if not shared:
-        raise ValueError("chosen and rejected share no prompt")
+        raise Unusable("chosen and rejected share no prompt")
     return first[:shared], _reply(first[shared:]), _reply(second[shared:])
 
 
@@ -336,7 +330,7 @@ def turns(dialogue: str) -> list[Message]:
 def _reply(rest: list[Message]) -> str:
     """The reply that one side adds to the prompt; one in several turns is joined."""
     if not rest or any(turn["role"] != "assistant" for turn in rest):
-        raise ValueError("chosen and rejected must differ in the assistant's reply alone")
+        raise Unusable("chosen and rejected must differ in the assistant's reply alone")
     return "\n\n".join(turn["content"] for turn in rest)
 
 

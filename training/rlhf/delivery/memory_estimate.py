@@ -142,11 +142,11 @@ def need(shape: Shape, method: Method, load: Load = Load()) -> Need:
         optimiser=ADAM_STATES * SINGLE * trained / GIB,
         cache=2 * HALF * shape.layers * shape.key_value * load.sequences * length / GIB,
         activations=rows * length * (HALF * shape.layers * shape.hidden + at_work) / GIB,
-        logits=_logits(rows * load.reply * shape.vocabulary) / GIB,
+        logits=logits_bytes(rows * load.reply * shape.vocabulary) / GIB,
     )
 
 
-def _logits(numbers: int) -> float:
+def logits_bytes(numbers: int) -> float:
     """Bytes: what is kept for the backward pass, and a slice with two temporaries of its size."""
     kept = numbers if numbers <= LOGITS_KEPT else 0
     return SINGLE * (kept + 3 * min(numbers, LOGITS_AT_ONCE))

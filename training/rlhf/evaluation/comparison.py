@@ -76,6 +76,7 @@ def evaluate(
         config.judge,
         config.endpoint,
         refusals=config.refusals,
+        dtype=config.dtype,
     )
     asked = held_out_prompts(prompts, config.prompts, seed=work.seed)
     table, replies = measure(setup, asked, config, out, work)
@@ -118,6 +119,7 @@ def compare(
         endpoint,
         verdicts or {},
         config.evaluate.refusals,
+        config.evaluate.dtype,
     )
     table, replies = measure(setup, asked, config.evaluate, out, work)
     rows.write(out / "pairs.jsonl", _blind_pairs(replies, seed=work.seed))

@@ -57,6 +57,8 @@ class ComparisonSetup:
     """People's votes on pairs of these replies."""
     refusals: tuple[str, ...] = ()
     """Phrases of refusals beside the English ones."""
+    dtype: str = "auto"
+    """Of the policies' weights, as in EvaluateConfig."""
 
 
 def measure_replies(
@@ -131,7 +133,7 @@ def _replies(
     name = digest(Path(folder), settings, chats, work.seed, setup.endpoint)
     total = len(setup.models) * len(prompts)
     return reply_in_chunks(
-        writer(folder, setup.endpoint, new=number > 0, device=work.device),
+        writer(folder, setup.endpoint, new=number > 0, device=work.device, dtype=setup.dtype),
         chats,
         settings,
         # The same seed for all: equal policies give equal replies, and a fairer comparison.
@@ -155,7 +157,7 @@ def _under_starter(
     chats = [prompt.messages for prompt in prompts]
 
     def read() -> Numbers:
-        starter = Policy(setup.starter, device=work.device)
+        starter = Policy(setup.starter, device=work.device, dtype=setup.dtype)
         if not kl_and_perplexity.same_vocabulary(
             pretrained.load_tokenizer(model), starter.tokenizer
         ):
@@ -166,7 +168,9 @@ def _under_starter(
                 _perplexity(one) for one in kl_and_perplexity.reply_likelihoods(starter, chats, ids)
             ]
         # A server tells log-probabilities of its own distribution, or none.
-        reader = Policy(model, device=work.device) if setup.endpoint else None
+        reader = None
+        if setup.endpoint:
+            reader = Policy(model, device=work.device, dtype=setup.dtype)
         theirs = kl_and_perplexity.reply_likelihoods(
             starter,
             chats,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from transformers import PreTrainedModel
 
 from training.rlhf.config import LoraConfig
 from training.rlhf.run.failures import ModelError
+
+log = logging.getLogger(__name__)
 
 ADAPTER_SETTINGS = "adapter_config.json"
 
@@ -52,18 +56,42 @@ def new_adapter(trunk: PreTrainedModel, config: LoraConfig, *, base: str | Path)
 
     Draws from torch's global generator: seed it first.
     """
-    target: Any = config.target_modules
+    target: Any = targets(trunk, config)
     adapter = PeftLoraConfig(
         r=config.r,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=target if isinstance(target, str) else list(target),
+        target_modules=target,
         task_type=TaskType.SEQ_2_SEQ_LM if trunk.config.is_encoder_decoder else TaskType.CAUSAL_LM,
         fan_in_fan_out=_has_conv1d(trunk),
     )
     model = get_peft_model(trunk, adapter)
     model.peft_config["default"].base_model_name_or_path = stable_path(base)
     return model
+
+
+def targets(model: nn.Module, config: LoraConfig) -> str | list[str]:
+    """The layers that adapters go on: those that are named, or all linear ones where this model has
+    none of them, as when a recipe for GPT-2 is given a Llama.
+
+    The adapter's folder records by name which they are.
+    """
+    wanted = config.target_modules
+    if isinstance(wanted, str):
+        return wanted
+    if missing_targets(model, wanted) != list(wanted):
+        return list(wanted)
+    told = type(model).__name__, ", ".join(wanted)
+    log.warning("%s has no layers called %s: adapters go on all linear layers", *told)
+    return "all-linear"
+
+
+def missing_targets(model: nn.Module, wanted: Sequence[str]) -> list[str]:
+    """Those of these layers that a model has not."""
+    names = [name for name, _ in model.named_modules()]
+    return [
+        one for one in wanted if not any(name == one or name.endswith(f".{one}") for name in names)
+    ]
 
 
 def _has_conv1d(model: nn.Module) -> bool:

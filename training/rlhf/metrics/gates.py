@@ -77,7 +77,7 @@ def _variety(metrics: StageMetrics, config: GateConfig) -> Measurement:
 
 
 def _repetition(metrics: StageMetrics, config: GateConfig) -> Measurement:
-    return Measurement(metrics.get(EVALUATE, {}).get("repetition"), high=config.repetition_max)
+    return _no_worse(metrics, "repetition", config.repetition_max)
 
 
 def _alarms(metrics: StageMetrics, config: GateConfig) -> Measurement | None:
@@ -92,7 +92,17 @@ def _alarms(metrics: StageMetrics, config: GateConfig) -> Measurement | None:
 
 
 def _broken(metrics: StageMetrics, config: GateConfig) -> Measurement:
-    return Measurement(metrics.get(EVALUATE, {}).get("broken_rate"), high=config.broken_max)
+    return _no_worse(metrics, "broken_rate", config.broken_max)
+
+
+def _no_worse(metrics: StageMetrics, name: str, most: float) -> Measurement:
+    """A fault that stays below its bound, or below what the policy before has of it: one that
+    begins outside the bound, as a model does whose replies are longer than the limit, may mend it
+    step by step."""
+    evaluated = metrics.get(EVALUATE, {})
+    before = evaluated.get(f"{name}_before") or 0.0
+    remark = " (no more than the policy before)" if before > most else ""
+    return Measurement(evaluated.get(name), high=max(most, before), remark=remark)
 
 
 def _win_rate(metrics: StageMetrics, config: GateConfig) -> Measurement:

@@ -53,4 +53,5 @@ def score(config: ScoreJob, out: Path, work: Work) -> Metrics:
         if config.reward_function
         else reward_model.load(config.reward_model, device=work.device).score
     )
-    return completion_scores.score_file(chats, judge, out, work, batch_size=config.batch_size)
+    scored = completion_scores.score_file(chats, judge, out, work, batch_size=config.batch_size)
+    return scored | chats.counted

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from training.rlhf.config import OPTIMISERS, PolicyJob, RoundConfig
 from training.rlhf.data import data_files
+from training.rlhf.language import weight_dtype
 from training.rlhf.pipeline import policy_reward
 from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.rows import Preference, Prompt
@@ -28,19 +30,26 @@ class Start:
         return cls(config.policy or config.starter, config.starter)
 
 
+def _settings(config: RoundConfig | PolicyJob, section: str, work: Work) -> Any:
+    """The optimiser's section, with the number format that `auto` stands for here."""
+    start = config.policy or config.starter
+    return weight_dtype.with_dtype(getattr(config, section), start, work.device)
+
+
 def command(name: str, config: PolicyJob, out: Path, work: Work) -> dict[str, float]:
     """Improve a policy into `out`/model by the optimiser of this name; the metrics."""
     share = config.held_out_share
     if OPTIMISERS[name].learns_from == "preferences":
         preferences = data_files.preferences(config.preferences, held_out_share=share)
-        return by_preferences(name, config, preferences, out, work)
+        return by_preferences(name, config, preferences, out, work) | preferences.counted
     prompts = data_files.prompts(config.prompts, held_out_share=share)
     models = tuple(path for path in (config.reward_model, *config.reward_models) if path)
     rewards = policy_reward.Rewards(models, config.disagreement, config.reward_function)
     judge = None
     if OPTIMISERS[name].judged and config.judge:
         judge = policy_reward.judge_of(work, config.judge, prompts, config.ppo)
-    return by_reward(name, config, rewards, prompts, out, work, judge=judge)
+    metrics = by_reward(name, config, rewards, prompts, out, work, judge=judge)
+    return metrics | prompts.counted
 
 
 def by_preferences(
@@ -52,7 +61,7 @@ def by_preferences(
 ) -> dict[str, float]:
     """Improve a policy into `out`/model by preferences alone; the metrics."""
     optimiser, start = OPTIMISERS[name], Start.of(config)
-    settings = getattr(config, optimiser.settings)
+    settings = _settings(config, optimiser.settings, work)
     metrics: dict[str, float] = load_function(optimiser.function)(
         start.policy, start.reference, preferences, settings, out / "model", work
     )
@@ -79,7 +88,7 @@ def by_reward(
         The optimiser's metrics; score_mean and score_deviation of the reward's scale.
     """
     optimiser, start = OPTIMISERS[name], Start.of(config)
-    settings = getattr(config, optimiser.settings)
+    settings = _settings(config, optimiser.settings, work)
     train = [prompt for prompt in prompts if not prompt.held_out]
     score, scale, made_of = policy_reward.score_of(work, rewards, start.reference, train, settings)
     metrics: dict[str, float] = load_function(optimiser.function)(

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from training.rlhf.config import LoraConfig
+from training.rlhf.language import lora_adapters
 from training.rlhf.run.failures import ModelError
 
 HEADS = ("score", "classifier", "pre_classifier", "classification_head", "pooler", "head")
@@ -19,23 +20,28 @@ HEADS = ("score", "classifier", "pre_classifier", "classification_head", "pooler
 
 
 def attach(classifier: PreTrainedModel, lora: LoraConfig) -> PeftModel:
-    """Put trainable adapters on a classifier's trunk; its head is trained whole.
+    """Put trainable adapters on a classifier's trunk; its head is trained whole. `config.json` of
+    the model records which layers they were on.
 
     Draws from torch's global generator: seed it first.
     """
-    target: Any = lora.target_modules
+    target: Any = lora_adapters.targets(classifier, lora)
     config = PeftLoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=0.0,  # off for good, as all dropout
-        target_modules=target if isinstance(target, str) else list(target),
+        target_modules=target,
         modules_to_save=_heads(classifier),
         fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in classifier.modules()),
     )
     try:
-        return get_peft_model(classifier, config)
+        model = get_peft_model(classifier, config)
     except ValueError as error:
         raise ModelError(f"reward.lora does not fit this model: {error}") from error
+    # The adapters will be merged: afterwards nothing else tells which layers they were on.
+    chosen = {name.rpartition(".")[2] for name in config.target_modules or ()}
+    classifier.config.reward_lora_targets = sorted(chosen)
+    return model
 
 
 def _heads(classifier: PreTrainedModel) -> list[str]:
@@ -53,7 +59,7 @@ def merge(model: PeftModel) -> PreTrainedModel:
     model scores as the trained one did. Rounding them again would not.
     """
     if not getattr(model.get_base_model(), "is_quantized", False):
-        return model.merge_and_unload()
+        return model.float().merge_and_unload()  # not in 16 bits, in which small changes vanish
     deltas: dict[str, torch.Tensor] = {}
     for name, module in model.get_base_model().named_modules():
         if isinstance(module, LoraLayer):

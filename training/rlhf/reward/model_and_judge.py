@@ -28,7 +28,7 @@ def command(config: RewardJob, out: Path, work: Work) -> dict[str, float]:
     share, sizes = config.held_out_share, config.learning_curve
     if config.reward.loss == "regression":
         ratings = data_files.ratings(config.ratings, held_out_share=share)
-        return fit_rewards(config.starter, ratings, config.reward, out, work)
+        return fit_rewards(config.starter, ratings, config.reward, out, work) | ratings.counted
     pairs = data_files.preferences(config.preferences, held_out_share=share)
     if sizes:
         learning_curve.check(pairs, sizes, seed=config.seed)
@@ -37,7 +37,7 @@ def command(config: RewardJob, out: Path, work: Work) -> dict[str, float]:
         metrics |= draw_learning_curve(
             config.starter, pairs, config.reward, sizes, out, work, whole=metrics
         )
-    return metrics
+    return metrics | pairs.counted
 
 
 def fit_rewards(

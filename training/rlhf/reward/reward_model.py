@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -31,7 +32,7 @@ from transformers import (
 )
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from training.rlhf.language import chat_template, reward_text
+from training.rlhf.language import chat_template, reward_text, weight_dtype
 from training.rlhf.language.chat_template import Message
 from training.rlhf.language.lora_adapters import adapter_base
 from training.rlhf.language.pretrained import (
@@ -283,6 +284,7 @@ def new(
     max_length: int,
     device: torch.device,
     quantise: str = "none",
+    dtype: str = "float32",
 ) -> RewardModel:
     """A reward model on the trunk of `base`, its score head at zero (random for encoders).
 
@@ -296,11 +298,12 @@ def new(
     """
     earlier: str | None = None
     if adapter_base(base) is not None:
-        classifier = _merged(base)
+        classifier = _merged(base, dtype)
     else:
         outputs, earlier = _earlier_head(base)
         classifier = _classifier(
             base,
+            dtype=dtype,
             num_labels=1,
             quantization_config=quantisation(quantise, keep=adapters.HEADS),
             ignore_mismatched_sizes=outputs > 1,  # the head of another kind of classifier
@@ -312,7 +315,18 @@ def new(
     if quantise != "none":
         without_packing(model)
         return model  # bitsandbytes has put it where it belongs
-    return model.to(device)
+    return keep_trunk_in(model.to(device), dtype)
+
+
+def keep_trunk_in(model: RewardModel, dtype: str) -> RewardModel:
+    """Hold the trunk in this format; the head stays in float32, in which scores are compared."""
+    if dtype != "float32":
+        heads = {id(weight) for weight in model.parameters()}
+        heads -= {id(weight) for weight in model.trunk.parameters()}
+        for weight in model.parameters():
+            kind = torch.float32 if id(weight) in heads else getattr(torch, dtype)
+            weight.data = weight.data.to(kind)
+    return model
 
 
 def load(folder: str | Path, *, device: torch.device | str = "cpu") -> RewardModel:
@@ -321,7 +335,8 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> RewardMod
     Raises:
         ModelError: the folder holds no reward model.
     """
-    classifier = _classifier(folder)
+    dtype = weight_dtype.resolved("auto", folder, device)
+    classifier = _classifier(folder, dtype=dtype)
     if classifier.config.num_labels != 1:
         raise ModelError(f"{folder} is a classifier with {classifier.config.num_labels} outputs")
     model = RewardModel(
@@ -330,7 +345,19 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> RewardMod
         pooling=getattr(classifier.config, "reward_pooling", LAST),
         max_length=getattr(classifier.config, "reward_max_length", UNLIMITED),
     )
+    if dtype != "float32":
+        _exact_head(keep_trunk_in(model, dtype), Path(folder))
     return model.to(device).eval()
+
+
+def _exact_head(model: RewardModel, folder: Path) -> None:
+    """Read the head again, which was rounded with the trunk when it was loaded."""
+    own = model.classifier.state_dict()
+    trunk = {f"{model.classifier.base_model_prefix}.{name}" for name in model.trunk.state_dict()}
+    for file in folder.glob("*.safetensors"):
+        with safe_open(str(file), framework="pt") as opened:
+            for name in set(opened.keys()) & (set(own) - trunk):
+                own[name].copy_(opened.get_tensor(name))
 
 
 def _earlier_head(base: str | Path) -> tuple[int, str | None]:
@@ -345,12 +372,12 @@ def _earlier_head(base: str | Path) -> tuple[int, str | None]:
     return config.num_labels, getattr(config, "reward_pooling", LAST) if scores else None
 
 
-def _merged(base: str | Path) -> PreTrainedModel:
+def _merged(base: str | Path, dtype: str) -> PreTrainedModel:
     """A classifier on the trunk of an adapter folder merged into its base."""
-    writer = load_causal(base)
+    writer = load_causal(base, dtype=dtype)
     config = copy.deepcopy(writer.config)
     config.num_labels = 1
-    classifier = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    classifier = AutoModelForSequenceClassification.from_config(config, dtype=getattr(torch, dtype))
     states = writer.base_model.state_dict()
     trunk = classifier.base_model
     # Of an encoder-decoder that writes the base is the whole, its language model's head included.
@@ -358,12 +385,12 @@ def _merged(base: str | Path) -> PreTrainedModel:
     return classifier.eval()
 
 
-def _classifier(path: str | Path, **options: Any) -> PreTrainedModel:
+def _classifier(path: str | Path, *, dtype: str, **options: Any) -> PreTrainedModel:
     require_folder(path)
     with loading(path, "a reward model"):
         return AutoModelForSequenceClassification.from_pretrained(
             str(path),
-            dtype=torch.float32,  # weights that are trained, and scores that are compared
+            dtype=getattr(torch, dtype),
             trust_remote_code=False,
             use_safetensors=True,
             **options,

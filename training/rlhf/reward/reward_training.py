@@ -21,7 +21,7 @@ from typing import Any
 from peft import PeftModel
 
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
-from training.rlhf.language import pretrained
+from training.rlhf.language import pretrained, weight_dtype
 from training.rlhf.reward import adapters, reward_model
 from training.rlhf.reward.optimiser_loop import Trainer
 from training.rlhf.reward.reward_data import Item, bootstrap, decided, examples, rated
@@ -64,12 +64,15 @@ def train(
     """
     distributed.require_whole_model("reward")
     seed_everything(work.seed)
+    config = weight_dtype.with_dtype(config, base, work.device)
     model = reward_model.new(
         base,
         pooling=config.pooling,
         max_length=config.max_length,
         device=work.device,
         quantise=config.quantise,
+        # Steps of 1e-6 vanish in bfloat16: only weights that stay as they are may be kept so.
+        dtype=config.dtype if config.lora else "float32",
     )
     items, counts = _items(model, data, config)
     chosen = bootstrap(items, seed=work.seed) if resample else items
@@ -79,6 +82,7 @@ def train(
     trainer.keep_best()
     if isinstance(model.classifier, PeftModel):
         model.classifier = adapters.merge(model.classifier)
+        reward_model.keep_trunk_in(model, config.dtype)
     model.classifier.config.reward_loss = config.loss
     model.classifier.config.reward_tie = trainer.objective.tie_parameter()
     model.eval()  # dropout off: it scores from here on

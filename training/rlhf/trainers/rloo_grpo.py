@@ -274,8 +274,13 @@ def _arguments(config: GroupConfig, work: Work) -> dict[str, Any]:
     return callbacks.training_arguments(config, work) | {
         "per_device_train_batch_size": distributed.per_process(
             config.minibatch_size, "groups.minibatch_size"
-        ),
-        "steps_per_generation": config.batch_size // config.minibatch_size,
+        )
+        // config.gradient_accumulation,
+        "gradient_accumulation_steps": config.gradient_accumulation,
+        # Counted in passes, of which an optimiser step takes several.
+        "steps_per_generation": config.batch_size
+        // config.minibatch_size
+        * config.gradient_accumulation,
         "num_iterations": config.epochs,
         "num_generations": config.group_size,
         "max_steps": config.updates * _steps(config),

@@ -99,7 +99,7 @@ def train(
         Diverged: the loss is no longer finite.
         Stopped: a stop was asked for; calling again resumes.
     """
-    chats, held_out = read_chats(config)
+    chats, held_out, counted = read_chats(config)
     seed_everything(config.seed)
     model, tokenizer = starting_model(config, chats, device=work.device)
     length = min(config.max_length, context(model))
@@ -119,6 +119,7 @@ def train(
         "truncated": truncated,
         **({"loss_held_out": trainer.evaluate()["eval_loss"]} if measured else {}),
         **_cost(trainer, seconds),
+        **counted,
     }
 
 
@@ -127,8 +128,10 @@ def command(config: SFTJob, out: Path, work: Work) -> dict[str, float]:
     return train(config.sft, out / "model", work)
 
 
-def read_chats(config: SFTConfig) -> tuple[list[list[Message]], list[list[Message]]]:
-    """The chats to train on, and the held-out ones.
+def read_chats(
+    config: SFTConfig,
+) -> tuple[list[list[Message]], list[list[Message]], dict[str, float]]:
+    """The chats to train on, the held-out ones, and how many rows were left out, if any.
 
     Raises:
         RowError, ConfigError: see `train`.
@@ -142,7 +145,7 @@ def read_chats(config: SFTConfig) -> tuple[list[list[Message]], list[list[Messag
         not config.patience or bool(held_out),
         "sft.patience needs held-out chats to measure: set sft.held_out_share",
     )
-    return chats, held_out
+    return chats, held_out, rows.counted
 
 
 def _cost(trainer: Trainer, seconds: float) -> dict[str, float]:

@@ -1,0 +1,43 @@
+"""The number format that a model's weights are loaded in, where the settings leave it to us."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+from training.rlhf.config.model_facts import read_facts
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SMALL = 1_000_000_000
+"""Parameters up to which a CPU, that computes slowly in bfloat16, is given float32."""
+
+
+def resolved(dtype: str, path: str | Path, device: torch.device | str) -> str:
+    """`dtype`, or for `auto` the format that suits the model and the device.
+
+    That is bfloat16 where the weights are published in 16 bits and the device computes in it;
+    float32 for models that were published so, and on CPUs for small ones. float16 is never chosen:
+    what is trained in it loses small gradients.
+    """
+    if dtype != "auto":
+        return dtype
+    facts = read_facts(path)
+    if facts is None or facts.dtype == "float32":
+        return "float32"
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if facts.parameters > SMALL else "float32"
+
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
+
+
+def with_dtype(settings: Settings, path: str | Path, device: torch.device | str) -> Settings:
+    """Settings of a trainer, with the format that their `dtype` stands for here."""
+    named: Any = settings
+    return replace(named, dtype=resolved(named.dtype, path, device))  # type: ignore[no-any-return]
