@@ -103,7 +103,7 @@ def suite(workers: int, marks: str, *arguments: str) -> list[str]:
     one_file = any(".py" in argument for argument in arguments if not argument.startswith("-"))
     spread = ("-n", str(0 if one_file else workers), "--dist", "loadfile", "--no-loadscope-reorder")
     return [
-        *(sys.executable, "-m", "pytest", *spread, "--durations", "20"),
+        *(sys.executable, "-m", "pytest", *spread, "-p", "tests.cpu_seconds"),
         *("-m", marks, *arguments),
     ]
 
