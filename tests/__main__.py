@@ -2,11 +2,14 @@
 
 A part is a folder, a file or a word of a name: `annotate/queue`, `tests/test_loop.py`, `lease`.
 
-The suite runs on SQLite. Beside it, whatever asks a database runs on PostgreSQL as well, except
-what is named in ONCE or marked `once`: there PostgreSQL and SQLite do the same, because rows are
-only stored and read through the ORM, and what takes time is something else. Locks, transactions,
-constraints, SQL by hand, JSON, order and search differ between databases; tests of these stay out
-of both.
+The suite runs on SQLite. What a database can answer differently runs on PostgreSQL beside it:
+locks and transactions (queue, votes, imports, runs, workers), constraints, SQL by hand, JSON,
+order, search, figures that are counted by the database, and values that only one of them takes.
+
+What is named in ONCE or marked `once` runs on SQLite alone: it stores and reads rows through the
+ORM, and its subject is something else, such as a page, a form, who may open it, a process or a
+format. That the statements of pages are understood by PostgreSQL, too, is asked in one place:
+tests/test_every_page.py opens each page on both, with rows in all of it.
 
 Services that are missing are named; under PAIRLOOP_REQUIRE_ALL=1 they are a failure.
 """
@@ -28,17 +31,30 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
 ONCE = (
-    *("tests/training/rlhf", "tests/training/runs/test_failed_rounds.py", "tests/browser"),
+    # Pages, calls, forms, and who may open them.
+    *("tests/annotate/api", "tests/annotate/views", "tests/training/views", "tests/browser"),
+    *("tests/test_access.py", "tests/annotate/people/test_permissions.py"),
+    *("tests/annotate/votes/test_scales.py", "tests/annotate/gold/test_qualification.py"),
+    # Real models, and processes that do the work of a stage; the loop does all of it on PostgreSQL.
+    *("tests/training/rlhf", "tests/training/runs/test_failed_rounds.py"),
     *("tests/training/runs/test_run_round.py", "tests/training/real_model"),
-    *("tests/annotate/exporting/test_trainers_read_exports.py", "tests/test_access.py"),
     *("tests/training/setup/test_add_model.py", "tests/training/versions/test_serving.py"),
-    *("tests/training/setup/test_quickstart.py", "tests/annotate/real_data"),
-    *("tests/test_docs_engine.py", "tests/test_examples.py", "tests/annotate/statistics"),
+    *("tests/training/setup/test_quickstart.py", "tests/training/completions"),
+    *("tests/training/playground", "tests/training/figures", "tests/test_docs_engine.py"),
+    *("tests/test_examples.py", "tests/test_extending.py"),
+    # Formats and figures that are made of rows, not by a database.
+    *("tests/annotate/exporting/test_trainers_read_exports.py", "tests/annotate/real_data"),
+    *("tests/annotate/exporting/test_rows_of_formats.py", "tests/annotate/statistics"),
+    *("tests/annotate/importing/shapes", "tests/annotate/importing/files"),
+    *("tests/annotate/sample", "tests/annotate/text", "tests/config"),
 )
-"""Real models, a real browser, set-up (which the loop does on PostgreSQL), public data sets; each
-address by each role, which asks for a membership and no more; the command `run_round`, whose
-statements are those of the supervisor; and what asks no database but imports torch or scikit-learn,
-which takes seconds in every worker."""
+TWICE = (
+    "tests/annotate/api/test_hostile_json.py",
+    "tests/annotate/api/resources/test_reads.py",
+    "tests/annotate/api/protocol/test_idempotency_keys.py",
+    "tests/annotate/views/test_data_page.py",
+)
+"""What of ONCE has a database's own subject: odd values, filters, two calls at once, search."""
 CORES = os.cpu_count() or 1
 REQUIRED = os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1"
 
@@ -101,9 +117,10 @@ def selection(part: str) -> list[str]:
 def suite(workers: int, marks: str, *arguments: str) -> list[str]:
     """The pytest command. A file stays in one process, with what its tests share."""
     one_file = any(".py" in argument for argument in arguments if not argument.startswith("-"))
-    spread = ("-n", str(0 if one_file else workers), "--dist", "loadfile", "--no-loadscope-reorder")
+    alone = one_file or workers == 1
+    spread = ("-n", str(0 if alone else workers), "--dist", "loadfile", "--no-loadscope-reorder")
     return [
-        *(sys.executable, "-m", "pytest", *spread, "--durations", "20"),
+        *(sys.executable, "-m", "pytest", *spread, "-p", "tests.cpu_seconds"),
         *("-m", marks, *arguments),
     ]
 
@@ -123,9 +140,19 @@ def run_all(url: str | None, chromium: bool, counts: str) -> bool:
     return not any(passed)
 
 
+def left_out() -> list[str]:
+    """What PostgreSQL leaves out: the paths of ONCE, without the files of TWICE."""
+    paths: list[str] = []
+    for path in ONCE:
+        kept = any(file.startswith(f"{path}/") for file in TWICE)
+        files = (str(file.relative_to(ROOT)) for file in (ROOT / path).rglob("test_*.py"))
+        paths += sorted(set(files) - set(TWICE)) if kept else [path]
+    return paths
+
+
 def run_part(url: str | None, counts: str, *part: str) -> bool:
     """A part of both suites; return whether something was tested and all of it passed."""
-    once = part[0].startswith(ONCE)
+    once = part[0].startswith(tuple(left_out()))
     beside = [on_postgres(url, counts, *part)] if url and not once else []
     status = follow(*suite(CORES, counts, *part), DATABASE_URL="")
     # Nothing of a part may ask a database.
@@ -136,8 +163,8 @@ def run_part(url: str | None, counts: str, *part: str) -> bool:
 def on_postgres(url: str, counts: str, *part: str) -> Step:
     """Start what asks a database on PostgreSQL."""
     marks = " and ".join(filter(None, ("database and not once", counts)))
-    ignored = map("--ignore={}".format, ONCE)
-    return Step(*suite(CORES, marks, *ignored, *part), DATABASE_URL=url)
+    ignored = map("--ignore={}".format, left_out())
+    return Step(*suite(max(1, CORES // 2), marks, *ignored, *part), DATABASE_URL=url)
 
 
 def main(arguments: list[str]) -> int:

@@ -11,15 +11,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from safetensors.numpy import load_file
 
-from tests.training.rlhf import tiny
+from annotate.models import Pair
+from tests.training.conftest import environment
+from training.models import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 SLUG = "support-desk"
@@ -43,20 +43,10 @@ PLAN: dict[str, Any] = {
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A home, and on PostgreSQL a database, of its own."""
-    url = os.environ.get("DATABASE_URL", "")
-    environment = os.environ | {"PAIRLOOP_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    if not url.startswith("postgres"):
-        yield environment | {"DATABASE_URL": ""}
-        return
-    name = f"pairloop_loop_{os.getpid()}"
-    with psycopg.connect(url, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-        try:
-            yield environment | {"DATABASE_URL": f"{url.rpartition('/')[0]}/{name}"}
-        finally:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def installation(tmp_path: Path, transactional_db: None) -> dict[str, str]:
+    """A home of its own and the migrated database of the tests; the real training program."""
+    own = environment(tmp_path / "home") | {"PAIRLOOP_LAUNCHER": "", "HF_HUB_OFFLINE": "1"}
+    return os.environ | own
 
 
 def manage(*arguments: str, environment: dict[str, str]) -> str:
@@ -72,12 +62,6 @@ def manage(*arguments: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def python(line: str, *, environment: dict[str, str]) -> str:
-    """Run a line of Python that may name pairs and plans; its output."""
-    imports = "from annotate.models import Pair; from training.models import Plan; "
-    return manage("shell", "-v", "0", "-c", imports + line, environment=environment)
-
-
 def status(environment: dict[str, str]) -> dict[str, Any]:
     return dict(json.loads(manage("status", "--project", SLUG, "--json", environment=environment)))
 
@@ -91,36 +75,37 @@ def weights(home: Path) -> set[str]:
     }
 
 
-@pytest.mark.database
 @pytest.mark.early
 def test_votes_become_a_changed_policy_whose_pairs_are_in_the_queue(
     installation: dict[str, str], tmp_path: Path
 ) -> None:
+    from tests.training.rlhf import tiny  # and torch, which no other test of both databases needs
+
     model = str(tiny.brief(tmp_path / "model"))
     begin(installation, "--model", model)
-    python(f"Plan.objects.update(config={PLAN})", environment=installation)
-    turn = go_around(installation)
-    assert turn["metrics"]["train_reward"]["annotators"] == 12
+    Plan.objects.update(config=PLAN)
+    last = go_around(installation)
+    assert last["rounds"][0]["metrics"]["train_reward"]["annotators"] == 12
     (adapter,) = (tmp_path / "home").glob("runs/*/train_policy/model/adapter_model.safetensors")
     # A new adapter leaves its model as it is: these are zeros.
     added = [value for name, value in load_file(adapter).items() if "lora_B" in name]
     assert added and all(value.any() for value in added)
-    stands(installation, tmp_path, "--model", model)
+    stands(installation, tmp_path, last, "--model", model)
 
 
 @pytest.mark.long
-@pytest.mark.database
 @pytest.mark.early
 def test_votes_become_a_policy_that_is_better_than_the_starter_of_the_sample(
     installation: dict[str, str], tmp_path: Path
 ) -> None:
     begin(installation)
     starter = weights(tmp_path / "home")
-    turn = go_around(installation)
+    last = go_around(installation)
+    (turn,) = last["rounds"]
     assert turn["metrics"]["train_reward"]["accuracy"] > 0.6
     assert turn["metrics"]["evaluate"]["win_rate"] > 0.5
     assert weights(tmp_path / "home") - starter
-    stands(installation, tmp_path)
+    stands(installation, tmp_path, last)
 
 
 def begin(installation: dict[str, str], *model: str) -> None:
@@ -132,21 +117,22 @@ def begin(installation: dict[str, str], *model: str) -> None:
 
 
 def go_around(installation: dict[str, str]) -> dict[str, Any]:
-    """Vote, and run the first round; its status."""
+    """Vote, and run the first round; the status after it."""
     manage(
         *("simulate", "--project", SLUG, "--annotators", "12", "--votes", "400"),
         environment=installation,
     )
-    assert status(installation)["votes"] == 400
     manage("run_round", "--project", SLUG, "--seed", "1", environment=installation)
-    (turn,) = status(installation)["rounds"]
+    last = status(installation)
+    assert last["votes"] == 400
+    (turn,) = last["rounds"]
     assert turn["number"] == 1 and turn["state"] == "done"
-    return dict(turn)
+    return last
 
 
-def stands(installation: dict[str, str], folder: Path, *model: str) -> None:
+def stands(installation: dict[str, str], folder: Path, last: dict[str, Any], *model: str) -> None:
     """What a round leaves: data to export, pairs to vote on, and a setup that finds all of it."""
-    last, out = status(installation), folder / "preferences.jsonl"
+    out = folder / "preferences.jsonl"
     manage(
         *("export_data", "--project", SLUG, "--format", "trl", "--out", str(out)),
         "--include-simulated",
@@ -156,8 +142,7 @@ def stands(installation: dict[str, str], folder: Path, *model: str) -> None:
     assert rows and {"prompt", "chosen", "rejected", "margin"} <= set(rows[0])
 
     # The new policy's completions wait for votes, and people get them.
-    waiting = "print(Pair.objects.filter(source='round-1', state='open').count())"
-    assert int(python(waiting, environment=installation).split()[-1]) > 100
+    assert Pair.objects.filter(source="round-1", state="open").count() > 100
 
     # Setting up again finds everything in place.
     manage("quickstart", "--seed", "1", *model, environment=installation)

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -169,6 +171,30 @@ def spawn(home: Path, transactional_db: None) -> Iterator[Callable[..., Spawned]
         process.kill()
         process.wait()
         print(process.log.read_text())
+
+
+@pytest.fixture
+def command(
+    home: Path, settings: Settings, transactional_db: None
+) -> Callable[..., tuple[int, str]]:
+    """command("quickstart", "--seed", "3"): exit code and output of a command in this process.
+
+    Where the process is not what is tested: a new one loads the product first, which takes longer
+    than most commands. Its training program is the fake one, too.
+    """
+    settings.LAUNCHER = f"{sys.executable} {django_settings.BASE_DIR / FAKE_ENGINE}"
+
+    def call(*arguments: str) -> tuple[int, str]:
+        out = StringIO()
+        try:
+            call_command(*arguments, stdout=out)
+        except CommandError as error:
+            return error.returncode, f"{out.getvalue()}CommandError: {error}"
+        except SystemExit as end:
+            return int(end.code or 0), out.getvalue()
+        return 0, out.getvalue()
+
+    return call
 
 
 def environment(home: Path, tree: Path = django_settings.BASE_DIR) -> dict[str, str]:

@@ -24,6 +24,7 @@ from annotate.models import Import, Label, Pair, Project
 from annotate.queue import recount
 from annotate.queue.recount import STORED
 from tests.annotate.importing.test_row_store import TURNED, judged
+from tests.conftest import examples
 
 TEXTS = [("One.", "Two."), ("One.", "Three."), ("Same.", "Same.")]
 MODELS = [("", ""), ("m1", "m2"), ("m1", "m3")]
@@ -196,7 +197,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=6,
+    max_examples=examples(6),
     stateful_step_count=8,
     deadline=None,
     derandomize=True,

@@ -14,7 +14,7 @@ from annotate import queue
 from annotate.models import Assignment, Pair, Project
 from annotate.models.pair import FALLS
 from annotate.queue import slots
-from tests.conftest import make_pair, person
+from tests.conftest import examples, make_pair, person
 
 COLUMNS = (
     "first",
@@ -58,7 +58,7 @@ def stored(pair: Pair) -> tuple[object, ...]:
 
 
 @given(st.lists(acts, max_size=14))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @pytest.mark.django_db
 def test_after_any_acts_of_several_people_the_columns_equal_a_recount(history):
     n = next(numbers)

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from annotate import exchange, queue
 from annotate.models import Assignment, Pair, Project
 from annotate.votes import dataset_versions
-from tests.conftest import make_pair, person
+from tests.conftest import examples, make_pair, person
 
 CHOICES = ("a", "b", "tie", "both_bad")
 CLASS = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
@@ -322,7 +322,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=20,
+    max_examples=examples(20),
     stateful_step_count=40,
     deadline=None,
     database=None,

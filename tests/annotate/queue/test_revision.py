@@ -16,7 +16,7 @@ from annotate import exchange, queue
 from annotate.models import Adjudication, Assignment, Label, Pair, Project, VoteRevision
 from annotate.votes import dataset_versions, labels
 from tests.annotate.queue.test_queue import lease
-from tests.conftest import make_pair, person
+from tests.conftest import examples, make_pair, person
 
 MakePairs = Callable[..., list[Pair]]
 State = Pair.State
@@ -213,7 +213,7 @@ def live(steps: list[Step], salt: int) -> None:
 
 
 QUICK = settings(
-    max_examples=14, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(14), deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from annotate import exchange, queue
 from annotate.models import Assignment, Membership, Pair, Project
 from annotate.quality import agreement_counts
-from tests.conftest import make_pair, person
+from tests.conftest import examples, make_pair, person
 
 MakePairs = Callable[..., list[Pair]]
 CLASS = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
@@ -24,7 +24,7 @@ CHOICES = st.sampled_from(list(CLASS))
 SURE = log(9) + 0.01
 numbers = itertools.count()
 QUICK = settings(
-    max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(60), deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

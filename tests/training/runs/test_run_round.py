@@ -17,6 +17,7 @@ from training.plans import round_settings
 from training.versions import promotion
 
 Spawn = Callable[..., Spawned]
+Here = Callable[..., tuple[int, str]]
 
 
 def test_it_runs_a_whole_round_and_says_what_came_of_it(
@@ -71,28 +72,28 @@ def test_a_failed_round_has_exit_code_1_and_its_error(
 
 
 def test_ctrl_c_stops_it_and_the_next_call_goes_on(
-    a_round: Round, run: Run, behave: Callable[..., None], spawn: Spawn
+    a_round: Round, run: Run, behave: Callable[..., None], spawn: Spawn, command: Here
 ) -> None:
     behave(pause=0.15)
-    command = spawn("run_round", "--project", "desk")
+    process = spawn("run_round", "--project", "desk")
     wait_for(lambda: len(trace(run)) > 4)
-    command.send_signal(signal.SIGINT)
-    assert command.finish()[0] == 130
+    process.send_signal(signal.SIGINT)
+    assert process.finish()[0] == 130
     run.refresh_from_db()
     assert run.state == "queued"
     behave()
-    assert spawn("run_round", "--project", "desk").finish()[0] == 0
+    assert command("run_round", "--project", "desk")[0] == 0
     steps = [tuple(step) for _, *step in trace(run)]
     assert len(steps) == len(set(steps))
 
 
 def test_it_follows_a_round_that_a_worker_has(
-    a_round: Round, run: Run, behave: Callable[..., None], spawn: Spawn
+    a_round: Round, run: Run, behave: Callable[..., None], spawn: Spawn, command: Here
 ) -> None:
     behave(pause=0.1)
     spawn("worker", "--gpu")
     wait_for(lambda: len(trace(run)) > 1)
-    assert spawn("run_round", "--project", "desk").finish()[0] == 0
+    assert command("run_round", "--project", "desk")[0] == 0
     run.refresh_from_db()
     assert (run.state, run.fence) == ("done", 1)
 

@@ -107,6 +107,7 @@ def test_a_process_that_is_killed_is_started_again_and_resumes(
     assert run.metrics.filter(stage="train_policy").count() == 3
 
 
+@pytest.mark.once
 def test_a_run_that_dies_every_time_fails_after_its_attempts(
     run: Run, supervise: Supervise, behave: Behave
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_run_that_dies_every_time_fails_after_its_attempts(
     assert Round.objects.get(pk=run.round_id).state == "failed"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("code", "error"),
     [
@@ -136,6 +138,7 @@ def test_a_failure_says_what_happened(
     assert (run.state, run.error, run.exit_code) == ("failed", error, code)
 
 
+@pytest.mark.once
 def test_an_ending_that_a_launcher_hides_is_tried_again(
     run: Run, supervise: Supervise, behave: Behave, settings: Settings
 ) -> None:
@@ -175,6 +178,7 @@ def test_a_cancelled_run_stops_at_a_step_and_keeps_its_stages(
     assert run.stages.exists()
 
 
+@pytest.mark.once
 def test_a_cancelled_process_that_does_not_listen_is_killed(
     run: Run, supervise: Supervise, behave: Behave
 ) -> None:
@@ -212,6 +216,7 @@ def test_a_queued_round_is_cancelled_at_once(run: Run) -> None:
     assert Run.objects.claim(run.pk, owner="late") is None
 
 
+@pytest.mark.once
 def test_a_run_stops_at_its_time_limit(
     run: Run, supervise: Supervise, behave: Behave, settings: Settings
 ) -> None:
@@ -223,6 +228,7 @@ def test_a_run_stops_at_its_time_limit(
     assert len(trace(run)) < 100
 
 
+@pytest.mark.once
 def test_a_run_does_not_start_on_a_full_disk(
     run: Run, supervise: Supervise, settings: Settings
 ) -> None:
@@ -251,6 +257,7 @@ def test_a_worker_that_stops_gives_the_run_back(
     assert len(steps) == len(set(steps))
 
 
+@pytest.mark.once
 def test_what_a_dead_supervisor_left_running_is_stopped_first(
     run: Run, supervise: Supervise
 ) -> None:
@@ -264,6 +271,7 @@ def test_what_a_dead_supervisor_left_running_is_stopped_first(
     assert run.state == "done"
 
 
+@pytest.mark.once
 def test_a_supervisor_that_comes_late_does_not_take_the_directory(
     run: Run, supervise: Supervise
 ) -> None:
@@ -295,6 +303,7 @@ def test_a_cancel_of_a_run_whose_supervisor_died_is_finished_by_the_reaper(run: 
     assert run.state == "cancelled"
 
 
+@pytest.mark.once
 def test_an_unusable_result_fails_the_run_with_its_file(
     run: Run, supervise: Supervise, behave: Behave
 ) -> None:

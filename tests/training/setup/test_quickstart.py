@@ -17,6 +17,7 @@ from training.models import ModelVersion, Plan, Run
 from training.rlhf.config import SampleJob, SFTJob, load
 
 Spawn = Callable[..., Spawned]
+Here = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def behave_all(home: Path) -> Callable[..., None]:
 
 
 def test_it_ends_with_first_pairs_and_one_superuser_and_can_be_run_again(
-    spawn: Spawn, home: Path, settings: Settings
+    spawn: Spawn, command: Here, settings: Settings
 ) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
     code, first = spawn("quickstart", "--seed", "3").finish()
@@ -52,24 +53,24 @@ def test_it_ends_with_first_pairs_and_one_superuser_and_can_be_run_again(
     assert user.check_password(password[1])
     assert Membership.objects.get(user=user).role == "admin"
 
-    code, second = spawn("quickstart").finish()
+    code, second = command("quickstart")
     assert code == 0
     assert "Already set up: 320 pairs are waiting." in second
     assert "password" not in second
 
 
 def test_it_goes_on_after_a_kill_at_any_step(
-    spawn: Spawn, home: Path, behave_all: Callable[..., None]
+    spawn: Spawn, command: Here, behave_all: Callable[..., None]
 ) -> None:
     behave_all(pause=0.3)
     for kind in ("starter", "first_pairs"):
-        command = spawn("quickstart")
+        killed = spawn("quickstart")
         running = Run.objects.filter(kind=kind, state="running")
         wait_for(lambda: running.exists() and len(trace(running.get())) > 1)  # noqa: B023
-        command.kill()
-        command.wait()
+        killed.kill()
+        killed.wait()
     behave_all()
-    code, output = spawn("quickstart").finish()
+    code, output = command("quickstart")
     assert code == 0, output
     assert sorted(Run.objects.values_list("kind", "state")) == [
         ("first_pairs", "done"),
@@ -80,21 +81,21 @@ def test_it_goes_on_after_a_kill_at_any_step(
 
 
 def test_a_step_that_failed_is_named_and_tried_again(
-    spawn: Spawn, home: Path, behave_all: Callable[..., None]
+    command: Here, behave_all: Callable[..., None]
 ) -> None:
     behave_all(exit={"starter": 9})
-    code, output = spawn("quickstart").finish()
+    code, output = command("quickstart")
     assert code == 1
     assert "Train the starter policy: The process ended with exit code 9" in output
     behave_all()
-    assert spawn("quickstart").finish()[0] == 0
+    assert command("quickstart")[0] == 0
 
 
 def test_a_model_folder_is_taken_as_it_is_and_a_superuser_is_kept(
-    spawn: Spawn, home: Path, root: User, tmp_path_factory: pytest.TempPathFactory
+    command: Here, root: User, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     model = tmp_path_factory.mktemp("model")
-    code, output = spawn("quickstart", "--model", str(model)).finish()
+    code, output = command("quickstart", "--model", str(model))
     assert (code, "password" in output) == (0, False)
     assert User.objects.get(is_superuser=True) == root
     assert ModelVersion.objects.get().location == str(model)
@@ -105,22 +106,21 @@ def test_a_model_folder_is_taken_as_it_is_and_a_superuser_is_kept(
 
 
 def test_another_model_is_taken_until_the_first_pairs_are_there(
-    spawn: Spawn,
-    home: Path,
+    command: Here,
     behave_all: Callable[..., None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     model = tmp_path_factory.mktemp("model")
     behave_all(exit={"first_pairs": 9})
-    assert spawn("quickstart", "--model", "org/misspelt").finish()[0] == 1
+    assert command("quickstart", "--model", "org/misspelt")[0] == 1
     behave_all()
-    assert spawn("quickstart", "--model", str(model)).finish()[0] == 0
+    assert command("quickstart", "--model", str(model))[0] == 0
     job = load(SampleJob, Run.objects.get(kind="first_pairs").directory / "config.json")
     assert job.policy == str(model)
-    code, output = spawn("quickstart", "--model", "org/other").finish()
+    code, output = command("quickstart", "--model", "org/other")
     assert code == 1
     assert f"The first policy of support-desk is {model}" in output
-    assert spawn("quickstart", "--model", str(model)).finish()[0] == 0
+    assert command("quickstart", "--model", str(model))[0] == 0
 
 
 def test_a_model_folder_that_is_not_there_is_an_error(db: None) -> None:

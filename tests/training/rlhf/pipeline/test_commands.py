@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.rlhf import world
+from tests.training.rlhf import peers, world
 from training.rlhf import rows
 from training.rlhf.__main__ import main, plain_lines
 from training.rlhf.round import STAGES, RunDirectory, run_round
@@ -43,12 +42,7 @@ def command(run: Path) -> None:
 
 
 def start(run: Path) -> BaseProcess:
-    """A new process that has computed nothing yet, but need not import everything first."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.rlhf.pipeline.stages"])
-    process = context.Process(target=command, args=(run,))
-    process.start()
-    return process
+    return peers.forked(command, run)
 
 
 def wait_for(run: Path, stage: str, step: int, working: Callable[[], bool]) -> None:

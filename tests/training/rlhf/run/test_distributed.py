@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -89,12 +90,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in NAMES:
         for out in ("one", "two"):
             (folder / out / name).mkdir(parents=True)
-    program = ["-m", "tests.training.rlhf.peers", str(folder), "two", *NAMES]
-    done = subprocess.run(
-        [*TORCHRUN, *program], capture_output=True, text=True, check=False, timeout=900
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("sft 0/") <= 1  # one of them reports
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    ranks = [peers.forked(peers.rank, number, port, folder, "two", NAMES) for number in (0, 1)]
+    for process in ranks:
+        process.join(900)
+    said = "".join((folder / f"rank-{number}.txt").read_text() for number in (0, 1))
+    assert [process.exitcode for process in ranks] == [0, 0], said[-3000:]
+    assert said.count("sft 0/") <= 1  # one of them reports
     peers.run(folder, "one", NAMES)
     return folder
 
@@ -126,6 +130,15 @@ def test_one_of_them_writes(folder: Path) -> None:
         steps = [json.loads(line)["step"] for line in lines]
         assert steps == sorted(set(steps)), f"{name} reported a step twice"
         assert RunDirectory(folder / "two" / name).done("result")
+
+
+@pytest.mark.long
+def test_torchrun_starts_them_as_well(folder: Path) -> None:
+    (folder / "torchrun" / "sft").mkdir(parents=True)
+    program = ["-m", "tests.training.rlhf.peers", str(folder), "torchrun", "sft"]
+    done = subprocess.run([*TORCHRUN, *program], capture_output=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert RunDirectory(folder / "torchrun" / "sft").done("result")
 
 
 # What is refused
