@@ -51,7 +51,7 @@ from annotate.models.integrations.webhook import webhook_waiting
 from annotate.models.job import job_waiting
 from annotate.models.project import records_wanted
 from annotate.monitoring.prometheus_page import database_registry
-from annotate.people import mail
+from annotate.people.joining import mail
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest

@@ -14,7 +14,7 @@ from django.core.validators import DomainNameValidator, validate_email
 
 from annotate.models import Invitation
 from annotate.models.roles import Role
-from annotate.people import invitation_links, mail
+from annotate.people.joining import invitation_links, mail
 
 DATE = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
 PASSWORD_RULE = "At least 8 characters, not only digits, and nothing that everybody uses."

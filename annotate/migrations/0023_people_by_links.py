@@ -13,7 +13,7 @@ def count_the_joined(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0020_drop_indexes_that_others_begin_with'),
+        ('annotate', '0021_criteria_with_the_pair'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

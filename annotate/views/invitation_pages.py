@@ -24,7 +24,7 @@ from annotate.forms.people_forms import (
     SharedInvitationForm,
 )
 from annotate.models import Invitation, Project
-from annotate.people import invitation_links, mail
+from annotate.people.joining import invitation_links, mail
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.views.accounts import MODEL_BACKEND

@@ -18,7 +18,7 @@ from django.utils.http import urlsafe_base64_encode
 from django.views.decorators.http import require_http_methods
 
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
-from annotate.people import attempts, mail
+from annotate.people.joining import attempts, mail
 from annotate.people.requests import network
 from annotate.views.accounts import MODEL_BACKEND
 from annotate.views.shown_links import ShownLink

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 from annotate.forms.people_forms import AnnouncementForm, InvitationsForm, SharedInvitationForm
 from annotate.models import ApiToken, Membership, Project
 from annotate.models.roles import Role
-from annotate.people import mail, memberships
+from annotate.people import memberships
+from annotate.people.joining import mail
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.views import password_reset

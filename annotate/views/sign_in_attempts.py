@@ -15,7 +15,7 @@ from django.contrib.auth.forms import UsernameField
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
 
-from annotate.people import attempts
+from annotate.people.joining import attempts
 from annotate.people.requests import network
 
 LIMIT = 5

@@ -22,7 +22,7 @@ from annotate.models import (
     Webhook,
     WebhookDelivery,
 )
-from annotate.people.invitation_links import invite
+from annotate.people.joining.invitation_links import invite
 from annotate.webhooks import outbox
 from tests.annotate.webhooks.receiver import hook_of
 from tests.browser.accessibility import violations, violations_in_both_schemes

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('annotate', '0023_people_by_links'),
-        ('training', '0006_completions'),
+        ('training', '0008_round_settings'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

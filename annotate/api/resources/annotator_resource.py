@@ -20,8 +20,9 @@ from annotate.api.serializers import KnownFieldsOnly, StrictCharField
 from annotate.forms.people_forms import MOST_DAYS, MOST_PLACES
 from annotate.models import Invitation, Membership, Project, TokenScope
 from annotate.models.roles import Role
-from annotate.people import invitation_links, kept_figures, memberships
+from annotate.people import kept_figures, memberships
 from annotate.people.annotator_figures import Row, Share
+from annotate.people.joining import invitation_links
 from annotate.people.permissions import project_or_404
 from annotate.people.token_scopes import needs_scope
 from annotate.people.warnings_and_pauses import resume

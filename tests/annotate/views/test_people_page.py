@@ -17,7 +17,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import ApiToken, Invitation, Membership, Project
-from annotate.people.invitation_links import invite
+from annotate.people.joining.invitation_links import invite
 from annotate.sample.colleagues import colleague as sample_colleague
 from annotate.sample.simulated_votes import join
 from tests.conftest import PASSWORD

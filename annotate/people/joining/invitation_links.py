@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from annotate.models import Invitation, Membership, Project
 from annotate.models.roles import Role
-from annotate.people import attempts
+from annotate.people.joining import attempts
 
 CONFIRMED_SALT = "annotate.invitation-address"
 CONFIRMED_SECONDS = 24 * 3600
