@@ -25,8 +25,7 @@ TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (
-        *("models", "webhooks", "text", "statistics", "votes", "exporting", "people/joining"),
-        *("people", "queue"),
+        *("models", "webhooks", "text", "statistics", "votes", "exporting", "people", "queue"),
         *("gold", "monitoring"),
         *(
             "review",
