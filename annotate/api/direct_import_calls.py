@@ -26,6 +26,7 @@ from annotate.api.import_bodies import ReportBody
 from annotate.api.serializers import ErrorBody
 from annotate.importing import Report, Unreadable, import_rows
 from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size, spooled
+from annotate.people.joining.shared_throttles import SharedRateThrottle
 from annotate.people.permissions import project_or_404
 
 NDJSON = "application/x-ndjson"
@@ -34,7 +35,7 @@ FOREIGN = OpenApiResponse(ErrorBody, description="There is no such project, or y
 DENIED = OpenApiResponse(ErrorBody, description="Your role in the project is too low.")
 
 
-class ExportThrottle(ScopedRateThrottle):
+class ExportThrottle(ScopedRateThrottle, SharedRateThrottle):
     scope = "export"
 
     def allow_request(self, request: Request, view: Any) -> bool:

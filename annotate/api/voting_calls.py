@@ -31,6 +31,7 @@ from annotate.api.serializers import (
     pair_body,
 )
 from annotate.models import Assignment, Project, TokenScope
+from annotate.people.joining.shared_throttles import SharedRateThrottle
 from annotate.people.permissions import project_or_404
 from annotate.people.token_scopes import needs_scope
 
@@ -41,7 +42,7 @@ CONFLICT = OpenApiResponse(ErrorBody, description="Something else is stored; und
 FILL_NEXT = OpenApiParameter("next", bool, description="Put the next pair into the answer.")
 
 
-class VoteThrottle(UserRateThrottle):
+class VoteThrottle(UserRateThrottle, SharedRateThrottle):
     """Off unless PAIRLOOP_VOTE_RATE is set."""
 
     scope = "vote"

@@ -25,6 +25,12 @@ def made(*what: str) -> int:
     return Attempts.objects.made(_key(what), now=timezone.now())
 
 
+def seconds_left(*what: str) -> float:
+    """Seconds until attempts are counted anew; 0 where none counts."""
+    row = Attempts.objects.filter(key=_key(what)).first()
+    return max(0.0, (row.until - timezone.now()).total_seconds()) if row else 0.0
+
+
 def forget(*what: str) -> None:
     """Begin to count anew."""
     Attempts.objects.filter(key=_key(what)).delete()

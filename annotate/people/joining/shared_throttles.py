@@ -1,0 +1,27 @@
+"""Rates of calls, counted for all web processes together."""
+
+from __future__ import annotations
+
+from rest_framework.request import Request
+from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.views import APIView
+
+from annotate.people.joining import attempts
+
+
+class SharedRateThrottle(SimpleRateThrottle):
+    """So many calls in a window that begins with the first; a base behind REST framework's own.
+
+    Those keep times in the memory of one process: two processes would allow twice the rate.
+    """
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        calls, seconds = self.parse_rate(self.rate)
+        self.who = self.get_cache_key(request, view) or ""
+        if calls is None or seconds is None or not self.who:
+            return True
+        return attempts.add("rate", self.who, seconds=seconds) <= calls
+
+    def wait(self) -> float:
+        """Seconds until calls are counted anew."""
+        return attempts.seconds_left("rate", self.who)
