@@ -30,6 +30,7 @@ from annotate.exchange.outgoing import (
     prompt_tags,
     prompts,
     queue_depth,
+    reply_lengths,
     resolved_since,
     votes_on,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "refresh_labels",
     "refresh_labels_if_due",
     "release_expired",
+    "reply_lengths",
     "resolved_since",
     "retire_untouched",
     "run_job",

@@ -153,6 +153,18 @@ def prompt_length(project: Project, *, unanswered: bool = False, tag: str = "") 
     return float(first.aggregate(mean=Avg(length))["mean"] or 0.0)
 
 
+def reply_lengths(project: Project) -> list[int]:
+    """Characters of replies that people brought, and of references, the newest first; replies that
+    a model of the project was let write are left out, as they may have been cut."""
+    brought = Completion.objects.filter(prompt__project=project, sampling={})
+    told = project.prompts.exclude(reference="")
+    lengths: list[int] = []
+    for newest, text in ((brought.order_by("-pk"), "text"), (told.order_by("-pk"), "reference")):
+        rows = newest.annotate(length=Length(text)).values_list("length", flat=True)
+        lengths += rows[:MEASURED]
+    return lengths
+
+
 MEASURED = 1000
 """Prompts whose length stands for that of all: reading a million would take seconds."""
 

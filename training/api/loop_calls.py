@@ -1,4 +1,4 @@
-"""REST: the loop's state, starting a round, and model versions with their lineage."""
+"""REST: the loop's state, and starting a round."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from annotate import exchange
 from training.figures import run_progress
-from training.models import ModelVersion, Round
+from training.models import Round
 from training.rounds import loop_state
 from training.rounds.start_and_cancel import RoundRefused, RoundRunning, start_round
 
@@ -57,33 +57,6 @@ class StartSerializer(serializers.Serializer[Any]):
     seed = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=2**31 - 1, default=None
     )
-
-
-class GateSerializer(serializers.Serializer[Any]):
-    name = serializers.CharField()
-    value = serializers.FloatField(allow_null=True)
-    bound = serializers.CharField()
-    passed = serializers.BooleanField()
-    text = serializers.CharField()
-
-
-class ModelSerializer(serializers.Serializer[Any]):
-    name = serializers.CharField()
-    kind = serializers.ChoiceField(["policy", "reward"])
-    state = serializers.ChoiceField(ModelVersion.State.choices)
-    # REST's fields have a parent, too: the serializer they belong to.
-    parent = serializers.CharField(  # type: ignore[assignment]  # the name is in the API
-        allow_null=True, help_text="The version it was trained from."
-    )
-    round = serializers.IntegerField(allow_null=True)
-    run = serializers.UUIDField(allow_null=True)
-    dataset_version = serializers.IntegerField(allow_null=True)
-    path = serializers.CharField(help_text="Relative to PAIRLOOP_HOME, or a hub id.")
-    metrics = serializers.DictField()
-    gates = GateSerializer(many=True)
-    note = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    promoted_at = serializers.DateTimeField(allow_null=True)
 
 
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
@@ -141,22 +114,3 @@ def _round(round: Round) -> dict[str, Any]:
         "error": run.error if run else "",
     }
     return dict(RoundSerializer(data).data)
-
-
-@extend_schema(operation_id="models", responses=ModelSerializer(many=True))
-@api_view(["GET"])
-def models(request: Request, slug: str) -> Response:
-    """Model versions with their lineage, the latest first."""
-    project = exchange.project_or_404(request, slug, "reviewer")
-    versions = ModelVersion.objects.filter(project=project).select_related("parent", "run__round")
-    return Response([_model(version) for version in versions.order_by("-number", "kind")])
-
-
-def _model(version: ModelVersion) -> dict[str, Any]:
-    run = version.run
-    fields = ("name", "kind", "state", "dataset_version", "path", "metrics", "gates", "note")
-    data = {field: getattr(version, field) for field in (*fields, "created_at", "promoted_at")}
-    data["parent"] = version.parent.name if version.parent else None
-    data["run"] = run.uuid if run else None
-    data["round"] = run.round.number if run and run.round else None
-    return dict(ModelSerializer(data).data)

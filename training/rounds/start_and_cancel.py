@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max
 
 from annotate import exchange
 from training.models import Plan, Round, Run, RunKind
 from training.rlhf import acquire
 from training.rlhf.config import ConfigError, RoundConfig, from_dict, to_dict
 from training.runs import states, task_queue
+from training.versions.added_models import next_number
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -83,15 +83,6 @@ def start_round(
     return round_
 
 
-def next_number(project: exchange.Project) -> int:
-    """The number of the next round and of the versions it makes; one that was added has its own.
-
-    Holds while the project is locked.
-    """
-    numbered = (project.rounds, project.model_versions)
-    return 1 + max(rows.aggregate(last=Max("number"))["last"] or 0 for rows in numbered)
-
-
 def optimiser(project: exchange.Project) -> str:
     """The optimiser of the project's next round."""
     plan = Plan.objects.filter(project=project).first()
@@ -116,9 +107,23 @@ def refusal(project: exchange.Project) -> str:
 
 def _require_readiness(project: exchange.Project) -> None:
     """Raises: RoundRunning, NotEnoughVotes, NoStarter."""
+    _require_none_live(project)
+    _lineage(project)
+    _require_resolved(project)
+
+
+def require_votes(project: exchange.Project) -> None:
+    """What a round wants besides a policy. Raises: RoundRunning, NotEnoughVotes."""
+    _require_none_live(project)
+    _require_resolved(project)
+
+
+def _require_none_live(project: exchange.Project) -> None:
     if (live := project.rounds.live().first()) is not None:
         raise RoundRunning(f"Round {live.number} of this project is {live.state}.")
-    _lineage(project)
+
+
+def _require_resolved(project: exchange.Project) -> None:
     resolved = exchange.resolved_since(project, None)
     if resolved < MIN_TRAINING_PAIRS:
         raise _not_enough(resolved)
@@ -179,8 +184,7 @@ def _lineage(project: exchange.Project) -> dict[str, str]:
     starter = policies.filter(number=0).first()
     if starter is None:
         raise NoStarter(
-            "This project has no policy to train yet. Give it one with "
-            f"manage.py run_round --project {project.slug} --model FOLDER_OR_HUB_ID."
+            "This project has no policy to train yet. An admin adds one on Models: Add a model."
         )
     policy = policies.promoted().first() or starter
     # One that was added may be of any architecture: it scores, and nothing is trained from it.

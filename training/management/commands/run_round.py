@@ -11,7 +11,8 @@ from annotate import exchange
 from training.models import Round, Run
 from training.rounds import start_and_cancel
 from training.runs import foreground
-from training.setup import quickstart
+from training.setup import add_model, own_model
+from training.versions import added_models
 
 
 class Command(BaseCommand):
@@ -32,10 +33,7 @@ class Command(BaseCommand):
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
         if options["model"]:
-            try:
-                quickstart.adopt_model(chosen, options["model"])
-            except quickstart.SetupFailed as error:
-                raise CommandError(str(error)) from error
+            self.begin_with(chosen, options["model"])
         run = self.live_or_new(chosen, options["seed"])
         state = foreground.follow(run, out=self.stdout)
         self.report(run)
@@ -44,6 +42,18 @@ class Command(BaseCommand):
             sys.exit(130)
         if state != Run.State.DONE:
             sys.exit(1)
+
+    def begin_with(self, project: exchange.Project, model: str) -> None:
+        """Give the project its first policy, unless a round could not start with it either."""
+        try:
+            start_and_cancel.require_votes(project)
+            if not own_model.begin_with(project, model, out=self.stdout):
+                self.stdout.write("Stopped. Run the command again to go on.")
+                sys.exit(130)
+        except start_and_cancel.RoundRunning:
+            return  # it is followed
+        except (start_and_cancel.RoundRefused, add_model.Refused, added_models.Declined) as error:
+            raise CommandError(str(error)) from error
 
     def live_or_new(self, project: exchange.Project, seed: int | None) -> Run:
         """The run of the project's live round, or of a new one."""

@@ -5,6 +5,7 @@ May import: nothing of the engine.
 
 from __future__ import annotations
 
+from training.rlhf.config.check_config import CheckJob
 from training.rlhf.config.completions_config import CompletionsJob, SourceConfig
 from training.rlhf.config.config_file import (
     ConfigError,
@@ -54,6 +55,7 @@ from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelCon
 __all__ = [
     "OPTIMISERS",
     "BlindJob",
+    "CheckJob",
     "CompareJob",
     "CompletionsJob",
     "ConfigError",
