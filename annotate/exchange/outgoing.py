@@ -217,6 +217,13 @@ def resolved_since(project: Project, version: int | None) -> int:
     return pairs.filter(Exists(fresh)).count()
 
 
+def held_out_voted(project: Project, *, most: int) -> int:
+    """Held-out pairs that the next version would hold a vote on, counted up to `most`."""
+    voted = Exists(_training_votes(project).filter(pair=OuterRef("pk")))
+    pairs = Pair.objects.filter(TEACHES, voted, project=project, prompt__held_out=True)
+    return pairs.order_by()[:most].count()
+
+
 def _training_votes(project: Project) -> AssignmentQuerySet:
     votes = Assignment.objects.in_project(project).standing()
     return votes if project.train_on_simulated else votes.filter(simulated=False)

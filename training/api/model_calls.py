@@ -59,7 +59,9 @@ class AddModelSerializer(serializers.Serializer[Any]):
         required=False,
         help_text="Default: the starter where the project has none.",
     )
-    kind = serializers.ChoiceField(KINDS, required=False, help_text="Default: as its files say.")
+    kind = serializers.CharField(
+        required=False, help_text="policy or reward; default: as its files say."
+    )
     note = serializers.CharField(required=False)
 
 

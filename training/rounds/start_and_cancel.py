@@ -61,6 +61,7 @@ def start_round(
     """
     # Before freezing, which makes votes final. Again by the constraint: of two starts one gets on.
     _require_readiness(project)
+    require_votes(project)
     version = exchange.freeze(project, by=by).number
     _require_votes(project, version)
     try:
@@ -113,9 +114,12 @@ def _require_readiness(project: exchange.Project) -> None:
 
 
 def require_votes(project: exchange.Project) -> None:
-    """What a round wants besides a policy. Raises: RoundRunning, NotEnoughVotes."""
+    """Find all that a round wants besides a policy. Raises: RoundRunning, NotEnoughVotes."""
     _require_none_live(project)
-    _require_resolved(project)
+    resolved = _require_resolved(project)
+    held_out = exchange.held_out_voted(project, most=MIN_HELD_OUT_PAIRS)
+    if held_out < MIN_HELD_OUT_PAIRS:
+        raise _not_enough(resolved, held_out)
 
 
 def _require_none_live(project: exchange.Project) -> None:
@@ -123,10 +127,11 @@ def _require_none_live(project: exchange.Project) -> None:
         raise RoundRunning(f"Round {live.number} of this project is {live.state}.")
 
 
-def _require_resolved(project: exchange.Project) -> None:
+def _require_resolved(project: exchange.Project) -> int:
     resolved = exchange.resolved_since(project, None)
     if resolved < MIN_TRAINING_PAIRS:
         raise _not_enough(resolved)
+    return resolved
 
 
 def cancel(round_: Round) -> bool:

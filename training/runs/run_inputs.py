@@ -236,7 +236,7 @@ def _prepare_check(run: Run) -> None:
         keep=str(Path(settings.HOME) / "models"),
         private=bool(options["private"]),
         kind=options["kind"],
-        starter=options["make"] == added_models.STARTER,
+        trained=options["make"] == added_models.STARTER,
         roots=() if options["trusted"] else tuple(map(str, model_roots.roots())),
         prompts=str(prompts),
         threads=settings.TRAINING_THREADS or 0,

@@ -76,7 +76,7 @@ def server_source(url: str, model: str) -> Source:
 
 
 def typed(model: str) -> Source:
-    """What the operator wrote on a command line: any folder of this machine, or a hub id.
+    """A model as the operator wrote it on a command line: any folder of this machine, or a hub id.
 
     Raises:
         Refused: it looks like a folder and is none, or holds no usable model.
@@ -152,7 +152,7 @@ BUSY = "A model is being checked already. Wait for it, or cancel."
 
 
 def _require_usable(project: exchange.Project, folder: Path, *, make: str, kind: str) -> None:
-    """What a folder's files can tell before it is loaded. Raises Refused, Known."""
+    """See before it is loaded whether a folder can be used so. Raises Refused, Known."""
     if len(str(folder)) > LONGEST_PATH:
         raise Refused(f"{folder} is longer than {LONGEST_PATH} characters.")
     try:
@@ -171,7 +171,7 @@ def _require_usable(project: exchange.Project, folder: Path, *, make: str, kind:
 
 
 def place_of(project: exchange.Project, wish: str = "") -> str:
-    """What a model is made that is added now: as wished, else the starter where there is none."""
+    """The place of a model that is added now: as wished, else the starter where there is none."""
     return wish or (CANDIDATE if added_models.starter(project) else STARTER)
 
 

@@ -24,7 +24,7 @@ QUICK_LOOK = 96
 
 
 def place_for_use(project: exchange.Project, kind: str = "") -> str:
-    """What a model becomes that shall be used: the starter where there is none yet."""
+    """The place of a model that shall be used: the starter where there is none yet."""
     begins = kind != ModelVersion.REWARD and added_models.starter(project) is None
     return added_models.STARTER if begins else added_models.USE
 

@@ -46,6 +46,7 @@ class Command(BaseCommand):
     def begin_with(self, project: exchange.Project, model: str) -> None:
         """Give the project its first policy, unless a round could not start with it either."""
         try:
+            add_model.typed(model)
             start_and_cancel.require_votes(project)
             if not own_model.begin_with(project, model, out=self.stdout):
                 self.stdout.write("Stopped. Run the command again to go on.")

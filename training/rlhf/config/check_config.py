@@ -29,7 +29,7 @@ class CheckJob(Job):
     """A server instead, which writes and is never trained."""
     kind: Literal["", "policy", "reward"] = ""
     """What the model has to be; empty: what its files say."""
-    starter: bool = False
+    trained: bool = False
     """Whether rounds shall train it: it then needs a chat template."""
     roots: tuple[str, ...] = ()
     """Folders; with any, all files of the model and of what it adapts lie below them."""

@@ -190,7 +190,7 @@ class _Check:
         from training.rlhf.language import pretrained
 
         template = bool(pretrained.load_tokenizer(folder).chat_template)
-        if self.config.starter and not template:
+        if self.config.trained and not template:
             raise ModelError(
                 f"{self.name} has no chat template, so rounds cannot train it on chats: take its "
                 "instruction-tuned relative, or train it on chats first (python -m training.rlhf "
