@@ -37,7 +37,7 @@ def hub_source(name: str, revision: str = "") -> Source:
     Raises:
         Refused: it is none; what looks like a path is not looked for on the disk.
     """
-    name, revision = name.strip().removeprefix(ADDRESS).strip("/"), revision.strip()
+    name, revision = name.strip().removeprefix(ADDRESS).rstrip("/"), revision.strip()
     if name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name or ".." in name:
         raise Refused(f"{name[:100]} looks like a path. A model of the hub is named OWNER/NAME.")
     if not HUB_ID.fullmatch(name):

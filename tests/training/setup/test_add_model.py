@@ -128,7 +128,7 @@ def test_what_cannot_be_put_in_use_is_refused_before_anything_is_written(
 ) -> None:
     tiny.t5(saved / "t5")
     with pytest.raises(
-        CommandError, match="cannot be put in use: one of them is an encoder-decoder"
+        CommandError, match="in use: one of them is an encoder-decoder"
     ):
         add_model(saved / "t5", "--promote")
     assert not ModelVersion.objects.filter(number__gt=0).exists() and not Run.objects.exists()
