@@ -6,6 +6,7 @@ The pages do the same in steps; here one call sees each through on the terminal.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from annotate import exchange
@@ -19,6 +20,7 @@ from training.versions import added_models
 
 FIRST_PROMPTS = 20
 """Prompts that are answered before people begin; a worker answers the others meanwhile."""
+FIRST_SECONDS, BATCH_GAIN = 60.0, 2.0
 QUICK_LOOK = 96
 """Tokens of a sample reply where somebody waits for the first pair."""
 
@@ -68,24 +70,37 @@ def begin_with(project: exchange.Project, model: str, *, out: foreground.Output)
     if first is None and (there := _known(project, source)) is not None:
         added_models.use(there)
         return True
-    live = added_models.checks(project).filter(state__in=writing_runs.LIVE).first()
-    run = live or add_model.start(
-        project,
-        source,
-        make=added_models.STARTER,
-        trusted=True,
-        longest=QUICK_LOOK,
-        enqueue=False,
-    )
+    run = check(project, source, make=added_models.STARTER, longest=QUICK_LOOK)
     return follow(run, out=out) is not None
+
+
+def check(
+    project: exchange.Project,
+    source: add_model.Source,
+    *,
+    make: str,
+    kind: str = "",
+    note: str = "",
+    longest: int = 0,
+) -> Run:
+    """A check that nobody else was told of, or the one of this model that was stopped on its way.
+
+    Raises:
+        Refused, Known: as `add_model.start`.
+    """
+    for run in added_models.checks(project).filter(state__in=writing_runs.LIVE):
+        if run.options["sources"] == [source]:
+            return run
+    how = {"make": make, "kind": kind, "note": note, "longest": longest}
+    return add_model.start(project, source, trusted=True, enqueue=False, **how)
 
 
 def _is(first: ModelVersion, source: add_model.Source) -> bool:
     """True where the starter is this folder, or was fetched from this hub."""
     if "folder" in source:
-        return added_models.known(first.project, source["folder"]) == first
-    check = added_models.check_of(first)
-    hub = check.options["sources"][0].get("hub") if check is not None else first.path
+        return Path(first.location).resolve() == Path(source["folder"])
+    checked = added_models.check_of(first)
+    hub = checked.options["sources"][0].get("hub") if checked is not None else first.path
     return hub == source["hub"]
 
 
@@ -105,6 +120,7 @@ def write_first(project: exchange.Project, *, seed: int, out: foreground.Output)
     if run is None or run.state != Run.State.DONE:
         if run is None:
             some = _options(project, seed=seed, most=FIRST_PROMPTS)
+            some["max_new_tokens"] = min(some["max_new_tokens"], _affordable(project))
             run = writing_runs.start(project, some, enqueue=False)
         elif run.final:
             writing_runs.go_on(run, enqueue=False)
@@ -117,6 +133,16 @@ def write_first(project: exchange.Project, *, seed: int, out: foreground.Output)
     if exchange.prompt_count(project, unanswered=True):
         writing_runs.start(project, _options(project, seed=seed))
     return True
+
+
+def _affordable(project: exchange.Project) -> int:
+    """Tokens of a reply that leave the first prompts' replies to be written in about a minute."""
+    first = added_models.starter(project)
+    checked = added_models.check_of(first) if first is not None else None
+    seen = checked.options["report"] if checked is not None else {}
+    # A batch of replies is faster than the few of the check, by less than it is larger.
+    speed = BATCH_GAIN * float(seen.get("tokens_per_second", 0.0))
+    return max(QUICK_LOOK, int(FIRST_SECONDS * speed / (2 * FIRST_PROMPTS)))
 
 
 def being_written(project: exchange.Project) -> bool:

@@ -150,5 +150,4 @@ def _context(project: exchange.Project, run: Run) -> dict[str, Any]:
         "said": report.get("said", []),
         "absent": absent,
         "stamp": hashlib.sha256(repr(shown).encode()).hexdigest()[:16],
-        "prompts": exchange.prompt_count(project, unanswered=True),
     }

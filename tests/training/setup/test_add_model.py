@@ -127,9 +127,7 @@ def test_what_cannot_be_put_in_use_is_refused_before_anything_is_written(
     starter: ModelVersion, saved: Path
 ) -> None:
     tiny.t5(saved / "t5")
-    with pytest.raises(
-        CommandError, match="in use: one of them is an encoder-decoder"
-    ):
+    with pytest.raises(CommandError, match="in use: one of them is an encoder-decoder"):
         add_model(saved / "t5", "--promote")
     assert not ModelVersion.objects.filter(number__gt=0).exists() and not Run.objects.exists()
 

@@ -42,14 +42,12 @@ class Command(BaseCommand):
         try:
             chosen = exchange.project(project)
             make = own_model.place_for_use(chosen, options["kind"]) if options["promote"] else None
-            run = add_model.start(
+            run = own_model.check(
                 chosen,
                 add_model.typed(model),
                 make=make or added_models.CANDIDATE,
                 kind=options["kind"],
                 note=options["note"],
-                trusted=True,
-                enqueue=False,
             )
         except added_models.Known as known:
             self.promote(known, use=options["promote"])
