@@ -172,7 +172,7 @@ class Completion(models.Model):
     @property
     def cut(self) -> bool:
         """True of a reply that ended at the limit of its length, and not by itself."""
-        return self.sampling.get("finish_reason") == "length"
+        return bool(self.sampling.get("finish_reason") == "length")
 
 
 class Rating(models.Model):

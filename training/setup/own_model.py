@@ -91,8 +91,16 @@ def check(
     for run in added_models.checks(project).filter(state__in=writing_runs.LIVE):
         if run.options["sources"] == [source]:
             return run
-    how = {"make": make, "kind": kind, "note": note, "longest": longest}
-    return add_model.start(project, source, trusted=True, enqueue=False, **how)
+    return add_model.start(
+        project,
+        source,
+        make=make,
+        kind=kind,
+        note=note,
+        trusted=True,
+        longest=longest,
+        enqueue=False,
+    )
 
 
 def _is(first: ModelVersion, source: add_model.Source) -> bool:

@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
+from annotate import exchange
 from annotate.models import Assignment, Membership, Project
 from tests.annotate.jobs.files import work_off
 from tests.training import fake_model_hub
@@ -209,6 +210,7 @@ def test_a_model_behind_a_server_is_tried_and_then_writes(
     zed: User, client_for: Browser, project: Project, home: Path, server: Server, settings: Settings
 ) -> None:
     settings.ENDPOINT_HOSTS = [server.url.removesuffix("/v1")]
+    exchange.add_prompts(project, [{"messages": [{"role": "user", "content": "Where is it?"}]}])
     client = client_for(zed)
     check = address(client.post(URL, wish("server", url=server.url, model="desk")))
     tasks.take_runs()
