@@ -9,6 +9,7 @@ from training.figures.number_format import figure, megabytes
 
 Report = Mapping[str, Any]
 GIGABYTE = 1e9
+LEAST_GIB = 0.1
 TIGHT = 0.8
 """Of the free memory: what needs more may not fit beside other work."""
 
@@ -48,7 +49,7 @@ def _memory(report: Report) -> Iterator[tuple[str, str]]:
     needed = report["memory"]
     if report["kind"] == "policy":
         ways = (("writing", "to write"), ("lora", "to train with LoRA"), ("full", "to train whole"))
-        told = "; ".join(f"{needed[key]:.1f} GiB {words}" for key, words in ways if key in needed)
+        told = "; ".join(f"{_gib(needed[key])} {words}" for key, words in ways if key in needed)
         yield "Memory, about", told
     if report.get("free_memory"):
         where = "GPU memory" if report.get("device") == "cuda" else "memory"
@@ -82,6 +83,10 @@ def _warnings(report: Report) -> Iterator[str]:
             f"Training it takes about {needed['lora']:.1f} GiB even with LoRA, and {free:.1f} GiB "
             "were free."
         )
+
+
+def _gib(size: float) -> str:
+    return f"{size:.1f} GiB" if size >= LEAST_GIB else f"less than {LEAST_GIB} GiB"
 
 
 def _count(parameters: int) -> str:
