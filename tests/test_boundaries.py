@@ -16,10 +16,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 STACK = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "crowdkit")
 # The engine's doors for the Django side; run_directory is reached through round. Small files are
-# written atomically, intervals computed and axes divided by the same code on both sides.
+# written atomically, intervals computed, axes divided and model folders read by the same code on
+# both sides.
 DOORS = (
     *("config", "rows", "round", "acquire"),
     *("run.durable", "metrics.intervals", "metrics.svg_plots", "delivery.round_estimate"),
+    *("delivery.model_facts", "delivery.model_folder_checks"),
 )
 TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe")
 

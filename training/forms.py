@@ -316,13 +316,7 @@ class WritingForm(forms.Form):
     WHO = ("source", "other")
     DEFAULTS: ClassVar[dict[str, Any]] = {
         "source": ENDPOINT,
-        "prompts": "unanswered",
-        "per_prompt": 2,
-        "temperature": 0.9,
-        "top_p": 1.0,
-        "max_new_tokens": 512,
-        "concurrency": 8,
-        "seed": 0,
+        **writing_runs.HOW,
     }
 
     def __init__(self, *args: Any, project: exchange.Project, **kwargs: Any) -> None:

@@ -2,10 +2,17 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from training.api import completions_calls, loop_calls, schedule_calls, settings_calls
+from training.api import (
+    completions_calls,
+    loop_calls,
+    model_calls,
+    schedule_calls,
+    settings_calls,
+)
 
 project = "api/v1/projects/<slug:slug>/"
 runs = project + "completions-runs/"
+checks = project + "model-checks/<uuid:uuid>/"
 
 urlpatterns = [
     path("", include("training.views.urls")),
@@ -16,8 +23,11 @@ urlpatterns = [
         name="api-round-settings",
     ),
     path(project + "rounds/estimate/", settings_calls.round_estimate, name="api-round-estimate"),
-    path(project + "models/", loop_calls.models, name="api-models"),
     path(project + "schedule/", schedule_calls.schedule, name="api-schedule"),
+    path(project + "models/", model_calls.models, name="api-models"),
+    path(checks, model_calls.model_check, name="api-model-check"),
+    path(f"{checks}cancel/", model_calls.cancel_model_check, name="api-model-check-cancel"),
+    path(f"{checks}retry/", model_calls.retry_model_check, name="api-model-check-retry"),
     path(runs, completions_calls.completions_runs, name="api-completions-runs"),
     path(f"{runs}<uuid:uuid>/", completions_calls.completions_run, name="api-completions-run"),
     path(

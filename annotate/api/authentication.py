@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 KEYWORD = "Token"
 DESCRIPTION = (
-    "`Token SECRET`. Make one on the page *API tokens* of your menu; `manage.py add_user --token` "
-    "prints one. It expires, may be limited to one project, and never allows more than your role. "
+    "`Token SECRET`. Make one on the page *API tokens* of your menu. It expires, may be limited to "
+    "one project, and never allows more than your role. "
     "A call answers 403 to a token without the scope that it needs: "
     + "; ".join(f"`{scope}`: {means}" for scope, means in MEANS.items())
     + "."

@@ -158,6 +158,9 @@ class ReplyBody(serializers.Serializer[Any]):
     messages = MessageBody(
         many=True, required=False, help_text="The turns of a reply that is more than one text."
     )
+    cut = serializers.BooleanField(
+        required=False, help_text="True of a reply that ended at the limit of its length."
+    )
 
 
 class PairBody(serializers.Serializer[Any]):
@@ -228,4 +231,5 @@ def pair_body(assignment: Assignment) -> dict[str, Any]:
 
 def _reply(screen: dict[str, Any], side: str) -> dict[str, Any]:
     messages = screen[f"{side}_messages"]
-    return {"text": screen[side], **({"messages": messages} if messages else {})}
+    cut = {"cut": True} if screen[f"{side}_cut"] else {}
+    return {"text": screen[side], **cut, **({"messages": messages} if messages else {})}

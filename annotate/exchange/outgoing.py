@@ -156,6 +156,18 @@ def prompt_length(project: Project, *, unanswered: bool = False, tag: str = "") 
     return float(first.aggregate(mean=Avg(length))["mean"] or 0.0)
 
 
+def reply_lengths(project: Project) -> list[int]:
+    """Characters of replies that people brought, and of references, the newest first; replies that
+    a model of the project was let write are left out, as they may have been cut."""
+    brought = Completion.objects.filter(prompt__project=project, sampling={})
+    told = project.prompts.exclude(reference="")
+    lengths: list[int] = []
+    for newest, text in ((brought.order_by("-pk"), "text"), (told.order_by("-pk"), "reference")):
+        rows = newest.annotate(length=Length(text)).values_list("length", flat=True)
+        lengths += rows[:MEASURED]
+    return lengths
+
+
 MEASURED = 1000
 """Texts whose length stands for that of all: reading a million would take seconds."""
 
@@ -221,6 +233,13 @@ def resolved_since(project: Project, version: int | None) -> int:
         TEACHES, project=project, state=Pair.State.RESOLVED, prompt__held_out=False
     )
     return pairs.filter(Exists(fresh)).count()
+
+
+def held_out_voted(project: Project, *, most: int) -> int:
+    """Held-out pairs that the next version would hold a vote on, counted up to `most`."""
+    voted = Exists(_training_votes(project).filter(pair=OuterRef("pk")))
+    pairs = Pair.objects.filter(TEACHES, voted, project=project, prompt__held_out=True)
+    return pairs.order_by()[:most].count()
 
 
 def _training_votes(project: Project) -> AssignmentQuerySet:

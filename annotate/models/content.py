@@ -169,6 +169,11 @@ class Completion(models.Model):
     def __str__(self) -> str:
         return self.text[:80]
 
+    @property
+    def cut(self) -> bool:
+        """True of a reply that ended at the limit of its length, and not by itself."""
+        return bool(self.sampling.get("finish_reason") == "length")
+
 
 class Rating(models.Model):
     """Somebody's word on one completion by itself: good or bad, or a number on some scale."""

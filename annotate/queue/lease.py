@@ -97,7 +97,8 @@ def shown(assignment: Assignment) -> dict[str, Any]:
     """The prompt's messages and tools, and the replies by side, as the screen shows them.
 
     `left_messages` and `right_messages` are the turns of a reply that is more than one text, else
-    None. Metadata, scores and names of models are not in it: a vote is blind.
+    None; `left_cut` and `right_cut` tell a reply that ended at the limit of its length. Metadata,
+    scores and names of models are not in it: a vote is blind.
     """
     pair = assignment.pair
     left, right = pair.completion_a, pair.completion_b
@@ -110,6 +111,8 @@ def shown(assignment: Assignment) -> dict[str, Any]:
         "right": right.text,
         "left_messages": left.messages and blind(left.messages),
         "right_messages": right.messages and blind(right.messages),
+        "left_cut": left.cut,
+        "right_cut": right.cut,
     }
 
 

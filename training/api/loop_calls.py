@@ -1,4 +1,4 @@
-"""REST: the loop's state, starting a round, and model versions with their lineage."""
+"""REST: the loop's state, and starting a round."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate import exchange
-from training.api.list_pages import BAD_PAGE, PageQuery, page_if_asked, whole_or_page
+from training.api.list_pages import BAD_PAGE, PageQuery, page_if_asked
 from training.api.settings_calls import RoundChoiceSerializer, by_field
 from training.figures import run_progress
-from training.models import ModelVersion, Round
+from training.models import Round
 from training.plans import expected_cost, round_settings
 from training.rounds import loop_state
 from training.rounds.start_and_cancel import (
@@ -75,33 +75,6 @@ class StartSerializer(RoundChoiceSerializer):
     seed = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=2**31 - 1, default=None
     )
-
-
-class GateSerializer(serializers.Serializer[Any]):
-    name = serializers.CharField()
-    value = serializers.FloatField(allow_null=True)
-    bound = serializers.CharField()
-    passed = serializers.BooleanField()
-    text = serializers.CharField()
-
-
-class ModelSerializer(serializers.Serializer[Any]):
-    name = serializers.CharField()
-    kind = serializers.ChoiceField(["policy", "reward"])
-    state = serializers.ChoiceField(ModelVersion.State.choices)
-    # REST's fields have a parent, too: the serializer they belong to.
-    parent = serializers.CharField(  # type: ignore[assignment]  # the name is in the API
-        allow_null=True, help_text="The version it was trained from."
-    )
-    round = serializers.IntegerField(allow_null=True)
-    run = serializers.UUIDField(allow_null=True)
-    dataset_version = serializers.IntegerField(allow_null=True)
-    path = serializers.CharField(help_text="Relative to PAIRLOOP_HOME, or a hub id.")
-    metrics = serializers.DictField()
-    gates = GateSerializer(many=True)
-    note = serializers.CharField()
-    created_at = serializers.DateTimeField()
-    promoted_at = serializers.DateTimeField(allow_null=True)
 
 
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
@@ -181,28 +154,3 @@ def _round(round: Round) -> dict[str, Any]:
         "error": run.error if run else "",
     }
     return dict(RoundSerializer(data).data)
-
-
-@extend_schema(
-    operation_id="models",
-    parameters=[PageQuery],
-    responses={200: whole_or_page(ModelSerializer), 400: BAD_PAGE},
-)
-@api_view(["GET"])
-def models(request: Request, slug: str) -> Response:
-    """Model versions with their lineage, the latest first: all as a plain list, or a page."""
-    project = exchange.project_or_404(request, slug, "reviewer")
-    versions = ModelVersion.objects.filter(project=project).select_related("parent", "run__round")
-    page = page_if_asked(request, versions, _model)
-    whole = versions.order_by("-number", "kind")
-    return Response([_model(version) for version in whole] if page is None else page)
-
-
-def _model(version: ModelVersion) -> dict[str, Any]:
-    run = version.run
-    fields = ("name", "kind", "state", "dataset_version", "path", "metrics", "gates", "note")
-    data = {field: getattr(version, field) for field in (*fields, "created_at", "promoted_at")}
-    data["parent"] = version.parent.name if version.parent else None
-    data["run"] = run.uuid if run else None
-    data["round"] = run.round.number if run and run.round else None
-    return dict(ModelSerializer(data).data)

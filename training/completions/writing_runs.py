@@ -77,6 +77,30 @@ def version_source(version: ModelVersion) -> dict[str, Any]:
     return {"name": STARTER if version.number == 0 else version.name, "version": version.pk}
 
 
+def options_of(
+    version: ModelVersion, *, max_new_tokens: int, seed: int, most: int = 0
+) -> dict[str, Any]:
+    """Options of a run by one model of the project for prompts without completions.
+
+    Args:
+        most: prompts; 0: all.
+    """
+    wishes = {"max_new_tokens": max_new_tokens, "seed": seed, "most": most}
+    return {"sources": [version_source(version)], "tag": "", **HOW, **wishes}
+
+
+HOW: dict[str, Any] = {
+    "prompts": "unanswered",
+    "per_prompt": 2,
+    "temperature": 0.9,
+    "top_p": 1.0,
+    "max_new_tokens": 512,
+    "concurrency": 8,
+    "seed": 0,
+}
+"""The usual way, unless somebody wishes another."""
+
+
 def told_apart(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Two sources with names of their own: the same model may be behind two servers.
 

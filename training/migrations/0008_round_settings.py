@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('training', '0006_completions'),
+        ('training', '0007_model_checks'),
     ]
 
     operations = [

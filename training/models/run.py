@@ -25,6 +25,7 @@ class RunKind(StrEnum):
     PUSH = "push"
     COMPLETIONS = "completions"
     PREVIEW = "preview"
+    CHECK = "check"
 
 
 class Worker(TextChoices):
@@ -175,6 +176,11 @@ class Run(models.Model):
                     kind__in=[RunKind.COMPLETIONS, RunKind.PREVIEW], state__in=["queued", "running"]
                 ),
                 name="one_live_writer_of_completions_per_project",
+            ),
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=Q(kind=RunKind.CHECK, state__in=["queued", "running"]),
+                name="one_live_check_of_a_model_per_project",
             ),
         ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
 
 from annotate import exchange
 from training.models import Round, Run, RunKind
@@ -13,6 +12,7 @@ from training.plans import expected_cost, round_settings
 from training.plans.round_settings import Choice, SettingsRefused
 from training.rlhf.config import RoundConfig, from_dict, to_dict
 from training.runs import states, task_queue
+from training.versions.added_models import next_number
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -70,6 +70,7 @@ def start_round(
     choice = choice or round_settings.saved(project)
     settled = _resolved(project, choice)
     estimate = expected_cost.estimate(project, settled)
+    require_votes(project)
     version = exchange.freeze(project, by=by).number
     _require_votes(project, version)
     try:
@@ -95,15 +96,6 @@ def start_round(
     return round_
 
 
-def next_number(project: exchange.Project) -> int:
-    """The number of the next round and of the versions it makes; one that was added has its own.
-
-    Holds while the project is locked.
-    """
-    numbered = (project.rounds, project.model_versions)
-    return 1 + max(rows.aggregate(last=Max("number"))["last"] or 0 for rows in numbered)
-
-
 def refusal(project: exchange.Project) -> str:
     """Why no round can start now, in words for people; empty when one can."""
     try:
@@ -115,12 +107,30 @@ def refusal(project: exchange.Project) -> str:
 
 def _require_readiness(project: exchange.Project) -> None:
     """Raises: RoundRunning, NotEnoughVotes, NoStarter."""
+    _require_none_live(project)
+    _lineage(project)
+    _require_resolved(project)
+
+
+def require_votes(project: exchange.Project) -> None:
+    """Find all that a round wants besides a policy. Raises: RoundRunning, NotEnoughVotes."""
+    _require_none_live(project)
+    resolved = _require_resolved(project)
+    held_out = exchange.held_out_voted(project, most=MIN_HELD_OUT_PAIRS)
+    if held_out < MIN_HELD_OUT_PAIRS:
+        raise _not_enough(resolved, held_out)
+
+
+def _require_none_live(project: exchange.Project) -> None:
     if (live := project.rounds.live().first()) is not None:
         raise RoundRunning(f"Round {live.number} of this project is {live.state}.")
-    _lineage(project)
+
+
+def _require_resolved(project: exchange.Project) -> int:
     resolved = exchange.resolved_since(project, None)
     if resolved < MIN_TRAINING_PAIRS:
         raise _not_enough(resolved)
+    return resolved
 
 
 def cancel(round_: Round) -> bool:
@@ -182,8 +192,7 @@ def _lineage(project: exchange.Project, policy_name: str = "") -> dict[str, str]
     starter = policies.filter(number=0).first()
     if starter is None:
         raise NoStarter(
-            "This project has no policy to train yet. Give it one with "
-            f"manage.py run_round --project {project.slug} --model FOLDER_OR_HUB_ID."
+            "This project has no policy to train yet. An admin adds one on Models: Add a model."
         )
     named = round_settings.version_named(project, policy_name) if policy_name else None
     policy = named or policies.promoted().first() or starter

@@ -25,10 +25,17 @@ def pairs(completions: Iterable[Row]) -> list[Row]:
             by_prompt.setdefault(row["prompt_id"], {})[" ".join(row["text"].split())] = row
     paired: list[Row] = []
     for prompt_id, distinct in sorted(by_prompt.items()):
-        rows = sorted(distinct.values(), key=lambda row: str(row["key"]))
+        rows = _compared(sorted(distinct.values(), key=lambda row: str(row["key"])))
         random.Random(f"{SEED} {prompt_id}").shuffle(rows)
         paired += [_pair(a, b) for a, b in zip(rows[::2], rows[1::2], strict=False)]
     return paired
+
+
+def _compared(rows: list[Row]) -> list[Row]:
+    """Those that ended by themselves; of those that were cut no more than make up a pair."""
+    whole = [row for row in rows if row.get("finish_reason") != "length"]
+    cut = [row for row in rows if row.get("finish_reason") == "length"]
+    return whole + cut[: max(0, 2 - len(whole))]
 
 
 def _pair(a: Row, b: Row) -> Row:

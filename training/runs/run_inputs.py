@@ -16,6 +16,7 @@ from training.models import Run, RunKind
 from training.plans.round_settings import planned
 from training.rlhf import rows
 from training.rlhf.config import (
+    CheckJob,
     CompareJob,
     CompletionsJob,
     EndpointConfig,
@@ -27,7 +28,14 @@ from training.rlhf.config import (
 )
 from training.rlhf.run import durable
 from training.runs.run_kinds import asked_servers
-from training.versions import endpoint_hosts, model_cards, serving, zip_archive
+from training.versions import (
+    added_models,
+    endpoint_hosts,
+    model_cards,
+    model_roots,
+    serving,
+    zip_archive,
+)
 from training.versions.engine_environment import CONFIG, write_job
 
 OPEN_PAIRS = 2000
@@ -37,6 +45,8 @@ CHATS = 4000
 CORPUS_SEED = 100
 """Keeps those chats apart from the project's prompts of the same seed."""
 FIRST_PROMPTS = 400
+SHOWN_PROMPTS = 3
+"""Prompts that a model which is checked replies to."""
 
 
 class CannotPrepare(Exception):
@@ -55,9 +65,22 @@ def prepare(run: Run) -> None:
             endpoint_hosts.checked(url)
         except endpoint_hosts.NotAllowed as error:
             raise CannotPrepare(str(error)) from error
+    _require_offered(run)
     if (run.directory / CONFIG).is_file():
         return
     PREPARATIONS[run.kind](run)
+
+
+def _require_offered(run: Run) -> None:
+    """Raise CannotPrepare where the folder of a model that is checked is offered no more."""
+    if run.kind != RunKind.CHECK or run.options["trusted"]:
+        return
+    for source in run.options["sources"]:
+        try:
+            if "folder" in source:
+                model_roots.checked(source["folder"])  # a link may have been turned round
+        except model_roots.NotOffered as error:
+            raise CannotPrepare(str(error)) from error
 
 
 def _prepare_round(run: Run) -> None:
@@ -195,6 +218,33 @@ def _source(run: Run, source: dict[str, Any]) -> SourceConfig:
         raise CannotPrepare(str(error)) from error
 
 
+def _prepare_check(run: Run) -> None:
+    """The model that somebody brings, and some of the project's prompts."""
+    options, prompts = run.options, run.directory / "prompts.jsonl"
+    rows.write(prompts, exchange.prompts(run.project, most=SHOWN_PROMPTS))
+    [source] = options["sources"]
+    server = None
+    if "url" in source:
+        url = endpoint_hosts.checked(source["url"])
+        server = EndpointConfig(url=url, model=source["model"], concurrency=2, retries=2)
+    job = CheckJob(
+        model=source.get("folder", ""),
+        hub=source.get("hub", ""),
+        revision=source.get("revision", ""),
+        endpoint=server,
+        keep=str(Path(settings.HOME) / "models"),
+        private=bool(options["private"]),
+        kind=options["kind"],
+        trained=options["make"] == added_models.STARTER,
+        roots=() if options["trusted"] else tuple(map(str, model_roots.roots())),
+        prompts=str(prompts),
+        threads=settings.TRAINING_THREADS or 0,
+        free_gb=settings.MIN_FREE_GB,
+        **({"max_new_tokens": options["longest"]} if options.get("longest") else {}),
+    )
+    write_job(run.directory, job)
+
+
 def _scorers(project: exchange.Project) -> dict[str, str]:
     """Folders of the reward model in use, or of the newest, and of the judge beside it."""
     kept = project.model_versions.rewards().filter(pruned_at=None)
@@ -213,4 +263,5 @@ PREPARATIONS: dict[str, Callable[[Run], None]] = {
     RunKind.PUSH: _prepare_push,
     RunKind.COMPLETIONS: _prepare_completions,
     RunKind.PREVIEW: _prepare_completions,
+    RunKind.CHECK: _prepare_check,
 }

@@ -8,6 +8,7 @@ compare  any policies on the same held-out prompts
 push     a model version to a hub
 completions  replies of servers or model versions to many prompts, taken in as they come
 preview  the same for three prompts, for an admin to read; nothing is taken in
+check    a model that somebody brings: whether it can be used, and what it needs
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ from training.versions.engine_environment import CONFIG, PROGRAM, command
 Program = Callable[[Run], list[str]]
 
 WRITING = (RunKind.COMPLETIONS, RunKind.PREVIEW)
-ALONE = (RunKind.PUSH, *WRITING)
+ASKING = (RunKind.CHECK, *WRITING)
+"""Kinds that may ask servers; they get the keys of these servers alone."""
+ALONE = (RunKind.PUSH, RunKind.CHECK, *WRITING)
 """Kinds that are one process whatever the launcher."""
 
 
@@ -73,16 +76,18 @@ def environment(run: Run) -> dict[str, str]:
     """Variables of the run's process; one that asks servers has no keys but theirs."""
     variables = engine_environment.environment()
     servers = asked_servers(run)
-    if run.kind not in WRITING and not servers:
+    if run.kind == RunKind.CHECK and not run.options.get("private"):
+        variables = engine_environment.without_hub_token(variables)
+    if run.kind not in ASKING and not servers:
         return variables
     return endpoint_hosts.without_keys(variables) | endpoint_hosts.keys(servers)
 
 
 def asked_servers(run: Run) -> list[str]:
-    """Addresses of the servers that a run asks for completions or verdicts."""
+    """Addresses of the servers that a run asks for completions or verdicts, or tries."""
     if run.round is not None:
         return list(round_settings.servers(run.round.config).values())
-    if run.kind not in WRITING:
+    if run.kind not in ASKING:
         return []
     return [source["url"] for source in run.options["sources"] if "url" in source]
 
@@ -177,6 +182,7 @@ TITLES: dict[str, str] = {
     RunKind.PUSH: "Push a model to a hub",
     RunKind.COMPLETIONS: "Write completions",
     RunKind.PREVIEW: "Write three prompts' completions",
+    RunKind.CHECK: "Check the model",
 }
 """Titles of the kinds that have one stage of their own."""
 COMMANDS: dict[str, str] = {
@@ -186,5 +192,6 @@ COMMANDS: dict[str, str] = {
     RunKind.PUSH: "push",
     RunKind.COMPLETIONS: "complete",
     RunKind.PREVIEW: "complete",
+    RunKind.CHECK: "check",
 }
 """The engine's command behind each of them."""

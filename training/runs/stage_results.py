@@ -19,7 +19,7 @@ from training.models import ModelVersion, Round, Run, RunKind, StageResult
 from training.rlhf import rows
 from training.rlhf.round import EVALUATE, PROPOSE, SAMPLE, TRAIN_POLICY, TRAIN_REWARD
 from training.runs import first_pairs, streamed_rows
-from training.versions import promotion
+from training.versions import added_models, promotion
 from training.versions.engine_environment import round_settings
 
 Meta = dict[str, Any]
@@ -153,6 +153,15 @@ def _preview(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     Run.objects.write(run, options=run.options | {"shown": shown, "models": models})
 
 
+def _check(run: Run, folder: Path, metrics: dict[str, float]) -> None:
+    """Keep what was seen of a model, for its page, and make it a version; a server becomes none."""
+    [report] = read_rows(folder / "report.json")
+    options = run.options | {"report": report}
+    if "folder" in report:
+        options["version"] = added_models.take(run, report).pk
+    Run.objects.write(run, options=options)
+
+
 EFFECTS: dict[str, Callable[[Run, Path, dict[str, float]], None]] = {
     TRAIN_REWARD: _train_reward,
     TRAIN_POLICY: _train_policy,
@@ -163,6 +172,7 @@ EFFECTS: dict[str, Callable[[Run, Path, dict[str, float]], None]] = {
     RunKind.FIRST_PAIRS: _first_pairs,
     RunKind.PUSH: _push,
     RunKind.PREVIEW: _preview,
+    RunKind.CHECK: _check,
 }
 """A stage's rows besides its metrics; a stage that leaves none is not listed."""
 

@@ -33,6 +33,7 @@ from training.models import Lost, Round, Run
 from training.rlhf.round import DONE
 from training.runs import processes, run_inputs, run_kinds, stage_results, states, streamed_rows
 from training.runs.journal import LOG, Journal, progress_fields, store_metrics
+from training.versions.added_models import Declined
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class Supervision:
             try:
                 self.make_ready()
                 return self.conclude(*self.watch())
-            except Refused as refusal:
+            except (Refused, Declined) as refusal:
                 return self.finish(Run.State.FAILED, str(refusal))
             except Lost:
                 raise

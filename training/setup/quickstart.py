@@ -6,15 +6,13 @@ Whether a step is done is read from the database, so a kill at any point costs t
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import User
 
 from annotate import exchange
-from training.models import ModelVersion, Plan, Run, RunKind, StageResult
+from training.models import Plan, Run, RunKind
 from training.runs import foreground, run_kinds, states
-from training.versions import promotion
 
 
 class SetupFailed(Exception):
@@ -49,64 +47,23 @@ All else follows from the model: training.rlhf.config.defaults_for."""
 
 def is_ready(project: exchange.Project) -> bool:
     """True when the project's first pairs were made."""
-    runs = Run.objects.filter(project=project, kind=RunKind.FIRST_PAIRS)
+    kinds = (RunKind.FIRST_PAIRS, RunKind.COMPLETIONS)
+    runs = Run.objects.filter(project=project, kind__in=kinds)
     return runs.filter(state=Run.State.DONE).exists()
-
-
-def adopt_model(project: exchange.Project, model: str) -> None:
-    """Make a model folder or hub id the project's first policy; adapters are trained on it.
-
-    A model from which nothing was made yet, perhaps misspelt, is replaced.
-
-    Raises:
-        SetupFailed: there is no such folder, or the project has another first policy.
-    """
-    path = model_path(model)
-    starter = project.model_versions.policies().filter(number=0).first()
-    if starter is not None and starter.path == path:
-        return
-    if starter is not None:
-        if StageResult.objects.filter(run__project=project).exclude(stage=RunKind.STARTER).exists():
-            raise SetupFailed(
-                f"The first policy of {project.slug} is {starter.location}, and everything since "
-                f"was made from it. For {model}, begin another project."
-            )
-        # Its inputs name the model before.
-        Run.objects.filter(project=project, kind=RunKind.FIRST_PAIRS).delete()
-        ModelVersion.objects.filter(pk=starter.pk).update(path=path, run=None)
-    promotion.adopt_starter(project, path)
-
-
-def model_path(model: str) -> str:
-    """The model as it is stored: an absolute folder, or a hub id.
-
-    Raises:
-        SetupFailed: it looks like a folder and is none.
-    """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder.resolve())
-    if model[0] in "./~" or model.count("/") > 1:
-        raise SetupFailed(f"There is no model folder {model}.")
-    return model
 
 
 def ensure_starter(
     project: exchange.Project,
     *,
     seed: int,
-    model: str,
     out: foreground.Output,
     program: run_kinds.Program | None = None,
 ) -> bool:
-    """Train the first policy, or take `model` as it is; False when stopped on the way.
+    """Train the sample project's first policy; False when stopped on the way.
 
     Raises:
         SetupFailed
     """
-    if model:
-        adopt_model(project, model)
-        return True
     if project.model_versions.policies().filter(number=0).exists():
         return True
     return _finish(project, RunKind.STARTER, options={"seed": seed}, out=out, program=program)
@@ -116,7 +73,6 @@ def ensure_first_pairs(
     project: exchange.Project,
     *,
     seed: int,
-    model: str,
     out: foreground.Output,
     program: run_kinds.Program | None = None,
 ) -> bool:
@@ -125,7 +81,7 @@ def ensure_first_pairs(
     Raises:
         SetupFailed
     """
-    options = {"seed": seed, "threads": 0 if model else 1}
+    options = {"seed": seed, "threads": 1}
     return _finish(project, RunKind.FIRST_PAIRS, options=options, out=out, program=program)
 
 

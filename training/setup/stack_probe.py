@@ -25,11 +25,6 @@ def model(path: str) -> dict[str, Any]:
     return _ask(path)
 
 
-def reward(path: str) -> dict[str, Any]:
-    """A reward model's score of one reply, or {"error": ...}."""
-    return _ask("--reward", path)
-
-
 def _ask(*arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "training.rlhf.serving.generation_probe", *arguments]
     try:

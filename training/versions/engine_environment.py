@@ -40,6 +40,15 @@ def command(name: str, *, config: Path, out: Path) -> list[str]:
     return [*PROGRAM, name, "--config", str(config), "--out", str(out)]
 
 
+HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+
+
+def without_hub_token(variables: dict[str, str]) -> dict[str, str]:
+    """These variables for a process that opens nothing of a hub but what everybody may read."""
+    kept = {name: value for name, value in variables.items() if name not in HUB_TOKENS}
+    return kept | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+
+
 def environment() -> dict[str, str]:
     """This process's variables for the engine's: without secrets, with its threads."""
     variables = {key: value for key, value in os.environ.items() if key not in PRIVATE}

@@ -13,9 +13,9 @@ from django.utils import timezone
 from annotate import exchange
 from training.models import Decision, LoopEvent, ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
+from training.rlhf.delivery import model_folder_checks
 from training.rlhf.metrics.intervals import wilson
 from training.rlhf.round import Gate, gates
-from training.versions import model_folder_checks
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -187,19 +187,23 @@ def _require_kinship(version: ModelVersion) -> None:
     Raises:
         Refused: there is no starter, or KL to it is not defined.
     """
-    starter = ModelVersion.objects.policies().filter(project=version.project_id, number=0).first()
-    if starter is None:
-        raise Refused(f"{version.project.slug} has no starter that rounds could hold on to.")
-    here = [Path(one.location) for one in (version, starter)]
-    try:
-        reason = model_folder_checks.difference(*here)
-    except model_folder_checks.Unusable as error:
-        reason = f"whether it has the tokens of {starter.name} cannot be told ({error})"
-    if reason:
+    if reason := obstacle(version.project, version.location):
         raise Refused(
-            f"{version.name} can be tried and compared, but rounds cannot go on from it: {reason}. "
+            f"{version.name} can be tried and compared, but rounds cannot go on from it: {reason} "
             "Begin a project with it instead."
         )
+
+
+def obstacle(project: exchange.Project, location: str) -> str:
+    """Why rounds could not go on from a policy, in a sentence; empty when they can."""
+    starter = ModelVersion.objects.policies().filter(project=project, number=0).first()
+    if starter is None:
+        return f"{project.slug} has no starter that rounds could hold on to."
+    try:
+        reason = model_folder_checks.difference(Path(location), Path(starter.location))
+    except model_folder_checks.Unusable as error:
+        reason = f"whether it has the tokens of {starter.name} cannot be told ({error})"
+    return reason and f"{reason}."
 
 
 def signed(what: str, by: User, reason: str) -> str:

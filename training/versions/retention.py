@@ -127,6 +127,9 @@ def _busy(project: exchange.Project) -> str:
         RunKind.ROUND: "A round",
         RunKind.COMPARE: "A comparison",
         RunKind.PUSH: "An upload to a hub",
+        RunKind.COMPLETIONS: "The writing of completions",
+        RunKind.PREVIEW: "The writing of completions",
+        RunKind.CHECK: "The check of a model",
     }
     kinds = [what.get(kind, "The first setup") for kind in live.values_list("kind", flat=True)]
     return f"{kinds[0]} is under way: weights stay until it has ended." if kinds else ""

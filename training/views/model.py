@@ -13,13 +13,13 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
-from training.figures import run_files
+from training.figures import model_report, run_files
 from training.figures.number_format import words
 from training.figures.run_progress import gate_rows
 from training.forms import PushForm, ReasonForm
 from training.models import ModelVersion
 from training.rounds import hub_push
-from training.versions import lineage, model_cards, promotion, zip_archive
+from training.versions import added_models, lineage, model_cards, promotion, zip_archive
 from training.views.models import headline
 
 Act = Callable[[ModelVersion, str], str]
@@ -60,6 +60,8 @@ def _page(
         "policy": version if policy else None,
         "gates": gate_rows(version),
         "decisions": version.decisions.all(),
+        "unanswered": policy and exchange.prompt_count(project, unanswered=True),
+        **_seen(version),
         "samples": run_files.samples(version.run) if policy and version.run else [],
         "card": model_cards.card(version),
         "form": form,
@@ -69,6 +71,19 @@ def _page(
         **choices,
     }
     return render(request, "training/model.html", context, status=status)
+
+
+def _seen(version: ModelVersion) -> dict[str, Any]:
+    """The report of the check of a version that was added."""
+    run = added_models.check_of(version) if version.run_id is None else None
+    report = run.options["report"] if run else {}
+    if not report:
+        return {}
+    return {
+        "seen": model_report.rows(report),
+        "warnings": model_report.warnings(report),
+        "said": report.get("said", []),
+    }
 
 
 def _choices(version: ModelVersion) -> dict[str, Any]:
@@ -112,8 +127,7 @@ def download(
 @require_POST
 def promote(request: AuthenticatedHttpRequest, slug: str, pk: int) -> HttpResponse:
     def act(version: ModelVersion, reason: str) -> str:
-        promotion.promote(version, by=request.user, reason=reason)
-        return f"{version.name} is in use now."
+        return f"{added_models.use(version, by=request.user, reason=reason)} is in use now."
 
     return _decide(request, slug, pk, act)
 
@@ -149,7 +163,7 @@ def _decide(request: AuthenticatedHttpRequest, slug: str, pk: int, act: Act) -> 
         return _page(request, project, version, form, status=400)
     try:
         messages.success(request, act(version, form.cleaned_data["reason"]))
-    except promotion.Refused as error:
+    except (promotion.Refused, added_models.Declined) as error:
         messages.warning(request, str(error))
     return redirect("model", project.slug, pk)
 

@@ -13,9 +13,11 @@ from django.views.decorators.http import require_safe
 from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
 from training.figures.number_format import figure, number, percent
-from training.models import ModelVersion
+from training.models import ModelVersion, Run, Worker
+from training.versions import added_models
 
 PER_PAGE = 40
+MOST_CHECKS = 10
 FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("accuracy", "accuracy", percent),
     ("auc", "AUC", figure),
@@ -38,8 +40,16 @@ def models(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
         "is_admin": project.role == "admin",
         "page": page,
         "entries": [_entry(version) for version in page],
+        **(_checks(project) if project.role == "admin" else {}),
     }
     return render(request, "training/models.html", context)
+
+
+def _checks(project: exchange.Project) -> dict[str, Any]:
+    """Models that are not, or not yet, versions: on their way, refused, or behind servers."""
+    done = added_models.checks(project).filter(state=Run.State.DONE, worker=Worker.SHORT)
+    others = added_models.checks(project).exclude(state=Run.State.DONE)
+    return {"checks": others[:MOST_CHECKS], "servers": done[:MOST_CHECKS]}
 
 
 def headline(version: ModelVersion) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from training.views import (
+    add_model,
     compare,
     model,
     models,
@@ -47,6 +48,20 @@ urlpatterns = [
     ),
     path(project + "completions/<uuid:uuid>/go-on/", write_completions.go_on, name="writing-go-on"),
     path(project + "models/", models.models, name="models"),
+    path(project + "models/add/", add_model.add, name="model-add"),
+    path(project + "models/checks/<uuid:uuid>/", add_model.check, name="model-check"),
+    path(
+        project + "models/checks/<uuid:uuid>/progress/",
+        add_model.progress,
+        name="model-check-progress",
+    ),
+    path(
+        project + "models/checks/<uuid:uuid>/cancel/", add_model.cancel, name="model-check-cancel"
+    ),
+    path(project + "models/checks/<uuid:uuid>/go-on/", add_model.go_on, name="model-check-go-on"),
+    path(
+        project + "models/checks/<uuid:uuid>/remove/", add_model.remove, name="model-check-remove"
+    ),
     path(project + "models/compare/", compare.compare, name="models-compare"),
     path(project + "models/compare/start/", compare.start, name="compare-start"),
     path(project + "models/compare/cancel/", compare.cancel, name="compare-cancel"),

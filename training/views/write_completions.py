@@ -13,11 +13,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
-from training.completions import figures_of_writing, writing_runs
+from training.completions import figures_of_writing, reply_length, writing_runs
 from training.forms import WritingForm
-from training.models import Run, RunKind
+from training.models import ModelVersion, Run, RunKind, Worker
 from training.rounds import loop_state
 from training.runs.run_kinds import WRITING
+from training.versions import added_models
 from training.views.polling import ended, unchanged
 
 
@@ -26,7 +27,9 @@ def write(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The form; sent, it has three prompts answered for a look."""
     project = exchange.project_or_404(request, slug, "admin")
     if request.method != "POST":
-        return _page(request, project, WritingForm(initial=_initial(project), project=project))
+        return _page(
+            request, project, WritingForm(initial=_initial(request, project), project=project)
+        )
     form = WritingForm(request.POST, project=project)
     if not form.is_valid():
         return _page(request, project, form, status=400)
@@ -85,8 +88,11 @@ def _run(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> Run:
     return get_object_or_404(Run, project=project, kind__in=WRITING, uuid=uuid)
 
 
-def _initial(project: exchange.Project) -> dict[str, Any]:
-    """The wishes of the last time, else defaults with the first server that may be asked."""
+def _initial(request: AuthenticatedHttpRequest, project: exchange.Project) -> dict[str, Any]:
+    """The model that the address names, else the wishes of the last time, else defaults with the
+    first server that may be asked."""
+    if named := _named(request, project):
+        return WritingForm.DEFAULTS | named
     preview = writing_runs.last(project, RunKind.PREVIEW)
     if preview is not None:
         return WritingForm.filled(writing_runs.wanted_by(preview))
@@ -96,8 +102,28 @@ def _initial(project: exchange.Project) -> dict[str, Any]:
     first = writing_runs.suggested()
     version = writing_runs.there(project).first()
     if version is not None and not first["url"]:
-        return WritingForm.DEFAULTS | {"source": str(version.pk)}
+        return WritingForm.DEFAULTS | _by(version)
     return WritingForm.DEFAULTS | first
+
+
+def _named(request: AuthenticatedHttpRequest, project: exchange.Project) -> dict[str, Any]:
+    """Fields of the form for `?by=` a version, or `?check=` that of a model behind a server."""
+    by, uuid = request.GET.get("by", ""), request.GET.get("check", "")
+    if by.isdecimal():
+        version = writing_runs.there(project).filter(pk=int(by)).first()
+        return _by(version) if version else {}
+    for run in added_models.checks(project).filter(state=Run.State.DONE, worker=Worker.SHORT):
+        if str(run.uuid) == uuid:
+            told = {"url": run.options["from"], "model": run.options["report"]["model"]}
+            return told | {"max_new_tokens": reply_length.of_server(project, run)}
+    return {}
+
+
+def _by(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "source": str(version.pk),
+        "max_new_tokens": reply_length.of_version(version),
+    }
 
 
 def _page(

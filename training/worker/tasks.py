@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable
 
 from django.db import close_old_connections, connections
+from django.db.models import Case, When
 from django.utils import timezone
 from huey import crontab
 
 from annotate import exchange
-from training.models import Run, Worker
+from training.models import Run, RunKind, Worker
 from training.rounds.rerank import refresh_priorities
 from training.runs import supervisor, task_queue
 from training.runs.task_queue import Kind
@@ -93,9 +94,10 @@ def take_runs() -> None:
     # Looked for again after each: a trigger that came while all places were taken is gone.
     while not supervisor.stopping.is_set() and _supervised.acquire(blocking=False):
         try:
-            # Previews first: somebody sits before the page.
-            by_kind = waiting.claimable(timezone.now()).order_by("-kind", "pk")
-            if (run := by_kind.first()) is None:
+            # First that before which somebody sits: previews, and models that are tried.
+            later = Case(When(kind=RunKind.COMPLETIONS, then=1), default=0)
+            in_order = waiting.claimable(timezone.now()).order_by(later, "pk")
+            if (run := in_order.first()) is None:
                 return
             supervisor.supervise(run)
         finally:

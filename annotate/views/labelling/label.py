@@ -240,6 +240,7 @@ def texts(assignment: Assignment) -> dict[str, Any]:
             "text": shown[side],
             "turns": turns(shown[f"{side}_messages"] or ()),
             "source": source,
+            "cut": shown[f"{side}_cut"],
         }
         for letter, side, source in zip("AB", ("left", "right"), sources, strict=True)
     ]

@@ -12,8 +12,8 @@ from django.core.management import CommandError, call_command
 
 from annotate.models import Project
 from tests.training.conftest import Spawned, trace, wait_for
-from training.models import Round, Run, StageResult
-from training.plans import round_settings
+from tests.training.rlhf import tiny
+from training.models import Round, Run
 from training.versions import promotion
 
 Spawn = Callable[..., Spawned]
@@ -110,28 +110,25 @@ def give(model: str) -> str:
     return str(caught.value)
 
 
-def test_a_first_policy_is_a_folder_wherever_the_command_runs_and_trains_adapters(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_first_policy_is_not_taken_where_a_round_could_not_start_with_it_either(
+    project: Project, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "model").mkdir()
+    tiny.llama(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
     assert "There is no model folder ./modle" in give("./modle")
-    assert not project.model_versions.exists()
-    give("./model")
-    assert project.model_versions.get().location == str(tmp_path / "model")
-    planned = round_settings.planned(project)
-    assert planned.reward.lora is not None and planned.pairs.lora is not None
+    assert "wants votes on at least 20 pairs" in give("./model")
+    assert not project.model_versions.exists() and not Run.objects.exists()
 
 
-def test_a_first_policy_is_replaced_until_something_was_made_from_it(project: Project) -> None:
-    give("org/misspelt")
-    give("org/right")
-    assert project.model_versions.get().path == "org/right"
-    run = Run.objects.create(project=project, kind="first_pairs")
-    StageResult.objects.create(run=run, stage="first_pairs")
-    assert "is org/right, and everything since was made from it" in give("org/other")
-    assert "wants votes on at least 20 pairs" in give("org/right")
-    assert project.model_versions.get().path == "org/right"
+def test_a_first_policy_is_not_replaced_once_something_was_made_from_it(
+    voted: Project, home: Path, tmp_path: Path
+) -> None:
+    tiny.llama(tmp_path / "model")
+    promotion.adopt_starter(voted, "org/first")
+    Run.objects.create(project=voted, kind="first_pairs", state="done")
+    said = give(str(tmp_path / "model"))
+    assert "is org/first, and everything since was made from it" in said
+    assert voted.model_versions.get().path == "org/first"
 
 
 def test_a_project_without_votes_says_so(project: Project) -> None:

@@ -17,7 +17,7 @@ from annotate.models import Project
 from tests.training.history import add_starter
 from tests.training.rlhf import tiny
 from training.dashboard import comparisons
-from training.models import ModelVersion, Round, Run
+from training.models import ModelVersion, Plan, Round, Run
 from training.playground import questions
 from training.rlhf.reward import reward_model
 from training.rounds import start_and_cancel
@@ -61,9 +61,10 @@ def small(folder: Path, **config: object) -> Path:
     return folder
 
 
-def test_a_folder_is_tried_and_becomes_a_candidate(starter: ModelVersion, saved: Path) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_a_folder_is_checked_and_becomes_a_candidate(starter: ModelVersion, saved: Path) -> None:
     said = add_model(tiny.llama(saved / "sft", seed=1), "--note", "Recipe gpt2.")
-    assert said.startswith("Added policy-1 to desk. It generates")
+    assert "Added policy-1 to desk." in said and "Context: 256 tokens" in said
     version = ModelVersion.objects.get(number=1)
     assert (version.kind, version.state, version.run, version.metrics) == (
         *("policy", "candidate", None),
@@ -76,6 +77,7 @@ def test_a_folder_is_tried_and_becomes_a_candidate(starter: ModelVersion, saved:
         add_model(f"{saved}/../{saved.name}/sft")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_added_reward_model_scores_what_policies_write(
     starter: ModelVersion, saved: Path
 ) -> None:
@@ -83,7 +85,7 @@ def test_an_added_reward_model_scores_what_policies_write(
         tiny.llama(saved / "trunk"), pooling="last", max_length=128, device=torch.device("cpu")
     )
     scorer.save(saved / "reward_model")
-    assert "It scores a sample reply" in add_model(saved / "reward_model")
+    assert "Score of a sample reply" in add_model(saved / "reward_model")
     assert add_model(saved / "reward_model", "--promote") == "reward-1 is in use now.\n"
     version = ModelVersion.objects.rewards().promoted().get()
     assert (version.number, version.parent) == (1, None)
@@ -96,6 +98,47 @@ def test_an_added_reward_model_scores_what_policies_write(
         "policy-0": str(Path(starter.location)),
         "policy-2": str(saved / "trunk"),
     }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_project_without_a_starter_begins_with_what_is_promoted(
+    project: Project, home: Path, saved: Path
+) -> None:
+    assert "policy-0 is in use now" in add_model(tiny.llama(saved / "sft"), "--promote")
+    first = ModelVersion.objects.get()
+    assert (first.number, first.state, first.location) == (0, "promoted", str(saved / "sft"))
+    assert Plan.objects.get().config["ppo"]["lora"]["r"] > 0
+
+
+def test_a_candidate_of_a_project_without_a_starter_becomes_it_when_it_is_put_in_use(
+    project: Project, home: Path, saved: Path, zed: User, client_for: Browser
+) -> None:
+    version = ModelVersion.objects.create(
+        project=project, kind="policy", number=1, path=str(tiny.llama(saved / "sft"))
+    )
+    address = f"/projects/desk/models/{version.pk}/promote/"
+    client_for(zed).post(address, {"reason": "It reads well."})
+    version.refresh_from_db()
+    first = ModelVersion.objects.get(number=0)
+    assert (first.path, first.state, version.state) == (version.path, "promoted", "retired")
+
+
+def test_what_cannot_be_put_in_use_is_refused_before_anything_is_written(
+    starter: ModelVersion, saved: Path
+) -> None:
+    tiny.t5(saved / "t5")
+    with pytest.raises(CommandError, match="in use: one of them is an encoder-decoder"):
+        add_model(saved / "t5", "--promote")
+    assert not ModelVersion.objects.filter(number__gt=0).exists() and not Run.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_model_that_fails_its_check_leaves_nothing_behind(
+    starter: ModelVersion, saved: Path
+) -> None:
+    with pytest.raises(CommandError, match=r"model\.safetensors is damaged"):
+        add_model(small(saved / "broken", architectures=["LlamaForCausalLM"], model_type="llama"))
+    assert not ModelVersion.objects.filter(number__gt=0).exists() and not Run.objects.exists()
 
 
 @pytest.mark.parametrize(

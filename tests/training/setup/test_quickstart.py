@@ -11,10 +11,13 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from annotate import exchange
 from annotate.models import Membership, Pair, Project
 from tests.training.conftest import Spawned, trace, wait_for
+from tests.training.rlhf import tiny
 from training.models import ModelVersion, Plan, Run
-from training.rlhf.config import SampleJob, SFTJob, load
+from training.rlhf.config import SFTJob, load
+from training.setup import own_model
 
 Spawn = Callable[..., Spawned]
 Here = Callable[..., tuple[int, str]]
@@ -91,36 +94,45 @@ def test_a_step_that_failed_is_named_and_tried_again(
     assert command("quickstart")[0] == 0
 
 
-def test_a_model_folder_is_taken_as_it_is_and_a_superuser_is_kept(
-    command: Here, root: User, tmp_path_factory: pytest.TempPathFactory
+def test_a_model_of_ones_own_answers_some_prompts_at_once_and_the_others_by_a_worker(
+    spawn: Spawn, home: Path, root: User, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    model = tmp_path_factory.mktemp("model")
-    code, output = command("quickstart", "--model", str(model))
-    assert (code, "password" in output) == (0, False)
+    folder = tmp_path_factory.mktemp("models")
+    model, other = (tiny.llama(folder / name) for name in ("one", "two"))
+    code, output = spawn("quickstart", "--model", str(model)).finish()
+    assert (code, "password" in output) == (0, False), output
     assert User.objects.get(is_superuser=True) == root
     assert ModelVersion.objects.get().location == str(model)
-    assert [run.kind for run in Run.objects.all()] == ["first_pairs"]
     assert Plan.objects.get().config == {}, "all follows from the model"
-    job = load(SampleJob, Run.objects.get().directory / "config.json")
-    assert (job.policy, job.threads) == (str(model), 0)
+    kinds = [(run.kind, run.state) for run in Run.objects.order_by("pk")]
+    assert kinds == [("check", "done"), ("completions", "done"), ("completions", "queued")]
+    assert 0 < Pair.objects.count() <= own_model.FIRST_PROMPTS
+    assert Pair.objects.filter(completion_a__policy="starter").exists()
+    assert "answers the other prompts meanwhile" in output
+    code, output = spawn("quickstart", "--model", str(other)).finish()
+    assert code == 1 and f"The first policy of support-desk is {model}" in output
 
 
-def test_another_model_is_taken_until_the_first_pairs_are_there(
-    command: Here,
-    behave_all: Callable[..., None],
-    tmp_path_factory: pytest.TempPathFactory,
+@pytest.mark.django_db(transaction=True)
+def test_another_project_gets_its_model_and_first_pairs_and_learns_what_comes_next(
+    project: Project, home: Path, tmp_path: Path
 ) -> None:
-    model = tmp_path_factory.mktemp("model")
-    behave_all(exit={"first_pairs": 9})
-    assert command("quickstart", "--model", "org/misspelt")[0] == 1
-    behave_all()
-    assert command("quickstart", "--model", str(model))[0] == 0
-    job = load(SampleJob, Run.objects.get(kind="first_pairs").directory / "config.json")
-    assert job.policy == str(model)
-    code, output = command("quickstart", "--model", "org/other")
-    assert code == 1
-    assert f"The first policy of support-desk is {model}" in output
-    assert command("quickstart", "--model", str(model))[0] == 0
+    chats = [[{"role": "user", "content": f"Where is parcel {i}?"}] for i in range(6)]
+    model = str(tiny.llama(tmp_path / "model"))
+
+    def said(**options: str) -> str:
+        out = StringIO()
+        call_command("quickstart", project="desk", stdout=out, **options)
+        return out.getvalue()
+
+    with pytest.raises(CommandError, match="desk has no model yet: name one with --model"):
+        said()
+    assert "The project has no prompts yet: import some" in said(model=model)
+    exchange.add_prompts(project, ({"messages": chat} for chat in chats))
+    told = said(model=model)
+    assert "6 pairs wait for votes" in told and "/projects/desk/people/" in told
+    assert "a round wants 20 resolved pairs" in told
+    assert project.pairs.count() == 6 and "6 pairs wait for votes" in said()
 
 
 def test_a_model_folder_that_is_not_there_is_an_error(db: None) -> None:

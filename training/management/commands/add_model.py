@@ -1,21 +1,23 @@
-"""Make a model that was trained elsewhere a version of a project."""
+"""Make a model from elsewhere a version of a project."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
-from training.models import ModelVersion
-from training.setup import add_model
-from training.versions import promotion
+from training.models import ModelVersion, Run
+from training.setup import add_model, own_model
+from training.versions import added_models
 
 
 class Command(BaseCommand):
     help = (
-        "Add a model folder or hub id to a project as a candidate, for its playground and its "
-        "comparisons. The folder stays where it is and has to stay there; the worker reads it."
+        "Check a model folder or a hub's model here, and add it to a project: as its starter where "
+        "it has none and --promote is given, else as a candidate to try and compare. A folder "
+        "stays where it is and has to stay there; a hub's model is fetched and kept."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,31 +27,55 @@ class Command(BaseCommand):
             "--kind",
             choices=(ModelVersion.POLICY, ModelVersion.REWARD),
             default="",
-            help="default: what the folder says; of a hub id, a policy",
+            help="default: what its files say",
         )
         parser.add_argument("--note", default="", metavar="TEXT", help="more on where it is from")
         parser.add_argument(
             "--promote",
             action="store_true",
-            help="use it, also one that was added before: a reward model scores the playground, "
-            "the next round starts from a policy",
+            help="use it, also one that was added before: the project begins with it where there "
+            "is no starter, else the next round starts from it; a reward model scores the "
+            "playground",
         )
 
     def handle(self, *args: Any, model: str, project: str, **options: Any) -> None:
         try:
-            version, trial = add_model.add(
-                exchange.project(project), model, kind=options["kind"], note=options["note"]
+            chosen = exchange.project(project)
+            make = own_model.place_for_use(chosen, options["kind"]) if options["promote"] else None
+            run = own_model.check(
+                chosen,
+                add_model.typed(model),
+                make=make or added_models.CANDIDATE,
+                kind=options["kind"],
+                note=options["note"],
             )
-            self.stdout.write(f"Added {version.name} to {project}. {trial}")
-        except add_model.Known as known:
-            if not options["promote"]:
-                raise CommandError(str(known)) from known
-            version = known.version
+        except added_models.Known as known:
+            self.promote(known, use=options["promote"])
+            return
         except (exchange.UnknownProject, add_model.Refused) as error:
             raise CommandError(str(error)) from error
-        if options["promote"]:
-            try:
-                promotion.promote(version, reason=version.note)
-            except promotion.Refused as error:
-                raise CommandError(f"It stays a candidate. {error}") from error
+        self.see_through(run)
+
+    def see_through(self, run: Run) -> None:
+        try:
+            version = own_model.follow(run, out=self.stdout)
+        except add_model.Refused as error:
+            raise CommandError(str(error)) from error
+        if version is None:
+            self.stdout.write("Stopped. Run the command again to go on.")
+            sys.exit(130)
+        self.stdout.write(f"Added {version.name} to {version.project.slug}.")
+        for line in own_model.described(run):
+            self.stdout.write(f"  {line}")
+        if version.state == ModelVersion.State.PROMOTED:
             self.stdout.write(f"{version.name} is in use now.")
+
+    def promote(self, known: added_models.Known, *, use: bool) -> None:
+        """Put a version in use that was added before."""
+        if not use:
+            raise CommandError(str(known)) from known
+        try:
+            used = added_models.use(known.version)
+        except added_models.Declined as error:
+            raise CommandError(f"It stays as it is. {error}") from error
+        self.stdout.write(f"{used.name} is in use now.")

@@ -15,7 +15,8 @@ from training.plans.round_settings import Choice
 from training.rlhf.config import PRESETS, ConfigError, merged, nested, read_mapping
 from training.rounds import start_and_cancel
 from training.runs import foreground
-from training.setup import quickstart
+from training.setup import add_model, own_model
+from training.versions import added_models
 
 
 class Command(BaseCommand):
@@ -58,10 +59,7 @@ class Command(BaseCommand):
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
         if options["model"]:
-            try:
-                quickstart.adopt_model(chosen, options["model"])
-            except quickstart.SetupFailed as error:
-                raise CommandError(str(error)) from error
+            self.begin_with(chosen, options["model"])
         choice = self.choice(chosen, options)
         if options["estimate"]:
             self.tell_estimate(chosen, choice)
@@ -76,6 +74,19 @@ class Command(BaseCommand):
             sys.exit(130)
         if state != Run.State.DONE:
             sys.exit(1)
+
+    def begin_with(self, project: exchange.Project, model: str) -> None:
+        """Give the project its first policy, unless a round could not start with it either."""
+        try:
+            add_model.typed(model)
+            start_and_cancel.require_votes(project)
+            if not own_model.begin_with(project, model, out=self.stdout):
+                self.stdout.write("Stopped. Run the command again to go on.")
+                sys.exit(130)
+        except start_and_cancel.RoundRunning:
+            return  # it is followed
+        except (start_and_cancel.RoundRefused, add_model.Refused, added_models.Declined) as error:
+            raise CommandError(str(error)) from error
 
     def choice(self, project: exchange.Project, options: dict[str, Any]) -> Choice:
         """The settings that the options name, over those that the project's rounds usually have."""

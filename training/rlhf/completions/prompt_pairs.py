@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from training.rlhf import rows
 from training.rlhf.completions.kept_replies import Row
-from training.rlhf.completions.reply_filter import UNREADABLE, fault_of, readable
+from training.rlhf.completions.reply_filter import UNREADABLE, comparable, fault_of, readable
 from training.rlhf.completions.writers import Settings
 from training.rlhf.rows import Completion
 
@@ -68,15 +68,26 @@ def _completion(row: Row, settings: Settings) -> Completion:
 def _pairs(
     kept: Sequence[Completion], by_key: dict[str, Row], names: Sequence[str]
 ) -> list[tuple[Completion, Completion]]:
-    """Every completion is in one pair at most; those that ended by themselves come first."""
-    whole_first = sorted(kept, key=lambda one: one.finish_reason == "length")
+    """Every completion is in one pair at most. Those that were cut are in none where the prompt
+    has a pair of others."""
     if len(names) == 2:
-        sides = [[c for c in whole_first if by_key[c.key]["source"] == name] for name in names]
-        paired = list(zip(*sides, strict=False))
+        sides = [[c for c in kept if by_key[c.key]["source"] == name] for name in names]
+        paired = list(zip(*map(_whole_first, sides), strict=False))
+        whole = [(a, b) for a, b in paired if not _cut(a) and not _cut(b)]
+        paired = whole or paired[:1]
     else:
-        paired = list(zip(whole_first[::2], whole_first[1::2], strict=False))
+        compared = comparable(kept)
+        paired = list(zip(compared[::2], compared[1::2], strict=False))
     # In an order that the texts alone decide: neither model is always the first.
     return [(min(pair, key=_key), max(pair, key=_key)) for pair in paired]
+
+
+def _whole_first(replies: Sequence[Completion]) -> list[Completion]:
+    return sorted(replies, key=_cut)
+
+
+def _cut(completion: Completion) -> bool:
+    return completion.finish_reason == "length"
 
 
 def _key(completion: Completion) -> str:

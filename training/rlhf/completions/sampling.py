@@ -14,7 +14,7 @@ import torch
 
 from training.rlhf import rows
 from training.rlhf.completions.openai_endpoint import Endpoint
-from training.rlhf.completions.reply_filter import fault_of, readable
+from training.rlhf.completions.reply_filter import CUT, UNREADABLE, fault_of, readable
 from training.rlhf.completions.writers import Reply, Settings, Writer, reply_in_chunks
 from training.rlhf.config import ConfigError, EndpointConfig, SampleConfig
 from training.rlhf.language import chat_template, generation, pretrained, weight_dtype
@@ -183,7 +183,11 @@ def sample_completions(
             _completion(prompt, reply, settings, policy=name)
             for prompt, reply in zip(asked, replies, strict=True)
         ]
-    kept = readable(_distinct(completions), spared={prompt.prompt_id for prompt in chosen.compared})
+    kept = readable(
+        _distinct(completions),
+        spared={prompt.prompt_id for prompt in chosen.compared},
+        faults=(*UNREADABLE, CUT),
+    )
     rows.write(out / "completions.jsonl", kept)
     return _metrics(completions, kept)
 

@@ -5,6 +5,7 @@ May import: nothing of the engine.
 
 from __future__ import annotations
 
+from training.rlhf.config.check_config import CheckJob
 from training.rlhf.config.completions_config import CompletionsJob, SourceConfig
 from training.rlhf.config.config_file import (
     ConfigError,
@@ -70,6 +71,7 @@ __all__ = [
     "OPTIMISERS",
     "PRESETS",
     "BlindJob",
+    "CheckJob",
     "CompareJob",
     "CompletionsJob",
     "ConfigError",

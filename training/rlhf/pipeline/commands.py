@@ -15,6 +15,7 @@ from typing import Any
 from training.rlhf.config import (
     OPTIMISERS,
     BlindJob,
+    CheckJob,
     CompareJob,
     CompletionsJob,
     EvaluateJob,
@@ -119,6 +120,12 @@ COMMANDS: dict[str, Command] = {
         "training.rlhf.completions.completion_job:complete",
         "write completions and their pairs by servers or models, kept reply by reply",
         ("prompts", "sources"),
+        follows=True,
+    ),
+    "check": Command(
+        CheckJob,
+        "training.rlhf.serving.model_check:check",
+        "see whether a model folder, a hub's model or a server writes and stops, and what it needs",
         follows=True,
     ),
     "reddit": Command(

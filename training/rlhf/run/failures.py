@@ -26,10 +26,12 @@ PLAIN = {
     "ConfigError",
     "Diverged",
     "EndpointError",
+    "HubError",
     "ModelError",
     "NoChatTemplate",
     "OutOfMemory",
     "RowError",
+    "Unusable",
 }
 """Our own errors, whose message says everything."""
 

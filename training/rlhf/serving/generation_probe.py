@@ -4,7 +4,6 @@
 
     (nothing)         the libraries and the GPU
     MODEL             replies of a model folder, adapter folder or hub id
-    --reward MODEL    a reward model's score of a reply
 
 A process of its own, so that whoever asks needs no torch and survives a broken installation.
 """
@@ -21,7 +20,6 @@ from training.rlhf.run.entry_points import importing_libraries
 REPLIES = 8
 MAX_NEW_TOKENS = 128
 MESSAGES = [{"role": "user", "content": "My order has not arrived yet. What can I do?"}]
-REPLY = "I am sorry. Please send me its number, and I will look where it is."
 
 
 def stack() -> dict[str, Any]:
@@ -64,31 +62,10 @@ def model(path: str) -> dict[str, Any]:
     }
 
 
-def reward(path: str) -> dict[str, float]:
-    """Score one reply."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    with importing_libraries():
-        from training.rlhf.reward import reward_model
-        from training.rlhf.run.device import resolve_device
-
-    scorer = reward_model.load(path, device=resolve_device("auto"))
-    return {"score": scorer.score([MESSAGES], [REPLY])[0]}
-
-
-def _answer(arguments: list[str]) -> dict[str, Any]:
-    match arguments:
-        case ["--reward", path]:
-            return reward(path)
-        case [path]:
-            return model(path)
-        case _:
-            return stack()
-
-
 def main(arguments: list[str]) -> int:
     """Print the answer; an error is one too, with exit code 1."""
     try:
-        answer = _answer(arguments)
+        answer = model(*arguments) if arguments else stack()
     except Exception as error:  # noqa: BLE001 - what a broken model raises is the finding
         print(json.dumps({"error": f"{type(error).__name__}: {error}"}))
         return 1

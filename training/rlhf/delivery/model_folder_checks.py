@@ -1,14 +1,14 @@
 """Facts about a model folder, read from its files without a training stack.
 
 Nothing in a folder is trusted: it may have come from anywhere. Whether the model works, only a
-process that loads it can tell (training.setup.stack_probe).
+process that loads it can tell (training.rlhf.serving.model_check). Torch-free.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 POLICY, REWARD = "policy", "reward"
@@ -20,6 +20,15 @@ KINDS = {
     "ForSequenceClassification": REWARD,
 }
 """How names of architectures end, and what such a model is here."""
+FORMATS = {
+    "GGUF": {".gguf", ".ggml"},
+    "pickled weights (.bin)": {".bin", ".pt", ".pth"},
+    "ONNX": {".onnx"},
+    "TensorFlow weights": {".h5", ".msgpack"},
+}
+"""Weights that are not read here, by their endings: a pickle can run code, and GGUF and ONNX are
+for writing alone."""
+ADAPTER = "adapter_config.json"
 MOST_BYTES = 256 * 1024 * 1024
 """A larger settings or tokenizer file is none."""
 
@@ -36,11 +45,14 @@ def kind(folder: Path) -> str:
     """
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
         raise Unusable(f"{folder} holds no tokenizer.")
-    if (folder / "adapter_config.json").is_file():
+    if (folder / ADAPTER).is_file():
         return _adapter_kind(folder)
     config = _settings(folder / "config.json")
     if not any(folder.glob("model*.safetensors")):
-        raise Unusable(f"{folder} holds no weights as safetensors; no others are read.")
+        held = describe_weights(path.name for path in folder.iterdir())
+        raise Unusable(f"{folder} holds no weights as safetensors{held}; no others are read.")
+    if own_code := config.get("auto_map"):
+        _require_no_code(folder, config, own_code)
     named = [name for name in config.get("architectures") or [] if isinstance(name, str)]
     for name in named:
         for ending, model_kind in KINDS.items():
@@ -50,8 +62,58 @@ def kind(folder: Path) -> str:
     raise Unusable(f"{folder} is neither a policy nor a reward model: config.json names {what}.")
 
 
+def describe_weights(names: Iterable[str]) -> str:
+    """The weights in other formats that a folder or a repository has, after a comma."""
+    endings = {PurePosixPath(name).suffix for name in names}
+    held = [title for title, marks in FORMATS.items() if endings & marks]
+    return f", but {' and '.join(held)}" if held else ""
+
+
+def _require_no_code(folder: Path, config: Mapping[str, Any], own_code: object) -> None:
+    """Raise Unusable for a model that its own Python files define.
+
+    A folder may name such files beside an architecture that transformers has, which is then read.
+    """
+    named = own_code if isinstance(own_code, dict) else {}
+    # Transformers has a class of each of its own model types; a type of the model's own is none.
+    if "AutoConfig" in named:
+        raise Unusable(
+            f"{folder} comes with Python code of its own ({config.get('model_type')}), which is "
+            "never run here. Take a model whose architecture transformers has."
+        )
+
+
+def require_below(folder: Path, roots: Sequence[Path]) -> None:
+    """Raise Unusable where a file of the folder, or of what it adapts, lies below none of the
+    roots once links are resolved: who names a folder must not read the rest of the disk by it."""
+    seen: set[Path] = set()
+    place: Path | None = folder
+    while place is not None and place not in seen:
+        seen.add(place)
+        for path in (place, *place.iterdir()):
+            real = path.resolve()
+            if not any(real.is_relative_to(root) for root in roots):
+                raise Unusable(f"{path.name} in {folder.name} leads out of the offered folders.")
+        place = _base(place, _settings(place / ADAPTER)) if _is_adapter(place) else None
+    if _is_adapter(last := folder_of_base(folder)):
+        raise Unusable(f"{last.name} adapts a model that is no folder here: add a whole model.")
+
+
+def folder_of_base(folder: Path) -> Path:
+    """The folder at the end of a chain of adapters: the whole model, or the last adapter where
+    that adapts a model of a hub. Raises Unusable as `kind`."""
+    seen: set[Path] = set()
+    while _is_adapter(folder) and folder not in seen:
+        seen.add(folder)
+        base = _base(folder, _settings(folder / ADAPTER))
+        if base is None:
+            return folder
+        folder = base
+    return folder
+
+
 def _adapter_kind(folder: Path) -> str:
-    settings = _settings(folder / "adapter_config.json")
+    settings = _settings(folder / ADAPTER)
     if not (folder / "adapter_model.safetensors").is_file():
         raise Unusable(f"{folder} holds no adapter_model.safetensors.")
     base = _base(folder, settings)
@@ -97,18 +159,14 @@ def _tokens(folder: Path) -> dict[str, Any]:
 
 def _model(folder: Path) -> dict[str, Any]:
     """config.json, of an adapter that of what it adapts."""
-    seen: set[Path] = set()
-    while _is_adapter(folder) and folder not in seen:
-        seen.add(folder)
-        base = _base(folder, _settings(folder / "adapter_config.json"))
-        if base is None:
-            raise Unusable(f"{folder} adapts a model that is no folder here.")
-        folder = base
-    return _settings(folder / "config.json")
+    whole = folder_of_base(folder)
+    if _is_adapter(whole):
+        raise Unusable(f"{whole} adapts a model that is no folder here.")
+    return _settings(whole / "config.json")
 
 
 def _is_adapter(folder: Path) -> bool:
-    return (folder / "adapter_config.json").is_file()
+    return (folder / ADAPTER).is_file()
 
 
 def _base(folder: Path, settings: Mapping[str, Any]) -> Path | None:

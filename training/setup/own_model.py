@@ -1,0 +1,175 @@
+"""A project with a model of its own, for commands: added, and its first completions written.
+
+The pages do the same in steps; here one call sees each through on the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from annotate import exchange
+from training.completions import reply_length, writing_runs
+from training.figures import model_report
+from training.models import ModelVersion, Run, RunKind
+from training.rounds import start_and_cancel
+from training.runs import foreground, run_kinds
+from training.setup import add_model
+from training.versions import added_models
+
+FIRST_PROMPTS = 20
+"""Prompts that are answered before people begin; a worker answers the others meanwhile."""
+FIRST_SECONDS, BATCH_GAIN = 60.0, 2.0
+QUICK_LOOK = 96
+"""Tokens of a sample reply where somebody waits for the first pair."""
+
+
+def place_for_use(project: exchange.Project, kind: str = "") -> str:
+    """The place of a model that shall be used: the starter where there is none yet."""
+    begins = kind != ModelVersion.REWARD and added_models.starter(project) is None
+    return added_models.STARTER if begins else added_models.USE
+
+
+def follow(
+    run: Run, *, out: foreground.Output, program: run_kinds.Program | None = None
+) -> ModelVersion | None:
+    """See a check through; the version it added, or None when it was stopped on the way.
+
+    Raises:
+        Refused: the model cannot be used; nothing is left of the check.
+    """
+    state = foreground.follow(run, out=out, program=program)
+    run.refresh_from_db()
+    if state is None:
+        return None
+    if state != Run.State.DONE:
+        error = run.error
+        add_model.remove(run)
+        raise add_model.Refused(error)
+    return ModelVersion.objects.get(pk=run.options["version"])
+
+
+def described(run: Run) -> Iterator[str]:
+    """Lines on what a check saw."""
+    report = run.options["report"]
+    yield from (f"{name}: {value}" for name, value in model_report.rows(report))
+    yield from model_report.warnings(report)
+
+
+def begin_with(project: exchange.Project, model: str, *, out: foreground.Output) -> bool:
+    """Make a model the project's starter unless it is; False when stopped on the way.
+
+    Raises:
+        Refused: it cannot be; nothing is written then.
+    """
+    source = add_model.typed(model)
+    first = added_models.starter(project)
+    if first is not None and _is(first, source):
+        return True
+    if first is None and (there := _known(project, source)) is not None:
+        added_models.use(there)
+        return True
+    run = check(project, source, make=added_models.STARTER, longest=QUICK_LOOK)
+    return follow(run, out=out) is not None
+
+
+def check(
+    project: exchange.Project,
+    source: add_model.Source,
+    *,
+    make: str,
+    kind: str = "",
+    note: str = "",
+    longest: int = 0,
+) -> Run:
+    """A check that nobody else was told of, or the one of this model that was stopped on its way.
+
+    Raises:
+        Refused, Known: as `add_model.start`.
+    """
+    for run in added_models.checks(project).filter(state__in=writing_runs.LIVE):
+        if run.options["sources"] == [source]:
+            return run
+    return add_model.start(
+        project,
+        source,
+        make=make,
+        kind=kind,
+        note=note,
+        trusted=True,
+        longest=longest,
+        enqueue=False,
+    )
+
+
+def _is(first: ModelVersion, source: add_model.Source) -> bool:
+    """True where the starter is this folder, or was fetched from this hub."""
+    if "folder" in source:
+        return Path(first.location).resolve() == Path(source["folder"])
+    checked = added_models.check_of(first)
+    hub = checked.options["sources"][0].get("hub") if checked is not None else first.path
+    return hub == source["hub"]
+
+
+def _known(project: exchange.Project, source: add_model.Source) -> ModelVersion | None:
+    """The candidate that this folder is already."""
+    folder = source.get("folder")
+    return added_models.known(project, folder, ModelVersion.POLICY) if folder else None
+
+
+def write_first(project: exchange.Project, *, seed: int, out: foreground.Output) -> bool:
+    """Have the starter answer the first prompts here, and a worker the others; False when stopped.
+
+    Raises:
+        Refused: it failed, or the project has no prompts without completions.
+    """
+    run = writing_runs.last(project, RunKind.COMPLETIONS)
+    if run is None or run.state != Run.State.DONE:
+        if run is None:
+            some = _options(project, seed=seed, most=FIRST_PROMPTS)
+            some["max_new_tokens"] = min(some["max_new_tokens"], _affordable(project))
+            run = writing_runs.start(project, some, enqueue=False)
+        elif run.final:
+            writing_runs.go_on(run, enqueue=False)
+        state = foreground.follow(run, out=out)
+        run.refresh_from_db()
+        if state is None:
+            return False
+        if state != Run.State.DONE:
+            raise writing_runs.Refused(run.error)
+    if exchange.prompt_count(project, unanswered=True):
+        writing_runs.start(project, _options(project, seed=seed))
+    return True
+
+
+def _affordable(project: exchange.Project) -> int:
+    """Tokens of a reply that leave the first prompts' replies to be written in about a minute."""
+    first = added_models.starter(project)
+    checked = added_models.check_of(first) if first is not None else None
+    seen = checked.options["report"] if checked is not None else {}
+    # A batch of replies is faster than the few of the check, by less than it is larger.
+    speed = BATCH_GAIN * float(seen.get("tokens_per_second", 0.0))
+    return max(QUICK_LOOK, int(FIRST_SECONDS * speed / (2 * FIRST_PROMPTS)))
+
+
+def being_written(project: exchange.Project) -> bool:
+    """True while completions wait for a worker, or are written by one."""
+    run = writing_runs.last(project, RunKind.COMPLETIONS)
+    return run is not None and not run.final
+
+
+def until_a_round(project: exchange.Project) -> str:
+    """A sentence on when the project's rounds start."""
+    wanted = f"a round wants {start_and_cancel.MIN_TRAINING_PAIRS} resolved pairs"
+    if project.round_after:
+        return f"{wanted}, and starts by itself after every {project.round_after}."
+    return f"{wanted}, and is started on /projects/{project.slug}/rounds/."
+
+
+def _options(project: exchange.Project, *, seed: int, most: int = 0) -> dict[str, Any]:
+    """Options of a run by the starter for prompts without completions."""
+    first = added_models.starter(project)
+    assert first is not None, "a starter was made before"
+    length = reply_length.of_version(first)
+    return writing_runs.options_of(first, max_new_tokens=length, seed=seed, most=most)
