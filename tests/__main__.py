@@ -9,7 +9,7 @@ order, search, figures that are counted by the database, and values that only on
 What is named in ONCE or marked `once` runs on SQLite alone: it stores and reads rows through the
 ORM, and its subject is something else, such as a page, a form, who may open it, a process or a
 format. That the statements of pages are understood by PostgreSQL, too, is asked in one place:
-tests/test_every_page.py opens each page on both, with rows in all of it.
+tests/config/test_every_page.py opens each page on both, with rows in all of it.
 
 Services that are missing are named; under PAIRLOOP_REQUIRE_ALL=1 they are a failure.
 """
@@ -53,8 +53,10 @@ TWICE = (
     "tests/annotate/api/resources/test_reads.py",
     "tests/annotate/api/protocol/test_idempotency_keys.py",
     "tests/annotate/views/test_data_page.py",
+    "tests/config/test_every_page.py",
 )
-"""What of ONCE has a database's own subject: odd values, filters, two calls at once, search."""
+"""What of ONCE has a database's own subject: odd values, filters, two calls at once, search, and
+the statements of pages."""
 CORES = os.cpu_count() or 1
 REQUIRED = os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1"
 
@@ -120,7 +122,7 @@ def suite(workers: int, marks: str, *arguments: str) -> list[str]:
     alone = one_file or workers == 1
     spread = ("-n", str(0 if alone else workers), "--dist", "loadfile", "--no-loadscope-reorder")
     return [
-        *(sys.executable, "-m", "pytest", *spread, "-p", "tests.cpu_seconds"),
+        *(sys.executable, "-m", "pytest", *spread, "-p", "tests.plugins.cpu_seconds"),
         *("-m", marks, *arguments),
     ]
 

@@ -7,7 +7,7 @@ import gc
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +22,7 @@ from django.db.models.signals import post_migrate
 from django.test import Client
 from pytest_django import DjangoDbBlocker, Settings
 from rest_framework.test import APIClient
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from annotate.models import ApiToken, Completion, Membership, Pair, Project, Prompt
 from annotate.models.content import is_held_out, messages_sha256, text_sha256
@@ -153,6 +154,21 @@ def quick_passwords(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def static_files_are_listed_once() -> None:
+    """Each client of a test starts the middleware, which would look at all static files again."""
+    look = WhiteNoiseMiddleware.add_files_from_finders
+    known: dict[str, object] = {}
+
+    def add_files_from_finders(middleware: WhiteNoiseMiddleware) -> None:
+        if not known:
+            look(middleware)
+            known.update(middleware.files)
+        middleware.files.update(known)
+
+    WhiteNoiseMiddleware.add_files_from_finders = add_files_from_finders
+
+
 @pytest.fixture(autouse=True)
 def nobody_is_throttled_yet() -> None:
     """Sign-in attempts and calls are counted in this process's cache, over tests as over people."""
@@ -217,33 +233,43 @@ def make_pairs(project: Project) -> Callable[..., list[Pair]]:
 
     def make(n: int = 1, *, project: Project = default, **columns: object) -> list[Pair]:
         start = project.pairs.count()
-        return [make_pair(project, start + i, **columns) for i in range(n)]
+        return add_pairs(project, range(start, start + n), **columns)
 
     return make
 
 
 def make_pair(project: Project, i: int, **columns: object) -> Pair:
-    messages = [{"role": "user", "content": f"Where is my order {i}?"}]
-    sha = messages_sha256(messages)
-    prompt = Prompt.objects.create(
-        project=project, messages=messages, sha256=sha, held_out=is_held_out(sha)
-    )
-    a, b = (
-        Completion.objects.create(
-            prompt=prompt, text=text, sha256=text_sha256(text), source="starter", policy="starter"
-        )
-        for text in (f"Order {i} is on its way.", f"Order {i}? No idea.")
-    )
+    (pair,) = add_pairs(project, [i], **columns)
+    return pair
+
+
+def add_pairs(project: Project, numbers: Iterable[int], **columns: object) -> list[Pair]:
+    """One pair for each number, in few statements however many there are."""
     kind = str(columns.pop("kind", Pair.Kind.NORMAL))
-    quota = Pair.quota(project, kind, key=f"pair-{i}")
-    return Pair.objects.create(
-        project=project,
-        prompt=prompt,
-        completion_a=a,
-        completion_b=b,
-        key=f"pair-{i}",
-        **{**quota, **columns},
-    )
+    prompts, completions, pairs = [], [], []
+    for i in numbers:
+        messages = [{"role": "user", "content": f"Where is my order {i}?"}]
+        sha = messages_sha256(messages)
+        prompts.append(
+            Prompt(project=project, messages=messages, sha256=sha, held_out=is_held_out(sha))
+        )
+        a, b = (
+            Completion(
+                prompt=prompts[-1],
+                text=text,
+                sha256=text_sha256(text),
+                source="starter",
+                policy="starter",
+            )
+            for text in (f"Order {i} is on its way.", f"Order {i}? No idea.")
+        )
+        completions += [a, b]
+        quota = Pair.quota(project, kind, key=f"pair-{i}")
+        told = {"completion_a": a, "completion_b": b, "key": f"pair-{i}", **quota, **columns}
+        pairs.append(Pair(project=project, prompt=prompts[-1], **told))
+    Prompt.objects.bulk_create(prompts)
+    Completion.objects.bulk_create(completions)
+    return Pair.objects.bulk_create(pairs)
 
 
 @pytest.fixture
