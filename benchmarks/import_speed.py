@@ -2,14 +2,14 @@
 
 `python -m benchmarks import_speed [--pairs=20000] [--votes=2] [--databases=sqlite,postgres]
 [--steps=check,file,again,storage,long,exports]`, on SQLite and, when a server answers at
-TEST_DATABASE_URL, on PostgreSQL. `check` is the first pass over JSON lines of pairs with their votes, `file` both
-passes, `again` the same file once more, `storage` the same rows from memory into another project,
-`long` a table of one row per vote, `exports` (not by default) the exports `votes` and `parquet` of
-what `file` imported, each by a process of its own. `--votes=3.3333334` is 3 on some pairs and 4 on
-others. CPU is that of our process, which on SQLite is also the
-database's. Beside it another process votes all the time, in a project of its own: the figures
-`vote_` are its seconds per vote, `writer_` those that it waited for SQLite's one writer, `quiet_`
-the same before the import began.
+TEST_DATABASE_URL, on PostgreSQL. `check` is the first pass over JSON lines of pairs with their
+votes, `file` both passes, `again` the same file once more, `storage` the same rows from memory into
+another project, `long` a table of one row per vote, `exports` (not by default) the exports `votes`
+and `parquet` of what `file` imported, each by a process of its own. `--votes=3.3333334` is 3 on
+some pairs and 4 on others. CPU is that of our process, which on SQLite is also the database's.
+Beside it another process votes all the time, in a project of its own: the figures `vote_` are its
+seconds per vote, `writer_` those that it waited for SQLite's one writer, `quiet_` the same before
+the import began.
 """
 
 from __future__ import annotations
