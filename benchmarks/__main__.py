@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME ...]`: run benchmarks and store their figures.
 
 One module per published figure, each with `run(arguments) -> Result`; without names, all but
-those that set up another engine's environment first.
+one that sets up another engine's environment and one that fills the disk.
 Each writes var/bench/NAME.json: name, figures, intervals and the environment.
 """
 
@@ -23,7 +23,7 @@ HOME = Path(os.environ.get("PAIRLOOP_HOME", Path(__file__).resolve().parent.pare
 PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
 
 
-BY_NAME_ALONE = {"ppo_vs_trl"}
+BY_NAME_ALONE = {"ppo_vs_trl", "upload_memory"}
 
 
 def names() -> list[str]:

@@ -1,13 +1,15 @@
 """Imports: pairs per CPU second, memory, and how long they keep people from voting.
 
 `python -m benchmarks import_speed [--pairs=20000] [--votes=2] [--databases=sqlite,postgres]
-[--steps=check,file,again,storage,long]`, on SQLite and, when a server answers at TEST_DATABASE_URL,
-on PostgreSQL. `check` is the first pass over JSON lines of pairs with their votes, `file` both
-passes, `again` the same file once more, `storage` the same rows from memory into another project,
-`long` a table of one row per vote. CPU is that of our process, which on SQLite is also the
-database's. Beside it another process votes all the time, in a project of its own: the figures
-`vote_` are its seconds per vote, `writer_` those that it waited for SQLite's one writer, `quiet_`
-the same before the import began.
+[--steps=check,file,again,storage,long,exports]`, on SQLite and, when a server answers at
+TEST_DATABASE_URL, on PostgreSQL. `check` is the first pass over JSON lines of pairs with their
+votes, `file` both passes, `again` the same file once more, `storage` the same rows from memory into
+another project, `long` a table of one row per vote, `exports` (not by default) the exports `votes`
+and `parquet` of what `file` imported, each by a process of its own. `--votes=3.3333334` is 3 on
+some pairs and 4 on others. CPU is that of our process, which on SQLite is also the database's.
+Beside it another process votes all the time, in a project of its own: the figures `vote_` are its
+seconds per vote, `writer_` those that it waited for SQLite's one writer, `quiet_` the same before
+the import began.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.export_speed import WRITE
 from benchmarks.result import Result
 from benchmarks.votes import ROOT, postgres_database, shell
 
@@ -31,8 +34,9 @@ from annotate.importing.import_report import Report
 from annotate.importing.row_store import Writer
 from annotate.importing.imported_row import Comparison, Judgement, Reply, Row
 from annotate.models import Project
-pairs, votes, steps = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(",")
-people = [f"rater {i}" for i in range(votes)]
+pairs, votes, steps = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3].split(",")
+def people(i):
+    return [f"rater {j}" for j in range(int((i + 1) * votes) - int(i * votes))]
 def texts(i):
     return (f"What should I do about order {i}? It is a week late and nobody answers me.",
             f"Order {i} left our house on Monday; I ask the carrier and write again tomorrow.",
@@ -43,7 +47,7 @@ def as_file():
     file = tempfile.TemporaryFile()
     for i in range(pairs):
         ask, a, b = texts(i)
-        said = {name: choice(i, j) for j, name in enumerate(people)}
+        said = {name: choice(i, j) for j, name in enumerate(people(i))}
         row = {"prompt": ask, "completion_a": a, "completion_b": b, "model_a": "m1",
                "model_b": f"m{2 + i % 9}", "votes": said}
         file.write(json.dumps(row).encode() + b"\\n")
@@ -51,7 +55,7 @@ def as_file():
 def rows(each):
     for i in range(pairs):
         ask, a, b = texts(i)
-        said = [Judgement(choice(i, j), name) for j, name in enumerate(people)]
+        said = [Judgement(choice(i, j), name) for j, name in enumerate(people(i))]
         for part in ([one] for one in said) if each else [said]:
             yield Row(messages=[{"role": "user", "content": ask}],
                       replies=[Reply(a, "m1"), Reply(b, f"m{2 + i % 9}")],
@@ -71,8 +75,8 @@ def from_memory(project, each):
             writer.add(batch)
             batch = []
     writer.add(batch)
-    assert writer.added["votes"] == pairs * votes
-    return pairs * (votes if each else 1)
+    assert writer.added["votes"] == int(pairs * votes)
+    return int(pairs * votes) if each else pairs
 def checked(project, file):
     source = two_passes.Source(file, "pairs.jsonl", {})
     told = {"judged": "labels", "report": Report(), "progress": lambda rows, share: None}
@@ -87,9 +91,17 @@ STEPS = {
     "long": ("long_table_rows", lambda: from_memory(projects[2], True)),
 }
 for step in steps:
-    measured(*STEPS[step])
+    if step in STEPS:
+        measured(*STEPS[step])
 figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps(figures))
+"""
+FREEZE = """
+from annotate.exporting.freezing import freeze
+from annotate.models import Project
+from annotate.models.statement_timeout import unhurried
+with unhurried():
+    print(freeze(Project.objects.get(slug="p0")).n_votes)
 """
 VOTE = """
 import json, statistics, sys, time
@@ -150,7 +162,7 @@ print(json.dumps(figures))
 """
 
 
-def measure(name: str, url: str, pairs: int, votes: int, steps: str) -> dict[str, float]:
+def measure(name: str, url: str, pairs: int, votes: float, steps: str) -> dict[str, float]:
     """Figures on one database, which is migrated first."""
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {
@@ -179,12 +191,18 @@ def measure(name: str, url: str, pairs: int, votes: int, steps: str) -> dict[str
             done.touch()
             waited = voting.communicate()[0]
         figures |= json.loads(waited.strip().splitlines()[-1])
+        if "exports" in steps.split(","):
+            figures["exported_votes"] = json.loads(shell(FREEZE, environment=environment))
+            for format in ("votes", "parquet"):
+                out = str(Path(home) / f"out.{format}")
+                written = json.loads(shell(WRITE, format, out, environment=environment))
+                figures |= {f"export_{format}_{key}": value for key, value in written.items()}
     return {f"{name}_{figure}": value for figure, value in figures.items()}
 
 
 def run(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
-    pairs, votes = int(options.get("pairs", 20_000)), int(options.get("votes", 2))
+    pairs, votes = int(options.get("pairs", 20_000)), float(options.get("votes", 2))
     steps = options.get("steps", "check,file,again,storage,long")
     databases = options.get("databases", "sqlite,postgres").split(",")
     result = Result()

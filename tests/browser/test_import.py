@@ -74,7 +74,7 @@ def test_a_file_is_dropped_asked_about_mapped_imported_and_taken_back(
     worked_off(page)
     expect(page.get_by_text("0 pairs.")).to_be_visible()
     assert checks(page) == []
-    question = page.get_by_role("group", name="Is it the field chosen?")
+    question = page.get_by_role("group", name="the field chosen?")
     question.get_by_label("Yes").check()
     expect(page.get_by_role("button", name="Import ")).to_be_disabled()
     page.get_by_label("prompt", exact=True).select_option("ask")

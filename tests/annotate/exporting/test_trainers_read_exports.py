@@ -3,11 +3,12 @@ every format."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import load_dataset, load_from_disk
+from datasets import Dataset, load_dataset, load_from_disk
 from transformers import AutoTokenizer
 from trl import (
     DPOConfig,
@@ -158,6 +159,14 @@ def test_grpo_takes_the_prompts_of_the_same_folder(judged, model, tmp_path):
 def loaded(path: Path, suffix: str) -> Any:
     kind = {"jsonl": "json"}.get(suffix, suffix)
     return load_dataset(kind, data_files=str(path), split="train")
+
+
+@pytest.mark.parametrize("kind", ["person", "prompt", "completion", "pair", "assignment"])
+def test_lines_of_one_kind_of_a_whole_project_are_a_dataset(judged, kind, tmp_path):
+    """All lines together are no table: kinds have other columns, and empty ones are left out."""
+    lines = map(json.loads, export(tmp_path / "out", "project").read_bytes().splitlines())
+    rows = [row for row in lines if row["type"] == kind]
+    assert rows and Dataset.from_list(rows).num_rows == len(rows)
 
 
 @pytest.mark.parametrize("format", [name for name, one in FORMATS.items() if not one.of_now])
