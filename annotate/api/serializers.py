@@ -81,7 +81,8 @@ def _milliseconds(help_text: str) -> StrictIntegerField:
 def _criteria(**options: Any) -> serializers.DictField:
     return serializers.DictField(
         child=serializers.ChoiceField(choices=COMPARED),
-        help_text="For each of the project's criteria: left, right or tie.",
+        help_text="For the project's criteria by name: left, right or tie, of those that were "
+        "compared. A vote without any is kept, and its criteria are marked as unasked.",
         **options,
     )
 

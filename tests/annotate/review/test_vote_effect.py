@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from annotate import exchange, queue
 from annotate.exporting import freezing
-from annotate.models import Assignment, Membership, Pair, Prompt
+from annotate.models import Assignment, Membership, Pair, Project, Prompt
 from annotate.review.vote_effect import effect
 
 ME = "/projects/desk/me/"
@@ -50,8 +50,14 @@ def test_before_the_first_model_it_says_what_happens_next(client_for, project, v
     page = text(client_for(ann))
     assert "No model has learnt from your votes yet." in page
     assert "5 votes will be part of the next reward model" in page
-    assert "after every 100 resolved pairs" in page
     assert "learnt from" not in text(client_for(ben))
+    # No round starts by itself where there is no policy, or where there are too few pairs.
+    assert "when an admin starts a round of training" in page
+    starter = {"kind": "policy", "state": "promoted", "dataset_version": None, "metrics": {}}
+    exchange.publish_model_version(project, name="policy-0", **starter)
+    assert "when an admin starts a round" in text(client_for(ann))
+    Project.objects.update(round_after=4)
+    assert "by itself after every 4 resolved pairs" in text(client_for(ann))
 
 
 def test_a_model_names_the_votes_it_had_and_what_they_changed(client_for, project, voted, ann):
