@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import accounts, data_and_export, exports, home, imports, people, projects
+from annotate.views import (
+    accounts,
+    data_and_export,
+    exports,
+    home,
+    imports,
+    people,
+    project_home,
+    projects,
+)
 from annotate.views.integrations import api_tokens, webhook_pages
 from annotate.views.labelling import label, me, my_votes, qualification, remarks
 from annotate.views.reviewing import (
@@ -28,6 +37,7 @@ urlpatterns = [
     path("invitations/<str:token>/", people.invitation, name="invitation"),
     path("projects/", projects.projects, name="projects"),
     path("projects/new/", projects.new, name="project-new"),
+    path(PROJECT, project_home.project_home, name="project-home"),
     path(PROJECT + "label/", label.label, name="label"),
     path(PROJECT + "label/undo/", label.undo, name="undo"),
     path(PROJECT + "label/<uuid:token>/vote/", label.vote, name="vote"),

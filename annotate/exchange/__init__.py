@@ -1,6 +1,7 @@
 """The only door to training: it asks for votes and prompts, hands back pairs, pushes figures.
 
-May import: models, votes, exporting, people, queue, review, quality, jobs, sample.
+May import: models, votes, exporting, people, queue, review, quality, overview, jobs,
+sample.
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ from annotate.models import Project, TokenScope, WebhookEvent
 from annotate.models.integrations.webhook import webhook_waiting
 from annotate.models.job import job_waiting
 from annotate.models.project import records_wanted
+from annotate.overview.home_parts import HomePart, Step, home_wanted
+from annotate.overview.kept_overview import (
+    Figures,
+    count_overview_if_due,
+    keep_fresh_pairs,
+    kept_fresh_pairs,
+)
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
@@ -63,7 +71,10 @@ from annotate.webhooks.outbox import tell_webhooks
 __all__ = [
     "WRITTEN_ELSEWHERE",
     "AuthenticatedHttpRequest",
+    "Figures",
+    "HomePart",
     "Project",
+    "Step",
     "TokenScope",
     "UnknownProject",
     "WebhookEvent",
@@ -72,14 +83,18 @@ __all__ = [
     "add_prompts",
     "ask_colleagues",
     "count_annotators_if_due",
+    "count_overview_if_due",
     "counts",
     "create_sample_project",
     "dataset_sizes",
     "drop_old_deliveries",
     "evaluation_results",
     "freeze",
+    "home_wanted",
     "installation_id",
     "job_waiting",
+    "keep_fresh_pairs",
+    "kept_fresh_pairs",
     "known_prompts",
     "leased_pair_keys",
     "live_projects",

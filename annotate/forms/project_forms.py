@@ -93,7 +93,7 @@ SETTINGS = {
     "About": ("name", "description", "guidelines", "read_guidelines"),
     "Voting": ("scale", "reason_chips", "criteria", "allow_rewrites"),
     "Qualification": ("qualification", "qualification_share"),
-    "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause", "require_rationale"),
+    "Quality": ("gold_share", "retest_share", "check_threshold", "auto_pause", "require_rationale"),
     "Queue": (
         *("votes", "overlap_share", "stop_when_certain", "apply_to_open"),
         *("random_share", "lease_seconds"),
@@ -139,8 +139,8 @@ class SettingsForm(ProjectModelForm):
             "require_rationale": "With every decision in the adjudication and every known answer "
             "of a gold pair. Annotators are never made to.",
             "qualification": "Nobody is offered a pair before they passed, even if they voted "
-            "before. The questions are the gold pairs that Checks marks for it, with feedback "
-            "after each answer.",
+            "before. The questions are the gold pairs that are marked for it on Quality → Gold "
+            "pairs, with feedback after each answer.",
             "qualification_share": "Share of right answers that passes, from 0 to 1. Who fails "
             "needs an admin, who may allow another attempt on the person’s page.",
         }
@@ -201,7 +201,9 @@ class SettingsForm(ProjectModelForm):
         wanted: bool = self.cleaned_data["qualification"]
         new = "qualification" in self.changed_data
         if wanted and new and not questions(self.instance).exists():
-            raise ValidationError("There are no questions yet: first mark gold pairs on Checks.")
+            raise ValidationError(
+                "There are no questions yet: first mark gold pairs on Quality → Gold pairs."
+            )
         return wanted
 
     def clean_round_schedule(self) -> str:

@@ -73,7 +73,7 @@ def test_a_superuser_makes_a_project(client_for: ClientFor, root: User) -> None:
     data = {"name": "Long answers", "guidelines": "Be *kind*."}
     response = client.post(NEW, data)
     project = Project.objects.get()
-    assert response.headers["Location"] == "/projects/long-answers/settings/"
+    assert response.headers["Location"] == "/projects/long-answers/"
     assert Membership.objects.get().role == "admin"
     assert Guideline.objects.get().text == "Be *kind*."
     assert client.post(NEW, data).status_code == 200, "the short name is taken"
