@@ -20,17 +20,23 @@ else:
     ProjectModelForm = forms.ModelForm
 
 MAX_GUIDELINES = 100_000
+SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 
 class ProjectForm(ProjectModelForm):
     """Fields of a new project; everything else has a default that works."""
 
-    slug = forms.SlugField(
+    slug = forms.RegexField(
+        SLUG,
         max_length=60,
         required=False,
         label="Short name",
         help_text="Part of the project's address: lower-case letters, digits and hyphens. "
         "Left empty, it is made from the name. It cannot be changed later.",
+        error_messages={
+            "invalid": "Only lower-case letters, digits and hyphens between them, for example "
+            "support-desk-2."
+        },
     )
 
     class Meta:
@@ -51,7 +57,7 @@ class ProjectForm(ProjectModelForm):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if not data.get("slug") and data.get("name"):
-            data["slug"] = slugify(data["name"])[:60]
+            data["slug"] = slugify(data["name"]).replace("_", "-")[:60].strip("-")
         slug = data.get("slug")
         if "slug" not in self.errors:
             if not slug:
@@ -90,10 +96,16 @@ class LinesField(forms.CharField):
 
 
 SETTINGS = {
-    "About": ("name", "description", "guidelines", "read_guidelines"),
+    "About the project": ("name", "description", "guidelines", "read_guidelines"),
     "Voting": ("scale", "reason_chips", "criteria", "allow_rewrites"),
     "Qualification": ("qualification", "qualification_share"),
-    "Quality": ("gold_share", "retest_share", "check_threshold", "auto_pause", "require_rationale"),
+    "Gold pairs and retests": (
+        "gold_share",
+        "retest_share",
+        "check_threshold",
+        "auto_pause",
+        "require_rationale",
+    ),
     "Queue": (
         *("votes", "overlap_share", "stop_when_certain", "apply_to_open"),
         *("random_share", "lease_seconds"),

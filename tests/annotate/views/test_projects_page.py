@@ -87,7 +87,8 @@ def test_a_superuser_makes_a_project(client_for: ClientFor, root: User) -> None:
         ({"name": "Desk", "slug": "desk"}, "is taken"),
         ({"name": "New", "slug": "new"}, "is taken"),
         ({"name": "日本"}, "Give a short name"),
-        ({"name": "X", "slug": "a b"}, "valid “slug”"),
+        ({"name": "X", "slug": "a b"}, "Only lower-case letters, digits and hyphens"),
+        ({"name": "X", "slug": "Desk_2"}, "Only lower-case letters, digits and hyphens"),
         ({"name": "X", "guidelines": "x" * 100_001}, "100 kB"),
     ],
 )
@@ -150,7 +151,9 @@ def test_a_setting_out_of_range_changes_nothing(
     data = settings_of(project, description="New", **{field: value})
     response = client_for(zed).post(SETTINGS, data)
     assert response.status_code == 200
-    assert 'aria-invalid="true"' in response.content.decode()
+    page = response.content.decode()
+    assert 'aria-invalid="true"' in page
+    assert f'<a href="#id_{field}">' in page.split("<form")[-3], "above the form"
     project.refresh_from_db()
     assert project.description == ""
 
