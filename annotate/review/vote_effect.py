@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db.models import Count, Q, QuerySet
 
 from annotate.models import Assignment, ModelNote, Pair, Project, VoteRevision
+from annotate.statistics.wilson_interval import wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,12 @@ class Effect:
     before: float | None = None
     """Accuracy of the reward model before, on the held-out votes of its time."""
     after: float | None = None
+    after_interval: tuple[float, float] | None = None
+    after_pairs: int = 0
+    """Held-out pairs that the accuracy is of."""
     waiting: int
+    trains: bool = True
+    """Whether the project has a model that rounds could improve."""
 
     @property
     def votes(self) -> int:
@@ -44,14 +50,18 @@ def effect(project: Project, user: User) -> Effect | None:
     waiting = _standing(project, user).filter(later).count()
     taught, measured = _held(project, user, number)
     if not taught + measured:
-        return Effect(waiting=waiting) if waiting else None
+        policies = ModelNote.objects.filter(project=project, kind="policy")
+        return Effect(waiting=waiting, trains=policies.exists()) if waiting else None
     after, before = [*map(_accuracy, newest), None][:2]
+    pairs = int(newest[0].metrics.get("pairs_held_out") or 0)
     return Effect(
         model=newest[0].name.replace("-", " model "),
         taught=taught,
         measured=measured,
         before=before,
         after=after,
+        after_interval=None if after is None else wilson(after * pairs, pairs),
+        after_pairs=pairs,
         waiting=waiting,
     )
 

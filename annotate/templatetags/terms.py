@@ -22,6 +22,8 @@ GLOSSARY = {
     "calibration error": "How far the reward model's certainty lies from how often it is right "
     "(ECE). 0 is perfect.",
     "dataset version": "A frozen state of all votes, which rounds and exports read.",
+    "fresh pairs": "Pairs that were resolved since the votes of the last round were frozen. Those "
+    "of held-out prompts are not among them: they measure, and teach nothing.",
     "gold pair": "A pair whose right answer is known, hidden among the others to check people.",
     "held-out": "Set aside by prompt for measuring; nothing is ever trained on it.",
     "judge": "A model that decides which of two replies is better. It shares no prompts with the "

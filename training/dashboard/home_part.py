@@ -104,7 +104,7 @@ def _next(
         left = MIN_TRAINING_PAIRS - fresh
         return Next(
             title=f"{_pairs(left)} until a round can start",
-            advice=f"The first round wants {MIN_TRAINING_PAIRS} resolved pairs; {fresh} are.",
+            advice="The first round also wants a few pairs of held-out prompts.",
             toward=fresh,
             of=MIN_TRAINING_PAIRS,
         )

@@ -44,7 +44,7 @@ def test_the_list_shows_own_projects_with_progress(
     html = client_for(ann).get(LIST).content.decode()
     assert "Support desk" in html
     assert "Somebody else" not in html
-    assert "1 of 3 pairs done" in html
+    assert "1 of 3 pairs settled" in html
     assert "1 vote of yours" in html
     assert "annotator" in html
 
