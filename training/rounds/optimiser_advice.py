@@ -38,7 +38,7 @@ class Advice:
 def advise(pairs: int) -> Advice:
     """Advice for a project with this many resolved pairs."""
     if pairs < ENOUGH:
-        so_far = f"there {'is' if pairs == 1 else 'are'} {pairs}, held-out ones among them"
+        so_far = f"there {'is' if pairs == 1 else 'are'} {pairs}"
         return Advice(
             "dpo",
             f"Below about {ENOUGH} resolved pairs ({so_far}) a reward model is wrong on one "
