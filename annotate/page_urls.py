@@ -11,6 +11,7 @@ from annotate.views import (
     invitation_pages,
     password_reset,
     people,
+    project_home,
     projects,
 )
 from annotate.views.integrations import api_tokens, webhook_pages
@@ -49,6 +50,7 @@ urlpatterns = [
     ),
     path("projects/", projects.projects, name="projects"),
     path("projects/new/", projects.new, name="project-new"),
+    path(PROJECT, project_home.project_home, name="project-home"),
     path(PROJECT + "label/", label.label, name="label"),
     path(PROJECT + "label/undo/", label.undo, name="undo"),
     path(PROJECT + "label/<uuid:token>/vote/", label.vote, name="vote"),

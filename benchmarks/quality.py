@@ -1,4 +1,4 @@
-"""The quality page, the pages about annotators and the data page of a project with a million votes.
+"""The home, the quality page, the pages about annotators and the data page at a million votes.
 
 Writes such a project into a database of its own by bulk insert (two votes on every pair and a
 third on every disagreement) and takes the page through Django's test client, three times each:
@@ -101,8 +101,12 @@ TAKE = """
 import json, statistics, sys, time
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from annotate.models import Project
+from annotate.overview.kept_overview import count_overview_if_due
 from annotate.people.kept_figures import count_annotators_if_due
+from training.models import ModelVersion
+from training.rounds import automatic_start
 project = Project.objects.get(slug="many")
 root = User.objects.create_superuser("root")
 client = Client(SERVER_NAME="localhost")
@@ -112,6 +116,12 @@ start, before = time.perf_counter(), time.process_time()
 assert count_annotators_if_due(project)  # the minute tick does this
 taken["count_people_s"] = time.perf_counter() - start
 taken["count_people_cpu_s"] = time.process_time() - before
+start, before = time.perf_counter(), time.process_time()
+assert count_overview_if_due(project)
+taken["count_home_s"] = time.perf_counter() - start
+taken["count_home_cpu_s"] = time.process_time() - before
+automatic_start.due(project, timezone.now())
+ModelVersion.objects.create(project=project, kind="policy", number=0, path="m", state="promoted")
 for name, path in json.loads(sys.argv[1]).items():
     times, worked = [], []
     for _ in range(3):
@@ -126,6 +136,7 @@ print(json.dumps(taken))
 """
 SECTIONS = ("duos", "groups", "bias", "hardest")
 PAGES = {
+    "home": "",
     "page": "quality/",
     **{s: f"quality/?section={s}&stream=all" for s in SECTIONS},
     "pair_list": "quality/pairs/?sort=-last",

@@ -89,7 +89,10 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
-            "builtins": ["template_partials.templatetags.partials"],
+            "builtins": [
+                "template_partials.templatetags.partials",
+                "annotate.templatetags.terms",
+            ],
             "loaders": [
                 (
                     "template_partials.loader.Loader",

@@ -16,17 +16,17 @@ from annotate.models import Project
 from annotate.models.roles import Role
 
 PUBLIC = {
-    *("livez", "readyz", "metrics", "login", "logout", "enter", "invitation"),
+    *("livez", "readyz", "metrics", "home", "login", "logout", "enter", "invitation"),
     *("invitation-confirmed", "password-forgotten", "password-choose"),
     *("api-schema", "api-docs"),
 }
 SIGNED_IN = {
-    *("home", "password", "projects", "project-new", "tokens", "token-revoke"),
+    *("password", "projects", "project-new", "tokens", "token-revoke"),
     # A person's own places, in whatever project: tests/annotate/people/test_permissions.py.
     *("api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
     "api-projects",
 }
-ANNOTATOR = {"label", "vote", "skip", "renew", "undo", "guidelines", "api-next"}
+ANNOTATOR = {"project-home", "label", "vote", "skip", "renew", "undo", "guidelines", "api-next"}
 ANNOTATOR |= {"guidelines-read", "qualification", "qualification-question", "me", "message-read"}
 ANNOTATOR |= {"my-votes", "my-vote", "my-rewrite"}
 ANNOTATOR |= {"remark", "skip-reason", "flag"}

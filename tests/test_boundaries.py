@@ -32,6 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *(
             "review",
             "quality",
+            "overview",
             "importing/problems",
             "importing/files",
             "importing",

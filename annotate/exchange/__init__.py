@@ -1,6 +1,7 @@
 """The only door to training: it asks for votes and prompts, hands back pairs, pushes figures.
 
-May import: models, votes, exporting, people, queue, review, quality, jobs, sample.
+May import: models, votes, exporting, people, queue, review, quality, overview, jobs,
+sample.
 """
 
 from __future__ import annotations
@@ -53,6 +54,13 @@ from annotate.models.integrations.webhook import webhook_waiting
 from annotate.models.job import job_waiting
 from annotate.models.project import records_wanted
 from annotate.monitoring.prometheus_page import database_registry
+from annotate.overview.home_parts import HomePart, Step, home_wanted
+from annotate.overview.kept_overview import (
+    Figures,
+    count_overview_if_due,
+    keep_fresh_pairs,
+    kept_fresh_pairs,
+)
 from annotate.people.joining import mail
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
@@ -70,7 +78,10 @@ from annotate.webhooks.outbox import tell_webhooks
 __all__ = [
     "WRITTEN_ELSEWHERE",
     "AuthenticatedHttpRequest",
+    "Figures",
+    "HomePart",
     "Project",
+    "Step",
     "TokenScope",
     "UnknownProject",
     "WebhookEvent",
@@ -80,6 +91,7 @@ __all__ = [
     "admins",
     "ask_colleagues",
     "count_annotators_if_due",
+    "count_overview_if_due",
     "counts",
     "create_sample_project",
     "database_registry",
@@ -88,8 +100,11 @@ __all__ = [
     "evaluation_results",
     "freeze",
     "held_out_voted",
+    "home_wanted",
     "installation_id",
     "job_waiting",
+    "keep_fresh_pairs",
+    "kept_fresh_pairs",
     "known_prompts",
     "leased_pair_keys",
     "live_projects",

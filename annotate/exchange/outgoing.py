@@ -8,13 +8,14 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from django.db.models import Avg, Count, Exists, F, OuterRef, Q, QuerySet, TextField
+from django.db.models import Avg, Exists, F, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Length
 
 from annotate.exchange.batches import batched
 from annotate.models import Assignment, Completion, DatasetVersion, Pair, Project, Prompt
 from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
+from annotate.quality import agreement_counts
 from annotate.quality.vote_weights import pseudonyms_and_weights
 from annotate.review.search import NEWEST, tagged, wrote
 from annotate.votes import dataset_versions
@@ -203,16 +204,13 @@ def one_prompt(project: Project, pk: int | None = None) -> list[dict[str, str]] 
 
 
 def counts(project: Project) -> dict[str, int]:
-    """pairs_open, pairs_resolved and votes (simulated and surplus ones included)."""
-    State = Pair.State
-    asked = Pair.objects.filter(project=project).exclude(kind__in=Pair.OUTSIDE_LABELS)
-    pairs = asked.aggregate(
-        pairs_open=Count("pk", filter=Q(state=State.OPEN)),
-        pairs_resolved=Count("pk", filter=Q(state=State.RESOLVED)),
-    )
-    votes = Assignment.objects.in_project(project).voted()
-    votes = votes.exclude(pair__kind__in=Pair.OUTSIDE_LABELS)
-    return {**pairs, "votes": votes.count()}
+    """pairs_open, pairs_resolved and votes: those that count, simulated ones included."""
+    progress = agreement_counts.summary(project)
+    return {
+        "pairs_open": progress.open,
+        "pairs_resolved": progress.resolved,
+        "votes": progress.votes,
+    }
 
 
 def dataset_sizes(project: Project) -> dict[int, dict[str, int]]:

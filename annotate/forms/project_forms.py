@@ -20,17 +20,23 @@ else:
     ProjectModelForm = forms.ModelForm
 
 MAX_GUIDELINES = 100_000
+SLUG = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 
 class ProjectForm(ProjectModelForm):
     """Fields of a new project; everything else has a default that works."""
 
-    slug = forms.SlugField(
+    slug = forms.RegexField(
+        SLUG,
         max_length=60,
         required=False,
         label="Short name",
         help_text="Part of the project's address: lower-case letters, digits and hyphens. "
         "Left empty, it is made from the name. It cannot be changed later.",
+        error_messages={
+            "invalid": "Only lower-case letters, digits and hyphens between them, for example "
+            "support-desk-2."
+        },
     )
 
     class Meta:
@@ -51,7 +57,7 @@ class ProjectForm(ProjectModelForm):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if not data.get("slug") and data.get("name"):
-            data["slug"] = slugify(data["name"])[:60]
+            data["slug"] = slugify(data["name"]).replace("_", "-")[:60].strip("-")
         slug = data.get("slug")
         if "slug" not in self.errors:
             if not slug:
@@ -90,11 +96,17 @@ class LinesField(forms.CharField):
 
 
 SETTINGS = {
-    "About": ("name", "description", "guidelines", "read_guidelines"),
+    "About the project": ("name", "description", "guidelines", "read_guidelines"),
     "Voting": ("scale", "reason_chips", "criteria", "criteria_required", "allow_rewrites"),
     "Time": ("daily_goal", "reading_wpm", "reading_least", "reading_most"),
     "Qualification": ("qualification", "qualification_share"),
-    "Checks": ("gold_share", "retest_share", "check_threshold", "auto_pause", "require_rationale"),
+    "Gold pairs and retests": (
+        "gold_share",
+        "retest_share",
+        "check_threshold",
+        "auto_pause",
+        "require_rationale",
+    ),
     "Queue": (
         *("votes", "overlap_share", "stop_when_certain", "apply_to_open"),
         *("random_share", "lease_seconds"),
@@ -147,8 +159,8 @@ class SettingsForm(ProjectModelForm):
             "require_rationale": "With every decision in the adjudication and every known answer "
             "of a gold pair. Annotators are never made to.",
             "qualification": "Nobody is offered a pair before they passed, even if they voted "
-            "before. The questions are the gold pairs that Checks marks for it, with feedback "
-            "after each answer.",
+            "before. The questions are the gold pairs that are marked for it on Quality → Gold "
+            "pairs, with feedback after each answer.",
             "qualification_share": "Share of right answers that passes, from 0 to 1. Who fails "
             "needs an admin, who may allow another attempt on the person’s page.",
         }
@@ -214,7 +226,9 @@ class SettingsForm(ProjectModelForm):
         wanted: bool = self.cleaned_data["qualification"]
         new = "qualification" in self.changed_data
         if wanted and new and not questions(self.instance).exists():
-            raise ValidationError("There are no questions yet: first mark gold pairs on Checks.")
+            raise ValidationError(
+                "There are no questions yet: first mark gold pairs on Quality → Gold pairs."
+            )
         return wanted
 
     def clean_round_schedule(self) -> str:

@@ -13,7 +13,7 @@ def count_the_joined(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0021_criteria_with_the_pair'),
+        ('annotate', '0022_figures_of_the_home'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

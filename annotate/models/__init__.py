@@ -16,7 +16,7 @@ from annotate.models.integrations.webhook import Webhook, WebhookDelivery, Webho
 from annotate.models.job import Export, Import, ImportChange, Job
 from annotate.models.membership import Installation, Invitation, Membership
 from annotate.models.pair import Label, Pair
-from annotate.models.project import Guideline, ModelNote, Project, Tally, TrainingRecord
+from annotate.models.project import Guideline, ModelNote, Overview, Project, Tally, TrainingRecord
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Membership",
     "Message",
     "ModelNote",
+    "Overview",
     "Pair",
     "Project",
     "Prompt",

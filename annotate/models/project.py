@@ -277,3 +277,21 @@ class Tally(models.Model):
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="+")
     figures: models.JSONField[list[dict[str, Any]]] = models.JSONField(default=list)
     counted_at = models.DateTimeField()
+
+
+class Overview(models.Model):
+    """Figures of a large project as its home shows them, and when they were counted.
+
+    annotate.overview.kept_overview writes them.
+    """
+
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="+")
+    figures: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
+    fresh_since = models.PositiveIntegerField(
+        null=True,
+        help_text="Dataset version that does not hold the fresh pairs.",
+    )
+    fresh_pairs = models.PositiveIntegerField(
+        null=True, help_text="Resolved pairs that would teach the next round something new."
+    )
+    counted_at = models.DateTimeField()

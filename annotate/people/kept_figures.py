@@ -61,12 +61,16 @@ def _kept(project: Project) -> Tally | None:
 
 
 def _much_is_new(project: Project, kept: Tally) -> bool:
+    counted: int = sum(one["votes"] for one in kept.figures)
+    return acts_since(project, kept.counted_at) * NEW_PART > counted
+
+
+def acts_since(project: Project, moment: datetime) -> int:
+    """Votes and skips of the project's people since then."""
     # By person, because that is what the index of acts is by.
     people = project.memberships.values("user_id")
-    acts = Assignment.objects.filter(annotator__in=people, acted_at__gt=kept.counted_at)
-    new = acts.filter(pair__project=project).count()
-    counted: int = sum(one["votes"] for one in kept.figures)
-    return new * NEW_PART > counted
+    acts = Assignment.objects.filter(annotator__in=people, acted_at__gt=moment)
+    return acts.filter(pair__project=project).count()
 
 
 def _as_json(figures: Figures) -> dict[str, Any]:

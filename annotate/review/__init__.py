@@ -1,4 +1,4 @@
 """Work of reviewers: search, a pair's history, adjudication, effects of votes.
 
-May import: models, votes, queue.
+May import: models, statistics, votes, queue.
 """

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db.models import Count, Q, QuerySet
 
 from annotate.models import Assignment, ModelNote, Pair, Project, VoteRevision
+from annotate.statistics.wilson_interval import wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,9 @@ class Effect:
     before: float | None = None
     """Accuracy of the reward model before, on the held-out votes of its time."""
     after: float | None = None
+    after_interval: tuple[float, float] | None = None
+    after_pairs: int = 0
+    """Held-out pairs that the accuracy is of."""
     waiting: int
     by_itself: bool
     """True where rounds start by themselves: there is a policy to train, and pairs enough."""
@@ -49,12 +53,15 @@ def effect(project: Project, user: User) -> Effect | None:
     if not taught + measured:
         return Effect(waiting=waiting, by_itself=by_itself) if waiting else None
     after, before = [*map(_accuracy, newest), None][:2]
+    pairs = int(newest[0].metrics.get("pairs_held_out") or 0)
     return Effect(
         model=newest[0].name.replace("-", " model "),
         taught=taught,
         measured=measured,
         before=before,
         after=after,
+        after_interval=None if after is None else wilson(after * pairs, pairs),
+        after_pairs=pairs,
         waiting=waiting,
         by_itself=by_itself,
     )

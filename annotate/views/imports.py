@@ -189,7 +189,7 @@ def _list_page(
     page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "project": project,
-        "tab": "data",
+        "tab": "imports",
         "problem": problem,
         "page": page,
         "imports": [_entry(import_) for import_ in page],
@@ -220,7 +220,7 @@ def _context(project: Project, import_: Import) -> dict[str, Any]:
     stage = import_actions.stage(import_)
     context = {
         "project": project,
-        "tab": "data",
+        "tab": "imports",
         "import": import_,
         "stage": stage,
         "busy": _is_busy(import_),

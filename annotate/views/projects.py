@@ -42,8 +42,7 @@ def new(request: AuthenticatedHttpRequest) -> HttpResponse:
                 project=project, version=1, text=project.guidelines, author=request.user
             )
             Membership.objects.create(project=project, user=request.user, role=Role.ADMIN)
-        messages.success(request, f"{project.name} is ready. Next: import pairs, invite people.")
-        return redirect("project-settings", project.slug)
+        return redirect("project-home", project.slug)
     return render(request, "annotate/project_new.html", {"form": form})
 
 

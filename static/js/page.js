@@ -1,5 +1,4 @@
-// On every page: the theme switch, the menu that closes when the eye has left it, and the current
-// tab in sight.
+// On every page: the theme switch, and the menus that close when the eye has left them.
 const THEMES = { "": "Auto", light: "Light", dark: "Dark" };
 
 function showTheme(button, theme) {
@@ -22,19 +21,14 @@ function themeSwitch(button) {
 
 function closeMenus(event) {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
-    if (event.type === "keydown" ? event.key === "Escape" : !menu.contains(event.target)) {
-      menu.open = false;
-    }
+    if (event.type === "keydown" ? event.key !== "Escape" : menu.contains(event.target)) continue;
+    // Whoever closes it by the key stands on its button again, not on nothing.
+    if (event.type === "keydown" && menu.contains(document.activeElement)) menu.firstElementChild.focus();
+    menu.open = false;
   }
 }
 
-function showCurrentTab(tabs) {
-  const current = tabs.querySelector("[aria-current]");
-  if (current) tabs.scrollLeft = current.offsetLeft - (tabs.clientWidth - current.offsetWidth) / 2;
-}
-
 document.querySelectorAll("[data-theme-switch]").forEach(themeSwitch);
-document.querySelectorAll(".tabs").forEach(showCurrentTab);
 document.addEventListener("click", closeMenus);
 document.addEventListener("keydown", closeMenus);
 // How replies are shown is chosen for one visit.

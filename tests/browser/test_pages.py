@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import User
@@ -34,6 +35,8 @@ MakePairs = Callable[..., list[Pair]]
 PAGES = [
     "/projects/",
     "/projects/new/",
+    "/projects/desk/",
+    "/projects/empty/",
     "/projects/desk/label/",
     "/projects/desk/label/?raw=1",
     "/projects/empty/label/",
@@ -131,6 +134,7 @@ def test_pages_without_an_account_pass_axe(
     confirmed = invite(project, Invitation(role="annotator", domain="example.org"), by=zed)
     page = browse()
     for address in (
+        "/",
         *("/accounts/login/", "/accounts/forgotten/", "/accounts/forgotten/x/y/"),
         *(reverse("invitation", args=[one]) for one in (token, confirmed)),
         "/invitations/x/",
@@ -167,12 +171,62 @@ def test_no_page_scrolls_sideways(browse: Browse, root: User, furnished: Project
             assert wide <= width, address
 
 
-def test_the_current_tab_is_in_sight_on_a_phone(
+def test_the_header_is_one_row_at_every_width(
+    browse: Browse, root: User, furnished: Project
+) -> None:
+    Project.objects.filter(slug="desk").update(name="A project with quite a long name")
+    page = browse(root)
+    page.goto("/projects/desk/quality/")
+    for width in (2560, 1440, 1280, 1024, 768, 360):
+        page.set_viewport_size({"width": width, "height": 720})
+        box = page.locator(".header").bounding_box()
+        row = page.locator(".tabs").bounding_box()
+        assert box and box["height"] <= 52, width
+        # Below 64rem the row gives way to the menu.
+        assert (row is None) is (width < 1024), width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_menu_of_a_phone_holds_every_page_and_closes_by_escape(
     browse: Browse, root: User, project: Project
 ) -> None:
     page = browse(root, viewport={"width": 360, "height": 720})
     page.goto("/projects/desk/export/")
-    expect(page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=1)
+    menu = page.locator("summary", has_text="Menu")
+    menu.press("Enter")
+    pages = page.get_by_role("navigation", name="All pages")
+    expect(pages.get_by_role("link", name="Export")).to_have_attribute("aria-current", "page")
+    assert violations(page) == []
+    page.keyboard.press("Tab")
+    expect(pages.get_by_role("link", name="Home")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(pages).to_be_hidden()
+    expect(menu).to_be_focused()
+    menu.click()
+    pages.get_by_role("link", name="Playground").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Playground")
+
+
+def test_words_explain_themselves_and_times_are_in_the_readers_zone(
+    browse: Browse, root: User, furnished: Project
+) -> None:
+    page = browse(root, timezone_id="Asia/Kolkata")
+    page.goto("/projects/desk/quality/")
+    word = page.get_by_role("button", name="Resolved")
+    tip = page.get_by_role("tooltip").filter(has_text="One vote of two")
+    expect(tip).to_be_hidden()
+    word.focus()
+    expect(tip).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    page.mouse.move(0, 0)
+    word.hover()
+    expect(tip).to_be_visible()
+    assert violations(page) == []
+    frozen = furnished.dataset_versions.get().created_at
+    page.goto("/projects/desk/export/")
+    here = frozen.astimezone(ZoneInfo("Asia/Kolkata"))
+    expect(page.locator("time").first).to_have_text(f"{here:%-d %b %Y, %H:%M}")
 
 
 def test_forms_with_errors_say_so_beside_the_field(
@@ -185,6 +239,10 @@ def test_forms_with_errors_say_so_beside_the_field(
     described = page.get_by_label("Schedule").get_attribute("aria-describedby") or ""
     error = page.locator(f"#{described.split()[-1]}")
     expect(error).to_contain_text("Not a cron expression")
+    page.get_by_role("alert").get_by_role("link", name="Schedule").click()
+    expect(page.get_by_label("Schedule")).to_be_in_viewport()
+    # The button covers nothing of what the link leads to.
+    expect(page.get_by_role("button", name="Save settings")).to_be_in_viewport()
     assert violations(page) == []
 
 

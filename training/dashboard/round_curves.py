@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
+from statistics import fmean
+from typing import Any
 
 from training.figures.charts import Chart, Point, Series, line_chart
 from training.figures.number_format import number
+from training.figures.run_progress import share_interval
 from training.models import Run, StageResult
-from training.rlhf.metrics.intervals import wilson
-from training.rlhf.round import TRAIN_POLICY
+from training.rlhf.round import EVALUATE, TRAIN_POLICY
 
 PER_UPDATE = (
     ("reward", "Reward", "Score (starter = 0, sd 1)"),
@@ -61,9 +64,7 @@ def accuracy_chart(results: Iterable[StageResult]) -> Chart | None:
 
 
 def _accuracy(x: int, share: float | None, n: float | None) -> Point:
-    if share is None or not n or not 0 <= share <= 1:
-        return Point(x=x, y=share)
-    low, high = wilson(share, round(n))
+    low, high = share_interval(share, n)
     return Point(x=x, y=share, low=low, high=high)
 
 
@@ -84,3 +85,62 @@ def win_rate_chart(results: Iterable[StageResult]) -> Chart | None:
         reference=0.5,
         y_range=(0.0, 1.0),
     )
+
+
+def win_rates(
+    results: Iterable[StageResult], human: Mapping[int, Mapping[str, Any]]
+) -> Chart | None:
+    """Win rates of each round's policy, as a model judges them and as people do.
+
+    Args:
+        human: by the number of the policy, people's verdict on it against the starter.
+    """
+    judged = [one for one in results if one.stage == EVALUATE and one.run.round]
+    by_model = [_rate(one.run.round.number, one.metrics) for one in judged if one.run.round]
+    by_people = [_rate(number_, verdict) for number_, verdict in human.items() if verdict]
+    return line_chart(
+        id="chart-win-rates",
+        title="Win rate by round" + ("" if by_people else ", judged by a model"),
+        x_label="Round",
+        y_label="Share of comparisons won",
+        series=[
+            Series(name="People, against the starter", points=by_people),
+            Series(name="A judge model, against the policy before", points=by_model),
+        ],
+        reference=0.5,
+        y_range=(0.0, 1.0),
+    )
+
+
+def _rate(x: int, metrics: Mapping[str, Any]) -> Point:
+    value, low, high = (number(metrics.get(f"win_rate{key}")) for key in ("", "_low", "_high"))
+    if low is None or high is None:
+        low = high = None
+    return Point(x=x, y=value, low=low, high=high)
+
+
+MOST_POINTS = 12
+"""Of the curve over KL: single updates go to and fro, their means show where it leads."""
+
+
+def reward_against_kl(run: Run | None) -> Chart | None:
+    """Reward over the distance from the starter, as means of successive updates of one run."""
+    rows = run.metrics.filter(stage=TRAIN_POLICY).order_by("step") if run else ()
+    pairs = [(number(row.values.get("kl")), number(row.values.get("reward"))) for row in rows]
+    known = [(kl, reward) for kl, reward in pairs if kl is not None and reward is not None]
+    size = ceil(len(known) / MOST_POINTS) or 1
+    groups = [known[start : start + size] for start in range(0, len(known), size)]
+    name = f"Round {run.round.number}" if run and run.round else "Updates"
+    each = f", means of {size} updates" if size > 1 else ""
+    return line_chart(
+        id="chart-reward-kl",
+        title=f"Reward against KL, {name.lower()}{each}",
+        x_label="KL to the starter (nats per reply)",
+        y_label="Reward (starter = 0, sd 1)",
+        series=[Series(name=name, points=[_mean(group) for group in groups])],
+        whole_x=False,
+    )
+
+
+def _mean(group: Sequence[tuple[float, float]]) -> Point:
+    return Point(x=fmean(kl for kl, _ in group), y=fmean(reward for _, reward in group))

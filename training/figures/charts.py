@@ -113,6 +113,7 @@ def line_chart(
     series: Sequence[Series],
     reference: float | None = None,
     y_range: tuple[float, float] | None = None,
+    whole_x: bool = True,
 ) -> Chart | None:
     """Lay out a chart; None when there is not a single value to show.
 
@@ -121,6 +122,7 @@ def line_chart(
         x_label, y_label: with their units.
         reference: a horizontal line, for example a gate's bound.
         y_range: shown at least, for example (0, 1) of a share.
+        whole_x: False where x is measured; rounds and updates are counted.
     """
     shown = [s for s in series if any(p.y is not None for p in s.points)]
     if not shown:
@@ -128,7 +130,8 @@ def line_chart(
     xs = [p.x for s in shown for p in s.points]
     ys = [v for s in shown for p in s.points for v in (p.y, p.low, p.high) if v is not None]
     ys += [*(y_range or ()), *([] if reference is None else [reference])]
-    x_ticks, y_ticks = _x_ticks(xs), round_ticks(min(ys), max(ys), most=5)
+    x_ticks, y_ticks = _x_ticks(xs, whole=whole_x), round_ticks(min(ys), max(ys), most=5)
+    x_step = 1 if whole_x or len(x_ticks) < 2 else x_ticks[1] - x_ticks[0]
     frame = _Frame(x=_x_span(xs), y=(y_ticks[0], y_ticks[-1]))
     y_step = y_ticks[1] - y_ticks[0]
     return Chart(
@@ -137,7 +140,7 @@ def line_chart(
         summary=" ".join(_summary(s, x_label) for s in shown),
         x_label=x_label,
         y_label=y_label,
-        x_ticks=tuple(Tick(at=frame.at_x(v), label=label(v, 1)) for v in x_ticks),
+        x_ticks=tuple(Tick(at=frame.at_x(v), label=label(v, x_step)) for v in x_ticks),
         y_ticks=tuple(Tick(at=frame.at_y(v), label=label(v, y_step)) for v in y_ticks),
         lines=tuple(_line(s, i, frame) for i, s in enumerate(shown, start=1)),
         rows=_rows(shown, x_label),
@@ -163,12 +166,12 @@ def _x_span(xs: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 1, high + 1)
 
 
-def _x_ticks(xs: Sequence[float]) -> list[float]:
+def _x_ticks(xs: Sequence[float], *, whole: bool) -> list[float]:
     low, high = min(xs), max(xs)
     if low == high:
         return [low]
     # Rounds and updates are counts: no more ticks than whole numbers.
-    most = min(6, max(1, int(high - low)))
+    most = min(6, max(1, int(high - low))) if whole else 5
     return [v for v in round_ticks(low, high, most=most) if low <= v <= high]
 
 

@@ -15,6 +15,7 @@ from annotate import exchange
 from training.figures.number_format import number
 from training.models import ModelVersion, Round, Run, StageResult
 from training.models.training_round import RoundQuerySet
+from training.rlhf.metrics.intervals import wilson
 from training.rlhf.round import EVALUATE, STAGES, TRAIN_REWARD, Stage
 
 ENDED = {Run.State.FAILED: "failed", Run.State.CANCELLED: "cancelled"}
@@ -40,9 +41,15 @@ class Headline:
     """The few figures by which a round is remembered; None where nothing was measured."""
 
     accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    pairs_held_out: float | None
+    """Pairs that the accuracy is of."""
     win_rate: float | None
     win_rate_low: float | None
     win_rate_high: float | None
+    prompts: float | None
+    """Held-out prompts on which a model judged the policy against the one before."""
     verdict: str
 
 
@@ -124,13 +131,26 @@ def headline(run: Run | None) -> Headline:
     measured = metrics(run)
     reward, result = measured.get(TRAIN_REWARD, {}), measured.get(EVALUATE, {})
     version = policy_of(run)
+    accuracy, held_out = number(reward.get("accuracy")), number(reward.get("pairs_held_out"))
+    low, high = share_interval(accuracy, held_out)
     return Headline(
-        accuracy=number(reward.get("accuracy")),
+        accuracy=accuracy,
+        accuracy_low=low,
+        accuracy_high=high,
+        pairs_held_out=held_out,
         win_rate=number(result.get("win_rate")),
         win_rate_low=number(result.get("win_rate_low")),
         win_rate_high=number(result.get("win_rate_high")),
+        prompts=number(result.get("prompts")),
         verdict="" if version is None else verdict(version),
     )
+
+
+def share_interval(share: float | None, n: float | None) -> tuple[float | None, float | None]:
+    """Wilson's 95 % interval of a share; two times None where it has none."""
+    if share is None or not n or not 0 <= share <= 1:
+        return None, None
+    return wilson(share, round(n))
 
 
 def verdict(version: ModelVersion) -> str:

@@ -42,7 +42,9 @@ def due(project: exchange.Project, now: datetime) -> str | None:
     if project.rounds.live().exists():
         return None
     last = project.rounds.first()
-    fresh = exchange.resolved_since(project, last.dataset_version if last else None)
+    version = last.dataset_version if last else None
+    fresh = exchange.resolved_since(project, version)
+    exchange.keep_fresh_pairs(project, version, fresh)
     if project.round_after and fresh >= project.round_after:
         return "votes"
     since = last.created_at if last else project.created_at

@@ -56,7 +56,7 @@ def compare(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     comparison = comparisons.find(project, chosen) if len(chosen) > 1 else None
     context = {
         "project": project,
-        "tab": "rounds",
+        "tab": "models-compare",
         "is_admin": project.role == "admin",
         "policies": [(version, version in chosen) for version in policies],
         "chosen": chosen,

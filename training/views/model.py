@@ -47,7 +47,7 @@ def _page(
     possible = any(choices[name] for name in ("can_promote", "can_retire", "fallback"))
     context = {
         "project": project,
-        "tab": "rounds",
+        "tab": "models",
         "is_admin": project.role == "admin",
         "version": version,
         "can_decide": project.role == "admin" and possible,

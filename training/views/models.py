@@ -36,7 +36,7 @@ def models(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     page = Paginator(ordered, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "project": project,
-        "tab": "rounds",
+        "tab": "models",
         "is_admin": project.role == "admin",
         "page": page,
         "entries": [_entry(version) for version in page],

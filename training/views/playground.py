@@ -166,7 +166,7 @@ def _page(
         recent = recent.exclude(pk=trial.pk)
     context = {
         "project": project,
-        "tab": "rounds",
+        "tab": "playground",
         "form": form,
         "earlier": _earlier(form),
         "possible": bool(form.fields["first"].choices),  # type: ignore[attr-defined]

@@ -44,5 +44,5 @@ def _page(
 ) -> HttpResponse:
     keep = form.cleaned_data.get("keep") if form.is_valid() else None
     plan = None if keep is None else retention.plan(project, keep=keep)
-    context = {"project": project, "tab": "rounds", "form": form, "plan": plan}
+    context = {"project": project, "tab": "models", "form": form, "plan": plan}
     return render(request, "training/prune.html", context, status=status)

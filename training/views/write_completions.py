@@ -139,7 +139,7 @@ def _page(
         servers, misnamed = [], str(error)
     context = {
         "project": project,
-        "tab": "data",
+        "tab": "write-completions",
         "form": form,
         "servers": servers,
         "misnamed": misnamed,

@@ -36,7 +36,7 @@ def webhooks(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     tried = delivery.newest_tries(own)
     context = {
         "project": project,
-        "tab": "project-settings",
+        "tab": "webhooks",
         "form": form,
         "hooks": [{"hook": hook, "tried_at": tried.get(hook.pk)} for hook in own],
     }
@@ -112,7 +112,7 @@ def _one(
 ) -> HttpResponse:
     context = {
         "project": project,
-        "tab": "project-settings",
+        "tab": "webhooks",
         "hook": hook,
         "deliveries": hook.deliveries.all()[:LATEST],
         "form": ChangedWebhookForm(initial=_columns(hook)),

@@ -25,7 +25,7 @@ def leaderboard(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     board = bradley_terry.leaderboard(met, reference=request.GET.get("reference", ""))
     context = {
         "project": project,
-        "tab": "quality",
+        "tab": "leaderboard",
         "pairs": pairs,
         "simulated": simulated,
         "found": board,

@@ -17,6 +17,8 @@ from annotate.statistics.agreement import Agreement
 from annotate.statistics.interval_plot import Estimate, plot
 from annotate.views.tables import counts_simulated, heading
 
+TERMS = {"raw": "agreement", "fleiss_kappa": "Fleiss’ κ"}
+"""Words of the glossary that explain a statistic; the others are Krippendorff's."""
 STATISTICS = (
     ("raw", "Raw agreement", "share of pairs on which two people gave the same answer"),
     ("alpha_nominal", "Krippendorff’s α, nominal", "A, tie and B are equally far apart"),
@@ -214,6 +216,7 @@ def _statistics(agreements: list[Agreement]) -> list[dict[str, object]]:
     return [
         {
             "title": title,
+            "term": TERMS.get(key, "Krippendorff’s α"),
             "meaning": meaning,
             "percent": key == "raw",
             "cells": [

@@ -156,9 +156,9 @@ def test_figures_that_another_release_kept_are_counted_anew(
     for one in kept.figures:
         one["formerly"] = one.pop("ties")
     kept.save()
-    assert "Counted at" not in client_for(olga).get(URL).text
+    assert "Counted <time" not in client_for(olga).get(URL).text
     assert kept_figures.count_annotators_if_due(project)
-    assert "Counted at" in client_for(olga).get(URL).text
+    assert "Counted <time" in client_for(olga).get(URL).text
 
 
 def test_what_admins_change_shows_at_once_beside_kept_figures(
@@ -169,4 +169,4 @@ def test_what_admins_change_shows_at_once_beside_kept_figures(
     kept_figures.count_annotators_if_due(project)
     Membership.objects.filter(user__username="p1").update(paused_at=timezone.now())
     page = client_for(olga).get(URL).text
-    assert "paused</span>" in page and "Counted at" in page
+    assert "paused</span>" in page and "Counted <time" in page

@@ -65,9 +65,10 @@ def test_a_model_names_the_votes_it_had_and_what_they_changed(client_for, projec
     assert "Its accuracy on votes it had not seen: 68.4 %." in text(client_for(ann))
     vote(project, ann)
     vote(project, ann)
-    publish(project, 7, accuracy=0.701)
+    publish(project, 7, accuracy=0.701, pairs_held_out=100)
     vote(project, ann)
     page = text(client_for(ann))
+    assert "70.1 % now (60.5 to 78.2 %, 100 pairs)" in page
     assert "7 of your votes were part of reward model 7" in page
     assert "68.4 % before, 70.1 % now" in page
     assert "1 more vote will be part of the next one" in page

@@ -44,7 +44,7 @@ def test_the_list_shows_own_projects_with_progress(
     html = client_for(ann).get(LIST).content.decode()
     assert "Support desk" in html
     assert "Somebody else" not in html
-    assert "1 of 3 pairs done" in html
+    assert "1 of 3 pairs settled" in html
     assert "1 vote of yours" in html
     assert "annotator" in html
 
@@ -73,7 +73,7 @@ def test_a_superuser_makes_a_project(client_for: ClientFor, root: User) -> None:
     data = {"name": "Long answers", "guidelines": "Be *kind*."}
     response = client.post(NEW, data)
     project = Project.objects.get()
-    assert response.headers["Location"] == "/projects/long-answers/settings/"
+    assert response.headers["Location"] == "/projects/long-answers/"
     assert Membership.objects.get().role == "admin"
     assert Guideline.objects.get().text == "Be *kind*."
     assert client.post(NEW, data).status_code == 200, "the short name is taken"
@@ -87,7 +87,8 @@ def test_a_superuser_makes_a_project(client_for: ClientFor, root: User) -> None:
         ({"name": "Desk", "slug": "desk"}, "is taken"),
         ({"name": "New", "slug": "new"}, "is taken"),
         ({"name": "日本"}, "Give a short name"),
-        ({"name": "X", "slug": "a b"}, "valid “slug”"),
+        ({"name": "X", "slug": "a b"}, "Only lower-case letters, digits and hyphens"),
+        ({"name": "X", "slug": "Desk_2"}, "Only lower-case letters, digits and hyphens"),
         ({"name": "X", "guidelines": "x" * 100_001}, "100 kB"),
     ],
 )
@@ -150,7 +151,9 @@ def test_a_setting_out_of_range_changes_nothing(
     data = settings_of(project, description="New", **{field: value})
     response = client_for(zed).post(SETTINGS, data)
     assert response.status_code == 200
-    assert 'aria-invalid="true"' in response.content.decode()
+    page = response.content.decode()
+    assert 'aria-invalid="true"' in page
+    assert f'<a href="#id_{field}">' in page.split("<form")[-3], "above the form"
     project.refresh_from_db()
     assert project.description == ""
 

@@ -1,0 +1,190 @@
+"""Figures of a project's home: counted for the page, or by the minute tick where there are many.
+
+Votes are those that count: standing, and outside gold pairs and retests, as on every page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import TruncDate
+from django.utils import timezone
+
+from annotate.models import Assignment, Overview, Pair, Project
+from annotate.models.statement_timeout import unhurried
+from annotate.people.kept_figures import AT_LEAST_EVERY, LIVE_UP_TO, NEW_PART, acts_since
+from annotate.quality import agreement_counts
+
+DAYS = 28
+"""Days of the chart of votes, today among them."""
+
+COUNTS = Q(surplus=False) & ~Q(pair__kind__in=Pair.OUTSIDE_LABELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Raw agreement of two people, with its 95 % interval, as the page about it shows it."""
+
+    value: float
+    low: float | None
+    high: float | None
+    pairs: int
+    stream: str
+    simulated: bool
+    """True where people have voted on too little and simulated colleagues count as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """A project in numbers."""
+
+    open: int
+    resolved: int
+    adjudicate: int
+    votes: int
+    simulated_votes: int
+    annotators: int
+    """People who voted here, neither simulated nor from a file."""
+    active_ms: int
+    days: list[tuple[str, int, int]]
+    """Day, votes of people, simulated votes; the last `DAYS`, oldest first."""
+    agreement: Agreement | None
+    counted_at: datetime | None = None
+    """The time of the minute tick's count; None for just now."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that were asked about, or will be."""
+        return self.open + self.resolved + self.adjudicate
+
+    @property
+    def settled(self) -> int:
+        return self.resolved + self.adjudicate
+
+    @property
+    def active_minutes(self) -> float:
+        return self.active_ms / 60_000
+
+    @property
+    def votes_a_day(self) -> float:
+        """The pace of the last seven days."""
+        return sum(people + simulated for _, people, simulated in self.days[-7:]) / 7
+
+
+def figures(project: Project) -> Figures:
+    """The figures as the minute tick left them, or counted now where it keeps none."""
+    kept = _kept(project)
+    return _counted(project) if kept is None else _from_json(kept)
+
+
+def count_overview_if_due(project: Project) -> bool:
+    """Count anew where the home shows kept figures, and enough is new; whether it did."""
+    now = timezone.now()
+    kept = _kept(project)
+    if kept is None:
+        due = Assignment.objects.in_project(project)[LIVE_UP_TO : LIVE_UP_TO + 1].exists()
+    else:
+        new = acts_since(project, kept.counted_at) * NEW_PART > kept.figures["votes"]
+        due = new or kept.counted_at < now - AT_LEAST_EVERY
+    if due:
+        with unhurried():
+            figures = asdict(_counted(project))
+        del figures["counted_at"]
+        defaults = {"figures": figures, "counted_at": now}
+        Overview.objects.update_or_create(project=project, defaults=defaults)
+    return due
+
+
+def keep_fresh_pairs(project: Project, version: int | None, n: int) -> None:
+    """Write down what the minute tick counted before it decided about a round."""
+    Overview.objects.filter(project=project).update(fresh_since=version, fresh_pairs=n)
+
+
+def kept_fresh_pairs(project: Project, version: int | None) -> int | None:
+    """Resolved pairs that `version` does not hold, as last counted; None where nobody keeps it."""
+    kept = Overview.objects.filter(project=project, fresh_since=version).first()
+    return kept.fresh_pairs if kept else None
+
+
+def _kept(project: Project) -> Overview | None:
+    """The figures of the last count, unless another release of the product counted others."""
+    kept = Overview.objects.filter(project=project).first()
+    names = {field.name for field in fields(Figures)} - {"counted_at"}
+    return kept if kept and set(kept.figures) == names else None
+
+
+def _from_json(kept: Overview) -> Figures:
+    agreement = kept.figures["agreement"]
+    given = kept.figures | {
+        "agreement": agreement and Agreement(**agreement),
+        "days": [tuple(day) for day in kept.figures["days"]],
+    }
+    return Figures(**given, counted_at=kept.counted_at)
+
+
+def _counted(project: Project) -> Figures:
+    progress = agreement_counts.summary(project)
+    return Figures(
+        open=progress.open,
+        resolved=progress.resolved,
+        adjudicate=progress.adjudicate,
+        votes=progress.votes,
+        days=_days(project),
+        agreement=_agreement(project),
+        **_work(project),
+    )
+
+
+def _work(project: Project) -> dict[str, Any]:
+    ours = Q(simulated=False, imported=False)
+    return (
+        Assignment.objects.in_project(project)
+        .voted()
+        .aggregate(
+            simulated_votes=Count("pk", filter=COUNTS & Q(simulated=True)),
+            annotators=Count("annotator", filter=ours, distinct=True),
+            active_ms=Sum("active_ms", filter=ours, default=0),
+        )
+    )
+
+
+def _days(project: Project) -> list[tuple[str, int, int]]:
+    today = timezone.localtime().date()
+    first = today - timedelta(days=DAYS - 1)
+    since = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    since -= timedelta(days=DAYS - 1)
+    rows = (
+        Assignment.objects.in_project(project)
+        .voted()
+        .filter(COUNTS, voted_at__gte=since)
+        .values(day=TruncDate("voted_at"))
+        .annotate(
+            people=Count("pk", filter=Q(simulated=False)),
+            simulated=Count("pk", filter=Q(simulated=True)),
+        )
+        .order_by("day")
+    )
+    counted = {row["day"]: (row["people"], row["simulated"]) for row in rows}
+    days = (first + timedelta(days=n) for n in range(DAYS))
+    return [(day.isoformat(), *counted.get(day, (0, 0))) for day in days]
+
+
+def _agreement(project: Project) -> Agreement | None:
+    """The agreement of people; with simulated votes where those alone say anything."""
+    for simulated in (False, True) if project.train_on_simulated else (False,):
+        measured = agreement_counts.measure(project, include_simulated=simulated)
+        value = measured.agreement.values["raw"]
+        if value is not None:
+            low, high = measured.agreement.intervals["raw"] or (None, None)
+            return Agreement(
+                value=value,
+                low=low,
+                high=high,
+                pairs=measured.agreement.pairs,
+                stream=measured.stream,
+                simulated=simulated,
+            )
+    return None

@@ -1,0 +1,101 @@
+"""Figures of a project's home: kept for large projects, equal to the count, and few queries."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from annotate import queue
+from annotate.models import Assignment, Overview
+from annotate.overview import kept_overview
+from annotate.overview.vote_days import day_chart
+from annotate.quality import agreement_counts
+
+URL = "/projects/desk/"
+
+
+@pytest.fixture
+def voted(project, make_pairs, ann, ben):
+    """Six pairs that two people agree on, two of them judged by a third colleague's program."""
+    make_pairs(6)
+    for user in (ann, ben):
+        for _ in range(4):
+            queue.vote(user, queue.next_pair(project, user).token, choice="a", active_ms=30_000)
+    return project
+
+
+def test_kept_figures_are_what_a_count_gives(voted, monkeypatch):
+    counted = kept_overview.figures(voted)
+    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
+    assert kept_overview.count_overview_if_due(voted)
+    kept = kept_overview.figures(voted)
+    assert kept.counted_at and dataclasses.replace(kept, counted_at=None) == counted
+    assert (counted.votes, counted.annotators, counted.active_minutes) == (8, 2, 4.0)
+    assert counted.votes == agreement_counts.summary(voted).votes
+    assert counted.days[-1][1:] == (8, 0) and len(counted.days) == kept_overview.DAYS
+
+
+def test_simulated_votes_are_told_apart_and_surplus_ones_count_nowhere(voted):
+    first, second, *_ = Assignment.objects.voted()
+    Assignment.objects.filter(pk=first.pk).update(simulated=True)
+    Assignment.objects.filter(pk=second.pk).update(surplus=True)
+    figures = kept_overview.figures(voted)
+    assert figures.simulated_votes == 1 and figures.days[-1][1:] == (6, 1)
+
+
+def test_a_small_project_keeps_none_and_a_large_one_follows_its_votes(voted, ann, monkeypatch):
+    assert not kept_overview.count_overview_if_due(voted)
+    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
+    assert kept_overview.count_overview_if_due(voted)
+    assert not kept_overview.count_overview_if_due(voted)
+    queue.vote(ann, queue.next_pair(voted, ann).token, choice="b")
+    assert kept_overview.count_overview_if_due(voted)
+    Overview.objects.update(counted_at=timezone.now() - timedelta(minutes=61))
+    assert kept_overview.count_overview_if_due(voted)
+
+
+def test_figures_of_another_release_are_counted_anew(voted, monkeypatch):
+    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
+    kept_overview.count_overview_if_due(voted)
+    Overview.objects.update(figures={"votes": 8, "formerly": 1})
+    assert kept_overview.figures(voted).counted_at is None
+    assert kept_overview.count_overview_if_due(voted)
+    assert kept_overview.figures(voted).counted_at is not None
+
+
+def test_fresh_pairs_are_kept_by_version_where_figures_are(voted, monkeypatch):
+    kept_overview.keep_fresh_pairs(voted, None, 12)
+    assert kept_overview.kept_fresh_pairs(voted, None) is None
+    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
+    kept_overview.count_overview_if_due(voted)
+    for version, n in ((None, 12), (3, 7)):
+        kept_overview.keep_fresh_pairs(voted, version, n)
+        assert kept_overview.kept_fresh_pairs(voted, version) == n
+    assert kept_overview.kept_fresh_pairs(voted, None) is None
+
+
+def test_the_home_of_a_large_project_counts_no_votes(
+    voted, client_for, olga, monkeypatch, django_assert_max_num_queries
+):
+    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
+    kept_overview.count_overview_if_due(voted)
+    kept_overview.keep_fresh_pairs(voted, None, 2)
+    client = client_for(olga)
+    client.get(URL)
+    with django_assert_max_num_queries(16) as asked:
+        assert client.get(URL).status_code == 200
+    assert not [one["sql"] for one in asked.captured_queries if "annotate_assignment" in one["sql"]]
+    assert not [
+        one["sql"] for one in asked.captured_queries if 'FROM "annotate_pair"' in one["sql"]
+    ]
+
+
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 9, 100, 101, 12_345])
+def test_every_day_fits_under_the_highest_tick(most):
+    chart = day_chart([("2026-11-29", most // 3, most - most // 3), ("2026-11-30", 0, 0)])
+    top = chart.ticks[-1]
+    assert top[1] >= most and min(bar.simulated_y for bar in chart.bars) >= top[0] - 0.01
+    assert top[1] <= max(2, 2.5 * most)
