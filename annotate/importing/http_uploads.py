@@ -18,7 +18,7 @@ class TooLarge(ValueError):
     def __init__(self) -> None:
         super().__init__(
             f"The file is larger than {MAX_UPLOAD:,} bytes. Send it in pieces, as the import page "
-            "and uploads/ of the REST API do."
+            "and uploads/ of the REST API do, or use `manage.py import_data`."
         )
 
 

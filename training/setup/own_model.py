@@ -19,9 +19,11 @@ from training.setup import add_model
 from training.versions import added_models
 
 FIRST_PROMPTS = 20
-"""Prompts that are answered before people begin; a worker answers the others meanwhile."""
+"""The most prompts that are answered before people begin; a worker answers the others meanwhile."""
 FIRST_SECONDS, BATCH_GAIN = 60.0, 2.0
-QUICK_LOOK = 96
+FEWEST_PROMPTS, SHORTEST = 8, 96
+"""On a slow machine: fewer prompts, whose replies have so many tokens at most."""
+QUICK_LOOK = 64
 """Tokens of a sample reply where somebody waits for the first pair."""
 
 
@@ -128,7 +130,10 @@ def write_first(project: exchange.Project, *, seed: int, out: foreground.Output)
     if run is None or run.state != Run.State.DONE:
         if run is None:
             some = _options(project, seed=seed, most=FIRST_PROMPTS)
-            some["max_new_tokens"] = min(some["max_new_tokens"], _affordable(project))
+            affordable = _affordable(project)
+            some["max_new_tokens"] = min(some["max_new_tokens"], max(SHORTEST, affordable))
+            if affordable < SHORTEST:
+                some["most"] = FEWEST_PROMPTS
             run = writing_runs.start(project, some, enqueue=False)
         elif run.final:
             writing_runs.go_on(run, enqueue=False)
@@ -150,7 +155,7 @@ def _affordable(project: exchange.Project) -> int:
     seen = checked.options["report"] if checked is not None else {}
     # A batch of replies is faster than the few of the check, by less than it is larger.
     speed = BATCH_GAIN * float(seen.get("tokens_per_second", 0.0))
-    return max(QUICK_LOOK, int(FIRST_SECONDS * speed / (2 * FIRST_PROMPTS)))
+    return int(FIRST_SECONDS * speed / (2 * FIRST_PROMPTS))
 
 
 def being_written(project: exchange.Project) -> bool:

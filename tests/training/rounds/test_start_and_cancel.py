@@ -123,7 +123,7 @@ def test_a_round_without_held_out_votes_is_refused(
 
 
 def test_a_project_without_a_policy_is_told_how_to_get_one(voted: Project) -> None:
-    with pytest.raises(start_and_cancel.NoStarter, match="run_round --project desk --model"):
+    with pytest.raises(start_and_cancel.NoStarter, match="on Models: Add a model"):
         start_and_cancel.start_round(voted)
 
 

@@ -54,6 +54,7 @@ def address(answer: HttpResponse) -> str:
     return str(answer["Location"])
 
 
+@pytest.mark.django_db(transaction=True)
 def test_forty_prompts_and_a_folder_are_enough_for_a_round(
     root: User, client_for: Browser, roots: Path
 ) -> None:
