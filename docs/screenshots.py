@@ -36,6 +36,7 @@ PAGES = {
     "prompts": f"{PROJECT}/data/?in=prompts",
     "imports": f"{PROJECT}/import/",
     "rounds": f"{PROJECT}/rounds/",
+    "round-new": f"{PROJECT}/rounds/new/",
     "round": f"{PROJECT}/rounds/1/",
     "models": f"{PROJECT}/models/",
     "playground": f"{PROJECT}/playground/?prompt=any",
