@@ -37,6 +37,7 @@ PAGES = {
     "imports": f"{PROJECT}/import/",
     "rounds": f"{PROJECT}/rounds/",
     "schedule": f"{PROJECT}/rounds/schedule/",
+    "round-new": f"{PROJECT}/rounds/new/",
     "round": f"{PROJECT}/rounds/1/",
     "models": f"{PROJECT}/models/",
     "playground": f"{PROJECT}/playground/?prompt=any",

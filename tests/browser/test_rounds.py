@@ -125,7 +125,10 @@ def test_what_somebody_types_survives_the_polling(
 def test_buttons_work_without_javascript(browse: Browse, root: User, trained: Project) -> None:
     page = browse(root, java_script_enabled=False)
     page.goto("/projects/desk/rounds/")
-    assert page.get_by_role("button", name="Start a round").is_disabled()
+    assert page.get_by_role("link", name="Settings of rounds").is_visible()
+    page.goto("/projects/desk/rounds/new/")
+    assert page.get_by_role("button", name="Start the round").is_disabled()
+    page.goto("/projects/desk/rounds/")
     page.get_by_role("button", name="Cancel round").click()
     expect(page.get_by_text("Round 3 stops at the end of its current step")).to_be_visible()
     assert Run.objects.get(round__number=3).cancel_requested

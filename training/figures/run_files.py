@@ -11,7 +11,7 @@ from typing import Any
 from training.figures.number_format import number
 from training.models import Run
 from training.rlhf import rows
-from training.rlhf.round import EVALUATE
+from training.rlhf.round import EVALUATE, TRAIN_POLICY
 
 MOST_SAMPLES = 12
 MOST_BYTES = 4 * 1024 * 1024
@@ -40,6 +40,43 @@ def samples(run: Run) -> list[Sample]:
         return [_sample(data) for _, data in lines]
     except (OSError, rows.RowError, KeyError, TypeError, ValueError):
         return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """A reply that the policy wrote while it was trained, and its score."""
+
+    update: int
+    prompt: str
+    reply: str
+    score: float | None
+
+
+MOST_ROLLOUTS = 60
+"""Replies on a page: those of the first updates, of the last, and of some between."""
+
+
+def rollouts(run: Run) -> list[Rollout]:
+    """Replies of the updates so far, evenly over all; empty where none were kept here."""
+    kept = (f"{TRAIN_POLICY}/rollouts.jsonl", f"checkpoints/{TRAIN_POLICY}/rollouts.jsonl")
+    for folder, _, name in (path.rpartition("/") for path in kept):
+        try:
+            path = run_file(run, folder, name, most=MOST_BYTES)
+            listed = [_rollout(data) for _, data in rows.read_json(path)]
+            step = -(-len(listed) // MOST_ROLLOUTS)
+            return listed[::step] if step else []
+        except (OSError, rows.RowError, KeyError, TypeError, ValueError):
+            continue
+    return []
+
+
+def _rollout(data: Mapping[str, Any]) -> Rollout:
+    return Rollout(
+        update=int(data["update"]),
+        prompt=str(data["prompt"]),
+        reply=str(data["reply"]),
+        score=number(data.get("score")),
+    )
 
 
 def run_file(run: Run, stage: str, name: str, *, most: int) -> Path:

@@ -64,6 +64,14 @@ class RoundForm(forms.Form):
         start.choices = [("", "The policy in use"), *((name, name) for name in names)]
         for shown in SHOWN.values():
             self.fields[shown.name] = _field(shown, value_at(self.defaults, shown.name))
+        self.rules = [f"reward_functions.{name}" for name in round_settings.rules()]
+        for name in self.rules:
+            self.fields[name] = forms.FloatField(
+                label=name.partition(".")[2],
+                required=False,
+                help_text="Weight of this rule beside the reward model's score. Empty: not used.",
+                widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+            )
         self.whole: dict[str, Any] = {}
 
     def _initial(self) -> dict[str, Any]:
@@ -82,6 +90,8 @@ class RoundForm(forms.Form):
         for group in GROUPS:
             read = not group.section or optimiser is None or group.section == optimiser.settings
             yield group, [self[shown.name] for shown in group.fields], read
+        if self.rules:
+            yield Group("Rules beside the reward model", ()), [self[n] for n in self.rules], True
 
     @property
     def shape(self) -> str:
@@ -98,11 +108,14 @@ class RoundForm(forms.Form):
     @property
     def unfolded(self) -> bool:
         """True where somebody set a field of the fold, or has to mend one."""
-        return any(self[name].value() not in (None, "") or self[name].errors for name in SHOWN)
+        return any(
+            self[name].value() not in (None, "") or self[name].errors
+            for name in (*SHOWN, *self.rules)
+        )
 
     def kept(self) -> dict[str, Any]:
         """Saved settings that the form has no field for, by name; they stay as they are."""
-        names = {*SHOWN, "optimiser"}
+        names = {*SHOWN, *self.rules, "optimiser"}
         return {name: value for name, value in flat(self.saved.config) if name not in names}
 
     def clean(self) -> dict[str, Any]:
@@ -118,7 +131,8 @@ class RoundForm(forms.Form):
     def choice(self) -> Choice:
         """The choice, as a round takes it."""
         data = self.cleaned_data
-        given = {name: data.get(name) for name in SHOWN if data.get(name) not in (None, "")}
+        shown = (*SHOWN, *self.rules)
+        given = {name: data.get(name) for name in shown if data.get(name) not in (None, "")}
         config = nested(
             {name: value for name, value in self.kept().items() if _stands(name, given)}
         )

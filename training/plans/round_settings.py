@@ -103,7 +103,7 @@ def resolve(project: exchange.Project, choice: Choice) -> Settings:
         refused |= _of_names(whole) | _forbidden(choice, whole)
     if refused:
         raise SettingsRefused(refused)
-    return _with_checked_addresses(whole)
+    return _as_engine_reads(whole)
 
 
 def _joined(project: exchange.Project, choice: Choice) -> Settings:
@@ -167,7 +167,21 @@ def _forbidden(choice: Choice, whole: Settings) -> dict[str, str]:
             refused["evaluate.judge.path"] = (
                 "evaluate.judge.path names a file of the server: only the command line sets it"
             )
+        known = {*rules(), *rules().values()}
+        refused |= {
+            f"reward_functions.{name}": f"There is no rule {name}; there are {', '.join(rules())}"
+            if rules()
+            else f"There is no rule {name}: none is named in PAIRLOOP_REWARD_FUNCTIONS"
+            for name in whole["reward_functions"]
+            if name not in known
+        }
     return refused | _servers_refused(whole)
+
+
+def rules() -> dict[str, str]:
+    """Functions that may be added to a score, by the names that the operator gave them."""
+    named = (one.partition("=") for one in settings.REWARD_FUNCTIONS)
+    return {name.strip(): path.strip() for name, _, path in named if name.strip() and path.strip()}
 
 
 def _servers_refused(whole: Settings) -> dict[str, str]:
@@ -192,8 +206,9 @@ def servers(whole: Settings) -> dict[str, str]:
     return addresses
 
 
-def _with_checked_addresses(whole: Settings) -> Settings:
-    """Addresses as they will be asked: what two readers of one could take for two hosts is none."""
+def _as_engine_reads(whole: Settings) -> Settings:
+    """Addresses as they will be asked, and rules by their paths."""
     for name, url in servers(whole).items():
         whole = merged(whole, nested({f"{name}.url": endpoint_hosts.checked(url)}))
-    return whole
+    by_path = {rules().get(name, name): w for name, w in whole["reward_functions"].items()}
+    return whole | {"reward_functions": by_path}

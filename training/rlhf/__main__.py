@@ -24,7 +24,7 @@ from training.rlhf.config import (
 from training.rlhf.config.config_file import differences, require
 from training.rlhf.data import input_fingerprints
 from training.rlhf.delivery import memory_estimate, openrlhf, round_estimate
-from training.rlhf.pipeline import commands, recipe
+from training.rlhf.pipeline import commands, recipe, recipe_check
 from training.rlhf.pipeline.commands import COMMANDS
 from training.rlhf.round import STAGES, quiet_libraries, run_round, stop_on_signals
 from training.rlhf.run import failures, ranks
@@ -92,6 +92,11 @@ def _add_recipe(listed: Any) -> None:
     )
     pipeline.add_argument(
         "--from", dest="start", default="", metavar="PHASE", help="this phase and those after it"
+    )
+    pipeline.add_argument(
+        "--check",
+        action="store_true",
+        help="load configuration, tokenizer and adapters' layers of every phase, and run none",
     )
     pipeline.add_argument(
         "--redo",
@@ -234,6 +239,10 @@ def _recipe(options: argparse.Namespace, agree: Callable[[int], int]) -> int:
     out = Path(options.out).resolve()
     phases = recipe.load(options.recipe, out, options.changes)
     chosen = recipe.choose(phases, only=options.only, start=options.start)
+    if options.check:
+        recipe.check_files(chosen, RunDirectory(out))
+        print("\n".join(recipe_check.lines(recipe_check.check_models(chosen, out))))
+        return DONE
     out.mkdir(parents=True, exist_ok=True)
     run = RunDirectory(out)
     run.agree = agree

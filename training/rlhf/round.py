@@ -24,7 +24,7 @@ from training.rlhf.config.stage_names import (
     TRAIN_REWARD,
 )
 from training.rlhf.metrics.gates import Gate, gates
-from training.rlhf.run import peak_memory, trackers
+from training.rlhf.run import pace_and_memory, trackers
 from training.rlhf.run.entry_points import load_function
 from training.rlhf.run.run_directory import (
     DONE,
@@ -178,14 +178,14 @@ def run_stage(run: RunDirectory, stage: Stage, config: RoundConfig) -> None:
     run.check()
     run.report(stage.name, 0, 1, stage.title)
     begun = time.monotonic()
-    peak_memory.forget()
+    pace_and_memory.forget_peak()
     with trackers.forward(config.tracker, run, stage.name, to_dict(config)) as finish:
         result = run.perform(lambda: stage.perform(run, config), shared=stage.shared)
         finish(result.metrics if result else {})
     run.check()
     if run.leads and result is not None:
         meta = run.meta(stage.name, to_dict(config), result.parents, result.metrics)
-        measured = {"seconds": time.monotonic() - begun} | peak_memory.peak()
+        measured = {"seconds": time.monotonic() - begun} | pace_and_memory.peak_memory()
         run.publish(stage.name, meta | (result.notes or {}) | {"measured": measured})
     run.wait()
 

@@ -13,7 +13,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar, cast
 
@@ -40,7 +40,9 @@ class Prompt:
     held_out: bool = False
     tags: tuple[str, ...] = ()
     reference: str = ""
-    """A good answer, where one is known; only evaluation reads it."""
+    """A good answer, where one is known; evaluation reads it, and rules that take columns."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Further columns of its row, for rules that score replies by them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +245,8 @@ def _field(name: str, value: Any) -> Any:
         return None if value is None else _probabilities(name, value)
     if name == "tags":
         return tuple(_text("tags", tag) for tag in _list(name, value))
+    if name == "columns":
+        return _typed(name, value, dict, "a mapping")
     if name == "held_out":
         return _typed(name, value, bool, "true or false")
     if name in CHOICES:

@@ -149,6 +149,7 @@ def _result_context(round: Round) -> dict[str, Any]:
         "verdict": verdict(policy) if policy else "",
         "gates": gate_rows(policy) if policy else [],
         "samples": run_files.samples(run) if run else [],
+        "rollouts": run_files.rollouts(run) if run else [],
         "models": list(models) if run else [],
         "stage_metrics": [line for line in lines if line.metrics],
         "started": STARTED.get(round.trigger, f"Started by {round.started_by or 'an admin'}"),

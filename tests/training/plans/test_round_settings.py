@@ -202,3 +202,28 @@ def test_the_command_refuses_what_is_wrong(options: list[str], said: str, ready:
 def test_the_operators_command_may_name_files_of_the_server(ready: Project) -> None:
     config = {"evaluate": {"judge": {"path": "/srv/judge"}}, "tracker": "none"}
     assert start(ready, config=config, operator=True)["evaluate"]["judge"]["path"] == "/srv/judge"
+
+
+# Rules beside the reward model
+
+
+def test_rules_that_the_operator_named_join_the_score(
+    ready: Project, zed: User, api_for: Api, settings: Settings
+) -> None:
+    settings.REWARD_FUNCTIONS = ["brief=house_rules:brief", "polite=house_rules:polite"]
+    config = {"reward_functions": {"brief": 0.5}}
+    answer = api_for(zed).post(ROUNDS, {"config": config}, format="json")
+    assert answer.status_code == 201
+    assert Round.objects.get().config["reward_functions"] == {"house_rules:brief": 0.5}
+
+
+@pytest.mark.parametrize("name", ["os:system", "unknown"])
+def test_no_other_function_can_be_named_by_page_or_api(
+    name: str, ready: Project, zed: User, api_for: Api, settings: Settings
+) -> None:
+    settings.REWARD_FUNCTIONS = ["brief=house_rules:brief"]
+    body = {"config": {"reward_functions": {name: 1}}}
+    answer = api_for(zed).post(ROUNDS, body, format="json")
+    assert answer.status_code == 400
+    assert "There is no rule" in answer.json()["errors"][f"config.reward_functions.{name}"][0]
+    assert not Round.objects.exists()

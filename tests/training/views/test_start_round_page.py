@@ -236,6 +236,17 @@ def test_only_admins_see_it(ready: Project, olga: User, eve: User, client_for: B
     assert client_for(eve).get(NEW).status_code == 404
 
 
+def test_rules_of_the_operator_are_fields(
+    ready: Project, zed: User, client_for: Browser, settings: Settings
+) -> None:
+    client = client_for(zed)
+    assert "Rules beside" not in shown(client)
+    settings.REWARD_FUNCTIONS = ["brief=house_rules:brief"]
+    assert "Rules beside the reward model" in shown(client)
+    client.post(START, {"reward_functions.brief": "0.5"})
+    assert Round.objects.get().config["reward_functions"] == {"house_rules:brief": 0.5}
+
+
 # The page of a round
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,12 @@ from training.rlhf.language.reward_text import with_template
 from training.rlhf.metrics.reply_faults import FAULTS
 from training.rlhf.rows import Completion, Prompt, completion_key
 from training.rlhf.run.work import Report, Work
+
+log = logging.getLogger(__name__)
+
+MOST_EQUAL = 0.5
+"""Share of further replies to a prompt that may equal an earlier one, before the server is taken
+for one that does not sample."""
 
 
 class Policy:
@@ -141,7 +148,8 @@ def sample_completions(
 
     Returns:
         completions, prompts, left_out (see `readable`), duplicates (left out), length,
-        finished_rate, and how many were empty (left out), looping, gibberish and truncated.
+        finished_rate, and how many were empty (left out), looping, gibberish and truncated;
+        repeats_itself (1.0) where a server seems not to sample.
 
     Raises:
         ConfigError: the endpoint names only one of two policies.
@@ -189,7 +197,24 @@ def sample_completions(
         faults=(*UNREADABLE, CUT),
     )
     rows.write(out / "completions.jsonl", kept)
-    return _metrics(completions, kept)
+    metrics = _metrics(completions, kept)
+    if config.endpoint is not None and repeats_itself(completions):
+        metrics["repeats_itself"] = 1.0
+        log.warning(
+            "%s gave mostly equal replies to a prompt: it seems to take the likeliest word, "
+            "whatever temperature it is asked for (transformers serve does where the model's "
+            "generation_config.json has no do_sample)",
+            config.endpoint.url,
+        )
+    return metrics
+
+
+def repeats_itself(completions: Sequence[Completion]) -> bool:
+    """True where most of the further replies to a prompt are equal to an earlier one."""
+    asked = Counter((row.policy, row.prompt_id) for row in completions)
+    different = {(row.policy, row.prompt_id, row.text) for row in completions}
+    further = len(completions) - len(asked)
+    return further > 0 and len(completions) - len(different) > MOST_EQUAL * further
 
 
 def _told_after(

@@ -114,6 +114,9 @@ class RoundConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Processor that trains: auto takes a GPU where there is one."""
     reward: RewardConfig = field(default_factory=RewardConfig)
+    reward_functions: dict[str, float] = field(default_factory=dict)
+    """Functions by `package.module:name` with weights, whose scores are added to the reward
+    model's, as in `ppo`."""
     optimiser: str = "ppo"
     """How the policy learns, of `OPTIMISERS`; its settings are `ppo`, `pairs` or `groups`."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
@@ -187,6 +190,9 @@ class PolicyJob(Job):
     """How often the models' standard deviation is subtracted from their mean."""
     reward_function: str = ""
     """`package.module:name` of a Python function of chats and replies, instead of models."""
+    reward_functions: dict[str, float] = field(default_factory=dict)
+    """Functions by `package.module:name` with weights: their scores are added to the models', or
+    are the score where there are none. One that takes `columns` gets those of the prompt's row."""
     judge: str = ""
     """Another reward model, which picks among PPO's checkpoints by the held-out prompts; empty
     keeps the last."""

@@ -37,6 +37,11 @@ SYSTEM = "\n\nSystem:"
 DIALOGUE = re.compile(rf"(?:{SYSTEM}.*?)?{SPEAKER.pattern}", re.DOTALL)
 DATASET = "hf:"
 ROLES = ("system", "user", "assistant")
+KNOWN = {
+    *("prompt", "prompt_id", "messages", "held_out", "split", "tags", "reference", "columns"),
+    *("chosen", "rejected", "completion", "completion_a", "completion_b", "votes", "score"),
+}
+"""Columns that are read; the others are kept for rules that score replies by them."""
 SIDES = "sides "
 """Salt of the hash that says which side is a: were it always the chosen one, the reward model
 would be measured on one class only."""
@@ -94,6 +99,7 @@ def prompts(path: str | Path, *, held_out_share: float) -> UsableRows[Prompt]:
                 "held_out": _held_out(data, prompt_id, held_out_share),
                 "tags": _tags(data.get("tags")),
                 "reference": _reference(data),
+                "columns": {key: value for key, value in data.items() if key not in KNOWN},
             }
             prompt = rows.parse(Prompt, row, where)
             if prompt_id not in known:

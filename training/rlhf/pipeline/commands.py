@@ -246,7 +246,8 @@ def check(name: str, config: Job) -> None:
     missing = [setting for setting in needed if not attrgetter(setting)(config)]
     require(not missing, f"the config file needs {', '.join(missing)}")
     if COMMANDS[name].scored:
-        models = [getattr(config, setting, ()) for setting in ("reward_model", "reward_models")]
+        several = ("reward_model", "reward_models", "reward_functions")
+        models = [getattr(config, setting, ()) for setting in several]
         require(
             any(models) != bool(attrgetter("reward_function")(config)),
             "the config file needs reward_model or reward_function, and not both",

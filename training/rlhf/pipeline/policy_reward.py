@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +30,13 @@ SCALE_PROMPTS = 128
 
 @dataclass(frozen=True)
 class Rewards:
-    """The source of scores: reward models, or a Python function."""
+    """The sources of scores: reward models, Python functions, or both."""
 
     models: tuple[str, ...]
     disagreement: float = 0.0
     function: str = ""
+    functions: Mapping[str, float] = field(default_factory=dict)
+    """Further functions with the weights by which their scores are added."""
 
 
 def score_of(
@@ -47,9 +49,17 @@ def score_of(
     """The score of a reply, the scale of the first reward model, and a digest of what the score is
     made of. A function is taken as it is; models are scaled before they are joined, or the one with
     the widest scores would decide."""
-    if rewards.function:
-        function = score_functions.from_path(rewards.function)
-        return function, Scale(0.0, 1.0), score_functions.source_digest(function)
+    named = dict(rewards.functions) | ({rewards.function: 1.0} if rewards.function else {})
+    functions = {path: score_functions.from_path(path) for path in named}
+    rules = [
+        (score_functions.with_columns(function, prompts), named[path])
+        for path, function in functions.items()
+    ]
+    sources = [score_functions.source_digest(function) for function in functions.values()]
+    if not rewards.models:
+        alone = len(rules) == 1 and rules[0][1] == 1.0
+        digest = sources[0] if alone else checkpoints.fingerprint([sources, named])
+        return rules[0][0] if alone else score_functions.weighted(rules), Scale(0.0, 1.0), digest
     loaded = [reward_model.load(path, device=work.device) for path in rewards.models]
     order = np.random.default_rng([work.seed, 7]).permutation(len(prompts))[:SCALE_PROMPTS]
     chats = [prompts[i].messages for i in order]
@@ -65,7 +75,11 @@ def score_of(
     scales = _scales(work, loaded, chats, written, made_of=made_of)
     each = [scale.apply(model.score) for scale, model in zip(scales, loaded, strict=True)]
     score = score_functions.conservative(each, penalty=rewards.disagreement)
-    return score, scales[0], f"{made_of} {rewards.disagreement}"
+    made_of = f"{made_of} {rewards.disagreement}"
+    if rules:
+        score = score_functions.weighted([(score, 1.0), *rules])
+        made_of += f" {checkpoints.fingerprint([sources, named])}"
+    return score, scales[0], made_of
 
 
 def _scales(

@@ -10,7 +10,7 @@ from typing import Any
 from training.rlhf.config import OPTIMISERS, PolicyJob, RoundConfig
 from training.rlhf.data import data_files
 from training.rlhf.language import weight_dtype
-from training.rlhf.pipeline import policy_reward
+from training.rlhf.pipeline import policy_reward, rollout_log
 from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.rows import Preference, Prompt
 from training.rlhf.run.entry_points import load_function
@@ -44,7 +44,9 @@ def command(name: str, config: PolicyJob, out: Path, work: Work) -> dict[str, fl
         return by_preferences(name, config, preferences, out, work) | preferences.counted
     prompts = data_files.prompts(config.prompts, held_out_share=share)
     models = tuple(path for path in (config.reward_model, *config.reward_models) if path)
-    rewards = policy_reward.Rewards(models, config.disagreement, config.reward_function)
+    rewards = policy_reward.Rewards(
+        models, config.disagreement, config.reward_function, config.reward_functions
+    )
     judge = None
     if OPTIMISERS[name].judged and config.judge:
         judge = policy_reward.judge_of(work, config.judge, prompts, config.ppo)
@@ -81,6 +83,7 @@ def by_reward(
     """Improve a policy into `out`/model against a reward.
 
     Args:
+        out: also gets rollouts.jsonl, some replies of each update.
         prompts: held-out ones are left out.
         judge: picks among the checkpoints of an optimiser that is `judged`.
 
@@ -91,15 +94,17 @@ def by_reward(
     settings = _settings(config, optimiser.settings, work)
     train = [prompt for prompt in prompts if not prompt.held_out]
     score, scale, made_of = policy_reward.score_of(work, rewards, start.reference, train, settings)
+    kept = rollout_log.RolloutLog(work, replies=settings.batch_size)
     metrics: dict[str, float] = load_function(optimiser.function)(
         start.policy,
         start.reference,
         train,
-        score,
+        kept.watched(score),
         settings,
         out / "model",
-        work,
+        kept.work(),
         score_digest=made_of,
         **({"judge": judge} if optimiser.judged else {}),
     )
+    kept.publish(out)
     return metrics | {"score_mean": scale.mean, "score_deviation": scale.deviation}

@@ -213,9 +213,7 @@ def run_phases(
     for phase in phases:
         if not (redo and phase in chosen):
             _require_current(phase, phases, run_dir)
-    for phase in chosen:
-        with _naming(phase):
-            _check_ready(phase, run_dir)
+    check_files(chosen, run_dir)
     names = [phase.name for phase in phases]
     if run_dir.leads:
         recipe_report.write(run_dir, names)  # a process that was killed may have left it behind
@@ -229,6 +227,17 @@ def run_phases(
             _perform(phase, run_dir)
             if run_dir.leads:
                 recipe_report.write(run_dir, names)
+
+
+def check_files(chosen: Sequence[Phase], run_dir: RunDirectory) -> None:
+    """Refuse phases that lack a setting or a file.
+
+    Raises:
+        ConfigError: names the phase.
+    """
+    for phase in chosen:
+        with _naming(phase):
+            _check_ready(phase, run_dir)
 
 
 def _perform(phase: Phase, run_dir: RunDirectory) -> None:

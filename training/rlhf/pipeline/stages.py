@@ -61,7 +61,7 @@ def train_policy(run: RunDirectory, config: RoundConfig, out: Path, work: Work) 
         judge = policy_reward.judge_of(
             work, second, prompts, config.ppo, kl_max=config.gates.kl_max, spare=evaluated
         )
-    rewards = policy_reward.Rewards((str(scorer),))
+    rewards = policy_reward.Rewards((str(scorer),), functions=config.reward_functions)
     metrics = by_reward(name, config, rewards, prompts, out, work, judge=judge)
     parents |= {"reward": str(scorer)} | ({"judge": str(second)} if judge else {})
     return Result(metrics, parents, _why_ended(metrics))

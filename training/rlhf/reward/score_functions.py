@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
 from training.rlhf import rows
 from training.rlhf.config import ConfigError
 from training.rlhf.language.chat_template import Message
+from training.rlhf.rows import Prompt
 
 Messages = Sequence[Message]
 Score = Callable[[list[Messages], list[str]], list[float]]
@@ -33,8 +36,49 @@ def conservative(scores: Sequence[Score], *, penalty: float) -> Score:
     return combined
 
 
+def weighted(parts: Sequence[tuple[Score, float]]) -> Score:
+    """The sum of several scores, each times its weight."""
+
+    def combined(chats: list[Messages], replies: list[str]) -> list[float]:
+        each = [[weight * one for one in score(chats, replies)] for score, weight in parts]
+        return [float(sum(row)) for row in zip(*each, strict=True)]
+
+    return combined
+
+
+def with_columns(function: Callable[..., Any], prompts: Sequence[Prompt]) -> Score:
+    """A function that takes `columns` gets those of each chat's row beside chats and replies: a
+    mapping of the further columns of its file, its `reference` and its `tags`."""
+    try:
+        takes = inspect.signature(function).parameters
+    except ValueError:  # built in
+        takes = {}  # type: ignore[assignment]  # nothing is looked up but a name
+    if "columns" not in takes:
+        return function
+    by_chat = {
+        _spelt(prompt.messages): {
+            **prompt.columns,
+            "reference": prompt.reference,
+            "tags": list(prompt.tags),
+        }
+        for prompt in prompts
+    }
+
+    def scored(chats: list[Messages], replies: list[str]) -> list[float]:
+        columns = [by_chat.get(_spelt(chat), {}) for chat in chats]
+        scores: list[float] = function(chats, replies, columns=columns)
+        return scores
+
+    return scored
+
+
+def _spelt(chat: Messages) -> str:
+    return json.dumps([dict(message) for message in chat], sort_keys=True)
+
+
 def from_path(path: str) -> Score:
-    """The function that `package.module:name` names; it takes chats and replies.
+    """The function that `package.module:name` names; it takes chats and replies, and may take
+    columns (see `with_columns`).
 
     The path stands in a file that its author runs, as a Python file would.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.run import ranks
+from training.rlhf.run.pace_and_memory import Pace
 from training.rlhf.run.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -58,10 +59,13 @@ class Work:
             ModelError: CUDA was asked for and there is none.
         """
 
+        pace = Pace()
+
         def report(done: int, total: int, metrics: dict[str, float]) -> None:
             if metrics:
                 run.record(stage, done, metrics)
-            run.report(stage, done, total, describe(metrics))
+            told = (describe(metrics), pace.told(done, total))
+            run.report(stage, done, total, "; ".join(filter(None, told)))
 
         where = _begin(threads, device)
         return cls(seed, where, run.checkpoints(stage), report, run.check)
@@ -114,6 +118,8 @@ def describe(metrics: dict[str, float]) -> str:
     parts = [f"{name} {metrics[name]:.3g}" for name in SHOWN if name in metrics]
     # An endless policy is told of below, with what to do.
     titles = {sign: title for sign, title in reward_hacking.TITLES.items() if sign != "endless"}
+    if metrics.get("tokens_per_second"):
+        parts.append(f"{metrics['tokens_per_second']:.0f} tokens/s")
     parts += [title for sign, title in titles.items() if metrics.get(f"alarm_{sign}")]
     if metrics.get("eos_rate") == 0:
         parts.append(reward_hacking.ENDLESS_ADVICE)

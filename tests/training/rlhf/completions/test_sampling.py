@@ -117,3 +117,20 @@ def test_what_was_left_out_is_counted(folders: tuple[Path, Path], tmp_path: Path
     assert metrics["gibberish"] > 0
     away = metrics["left_out"] + metrics["duplicates"] + metrics["empty"]
     assert metrics["completions"] + away == 24
+
+
+@pytest.mark.parametrize(
+    ("texts", "repeats"),
+    [
+        (["a", "a", "a", "a"], True),
+        (["a", "a", "a", "b"], True),
+        (["a", "a", "b", "c"], False),
+        (["a", "b", "c", "d"], False),
+        (["a"], False),
+    ],
+)
+def test_a_server_that_does_not_sample_is_known_by_its_equal_replies(
+    texts: list[str], repeats: bool
+) -> None:
+    asked = [completion(prompt, text) for prompt in ("one", "two") for text in texts]
+    assert sampling.repeats_itself(asked) == repeats

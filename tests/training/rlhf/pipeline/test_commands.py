@@ -57,7 +57,8 @@ def wait_for(run: Path, stage: str, step: int, working: Callable[[], bool]) -> N
 def results(run: Path) -> dict[str, Any]:
     """Everything a round is judged by, without times and absolute paths."""
     directory = RunDirectory(run)
-    metrics = {(m["stage"], m["step"]): {**m, "time": 0} for m in directory.metrics()}
+    by_the_clock = dict.fromkeys(("time", "seconds", "tokens_per_second"), 0)
+    metrics = {(m["stage"], m["step"]): {**m, **by_the_clock} for m in directory.metrics()}
     metas = {name: (directory.stage_meta(name) or {}).get("metrics") for name in NAMES}
     files = {
         str(path.relative_to(run)): path.read_bytes()

@@ -87,6 +87,19 @@ def test_a_python_function_may_be_the_reward(optimiser, folder, tmp_path):
     assert RunDirectory(tmp_path).metrics()[-1]["reward"] < 0
 
 
+@pytest.mark.parametrize("optimiser", ["rloo", "grpo"])
+def test_a_minibatch_may_be_read_in_several_passes(optimiser, folder, tmp_path):
+    settings = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))["groups"]
+    rules = {f"{__name__}:shortest": 0.5}
+    changes = {"groups": settings | {"gradient_accumulation": 2}, "reward_functions": rules}
+    assert run_with(folder, tmp_path, optimiser, **changes) == DONE
+    run = RunDirectory(tmp_path)
+    assert [line["step"] for line in run.metrics()] == [*range(1, settings["updates"] + 1)]
+    assert run.metrics()[-1]["seconds"] > 0
+    kept = (tmp_path / "policy" / "rollouts.jsonl").read_text().splitlines()
+    assert len(kept) >= settings["updates"]
+
+
 def test_several_reward_models_are_joined_less_where_they_disagree(folder, tmp_path):
     torch.manual_seed(1)
     other = reward_model.load(folder / "reward")
