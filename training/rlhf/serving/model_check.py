@@ -20,9 +20,9 @@ from training.rlhf import rows
 from training.rlhf.completions.openai_endpoint import Endpoint
 from training.rlhf.completions.writers import Reply, Settings
 from training.rlhf.config import CheckJob
-from training.rlhf.delivery import hub_download, model_facts, model_folder_checks
+from training.rlhf.delivery import folder_facts, hub_download, model_folder_checks
 from training.rlhf.delivery.memory_estimate import GIB, SINGLE
-from training.rlhf.delivery.model_facts import Facts
+from training.rlhf.delivery.folder_facts import Facts
 from training.rlhf.rows import Message
 from training.rlhf.run.failures import ModelError
 from training.rlhf.run.run_directory import RunDirectory
@@ -113,9 +113,9 @@ class _Check:
             )
         if self.config.roots:
             model_folder_checks.require_below(folder, [Path(root) for root in self.config.roots])
-        facts = model_facts.facts(folder)
-        settings = model_facts.settings(model_folder_checks.folder_of_base(folder))
-        memory = model_facts.memory(settings, facts.parameters)
+        facts = folder_facts.facts(folder)
+        settings = folder_facts.settings(model_folder_checks.folder_of_base(folder))
+        memory = folder_facts.memory(settings, facts.parameters)
         report = {"kind": kind, "folder": str(folder), "commit": commit, "memory": memory}
         report |= dataclasses.asdict(facts)
         self.tell(60, f"{STEPS[1]}: {_size(facts)}")
@@ -175,7 +175,7 @@ class _Check:
         import torch
 
         on_gpu = device == "cuda"
-        free = (torch.cuda.mem_get_info()[0] if on_gpu else model_facts.free_memory()) / GIB
+        free = (torch.cuda.mem_get_info()[0] if on_gpu else folder_facts.free_memory()) / GIB
         if free and facts.parameters * SINGLE / GIB > free:
             raise ModelError(
                 f"{self.name} has {_size(facts)} and takes about {writing:.1f} GiB to write; the "
