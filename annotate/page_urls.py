@@ -2,19 +2,9 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import (
-    accounts,
-    data_page,
-    exports,
-    home,
-    imports,
-    invitation_pages,
-    password_reset,
-    people,
-    project_home,
-    projects,
-)
+from annotate.views import data_page, exports, home, imports, project_home, projects
 from annotate.views.integrations import api_tokens, webhook_pages
+from annotate.views.joining import accounts, invitation_pages, password_reset, people
 from annotate.views.labelling import label, me, my_votes, qualification, remarks
 from annotate.views.reviewing import (
     adjudicate,

@@ -21,7 +21,7 @@ STACK = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "crow
 DOORS = (
     *("config", "rows", "round", "acquire"),
     *("run.durable", "metrics.intervals", "metrics.svg_plots", "delivery.round_estimate"),
-    *("delivery.model_facts", "delivery.model_folder_checks"),
+    *("delivery.folder_facts", "delivery.model_folder_checks"),
 )
 TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe")
 
@@ -46,6 +46,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "api",
             "api/protocol",
             "api/resources",
+            "views/joining",
             "views",
             "views/integrations",
             "views/labelling",
@@ -65,6 +66,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "forms",
             "templatetags",
             "api",
+            "views/joining",
             "views",
             "urls",
             "management",

@@ -58,7 +58,7 @@ class Command(BaseCommand):
             self.stdout.write("Stopped.")
 
     def welcome(self, address: str) -> None:
-        from annotate.views.accounts import sign_in_link
+        from annotate.views.joining.accounts import sign_in_link
 
         user = User.objects.filter(is_superuser=True, is_active=True).order_by("id").first()
         self.stdout.write(self.style.SUCCESS(f"\nPairloop runs on {address}"))

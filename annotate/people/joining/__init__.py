@@ -1,4 +1,4 @@
-"""How people come in: links that invite, mail, and limits of what strangers may try.
+"""Ways in: links that invite, mail, and limits of what strangers may try.
 
 May import: models.
 """

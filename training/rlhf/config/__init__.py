@@ -5,7 +5,6 @@ May import: nothing of the engine.
 
 from __future__ import annotations
 
-from training.rlhf.config.check_config import CheckJob
 from training.rlhf.config.completions_config import CompletionsJob, SourceConfig
 from training.rlhf.config.config_file import (
     ConfigError,
@@ -31,6 +30,7 @@ from training.rlhf.config.data_config import (
 )
 from training.rlhf.config.evaluate_config import EndpointConfig, EvaluateConfig, JudgeConfig
 from training.rlhf.config.job_config import (
+    CheckJob,
     CompareJob,
     EvaluateJob,
     GateConfig,

@@ -15,8 +15,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Project
-from annotate.views import password_reset, sign_in_attempts
-from annotate.views.accounts import sign_in_link
+from annotate.views.joining import password_reset, sign_in_attempts
+from annotate.views.joining.accounts import sign_in_link
 from tests.conftest import PASSWORD
 
 LOGIN = "/accounts/login/"

@@ -20,8 +20,8 @@ from django.views.decorators.http import require_http_methods
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
 from annotate.people.joining import attempts, mail
 from annotate.people.requests import network
-from annotate.views.accounts import MODEL_BACKEND
-from annotate.views.shown_links import ShownLink
+from annotate.views.joining.accounts import MODEL_BACKEND
+from annotate.views.joining.shown_links import ShownLink
 
 MOST_REQUESTS, WINDOW = 5, 300
 """Mails that one address may ask for within so many seconds."""

@@ -21,7 +21,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from annotate.forms.people_forms import ChangePasswordForm, OwnAddressForm
 from annotate.people.requests import AuthenticatedHttpRequest, HtmxRequest, from_this_machine
-from annotate.views import sign_in_attempts
+from annotate.views.joining import sign_in_attempts
 
 LINK_SALT = "annotate.sign-in-link"
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"

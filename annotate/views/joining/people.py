@@ -17,7 +17,7 @@ from annotate.people import memberships
 from annotate.people.joining import mail
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
-from annotate.views import password_reset
+from annotate.views.joining import password_reset
 
 
 @require_safe

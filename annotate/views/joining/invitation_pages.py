@@ -27,9 +27,9 @@ from annotate.models import Invitation, Project
 from annotate.people.joining import invitation_links, mail
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
-from annotate.views.accounts import MODEL_BACKEND
-from annotate.views.people import people_page
-from annotate.views.shown_links import ShownLink
+from annotate.views.joining.accounts import MODEL_BACKEND
+from annotate.views.joining.people import people_page
+from annotate.views.joining.shown_links import ShownLink
 
 
 @require_POST
