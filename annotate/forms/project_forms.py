@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from croniter import croniter
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.text import slugify
@@ -111,7 +110,7 @@ SETTINGS = {
         *("votes", "overlap_share", "stop_when_certain", "apply_to_open"),
         *("random_share", "lease_seconds"),
     ),
-    "Rounds": ("round_after", "round_schedule", "promotion", "train_on_simulated"),
+    "Rounds": ("promotion", "train_on_simulated"),
 }
 """The fields of the settings page by its sections."""
 
@@ -138,6 +137,7 @@ class SettingsForm(ProjectModelForm):
         model = Project
         fields = list(chain.from_iterable(SETTINGS.values()))
         help_texts = {
+            "promotion": "Training → Schedule says when rounds start by themselves.",
             "votes": "For pairs added from now on, and if you say so below for open ones. With "
             "one vote per pair, another is asked where "
             "the vote contradicts a reward model that was at least 90 % sure.",
@@ -184,8 +184,6 @@ class SettingsForm(ProjectModelForm):
             "overlap_share": "Overlap",
             "random_share": "Random share",
             "lease_seconds": "Reservation, in seconds",
-            "round_after": "Pairs per round",
-            "round_schedule": "Schedule",
             "promotion": "Promotion of a new policy",
             "train_on_simulated": "Train on simulated votes",
         }
@@ -230,12 +228,6 @@ class SettingsForm(ProjectModelForm):
                 "There are no questions yet: first mark gold pairs on Quality → Gold pairs."
             )
         return wanted
-
-    def clean_round_schedule(self) -> str:
-        schedule: str = self.cleaned_data["round_schedule"].strip()
-        if schedule and not croniter.is_valid(schedule):
-            raise ValidationError("Not a cron expression. Every night at three is “0 3 * * *”.")
-        return schedule
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}

@@ -45,6 +45,7 @@ PAGES = [
     ("adjudicate", "Adjudication", Role.REVIEWER, "Quality"),
     ("checks", "Gold pairs", Role.REVIEWER, "Quality"),
     ("rounds", "Rounds", Role.REVIEWER, "Training"),
+    ("schedule", "Schedule", Role.REVIEWER, "Training"),
     ("models", "Models", Role.REVIEWER, "Training"),
     ("models-compare", "Compare", Role.REVIEWER, "Training"),
     ("playground", "Playground", Role.REVIEWER, "Training"),

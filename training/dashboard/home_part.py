@@ -9,6 +9,7 @@ from math import ceil
 from typing import Any
 
 from django.db.models import DurationField, ExpressionWrapper, F, Sum
+from django.utils import timezone
 
 from annotate import exchange
 from training.dashboard import round_curves
@@ -17,6 +18,7 @@ from training.figures.number_format import number
 from training.figures.run_progress import results_of, share_interval
 from training.models import ModelVersion, Round, Run, StageResult, Worker
 from training.rlhf.round import EVALUATE, TRAIN_REWARD
+from training.rounds import schedule_limits
 from training.rounds.automatic_start import next_time
 from training.rounds.start_and_cancel import MIN_TRAINING_PAIRS
 
@@ -69,8 +71,8 @@ def _steps(policies: list[ModelVersion], trained: bool) -> tuple[exchange.Step, 
             title="Choose a model",
             why="It writes the replies that people compare, and learns from their votes.",
             done=bool(policies),
-            action="Models",
-            page="models",
+            action="Add a model",
+            page="model-add",
         ),
         exchange.Step(
             name="round",
@@ -119,7 +121,9 @@ def _by_itself(
     if last is not None and last.state in ENDED:
         failed = f"Round {last.number} {ENDED[Round.State(last.state)]}. "
     since = last.created_at if last else project.created_at
-    at = _at(project.round_schedule, since)
+    at = _at(project, since)
+    if held := schedule_limits.held(project, timezone.now()):
+        return Next(title="No round starts by itself now", advice=f"{failed}{held}", at=at)
     left = project.round_after - fresh
     if project.round_after and left > 0:
         return Next(
@@ -147,8 +151,10 @@ def _pairs(n: int) -> str:
     return f"{n:,} more resolved pair{'s' * (n != 1)}"
 
 
-def _at(schedule: str, since: datetime) -> datetime | None:
-    at = next_time(schedule, since) if schedule else None
+def _at(project: exchange.Project, since: datetime) -> datetime | None:
+    line = project.round_schedule
+    zone = schedule_limits.schedule_of(project).time_zone if line else None
+    at = next_time(line, since, zone) if line else None
     return at if at and at.year < datetime.max.year else None
 
 

@@ -64,7 +64,7 @@ def _form_page(
         servers, misnamed = [], str(error)
     context = {
         "project": project,
-        "tab": "rounds",
+        "tab": "models",
         "form": form,
         "roots": model_roots.roots(),
         "folders": model_roots.offered(),
@@ -139,7 +139,7 @@ def _context(project: exchange.Project, run: Run) -> dict[str, Any]:
     shown = (run.state, run.step, run.message, run.cancel_requested, absent)
     return {
         "project": project,
-        "tab": "rounds",
+        "tab": "models",
         "is_admin": True,
         "run": run,
         "source": source,

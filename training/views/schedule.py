@@ -58,7 +58,7 @@ def _context(
     rounds, hours = schedule_limits.spent(project, now)
     return {
         "project": project,
-        "tab": "rounds",
+        "tab": "schedule",
         "is_admin": project.role == "admin",
         "schedule": kept,
         "form": form,

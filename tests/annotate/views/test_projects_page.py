@@ -125,11 +125,11 @@ def test_only_admins_configure(
 
 def test_an_admin_changes_settings(client_for: ClientFor, zed: User, project: Project) -> None:
     client = client_for(zed)
-    data = settings_of(project, name="Desk", votes="single", round_schedule="0 3 * * *")
+    data = settings_of(project, name="Desk", votes="single", daily_goal="80")
     for _ in "12":
         assert client.post(SETTINGS, data).status_code == 302
     project.refresh_from_db()
-    assert (project.name, project.votes, project.round_schedule) == ("Desk", "single", "0 3 * * *")
+    assert (project.name, project.votes, project.daily_goal) == ("Desk", "single", 80)
     assert project.guideline_version == 1
 
 
@@ -140,7 +140,6 @@ def test_an_admin_changes_settings(client_for: ClientFor, zed: User, project: Pr
         ("overlap_share", "-0.1"),
         ("lease_seconds", "5"),
         ("lease_seconds", "1000000000000"),
-        ("round_schedule", "at night"),
         ("promotion", "never"),
         ("name", ""),
     ],
