@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from django.db.models import DurationField, ExpressionWrapper, F, Sum
+from django.db.models import DurationField, Exists, ExpressionWrapper, F, Sum
 from django.utils import timezone
 
 from annotate import exchange
@@ -42,7 +42,8 @@ def home_part(project: exchange.Project, figures: exchange.Figures, **_: Any) ->
     """Steps and figures of the training side; it answers `exchange.home_wanted`."""
     policies = list(ModelVersion.objects.policies().filter(project=project).order_by("number"))
     rounds = Round.objects.filter(project=project)
-    last = rounds.order_by("-number").first()
+    done = Exists(rounds.filter(state=Round.State.DONE))
+    last = rounds.annotate(any_done=done).order_by("-number").first()
     results = results_of(project)
     context = {
         "next": _next(project, figures, last, starter=bool(policies)),
@@ -54,7 +55,7 @@ def home_part(project: exchange.Project, figures: exchange.Figures, **_: Any) ->
         "hours": _training_time(project),
         "charts": _charts(policies, results),
     }
-    trained = rounds.filter(state=Round.State.DONE).exists()
+    trained = last is not None and last.any_done  # type: ignore[attr-defined]  # Annotated above.
     return exchange.HomePart(
         steps=_steps(policies, trained),
         next="training/home_next.html",

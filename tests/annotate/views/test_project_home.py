@@ -31,7 +31,7 @@ def test_the_first_steps_tick_themselves(client_for, project, make_pairs, zed, a
         "Cast first votes": False,
         "Finish a first round": False,
     }
-    for address in ("settings", "import", "models", "people", "label", "rounds"):
+    for address in ("settings", "import", "models/add", "people", "label", "rounds"):
         assert f'href="/projects/desk/{address}/">' in page.split("steps-title")[-1]
     project.guidelines = "Be kind."
     project.save()
