@@ -12,7 +12,8 @@ from annotate.models.dataset_version import DatasetVersion
 from annotate.models.gold_pair import Gold, QualificationAnswer
 from annotate.models.integrations.api_token import ApiToken, TokenScope
 from annotate.models.integrations.idempotency_key import IdempotencyKey
-from annotate.models.integrations.webhook import Webhook, WebhookDelivery, WebhookEvent
+from annotate.models.integrations.webhook import Webhook, WebhookDelivery
+from annotate.models.integrations.webhook_events import WebhookEvent
 from annotate.models.job import Export, Import, ImportChange, Job
 from annotate.models.membership import Installation, Invitation, Membership
 from annotate.models.pair import Label, Pair

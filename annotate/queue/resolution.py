@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from annotate.models import Adjudication, Label, Pair
-from annotate.queue import early_stopping, slots
+from annotate.queue import label_certainty, slots
 from annotate.queue.slots import SlotCounts
 from annotate.votes import labels
 from annotate.webhooks import outbox
@@ -56,7 +56,7 @@ def certainty(counts: SlotCounts, *, voted: bool) -> bool | None:
     second_opinion = counts.kind == Pair.Kind.OVERLAP or counts.contradicts
     if counts.votes < (2 if second_opinion else 1):
         return False
-    return early_stopping.of_label(counts.id) >= stop
+    return label_certainty.of_label(counts.id) >= stop
 
 
 def is_adjudicated(pair_id: int) -> bool:

@@ -10,11 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.models import Pair, Webhook, WebhookDelivery, WebhookEvent
-from annotate.models.integrations.webhook import (
-    MANY_RESOLVED,
-    TEST_EVENT,
-    webhook_waiting,
-)
+from annotate.models.integrations.webhook import webhook_waiting
+from annotate.models.integrations.webhook_events import MANY_RESOLVED, TEST_EVENT
 
 Links = Mapping[str, tuple[Any, ...]]
 """Field -> name of an address and what it takes after the project's slug."""

@@ -1,7 +1,7 @@
 // How long a person really looked at a pair, when the first key fell, and what it was pressed
 // with. Time counts while the page is in front, and from the last sign of a person on for as long
 // as a slow reader needs for the text in sight that had not been read before.
-import * as keys from "./keys.js";
+import * as keys from "./key-presses.js";
 import { countWords, milliseconds } from "./reading-time.js";
 
 const SIGNS = ["keydown", "pointerdown", "pointermove", "wheel", "touchmove", "scroll"];

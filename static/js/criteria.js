@@ -1,6 +1,6 @@
 // The criteria of the pair in sight, compared one after the other before the overall vote. The
 // row whose turn it is has the keys of the vote; they go back to the bar after the last one.
-import * as keys from "./keys.js";
+import * as keys from "./key-presses.js";
 
 const panel = () => document.getElementById("criteria");
 const rows = () => [...document.querySelectorAll("#criteria .criterion")];

@@ -3,7 +3,7 @@ import * as activity from "./activity.js";
 import * as ahead from "./ahead.js";
 import * as criteria from "./criteria.js";
 import * as dialogs from "./dialogs.js";
-import * as keys from "./keys.js";
+import * as keys from "./key-presses.js";
 import * as last from "./last-act.js";
 import * as lease from "./lease.js";
 import * as remap from "./remap.js";

@@ -1,7 +1,7 @@
 // Giving an action another key: its button in the list of keys is pressed, then the key. What
 // becomes of it is said in the dialog, for eyes and ears.
-import * as keymap from "./keymap.js";
-import * as keys from "./keys.js";
+import * as keymap from "./own-keys.js";
+import * as keys from "./key-presses.js";
 
 const MODIFIERS = ["Shift", "Control", "Alt", "AltGraph", "Meta"];
 const dialog = document.getElementById("help");

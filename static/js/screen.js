@@ -2,7 +2,7 @@
 import * as activity from "./activity.js";
 import * as criteria from "./criteria.js";
 import * as dialogs from "./dialogs.js";
-import * as keys from "./keys.js";
+import * as keys from "./key-presses.js";
 
 const LONGEST_NAME = 80;
 let token = "";

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from annotate import exchange
 from training.models import ModelVersion, Run
-from training.setup import add_model
+from training.setup import start_model_check
 from training.setup.model_form import KINDS, AddModelForm
 from training.versions import added_models
 
@@ -115,7 +115,7 @@ def _add(request: Request, slug: str) -> Response:
         raise serializers.ValidationError(said)
     try:
         run = form.start()
-    except (add_model.Refused, added_models.Known) as error:
+    except (start_model_check.Refused, added_models.Known) as error:
         return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
     return Response(_check(run), status=status.HTTP_202_ACCEPTED)
 
@@ -129,8 +129,8 @@ def model_check(request: Request, slug: str, uuid: UUID) -> Response:
     if request.method == "GET":
         return Response(_check(run))
     try:
-        add_model.remove(run)
-    except add_model.Refused as error:
+        start_model_check.remove(run)
+    except start_model_check.Refused as error:
         return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
     return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -141,7 +141,7 @@ def cancel_model_check(request: Request, slug: str, uuid: UUID) -> Response:
     """Stop a check; nothing is added."""
     run = _run(request, slug, uuid)
     serializers.Serializer(data=request.data).is_valid(raise_exception=True)
-    add_model.cancel(run)
+    start_model_check.cancel(run)
     run.refresh_from_db()
     return Response(_check(run))
 
@@ -153,8 +153,8 @@ def retry_model_check(request: Request, slug: str, uuid: UUID) -> Response:
     run = _run(request, slug, uuid)
     serializers.Serializer(data=request.data).is_valid(raise_exception=True)
     try:
-        add_model.go_on(run)
-    except add_model.Refused as error:
+        start_model_check.go_on(run)
+    except start_model_check.Refused as error:
         return Response({"detail": str(error)}, status=status.HTTP_409_CONFLICT)
     run.refresh_from_db()
     return Response(_check(run), status=status.HTTP_202_ACCEPTED)

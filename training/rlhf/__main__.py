@@ -23,7 +23,7 @@ from training.rlhf.config import (
 )
 from training.rlhf.config.config_file import differences, require
 from training.rlhf.data import input_fingerprints
-from training.rlhf.delivery import memory_estimate, openrlhf, round_estimate
+from training.rlhf.delivery import memory_table, openrlhf, round_estimate
 from training.rlhf.pipeline import commands, recipe, recipe_check
 from training.rlhf.pipeline.commands import COMMANDS
 from training.rlhf.round import STAGES, quiet_libraries, run_round, stop_on_signals
@@ -227,11 +227,7 @@ def _memory(options: argparse.Namespace) -> int:
         return _say("error: --config and --gpu go with --model", USAGE)
     if not 1e6 <= options.params <= 1e13:
         return _say("error: --params must lie between 1e6 and 1e13", USAGE)
-    print(
-        "\n".join(
-            [*memory_estimate.table(options.params), memory_estimate.sentence(options.params)]
-        )
-    )
+    print("\n".join([*memory_table.table(options.params), memory_table.sentence(options.params)]))
     return DONE
 
 

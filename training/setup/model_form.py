@@ -8,7 +8,7 @@ from django import forms
 
 from annotate import exchange
 from training.models import ModelVersion, Run
-from training.setup import add_model
+from training.setup import start_model_check
 from training.versions import added_models
 from training.versions.added_models import CANDIDATE, STARTER
 
@@ -112,29 +112,29 @@ class AddModelForm(forms.Form):
             return data
         try:
             data["source"] = self._source(place)
-        except add_model.Refused as error:
+        except start_model_check.Refused as error:
             self.add_error(field, str(error))
         return data
 
-    def _source(self, place: str) -> add_model.Source:
+    def _source(self, place: str) -> start_model_check.Source:
         data = self.cleaned_data
         if place == HUB:
-            return add_model.hub_source(data["hub"], data["revision"])
+            return start_model_check.hub_source(data["hub"], data["revision"])
         if place == FOLDER:
-            return add_model.folder_source(data["folder"])
-        return add_model.server_source(data["url"], data["model"])
+            return start_model_check.folder_source(data["folder"])
+        return start_model_check.server_source(data["url"], data["model"])
 
     def start(self) -> Run:
         """Queue the check of what was named.
 
         Raises:
-            Refused, Known: as `add_model.start`.
+            Refused, Known: as `start_model_check.start`.
         """
         data = self.cleaned_data
-        return add_model.start(
+        return start_model_check.start(
             self.project,
             data["source"],
-            make=add_model.place_of(self.project, data["make"]),
+            make=start_model_check.place_of(self.project, data["make"]),
             kind=data["kind"],
             note=data["note"],
         )

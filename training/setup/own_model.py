@@ -15,7 +15,7 @@ from training.figures import model_report
 from training.models import ModelVersion, Run, RunKind
 from training.rounds import start_and_cancel
 from training.runs import foreground, run_kinds
-from training.setup import add_model
+from training.setup import start_model_check
 from training.versions import added_models
 
 FIRST_PROMPTS = 20
@@ -47,8 +47,8 @@ def follow(
         return None
     if state != Run.State.DONE:
         error = run.error
-        add_model.remove(run)
-        raise add_model.Refused(error)
+        start_model_check.remove(run)
+        raise start_model_check.Refused(error)
     return ModelVersion.objects.get(pk=run.options["version"])
 
 
@@ -65,7 +65,7 @@ def begin_with(project: exchange.Project, model: str, *, out: foreground.Output)
     Raises:
         Refused: it cannot be; nothing is written then.
     """
-    source = add_model.typed(model)
+    source = start_model_check.typed(model)
     first = added_models.starter(project)
     if first is not None and _is(first, source):
         return True
@@ -78,7 +78,7 @@ def begin_with(project: exchange.Project, model: str, *, out: foreground.Output)
 
 def check(
     project: exchange.Project,
-    source: add_model.Source,
+    source: start_model_check.Source,
     *,
     make: str,
     kind: str = "",
@@ -88,12 +88,12 @@ def check(
     """A check that nobody else was told of, or the one of this model that was stopped on its way.
 
     Raises:
-        Refused, Known: as `add_model.start`.
+        Refused, Known: as `start_model_check.start`.
     """
     for run in added_models.checks(project).filter(state__in=writing_runs.LIVE):
         if run.options["sources"] == [source]:
             return run
-    return add_model.start(
+    return start_model_check.start(
         project,
         source,
         make=make,
@@ -105,7 +105,7 @@ def check(
     )
 
 
-def _is(first: ModelVersion, source: add_model.Source) -> bool:
+def _is(first: ModelVersion, source: start_model_check.Source) -> bool:
     """True where the starter is this folder, or was fetched from this hub."""
     if "folder" in source:
         return Path(first.location).resolve() == Path(source["folder"])
@@ -114,7 +114,7 @@ def _is(first: ModelVersion, source: add_model.Source) -> bool:
     return hub == source["hub"]
 
 
-def _known(project: exchange.Project, source: add_model.Source) -> ModelVersion | None:
+def _known(project: exchange.Project, source: start_model_check.Source) -> ModelVersion | None:
     """The candidate that this folder is already."""
     folder = source.get("folder")
     return added_models.known(project, folder, ModelVersion.POLICY) if folder else None

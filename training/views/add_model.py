@@ -18,7 +18,7 @@ from training.completions import writing_runs
 from training.figures import model_report
 from training.models import ModelVersion, Run
 from training.rounds import loop_state
-from training.setup import add_model
+from training.setup import start_model_check
 from training.setup.model_form import FOLDER, HUB, SERVER, AddModelForm
 from training.versions import added_models, model_roots
 from training.views.polling import ended, unchanged
@@ -40,7 +40,7 @@ def add(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     except added_models.Known as known:
         messages.warning(request, str(known))
         return redirect("model", project.slug, known.version.pk)
-    except add_model.Refused as error:
+    except start_model_check.Refused as error:
         form.add_error(None, str(error))
         return _form_page(request, project, form, status=409)
     return redirect("model-check", project.slug, run.uuid)
@@ -48,7 +48,7 @@ def add(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 def _initial(project: exchange.Project) -> dict[str, Any]:
     place = FOLDER if model_roots.roots() else HUB
-    return {"place": place, "make": add_model.place_of(project)} | writing_runs.suggested()
+    return {"place": place, "make": start_model_check.place_of(project)} | writing_runs.suggested()
 
 
 def _form_page(
@@ -98,7 +98,7 @@ def progress(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpRe
 @require_POST
 def cancel(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     _, run = _run(request, slug, uuid)
-    if not add_model.cancel(run):
+    if not start_model_check.cancel(run):
         messages.warning(request, "It had ended already.")
     return redirect("model-check", slug, uuid)
 
@@ -108,8 +108,8 @@ def go_on(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpRespo
     """Try a check again that failed or was cancelled."""
     _, run = _run(request, slug, uuid)
     try:
-        add_model.go_on(run)
-    except add_model.Refused as error:
+        start_model_check.go_on(run)
+    except start_model_check.Refused as error:
         messages.warning(request, str(error))
     return redirect("model-check", slug, uuid)
 
@@ -119,8 +119,8 @@ def remove(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResp
     """Forget a check, and what it fetched."""
     _, run = _run(request, slug, uuid)
     try:
-        add_model.remove(run)
-    except add_model.Refused as error:
+        start_model_check.remove(run)
+    except start_model_check.Refused as error:
         messages.warning(request, str(error))
         return redirect("model-check", slug, uuid)
     messages.success(request, "The check is removed.")

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from annotate.models import Invitation, Membership, Project
 from annotate.models.roles import Role
-from annotate.people.joining import attempts
+from annotate.people.joining import attempt_counter
 
 CONFIRMED_SALT = "annotate.invitation-address"
 CONFIRMED_SECONDS = 24 * 3600
@@ -92,7 +92,7 @@ def is_of_domain(invitation: Invitation, address: str) -> bool:
 
 def may_mail(invitation: Invitation) -> bool:
     """Count one more mail that asks to confirm an address. False when there were too many today."""
-    n = attempts.add("invitation", str(invitation.pk), seconds=CONFIRMED_SECONDS)
+    n = attempt_counter.add("invitation", str(invitation.pk), seconds=CONFIRMED_SECONDS)
     return n <= MAILS_PER_PLACE * invitation.places
 
 

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
-from annotate.people.joining import attempts
+from annotate.people.joining import attempt_counter
 
 
 class SharedRateThrottle(SimpleRateThrottle):
@@ -20,8 +20,8 @@ class SharedRateThrottle(SimpleRateThrottle):
         self.who = self.get_cache_key(request, view) or ""
         if calls is None or seconds is None or not self.who:
             return True
-        return attempts.add("rate", self.who, seconds=seconds) <= calls
+        return attempt_counter.add("rate", self.who, seconds=seconds) <= calls
 
     def wait(self) -> float:
         """Seconds until calls are counted anew."""
-        return attempts.seconds_left("rate", self.who)
+        return attempt_counter.seconds_left("rate", self.who)

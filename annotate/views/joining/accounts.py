@@ -21,7 +21,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from annotate.forms.people_forms import ChangePasswordForm, OwnAddressForm
 from annotate.people.requests import AuthenticatedHttpRequest, HtmxRequest, from_this_machine
-from annotate.views.joining import sign_in_attempts
+from annotate.views.joining import sign_in_limits
 
 LINK_SALT = "annotate.sign-in-link"
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -40,7 +40,7 @@ def sign_in(request: HtmxRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return redirect(target)
     username = request.POST.get("username", "")
-    if request.method == "POST" and sign_in_attempts.blocked(request, username):
+    if request.method == "POST" and sign_in_limits.blocked(request, username):
         form = AuthenticationForm(request)
         context = {"form": form, "next": target, "blocked": BLOCKED}
         return render(request, "annotate/sign_in.html", context, status=429)
@@ -48,10 +48,10 @@ def sign_in(request: HtmxRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         login(request, form.get_user())
         response = redirect(target)
-        sign_in_attempts.succeeded(request, response, username)
+        sign_in_limits.succeeded(request, response, username)
         return response
     if request.method == "POST":
-        sign_in_attempts.failed(request, username)
+        sign_in_limits.failed(request, username)
     context = {"form": form, "next": target}
     return render(request, "annotate/sign_in.html", context)
 

@@ -18,7 +18,7 @@ from django.utils.http import urlsafe_base64_encode
 from django.views.decorators.http import require_http_methods
 
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
-from annotate.people.joining import attempts, mail
+from annotate.people.joining import attempt_counter, mail
 from annotate.people.requests import network
 from annotate.views.joining.accounts import MODEL_BACKEND
 from annotate.views.joining.shown_links import ShownLink
@@ -34,7 +34,7 @@ def forgotten(request: HttpRequest) -> HttpResponse:
     context = {"form": form, "mails": mail.configured(), "sent": False}
     if request.method == "POST" and mail.configured() and form.is_valid():
         where = ("forgotten password", network(request))
-        if attempts.add(*where, seconds=WINDOW) > MOST_REQUESTS:
+        if attempt_counter.add(*where, seconds=WINDOW) > MOST_REQUESTS:
             return render(
                 request, "annotate/password_forgotten.html", context | {"blocked": True}, status=429
             )

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 
 from annotate.models.roles import Role
-from annotate.templatetags.tabs import GROUPS, OWN, PAGES, SETTINGS
+from annotate.templatetags.navigation import GROUPS, OWN, PAGES, SETTINGS
 
 ROLES = {"ann": Role.ANNOTATOR, "olga": Role.REVIEWER, "zed": Role.ADMIN}
 

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
 from training.models import ModelVersion, Run
-from training.setup import add_model, own_model
+from training.setup import own_model, start_model_check
 from training.versions import added_models
 
 
@@ -44,7 +44,7 @@ class Command(BaseCommand):
             make = own_model.place_for_use(chosen, options["kind"]) if options["promote"] else None
             run = own_model.check(
                 chosen,
-                add_model.typed(model),
+                start_model_check.typed(model),
                 make=make or added_models.CANDIDATE,
                 kind=options["kind"],
                 note=options["note"],
@@ -52,14 +52,14 @@ class Command(BaseCommand):
         except added_models.Known as known:
             self.promote(known, use=options["promote"])
             return
-        except (exchange.UnknownProject, add_model.Refused) as error:
+        except (exchange.UnknownProject, start_model_check.Refused) as error:
             raise CommandError(str(error)) from error
         self.see_through(run)
 
     def see_through(self, run: Run) -> None:
         try:
             version = own_model.follow(run, out=self.stdout)
-        except add_model.Refused as error:
+        except start_model_check.Refused as error:
             raise CommandError(str(error)) from error
         if version is None:
             self.stdout.write("Stopped. Run the command again to go on.")

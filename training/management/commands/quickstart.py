@@ -12,12 +12,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
 from training.completions import writing_runs
-from training.setup import add_model, own_model, quickstart
+from training.setup import own_model, quickstart, start_model_check
 from training.versions import added_models
 
 FAILURES = (
     quickstart.SetupFailed,
-    add_model.Refused,
+    start_model_check.Refused,
     added_models.Declined,
     writing_runs.Refused,
     exchange.UnknownProject,
@@ -75,7 +75,7 @@ class Command(BaseCommand):
     def set_up_sample(self, begun: float, *, seed: int, model: str) -> None:
         """All steps that are not done yet."""
         if model:
-            add_model.typed(model)  # before anything is written
+            start_model_check.typed(model)  # before anything is written
         call_command("migrate", interactive=False, verbosity=0)
         user, password = quickstart.ensure_superuser()
         if password:

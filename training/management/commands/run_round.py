@@ -15,7 +15,7 @@ from training.plans.round_settings import Choice
 from training.rlhf.config import PRESETS, ConfigError, merged, nested, read_mapping
 from training.rounds import start_and_cancel
 from training.runs import foreground
-from training.setup import add_model, own_model
+from training.setup import own_model, start_model_check
 from training.versions import added_models
 
 
@@ -78,14 +78,18 @@ class Command(BaseCommand):
     def begin_with(self, project: exchange.Project, model: str) -> None:
         """Give the project its first policy, unless a round could not start with it either."""
         try:
-            add_model.typed(model)
+            start_model_check.typed(model)
             start_and_cancel.require_votes(project)
             if not own_model.begin_with(project, model, out=self.stdout):
                 self.stdout.write("Stopped. Run the command again to go on.")
                 sys.exit(130)
         except start_and_cancel.RoundRunning:
             return  # it is followed
-        except (start_and_cancel.RoundRefused, add_model.Refused, added_models.Declined) as error:
+        except (
+            start_and_cancel.RoundRefused,
+            start_model_check.Refused,
+            added_models.Declined,
+        ) as error:
             raise CommandError(str(error)) from error
 
     def choice(self, project: exchange.Project, options: dict[str, Any]) -> Choice:

@@ -28,6 +28,14 @@ from training.rlhf.config.data_config import (
     SelectJob,
     SuccessJob,
 )
+from training.rlhf.config.defaults_and_presets import (
+    PRESETS,
+    TextFacts,
+    defaults_for,
+    differing,
+    preset_settings,
+    settled,
+)
 from training.rlhf.config.evaluate_config import EndpointConfig, EvaluateConfig, JudgeConfig
 from training.rlhf.config.job_config import (
     CheckJob,
@@ -46,14 +54,6 @@ from training.rlhf.config.job_config import (
     SFTJob,
     sample_round_config,
     sample_sft_config,
-)
-from training.rlhf.config.model_defaults import (
-    PRESETS,
-    TextFacts,
-    defaults_for,
-    differing,
-    preset_settings,
-    settled,
 )
 from training.rlhf.config.model_facts import ModelFacts, read_facts
 from training.rlhf.config.optimisers import OPTIMISERS, Optimiser

@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from training.rlhf.delivery import memory_estimate, model_folder_checks
-from training.rlhf.delivery.memory_estimate import GIB, OVERHEAD, SINGLE, Load, Shape
+from training.rlhf.delivery import memory_table, model_folder_checks
+from training.rlhf.delivery.memory_table import GIB, OVERHEAD, SINGLE, Load, Shape
 from training.rlhf.delivery.model_folder_checks import Unusable
 
 CARD = "README.md"
@@ -132,7 +132,7 @@ def shape(config: Mapping[str, Any], parameters: float) -> Shape:
 
     hidden = first("hidden_size", "n_embd", "d_model", otherwise=0)
     if not hidden:
-        return memory_estimate.nearest(parameters)
+        return memory_table.nearest(parameters)
     heads = first("num_attention_heads", "n_head", "num_heads", otherwise=1)
     per_head = first("head_dim", "d_kv", otherwise=hidden // heads)
     return Shape(
@@ -149,13 +149,13 @@ def shape(config: Mapping[str, Any], parameters: float) -> Shape:
 def memory(config: Mapping[str, Any], parameters: float) -> dict[str, float]:
     """GiB that a model takes: to write completions, and to be trained by PPO in each way.
 
-    By arithmetic, on one device: see memory_estimate. Writing holds its weights in float32.
+    By arithmetic, on one device: see memory_table. Writing holds its weights in float32.
     """
     of_model, load = shape(config, parameters), Load()
-    cache = memory_estimate.need(of_model, "lora", load).cache
+    cache = memory_table.need(of_model, "lora", load).cache
     writing = OVERHEAD * (SINGLE * parameters / GIB + 2 * cache)  # the cache in float32, too
     trained = {
-        method: memory_estimate.need(of_model, method, load).total for method in ("lora", "full")
+        method: memory_table.need(of_model, method, load).total for method in ("lora", "full")
     }
     return {"writing": writing, **trained}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from training.rlhf.config import OPTIMISERS, GroupConfig, ModelFacts, PPOConfig, RoundConfig
 from training.rlhf.config.stage_names import EVALUATE, PROPOSE, SAMPLE, TRAIN_POLICY, TRAIN_REWARD
-from training.rlhf.delivery.memory_estimate import ADAM_STATES, GIB, HALF, SINGLE, logits_bytes
+from training.rlhf.delivery.memory_table import ADAM_STATES, GIB, HALF, SINGLE, logits_bytes
 
 PROCESS = 0.7 * GIB
 """Python with torch and transformers, before a model is there."""

@@ -22,7 +22,7 @@ from training.rlhf.completions.writers import Reply, Settings
 from training.rlhf.config import CheckJob
 from training.rlhf.delivery import folder_facts, hub_download, model_folder_checks
 from training.rlhf.delivery.folder_facts import Facts
-from training.rlhf.delivery.memory_estimate import GIB, SINGLE
+from training.rlhf.delivery.memory_table import GIB, SINGLE
 from training.rlhf.rows import Message
 from training.rlhf.run.failures import ModelError
 from training.rlhf.run.run_directory import RunDirectory

@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Project
-from annotate.views.joining import password_reset, sign_in_attempts
+from annotate.views.joining import password_reset, sign_in_limits
 from annotate.views.joining.accounts import sign_in_link
 from tests.conftest import PASSWORD
 
@@ -59,7 +59,7 @@ def test_a_deactivated_account_cannot_sign_in(client: Client, ann: User) -> None
 
 
 def test_after_five_failures_even_the_right_password_waits(client: Client, ann: User) -> None:
-    for _ in range(sign_in_attempts.LIMIT):
+    for _ in range(sign_in_limits.LIMIT):
         assert sign_in(client, "wrong") == 200
     assert sign_in(client) == 429
     assert not signed_in(client)
@@ -67,7 +67,7 @@ def test_after_five_failures_even_the_right_password_waits(client: Client, ann: 
 
 
 def test_one_persons_failures_do_not_keep_another_out(client: Client, ann: User, ben: User) -> None:
-    for _ in range(sign_in_attempts.LIMIT):
+    for _ in range(sign_in_limits.LIMIT):
         sign_in(client, "wrong")
     response = client.post(LOGIN, {"username": "ben", "password": PASSWORD})
     assert response.status_code == 302
@@ -77,21 +77,21 @@ def test_one_persons_failures_do_not_keep_another_out(client: Client, ann: User,
 def test_however_a_name_is_written_its_failures_are_one_count(
     client: Client, ann: User, written: str
 ) -> None:
-    for n in range(sign_in_attempts.LIMIT):
+    for n in range(sign_in_limits.LIMIT):
         client.post(LOGIN, {"username": (written, "ann")[n % 2], "password": "wrong"})
     for name in (written, "ann"):
         assert client.post(LOGIN, {"username": name, "password": PASSWORD}).status_code == 429
 
 
 def test_many_names_from_one_address_are_limited(client: Client, ann: User) -> None:
-    for n in range(sign_in_attempts.ADDRESS_LIMIT):
+    for n in range(sign_in_limits.ADDRESS_LIMIT):
         client.post(LOGIN, {"username": f"name-{n}", "password": "wrong"})
     assert sign_in(client) == 429
     assert sign_in(client, REMOTE_ADDR="10.0.0.9") == 302
 
 
 def test_all_addresses_of_one_ipv6_network_are_one(client: Client, ann: User) -> None:
-    for n in range(sign_in_attempts.LIMIT):
+    for n in range(sign_in_limits.LIMIT):
         sign_in(client, "wrong", REMOTE_ADDR=f"2001:db8:0:1::{n}")
     assert sign_in(client, REMOTE_ADDR="2001:db8:0:1:ffff::1") == 429
     assert sign_in(client, REMOTE_ADDR="2001:db8:0:2::1") == 302
@@ -102,7 +102,7 @@ def test_a_stranger_who_tries_a_name_from_everywhere_does_not_lock_its_owner_out
 ) -> None:
     assert sign_in(client) == 302
     client.post(LOGOUT)
-    for n in range(sign_in_attempts.NAME_LIMIT):
+    for n in range(sign_in_limits.NAME_LIMIT):
         sign_in(Client(), "wrong", REMOTE_ADDR=f"10.0.{n}.9")
     assert sign_in(Client(), REMOTE_ADDR="10.9.9.9") == 429, "a browser that nobody knows"
     assert sign_in(client, REMOTE_ADDR="10.9.9.9") == 302, "the one she signed in with before"
@@ -113,15 +113,15 @@ def test_a_known_browser_has_as_few_tries_and_a_forged_cookie_none_more(
 ) -> None:
     sign_in(client)
     client.post(LOGOUT)
-    for n in range(sign_in_attempts.LIMIT):
+    for n in range(sign_in_limits.LIMIT):
         assert sign_in(client, "wrong", REMOTE_ADDR=f"10.0.0.{n}") == 200
     assert sign_in(client, REMOTE_ADDR="10.0.1.1") == 429
-    client.cookies[sign_in_attempts.COOKIE] = "forged"
+    client.cookies[sign_in_limits.COOKIE] = "forged"
     assert sign_in(client, REMOTE_ADDR="10.0.1.1") == 302, "as from any unknown one"
 
 
 def test_a_forged_proxy_header_does_not_reset_the_count(client: Client, ann: User) -> None:
-    for n in range(sign_in_attempts.LIMIT):
+    for n in range(sign_in_limits.LIMIT):
         sign_in(client, "wrong", HTTP_X_FORWARDED_FOR=f"10.0.0.{n}")
     assert sign_in(client, HTTP_X_FORWARDED_FOR="10.0.0.99") == 429
 
@@ -130,7 +130,7 @@ def test_behind_a_trusted_proxy_each_client_counts_alone(
     client: Client, ann: User, settings: Settings
 ) -> None:
     settings.TRUST_PROXY = True
-    for _ in range(sign_in_attempts.LIMIT):
+    for _ in range(sign_in_limits.LIMIT):
         sign_in(client, "wrong", HTTP_X_FORWARDED_FOR="6.6.6.6, 10.0.0.1")
     assert sign_in(client, HTTP_X_FORWARDED_FOR="10.0.0.1") == 429
     assert sign_in(client, HTTP_X_FORWARDED_FOR="10.0.0.1, 10.0.0.2") == 302
@@ -138,7 +138,7 @@ def test_behind_a_trusted_proxy_each_client_counts_alone(
 
 def test_signing_in_clears_the_failures(client: Client, ann: User) -> None:
     for _ in range(2):
-        for _ in range(sign_in_attempts.LIMIT - 1):
+        for _ in range(sign_in_limits.LIMIT - 1):
             sign_in(client, "wrong")
         assert sign_in(client) == 302
         client.logout()

@@ -15,7 +15,7 @@ from django.contrib.auth.forms import UsernameField
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
 
-from annotate.people.joining import attempts
+from annotate.people.joining import attempt_counter
 from annotate.people.requests import network
 
 LIMIT = 5
@@ -31,21 +31,21 @@ MOST_NAMES = 5
 
 
 def blocked(request: HttpRequest, username: str) -> bool:
-    return any(attempts.made(*what) >= limit for what, limit in _counts(request, username))
+    return any(attempt_counter.made(*what) >= limit for what, limit in _counts(request, username))
 
 
 def failed(request: HttpRequest, username: str) -> None:
     for what, _limit in _counts(request, username):
-        attempts.add(*what, seconds=WINDOW)
+        attempt_counter.add(*what, seconds=WINDOW)
 
 
 def succeeded(request: HttpRequest, response: HttpResponse, username: str) -> None:
     """Forget this person's failures here, and know their browser from now on."""
     name = as_read(username)
-    attempts.forget(*_here(request, name))
+    attempt_counter.forget(*_here(request, name))
     known = _known(request)
     device = known.pop(name, None) or secrets.token_urlsafe(16)
-    attempts.forget("known browser", device, name)
+    attempt_counter.forget("known browser", device, name)
     kept = dict([*known.items(), (name, device)][-MOST_NAMES:])
     response.set_cookie(
         COOKIE,

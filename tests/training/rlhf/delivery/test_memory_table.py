@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from training.rlhf.__main__ import main
-from training.rlhf.delivery import memory_estimate
-from training.rlhf.delivery.memory_estimate import GIB, Load, nearest, need, speed
+from training.rlhf.delivery import memory_table
+from training.rlhf.delivery.memory_table import GIB, Load, nearest, need, speed
 from training.rlhf.language import token_logprobs
 from training.rlhf.run.run_directory import DONE
 
@@ -25,7 +25,7 @@ def test_full_training_takes_twenty_bytes_a_weight() -> None:
 
 def test_adapters_have_the_parameters_that_peft_counts() -> None:
     """At rank 16 on all linear layers."""
-    found = [memory_estimate.adapter_parameters(shape, 16) for shape in memory_estimate.SHAPES[:2]]
+    found = [memory_table.adapter_parameters(shape, 16) for shape in memory_table.SHAPES[:2]]
     assert found == [8_798_208, 41_943_040]
 
 
@@ -41,8 +41,8 @@ def test_a_frozen_trunk_takes_its_own_bytes_and_little_else() -> None:
 
 
 def test_logits_are_held_as_the_engine_holds_them() -> None:
-    assert memory_estimate.LOGITS_KEPT == token_logprobs.LOGITS_KEPT
-    assert memory_estimate.LOGITS_AT_ONCE == token_logprobs.LOGITS_AT_ONCE
+    assert memory_table.LOGITS_KEPT == token_logprobs.LOGITS_KEPT
+    assert memory_table.LOGITS_AT_ONCE == token_logprobs.LOGITS_AT_ONCE
     few, many = (need(nearest(0.5e9), "lora", Load(pass_rows=n)).logits for n in (1, 64))
     assert few * GIB == 4 * (256 * 151_936 + 3 * 2**23)
     assert many * GIB == 4 * 3 * 2**23
@@ -58,7 +58,7 @@ def test_the_cache_grows_with_what_is_sampled_together() -> None:
 def test_other_sizes_lie_between_the_known_ones() -> None:
     totals = [need(nearest(p), "full").total for p in (0.5e9, 1.5e9, 4e9, 8e9, 32e9, 70e9)]
     assert totals == sorted(totals)
-    assert nearest(8.03e9) == memory_estimate.SHAPES[1]
+    assert nearest(8.03e9) == memory_table.SHAPES[1]
 
 
 def test_a_larger_batch_is_sampled_faster_and_a_larger_model_slower() -> None:
@@ -70,18 +70,18 @@ def test_a_larger_batch_is_sampled_faster_and_a_larger_model_slower() -> None:
 
 def test_a_small_model_waits_for_its_kernels_and_a_large_one_for_its_weights() -> None:
     small, large = nearest(0.5e9), nearest(70e9)
-    assert speed(small).sampling == pytest.approx(32 / (small.layers * memory_estimate.LAUNCH))
+    assert speed(small).sampling == pytest.approx(32 / (small.layers * memory_table.LAUNCH))
     assert speed(large, bandwidth_share=0.3).sampling < 0.6 * speed(large).sampling
 
 
 def test_the_command_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["memory", "--params", "8.03e9"]) == DONE
     printed = capsys.readouterr().out.splitlines()
-    assert printed == [*memory_estimate.table(EIGHT), memory_estimate.sentence(EIGHT)]
+    assert printed == [*memory_table.table(EIGHT), memory_table.sentence(EIGHT)]
 
 
-@pytest.mark.parametrize("shape", memory_estimate.SHAPES, ids=lambda shape: f"{shape.parameters:g}")
-def test_the_documents_say_what_the_arithmetic_gives(shape: memory_estimate.Shape) -> None:
+@pytest.mark.parametrize("shape", memory_table.SHAPES, ids=lambda shape: f"{shape.parameters:g}")
+def test_the_documents_say_what_the_arithmetic_gives(shape: memory_table.Shape) -> None:
     text = OPERATIONS.read_text("utf-8")
-    assert "\n".join(memory_estimate.table(shape.parameters)) in text
-    assert memory_estimate.sentence(shape.parameters) in text
+    assert "\n".join(memory_table.table(shape.parameters)) in text
+    assert memory_table.sentence(shape.parameters) in text

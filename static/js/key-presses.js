@@ -1,6 +1,6 @@
 // Keys press the buttons that carry them, so mouse, keys and screen readers are one path: data-key
 // is an action's own key, which a person may change, data-letter one that counts in its place only.
-import * as keymap from "./keymap.js";
+import * as keymap from "./own-keys.js";
 
 const QUIET_MS = 150;
 const TYPING = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]";
