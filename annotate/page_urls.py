@@ -29,6 +29,11 @@ urlpatterns = [
         password_reset.ChoosePassword.as_view(),
         name="password-choose",
     ),
+    path(
+        "accounts/forgotten/<str:uidb64>/<int:maker_id>/<str:token>/",
+        password_reset.ChooseByMadeLink.as_view(),
+        name="password-choose-made",
+    ),
     path("accounts/tokens/", api_tokens.tokens, name="tokens"),
     path("accounts/tokens/<int:token_id>/revoke/", api_tokens.revoke, name="token-revoke"),
     path("accounts/enter/<str:token>/", accounts.enter, name="enter"),

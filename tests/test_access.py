@@ -18,6 +18,7 @@ from annotate.models.roles import Role
 PUBLIC = {
     *("livez", "readyz", "metrics", "home", "login", "logout", "enter", "invitation"),
     *("invitation-confirmed", "password-forgotten", "password-choose"),
+    "password-choose-made",
     *("api-schema", "api-docs"),
 }
 SIGNED_IN = {

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import MAXYEAR
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import available_timezones
 
 from croniter import croniter
 from django import forms
 from django.conf import settings
+from django.utils import timezone
 
 from annotate import exchange
 from training.completions import writing_runs
 from training.completions.writing_runs import ENDPOINT
 from training.models import LoopSchedule
 from training.playground import questions
+from training.rounds.automatic_start import next_time
 
 if TYPE_CHECKING:
     ScheduleModelForm = forms.ModelForm[LoopSchedule]
@@ -50,7 +53,7 @@ class ScheduleForm(ScheduleModelForm):
     round_schedule = forms.CharField(
         label="At times",
         required=False,
-        max_length=100,
+        max_length=60,
         help_text="A cron line; “0 3 * * *” is every night at three, “0 18 * * 5” Fridays at six. "
         "Only where pairs were resolved since the last round.",
     )
@@ -107,6 +110,8 @@ class ScheduleForm(ScheduleModelForm):
             raise forms.ValidationError(
                 "Not a cron expression. Every night at three is “0 3 * * *”."
             )
+        if line and next_time(line, timezone.now()).year == MAXYEAR:
+            raise forms.ValidationError("This time never comes.")
         return line
 
     def clean(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -53,8 +54,10 @@ class NewestByTime(NewestFirst):
 
     def knows(self, position: str) -> bool:
         try:
-            return parse_datetime(position) is not None
-        except ValueError:
+            at = parse_datetime(position)
+            # A time without a zone is none of ours, and one at the calendar's edge has no UTC.
+            return at is not None and at.tzinfo is not None and at.astimezone(UTC).year > 1
+        except (ValueError, OverflowError):
             return False
 
 

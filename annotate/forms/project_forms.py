@@ -50,6 +50,9 @@ class ProjectForm(ProjectModelForm):
             "annotators open it with the key g.",
         }
 
+    def clean_name(self) -> str:
+        return one_line(self.cleaned_data["name"])
+
     def clean_guidelines(self) -> str:
         return _short_enough(self.cleaned_data["guidelines"])
 
@@ -64,6 +67,11 @@ class ProjectForm(ProjectModelForm):
             elif slug == "new" or Project.objects.filter(slug=slug).exists():
                 self.add_error("slug", f"“{slug}” is taken. Choose another short name.")
         return data
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space as one space: names stand in headings and mail."""
+    return " ".join(text.split())
 
 
 class LinesField(forms.CharField):
@@ -219,6 +227,9 @@ class SettingsForm(ProjectModelForm):
 
     def clean_guidelines(self) -> str:
         return _short_enough(self.cleaned_data["guidelines"])
+
+    def clean_name(self) -> str:
+        return one_line(self.cleaned_data["name"])
 
     def clean_qualification(self) -> bool:
         wanted: bool = self.cleaned_data["qualification"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import forms
@@ -11,6 +12,8 @@ from annotate.models import Project
 from annotate.queue.vote import INPUTS
 from annotate.votes.scales import SCALES, SKIP_REASONS, all_points, scale_choices, titles
 
+MAX_CRITERIA = 10_000
+"""Characters: the criteria of a project with their answers are far fewer."""
 MAX_ACTIVE_MS = 24 * 3600 * 1000
 MAX_WALL_MS = 2**31 - 1
 MAX_COMMENT = 4000
@@ -61,7 +64,7 @@ class VoteForm(RemarkForm):
 
     vote = forms.ChoiceField()
     scale = forms.ChoiceField(choices=titles, required=False)
-    criteria = forms.JSONField(required=False)
+    criteria = forms.CharField(required=False, max_length=MAX_CRITERIA)
     """Comparisons by the criterion's name: {"Helpful": "left"}. A page without scripts sends a
     field for each."""
     active_ms = forms.IntegerField(min_value=0, max_value=MAX_ACTIVE_MS, required=False)
@@ -86,8 +89,11 @@ class VoteForm(RemarkForm):
 
     def clean_criteria(self) -> dict[str, str]:
         """Those that the project still has: a vote that waited offline is not lost for one."""
-        said = self.cleaned_data["criteria"] or {}
         sides = [side for side, _ in COMPARISONS if side]
+        try:
+            said = json.loads(self.cleaned_data["criteria"] or "{}")
+        except (ValueError, RecursionError):
+            said = None
         if not isinstance(said, dict) or not all(side in sides for side in said.values()):
             raise ValidationError("A criterion is compared as left, right or tie.")
         return {name: side for name, side in said.items() if name in self.project.criteria}

@@ -140,6 +140,23 @@ class Invitation(models.Model):
         ]
 
 
+class ConfirmedAddress(models.Model):
+    """A mail address that let somebody in by an invitation for its domain: once, and no more."""
+
+    invitation = models.ForeignKey(
+        Invitation, on_delete=models.CASCADE, related_name="confirmed_addresses"
+    )
+    address = models.CharField(max_length=254)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["invitation", "address"], name="address_lets_in_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.address
+
+
 class Installation(models.Model):
     """One row: names this installation, so that several can share a home and a queue server."""
 

@@ -47,6 +47,11 @@ def network(request: HttpRequest) -> str:
     """The client's address; of IPv6 its /64, of which one client has all addresses."""
     text = address(request)
     try:
-        return str(ipaddress.IPv6Network((text, 64), strict=False))
+        parsed = ipaddress.ip_address(text)
     except ValueError:
         return text
+    if not isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed)
+    # An IPv4 address as a socket for both writes it: its /64 would be all of IPv4.
+    mapped = parsed.ipv4_mapped
+    return str(mapped or ipaddress.IPv6Network((parsed, 64), strict=False))

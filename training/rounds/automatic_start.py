@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, tzinfo
 
-from croniter import CroniterBadCronError, croniter
+from croniter import CroniterError, croniter
 from django.utils import timezone
 
 from annotate import exchange
@@ -62,7 +62,7 @@ def next_time(schedule: str, since: datetime, zone: tzinfo | None = None) -> dat
     """
     try:
         after: datetime = croniter(schedule, timezone.localtime(since, zone)).get_next(datetime)
-    except CroniterBadCronError:
-        log.warning("not a cron expression: %r", schedule)
+    except CroniterError:  # no cron expression, or one of a day that never comes
+        log.warning("no time follows from the cron line %r", schedule)
         return datetime.max.replace(tzinfo=since.tzinfo)
     return after

@@ -25,13 +25,17 @@ def save(project: exchange.Project, form: ModelForm[LoopSchedule], *, site: str)
     """Keep what a checked form says: the triggers in the project, the bounds in its schedule.
 
     Args:
-        site: scheme and host of links in mail.
+        site: scheme and host of links in mail, where none is known yet.
     """
     triggers = {name: form.cleaned_data[name] for name in ("round_after", "round_schedule")}
     with transaction.atomic():
         exchange.set_triggers(project, **triggers)
-        form.instance.site = site
-        form.save()
+        kept = form.save(commit=False)
+        kept.site = kept.site or site
+        # Never all columns: a pause may have come since the row was read.
+        chosen = [name for name in form.cleaned_data if name not in (*triggers, "mail_to")]
+        kept.save(update_fields=[*chosen, "site"] if kept.pk else None)
+        form.save_m2m()
 
 
 def held(project: exchange.Project, now: datetime) -> str:

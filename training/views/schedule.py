@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, datetime, timedelta
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -77,5 +77,7 @@ def _times(project: exchange.Project, kept: LoopSchedule, now: datetime) -> list
     times, after = [], now
     for _ in range(NEXT_TIMES if project.round_schedule else 0):
         after = automatic_start.next_time(project.round_schedule, after, kept.time_zone)
+        if after.year == MAXYEAR:
+            break  # it never comes
         times.append(after)
     return times

@@ -165,7 +165,9 @@ def _directory_size(file: IO[bytes]) -> int:
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - 66_000))
     end = file.read()
-    at = end.rfind(EMPTY_ZIP)
+    # As zipfile looks for it: a record without a comment first, whatever its fields spell.
+    plain = end[-22:].startswith(EMPTY_ZIP) and end.endswith(b"\0\0")
+    at = len(end) - 22 if plain else end.rfind(EMPTY_ZIP)
     if at < 0 or at + 20 > len(end):
         return 0
     directory: int = struct.unpack_from("<L", end, at + 12)[0]

@@ -9,10 +9,11 @@ from datetime import timedelta
 
 from django.contrib.auth.models import User
 from django.core import signing
+from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
-from annotate.models import Invitation, Membership, Project
+from annotate.models import ConfirmedAddress, Invitation, Membership, Project
 from annotate.models.roles import Role
 from annotate.people.joining import attempt_counter
 
@@ -47,8 +48,11 @@ def invite_each(
     return [(one, invite(project, one, by=by, lifetime=lifetime)) for one in each]
 
 
-def accept(invitation: Invitation, user: User) -> bool:
+def accept(invitation: Invitation, user: User, *, address: str = "") -> bool:
     """Let `user` in, once. False when they stay out; the caller then rolls back.
+
+    Args:
+        address: confirmed by mail, for an invitation that asks for it; it lets one person in.
 
     That is when somebody else took the last place a moment ago, and for who was deactivated: a link
     left over from before must not undo an admin's decision. A member's role is raised, never
@@ -59,6 +63,8 @@ def accept(invitation: Invitation, user: User) -> bool:
         return False
     if known and invitation.places > 1 and known.role in Role.at_least(invitation.role):
         return True
+    if address and not _take_address(invitation, address):
+        return False
     if not _take_place(invitation, user):
         return False
     membership, created = Membership.objects.get_or_create(
@@ -69,6 +75,16 @@ def accept(invitation: Invitation, user: User) -> bool:
     if not created and invitation.role in Role.at_least(membership.role):
         membership.role = invitation.role
         membership.save(update_fields=["role"])
+    return True
+
+
+def _take_address(invitation: Invitation, address: str) -> bool:
+    once = ConfirmedAddress(invitation=invitation, address=address.casefold())
+    try:
+        with transaction.atomic():
+            once.save()
+    except IntegrityError:
+        return False
     return True
 
 

@@ -25,6 +25,8 @@ def configured() -> bool:
 def send(subject: str, texts: Mapping[str, str]) -> list[str]:
     """Send each address its text; returns the addresses that the server did not take."""
     refused = []
+    # A line break in it, as in a name, would end the header.
+    subject = " ".join(subject.split())
     connection = get_connection()
     try:
         with connection:

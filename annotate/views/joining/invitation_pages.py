@@ -108,7 +108,7 @@ def _join(request: HttpRequest, invitation: Invitation, *, address: str = "") ->
         # Confirmed: another one typed here would not be.
         form.fields["email"].disabled = True
     if request.method == "POST" and (account or form.is_valid()):
-        user = _joined(invitation, account, form)
+        user = _joined(invitation, account, form, address=address)
         if user is None:
             return render(request, "annotate/link_expired.html", status=404)
         if account is None:
@@ -119,11 +119,13 @@ def _join(request: HttpRequest, invitation: Invitation, *, address: str = "") ->
     return render(request, "annotate/invitation.html", context)
 
 
-def _joined(invitation: Invitation, account: User | None, form: NewAccountForm) -> User | None:
+def _joined(
+    invitation: Invitation, account: User | None, form: NewAccountForm, *, address: str
+) -> User | None:
     """The account that joined; None, and no new one, if the last place was just taken."""
     with transaction.atomic():
         user = account or form.save()
-        if not invitation_links.accept(invitation, user):
+        if not invitation_links.accept(invitation, user, address=address):
             transaction.set_rollback(True)
             return None
     return user

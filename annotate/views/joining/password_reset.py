@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
-from django.contrib.auth.tokens import default_token_generator
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.auth.views import PasswordResetConfirmView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse, reverse_lazy
+from django.utils.decorators import method_decorator
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from django.views.decorators.http import require_http_methods
 
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
+from annotate.people import memberships
 from annotate.people.joining import attempt_counter, mail
-from annotate.people.requests import network
+from annotate.people.requests import AuthenticatedHttpRequest, network
 from annotate.views.joining.accounts import MODEL_BACKEND
 from annotate.views.joining.shown_links import ShownLink
 
 MOST_REQUESTS, WINDOW = 5, 300
-"""Mails that one address may ask for within so many seconds."""
+"""Mails that one network may ask for, and that one mailbox gets, within so many seconds."""
 
 
 @login_not_required
@@ -38,7 +40,9 @@ def forgotten(request: HttpRequest) -> HttpResponse:
             return render(
                 request, "annotate/password_forgotten.html", context | {"blocked": True}, status=429
             )
-        _mail_link(request, form)
+        whom = ("forgotten password of", form.cleaned_data["email"].casefold())
+        if attempt_counter.add(*whom, seconds=WINDOW) <= MOST_REQUESTS:
+            _mail_link(request, form)
         # The same answer whether there is such an account or not.
         context["sent"] = True
     return render(request, "annotate/password_forgotten.html", context)
@@ -59,10 +63,34 @@ class ChoosePassword(PasswordResetConfirmView):
         return response
 
 
-def reset_link(request: HttpRequest, user: User) -> ShownLink:
+class MadeTokens(PasswordResetTokenGenerator):
+    """Tokens of links that an admin made, which are not those of links that were mailed."""
+
+    def __init__(self, maker: User) -> None:
+        super().__init__()
+        self.key_salt = f"annotate.password-link-of.{maker.pk}"
+
+
+@method_decorator(login_not_required, name="dispatch")
+class ChooseByMadeLink(ChoosePassword):
+    """The same by a link that an admin made; it ends with the admin's right to make it."""
+
+    def dispatch(self, *args: Any, maker_id: int, **kwargs: Any) -> HttpResponse:
+        user = self.get_user(kwargs["uidb64"])
+        maker = User.objects.filter(pk=maker_id, is_active=True).first()
+        if user is None or maker is None or not memberships.may_reset(maker, user):
+            context = {"validlink": False}
+            return render(self.request, "annotate/password_choose.html", context, status=404)
+        self.token_generator = MadeTokens(maker)
+        response = super().dispatch(*args, **kwargs)
+        return cast("HttpResponse", response)
+
+
+def reset_link(request: AuthenticatedHttpRequest, user: User) -> ShownLink:
     """A link by which the user chooses a new password within PASSWORD_RESET_TIMEOUT, once."""
-    name = urlsafe_base64_encode(force_bytes(user.pk))
-    path = reverse("password-choose", args=[name, default_token_generator.make_token(user)])
+    name, maker = urlsafe_base64_encode(force_bytes(user.pk)), request.user
+    token = MadeTokens(maker).make_token(user)
+    path = reverse("password-choose-made", args=[name, maker.pk, token])
     return ShownLink(user.username, request.build_absolute_uri(path))
 
 

@@ -58,9 +58,13 @@ def succeeded(request: HttpRequest, response: HttpResponse, username: str) -> No
 
 
 def as_read(username: str) -> str:
-    """The name as the form reads it: one account has one count, however it is written."""
+    """The name as the form reads it: one account has one count, however it is written.
+
+    No further: names that differ in case are accounts of their own, and who has one of them must
+    not be known to the other.
+    """
     read = UsernameField(required=False).to_python(username) or ""
-    return read.strip().casefold()
+    return read.strip()
 
 
 def _counts(request: HttpRequest, username: str) -> list[tuple[tuple[str, ...], int]]:

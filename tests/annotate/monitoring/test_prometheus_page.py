@@ -106,3 +106,10 @@ def test_the_alerts_ask_for_figures_that_there_are(
 @pytest.mark.parametrize("method", ["post", "put", "delete"])
 def test_the_page_is_only_read(client: Client, db: None, method: str) -> None:
     assert getattr(client, method)("/metrics").status_code in (403, 405)
+
+
+def test_words_that_are_no_methods_make_no_figures_of_their_own(client: Client, db: None) -> None:
+    for n in range(5):
+        client.generic(f"INVENTED{n}", "/livez")
+    text = client.get("/metrics").content.decode()
+    assert "INVENTED" not in text and 'method="other"' in text

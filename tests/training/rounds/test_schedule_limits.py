@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
+from django.test import Client
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from pytest_django import Settings
 from annotate.models import Project
 from tests.annotate.webhooks.receiver import hook_of
 from tests.training.conftest import vote_on
+from training.forms import ScheduleForm
 from training.models import LoopSchedule, ModelVersion, Round, Run
 from training.rounds import automatic_start, loop_mail, schedule_limits
 from training.versions import promotion
@@ -210,3 +212,33 @@ def test_a_cron_line_is_read_in_the_schedules_own_zone(looping: Project) -> None
     zone = LoopSchedule(zone="Asia/Tokyo").time_zone
     at_three = datetime(2026, 7, 1, 18, 0, tzinfo=UTC)
     assert automatic_start.next_time("0 3 * * *", since, zone) == at_three
+
+
+def test_a_time_that_never_comes_starts_nothing_and_breaks_nothing(
+    looping: Project, client_for: Callable[[User], Client], zed: User
+) -> None:
+    Project.objects.filter(pk=looping.pk).update(round_after=0, round_schedule="0 0 30 2 *")
+    looping.refresh_from_db()
+    ended(looping)
+    assert automatic_start.due(looping, timezone.now()) is None
+    client = client_for(zed)
+    for page in ("/projects/desk/rounds/schedule/", "/projects/desk/"):
+        assert client.get(page).status_code == 200
+    said = client.post(
+        "/projects/desk/rounds/schedule/", {"round_after": "0", "round_schedule": "0 0 30 2 *"}
+    )
+    assert said.status_code == 400 and "never comes" in said.content.decode()
+
+
+def test_a_pause_that_comes_while_a_form_is_open_stands(looping: Project) -> None:
+    kept = bounded(looping, stop_after=2)
+    form = ScheduleForm(
+        {"round_after": "5", "round_schedule": "", "stop_after": "9"},
+        instance=kept,
+        project=looping,
+    )
+    assert form.is_valid(), form.errors
+    schedule_limits.pause(looping, "By zed.")
+    schedule_limits.save(looping, form, site="http://127.0.0.1:8000")
+    kept.refresh_from_db()
+    assert (kept.stop_after, kept.paused_because) == (9, "By zed.")

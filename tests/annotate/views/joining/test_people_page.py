@@ -421,3 +421,39 @@ def test_an_announcement_reaches_everybody_but_its_author_until_they_have_read_i
     assert "New guidelines" in client_for(olga).get("/projects/desk/me/").content.decode()
     assert client_for(ann).post(f"{PEOPLE}announce/", {"announcement": "x"}).status_code == 403
     assert client_for(zed).post(f"{PEOPLE}announce/", {}).status_code == 400
+
+
+def test_a_password_link_ends_with_the_rights_of_the_admin_who_made_it(
+    client_for: ClientFor, zed: User, ann: User
+) -> None:
+    (link,) = links_in(client_for(zed).post(member(ann), {"reset": "yes"}))
+    other = Project.objects.create(slug="other", name="Other")
+    Membership.objects.create(project=other, user=ann, role="admin")
+    assert Client().get(link).status_code == 404
+    Membership.objects.filter(project=other).delete()
+    assert Client().get(link, follow=True).status_code == 200
+    User.objects.filter(pk=zed.pk).update(is_active=False)
+    assert Client().get(link).status_code == 404
+
+
+def test_a_confirmed_address_lets_one_person_in(
+    client: Client, zed: User, project: Project, mails: list[EmailMessage]
+) -> None:
+    link = link_for(project, zed, places=5, domain="example.org")
+    client.post(link, {"email": "bo@example.org"})
+    client.post(link, {"email": "BO@example.org"})
+    first, second = (links_in(str(one.body))[0] for one in mails)
+    assert Client().post(first, ACCOUNT).status_code == 302
+    for again in (first, second):
+        assert Client().post(again, ACCOUNT | {"username": "mallory"}).status_code == 404
+    assert not User.objects.filter(username="mallory").exists()
+    assert Invitation.objects.get().joined == 1
+
+
+def test_a_project_with_a_line_break_in_its_name_can_invite_by_mail(
+    client_for: ClientFor, zed: User, project: Project, mails: list[EmailMessage]
+) -> None:
+    Project.objects.filter(pk=project.pk).update(name="Desk\nBcc: everybody@example.org")
+    client_for(zed).post(INVITE, {"role": "annotator", "note": "bo@example.org", "mailed": "on"})
+    (sent,) = mails
+    assert sent.recipients() == ["bo@example.org"] and "\n" not in sent.subject
