@@ -1,4 +1,5 @@
-"""Tables: rounds, runs, model versions and the playground's trials.
+"""Tables: rounds and runs, saved settings of rounds, model versions, the playground's trials, and
+the loop's schedule and events.
 
 May import: no other room.
 """

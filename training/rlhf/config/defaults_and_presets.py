@@ -155,7 +155,8 @@ def _careful(base: RoundConfig) -> Settings:
 PRESETS: dict[str, Preset] = {
     "quick": Preset(
         title="Quick look",
-        text="Few updates, few prompts, short replies: shows whether everything works.",
+        text="Few prompts; by PPO, RLOO and GRPO 20 updates with short replies. Shows whether "
+        "everything works.",
         change=_quick,
     ),
     "balanced": Preset(
@@ -165,7 +166,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "careful": Preset(
         title="Careful",
-        text="Twice the updates in smaller steps, nearer to the starter, measured on more prompts.",
+        text="Smaller steps, measured on more prompts. PPO, RLOO and GRPO make twice the updates, "
+        "nearer to the starter; DPO, KTO and ORPO twice the passes.",
         change=_careful,
     ),
 }
