@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,14 +19,15 @@ import pytest
 from safetensors.numpy import load_file
 
 from annotate.models import Pair
-from tests.training.conftest import environment
-from training.models import Plan
+from tests.training.conftest import environment, wait_for
+from training.models import Plan, Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SLUG = "support-desk"
 PLAN: dict[str, Any] = {
     "threads": 1,
     "device": "cpu",
+    "optimiser": "ppo",
     "reward": {"epochs": 1.0},
     "ppo": {
         "updates": 2,
@@ -112,8 +114,23 @@ def begin(installation: dict[str, str], *model: str) -> None:
     """Set up; first pairs are there."""
     manage("quickstart", "--seed", "1", *model, environment=installation)
     first = status(installation)
-    assert first["pairs_open"] >= 300
+    assert first["pairs_open"] >= (1 if model else 300)
+    if model:
+        answered_by_a_worker(installation, least=300)
     assert first["rounds"] == []
+
+
+def answered_by_a_worker(installation: dict[str, str], *, least: int) -> None:
+    """The prompts that were left for later, answered by the worker that people have running."""
+    worker = subprocess.Popen(
+        [sys.executable, "manage.py", "worker", "--gpu"], cwd=ROOT, env=installation
+    )
+    try:
+        wait_for(lambda: not Run.objects.exclude(state="done").exists())
+    finally:
+        worker.send_signal(signal.SIGINT)
+        worker.wait(timeout=60)
+    assert Pair.objects.filter(state="open").count() >= least
 
 
 def go_around(installation: dict[str, str]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_a_file_is_dropped_asked_about_mapped_imported_and_taken_back(
     question = page.get_by_role("group", name="the field chosen?")
     question.get_by_label("Yes").check()
     expect(page.get_by_role("button", name="Import ")).to_be_disabled()
-    page.get_by_label("prompt", exact=True).select_option("ask")
+    page.get_by_role("group", name="the field prompt?").get_by_label("Yes").check()
     page.get_by_label("rejected", exact=True).select_option("poor")
     page.get_by_label("rater", exact=True).select_option("who")
     page.get_by_role("button", name="Answer").click()

@@ -149,7 +149,7 @@ def test_states_of_the_labelling_screen_pass_axe(
 ) -> None:
     page = browse(root, reduced_motion="reduce")
     page.goto("/projects/desk/label/")
-    page.get_by_text("2 earlier turns").click()
+    page.keyboard.press("e")
     assert violations(page) == []
     for opener, dialog in (("Guidelines", "#guidelines"), ("Keys", "#help")):
         page.locator(".screen-tools").get_by_text(opener).click()
@@ -234,13 +234,14 @@ def test_forms_with_errors_say_so_beside_the_field(
 ) -> None:
     page = browse(root)
     page.goto("/projects/desk/settings/")
-    page.get_by_label("Schedule").fill("at night")
+    criteria = page.get_by_label("Criteria", exact=True)
+    criteria.fill("A criterion that takes more than a short line to write")
     page.get_by_role("button", name="Save settings").click()
-    described = page.get_by_label("Schedule").get_attribute("aria-describedby") or ""
+    described = criteria.get_attribute("aria-describedby") or ""
     error = page.locator(f"#{described.split()[-1]}")
-    expect(error).to_contain_text("Not a cron expression")
-    page.get_by_role("alert").get_by_role("link", name="Schedule").click()
-    expect(page.get_by_label("Schedule")).to_be_in_viewport()
+    expect(error).to_contain_text("longer than 40 characters")
+    page.get_by_role("alert").get_by_role("link", name="Criteria").click()
+    expect(criteria).to_be_in_viewport()
     # The button covers nothing of what the link leads to.
     expect(page.get_by_role("button", name="Save settings")).to_be_in_viewport()
     assert violations(page) == []

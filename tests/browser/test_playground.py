@@ -16,7 +16,7 @@ from annotate.models import Project
 from tests.browser.accessibility import violations
 from tests.training.rlhf import tiny
 from training.models import ModelVersion
-from training.playground import answering
+from training.playground import generator_process
 from training.rlhf.reward import reward_model
 from training.runs import supervisor
 from training.versions import promotion
@@ -48,7 +48,7 @@ def models(project: Project, settings: Settings, tmp_path: Path) -> None:
 def worker(models: None) -> Iterator[None]:
     """The part of the training worker that answers, as the worker starts it."""
     supervisor.stopping.clear()
-    thread = threading.Thread(target=answering.answer_until_stopped)
+    thread = threading.Thread(target=generator_process.answer_until_stopped)
     thread.start()
     yield
     supervisor.stopping.set()

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate import exchange
+from training.api.list_pages import BAD_PAGE, PageQuery, page_if_asked, whole_or_page
 from training.models import ModelVersion, Run
 from training.setup import start_model_check
 from training.setup.model_form import KINDS, AddModelForm
@@ -81,7 +82,12 @@ class CheckSerializer(serializers.Serializer[Any]):
     finished_at = serializers.DateTimeField(allow_null=True)
 
 
-@extend_schema(methods=["GET"], operation_id="models", responses=ModelSerializer(many=True))
+@extend_schema(
+    methods=["GET"],
+    operation_id="models",
+    parameters=[PageQuery],
+    responses={200: whole_or_page(ModelSerializer), 400: BAD_PAGE},
+)
 @extend_schema(
     methods=["POST"],
     operation_id="add_model",
@@ -94,13 +100,17 @@ class CheckSerializer(serializers.Serializer[Any]):
 )
 @api_view(["GET", "POST"])
 def models(request: Request, slug: str) -> Response:
-    """Model versions with their lineage, the latest first. POST has a worker check a model and add
-    it (admins)."""
+    """Model versions with their lineage, the latest first: all as a plain list, or a page.
+
+    POST has a worker check a model and add it (admins).
+    """
     if request.method == "POST":
         return _add(request, slug)
     project = exchange.project_or_404(request, slug, "reviewer")
     versions = ModelVersion.objects.filter(project=project).select_related("parent", "run__round")
-    return Response([_model(version) for version in versions.order_by("-number", "kind")])
+    page = page_if_asked(request, versions, _model)
+    whole = versions.order_by("-number", "kind")
+    return Response([_model(version) for version in whole] if page is None else page)
 
 
 def _add(request: Request, slug: str) -> Response:

@@ -124,6 +124,7 @@ def _page(project: Project, stream: str | None, simulated: bool, section: str) -
         "stream": stream,
         "streams": STREAMS,
         "simulated": simulated,
+        "nothing": not (section or summary.votes or any(one.pairs for one in streams.values())),
         "summary": summary,
         "agreement": [(title, streams[name]) for name, title in STREAMS.items()],
         "judged": STREAMS[judged].lower(),

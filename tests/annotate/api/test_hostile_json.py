@@ -103,6 +103,12 @@ def send(
         "completions-runs": Run.objects.create(
             project=project, kind="completions", state="failed", options={"sources": []}
         ),
+        "model-checks": Run.objects.create(
+            project=project,
+            kind="check",
+            state="failed",
+            options={"sources": [{"folder": "/m"}], "from": "/m", "make": "starter", "kind": ""},
+        ),
         "exports": Export.objects.create(version=freezing.freeze(project), **held),
     }
 

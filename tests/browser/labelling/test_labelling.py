@@ -264,7 +264,7 @@ def test_the_first_page_weighs_less_than_100_kb(
     weight = sum(
         len(b"".join(answer) if answer.streaming else answer.content) for answer in answers
     )
-    assert 30_000 < weight < 80_000
+    assert 30_000 < weight < 100_000
 
 
 @pytest.mark.parametrize("scale", list(scales.SCALES))

@@ -28,6 +28,10 @@ QUICK_ROUND = {
 }
 
 
+OWN = {name: value for name, value in world.CONFIG.items() if name not in ("seed", "number")}
+"""What a project may choose of these settings."""
+
+
 @pytest.fixture
 def started(
     voted: Project, home: Path, transactional_db: None, settings: Settings
@@ -36,7 +40,7 @@ def started(
     settings.TRAINING_THREADS = 1
     starter = tiny.llama(home / "starter")
     promotion.adopt_starter(voted, "starter")
-    Plan.objects.create(project=voted, config=world.CONFIG | QUICK_ROUND)
+    Plan.objects.create(project=voted, config=OWN | QUICK_ROUND)
     return Run.objects.get(round=start_and_cancel.start_round(voted, enqueue=False)), starter
 
 

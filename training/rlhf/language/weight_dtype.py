@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from training.rlhf.config.model_facts import read_facts
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 SMALL = 1_000_000_000
 """Parameters up to which a CPU, that computes slowly in bfloat16, is given float32."""
@@ -34,7 +31,7 @@ def resolved(dtype: str, path: str | Path, device: torch.device | str) -> str:
     return "bfloat16" if facts.parameters > SMALL else "float32"
 
 
-Settings = TypeVar("Settings", bound="DataclassInstance")
+Settings = TypeVar("Settings")
 
 
 def with_dtype(settings: Settings, path: str | Path, device: torch.device | str) -> Settings:

@@ -92,17 +92,21 @@ def _alarms(metrics: StageMetrics, config: GateConfig) -> Measurement | None:
 
 
 def _broken(metrics: StageMetrics, config: GateConfig) -> Measurement:
-    return _no_worse(metrics, "broken_rate", config.broken_max)
+    return _no_worse(metrics, "broken_rate", config.broken_max, cap=MOST_BROKEN)
 
 
-def _no_worse(metrics: StageMetrics, name: str, most: float) -> Measurement:
+MOST_BROKEN = 0.9
+"""Share of broken replies with which nothing passes, whatever the policy before had of them."""
+
+
+def _no_worse(metrics: StageMetrics, name: str, most: float, cap: float = 1.0) -> Measurement:
     """A fault that stays below its bound, or below what the policy before has of it: one that
     begins outside the bound, as a model does whose replies are longer than the limit, may mend it
     step by step."""
     evaluated = metrics.get(EVALUATE, {})
     before = evaluated.get(f"{name}_before") or 0.0
     remark = " (no more than the policy before)" if before > most else ""
-    return Measurement(evaluated.get(name), high=max(most, before), remark=remark)
+    return Measurement(evaluated.get(name), high=min(max(most, before), cap), remark=remark)
 
 
 def _win_rate(metrics: StageMetrics, config: GateConfig) -> Measurement:

@@ -252,10 +252,13 @@ def test_adapters_leave_the_head_whole_and_merge_to_the_same_scores(
     assert model.score(CHATS, REPLIES) == pytest.approx(before, abs=1e-4)
 
 
-def test_adapters_that_fit_nothing_in_the_model_are_refused(tmp_path: Path) -> None:
+def test_adapters_that_fit_nothing_in_the_model_go_on_all_its_linear_layers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = new(trunks.distilbert(tmp_path / "base"))
-    with pytest.raises(ModelError, match=r"reward\.lora does not fit"):
-        adapters.attach(model.classifier, LoraConfig(target_modules=("q_proj",)))
+    adapted = adapters.attach(model.classifier, LoraConfig(target_modules=("q_proj",)))
+    assert "no layers called q_proj" in caplog.text
+    assert any("q_lin.lora_A" in name for name, _ in adapted.named_parameters())
 
 
 def test_gpt_neo_125m_trains_294_912_adapter_weights_on_queries_and_values() -> None:
