@@ -234,7 +234,7 @@ def test_forms_with_errors_say_so_beside_the_field(
 ) -> None:
     page = browse(root)
     page.goto("/projects/desk/settings/")
-    criteria = page.get_by_label("Criteria", exact=True)
+    criteria = page.locator("#id_criteria")
     criteria.fill("A criterion that takes more than a short line to write")
     page.get_by_role("button", name="Save settings").click()
     described = criteria.get_attribute("aria-describedby") or ""
