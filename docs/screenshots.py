@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 FOLDER = Path(__file__).parent / "screenshots"
 PROJECT = "/projects/support-desk"
 PAGES = {
+    "home": f"{PROJECT}/",
     "projects": "/projects/",
     "project-new": "/projects/new/",
     "password": "/accounts/password/",
@@ -40,6 +41,7 @@ PAGES = {
     "round-new": f"{PROJECT}/rounds/new/",
     "round": f"{PROJECT}/rounds/1/",
     "models": f"{PROJECT}/models/",
+    "model-add": f"{PROJECT}/models/add/",
     "playground": f"{PROJECT}/playground/?prompt=any",
     "compare": f"{PROJECT}/models/compare/?v=0&v=1",
     "prune": f"{PROJECT}/models/prune/?keep=0",
