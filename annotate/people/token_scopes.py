@@ -11,7 +11,9 @@ MEANS = {
     TokenScope.READ: "every GET: data, figures, exports (without a version, one is frozen)",
     TokenScope.VOTE: "take pairs and vote on them, skip, undo, flag",
     TokenScope.WRITE: "import, create and change data, ask for exports",
-    TokenScope.ADMIN: "start rounds, have completions written; people, guidelines, webhooks",
+    TokenScope.ADMIN: (
+        "start rounds, add models, have completions written; people, guidelines, webhooks"
+    ),
 }
 View = TypeVar("View", bound=Callable[..., Any])
 
