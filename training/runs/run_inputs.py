@@ -236,13 +236,19 @@ def _prepare_check(run: Run) -> None:
         private=bool(options["private"]),
         kind=options["kind"],
         trained=options["make"] == added_models.STARTER,
-        roots=() if options["trusted"] else tuple(map(str, model_roots.roots())),
+        roots=_roots(source, trusted=options["trusted"]),
         prompts=str(prompts),
         threads=settings.TRAINING_THREADS or 0,
         free_gb=settings.MIN_FREE_GB,
         **({"max_new_tokens": options["longest"]} if options.get("longest") else {}),
     )
     write_job(run.directory, job)
+
+
+def _roots(source: dict[str, Any], *, trusted: bool) -> tuple[str, ...]:
+    """Folders that a folder of this server must not lead out of; a hub's model has its own."""
+    offered = "folder" in source and not trusted
+    return tuple(map(str, model_roots.roots())) if offered else ()
 
 
 def _scorers(project: exchange.Project) -> dict[str, str]:

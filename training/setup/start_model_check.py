@@ -54,8 +54,8 @@ def folder_source(path: str) -> Source:
     """
     try:
         folder = model_roots.checked(path)
-        model_folder_checks.kind(folder)
         model_folder_checks.require_below(folder, model_roots.roots())
+        model_folder_checks.kind(folder)
     except (model_roots.NotOffered, model_folder_checks.Unusable) as error:
         raise Refused(str(error)) from error
     return {"name": folder.name, "folder": str(folder)}
