@@ -5,7 +5,7 @@ One set of rules for the form, the API, the command line, files and rounds that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from training.rlhf import acquire
 from training.rlhf.config import (
     PRESETS,
     ConfigError,
+    EvaluateConfig,
     RoundConfig,
     from_dict,
     merged,
@@ -128,6 +129,15 @@ def usual_optimiser(project: exchange.Project) -> str:
 def planned(project: exchange.Project) -> RoundConfig:
     """The settings that the project's next round would have, for runs without a round."""
     return from_dict(RoundConfig, _joined(project, saved(project)))
+
+
+def compared(project: exchange.Project) -> EvaluateConfig:
+    """The settings by which any policies are compared: those of a round, but for one server."""
+    evaluate = planned(project).evaluate
+    if evaluate.endpoint is not None and evaluate.endpoint.model:
+        # Its names are those of a round's two policies.
+        return replace(evaluate, endpoint=None)
+    return evaluate
 
 
 def version_named(project: exchange.Project, name: str) -> ModelVersion | None:

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from annotate import exchange
 from training.models import Run, RunKind
-from training.plans.round_settings import planned
+from training.plans.round_settings import compared, planned
 from training.rlhf import rows
 from training.rlhf.config import (
     CheckJob,
@@ -140,10 +140,6 @@ def _prepare_compare(run: Run) -> None:
     prompts = run.directory / "prompts.jsonl"
     rows.write(prompts, exchange.prompts(run.project))
     starter = policies.filter(number=0).first()
-    evaluate = planned(run.project).evaluate
-    if evaluate.endpoint is not None and evaluate.endpoint.model:
-        # Its names are those of a round's two policies.
-        evaluate = dataclasses.replace(evaluate, endpoint=None)
     job = CompareJob(
         models={version.name: version.location for version in chosen},
         starter=starter.location if starter else "",
@@ -151,7 +147,7 @@ def _prepare_compare(run: Run) -> None:
         reward_models=_scorers(run.project),
         seed=int(run.options["seed"]),
         threads=settings.TRAINING_THREADS or 0,
-        evaluate=evaluate,
+        evaluate=compared(run.project),
     )
     write_job(run.directory, job)
 
