@@ -13,6 +13,7 @@ from django.conf import settings
 
 from annotate import exchange
 from training.models import Run, RunKind
+from training.plans import round_settings
 from training.plans.round_settings import compared, planned
 from training.rlhf import rows
 from training.rlhf.config import (
@@ -66,6 +67,7 @@ def prepare(run: Run) -> None:
         except endpoint_hosts.NotAllowed as error:
             raise CannotPrepare(str(error)) from error
     _require_offered(run)
+    _require_rules(run)
     if (run.directory / CONFIG).is_file():
         return
     PREPARATIONS[run.kind](run)
@@ -81,6 +83,14 @@ def _require_offered(run: Run) -> None:
                 model_roots.checked(source["folder"])  # a link may have been turned round
         except model_roots.NotOffered as error:
             raise CannotPrepare(str(error)) from error
+
+
+def _require_rules(run: Run) -> None:
+    """Raise CannotPrepare where the operator took a rule away that a round was started with."""
+    named = round_settings.unnamed(run.round.chosen) if run.round else []
+    # One with its path was never a rule: the operator's command chose it.
+    if gone := [name for name in named if ":" not in name]:
+        raise CannotPrepare(f"There is no rule {', '.join(gone)} any more.")
 
 
 def _prepare_round(run: Run) -> None:

@@ -41,7 +41,7 @@ def test_processes_of_the_engine_get_no_secret_and_all_else(variables: None, run
     ("kind", "config"),
     [
         (RunKind.COMPARE, {"evaluate": {"endpoint": {"url": JUDGE}}}),
-        (RunKind.COMPARE, {"evaluate": {"judge": {"endpoint": {"url": JUDGE}}}}),
+        (RunKind.COMPARE, {"evaluate": {"judge": {"endpoint": {"url": JUDGE, "model": "j"}}}}),
         (RunKind.FIRST_PAIRS, {"sample": {"endpoint": {"url": JUDGE}}}),
     ],
 )
