@@ -7,7 +7,7 @@ process that loads it can tell (training.rlhf.serving.model_check). Torch-free.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,13 +53,19 @@ def kind(folder: Path) -> str:
         raise Unusable(f"{folder} holds no weights as safetensors{held}; no others are read.")
     if own_code := config.get("auto_map"):
         _require_no_code(folder, config, own_code)
-    named = [name for name in config.get("architectures") or [] if isinstance(name, str)]
+    named = list(architectures(config))
     for name in named:
         for ending, model_kind in KINDS.items():
             if name.endswith(ending):
                 return model_kind
     what = ", ".join(named) or "no architecture"
     raise Unusable(f"{folder} is neither a policy nor a reward model: config.json names {what}.")
+
+
+def architectures(config: Mapping[str, Any]) -> Iterator[str]:
+    """The architectures that a model's settings name."""
+    named = config.get("architectures")
+    return (name for name in (named if isinstance(named, list) else []) if isinstance(name, str))
 
 
 def describe_weights(names: Iterable[str]) -> str:
