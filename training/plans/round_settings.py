@@ -63,7 +63,7 @@ class Choice:
     """What the command line chose earlier, by dotted names: it may stay as it is."""
 
     def may(self, name: str, value: Any) -> bool:
-        """Whether a setting that is the operator's stands here by the operator's will."""
+        """True where a setting that is the operator's stands here by the operator's will."""
         return self.operator or (name in self.granted and self.granted[name] == value)
 
 

@@ -54,7 +54,7 @@ def without_hub_token(variables: dict[str, str]) -> dict[str, str]:
 
 
 def is_passed(name: str) -> bool:
-    """Whether the engine's processes get a variable of this name."""
+    """True for variables that the engine's processes get."""
     return name in KEPT or not (name in PRIVATE or name.startswith(OURS))
 
 

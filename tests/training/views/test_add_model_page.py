@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -284,6 +283,9 @@ def test_an_adapter_of_the_hub_adapts_no_folder_of_this_server(
     other.mkdir()
     for name, data in small.items():
         (other / name).write_bytes(data)
+    ModelVersion.objects.create(
+        project=project, kind="policy", number=1, path=f"models/{other.name}"
+    )
     client = client_for(zed)
     there = {str(other): OUT, f"../{other.name}": OUT}
     bases = there if offered else {"../nowhere": OUT, "\0": OUT, "else/secret": HUB_ID}
@@ -294,7 +296,6 @@ def test_an_adapter_of_the_hub_adapts_no_folder_of_this_server(
             "adapter_model.safetensors": b"{}",
             "tokenizer.json": b"{}",
         }
-        shutil.rmtree(home / "models" / OUT.split()[2], ignore_errors=True)
         client.post(URL, wish("hub", hub="someone/adapter"))
         assert see_through().error.endswith(why), base
     # A whole model gets further: its own files are judged.
@@ -302,7 +303,8 @@ def test_an_adapter_of_the_hub_adapts_no_folder_of_this_server(
     hub.repos["someone/whole"] = whole
     client.post(URL, wish("hub", hub="someone/whole"))
     assert "model.safetensors is damaged" in see_through().error
-    assert not ModelVersion.objects.exists()
+    assert ModelVersion.objects.count() == 1
+    assert list((home / "models").iterdir()) == [other], "what cannot be used does not stay"
 
 
 def test_models_are_offered_by_their_folders_and_no_deeper(roots: Path, zed: User) -> None:
