@@ -22,6 +22,8 @@ from training.runs import supervisor
 from training.versions import promotion
 
 PAGE = "/projects/desk/rounds/1/"
+SETTINGS = {name: value for name, value in world.CONFIG.items() if name != "seed"}
+"""A round's seed follows from its number."""
 QUICK_ROUND = {
     "reward": world.CONFIG["reward"] | {"batch_size": 32},
     "ppo": world.CONFIG["ppo"] | {"updates": 1},
@@ -36,7 +38,7 @@ def started(
     settings.TRAINING_THREADS = 1
     starter = tiny.llama(home / "starter")
     promotion.adopt_starter(voted, "starter")
-    Plan.objects.create(project=voted, config=world.CONFIG | QUICK_ROUND)
+    Plan.objects.create(project=voted, config=SETTINGS | QUICK_ROUND)
     return Run.objects.get(round=start_and_cancel.start_round(voted, enqueue=False)), starter
 
 
