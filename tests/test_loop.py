@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from annotate.models import Pair
-from tests.training.conftest import environment, wait_for
+from tests.training.conftest import environment
 from training.models import Plan, Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +84,7 @@ def test_votes_become_a_changed_policy_whose_pairs_are_in_the_queue(
 
     model = str(tiny.brief(tmp_path / "model"))
     begin(installation, "--model", model)
+    add_pairs(installation, tmp_path)
     Plan.objects.update(config=PLAN)
     last = go_around(installation)
     assert last["rounds"][0]["metrics"]["train_reward"]["annotators"] == 12
@@ -115,22 +115,23 @@ def begin(installation: dict[str, str], *model: str) -> None:
     manage("quickstart", "--seed", "1", *model, environment=installation)
     first = status(installation)
     assert first["pairs_open"] >= (1 if model else 300)
-    if model:
-        answered_by_a_worker(installation, least=300)
     assert first["rounds"] == []
 
 
-def answered_by_a_worker(installation: dict[str, str], *, least: int) -> None:
-    """The prompts that were left for later, answered by the worker that people have running."""
-    worker = subprocess.Popen(
-        [sys.executable, "manage.py", "worker", "--gpu"], cwd=ROOT, env=installation
-    )
-    try:
-        wait_for(lambda: not Run.objects.exclude(state="done").exists())
-    finally:
-        worker.send_signal(signal.SIGINT)
-        worker.wait(timeout=60)
-    assert Pair.objects.filter(state="open").count() >= least
+def add_pairs(installation: dict[str, str], folder: Path) -> None:
+    """Pairs from a file, in place of those that a worker would write for minutes."""
+    Run.objects.filter(kind="completions", state="queued").delete()
+    rows = [
+        {
+            "prompt": f"Order {i} has not come.",
+            "completion_a": f"I am sorry. I have sent parcel {i} again today.",
+            "completion_b": "Wait." if i % 2 else f"Orders come when they come, {i} too.",
+        }
+        for i in range(200)
+    ]
+    file = folder / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manage("import_data", str(file), "--project", SLUG, environment=installation)
 
 
 def go_around(installation: dict[str, str]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from annotate.models import TokenScope
 MEANS = {
     TokenScope.READ: "every GET: data, figures, exports (without a version, one is frozen)",
     TokenScope.VOTE: "take pairs and vote on them, skip, undo, flag",
-    TokenScope.WRITE: "import, create and change data, add models, ask for exports",
-    TokenScope.ADMIN: "start rounds, change their settings and schedule, have completions written; "
-    "people, guidelines, webhooks",
+    TokenScope.WRITE: "import, create and change data, ask for exports",
+    TokenScope.ADMIN: "start rounds, change their settings and schedule, add models, have "
+    "completions written; people, guidelines, webhooks",
 }
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -25,7 +25,8 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repos: dict[str, dict[str, bytes]] = {}
         self.closed: dict[str, str] = {}
-        """Repositories that want the token: "gated", or "private"."""
+        """Repositories that want the token: "gated", whose list of files everybody reads, or
+        "private"."""
         self.tokens: list[str | None] = []
         self.sent: list[tuple[str, int]] = []
         """Files that were asked for, with the place from which on."""
@@ -64,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         parts = self.path.partition("?")[0].strip("/").split("/")
         about = parts[:2] == ["api", "models"]
         name = "/".join(parts[2:4] if about else parts[:2])
-        if (refusal := self.refusal(name)) is not None:
+        if (refusal := self.refusal(name, about=about)) is not None:
             self.refuse(*refusal)
         elif about:
             wanted = parts[5] if "revision" in parts else "main"
@@ -75,19 +76,22 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_file(name, "/".join(parts[4:]))
 
-    def refusal(self, name: str) -> tuple[int, str] | None:
+    def refusal(self, name: str, *, about: bool) -> tuple[int, str] | None:
         closed = self.server.closed.get(name)
         known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-        if closed == "gated" and not known:
+        if closed == "gated" and not known and not about:
             return 403, "GatedRepo"
-        if name not in self.server.repos or (closed and not known):
+        if name not in self.server.repos or (closed == "private" and not known):
             return 404, "RepoNotFound"
         return None
 
     def about(self, name: str) -> dict[str, Any]:
         files = self.server.repos[name].items()
         siblings = [{"rfilename": path, "size": len(data)} for path, data in files]
-        return {"id": name, "sha": COMMIT, "private": False, "siblings": siblings, "tags": []}
+        told = {"id": name, "sha": COMMIT, "siblings": siblings, "tags": []}
+        closed = self.server.closed.get(name)
+        gated = "manual" if closed == "gated" else False
+        return told | {"private": closed == "private", "gated": gated}
 
     def send_file(self, name: str, path: str) -> None:
         data = self.server.repos[name][path]

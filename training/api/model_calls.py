@@ -98,6 +98,7 @@ class CheckSerializer(serializers.Serializer[Any]):
         409: OpenApiResponse(description="It is known, or another model is being checked."),
     },
 )
+@exchange.needs_scope(exchange.TokenScope.ADMIN)
 @api_view(["GET", "POST"])
 def models(request: Request, slug: str) -> Response:
     """Model versions with their lineage, the latest first: all as a plain list, or a page.
@@ -132,6 +133,7 @@ def _add(request: Request, slug: str) -> Response:
 
 @extend_schema(methods=["GET"], operation_id="model_check", responses=CheckSerializer)
 @extend_schema(methods=["DELETE"], operation_id="remove_model_check", responses={204: None})
+@exchange.needs_scope(exchange.TokenScope.ADMIN)
 @api_view(["GET", "DELETE"])
 def model_check(request: Request, slug: str, uuid: UUID) -> Response:
     """The check of a model: its progress, and what it saw. DELETE forgets it once it has ended."""
@@ -146,6 +148,7 @@ def model_check(request: Request, slug: str, uuid: UUID) -> Response:
 
 
 @extend_schema(operation_id="cancel_model_check", request=None, responses=CheckSerializer)
+@exchange.needs_scope(exchange.TokenScope.ADMIN)
 @api_view(["POST"])
 def cancel_model_check(request: Request, slug: str, uuid: UUID) -> Response:
     """Stop a check; nothing is added."""
@@ -157,6 +160,7 @@ def cancel_model_check(request: Request, slug: str, uuid: UUID) -> Response:
 
 
 @extend_schema(operation_id="retry_model_check", request=None, responses={202: CheckSerializer})
+@exchange.needs_scope(exchange.TokenScope.ADMIN)
 @api_view(["POST"])
 def retry_model_check(request: Request, slug: str, uuid: UUID) -> Response:
     """Try again what failed or was cancelled; what was fetched of a hub is kept."""

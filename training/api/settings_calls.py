@@ -46,7 +46,7 @@ class RoundChoiceSerializer(serializers.Serializer[Any]):
             preset=data.get("preset", usual.preset),
             config=data.get("config", usual.config),
             policy=data.get("policy", ""),
-            operator=usual.operator and "config" not in data,
+            granted=usual.granted,
         )
 
 

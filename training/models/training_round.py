@@ -21,6 +21,10 @@ class Plan(models.Model):
     preset = models.CharField(
         max_length=20, default="balanced", help_text="Of training.rlhf.config.PRESETS."
     )
+    operators: models.JSONField[dict[str, Any] | None] = models.JSONField(
+        null=True,
+        help_text="Those of them that only the command line may choose, by their dotted names.",
+    )
     reranked_votes = models.PositiveIntegerField(
         default=0, help_text="Votes the queue's order was last computed from."
     )

@@ -10,7 +10,7 @@ from django import forms
 from annotate import exchange
 from training.plans import round_settings
 from training.plans.optimiser_advice import CHOICES, advise
-from training.plans.round_settings import Choice, SettingsRefused
+from training.plans.round_settings import FUNCTIONS, Choice, SettingsRefused, unnamed
 from training.plans.shown_settings import GROUPS, SHOWN, Group, Shown, flat, value_at, worded
 from training.rlhf.config import OPTIMISERS, PRESETS, merged, nested
 
@@ -115,8 +115,17 @@ class RoundForm(forms.Form):
 
     def kept(self) -> dict[str, Any]:
         """Saved settings that the form has no field for, by name; they stay as they are."""
-        names = {*SHOWN, *self.rules, "optimiser"}
-        return {name: value for name, value in flat(self.saved.config) if name not in names}
+        names = {*SHOWN, "optimiser"}
+        # Functions apart: there are points in their names.
+        saved = {name: part for name, part in self.saved.config.items() if name != FUNCTIONS}
+        return {name: value for name, value in flat(saved) if name not in names}
+
+    def kept_functions(self) -> dict[str, Any]:
+        """Functions that the operator chose by their paths; a rule that is no more ends here."""
+        named = {name: self.saved.config[FUNCTIONS][name] for name in unnamed(self.saved.config)}
+        return {
+            n: weight for n, weight in named.items() if self.saved.may(f"{FUNCTIONS}.{n}", weight)
+        }
 
     def clean(self) -> dict[str, Any]:
         if self.errors:
@@ -136,6 +145,8 @@ class RoundForm(forms.Form):
         config = nested(
             {name: value for name, value in self.kept().items() if _stands(name, given)}
         )
+        if functions := self.kept_functions():
+            config[FUNCTIONS] = functions
         config = merged(config, _config(given))
         if chosen := data.get("optimiser") or self.saved.config.get("optimiser"):
             config["optimiser"] = chosen
@@ -143,6 +154,7 @@ class RoundForm(forms.Form):
             preset=data.get("preset") or self.saved.preset,
             config=config,
             policy=data.get("policy") or "",
+            granted=self.saved.granted,
         )
 
 

@@ -5,7 +5,7 @@ One set of rules for the form, the API, the command line, files and rounds that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
@@ -14,11 +14,12 @@ from annotate import exchange
 from training.models import ModelVersion, Plan
 from training.plans import project_facts
 from training.plans.optimiser_advice import advise
-from training.plans.shown_settings import flat
+from training.plans.shown_settings import flat, value_at
 from training.rlhf import acquire
 from training.rlhf.config import (
     PRESETS,
     ConfigError,
+    EvaluateConfig,
     RoundConfig,
     from_dict,
     merged,
@@ -34,6 +35,8 @@ Settings = dict[str, Any]
 PROJECTS_OWN = ("starter", "policy", "last_reward", "number", "seed")
 OPERATORS_OWN = ("tracker", "threads")
 """Settings of the installation; the command line is the operator's and may set them."""
+JUDGES_FILE = "evaluate.judge.path"
+FUNCTIONS = "reward_functions"
 SERVERS = ("sample.endpoint", "evaluate.endpoint", "evaluate.judge.endpoint")
 
 
@@ -56,6 +59,12 @@ class Choice:
     """Name of the version to start from, such as policy-3; empty: the one in use."""
     operator: bool = False
     """Whether the command line chose: it may name files and what the installation decides."""
+    granted: Settings = field(default_factory=dict)
+    """What the command line chose earlier, by dotted names: it may stay as it is."""
+
+    def may(self, name: str, value: Any) -> bool:
+        """True where a setting that is the operator's stands here by the operator's will."""
+        return self.operator or (name in self.granted and self.granted[name] == value)
 
 
 def saved(project: exchange.Project) -> Choice:
@@ -63,7 +72,11 @@ def saved(project: exchange.Project) -> Choice:
     plan = Plan.objects.filter(project=project).first()
     if plan is None:
         return Choice()
-    return Choice(preset=plan.preset, config=plan.config, operator=True)
+    granted = plan.operators
+    if granted is None:  # nobody wrote down who chose; functions could be named by admins, too
+        own = _operators_own(plan.config)
+        granted = {name: own[name] for name in own if not name.startswith(f"{FUNCTIONS}.")}
+    return Choice(preset=plan.preset, config=plan.config, granted=granted)
 
 
 def save(project: exchange.Project, choice: Choice) -> None:
@@ -73,9 +86,12 @@ def save(project: exchange.Project, choice: Choice) -> None:
         SettingsRefused: nothing was saved.
     """
     resolve(project, choice)
-    Plan.objects.update_or_create(
-        project=project, defaults={"preset": choice.preset, "config": choice.config}
-    )
+    values = {
+        "preset": choice.preset,
+        "config": choice.config,
+        "operators": _operators_own(choice.config),  # all of them by right, or it was refused
+    }
+    Plan.objects.update_or_create(project=project, defaults=values)
 
 
 def defaults(project: exchange.Project, preset: str) -> Settings:
@@ -109,7 +125,8 @@ def resolve(project: exchange.Project, choice: Choice) -> Settings:
 def _joined(project: exchange.Project, choice: Choice) -> Settings:
     base = _base(project, choice.preset) | {"optimiser": usual_optimiser(project)}
     whole = settled(base | {"tracker": settings.TRACKER}, choice.config)
-    if settings.TRAINING_THREADS and not (choice.operator and "threads" in choice.config):
+    threads = choice.config.get("threads")
+    if settings.TRAINING_THREADS and (threads is None or not choice.may("threads", threads)):
         whole["threads"] = settings.TRAINING_THREADS
     return whole
 
@@ -128,6 +145,15 @@ def usual_optimiser(project: exchange.Project) -> str:
 def planned(project: exchange.Project) -> RoundConfig:
     """The settings that the project's next round would have, for runs without a round."""
     return from_dict(RoundConfig, _joined(project, saved(project)))
+
+
+def compared(project: exchange.Project) -> EvaluateConfig:
+    """The settings by which any policies are compared: those of a round, but for one server."""
+    evaluate = planned(project).evaluate
+    if evaluate.endpoint is not None and evaluate.endpoint.model:
+        # Its names are those of a round's two policies.
+        return replace(evaluate, endpoint=None)
+    return evaluate
 
 
 def version_named(project: exchange.Project, name: str) -> ModelVersion | None:
@@ -157,25 +183,40 @@ def _forbidden(choice: Choice, whole: Settings) -> dict[str, str]:
         for name in PROJECTS_OWN
         if name in choice.config
     }
-    if not choice.operator:
-        refused |= {
-            name: f"{name} is set by whoever runs this installation"
-            for name in OPERATORS_OWN
-            if name in choice.config
-        }
-        if ((whole["evaluate"].get("judge") or {}).get("path")) and "evaluate" in choice.config:
-            refused["evaluate.judge.path"] = (
-                "evaluate.judge.path names a file of the server: only the command line sets it"
-            )
-        known = {*rules(), *rules().values()}
-        refused |= {
-            f"reward_functions.{name}": f"There is no rule {name}; there are {', '.join(rules())}"
-            if rules()
-            else f"There is no rule {name}: none is named in PAIRLOOP_REWARD_FUNCTIONS"
-            for name in whole["reward_functions"]
-            if name not in known
-        }
+    for name, value in _operators_own(choice.config).items():
+        function = name.removeprefix(f"{FUNCTIONS}.") if name.startswith(FUNCTIONS) else ""
+        # A function by its path may stay; a rule's name means what the operator says today.
+        if not choice.may(name, value) or (function and ":" not in function):
+            refused[name] = _why_refused(name, function)
     return refused | _servers_refused(whole)
+
+
+def _operators_own(config: Settings) -> Settings:
+    """Those of these settings, by their dotted names, that are the operator's to choose."""
+    own = {name: value for name, value in flat(config) if name in OPERATORS_OWN}
+    if path := value_at(config, JUDGES_FILE):
+        own[JUDGES_FILE] = path
+    return own | {f"{FUNCTIONS}.{name}": config[FUNCTIONS][name] for name in unnamed(config)}
+
+
+def unnamed(config: Settings) -> list[str]:
+    """Functions of these settings that are not, or no more, among the operator's rules."""
+    functions = config.get(FUNCTIONS)
+    return (
+        [name for name in functions if name not in rules()] if isinstance(functions, dict) else []
+    )
+
+
+def _why_refused(name: str, function: str) -> str:
+    if function:
+        there = f"there are {', '.join(rules())}" if rules() else NO_RULES
+        return f"There is no rule {function}{'; ' if rules() else ': '}{there}"
+    if name == JUDGES_FILE:
+        return f"{name} names a file of the server: only the command line sets it"
+    return f"{name} is set by whoever runs this installation"
+
+
+NO_RULES = "none is named in PAIRLOOP_REWARD_FUNCTIONS"
 
 
 def rules() -> dict[str, str]:

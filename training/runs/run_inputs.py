@@ -13,7 +13,8 @@ from django.conf import settings
 
 from annotate import exchange
 from training.models import Run, RunKind
-from training.plans.round_settings import planned
+from training.plans import round_settings
+from training.plans.round_settings import compared, planned
 from training.rlhf import rows
 from training.rlhf.config import (
     CheckJob,
@@ -66,6 +67,7 @@ def prepare(run: Run) -> None:
         except endpoint_hosts.NotAllowed as error:
             raise CannotPrepare(str(error)) from error
     _require_offered(run)
+    _require_rules(run)
     if (run.directory / CONFIG).is_file():
         return
     PREPARATIONS[run.kind](run)
@@ -81,6 +83,14 @@ def _require_offered(run: Run) -> None:
                 model_roots.checked(source["folder"])  # a link may have been turned round
         except model_roots.NotOffered as error:
             raise CannotPrepare(str(error)) from error
+
+
+def _require_rules(run: Run) -> None:
+    """Raise CannotPrepare where the operator took a rule away that a round was started with."""
+    named = round_settings.unnamed(run.round.chosen) if run.round else []
+    # One with its path was never a rule: the operator's command chose it.
+    if gone := [name for name in named if ":" not in name]:
+        raise CannotPrepare(f"There is no rule {', '.join(gone)} any more.")
 
 
 def _prepare_round(run: Run) -> None:
@@ -140,10 +150,6 @@ def _prepare_compare(run: Run) -> None:
     prompts = run.directory / "prompts.jsonl"
     rows.write(prompts, exchange.prompts(run.project))
     starter = policies.filter(number=0).first()
-    evaluate = planned(run.project).evaluate
-    if evaluate.endpoint is not None and evaluate.endpoint.model:
-        # Its names are those of a round's two policies.
-        evaluate = dataclasses.replace(evaluate, endpoint=None)
     job = CompareJob(
         models={version.name: version.location for version in chosen},
         starter=starter.location if starter else "",
@@ -151,7 +157,7 @@ def _prepare_compare(run: Run) -> None:
         reward_models=_scorers(run.project),
         seed=int(run.options["seed"]),
         threads=settings.TRAINING_THREADS or 0,
-        evaluate=evaluate,
+        evaluate=compared(run.project),
     )
     write_job(run.directory, job)
 
@@ -236,13 +242,19 @@ def _prepare_check(run: Run) -> None:
         private=bool(options["private"]),
         kind=options["kind"],
         trained=options["make"] == added_models.STARTER,
-        roots=() if options["trusted"] else tuple(map(str, model_roots.roots())),
+        roots=_roots(source, trusted=options["trusted"]),
         prompts=str(prompts),
         threads=settings.TRAINING_THREADS or 0,
         free_gb=settings.MIN_FREE_GB,
         **({"max_new_tokens": options["longest"]} if options.get("longest") else {}),
     )
     write_job(run.directory, job)
+
+
+def _roots(source: dict[str, Any], *, trusted: bool) -> tuple[str, ...]:
+    """Folders that a folder of this server must not lead out of; a hub's model has its own."""
+    offered = "folder" in source and not trusted
+    return tuple(map(str, model_roots.roots())) if offered else ()
 
 
 def _scorers(project: exchange.Project) -> dict[str, str]:

@@ -20,11 +20,13 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
 from training.models import Run, RunKind
 from training.plans import round_settings
+from training.rlhf.config import to_dict
 from training.rlhf.round import (
     DONE,
     FAILED,
@@ -73,23 +75,32 @@ def program(run: Run) -> list[str]:
 
 
 def environment(run: Run) -> dict[str, str]:
-    """Variables of the run's process; one that asks servers has no keys but theirs."""
+    """Variables of the run's process, which has no keys but those of the servers it asks."""
     variables = engine_environment.environment()
-    servers = asked_servers(run)
     if run.kind == RunKind.CHECK and not run.options.get("private"):
         variables = engine_environment.without_hub_token(variables)
-    if run.kind not in ASKING and not servers:
-        return variables
-    return endpoint_hosts.without_keys(variables) | endpoint_hosts.keys(servers)
+    return variables | endpoint_hosts.keys(asked_servers(run))
 
 
 def asked_servers(run: Run) -> list[str]:
     """Addresses of the servers that a run asks for completions or verdicts, or tries."""
     if run.round is not None:
         return list(round_settings.servers(run.round.config).values())
+    if run.kind in (RunKind.COMPARE, RunKind.FIRST_PAIRS):
+        return list(round_settings.servers(_planned(run)).values())
     if run.kind not in ASKING:
         return []
     return [source["url"] for source in run.options["sources"] if "url" in source]
+
+
+def _planned(run: Run) -> dict[str, Any]:
+    """The settings of a run without a round: as its process reads them, else as they will be."""
+    written = run.directory / CONFIG
+    if written.is_file():
+        return dict(json.loads(written.read_text("utf-8")))
+    if run.kind == RunKind.COMPARE:
+        return {"evaluate": to_dict(round_settings.compared(run.project))}
+    return {"sample": to_dict(round_settings.planned(run.project).sample)}
 
 
 def signal_on_death() -> signal.Signals:

@@ -29,10 +29,11 @@ from django.db import (
 )
 from django.db.models import F
 
-from training.models import Lost, Round, Run
+from training.models import Lost, Round, Run, RunKind
 from training.rlhf.round import DONE
 from training.runs import processes, run_inputs, run_kinds, stage_results, states, streamed_rows
 from training.runs.journal import LOG, Journal, progress_fields, store_metrics
+from training.versions import fetched_models
 from training.versions.added_models import Declined
 
 log = logging.getLogger(__name__)
@@ -292,6 +293,8 @@ class Supervision:
         """Close the run."""
         if not self._set_state(state, error=error, exit_code=code, pid=None):
             raise Lost
+        if self.run.kind == RunKind.CHECK and state != Run.State.DONE:
+            fetched_models.sweep()  # or models that cannot be used would fill the disk
         return False
 
     def _set_state(self, state: str, *, where: dict[str, Any] | None = None, **fields: Any) -> bool:

@@ -17,7 +17,7 @@ from annotate import exchange
 from training.models import LONGEST_PATH, ModelVersion, Run, RunKind, Worker
 from training.rlhf.delivery import model_folder_checks
 from training.runs import states, task_queue
-from training.versions import added_models, endpoint_hosts, model_roots, promotion
+from training.versions import added_models, endpoint_hosts, fetched_models, model_roots, promotion
 from training.versions.added_models import CANDIDATE, STARTER, USE, Declined, Known
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -54,8 +54,8 @@ def folder_source(path: str) -> Source:
     """
     try:
         folder = model_roots.checked(path)
-        model_folder_checks.kind(folder)
         model_folder_checks.require_below(folder, model_roots.roots())
+        model_folder_checks.kind(folder)
     except (model_roots.NotOffered, model_folder_checks.Unusable) as error:
         raise Refused(str(error)) from error
     return {"name": folder.name, "folder": str(folder)}
@@ -205,6 +205,7 @@ def remove(run: Run) -> None:
     if not gone:
         raise Refused("This model is being checked. Cancel that first.")
     shutil.rmtree(run.directory, ignore_errors=True)
+    fetched_models.sweep()
 
 
 ENDED = (Run.State.DONE, Run.State.FAILED, Run.State.CANCELLED)

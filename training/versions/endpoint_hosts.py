@@ -102,8 +102,3 @@ def keys(urls: Iterable[str]) -> dict[str, str]:
         if key := os.environ.get(name, "") or shared:
             variables[name] = key
     return variables
-
-
-def without_keys(variables: dict[str, str]) -> dict[str, str]:
-    """These variables but for the keys of servers."""
-    return {name: value for name, value in variables.items() if not name.startswith(KEY)}

@@ -15,8 +15,12 @@ from training.rlhf.run import durable
 
 CONFIG = "config.json"
 PROGRAM = (sys.executable, "-m", "training.rlhf")
-PRIVATE = ("SECRET_KEY", "DATABASE_URL")
-"""Variables that a training process has no use for."""
+OURS = "PAIRLOOP_"
+"""How the names of this installation's own settings begin: the engine has its own in config.json,
+so a process is given none, not those that come later either."""
+KEPT = ("PAIRLOOP_HOME",)
+PRIVATE = ("SECRET_KEY", "DATABASE_URL", "TEST_DATABASE_URL")
+"""Secrets of the web side under other names."""
 
 
 def write_job(folder: Path, job: Job) -> Path:
@@ -49,9 +53,14 @@ def without_hub_token(variables: dict[str, str]) -> dict[str, str]:
     return kept | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
 
 
+def is_passed(name: str) -> bool:
+    """True for variables that the engine's processes get."""
+    return name in KEPT or not (name in PRIVATE or name.startswith(OURS))
+
+
 def environment() -> dict[str, str]:
-    """This process's variables for the engine's: without secrets, with its threads."""
-    variables = {key: value for key, value in os.environ.items() if key not in PRIVATE}
+    """This process's variables for the engine's: without secrets and keys, with its threads."""
+    variables = {name: value for name, value in os.environ.items() if is_passed(name)}
     variables |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
     if settings.TRAINING_THREADS:
         variables["OMP_NUM_THREADS"] = str(settings.TRAINING_THREADS)

@@ -5,7 +5,8 @@ A reward model's judge goes with it.
 
 What stays: promoted versions and the ones they would fall back to, the starter, every version
 that waits for an admin, the newest few of each kind, and of every run its inputs, metrics,
-completions and features. Rows are never deleted, so lineage and figures outlive the weights.
+completions and features. Models that were fetched of a hub and became no version go as well. Rows
+are never deleted, so lineage and figures outlive the weights.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.models import ModelVersion, Run, RunKind, Trial
-from training.versions import serving
+from training.versions import fetched_models, serving
 
 KEEP = 3
 """Newest versions of each kind whose weights stay, besides those in use."""
@@ -72,7 +73,7 @@ def plan(project: exchange.Project, *, keep: int = KEEP) -> Plan:
     """
     if keep < 0:
         raise ValueError("The number of versions to keep cannot be negative.")
-    removals = list(_checkpoints(project))
+    removals = [*_checkpoints(project), *_fetched()]
     if busy := _busy(project):
         return Plan(tuple(removals), (busy,))
     versions = list(ModelVersion.objects.filter(project=project))
@@ -118,6 +119,12 @@ def _checkpoints(project: exchange.Project) -> Iterator[Removal]:
         if folder.is_dir():
             what = run.round or run.kind.replace("_", " ")
             yield Removal((folder,), f"checkpoints of {what}", _size(folder))
+
+
+def _fetched() -> Iterator[Removal]:
+    """Models of a hub that became no version, of whichever project: they share one folder."""
+    if folders := tuple(fetched_models.unused()):
+        yield Removal(folders, "fetched models that nobody uses", sum(map(_size, folders)))
 
 
 def _busy(project: exchange.Project) -> str:

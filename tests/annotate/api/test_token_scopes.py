@@ -26,6 +26,7 @@ ADMIN = {
     *("api-annotator", "api-invitations", "api-guidelines"),
     *("api-round-settings", "api-round-estimate"),
     *("api-completions-runs", "api-completions-cancel", "api-completions-go-on"),
+    *("api-models", "api-model-check", "api-model-check-cancel", "api-model-check-retry"),
 }
 
 
@@ -69,6 +70,22 @@ def test_every_call_has_a_scope_and_a_token_with_another_one_is_refused(
             f"This call needs a token with the scope {expected}; this token's scopes: read."
         )
     assert "the scope read;" in writer.get(path).json()["detail"]
+
+
+WRITES = ("post", "put", "patch", "delete")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, one in sorted(CALLS.items())
+        if one.callback.__module__.startswith("training.")
+        and any(hasattr(view_of(name), method) for method in WRITES)
+    ],
+)
+def test_every_call_that_spends_the_machine_says_which_scope_it_needs(name: str) -> None:
+    assert "token_scope" in vars(view_of(name)), f"{name} would take a token that may import"
 
 
 def test_a_token_that_only_votes_votes(ann: User, make_pairs: MakePairs) -> None:

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from annotate.models import Project
 from tests.training.history import add_policy, add_starter, make_round
 from tests.training.model_files import write_model
-from training.models import ModelVersion, Plan, Round
+from training.models import ModelVersion, Plan, Round, Run
 from training.plans import round_settings
 from training.plans.round_settings import Choice, SettingsRefused
 from training.rounds import automatic_start, start_and_cancel
+from training.runs import run_inputs
 
 Api = Callable[[User], APIClient]
 ROUNDS = "/api/v1/projects/desk/rounds/"
@@ -217,7 +219,7 @@ def test_rules_that_the_operator_named_join_the_score(
     assert Round.objects.get().config["reward_functions"] == {"house_rules:brief": 0.5}
 
 
-@pytest.mark.parametrize("name", ["os:system", "unknown"])
+@pytest.mark.parametrize("name", ["os:system", "unknown", "house_rules:brief"])
 def test_no_other_function_can_be_named_by_page_or_api(
     name: str, ready: Project, zed: User, api_for: Api, settings: Settings
 ) -> None:
@@ -227,3 +229,79 @@ def test_no_other_function_can_be_named_by_page_or_api(
     assert answer.status_code == 400
     assert "There is no rule" in answer.json()["errors"][f"config.reward_functions.{name}"][0]
     assert not Round.objects.exists()
+
+
+def test_a_rule_that_the_operator_took_away_runs_no_more(
+    ready: Project, zed: User, api_for: Api, settings: Settings
+) -> None:
+    settings.REWARD_FUNCTIONS = ["brief=house_rules:brief"]
+    body = {"config": {"reward_functions": {"brief": 1.0}}, "save_settings": True}
+    assert api_for(zed).post(ROUNDS, body, format="json").status_code == 201
+    settings.REWARD_FUNCTIONS = []
+    waiting = Run.objects.get()
+    waiting.directory.mkdir(parents=True)
+    with pytest.raises(run_inputs.CannotPrepare, match="There is no rule brief any more"):
+        run_inputs.prepare(waiting)
+    Round.objects.update(state="done")
+    with pytest.raises(start_and_cancel.WrongSettings, match="There is no rule brief"):
+        start_and_cancel.start_round(ready)
+    with pytest.raises(CommandError, match="There is no rule brief"):
+        call_command("run_round", "--project", "desk", "--estimate")
+
+
+# What the operator's command chose stays, and stays the operator's
+
+OPERATORS = {
+    "threads": 3,
+    "tracker": "none",
+    "evaluate": {"judge": {"path": "/srv/judge"}},
+    "reward_functions": {"house.rules:brief": 0.5},
+}
+
+
+@pytest.fixture
+def operated(ready: Project, settings: Settings) -> Project:
+    """A project whose saved settings the operator chose."""
+    settings.TRAINING_THREADS = 1
+    round_settings.save(ready, Choice(config=OPERATORS, operator=True))
+    return ready
+
+
+def test_a_round_that_starts_by_itself_has_what_the_operator_chose(operated: Project) -> None:
+    config = start(operated)
+    assert config["threads"] == 3 and config["evaluate"]["judge"]["path"] == "/srv/judge"
+    assert config["reward_functions"] == {"house.rules:brief": 0.5}
+
+
+def test_the_page_saves_beside_what_the_operator_chose(
+    operated: Project, zed: User, client_for: Callable[[User], Client]
+) -> None:
+    page = client_for(zed)
+    for updates in (7, 8):
+        fields = {"ppo.updates": str(updates), "optimiser": "ppo", "act": "save"}
+        answer = page.post("/projects/desk/rounds/start/", fields)
+        assert answer.status_code == 302, answer.content.decode()
+        chosen = {"optimiser": "ppo", "ppo": {"updates": updates}}
+        assert Plan.objects.get().config == OPERATORS | chosen
+    assert start(operated)["threads"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"threads": 4}, "threads"),
+        ({"evaluate": {"judge": {"path": "/etc"}}}, "evaluate.judge.path"),
+        ({"reward_functions": {"house.rules:brief": 0.9}}, "reward_functions.house.rules:brief"),
+        ({"reward_functions": {"os:system": 0.5}}, "reward_functions.os:system"),
+    ],
+)
+def test_the_api_keeps_what_the_operator_chose_and_changes_none_of_it(
+    operated: Project, zed: User, api_for: Api, change: dict[str, Any], name: str
+) -> None:
+    kept = api_for(zed).put(SETTINGS, {"config": OPERATORS | {"ppo": {"updates": 7}}}, "json")
+    assert kept.status_code == 200, kept.json()
+    answer = api_for(zed).put(SETTINGS, {"config": OPERATORS | change}, "json")
+    assert answer.status_code == 400 and list(answer.json()["errors"]) == [f"config.{name}"]
+    # Once given up, it is the operator's again to choose.
+    assert api_for(zed).put(SETTINGS, {"config": {}}, "json").status_code == 200
+    assert api_for(zed).put(SETTINGS, {"config": OPERATORS}, "json").status_code == 400

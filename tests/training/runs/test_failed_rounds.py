@@ -22,14 +22,12 @@ from training.runs import supervisor
 from training.versions import promotion
 
 PAGE = "/projects/desk/rounds/1/"
+SETTINGS = {name: value for name, value in world.CONFIG.items() if name != "seed"}
+"""A round's seed follows from its number."""
 QUICK_ROUND = {
     "reward": world.CONFIG["reward"] | {"batch_size": 32},
     "ppo": world.CONFIG["ppo"] | {"updates": 1},
 }
-
-
-OWN = {name: value for name, value in world.CONFIG.items() if name not in ("seed", "number")}
-"""What a project may choose of these settings."""
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def started(
     settings.TRAINING_THREADS = 1
     starter = tiny.llama(home / "starter")
     promotion.adopt_starter(voted, "starter")
-    Plan.objects.create(project=voted, config=OWN | QUICK_ROUND)
+    Plan.objects.create(project=voted, config=SETTINGS | QUICK_ROUND)
     return Run.objects.get(round=start_and_cancel.start_round(voted, enqueue=False)), starter
 
 

@@ -16,6 +16,7 @@ from tests.training.history import make_round
 from training.models import ModelVersion, Run
 from training.models.trial import Trial
 from training.playground import questions
+from training.setup import start_model_check
 from training.versions import promotion, retention, serving
 
 State = ModelVersion.State
@@ -251,3 +252,38 @@ def test_bad_options_are_refused(project: Project) -> None:
         prune("--keep", "-1")
     with pytest.raises(CommandError, match="nowhere"):
         call_command("prune", "--project", "nowhere")
+
+
+def test_models_of_the_hub_that_became_no_version_go(project: Project, home: Path) -> None:
+    def fetched(name: str) -> Path:
+        folder = home / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"0" * 1000)
+        return folder
+
+    def check(hub: str) -> Run:
+        options = {"sources": [{"name": hub, "hub": hub}]}
+        run = Run.objects.create(project=project, kind="check", options=options)
+        (run.directory / "checkpoints").mkdir(parents=True)
+        return run
+
+    used, own = fetched("a--used-0123456789ab"), fetched("sft")
+    tried, left = fetched("a--tried-0123456789ab"), fetched("a--left-0123456789ab")
+    ModelVersion.objects.create(
+        project=project, kind="policy", number=1, path=f"models/{used.name}"
+    )
+    first = check("a/tried")
+    for state in ("queued", "cancelled"):
+        Run.objects.filter(pk=first.pk).update(state=state)
+        assert "fetched models that nobody uses" in prune("--yes")
+        assert not left.exists() and used.is_dir() and own.is_dir() and tried.is_dir()
+        left = fetched("a--left-0123456789ab")
+    second = check("a/other")
+    Run.objects.filter(pk=second.pk).update(state="cancelled")
+    kept = fetched("a--other-0123456789ab")
+    third = check("a/used")
+    Run.objects.filter(pk=third.pk).update(state="failed")
+    start_model_check.remove(third)
+    assert sorted((home / "models").iterdir()) == sorted([kept, used, own])
+    assert (second.directory / "checkpoints").is_dir(), "the last one may go on"
+    assert not (first.directory / "checkpoints").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -237,7 +238,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_model_of_the_hub_is_fetched_once_kept_and_added_by_rest(
-    hub: Hub, zed: User, project: Project, home: Path, tmp_path: Path
+    hub: Hub, zed: User, project: Project, roots: Path, tmp_path: Path
 ) -> None:
     from rest_framework.test import APIClient
 
@@ -257,6 +258,53 @@ def test_a_model_of_the_hub_is_fetched_once_kept_and_added_by_rest(
     assert added_models.check_of(version) == run
     nothing = client.post("/api/v1/projects/desk/models/", {}, format="json")
     assert nothing.status_code == 400
+
+
+OUT = "adapter_config.json in someone--adapter-5ec0de000000 leads out of the offered folders."
+HUB_ID = "adapts a model that is no folder here: add a whole model."
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("offered", [True, False])
+def test_an_adapter_of_the_hub_adapts_no_folder_of_this_server(
+    hub: Hub,
+    zed: User,
+    client_for: Browser,
+    project: Project,
+    home: Path,
+    tmp_path: Path,
+    settings: Settings,
+    offered: bool,
+) -> None:
+    (home / "models").mkdir(parents=True)
+    settings.MODEL_ROOTS = [str(home / "models")] if offered else []
+    small = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"{}"}
+    other = home / "models" / f"else--secret-{fake_model_hub.COMMIT[:12]}"
+    other.mkdir()
+    for name, data in small.items():
+        (other / name).write_bytes(data)
+    ModelVersion.objects.create(
+        project=project, kind="policy", number=1, path=f"models/{other.name}"
+    )
+    client = client_for(zed)
+    there = {str(other): OUT, f"../{other.name}": OUT}
+    bases = there if offered else {"../nowhere": OUT, "\0": OUT, "else/secret": HUB_ID}
+    for base, why in bases.items():
+        adapter = {"base_model_name_or_path": base, "task_type": "CAUSAL_LM"}
+        hub.repos["someone/adapter"] = {
+            "adapter_config.json": json.dumps(adapter).encode(),
+            "adapter_model.safetensors": b"{}",
+            "tokenizer.json": b"{}",
+        }
+        client.post(URL, wish("hub", hub="someone/adapter"))
+        assert see_through().error.endswith(why), base
+    # A whole model gets further: its own files are judged.
+    whole = small | {"config.json": b'{"architectures": ["LlamaForCausalLM"]}'}
+    hub.repos["someone/whole"] = whole
+    client.post(URL, wish("hub", hub="someone/whole"))
+    assert "model.safetensors is damaged" in see_through().error
+    assert ModelVersion.objects.count() == 1
+    assert list((home / "models").iterdir()) == [other], "what cannot be used does not stay"
 
 
 def test_models_are_offered_by_their_folders_and_no_deeper(roots: Path, zed: User) -> None:

@@ -349,7 +349,8 @@ class CheckJob(Job):
     trained: bool = False
     """Whether rounds shall train it: it then needs a chat template."""
     roots: tuple[str, ...] = ()
-    """Folders; with any, all files of the model and of what it adapts lie below them."""
+    """Folders; with any, all files of the model and of what it adapts lie below them. A model of
+    the hub has to lie in its own folder, whatever is here."""
     prompts: str = ""
     """Prompts as for `ppo`; the first three are answered. Empty: a prompt of a support desk."""
     max_new_tokens: int = 256

@@ -68,6 +68,8 @@ def read_facts(path: str | Path) -> ModelFacts | None:
         return _facts(config.get("text_config") or config, weights)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
         return None
+    except (OverflowError, RecursionError):
+        return None
 
 
 def _folder(path: str) -> Path | None:

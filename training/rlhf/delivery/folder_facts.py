@@ -22,6 +22,8 @@ from training.rlhf.delivery.memory_table import GIB, OVERHEAD, SINGLE, Load, Sha
 from training.rlhf.delivery.model_folder_checks import Unusable
 
 CARD = "README.md"
+LARGEST = 2**53
+"""Numbers above are no sizes; floats hold those below exactly."""
 LARGEST_HEADER = 100_000_000
 HEAD = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 """The YAML at the beginning of a model card."""
@@ -59,14 +61,15 @@ def facts(folder: Path) -> Facts:
     kinds = Counter[str]()
     for kind, shape, _ in tensors:
         kinds[kind] += math.prod(shape)
-    named = config.get("architectures") or [config.get("model_type", "")]
     return Facts(
-        architecture=str(named[0]),
+        architecture=next(
+            model_folder_checks.architectures(config), str(config.get("model_type", ""))
+        ),
         parameters=sum(kinds.values()),
         bytes=sum(size for _, _, size in tensors),
         dtype=kinds.most_common(1)[0][0] if kinds else "",
         context=context(config),
-        vocabulary=int(config.get("vocab_size") or 0),
+        vocabulary=_first(config, "vocab_size"),
         licence=_licence(folder) or _licence(whole),
         adapter=folder != whole,
     )
@@ -76,16 +79,37 @@ def settings(folder: Path) -> dict[str, Any]:
     """config.json; of a model that also sees, the part on its language."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Unusable(f"{folder} holds no readable config.json.") from error
+    if not isinstance(config, dict):
+        raise Unusable(f"{folder} holds no readable config.json.")
     nested = config.get("text_config")
     return config | nested if isinstance(nested, dict) else dict(config)
 
 
 def context(config: Mapping[str, Any]) -> int:
     """Tokens that a model reads at once, by its settings; 0: they name no limit."""
-    names = ("max_position_embeddings", "n_positions")
-    return next((int(config[name]) for name in names if config.get(name)), 0)
+    return _first(config, "max_position_embeddings", "n_positions")
+
+
+def _first(config: Mapping[str, Any], *names: str, otherwise: int = 0) -> int:
+    """The number of the first of these settings that is there. Raises Unusable: it is none."""
+    name = next((name for name in names if config.get(name)), None)
+    if name is None:
+        return otherwise
+    value = config[name]
+    if isinstance(value, list):  # one for each layer
+        value = max((one for one in value if type(one) is int), default=None)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LARGEST:
+        raise Unusable(f"config.json is damaged: its {name} is no number of anything.")
+    return int(value)
+
+
+DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError),
+    *(OverflowError, RecursionError, struct.error),
+)
+"""Whatever a header that somebody wrote by hand may raise."""
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, list[int], int]]:
@@ -100,8 +124,11 @@ def _tensors(folder: Path) -> Iterator[tuple[str, list[int], int]]:
             header.pop("__metadata__", None)
             for one in header.values():
                 start, end = one["data_offsets"]
-                yield one["dtype"], one["shape"], end - start
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+                size_of = [int(n) for n in one["shape"]]
+                if not 0 <= math.prod(size_of) < LARGEST or not 0 <= end - start < LARGEST:
+                    raise ValueError("no size of a tensor")
+                yield str(one["dtype"]), size_of, int(end - start)
+        except DAMAGE as error:
             raise Unusable(f"{path.name} is damaged: copy or download it again.") from error
 
 
@@ -112,11 +139,11 @@ def _licence(folder: Path) -> str:
     if head is not None:
         try:
             told = yaml.safe_load(head[1])
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none, for one
             told = None
         if isinstance(told, dict) and told.get("license"):
             name = told["license"]
-            name = name if isinstance(name, str) else ", ".join(map(str, name))
+            name = ", ".join(map(str, name)) if isinstance(name, list) else str(name)
             return str(told.get("license_name") or name)[:100] if name == "other" else name[:100]
     for path in sorted(folder.glob("LICEN[CS]E*")):
         text = path.read_text("utf-8", "replace")[:500]
@@ -127,21 +154,18 @@ def _licence(folder: Path) -> str:
 def shape(config: Mapping[str, Any], parameters: float) -> Shape:
     """A model's shape by its settings, in whatever words its family has for them."""
 
-    def first(*names: str, otherwise: int) -> int:
-        return next((int(config[name]) for name in names if config.get(name)), otherwise)
-
-    hidden = first("hidden_size", "n_embd", "d_model", otherwise=0)
+    hidden = _first(config, "hidden_size", "n_embd", "d_model")
     if not hidden:
         return memory_table.nearest(parameters)
-    heads = first("num_attention_heads", "n_head", "num_heads", otherwise=1)
-    per_head = first("head_dim", "d_kv", otherwise=hidden // heads)
+    heads = _first(config, "num_attention_heads", "n_head", "num_heads", otherwise=1)
+    per_head = _first(config, "head_dim", "d_kv", otherwise=hidden // heads)
     return Shape(
         parameters,
-        layers=first("num_hidden_layers", "n_layer", "num_layers", otherwise=1),
+        layers=_first(config, "num_hidden_layers", "n_layer", "num_layers", otherwise=1),
         hidden=hidden,
-        key_value=per_head * first("num_key_value_heads", otherwise=heads),
-        wide=first("intermediate_size", "n_inner", "d_ff", otherwise=4 * hidden),
-        vocabulary=first("vocab_size", otherwise=1),
+        key_value=per_head * _first(config, "num_key_value_heads", otherwise=heads),
+        wide=_first(config, "intermediate_size", "n_inner", "d_ff", otherwise=4 * hidden),
+        vocabulary=_first(config, "vocab_size", otherwise=1),
         tables=1 if config.get("tie_word_embeddings", True) else 2,
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi, errors, hf_hub_download
+from huggingface_hub import HfApi, errors, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from tqdm.std import tqdm  # type: ignore[import-untyped]
 
 from training.rlhf.delivery.hub_upload import HubError
@@ -44,7 +44,8 @@ def fetch(
     private: bool = False,
     free_gb: float = 1.0,
 ) -> tuple[Path, str]:
-    """Bring a model below `keep`; its folder and commit. One that is there is not sent again.
+    """Bring a model below `keep`; its folder and commit. One that is there is not sent again, but
+    the hub is asked whether it would be: it may have been fetched for others, or been closed since.
 
     Args:
         scratch: what is on its way lies here, so that the folder appears whole; the next call goes
@@ -61,11 +62,16 @@ def fetch(
         info: Any = HfApi().model_info(
             repo, revision=revision or None, files_metadata=True, token=token
         )
+    # Anybody may read what a gated model consists of: that is no right to its files.
+    if not private and (info.gated or info.private):
+        raise HubError(_gated(repo, private=False))
     commit = str(info.sha)
     target = keep / f"{repo.replace('/', '--')}-{commit[:12]}"
-    if target.is_dir():
-        return target, commit
     files = _chosen(repo, {one.rfilename: int(one.size or 0) for one in info.siblings or []})
+    if target.is_dir():
+        with _said(repo, revision, private=private):
+            get_hf_file_metadata(hf_hub_url(repo, min(files), revision=commit), token=token)
+        return target, commit
     total = sum(files.values())
     _require_room(repo, keep, total, free_gb)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -139,12 +145,6 @@ def _teller(told: Told, before: int, total: int) -> type[tqdm]:
 @contextmanager
 def _said(repo: str, revision: str, *, private: bool) -> Iterator[None]:
     """Turn what the hub's client raises into sentences for people."""
-    may = (
-        f"accept its terms on the hub with the account of the {OPENED}"
-        if private
-        else f"to open it, accept its terms on the hub, and let the {OPENED} be used "
-        "(PAIRLOOP_HUB_PRIVATE=1)"
-    )
     try:
         yield
     except errors.OfflineModeIsEnabled as error:
@@ -152,9 +152,7 @@ def _said(repo: str, revision: str, *, private: bool) -> Iterator[None]:
             "HF_HUB_OFFLINE is set: no hub is reached from here. Name a folder instead"
         ) from error
     except errors.GatedRepoError as error:
-        raise HubError(
-            f"{repo} is gated, open only to those who accepted its terms: {may}"
-        ) from error
+        raise HubError(_gated(repo, private=private)) from error
     except errors.RevisionNotFoundError as error:
         raise HubError(f"{repo} has no revision {revision!r}") from error
     except errors.RepositoryNotFoundError as error:
@@ -166,6 +164,16 @@ def _said(repo: str, revision: str, *, private: bool) -> Iterator[None]:
             f"{repo} could not be fetched: the hub does not answer from here, or this machine is "
             f"offline ({text}). Name a folder instead"
         ) from error
+
+
+def _gated(repo: str, *, private: bool) -> str:
+    may = (
+        f"accept its terms on the hub with the account of the {OPENED}"
+        if private
+        else f"to open it, accept its terms on the hub, and let the {OPENED} be used "
+        "(PAIRLOOP_HUB_PRIVATE=1)"
+    )
+    return f"{repo} is gated, open only to those who accepted its terms: {may}"
 
 
 PRIVATE = "and an operator who lends it (PAIRLOOP_HUB_PRIVATE=1)"

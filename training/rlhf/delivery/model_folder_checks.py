@@ -7,7 +7,7 @@ process that loads it can tell (training.rlhf.serving.model_check). Torch-free.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,13 +53,19 @@ def kind(folder: Path) -> str:
         raise Unusable(f"{folder} holds no weights as safetensors{held}; no others are read.")
     if own_code := config.get("auto_map"):
         _require_no_code(folder, config, own_code)
-    named = [name for name in config.get("architectures") or [] if isinstance(name, str)]
+    named = list(architectures(config))
     for name in named:
         for ending, model_kind in KINDS.items():
             if name.endswith(ending):
                 return model_kind
     what = ", ".join(named) or "no architecture"
     raise Unusable(f"{folder} is neither a policy nor a reward model: config.json names {what}.")
+
+
+def architectures(config: Mapping[str, Any]) -> Iterator[str]:
+    """The architectures that a model's settings name."""
+    named = config.get("architectures")
+    return (name for name in (named if isinstance(named, list) else []) if isinstance(name, str))
 
 
 def describe_weights(names: Iterable[str]) -> str:
@@ -85,18 +91,38 @@ def _require_no_code(folder: Path, config: Mapping[str, Any], own_code: object) 
 
 def require_below(folder: Path, roots: Sequence[Path]) -> None:
     """Raise Unusable where a file of the folder, or of what it adapts, lies below none of the
-    roots once links are resolved: who names a folder must not read the rest of the disk by it."""
+    roots once links are resolved: who names a folder must not read the rest of the disk by it.
+
+    Comes before anything else looks at the folder: the sentence is the same whether there is
+    something out there or not, so that nobody learns by it what the disk holds.
+    """
     seen: set[Path] = set()
-    place: Path | None = folder
-    while place is not None and place not in seen:
+    place = folder
+    while True:
         seen.add(place)
         for path in (place, *place.iterdir()):
-            real = path.resolve()
-            if not any(real.is_relative_to(root) for root in roots):
+            if not _is_below(path, roots):
                 raise Unusable(f"{path.name} in {folder.name} leads out of the offered folders.")
-        place = _base(place, _settings(place / ADAPTER)) if _is_adapter(place) else None
-    if _is_adapter(last := folder_of_base(folder)):
-        raise Unusable(f"{last.name} adapts a model that is no folder here: add a whole model.")
+        if not _is_adapter(place):
+            return
+        named = _settings(place / ADAPTER).get("base_model_name_or_path")
+        beside = place / named if isinstance(named, str) and named else place
+        if not _is_below(beside, roots):
+            raise Unusable(f"{ADAPTER} in {folder.name} leads out of the offered folders.")
+        # A name of the hub is looked for beside the adapter, and nowhere else.
+        if not beside.is_dir() or (beside := beside.resolve()) in seen:
+            raise Unusable(
+                f"{place.name} adapts a model that is no folder here: add a whole model."
+            )
+        place = beside
+
+
+def _is_below(path: Path, roots: Sequence[Path]) -> bool:
+    try:
+        real = path.resolve()
+    except (OSError, ValueError, RuntimeError):  # links in a circle; a name that is none
+        return False
+    return any(real.is_relative_to(root) for root in roots)
 
 
 def folder_of_base(folder: Path) -> Path:

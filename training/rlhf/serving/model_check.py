@@ -106,13 +106,15 @@ class _Check:
         """Look at the files, then load the model and let it write or score."""
         folder, commit = self.found()
         self.tell(50, STEPS[0])
+        # A hub's adapter comes from a stranger: it adapts no folder that happens to lie here.
+        roots = [folder.resolve()] if self.config.hub else list(map(Path, self.config.roots))
+        if roots:
+            model_folder_checks.require_below(folder, roots)
         kind = model_folder_checks.kind(folder)
         if self.config.kind and kind != self.config.kind:
             raise ModelError(
                 f"{self.name} is a {kind} model by its architecture, not a {self.config.kind} model"
             )
-        if self.config.roots:
-            model_folder_checks.require_below(folder, [Path(root) for root in self.config.roots])
         facts = folder_facts.facts(folder)
         settings = folder_facts.settings(model_folder_checks.folder_of_base(folder))
         memory = folder_facts.memory(settings, facts.parameters)

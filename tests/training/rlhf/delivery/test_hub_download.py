@@ -113,6 +113,26 @@ def test_a_gated_model_is_said_to_be_one(hub: Hub, tmp_path: Path, private: bool
         fetch(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("closed", "why"), [("gated", "is gated"), ("private", "no model someone/tiny-chat, or it is")]
+)
+def test_what_the_operator_fetched_is_not_given_to_those_who_may_not_open_it(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str, why: str
+) -> None:
+    hub.closed[NAME] = closed
+    folder, _ = fetch(tmp_path, private=True)
+    asked = len(hub.sent)
+    assert fetch(tmp_path, private=True) == (folder, COMMIT) and len(hub.sent) == asked
+    with pytest.raises(HubError, match=why):
+        fetch(tmp_path)
+    # The hub no longer gives it to this account either.
+    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
+    with pytest.raises(HubError, match=why):
+        fetch(tmp_path, private=True)
+    hub.closed.clear()
+    assert fetch(tmp_path) == (folder, COMMIT)
+
+
 def test_a_name_or_a_revision_that_is_not_there_is_named(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(HubError, match="the hub has no model someone/else"):
         fetch(tmp_path, "someone/else")
