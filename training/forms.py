@@ -329,7 +329,10 @@ class WritingForm(forms.Form):
         self.project = project
         self.versions = {str(one.pk): one for one in writing_runs.there(project)}
         writers = [(ENDPOINT, "A server (endpoint)")]
-        writers += [(pk, f"{one.name}, of this project") for pk, one in self.versions.items()]
+        writers += [
+            (pk, f"{one.name} ({one.get_state_display().lower()})")
+            for pk, one in self.versions.items()
+        ]
         for name, nobody in (("source", []), ("other", [("", "Nobody else")])):
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)

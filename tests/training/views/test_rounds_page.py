@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from annotate.models import Assignment, Project
-from tests.training.conftest import queries
+from annotate.models import Assignment, Pair, Project
+from tests.training.conftest import queries, vote_on
 from tests.training.history import add_policy, add_starter, make_round
 from training.models import Round, Run, WorkerBeat
 from training.plans.optimiser_advice import advise
@@ -54,7 +54,7 @@ def test_it_shows_where_the_loop_stands(ready: Project, zed: User, client_for: B
         (0, "dpo", "(there are 0)"),
         (399, "dpo", "Below about 400 resolved pairs"),
         (400, "ppo", "ppo.kl_coef 0.3"),
-        (1000, "ppo", "1,000 resolved pairs make"),
+        (1000, "ppo", "1,000 resolved pairs of training prompts make"),
     ],
 )
 def test_the_advice_follows_the_number_of_pairs(pairs: int, advised: str, said: str) -> None:
@@ -69,6 +69,25 @@ def test_it_says_why_no_round_can_start(project: Project, zed: User, client_for:
     assert "No round can start yet" in text and "at least 20 pairs" in text
     assert "Start a round" not in text and "Settings of rounds" in text
     assert "No round yet" in text
+
+
+def test_refusal_and_advice_count_the_same_pairs_and_name_the_held_out_ones_apart(
+    project: Project,
+    zed: User,
+    ann: User,
+    ben: User,
+    make_pairs: Callable[..., list[Pair]],
+    client_for: Browser,
+) -> None:
+    add_starter(project)
+    pairs = make_pairs(6)
+    held_out = pairs[0].prompt
+    type(held_out).objects.filter(pk=held_out.pk).update(held_out=True)
+    vote_on(pairs, ann, ben)
+    said = "5 resolved pairs of training prompts, 1 of held-out prompts"
+    assert said in client_for(zed).get(URL).content.decode()
+    form = client_for(zed).get(URL + "new/").content.decode()
+    assert said in form and "resolved pairs of training prompts (there are 5)" in form
 
 
 def test_it_lists_rounds_with_figures_and_outcomes(

@@ -47,7 +47,8 @@ def field(page: str, name: str) -> str:
 
 def test_the_advised_method_is_chosen(ready: Project, zed: User, client_for: Browser) -> None:
     page = shown(client_for(zed))
-    assert "Advised: DPO." in page and "(there are 50)" in page
+    teaching = ready.pairs.filter(prompt__held_out=False).count()
+    assert "Advised: DPO." in page and f"(there are {teaching})" in page
     assert '<option value="dpo" selected>' in page
     assert "that is chosen" not in page
 
