@@ -42,13 +42,13 @@ def advise(pairs: int) -> Advice:
         return Advice(
             "dpo",
             f"Below about {ENOUGH} resolved pairs of training prompts ({so_far}) a reward model is "
-            "wrong on one comparison in five or more, and what is optimised against it learns its mistakes. "
-            "DPO learns from the votes themselves; with more of them PPO gains more.",
+            "wrong on one comparison in five or more, and what is optimised against it learns its "
+            "mistakes. DPO learns from the votes themselves; with more of them PPO gains more.",
         )
     near = "" if pairs >= PLENTY else " Keep it near the starter (ppo.kl_coef 0.3) for now."
     return Advice(
         "ppo",
         f"{pairs:,} resolved pairs of training prompts make a reward model that is worth "
-        f"following, and PPO, which tries out replies nobody has voted on, gains most from it.{near} Where memory is short "
-        "for its critic, take RLOO.",
+        "following, and PPO, which tries out replies nobody has voted on, gains most from it."
+        f"{near} Where memory is short for its critic, take RLOO.",
     )

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.models import Project
+from annotate.overview import kept_overview
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality import agreement_counts, bias, breakdowns, pairs_by_agreement
@@ -125,6 +126,7 @@ def _page(project: Project, stream: str | None, simulated: bool, section: str) -
         "streams": STREAMS,
         "simulated": simulated,
         "summary": summary,
+        "waiting": kept_overview.waiting(project),
         "agreement": [(title, streams[name]) for name, title in STREAMS.items()],
         "judged": STREAMS[judged].lower(),
         "enough": agreement_counts.ENOUGH_RANDOM,
