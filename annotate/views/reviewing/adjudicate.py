@@ -143,7 +143,7 @@ def _decided(pair: Pair) -> dict[str, Any]:
 
 
 def _flags(pair: Pair) -> str:
-    """What people warn of, each once, with how many of them do."""
+    """The warnings about the pair, each kind once, with the number of people who gave it."""
     kinds = Counter(flag.get_kind_display().lower() for flag in _open_flags(pair))
     return ", ".join(f"{kind} ({n} people)" if n > 1 else kind for kind, n in kinds.items())
 

@@ -97,7 +97,7 @@ def test_the_lineage_goes_from_the_votes_back_to_the_starter_in_words_and_drawn(
     listed = text[text.index('<ol class="turns"') : text.index("</ol>")]
     words = " ".join(re.sub("<[^>]+>", " ", listed).replace("\N{NO-BREAK SPACE}", "").split())
     assert words == (
-        "Start: policy-0 promoted Round 1 : dataset v1 (412 votes, 12 simulated) → "
+        "Start: policy-0 in use Round 1 : dataset v1 (412 votes, 12 simulated) → "
         "reward-1 with its judge (accuracy 78.0%) → policy-1 candidate"
     )
 
@@ -249,7 +249,7 @@ def test_promoting_twice_changes_nothing(
     client = client_for(zed)
     press(client, candidate, "promote")
     first = candidate.promoted_at
-    assert "promoted already" in press(client, candidate, "promote")
+    assert "in use already" in press(client, candidate, "promote")
     assert candidate.state == "promoted" and candidate.promoted_at == first
 
 

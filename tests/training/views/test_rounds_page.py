@@ -68,7 +68,7 @@ def test_it_says_why_no_round_can_start(project: Project, zed: User, client_for:
     text = client_for(zed).get(URL).content.decode()
     assert "No round can start yet" in text and "at least 20 pairs" in text
     assert "Start a round" not in text and "Settings of rounds" in text
-    assert "No round yet" in text
+    assert "What a round does" in text and "Vote on pairs" not in text
 
 
 def test_refusal_and_advice_count_the_same_pairs_and_name_the_held_out_ones_apart(
