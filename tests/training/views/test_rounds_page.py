@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -88,6 +89,17 @@ def test_refusal_and_advice_count_the_same_pairs_and_name_the_held_out_ones_apar
     assert said in client_for(zed).get(URL).content.decode()
     form = client_for(zed).get(URL + "new/").content.decode()
     assert said in form and "resolved pairs of training prompts (there are 5)" in form
+
+
+def test_every_cell_of_a_row_names_its_column_for_a_phone(
+    project: Project, zed: User, client_for: Browser
+) -> None:
+    make_round(project, 1)
+    page = client_for(zed).get(URL).content.decode()
+    labels = re.findall(r'<td[^>]* data-label="([^"]+)"', page)
+    assert labels == ["State", "Dataset", "Reward accuracy", "Win rate", "Outcome"]
+    table = page[page.index("table-stack") :].split("</table>")[0]
+    assert table.count("<td") == len(labels)
 
 
 def test_it_lists_rounds_with_figures_and_outcomes(

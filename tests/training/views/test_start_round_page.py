@@ -62,6 +62,14 @@ def test_a_saved_method_is_chosen_and_said_to_be_another_than_the_advised_one(
     assert "The settings saved for this project say PPO, so that is chosen." in page
 
 
+def test_without_a_model_one_notice_leads_to_adding_one(
+    project: Project, zed: User, client_for: Browser
+) -> None:
+    page = shown(client_for(zed))
+    [notice] = re.findall(r'<p class="notice.*?</p>', page, re.DOTALL)
+    assert 'href="/projects/desk/models/add/">Add a model</a>' in notice
+
+
 def test_every_optimiser_of_the_engine_can_be_chosen(
     ready: Project, zed: User, client_for: Browser
 ) -> None:
