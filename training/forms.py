@@ -74,8 +74,8 @@ class ScheduleForm(ScheduleModelForm):
         labels: ClassVar = {
             "quiet_from": "Quiet from",
             "quiet_until": "Quiet until",
-            "most_rounds": "Rounds in seven days, at most",
-            "most_hours": "Hours of training in seven days, at most",
+            "most_rounds": "Most rounds in seven days",
+            "most_hours": "Most training hours in seven days",
             "stop_after": "Pause after rounds without a gain",
             "mail_to": "Mail what happens to",
         }
