@@ -74,8 +74,8 @@ class ScheduleForm(ScheduleModelForm):
         labels: ClassVar = {
             "quiet_from": "Quiet from",
             "quiet_until": "Quiet until",
-            "most_rounds": "Rounds in seven days, at most",
-            "most_hours": "Hours of training in seven days, at most",
+            "most_rounds": "Most rounds in seven days",
+            "most_hours": "Most training hours in seven days",
             "stop_after": "Pause after rounds without a gain",
             "mail_to": "Mail what happens to",
         }
@@ -329,7 +329,10 @@ class WritingForm(forms.Form):
         self.project = project
         self.versions = {str(one.pk): one for one in writing_runs.there(project)}
         writers = [(ENDPOINT, "A server (endpoint)")]
-        writers += [(pk, f"{one.name}, of this project") for pk, one in self.versions.items()]
+        writers += [
+            (pk, f"{one.name} ({one.get_state_display().lower()})")
+            for pk, one in self.versions.items()
+        ]
         for name, nobody in (("source", []), ("other", [("", "Nobody else")])):
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)

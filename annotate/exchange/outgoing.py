@@ -233,8 +233,8 @@ def resolved_since(project: Project, version: int | None) -> int:
     return pairs.filter(Exists(fresh)).count()
 
 
-def held_out_voted(project: Project, *, most: int) -> int:
-    """Held-out pairs that the next version would hold a vote on, counted up to `most`."""
+def held_out_voted(project: Project, *, most: int | None = None) -> int:
+    """Held-out pairs that the next version would hold a vote on, counted no further than `most`."""
     voted = Exists(_training_votes(project).filter(pair=OuterRef("pk")))
     pairs = Pair.objects.filter(TEACHES, voted, project=project, prompt__held_out=True)
     return pairs.order_by()[:most].count()

@@ -217,10 +217,14 @@ class ChangePasswordForm(ResetPasswordForm):
 
     field_order = ("old_password", "password")
     old_password = forms.CharField(
-        label="Password until now",
+        label="Current password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        self.fields["password"].label = "New password"
 
     def clean_old_password(self) -> str:
         return checked_password(self.user, self.cleaned_data["old_password"])
@@ -240,7 +244,7 @@ class OwnAddressForm(forms.Form):
         help_text="Only to send you a link if you forget the password.",
     )
     current = forms.CharField(
-        label="Password",
+        label="Current password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
@@ -288,7 +292,8 @@ class AnnouncementForm(forms.Form):
         label="Announcement",
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="Shown on every page of the project until each person has marked it as read.",
+        help_text="A mark on every page of the project leads to it; the text is on My progress, "
+        "until each person has marked it as read.",
     )
 
 

@@ -90,6 +90,13 @@ class Report:
             *((words, self.added[name]) for name, words in KNOWN.items() if self.added[name]),
         ]
 
+    def added_in_words(self) -> str:
+        """The kinds of which something was added, such as "40 prompts, 1 pair"."""
+        some = [(self.added[name], name) for name in ADDED if self.added[name]]
+        return (
+            ", ".join(f"{n} {name if n != 1 else name[:-1]}" for n, name in some) or "nothing new"
+        )
+
     def table(self) -> str:
         """The report as text for a terminal."""
         lines = [f"{name:<22}{count:>10,}" for name, count in self.figures()]

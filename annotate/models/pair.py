@@ -27,6 +27,13 @@ FELL = models.Case(
 )
 
 
+class PairQuerySet(models.QuerySet["Pair"]):
+    def asked_about(self) -> PairQuerySet:
+        """The pairs of a project as pages count them: those that people are, or were, asked for a
+        label of. Gold pairs and retests check people, and retired pairs are out of the project."""
+        return self.exclude(kind__in=Pair.OUTSIDE_LABELS).exclude(state=Pair.State.RETIRED)
+
+
 class Pair(models.Model):
     """Two completions of one prompt, and how many votes they still want.
 
@@ -161,6 +168,8 @@ class Pair(models.Model):
     imported_by = models.ForeignKey(
         Import, on_delete=models.SET_NULL, null=True, related_name="pairs", db_index=False
     )
+
+    objects = PairQuerySet.as_manager()
 
     class Meta:
         constraints = [

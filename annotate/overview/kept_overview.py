@@ -17,6 +17,7 @@ from annotate.models import Assignment, Overview, Pair, Project
 from annotate.models.statement_timeout import unhurried
 from annotate.people.kept_figures import AT_LEAST_EVERY, LIVE_UP_TO, NEW_PART, acts_since
 from annotate.quality import agreement_counts
+from annotate.review import adjudication
 
 DAYS = 28
 """Days of the chart of votes, today among them."""
@@ -44,6 +45,8 @@ class Figures:
     open: int
     resolved: int
     adjudicate: int
+    waiting: int
+    """Pairs on the page of adjudication: without a majority, against the model, or flagged."""
     votes: int
     simulated_votes: int
     annotators: int
@@ -109,6 +112,12 @@ def kept_fresh_pairs(project: Project, version: int | None) -> int | None:
     return kept.fresh_pairs if kept else None
 
 
+def waiting(project: Project) -> int:
+    """Pairs that wait for a reviewer, as last counted or counted now."""
+    kept = _kept(project)
+    return adjudication.waiting(project).total() if kept is None else kept.figures["waiting"]
+
+
 def _kept(project: Project) -> Overview | None:
     """The figures of the last count, unless another release of the product counted others."""
     kept = Overview.objects.filter(project=project).first()
@@ -131,6 +140,7 @@ def _counted(project: Project) -> Figures:
         open=progress.open,
         resolved=progress.resolved,
         adjudicate=progress.adjudicate,
+        waiting=adjudication.waiting(project).total(),
         votes=progress.votes,
         days=_days(project),
         agreement=_agreement(project),

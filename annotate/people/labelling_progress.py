@@ -95,8 +95,7 @@ def open_pairs(project: Project, user: User) -> OpenPairs:
 
 def projects_of(user: User) -> QuerySet[Project]:
     """The user's projects with their pairs, the user's own votes and role, in one query."""
-    pairs = Pair.objects.filter(project=OuterRef("pk")).exclude(state=Pair.State.RETIRED)
-    pairs = pairs.exclude(kind__in=Pair.OUTSIDE_LABELS)
+    pairs = Pair.objects.filter(project=OuterRef("pk")).asked_about()
     own = Assignment.objects.filter(VOTED, annotator=user, pair__project=OuterRef("pk"))
     roles = Membership.objects.filter(project=OuterRef("pk"), user=user, active=True)
     return Project.objects.for_user(user).annotate(

@@ -161,6 +161,11 @@ class Summary:
     settled_votes: int
 
     @property
+    def pairs(self) -> int:
+        """Pairs of the project: those that people are, or were, asked about."""
+        return self.open + self.resolved + self.adjudicate
+
+    @property
     def votes_per_pair(self) -> float | None:
         """Votes that a settled pair took."""
         settled = self.resolved + self.adjudicate

@@ -6,6 +6,7 @@ annotators' figures are measured on them.
 
 from __future__ import annotations
 
+from collections import Counter
 from math import exp
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
@@ -62,6 +63,7 @@ class Answer(NamedTuple):
     side: str
     how: str
     rest: str = ""
+    before: str = ""
 
     @property
     def caption(self) -> str:
@@ -76,7 +78,7 @@ ANSWERS = {
         Answer("1", "a", 3, "A", "much", "better"),
         Answer("2", "a", 2, "A", "better"),
         Answer("3", "a", 1, "A", "slightly", "better"),
-        Answer("4", "tie", 0, "", "same"),
+        Answer("4", "tie", 0, "", "same", before="About the"),
         Answer("5", "b", 1, "B", "slightly", "better"),
         Answer("6", "b", 2, "B", "better"),
         Answer("7", "b", 3, "B", "much", "better"),
@@ -106,8 +108,9 @@ def queue_for(project: Project) -> QuerySet[WaitingPair]:
     undecided = Q(adjudication=None) & ~Q(kind__in=Pair.OUTSIDE_LABELS)
     split = undecided & Q(state=Pair.State.ADJUDICATE)
     conflict = undecided & Q(state=Pair.State.RESOLVED) & against_model()
+    pairs: QuerySet[Pair] = project.pairs.all()
     return (
-        project.pairs.filter(split | conflict | Exists(flagged))
+        pairs.filter(split | conflict | Exists(flagged))
         .annotate(
             why=Case(
                 When(split, then=Value("split")),
@@ -122,10 +125,10 @@ def queue_for(project: Project) -> QuerySet[WaitingPair]:
     )
 
 
-def waiting(project: Project) -> dict[str, int]:
-    """Number of pairs that wait for a reviewer, by why."""
+def waiting(project: Project) -> Counter[str]:
+    """Number of pairs that wait for a reviewer, by why; their total is what other pages name."""
     counts = queue_for(project).order_by().values_list("why").annotate(n=Count("pk"))
-    return dict.fromkeys(("split", "conflict", "flag"), 0) | dict(counts)
+    return Counter(dict.fromkeys(("split", "conflict", "flag"), 0) | dict(counts))
 
 
 def against_model() -> Q:

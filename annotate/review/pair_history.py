@@ -81,7 +81,7 @@ def events(pair: Pair) -> list[Event]:
     for assignment in assignments:
         history += _lease_and_outcome(assignment, name(assignment.annotator_id))
     for old in revisions:
-        history += _replaced(old, name(old.assignment.annotator_id))
+        history += _replaced(old, name(old.assignment.annotator_id), pair.project.scale)
     history += _versions(pair, [*assignments, *revisions])
     history += _warnings(pair, name)
     history += _checks(pair, name)
@@ -102,7 +102,8 @@ def _lease_and_outcome(assignment: Assignment, who: str) -> Iterator[Event]:
         lease += "; the lease ended without an answer"
     yield Event(assignment.leased_at, who, lease)
     if assignment.state == State.VOTED and assignment.voted_at:
-        yield Event(assignment.voted_at, who, f"voted: {_vote(assignment)}", assignment.comment)
+        said = _vote(assignment, assignment.pair.project.scale)
+        yield Event(assignment.voted_at, who, f"voted: {said}", assignment.comment)
     elif assignment.state == State.SKIPPED and assignment.acted_at:
         reason = scales.SKIP_REASONS.get(assignment.skip_reason, assignment.skip_reason)
         yield Event(assignment.acted_at, who, f"skipped: {reason}" if reason else "skipped")
@@ -115,7 +116,7 @@ def _imported(vote: Assignment, who: str) -> Event:
     """A vote from a file: when it was cast, or else when it came in."""
     told = vote.voted_at if not vote.stream else None
     file = f" from {vote.imported_by.file_name}" if vote.imported_by else ""
-    what = f"vote imported{file}: {_vote(vote)}"
+    what = f"vote imported{file}: {_vote(vote, vote.pair.project.scale)}"
     return Event(told or vote.acted_at or vote.pair.created_at, who, what, vote.comment)
 
 
@@ -123,10 +124,10 @@ def _rewrite(assignment: Assignment) -> Rewrite | None:
     return getattr(assignment, "rewrite", None)
 
 
-def _replaced(old: VoteRevision, who: str) -> Iterator[Event]:
+def _replaced(old: VoteRevision, who: str, scale: str) -> Iterator[Event]:
     """A vote that was changed or taken back after a version held it."""
     cast = old.voted_at or old.assignment.acted_at or old.replaced_at
-    yield Event(min(cast, old.replaced_at), who, f"voted: {_vote(old)}", old.comment)
+    yield Event(min(cast, old.replaced_at), who, f"voted: {_vote(old, scale)}", old.comment)
     kept = f"version {old.frozen_from} keeps"
     if old.frozen_until > old.frozen_from:
         kept = f"versions {old.frozen_from} to {old.frozen_until} keep"
@@ -150,7 +151,7 @@ def _warnings(pair: Pair, name: Callable[[int], str]) -> Iterator[Event]:
         if flag.settled_at:
             yield Event(flag.settled_at, "", f"The warning of {kind} was settled")
     if decision := getattr(pair, "adjudication", None):
-        answer = scales.stated(decision.choice, decision.strength)
+        answer = scales.stated(pair.project.scale, decision.choice, decision.strength)
         category = decision.get_category_display().lower()
         by = decision.reviewer.username if decision.reviewer else "A reviewer"
         what = f"decided: {answer} ({category})"
@@ -163,12 +164,12 @@ def _checks(pair: Pair, name: Callable[[int], str]) -> Iterator[Event]:
         who = name(again.only_for_id) if again.only_for_id else ""
         yield Event(again.created_at, who, "is asked once more, sides swapped", "", again.pk)
     if gold := getattr(pair, "gold", None):
-        right = scales.stated(gold.expected, 2)
+        right = scales.stated(pair.project.scale, gold.expected, None)
         yield Event(gold.created_at, "", f"Became a gold pair: {right}", gold.explanation)
 
 
-def _vote(vote: Assignment | VoteRevision) -> str:
-    parts = [scales.stated(vote.choice, vote.strength)]
+def _vote(vote: Assignment | VoteRevision, scale: str) -> str:
+    parts = [scales.stated(scale, vote.choice, vote.strength)]
     parts += [f"{name}: {side.upper()}" for name, side in vote.criteria.items()]
     if vote.criteria and vote.criteria_asked == CriteriaAsked.AFTER_PAIR:
         parts.append("criteria asked after the pair")

@@ -46,7 +46,11 @@ def imported_votes(pair: Pair) -> tuple[list[ImportedVote], int]:
     name = pseudonyms(pair.project)
     every = pair.assignments.filter(imported=True, state=Assignment.State.VOTED)
     votes = [
-        ImportedVote(name(vote.annotator_id), scales.stated(vote.choice, vote.strength), vote)
+        ImportedVote(
+            name(vote.annotator_id),
+            scales.stated(pair.project.scale, vote.choice, vote.strength),
+            vote,
+        )
         for vote in every.order_by("seq")[:MOST]
     ]
     return votes, every.count() - len(votes) if len(votes) == MOST else 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -58,8 +59,30 @@ def _found(
         "tabs": {name: search.address(wanted, **{"in": name}) for name in LISTS},
         "address": search.address(wanted, **{"in": chosen}),
         "found": results,
+        "counted": _counted(chosen, LISTS[chosen](project, wanted), results),
         "entries": ENTRIES[chosen](project, results.rows),
     }
+
+
+def _counted(chosen: str, rows: QuerySet[Any], results: search.Page[Any]) -> str:
+    """The rows in words. Pairs that check people, and retired ones, are no pairs of the project as
+    other pages count them, so they are named apart; unless there are too many to look at each."""
+    if chosen != "pairs" or results.more:
+        return _number(results.count, chosen[:-1], more=results.more)
+    counted = Counter[str]()
+    for kind, state, n in rows.order_by().values_list("kind", "state").annotate(n=Count("pk")):
+        counted[APART.get(state) or APART.get(kind) or "pair"] += n
+    names = [name for name in ("pair", *APART.values()) if counted[name]] or ["pair"]
+    *others, last = [_number(counted[name], name) for name in names]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _number(n: int, name: str, *, more: bool = False) -> str:
+    return f"{'more than ' * more}{n} {name}{'s' * (n != 1)}"
+
+
+APART = {"gold": "gold pair", "retest": "retest", "retired": "retired pair"}
+"""Pairs that are named apart, by their kind or state."""
 
 
 def _prompt_entries(project: Project, rows: list[Prompt]) -> list[dict[str, Any]]:
@@ -76,7 +99,7 @@ def _vote_entries(project: Project, rows: list[Assignment]) -> list[dict[str, An
     return [
         {
             "vote": vote,
-            "says": scales.stated(vote.choice, vote.strength),
+            "says": scales.stated(project.scale, vote.choice, vote.strength),
             "who": name(vote.annotator_id),
             "username": people.get(vote.annotator_id, ""),
         }

@@ -178,11 +178,28 @@ def _chosen(
     if not large:
         counts = chosen.counted(version, include_simulated=options.include_simulated)
         context |= {
-            "counts": counts,
+            "counts": {_in_words(name, chosen): count for name, count in counts.items()},
             "parts": [part for part in chosen.parts if _has_rows(chosen, part, version, form)],
             "example": _example(chosen, version, form),
         }
     return context
+
+
+WORDS = {
+    "tie": "Tie",
+    "both_bad": "Both bad",
+    "split": "No majority",
+    "equal_texts": "Two equal texts",
+    "weightless": "Votes of weight 0",
+    "rated": "Rated completions",
+}
+"""Figures of an export by the words of a version's page; other names are words already."""
+
+
+def _in_words(name: str, chosen: ExportFormat) -> str:
+    if name == chosen.main_part:
+        return "Rows"
+    return WORDS.get(name) or name.replace("_", " ").capitalize()
 
 
 def _has_rows(chosen: ExportFormat, part: str, version: DatasetVersion, form: ExportForm) -> bool:

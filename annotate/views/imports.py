@@ -207,7 +207,7 @@ def _entry(import_: Import) -> dict[str, Any]:
     return {
         "import": import_,
         "stage": stage,
-        "added": Report.from_dict(written).added if written else None,
+        "added": Report.from_dict(written).added_in_words() if written else "",
         "offset": upload_files.offset(import_) if stage == "uploading" else 0,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from annotate.models import Flag
-from annotate.models.assignment import MAX_STRENGTH, Choice, ScreenChoice
+from annotate.models.assignment import ScreenChoice
 
 
 class Point(NamedTuple):
@@ -85,7 +85,8 @@ SCALES: dict[str, Scale] = {
         ],
     ),
 }
-"""Every scale by its name, which projects keep. Strengths go up to MAX_STRENGTH, keys count from 1.
+"""Every scale by its name, which projects keep. Strengths go up to
+MAX_STRENGTH of annotate.models.assignment, keys count from 1.
 Laid out as the hand lies on the keys: left is A, right is B."""
 
 
@@ -143,18 +144,18 @@ def said(scale: str, side: str, strength: int | None) -> str:
     raise ValueError(f"{side!r} is no vote")
 
 
-_HOW = ("negligibly", "slightly", "clearly", "much")
-assert len(_HOW) == MAX_STRENGTH + 1
+def stated(scale: str, choice: str, strength: int | None) -> str:
+    """The caption of a vote about the completions, and not about the sides of anybody's screen.
 
-
-def stated(choice: str, strength: int | None) -> str:
-    """A vote in words, about the completions and not about the sides of anybody's screen.
-
-    Without a strength, as a file may give it: "A is better".
+    Without a strength, as a file may give it: "A better".
     """
-    if choice in ("a", "b") and strength is not None:
-        return f"{choice.upper()} is {_HOW[strength]} better"
-    return str(Choice(choice).label)
+    if choice in ("a", "b") and strength is None:
+        return f"{choice.upper()} better"
+    return said(scale, SIDES.get(choice, choice), strength)
+
+
+SIDES = {"a": "left", "b": "right"}
+"""The side of the screen on which scales have a completion."""
 
 
 class SkipReason(NamedTuple):

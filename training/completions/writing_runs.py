@@ -34,6 +34,12 @@ def there(project: exchange.Project) -> ModelVersionQuerySet:
     return ModelVersion.objects.policies().filter(project=project, pruned_at=None)
 
 
+def usual(project: exchange.Project) -> ModelVersion | None:
+    """The model version to begin with: the one in use, else the newest."""
+    able = there(project)
+    return able.promoted().first() or able.first()
+
+
 def servers() -> list[str]:
     """Servers that may be asked.
 

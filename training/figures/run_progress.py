@@ -156,7 +156,7 @@ def share_interval(share: float | None, n: float | None) -> tuple[float | None, 
 def verdict(version: ModelVersion) -> str:
     """Say that a version is in use, or why it is not."""
     if version.state == ModelVersion.State.PROMOTED:
-        return "Promoted"
+        return "In use"
     if version.promoted_at is not None:
         return f"No longer in use. {version.note}".strip()
     if version.note:

@@ -80,6 +80,10 @@ class ModelVersion(models.Model):
     def name(self) -> str:
         return f"{self.kind}-{self.number}"
 
+    def get_state_display(self) -> str:  # type: ignore[no-redef]  # Django lets a model say it.
+        """Its state as pages name it: the promoted one is in use."""
+        return "In use" if self.state == self.State.PROMOTED else str(self.State(self.state).label)
+
     @property
     def added(self) -> bool:
         """True when it was trained elsewhere and is not what the project began with."""

@@ -36,19 +36,19 @@ class Advice:
 
 
 def advise(pairs: int) -> Advice:
-    """Advice for a project with this many resolved pairs."""
+    """Advice for a project with this many resolved pairs of training prompts."""
     if pairs < ENOUGH:
         so_far = f"there {'is' if pairs == 1 else 'are'} {pairs}"
         return Advice(
             "dpo",
-            f"Below about {ENOUGH} resolved pairs ({so_far}) a reward model is wrong on one "
-            "comparison in five or more, and what is optimised against it learns its mistakes. "
-            "DPO learns from the votes themselves; with more of them PPO gains more.",
+            f"Below about {ENOUGH} resolved pairs of training prompts ({so_far}) a reward model is "
+            "wrong on one comparison in five or more, and what is optimised against it learns its "
+            "mistakes. DPO learns from the votes themselves; with more of them PPO gains more.",
         )
     near = "" if pairs >= PLENTY else " Keep it near the starter (ppo.kl_coef 0.3) for now."
     return Advice(
         "ppo",
-        f"{pairs:,} resolved pairs make a reward model that is worth following, and PPO, which "
-        f"tries out replies nobody has voted on, gains most from it.{near} Where memory is short "
-        "for its critic, take RLOO.",
+        f"{pairs:,} resolved pairs of training prompts make a reward model that is worth "
+        "following, and PPO, which tries out replies nobody has voted on, gains most from it."
+        f"{near} Where memory is short for its critic, take RLOO.",
     )

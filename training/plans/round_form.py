@@ -52,7 +52,7 @@ class RoundForm(forms.Form):
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, project: exchange.Project) -> None:
         self.project, self.saved = project, round_settings.saved(project)
-        self.advice = advise(exchange.counts(project)["pairs_resolved"])
+        self.advice = advise(exchange.resolved_since(project, None))
         super().__init__(data, initial=self._initial())
         preset = str(self["preset"].value() or self.saved.preset)
         self.defaults = round_settings.defaults(

@@ -139,7 +139,7 @@ def _base(project: exchange.Project, preset: str) -> Settings:
 
 def usual_optimiser(project: exchange.Project) -> str:
     """The optimiser of rounds for which nobody chose one: the advised one."""
-    return advise(exchange.counts(project)["pairs_resolved"]).optimiser
+    return advise(exchange.resolved_since(project, None)).optimiser
 
 
 def planned(project: exchange.Project) -> RoundConfig:

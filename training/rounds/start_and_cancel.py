@@ -129,7 +129,7 @@ def _require_none_live(project: exchange.Project) -> None:
 def _require_resolved(project: exchange.Project) -> int:
     resolved = exchange.resolved_since(project, None)
     if resolved < MIN_TRAINING_PAIRS:
-        raise _not_enough(resolved)
+        raise _not_enough(resolved, exchange.held_out_voted(project))
     return resolved
 
 
@@ -172,13 +172,11 @@ def _require_votes(project: exchange.Project, version: int) -> None:
     raise _not_enough(training, held_out)
 
 
-def _not_enough(training: int, held_out: int | None = None) -> NotEnoughVotes:
-    wanted = f"A round wants votes on at least {MIN_TRAINING_PAIRS} pairs of training prompts"
-    if held_out is None:
-        return NotEnoughVotes(f"{wanted}; {training} are resolved so far.")
+def _not_enough(training: int, held_out: int) -> NotEnoughVotes:
     return NotEnoughVotes(
-        f"{wanted} and on {MIN_HELD_OUT_PAIRS} of held-out prompts; "
-        f"there are {training} and {held_out}."
+        f"A round wants votes on at least {MIN_TRAINING_PAIRS} pairs of training prompts and on "
+        f"{MIN_HELD_OUT_PAIRS} of held-out prompts. So far: {training} resolved "
+        f"pair{'s' * (training != 1)} of training prompts, {held_out} of held-out prompts."
     )
 
 

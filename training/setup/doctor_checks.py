@@ -203,7 +203,7 @@ def policies() -> Findings:
     promoted = list(versions.order_by("project__slug"))
     if not promoted:
         advice = "python manage.py quickstart makes the sample project with its starter policy."
-        yield warn("models", "no policy is promoted yet", advice)
+        yield warn("models", "no policy is in use yet", advice)
     for version in promoted:
         yield _policy(version)
 

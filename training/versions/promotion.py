@@ -167,7 +167,7 @@ def promote(version: ModelVersion, *, by: User | None = None, reason: str = "") 
     with transaction.atomic():
         _lock(version)
         if version.state == PROMOTED:
-            raise Refused(f"{version.name} is promoted already.")
+            raise Refused(f"{version.name} is in use already.")
         if version.pruned_at is not None:
             raise Refused(f"The weights of {version.name} were removed to save space.")
         same = ModelVersion.objects.filter(project=version.project_id, kind=version.kind)
@@ -220,7 +220,7 @@ def retire(version: ModelVersion, *, note: str = "Retired.") -> None:
     with transaction.atomic():
         _lock(version)
         if version.state == PROMOTED:
-            raise Refused(f"{version.name} is promoted; demote it instead.")
+            raise Refused(f"{version.name} is in use; demote it instead.")
         if version.state == RETIRED:
             raise Refused(f"{version.name} is retired already.")
         _set_state(version, RETIRED, note=note)

@@ -166,15 +166,18 @@ def _comparison_context(
     group = tag if tag in comparison.groups else ALL
     prompts = comparisons.asked(comparison, group=group)
     page = Paginator(prompts, PER_PAGE).get_page(request.GET.get("page"))
+    lines = [
+        (measure, [comparison.cell(group, version, measure.name) for version in chosen])
+        for measure in comparison.measures
+    ]
+    counted = [cell.n for _, cells in lines for cell in cells if cell and cell.n]
     return {
+        "of_fewer": next((n for n in counted if n < comparison.groups[group]), None),
         "group": group,
         "groups": list(comparison.groups.items()),
         "prompts": comparison.groups[group],
         "query": _query(chosen),
-        "lines": [
-            (measure, [comparison.cell(group, version, measure.name) for version in chosen])
-            for measure in comparison.measures
-        ],
+        "lines": lines,
         "compared": comparison.first in chosen,
         "charts": _charts(comparison, chosen, group),
         "page": page,

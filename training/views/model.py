@@ -60,7 +60,7 @@ def _page(
         "policy": version if policy else None,
         "gates": gate_rows(version),
         "decisions": version.decisions.all(),
-        "unanswered": policy and exchange.prompt_count(project, unanswered=True),
+        "first": policy and _nothing_written(project),
         **_seen(version),
         "samples": run_files.samples(version.run) if policy and version.run else [],
         "card": model_cards.card(version),
@@ -71,6 +71,12 @@ def _page(
         **choices,
     }
     return render(request, "training/model.html", context, status=status)
+
+
+def _nothing_written(project: exchange.Project) -> bool:
+    """True of a project with prompts and without a single completion."""
+    prompts = exchange.prompt_count(project)
+    return bool(prompts) and exchange.prompt_count(project, unanswered=True) == prompts
 
 
 def _seen(version: ModelVersion) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _initial(request: AuthenticatedHttpRequest, project: exchange.Project) -> di
     if run is not None:
         return WritingForm.filled({n: v for n, v in run.options.items() if n != "taken"})
     first = writing_runs.suggested()
-    version = writing_runs.there(project).first()
+    version = writing_runs.usual(project)
     if version is not None and not first["url"]:
         return WritingForm.DEFAULTS | _by(version)
     return WritingForm.DEFAULTS | first

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import queue
 from annotate.forms.voting_forms import UndoForm, VoteForm
-from annotate.models import Assignment, Pair, Project
+from annotate.models import Assignment, Project
 from annotate.people import guidelines
 from annotate.people.active_time import words_of
 from annotate.people.labelling_progress import Progress, open_pairs, progress
@@ -265,7 +265,7 @@ def asked(messages: Sequence[Mapping[str, Any]], described: Sequence[Any] | None
 
 def _waiting(project: Project, user: User, done: Progress, blocked_by: str) -> dict[str, Any]:
     """Context of the empty screen; the stamp tells a poll whether that has changed."""
-    all_pairs = project.pairs.exclude(kind__in=Pair.OUTSIDE_LABELS).count()
+    all_pairs = project.pairs.asked_about().count()
     waiting = open_pairs(project, user)
     stamp = f"{done.total}-{waiting}-{all_pairs}-{project.archived}-{blocked_by}"
     if blocked_by == "guidelines":

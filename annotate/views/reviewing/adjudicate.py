@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from django.contrib import messages
@@ -12,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate.forms.review_forms import DecisionForm
-from annotate.models import Adjudication, Assignment, Pair, Project
+from annotate.models import Adjudication, Assignment, Flag, Pair, Project
 from annotate.people.annotator_figures import TOO_FAST_MS
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
@@ -120,22 +121,46 @@ def _shown(pair: Pair, why: str) -> dict[str, Any]:
             for letter, reply in (("A", pair.completion_a), ("B", pair.completion_b))
         },
         "votes": _votes(pair),
-        "flags": pair.flags.filter(settled_at=None).order_by("created_at", "pk"),
+        "flags": _open_flags(pair),
+        "warned_of": _flags(pair),
         "model": model and {"side": model[0].upper(), "probability": model[1]},
         "undecidable": adjudication.undecidable(pair),
         "answers": list(ANSWERS.values()),
         "categories": [
             (category, adjudication.LETTERS[category]) for category in Adjudication.Category
         ],
-        "decision": getattr(pair, "adjudication", None),
+        **_decided(pair),
     } | asked(blind(pair.prompt.messages), pair.prompt.tools)
+
+
+def _decided(pair: Pair) -> dict[str, Any]:
+    """The decision that was made on the pair, and its answer in words."""
+    decision = getattr(pair, "adjudication", None)
+    if decision is None:
+        return {"decision": None}
+    says = scales.stated(pair.project.scale, decision.choice, decision.strength)
+    return {"decision": decision, "decision_says": says}
+
+
+def _flags(pair: Pair) -> str:
+    """The warnings about the pair, each kind once, with the number of people who gave it."""
+    kinds = Counter(flag.get_kind_display().lower() for flag in _open_flags(pair))
+    return ", ".join(f"{kind} ({n} people)" if n > 1 else kind for kind, n in kinds.items())
+
+
+def _open_flags(pair: Pair) -> QuerySet[Flag]:
+    return pair.flags.filter(settled_at=None).order_by("created_at", "pk")
 
 
 def _votes(pair: Pair) -> list[dict[str, Any]]:
     """The pair's votes in the order they were cast, without names."""
     cast = pair.assignments.filter(state=Assignment.State.VOTED).order_by("seq")
     return [
-        {"vote": vote, "says": scales.stated(vote.choice, vote.strength), **_taken(vote)}
+        {
+            "vote": vote,
+            "says": scales.stated(pair.project.scale, vote.choice, vote.strength),
+            **_taken(vote),
+        }
         for vote in cast
     ]
 

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.models import Project
+from annotate.overview import kept_overview
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality import agreement_counts, bias, breakdowns, pairs_by_agreement
@@ -126,6 +127,7 @@ def _page(project: Project, stream: str | None, simulated: bool, section: str) -
         "simulated": simulated,
         "nothing": not (section or summary.votes or any(one.pairs for one in streams.values())),
         "summary": summary,
+        "waiting": kept_overview.waiting(project),
         "agreement": [(title, streams[name]) for name, title in STREAMS.items()],
         "judged": STREAMS[judged].lower(),
         "enough": agreement_counts.ENOUGH_RANDOM,

@@ -61,8 +61,8 @@ def test_the_history_of_a_pair_names_the_file_and_the_time_that_the_source_told(
     events = pair_history.events(pair)
     told = [event for event in events if "imported" in event.what]
     assert [event.what for event in told] == [
-        "vote imported from votes.csv: A is much better",
-        "vote imported from votes.csv: A is better",
+        "vote imported from votes.csv: A much better",
+        "vote imported from votes.csv: A better",
     ]
     assert told[0].at == AT
     assert told[1].at == Assignment.objects.filter(pair=pair).last().acted_at

@@ -326,3 +326,13 @@ def test_changing_a_vote_on_gold_is_reviewed_like_casting_it(
     assert Membership.objects.get(user=ann).warned_at is None
     queue.revise(ann, tokens[2], side="tie")
     assert Membership.objects.get(user=ann).warned_at is not None
+
+
+def test_the_share_of_gold_pairs_is_promised_for_when_there_are_any(
+    project: Project, olga: User, make_pairs: MakePairs, client_for: Callable[[User], Client]
+) -> None:
+    page = client_for(olga).get("/projects/desk/checks/").content.decode()
+    assert "look like all others, once there are any;" in page
+    gold(make_pairs)
+    page = client_for(olga).get("/projects/desk/checks/").content.decode()
+    assert "look like all others; votes on them" in page

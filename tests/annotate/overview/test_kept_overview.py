@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from annotate import queue
-from annotate.models import Assignment, Overview
+from annotate.models import Assignment, Flag, Overview, Pair
 from annotate.overview import kept_overview
 from annotate.overview.vote_days import day_chart
 from annotate.quality import agreement_counts
@@ -99,3 +100,37 @@ def test_every_day_fits_under_the_highest_tick(most):
     top = chart.ticks[-1]
     assert top[1] >= most and min(bar.simulated_y for bar in chart.bars) >= top[0] - 0.01
     assert top[1] <= max(2, 2.5 * most)
+
+
+def test_every_page_counts_the_pairs_of_the_project_alike(
+    project, make_pairs, ann, olga, client_for
+):
+    make_pairs(3)
+    make_pairs(2, kind=Pair.Kind.GOLD, stream=Pair.Stream.CHECK)
+    make_pairs(1, state=Pair.State.RETIRED, open_slots=0)
+    Pair.objects.filter(kind=Pair.Kind.NORMAL, state=Pair.State.OPEN).update(
+        state=Pair.State.RESOLVED, open_slots=0
+    )
+    Pair.objects.filter(kind=Pair.Kind.GOLD).update(open_slots=0, asked=0)
+    client = client_for(olga)
+    assert kept_overview.figures(project).pairs == 3
+    assert "Pairs in the project</dt><dd>3<" in client_for(ann).get(f"{URL}label/").text
+    assert "of 3 pairs settled" in client.get("/projects/").text
+    assert "3 pairs, 2 gold pairs and 1 retired pair" in client.get(f"{URL}data/").text
+
+
+def test_every_page_names_the_same_number_to_adjudicate(
+    project, make_pairs, ann, ben, olga, client_for
+):
+    split, flagged = make_pairs(2)
+    queue.vote(ann, queue.next_pair(project, ann).token, choice="a")
+    Pair.objects.filter(pk=split.pk).update(state=Pair.State.ADJUDICATE, open_slots=0)
+    Flag.objects.create(pair=flagged, annotator=ben, kind=Flag.Kind.UNSAFE)
+    client = client_for(olga)
+    assert "1 without a majority · 0 against the reward model · 1 flagged" in (
+        client.get(f"{URL}adjudicate/").text
+    )
+    assert ">2 to adjudicate<" in client.get(URL).text
+    agreement = client.get(f"{URL}quality/").text
+    [waiting] = re.findall(r"To adjudicate</button>.*?<dd>(\d+)</dd>", agreement, re.DOTALL)
+    assert waiting == "2"

@@ -7,7 +7,7 @@ import pytest
 from annotate import exchange, queue
 from annotate.exporting import freezing
 from annotate.exporting.formats import trl_format
-from annotate.models import Adjudication, Assignment, Flag, Label, Pair
+from annotate.models import Adjudication, Assignment, Flag, Label, Pair, Project
 from annotate.quality import reliability
 from annotate.review import adjudication
 
@@ -250,10 +250,41 @@ def test_the_page_shows_anonymous_votes_and_hides_policies(client_for, project, 
     )
     page = client_for(olga).get(URL).text
     assert "The votes have no majority." in page and "1 without a majority" in page
-    assert "Annotator 2" in page and "B is clearly better" in page
+    assert "Annotator 2" in page and "B better" in page
     assert "1.4 s" in page and page.count("under 2 seconds") == 1
     assert "Clarity" in page and "B guesses &lt;b&gt;" in page
     assert "starter" not in page and not {"ann-ben", ">ben<"} & set(page.split())
+
+
+@pytest.mark.parametrize(
+    ("scale", "caption"), [("three", "B better"), ("four", "B clearly better")]
+)
+def test_votes_have_the_captions_of_the_projects_own_scale(
+    client_for, project, split, olga, scale, caption
+):
+    Project.objects.update(scale=scale)
+    Assignment.objects.filter(pair=split, choice="b").update(strength=2)
+    client = client_for(olga)
+    for page in (URL, f"/projects/desk/pairs/{split.pk}/", "/projects/desk/data/?in=votes"):
+        text = client.get(page).text
+        assert caption in text and "B is " not in text, page
+
+
+def test_the_answer_between_the_sides_is_worded_as_on_the_labelling_screen(
+    client_for, project, split, olga
+):
+    page = client_for(olga).get(URL).text
+    assert '<span class="rest">About the</span> <span>same</span>' in page
+
+
+def test_warnings_of_one_kind_are_named_once_with_their_people(
+    client_for, project, split, ann, ben, olga
+):
+    for person in (ann, ben):
+        Flag.objects.create(pair=split, annotator=person, kind=Flag.Kind.PII)
+    Flag.objects.create(pair=split, annotator=ann, kind=Flag.Kind.UNSAFE)
+    page = client_for(olga).get(URL).text
+    assert "Flagged: personal data (2 people), unsafe content." in page
 
 
 def test_one_post_decides_goes_on_and_can_be_undone(client_for, project, split, make_pairs, olga):

@@ -54,6 +54,17 @@ def test_it_lists_pairs_with_their_votes(found, project, make_pairs, ann):
     assert "0 · 1 · 0" in page and "Where is my order 1?" in page
 
 
+def test_pairs_that_check_people_and_retired_ones_are_counted_apart(found, make_pairs):
+    make_pairs(4)
+    make_pairs(2, kind=Pair.Kind.GOLD, stream=Pair.Stream.CHECK)
+    make_pairs(1, kind=Pair.Kind.RETEST, stream=Pair.Stream.CHECK)
+    make_pairs(1, state=Pair.State.RETIRED, open_slots=0)
+    said = "4 pairs, 2 gold pairs, 1 retest and 1 retired pair, newest first"
+    assert said in found().text
+    assert "2 gold pairs, newest first" in found(kind="gold").text
+    assert "8 prompts, newest first" in found(**{"in": "prompts"}).text
+
+
 @pytest.mark.parametrize("text", ["ORDER 7", "7 is on its way", 'Café "7"\nnext'])
 @pytest.mark.parametrize("what", ["pairs", "prompts", "votes"])
 def test_search_finds_text_in_prompts_and_replies(found, project, make_pairs, ann, text, what):
@@ -123,7 +134,7 @@ def test_filters_narrow_each_other_and_hold_for_all_three_lists(found, stock):
     assert listed(found(**both)) == [str(stock["split"].pk)]
     assert "1 prompt," in found(**both, **{"in": "prompts"}).text
     votes = found(**both, **{"in": "votes"}).text
-    assert "1 vote," in votes and "B is clearly better" in votes
+    assert "1 vote," in votes and "B better" in votes
     assert "2 votes," in found(agreement="split", **{"in": "votes"}).text
 
 

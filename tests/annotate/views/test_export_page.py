@@ -75,7 +75,10 @@ def test_a_format_is_shown_with_its_advice_its_counts_and_its_first_row(
     for name, one in FORMATS.items():
         shown = client.get(URL, {"format": name, "version": 1}).text
         assert html.escape(one.read_by) in shown and "The first row" in shown, name
-    assert "ties</a>: " not in client.get(URL, {"format": "trl"}).text
+    page = client.get(URL, {"format": "trl"}).text
+    assert "ties</a>: " not in page
+    assert "<dt>Rows</dt><dd>2</dd>" in page and "<dt>No majority</dt><dd>0</dd>" in page
+    assert "<dt>Two equal texts</dt><dd>0</dd>" in page and "both_bad" not in page
 
 
 def test_a_large_version_is_written_by_a_worker_and_downloaded(

@@ -36,7 +36,16 @@ def test_an_admin_sends_a_file_sees_its_pairs_and_imports_them(client_for, proje
     work_off()
     assert "Imported." in client.get(page).text and project.pairs.count() == 7
     listed = client.get(URL).text
-    assert "rows.jsonl" in listed and ">7</span> pairs" in listed
+    assert "rows.jsonl" in listed and ">7 prompts, 14 completions, 7 pairs</span>" in listed
+
+
+def test_the_list_names_every_kind_of_thing_that_a_file_added(client_for, project, zed):
+    client = client_for(zed)
+    page = upload(client, *({"prompt": f"Q{i}"} for i in range(40)))
+    work_off()
+    client.post(page + "start/", {})
+    work_off()
+    assert '<span class="number">40 prompts</span>' in client.get(URL).text
 
 
 def test_a_file_without_pairs_says_so_in_red_before_it_is_imported(client_for, project, zed):

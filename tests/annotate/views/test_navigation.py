@@ -69,6 +69,16 @@ def test_the_page_in_sight_and_its_group_are_marked(client_for, project, make_pa
         assert re.findall(r'aria-current="true">.*?</svg>(?:<span>)?(\w+)', row) == [group]
 
 
+def test_heading_title_and_navigation_give_a_page_one_name(client_for, project, zed):
+    browser = client_for(zed)
+    for address, title, _role, group in PAGES:
+        if group == "Home" or address == "label":
+            continue
+        page = browser.get(reverse(address, args=["desk"])).text
+        assert re.search(rf"<h1[^>]*>{title}</h1>", page), title
+        assert f"<title>{title} – " in page, title
+
+
 def test_the_screen_of_annotators_has_no_second_row(client_for, project, make_pairs, ann):
     make_pairs(1)
     page = client_for(ann).get("/projects/desk/label/").text

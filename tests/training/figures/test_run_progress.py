@@ -74,7 +74,7 @@ def test_the_headline_has_accuracy_win_rate_and_verdict(project: Project) -> Non
     round_ = make_round(project, 1)
     add_policy(round_)
     found = headline(last_run(round_))
-    assert (found.accuracy, found.win_rate, found.verdict) == (0.81, 0.66, "Promoted")
+    assert (found.accuracy, found.win_rate, found.verdict) == (0.81, 0.66, "In use")
     assert (found.win_rate_low, found.win_rate_high) == (0.59, 0.72)
 
 

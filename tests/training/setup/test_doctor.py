@@ -55,7 +55,7 @@ def test_a_healthy_installation_passes(healthy: Path) -> None:
     assert found["queue short"][0] == found["queue gpu"][0] == "OK"
     assert found["models"] == (
         "WARN",
-        "no policy is promoted yet",
+        "no policy is in use yet",
         "python manage.py quickstart makes the sample project with its starter policy.",
     )
 

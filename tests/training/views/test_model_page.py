@@ -14,7 +14,7 @@ from django.test import Client
 from huggingface_hub import ModelCard
 from pytest_django import Settings
 
-from annotate.models import DatasetVersion, Project
+from annotate.models import DatasetVersion, Pair, Project
 from tests.training.history import SAMPLE, add_policy, add_starter, make_round, write_samples
 from training.models import ModelVersion, Run
 from training.versions import model_cards, zip_archive
@@ -97,7 +97,7 @@ def test_the_lineage_goes_from_the_votes_back_to_the_starter_in_words_and_drawn(
     listed = text[text.index('<ol class="turns"') : text.index("</ol>")]
     words = " ".join(re.sub("<[^>]+>", " ", listed).replace("\N{NO-BREAK SPACE}", "").split())
     assert words == (
-        "Start: policy-0 promoted Round 1 : dataset v1 (412 votes, 12 simulated) → "
+        "Start: policy-0 in use Round 1 : dataset v1 (412 votes, 12 simulated) → "
         "reward-1 with its judge (accuracy 78.0%) → policy-1 candidate"
     )
 
@@ -249,7 +249,7 @@ def test_promoting_twice_changes_nothing(
     client = client_for(zed)
     press(client, candidate, "promote")
     first = candidate.promoted_at
-    assert "promoted already" in press(client, candidate, "promote")
+    assert "in use already" in press(client, candidate, "promote")
     assert candidate.state == "promoted" and candidate.promoted_at == first
 
 
@@ -317,3 +317,13 @@ def test_versions_of_other_projects_and_reward_models_are_404(
     foreign = add_starter(other)
     for version in (foreign, ModelVersion.objects.rewards().get()):
         assert client_for(zed).post(f"{URL}{version.pk}/{button}/").status_code == 404
+
+
+def test_first_completions_are_offered_only_where_nothing_was_written(
+    candidate: ModelVersion, zed: User, client_for: Browser, make_pairs: Callable[..., list[Pair]]
+) -> None:
+    candidate.project.prompts.create(messages=[{"role": "user", "content": "Hi"}], sha256="0" * 64)
+    client = client_for(zed)
+    assert "Write first completions" in page(client, candidate)
+    make_pairs(1)
+    assert "Write first completions" not in page(client, candidate)

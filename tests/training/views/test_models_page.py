@@ -42,6 +42,15 @@ def test_it_shows_what_people_think_of_a_policy(
     assert "people 62.5\N{NO-BREAK SPACE}%" in text
 
 
+def test_it_names_the_model_in_use_and_repeats_no_navigation(
+    candidate: ModelVersion, zed: User, client_for: Browser
+) -> None:
+    page = client_for(zed).get(URL).content.decode().split("<main")[1]
+    assert ">In use</span>" in page and ">Promoted<" not in page
+    assert "Add a model" in page and "Make room" in page
+    assert "Which people prefer" not in page and "Playground" not in page
+
+
 def test_an_empty_list_says_what_will_be_here(
     project: Project, zed: User, client_for: Browser
 ) -> None:

@@ -301,6 +301,13 @@ def test_a_project_without_a_policy_says_what_will_be_here(
     assert "Nobody to ask yet" in text(client_for(olga).get(URL))
 
 
+def test_an_admin_without_a_model_is_led_to_adding_one(
+    project: Project, zed: User, client_for: Browser
+) -> None:
+    page = text(client_for(zed).get(URL)).split("<main")[1]
+    assert 'href="/projects/desk/models/add/">Add a model</a>' in page and ">Rounds<" not in page
+
+
 @pytest.mark.parametrize("part", ["", "progress/", "stop/"])
 def test_what_others_try_is_their_own(
     part: str, done: Trial, olga: User, client_for: Browser

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from annotate.models import Assignment, Project
-from tests.training.conftest import queries
+from annotate.models import Assignment, Pair, Project
+from tests.training.conftest import queries, vote_on
 from tests.training.history import add_policy, add_starter, make_round
 from training.models import Round, Run, WorkerBeat
 from training.plans.optimiser_advice import advise
@@ -54,7 +55,7 @@ def test_it_shows_where_the_loop_stands(ready: Project, zed: User, client_for: B
         (0, "dpo", "(there are 0)"),
         (399, "dpo", "Below about 400 resolved pairs"),
         (400, "ppo", "ppo.kl_coef 0.3"),
-        (1000, "ppo", "1,000 resolved pairs make"),
+        (1000, "ppo", "1,000 resolved pairs of training prompts make"),
     ],
 )
 def test_the_advice_follows_the_number_of_pairs(pairs: int, advised: str, said: str) -> None:
@@ -68,7 +69,37 @@ def test_it_says_why_no_round_can_start(project: Project, zed: User, client_for:
     text = client_for(zed).get(URL).content.decode()
     assert "No round can start yet" in text and "at least 20 pairs" in text
     assert "Start a round" not in text and "Settings of rounds" in text
-    assert "No round yet" in text
+    assert "What a round does" in text and "Vote on pairs" not in text
+
+
+def test_refusal_and_advice_count_the_same_pairs_and_name_the_held_out_ones_apart(
+    project: Project,
+    zed: User,
+    ann: User,
+    ben: User,
+    make_pairs: Callable[..., list[Pair]],
+    client_for: Browser,
+) -> None:
+    add_starter(project)
+    pairs = make_pairs(6)
+    held_out = pairs[0].prompt
+    type(held_out).objects.filter(pk=held_out.pk).update(held_out=True)
+    vote_on(pairs, ann, ben)
+    said = "5 resolved pairs of training prompts, 1 of held-out prompts"
+    assert said in client_for(zed).get(URL).content.decode()
+    form = client_for(zed).get(URL + "new/").content.decode()
+    assert said in form and "resolved pairs of training prompts (there are 5)" in form
+
+
+def test_every_cell_of_a_row_names_its_column_for_a_phone(
+    project: Project, zed: User, client_for: Browser
+) -> None:
+    make_round(project, 1)
+    page = client_for(zed).get(URL).content.decode()
+    labels = re.findall(r'<td[^>]* data-label="([^"]+)"', page)
+    assert labels == ["State", "Dataset", "Reward accuracy", "Win rate", "Outcome"]
+    table = page[page.index("table-stack") :].split("</table>")[0]
+    assert table.count("<td") == len(labels)
 
 
 def test_it_lists_rounds_with_figures_and_outcomes(

@@ -47,7 +47,8 @@ def field(page: str, name: str) -> str:
 
 def test_the_advised_method_is_chosen(ready: Project, zed: User, client_for: Browser) -> None:
     page = shown(client_for(zed))
-    assert "Advised: DPO." in page and "(there are 50)" in page
+    teaching = ready.pairs.filter(prompt__held_out=False).count()
+    assert "Advised: DPO." in page and f"(there are {teaching})" in page
     assert '<option value="dpo" selected>' in page
     assert "that is chosen" not in page
 
@@ -59,6 +60,14 @@ def test_a_saved_method_is_chosen_and_said_to_be_another_than_the_advised_one(
     page = shown(client_for(zed))
     assert '<option value="ppo" selected>' in page
     assert "The settings saved for this project say PPO, so that is chosen." in page
+
+
+def test_without_a_model_one_notice_leads_to_adding_one(
+    project: Project, zed: User, client_for: Browser
+) -> None:
+    page = shown(client_for(zed))
+    [notice] = re.findall(r'<p class="notice.*?</p>', page, re.DOTALL)
+    assert 'href="/projects/desk/models/add/">Add a model</a>' in notice
 
 
 def test_every_optimiser_of_the_engine_can_be_chosen(

@@ -128,12 +128,23 @@ def test_a_model_of_the_project_writes_where_there_is_one(
     ModelVersion.objects.filter(pk=starter.pk).update(state="retired")
     policy = add_policy(make_round(asked, 1))
     client = client_for(zed)
-    assert f'<option value="{policy.pk}">policy-1, of this project</option>' in page(client)
+    assert f'<option value="{policy.pk}">policy-1 (in use)</option>' in page(client)
     other = {"other": str(policy.pk), "per_prompt": "1"}
     assert client.post(URL, wishes(server, **other)).status_code == 302
     run = Run.objects.get(kind="preview")
     assert run.worker == "gpu"
     assert [source["name"] for source in run.options["sources"]] == ["desk", "policy-1"]
+
+
+def test_the_model_in_use_is_chosen_before_a_newer_one_that_failed_its_gates(
+    asked: Project, settings: Settings, zed: User, client_for: Browser
+) -> None:
+    settings.ENDPOINT_HOSTS, settings.ENDPOINT = [], ""
+    starter = add_starter(asked)
+    failed = add_policy(make_round(asked, 1), state="candidate")
+    shown = page(client_for(zed))
+    assert f'<option value="{starter.pk}" selected>policy-0 (in use)</option>' in shown
+    assert f'<option value="{failed.pk}">policy-1 (candidate)</option>' in shown
 
 
 def test_an_endpoints_model_is_not_taken_for_one_of_the_project(

@@ -52,6 +52,20 @@ def test_a_wrong_password_says_so(client: Client, ann: User) -> None:
     assert not signed_in(client)
 
 
+def test_visitors_sign_in_by_the_same_form_on_both_pages(client: Client, db: None) -> None:
+    for address in ("/", "/accounts/login/"):
+        page = client.get(address).content.decode()
+        assert "Forgotten your password?" in page and "js/passwords" in page, address
+
+
+def test_one_s_own_account_asks_for_the_current_and_a_new_password(
+    client_for: ClientFor, ann: User
+) -> None:
+    page = client_for(ann).get("/accounts/password/").content.decode()
+    labels = re.findall(r"<label[^>]*>([^<]+)", page)
+    assert labels.count("Current password") == 2 and labels.count("New password") == 1
+
+
 def test_a_deactivated_account_cannot_sign_in(client: Client, ann: User) -> None:
     User.objects.update(is_active=False)
     sign_in(client)

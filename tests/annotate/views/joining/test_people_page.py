@@ -457,3 +457,10 @@ def test_a_project_with_a_line_break_in_its_name_can_invite_by_mail(
     client_for(zed).post(INVITE, {"role": "annotator", "note": "bo@example.org", "mailed": "on"})
     (sent,) = mails
     assert sent.recipients() == ["bo@example.org"] and "\n" not in sent.subject
+
+
+def test_a_member_has_actions_and_a_name_in_exports(client_for: ClientFor, zed: User) -> None:
+    page = client_for(zed).get(PEOPLE).content.decode()
+    assert ">Actions</th>" in page and ">Place</th>" not in page
+    assert 'name in exports <span class="mono pseudonym">' in page
+    assert "the text is on My progress" in page

@@ -115,7 +115,7 @@ def test_the_number_of_statements_does_not_grow_with_the_people(
 def test_somebody_without_a_place_has_a_line_and_no_page(client_for, make_pairs, root):
     voted(make_pairs(1)[0], root, "a")
     page = client_for(root).get(URL).text
-    assert re.search(r'<th scope="row"><span class="mono">ann-[0-9a-f]{8}</span>', page)
+    assert re.search(r'<th scope="row"><span class="mono pseudonym">ann-[0-9a-f]{8}</span>', page)
 
 
 def test_the_table_is_sorted_by_any_column_with_unknown_figures_last(

@@ -175,3 +175,14 @@ def test_a_plot_of_effects_shows_where_no_effect_lies():
     assert drawn.mark == drawn.ticks[0].x and drawn.ticks[0].text == "0.00"
     assert drawn.bars[0].text == "0.31" and drawn.bars[0].right == drawn.ticks[-1].x
     assert plot([], title="", axis="") is None
+
+
+def test_without_pairs_an_admin_is_led_to_an_import_and_with_pairs_to_labelling(
+    client_for, project, make_pairs, zed
+):
+    client = client_for(zed)
+    page = client.get("/projects/desk/quality/").text.split("<main")[1]
+    assert 'href="/projects/desk/import/">Import a file</a>' in page and "label/" not in page
+    make_pairs(1)
+    page = client.get("/projects/desk/quality/").text.split("<main")[1]
+    assert 'href="/projects/desk/label/">Label</a>' in page and "import/" not in page
