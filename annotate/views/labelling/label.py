@@ -185,6 +185,8 @@ def _screen(
         if request.htmx and request.GET.get("seen") == context["stamp"]:
             return HttpResponse(status=204)
         context["effect"] = effect(project, request.user)
+        own = Assignment.objects.of_member(request.user).in_project(project)
+        context["undoable"] = own.last_vote_or_skip() is not None
     template = "annotate/label.html" + ("#screen" if request.htmx else "")
     return render(request, template, context, status=status)
 

@@ -11,7 +11,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import expect
 
-from annotate.models import Assignment, Completion, Project
+from annotate import queue
+from annotate.models import Assignment, Completion, Membership, Project
 from annotate.votes import scales
 from tests.browser.labelling.screen import (
     LABEL,
@@ -35,6 +36,10 @@ BOXES = """() => [...document.querySelectorAll(".bar button")].map((button) => {
     const text = button.textContent.trim();
     return { text, width, height, top, bottom, clipped: button.scrollWidth > button.clientWidth };
 })"""
+SHIFTS = """window.shifted = 0;
+new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.shifted += entry.value;
+}).observe({ type: "layout-shift", buffered: true });"""
 
 
 def test_a_person_signs_in_and_votes_with_keys_only(
@@ -314,3 +319,26 @@ def test_a_vote_is_cast_by_touch(browse: Browse, ann: User, make_pairs: MakePair
     page.get_by_role("button", name="B better").tap()
     expect(page.locator("#empty-title")).to_be_visible()
     assert votes_of(ann) == [("right", 2)]
+
+
+def test_the_tools_keep_one_row_beside_the_counts_of_somebody_with_votes(
+    browse: Browse, ann: User, project: Project, make_pairs: MakePairs
+) -> None:
+    project.train_on_simulated = True
+    project.save()
+    make_pairs(12)
+    for _ in range(11):
+        lease = queue.next_pair(project, ann)
+        assert lease is not None
+        queue.vote(ann, lease.token, choice="a")
+    Assignment.objects.update(active_ms=60_000)
+    Membership.objects.filter(user=ann).update(pace_ms=60_000)
+    page = browse(ann)
+    page.add_init_script(SHIFTS)
+    for width in (1280, 1024, 905):
+        page.set_viewport_size({"width": width, "height": 720})
+        opened(page)
+        expect(page.locator(".tally")).to_contain_text("11 of your 50 today, about 39 minutes")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator(".screen-head").evaluate("(head) => head.offsetHeight") <= 44
+        assert page.evaluate("window.shifted") < 0.01
