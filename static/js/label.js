@@ -4,7 +4,6 @@ import * as ahead from "./ahead.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./key-presses.js";
 import * as last from "./last-act.js";
-import * as lease from "./lease.js";
 import * as saving from "./saving.js";
 import * as screen from "./screen.js";
 import * as server from "./server.js";
@@ -21,8 +20,9 @@ const PARTS = {
   ".reply-tabs": async () => NARROW.matches && import("./reply-tabs.js"),
   ".prose pre > code": () => import("./copying.js"),
 };
-// After loading, so that the next pair does not hold up the first.
+// After loading, so that the next pair and the heartbeat do not hold up the first.
 const SETTLED_MS = 200;
+const RETRY_MS = 15_000;
 const LOST = "The pair before is no longer yours; this is another.";
 
 // A second choice while the first one waits for its pair, or the second half of a double click
@@ -153,6 +153,14 @@ function loadParts() {
   }
 }
 
+function settled() {
+  ahead.look(use);
+  import("./lease.js").then(
+    (lease) => lease.listen(lost),
+    () => setTimeout(settled, RETRY_MS),
+  );
+}
+
 function resume() {
   if (unsent.areOthers()) screen.say(OTHERS);
   if (unsent.has(screen.current().dataset.token)) screen.wait("pair");
@@ -180,10 +188,9 @@ activity.listen();
 keys.listen();
 last.listen();
 saving.listen(answered, drained);
-lease.listen(lost);
 // Not before htmx is there, which makes the parts of a new screen live.
 document.addEventListener("DOMContentLoaded", resume);
-window.addEventListener("load", () => setTimeout(() => ahead.look(use), SETTLED_MS));
+window.addEventListener("load", () => setTimeout(settled, SETTLED_MS));
 NARROW.addEventListener("change", loadParts);
 document.addEventListener("pairloop:arrived", loadParts);
 document.addEventListener("htmx:afterSettle", loadParts);
