@@ -33,7 +33,7 @@ document.addEventListener("keydown", () => { pressed = performance.now(); }, { c
 document.addEventListener("pairloop:arrived", () => requestAnimationFrame(() =>
   requestAnimationFrame(() => window.times.push(performance.now() - pressed))));
 """
-ALL_SENT = "!Object.keys(localStorage).some((name) => name.startsWith('pairloop.unsent.'))"
+ALL_SENT = "() => !Object.keys(localStorage).some((name) => name.startsWith('pairloop.unsent.'))"
 KEYS = {"left": ("1", "2", "3"), "tie": ("4",), "right": ("5", "6", "7")}
 
 

@@ -12,7 +12,7 @@ from django.test import Client
 from playwright.sync_api import expect
 
 from annotate import queue
-from annotate.models import Assignment, Completion, Membership, Project
+from annotate.models import Assignment, Completion, Membership, Message, Project
 from annotate.votes import scales
 from tests.browser.labelling.screen import (
     LABEL,
@@ -342,3 +342,9 @@ def test_the_tools_keep_one_row_beside_the_counts_of_somebody_with_votes(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.locator(".screen-head").evaluate("(head) => head.offsetHeight") <= 44
         assert page.evaluate("window.shifted") < 0.01
+    Message.objects.create(member=ann.memberships.get(), text="Well done.")
+    page.set_viewport_size({"width": 390, "height": 740})
+    opened(page)
+    expect(page.get_by_role("link", name="1 message")).to_be_visible()
+    whole = "(name) => name.scrollWidth <= name.clientWidth"
+    assert page.locator(".header-project span").evaluate(whole)
