@@ -55,7 +55,7 @@ def vote(page: Page, key: str) -> None:
 
 def sign_in(page: Page, name: str = "ann") -> None:
     page.get_by_label("Username").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
 
 

@@ -35,7 +35,7 @@ def vote_unheard(page: Page, *keys: str) -> None:
 
 
 def sign_out(page: Page) -> None:
-    page.locator("details.menu summary").click()
+    page.locator(".header-side details.menu summary").click()
     page.get_by_role("button", name="Sign out").click()
 
 
@@ -200,7 +200,7 @@ def test_unsent_votes_wait_for_their_author_while_somebody_else_is_signed_in(
     expect(other).to_have_url(re.compile(LABEL))
     page.bring_to_front()
     press(page, "1")
-    expect(page.locator("details.menu summary")).to_have_text("ben")
+    expect(page.locator(".header-side details.menu summary")).to_have_text("ben")
     expect(page.locator("#state")).to_contain_text("Somebody else’s votes wait in this browser")
     vote(page, "7")
     assert (votes_of(ann), votes_of(ben)) == ([], [("right", 3)])
