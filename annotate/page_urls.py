@@ -5,7 +5,7 @@ from django.urls import path
 from annotate.views import data_page, exports, home, imports, project_home, projects
 from annotate.views.integrations import api_tokens, webhook_pages
 from annotate.views.joining import accounts, invitation_pages, password_reset, people
-from annotate.views.labelling import label, me, my_votes, qualification, remarks
+from annotate.views.labelling import key_list, label, me, my_votes, qualification, remarks
 from annotate.views.reviewing import (
     adjudicate,
     annotators,
@@ -47,6 +47,7 @@ urlpatterns = [
     path("projects/new/", projects.new, name="project-new"),
     path(PROJECT, project_home.project_home, name="project-home"),
     path(PROJECT + "label/", label.label, name="label"),
+    path(PROJECT + "label/keys/", key_list.key_list, name="key-list"),
     path(PROJECT + "label/undo/", label.undo, name="undo"),
     path(PROJECT + "label/<uuid:token>/vote/", label.vote, name="vote"),
     path(PROJECT + "label/<uuid:token>/skip/", label.skip, name="skip"),

@@ -30,7 +30,7 @@ SIGNED_IN = {
 ANNOTATOR = {"project-home", "label", "vote", "skip", "renew", "undo", "guidelines", "api-next"}
 ANNOTATOR |= {"guidelines-read", "qualification", "qualification-question", "me", "message-read"}
 ANNOTATOR |= {"my-votes", "my-vote", "my-rewrite"}
-ANNOTATOR |= {"remark", "skip-reason", "flag"}
+ANNOTATOR |= {"remark", "skip-reason", "flag", "key-list"}
 ANNOTATOR |= {"api-my-votes", "api-guidelines"}
 REVIEWER = {
     *("checks", "check", "quality", "quality-pairs", "data", "rounds", "rounds-progress"),

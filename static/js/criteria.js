@@ -1,9 +1,11 @@
 // The criteria of the pair in sight, compared one after the other before the overall vote. The
-// row whose turn it is has the keys of the vote; they go back to the bar after the last one.
+// row whose turn it is has the keys of the vote; they go back to the bar after the last one. Only
+// pages of projects with criteria load it, or the first pair that brings some.
 import * as keys from "./key-presses.js";
 
 const panel = () => document.getElementById("criteria");
 const rows = () => [...document.querySelectorAll("#criteria .criterion")];
+const nameOf = (row) => row.querySelector(".criterion-name").textContent;
 const answer = (row) => row.querySelector("input:checked")?.value ?? "";
 const captionOf = (row) => row.querySelector(`label:has(input:checked)`)?.firstElementChild.nextSibling.textContent.trim();
 
@@ -19,7 +21,7 @@ function place() {
 
 function whatNow(turn) {
   const all = rows();
-  if (turn < all.length) return `${turn + 1} of ${all.length}: ${all[turn].dataset.name}`;
+  if (turn < all.length) return `${turn + 1} of ${all.length}: ${nameOf(all[turn])}`;
   return "Now the overall vote";
 }
 
@@ -30,7 +32,7 @@ function turnTo(turn) {
     row.toggleAttribute("data-active", number === turn);
     row.toggleAttribute("data-shown", number === Math.min(turn, all.length - 1));
     for (const label of row.querySelectorAll("label")) {
-      if (number === turn) label.dataset.key = label.dataset.keys;
+      if (number === turn) label.dataset.key = panel().dataset[label.control.value];
       else delete label.dataset.key;
     }
   });
@@ -51,7 +53,7 @@ function answered(event) {
   if (!row) return;
   const turn = firstOpen();
   turnTo(turn);
-  say(`${row.dataset.name}: ${captionOf(row)}. ${whatNow(turn)}.`);
+  say(`${nameOf(row)}: ${captionOf(row)}. ${whatNow(turn)}.`);
 }
 
 function pressed(event) {
@@ -80,25 +82,39 @@ function focused(event) {
 
 // What a vote says of the criteria, by their names: the project may have others by the time it
 // is sent. Nothing where nothing was compared.
-export function given() {
-  const said = rows().filter(answer).map((row) => [row.dataset.name, answer(row)]);
+function given() {
+  const said = rows().filter(answer).map((row) => [nameOf(row), answer(row)]);
   return said.length ? JSON.stringify(Object.fromEntries(said)) : "";
 }
 
-// True when the vote has to wait for a comparison, whose turn it then is.
-export function missing() {
-  if (!panel() || !("required" in panel().dataset) || firstOpen() === rows().length) return false;
+function gathered({ formData: data }) {
+  for (const name of [...data.keys()]) if (name.startsWith("criterion-")) data.delete(name);
+  if (data.has("vote")) data.set("criteria", given());
+}
+
+// The vote has to wait for a comparison, whose turn it then is.
+function hold(event) {
+  if (event.submitter?.name !== "vote" || !panel()) return;
+  if (!("required" in panel().dataset) || firstOpen() === rows().length) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
   turnTo(firstOpen());
   say(`First ${whatNow(firstOpen())}.`);
-  return true;
 }
 
-export function arrived() {
-  if (panel()) turnTo(firstOpen());
+function arrived(event) {
+  if (panel() && !event?.target.closest?.("dialog")) turnTo(firstOpen());
 }
 
-export function listen() {
+function listen() {
+  arrived();
+  document.addEventListener("pairloop:arrived", arrived);
+  document.addEventListener("htmx:afterSwap", arrived);
+  document.addEventListener("formdata", gathered);
+  document.addEventListener("submit", hold, { capture: true });
   document.addEventListener("change", answered);
   document.addEventListener("click", pressed);
   document.addEventListener("focusin", focused);
 }
+
+listen();

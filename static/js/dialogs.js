@@ -1,4 +1,25 @@
-// Guidelines and the list of keys open over the pair and close with the key that opened them.
+// Guidelines and the list of keys open over the pair and close with the key that opened them. What
+// is in them comes when they are first opened.
+const NEEDED = { help: () => import("./remap.js") };
+const FAILED = "This could not be loaded. Close it and open it again.";
+
+async function fill(dialog, address) {
+  if ("filled" in dialog.dataset) return;
+  const text = document.getElementById(`${dialog.id}-text`);
+  try {
+    await NEEDED[dialog.id]?.();
+    await window.htmx.ajax("GET", address, { target: text, swap: "innerHTML" });
+  } catch {
+    // What became of it is told by the event below, or it is not in the dialog.
+  }
+  if (!("filled" in dialog.dataset)) text.textContent = FAILED;
+}
+
+function filled(event) {
+  const dialog = event.target.closest?.("dialog");
+  if (dialog) dialog.dataset.filled = "";
+}
+
 function toggle(event) {
   const opener = event.target.closest?.("[data-opens]");
   if (!opener || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -8,10 +29,7 @@ function toggle(event) {
     dialog.close();
     return;
   }
-  if (opener.href && !("filled" in dialog.dataset)) {
-    dialog.dataset.filled = "";
-    window.htmx.ajax("GET", opener.href, { target: `#${dialog.id}-text`, swap: "innerHTML" });
-  }
+  fill(dialog, opener.href ?? opener.dataset.text);
   dialog.showModal();
 }
 
@@ -23,6 +41,7 @@ function beside(event) {
 export function listen() {
   document.addEventListener("click", toggle);
   document.addEventListener("click", beside);
+  document.addEventListener("htmx:afterSwap", filled);
 }
 
 export function showButtons() {

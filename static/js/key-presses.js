@@ -63,8 +63,13 @@ function enabled() {
   return localStorage.getItem(SWITCH) !== "off";
 }
 
-// The keys as this person has them. A letter that presses something else is not printed.
+function switched(event) {
+  if (event.target.matches?.("[data-use-keys]")) localStorage.setItem(SWITCH, event.target.checked ? "on" : "off");
+}
+
+// The keys as this person has them, and whether they are on. A letter that presses something else is not printed.
 export function print() {
+  for (const box of document.querySelectorAll("[data-use-keys]")) box.checked = enabled();
   for (const kbd of document.querySelectorAll("[data-key] > kbd, kbd[data-prints]")) {
     const name = keymap.chosen(kbd.dataset.prints ?? kbd.parentElement.dataset.key.split(" ")[0]);
     kbd.textContent = SIGNS[name] ?? name;
@@ -82,7 +87,5 @@ export function listen() {
   document.addEventListener("pairloop:arrived", print);
   keymap.listen(print);
   document.addEventListener("keydown", press);
-  const box = document.querySelector("[data-use-keys]");
-  box.checked = enabled();
-  box.addEventListener("change", () => localStorage.setItem(SWITCH, box.checked ? "on" : "off"));
+  document.addEventListener("change", switched);
 }

@@ -1,12 +1,9 @@
 // The labelling screen: a key shows the next pair at once, and what it said is saved behind it.
 import * as activity from "./activity.js";
 import * as ahead from "./ahead.js";
-import * as criteria from "./criteria.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./key-presses.js";
 import * as last from "./last-act.js";
-import * as lease from "./lease.js";
-import * as remap from "./remap.js";
 import * as saving from "./saving.js";
 import * as screen from "./screen.js";
 import * as server from "./server.js";
@@ -14,6 +11,18 @@ import * as unsent from "./unsent.js";
 
 const DOUBLE_CLICK_MS = 350;
 const OTHERS = "Somebody else’s votes wait in this browser until they sign in again.";
+// Here two long replies lie one beside the other: label.css says the same.
+const NARROW = matchMedia("(max-width: 899px)");
+// What only some pairs need, by what they have: with the page where its pair does, else with the first
+// pair that does. Each sees to all later ones itself.
+const PARTS = {
+  "#criteria": () => import("./criteria.js"),
+  ".reply-tabs": async () => NARROW.matches && import("./reply-tabs.js"),
+  ".prose pre > code": () => import("./copying.js"),
+};
+// After loading, so that the next pair and the heartbeat do not hold up the first.
+const SETTLED_MS = 200;
+const RETRY_MS = 15_000;
 const LOST = "The pair before is no longer yours; this is another.";
 
 // A second choice while the first one waits for its pair, or the second half of a double click
@@ -30,9 +39,7 @@ function guard(event) {
 
 function fields(bar, button, undoes) {
   const data = new URLSearchParams(new FormData(bar, button));
-  for (const name of [...data.keys()]) if (name.startsWith("criterion-")) data.delete(name);
   data.delete("csrfmiddlewaretoken");
-  if (data.has("vote")) data.set("criteria", criteria.given());
   if (undoes !== undefined) data.set("last", undoes);
   else for (const [name, value] of Object.entries(activity.measured())) data.set(name, value);
   return String(data);
@@ -74,7 +81,6 @@ function press(event) {
   const { target: bar, submitter: button } = event;
   if (bar.id !== "bar") return;
   event.preventDefault();
-  if (button.name === "vote" && criteria.missing()) return;
   const act = describe(bar, button);
   if (act.kind === "undo") takeBack(button);
   else goOn(act, button);
@@ -140,11 +146,25 @@ async function lost(token) {
   ahead.look(use);
 }
 
+function loadParts() {
+  for (const [what, load] of Object.entries(PARTS)) {
+    // Without a connection the pair is judged as without scripts, and the next one tries again.
+    if (document.querySelector(what)) load().catch(() => {});
+  }
+}
+
+function settled() {
+  ahead.look(use);
+  import("./lease.js").then(
+    (lease) => lease.listen(lost),
+    () => setTimeout(settled, RETRY_MS),
+  );
+}
+
 function resume() {
   if (unsent.areOthers()) screen.say(OTHERS);
   if (unsent.has(screen.current().dataset.token)) screen.wait("pair");
   if (unsent.all().length) saving.drain();
-  else ahead.look(use);
 }
 
 // From the swap on, not from the settling 20 ms later: a click in between would be a second vote.
@@ -165,11 +185,13 @@ document.addEventListener("submit", press);
 screen.begin();
 dialogs.listen();
 activity.listen();
-criteria.listen();
 keys.listen();
-remap.listen();
 last.listen();
 saving.listen(answered, drained);
-lease.listen(lost);
 // Not before htmx is there, which makes the parts of a new screen live.
 document.addEventListener("DOMContentLoaded", resume);
+window.addEventListener("load", () => setTimeout(settled, SETTLED_MS));
+NARROW.addEventListener("change", loadParts);
+document.addEventListener("pairloop:arrived", loadParts);
+document.addEventListener("htmx:afterSettle", loadParts);
+loadParts();

@@ -26,7 +26,7 @@ export function about(its, caption) {
   token = its;
   const words = screen.firstWords();
   const kind = caption === "Skip" ? "skip" : "vote";
-  for (const button of all("[aria-pressed]")) button.setAttribute("aria-pressed", "false");
+  for (const button of all("[data-reason], [data-skip-reason]")) button.setAttribute("aria-pressed", "false");
   for (const part of all("[data-after]")) part.hidden = part.dataset.after !== kind;
   showComment(false);
   comment.value = "";

@@ -110,7 +110,9 @@ function toNewestTurn() {
   if (isWhole()) queueMicrotask(() => prompt.querySelector(".earlier + *").scrollIntoView({ block: "start" }));
 }
 
-function arrived() {
+function arrived(event) {
+  // Guidelines or keys, beside a pair that stays as it is.
+  if (event?.target.closest?.("dialog")) return;
   if (isWhole()) openParts(true);
   toNewestTurn();
   show(chosen());

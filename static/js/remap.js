@@ -1,15 +1,16 @@
 // Giving an action another key: its button in the list of keys is pressed, then the key. What
-// becomes of it is said in the dialog, for eyes and ears.
+// becomes of it is said in the dialog, for eyes and ears. It comes with the list, once that is opened.
 import * as keymap from "./own-keys.js";
 import * as keys from "./key-presses.js";
 
 const MODIFIERS = ["Shift", "Control", "Alt", "AltGraph", "Meta"];
 const dialog = document.getElementById("help");
-const said = document.getElementById("keys-said");
 let asking = null;
 
+// Nowhere as long as the list is on its way.
 function say(text) {
-  said.textContent = text;
+  const said = document.getElementById("keys-said");
+  if (said) said.textContent = text;
 }
 
 function stop() {
@@ -69,7 +70,7 @@ function reset() {
   say("All keys are as they were at first.");
 }
 
-export function listen() {
+function listen() {
   // Before the key does what it does elsewhere.
   document.addEventListener("keydown", record, { capture: true });
   dialog.addEventListener("click", (event) => {
@@ -80,3 +81,5 @@ export function listen() {
   dialog.addEventListener("focusout", leave);
   dialog.addEventListener("close", () => say(""));
 }
+
+listen();

@@ -1,6 +1,5 @@
 // The pair on the screen: putting another in its place, and saying what became of the last act.
 import * as activity from "./activity.js";
-import * as criteria from "./criteria.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./key-presses.js";
 
@@ -69,7 +68,6 @@ export function arrived() {
   token = current().dataset.token;
   awaited = "";
   dialogs.showButtons();
-  criteria.arrived();
   const note = document.getElementById("state").textContent.trim();
   if (token === before) {
     if (note) announce(note);
@@ -86,6 +84,5 @@ export function arrived() {
 export function begin() {
   token = current().dataset.token;
   dialogs.showButtons();
-  criteria.arrived();
   placeLast();
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -31,38 +31,8 @@ from annotate.views.labelling import criteria
 from annotate.views.labelling.remarks import offered
 from annotate.votes import scales
 
-
-class Key(NamedTuple):
-    """A line in the list of keys."""
-
-    first: str
-    caption: str
-    more: str = ""
-    arrow: str = ""
-
-
-# Besides those of the scale.
-KEYS = [
-    Key("s", "Skip", "you will not see this pair again"),
-    Key("u", "Undo", "takes the last vote or skip back"),
-    Key("n", "Comment", "on the vote just cast; the letters beside the reasons choose them"),
-    Key("f", "Warn", "of unsafe, private or broken content"),
-    Key("r", "Raw", "both replies as they were written"),
-    Key("d", "Diff", "what differs between A and B"),
-    Key("e", "Unfold", "the whole conversation, long replies, tools, thinking; again folds them"),
-    Key("w", "Other reply", "of two long ones on a narrow screen"),
-    Key("h", "My votes"),
-    Key("g", "Guidelines"),
-    Key("?", "Keys", "this list"),
-]
-# Where a project compares criteria; the keys of the vote answer them first.
-COMPARING = [
-    Key("Backspace", "Back", "to the criterion before"),
-    Key("v", "Vote", "without the criteria that are left"),
-]
 LONG = 14
 """Lines of a reply on a phone, beyond which two are read one beside the other."""
-ARROWS = {"ArrowLeft": "←", "ArrowDown": "↓", "ArrowRight": "→"}
 
 
 @dataclass(frozen=True)
@@ -202,7 +172,6 @@ def _screen(
         "view": chosen_view(request),
         "points": scales.points(project.scale),
         "both_bad": scales.both_bad(project.scale),
-        "keys": _keys(project),
     } | offered(project.reason_chips)
     if assignment is not None:
         context |= texts(assignment)
@@ -216,19 +185,10 @@ def _screen(
         if request.htmx and request.GET.get("seen") == context["stamp"]:
             return HttpResponse(status=204)
         context["effect"] = effect(project, request.user)
+        own = Assignment.objects.of_member(request.user).in_project(project)
+        context["undoable"] = own.last_vote_or_skip() is not None
     template = "annotate/label.html" + ("#screen" if request.htmx else "")
     return render(request, template, context, status=status)
-
-
-def _keys(project: Project) -> list[Key]:
-    votes = [
-        Key(
-            point.key, point.caption, arrow=ARROWS.get(point.keys.removeprefix(f"{point.key} "), "")
-        )
-        for point in scales.all_points(project.scale).values()
-    ]
-    comparing = COMPARING[: 1 if project.criteria_required else 2] if project.criteria else []
-    return votes + comparing + KEYS
 
 
 def texts(assignment: Assignment) -> dict[str, Any]:

@@ -311,6 +311,18 @@ def test_a_skipped_pair_is_not_offered_again(
     assert client.post(address(assignment), {"vote": "1"}, headers=HTMX).status_code == 409
 
 
+def test_undo_is_offered_where_there_is_something_to_undo(
+    client_for: ClientFor, ann: User, project: Project, make_pairs: MakePairs
+) -> None:
+    client = client_for(ann)
+    assert 'data-key="u"' not in client.get(LABEL).content.decode()
+    make_pairs(1)
+    skipped = client.post(address(lease(project, ann), "skip"), headers=HTMX)
+    assert "Nothing to compare just now" in skipped.content.decode()
+    for answer in (skipped, client.get(LABEL)):
+        assert 'data-key="u"' in answer.content.decode()
+
+
 def test_the_waiting_page_is_sent_again_only_when_something_changed(
     client_for: ClientFor, ann: User, make_pairs: MakePairs
 ) -> None:
