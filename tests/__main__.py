@@ -38,7 +38,7 @@ ONCE = (
     # Real models, and processes that do the work of a stage; the loop does all of it on PostgreSQL.
     *("tests/training/rlhf", "tests/training/runs/test_failed_rounds.py"),
     *("tests/training/runs/test_run_round.py", "tests/training/real_model"),
-    *("tests/training/setup/test_add_model.py", "tests/training/versions/test_serving.py"),
+    *("tests/training/setup/test_start_model_check.py", "tests/training/versions/test_serving.py"),
     *("tests/training/setup/test_quickstart.py", "tests/training/completions"),
     *("tests/training/playground", "tests/training/figures", "tests/test_docs_engine.py"),
     *("tests/test_examples.py", "tests/test_extending.py"),

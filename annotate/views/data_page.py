@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -59,17 +59,20 @@ def _found(
         "tabs": {name: search.address(wanted, **{"in": name}) for name in LISTS},
         "address": search.address(wanted, **{"in": chosen}),
         "found": results,
-        "counted": _counted(chosen, LISTS[chosen](project, wanted), results),
+        "counted": _counted(project, chosen, wanted, results),
         "entries": ENTRIES[chosen](project, results.rows),
     }
 
 
-def _counted(chosen: str, rows: QuerySet[Any], results: search.Page[Any]) -> str:
+def _counted(
+    project: Project, chosen: str, wanted: dict[str, Any], results: search.Page[Any]
+) -> str:
     """The rows in words. Pairs that check people, and retired ones, are no pairs of the project as
     other pages count them, so they are named apart; unless there are too many to look at each."""
     if chosen != "pairs" or results.more:
         return _number(results.count, chosen[:-1], more=results.more)
     counted = Counter[str]()
+    rows = LISTS["pairs"](project, wanted)
     for kind, state, n in rows.order_by().values_list("kind", "state").annotate(n=Count("pk")):
         counted[APART.get(state) or APART.get(kind) or "pair"] += n
     names = [name for name in ("pair", *APART.values()) if counted[name]] or ["pair"]

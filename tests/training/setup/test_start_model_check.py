@@ -185,7 +185,7 @@ def test_its_page_says_that_it_was_added_and_its_card_invents_nothing(
     assert "Added:" in listed and "policy-0" not in listed
     assert f"trained elsewhere and added to {starter.project.name}" in text
     row = browser.get("/projects/desk/models/").content.decode().split('id="policy-1"')[1]
-    assert row.split('<td class="small">')[1].split()[0] == "added"
+    assert row.split('data-label="Comes from"><div>')[1].split()[0] == "added"
     card = model_cards.card(version)
     assert "trained elsewhere" in card and "people's comparisons" not in card
     assert browser.get(f"/projects/desk/models/{version.pk}/download/").status_code == 200
