@@ -14,9 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate import exchange
-from training.forms import ScheduleForm
 from training.models import LoopEvent, LoopSchedule
 from training.rounds import schedule_limits
+from training.rounds.schedule_form import ScheduleForm
 
 LATEST = 100
 BOUNDS = ("zone", "quiet_from", "quiet_until", "most_rounds", "most_hours", "stop_after")

@@ -66,11 +66,11 @@ def start_round(
         RoundRunning, NotEnoughVotes, NoStarter, WrongSettings
     """
     # Before freezing, which makes votes final. Again by the constraint: of two starts one gets on.
-    _require_readiness(project)
+    _lineage(project)
+    require_votes(project)
     choice = choice or round_settings.saved(project)
     settled = _resolved(project, choice)
     estimate = expected_cost.estimate(project, settled)
-    require_votes(project)
     version = exchange.freeze(project, by=by).number
     _require_votes(project, version)
     try:

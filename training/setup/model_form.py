@@ -16,6 +16,17 @@ HUB, FOLDER, SERVER = "hub", "folder", "server"
 KINDS = (ModelVersion.POLICY, ModelVersion.REWARD)
 
 
+def server_address() -> forms.CharField:
+    """The field of a server with OpenAI's chat completions."""
+    return forms.CharField(
+        label="Address of the server",
+        max_length=300,
+        required=False,
+        help_text="Up to and with the version, such as https://api.example.org/v1",
+        widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "off"}),
+    )
+
+
 class AddModelForm(forms.Form):
     """A model of the hub, of a folder of the server, or behind a server, and what it becomes."""
 
@@ -50,13 +61,7 @@ class AddModelForm(forms.Form):
             attrs={"list": "folders-there", "autocomplete": "off", "spellcheck": "false"}
         ),
     )
-    url = forms.CharField(
-        label="Address of the server",
-        max_length=300,
-        required=False,
-        help_text="Up to and with the version, such as https://api.example.org/v1",
-        widget=forms.TextInput(attrs={"inputmode": "url", "autocomplete": "off"}),
-    )
+    url = server_address()
     model = forms.CharField(
         label="Model",
         max_length=200,

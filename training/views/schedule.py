@@ -13,9 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
-from training.forms import ScheduleForm
 from training.models import LoopEvent, LoopSchedule
 from training.rounds import automatic_start, schedule_limits
+from training.rounds.schedule_form import ScheduleForm
 
 PER_PAGE = 50
 NEXT_TIMES = 3

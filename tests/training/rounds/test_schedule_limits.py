@@ -20,9 +20,9 @@ from pytest_django import Settings
 from annotate.models import Project
 from tests.annotate.webhooks.receiver import hook_of
 from tests.training.conftest import vote_on
-from training.forms import ScheduleForm
 from training.models import LoopSchedule, ModelVersion, Round, Run
 from training.rounds import automatic_start, loop_mail, schedule_limits
+from training.rounds.schedule_form import ScheduleForm
 from training.versions import promotion
 from training.worker import scheduler
 

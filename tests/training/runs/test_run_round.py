@@ -134,3 +134,11 @@ def test_a_first_policy_is_not_replaced_once_something_was_made_from_it(
 def test_a_project_without_votes_says_so(project: Project) -> None:
     with pytest.raises(CommandError, match="wants votes on at least 20 pairs"):
         call_command("run_round", "--project", "desk", "--model", "org/tiny", stdout=StringIO())
+
+
+def test_an_estimate_is_printed_and_starts_nothing(voted: Project, home: Path) -> None:
+    promotion.adopt_starter(voted, "starter")
+    out = StringIO()
+    call_command("run_round", project="desk", estimate=True, stdout=out)
+    assert "Time: No idea yet" in out.getvalue() and "Memory: " in out.getvalue()
+    assert not voted.rounds.exists() and not Run.objects.exists()

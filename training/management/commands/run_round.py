@@ -9,6 +9,7 @@ import yaml
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
+from training.figures.number_format import duration
 from training.models import Round, Run
 from training.plans import expected_cost, round_settings
 from training.plans.round_settings import Choice
@@ -111,9 +112,9 @@ class Command(BaseCommand):
         except round_settings.SettingsRefused as refused:
             raise CommandError(str(refused)) from refused
         needed = expected_cost.estimate(project, whole)
-        minutes = "" if needed.seconds is None else f"about {needed.seconds / 60:.0f} min. "
+        took = "" if needed.seconds is None else f"about {duration(needed.seconds)}. "
         memory = "" if needed.memory_gib is None else f"about {needed.memory_gib:.1f} GiB. "
-        self.stdout.write(f"Time: {minutes}{needed.time_basis}")
+        self.stdout.write(f"Time: {took}{needed.time_basis}")
         self.stdout.write(f"Memory: {memory}{needed.memory_basis}")
 
     def live_or_new(self, project: exchange.Project, seed: int | None, choice: Choice) -> Run:
