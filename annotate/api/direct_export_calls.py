@@ -28,7 +28,7 @@ from annotate.exporting import FORMATS, ExportFormat, UnknownFormat, format_name
 from annotate.exporting.compression import SUFFIXES
 from annotate.exporting.export_files import Options, pieces
 from annotate.exporting.export_names import MEDIA, ending, file_name
-from annotate.exporting.formats.unpaired_format import STYLES
+from annotate.exporting.formats.kto_sft_format import STYLES
 from annotate.models import DatasetVersion, Project
 from annotate.people.permissions import project_or_404
 

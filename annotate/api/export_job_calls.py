@@ -26,7 +26,7 @@ from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictInt
 from annotate.exporting import FORMATS, export_job
 from annotate.exporting.compression import SUFFIXES
 from annotate.exporting.export_files import Options
-from annotate.exporting.formats.unpaired_format import STYLES
+from annotate.exporting.formats.kto_sft_format import STYLES
 from annotate.jobs import export_actions
 from annotate.models import Export, Project
 from annotate.models.job import Job
