@@ -32,7 +32,7 @@ from django.db.models import F
 from training.models import Lost, Round, Run, RunKind
 from training.rlhf.round import DONE
 from training.runs import processes, run_inputs, run_kinds, stage_results, states, streamed_rows
-from training.runs.journal import LOG, Journal, progress_fields, store_metrics
+from training.runs.metrics_and_log import LOG, Journal, progress_fields, store_metrics
 from training.versions import fetched_models
 from training.versions.added_models import Declined
 
