@@ -23,10 +23,10 @@ from rest_framework.throttling import ScopedRateThrottle
 
 from annotate.api.exceptions import TooLong
 from annotate.api.import_bodies import ReportBody
+from annotate.api.rate_limits import SharedRateThrottle
 from annotate.api.serializers import ErrorBody
 from annotate.importing import Report, Unreadable, import_rows
 from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size, spooled
-from annotate.people.joining.shared_throttles import SharedRateThrottle
 from annotate.people.permissions import project_or_404
 
 NDJSON = "application/x-ndjson"

@@ -15,6 +15,7 @@ from rest_framework.throttling import UserRateThrottle
 from annotate import queue
 from annotate.api.authentication import user_of
 from annotate.api.exceptions import HeldUp
+from annotate.api.rate_limits import SharedRateThrottle
 from annotate.api.serializers import (
     ErrorBody,
     FlagBody,
@@ -31,7 +32,6 @@ from annotate.api.serializers import (
     pair_body,
 )
 from annotate.models import Assignment, Project, TokenScope
-from annotate.people.joining.shared_throttles import SharedRateThrottle
 from annotate.people.permissions import project_or_404
 from annotate.people.token_scopes import needs_scope
 
