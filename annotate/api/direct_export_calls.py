@@ -19,11 +19,11 @@ from annotate.api.direct_import_calls import (
     DENIED,
     FOREIGN,
     NDJSON,
-    ExportThrottle,
     NDJSONRenderer,
     choice,
     flag,
 )
+from annotate.api.rate_limits import ExportThrottle
 from annotate.exporting import FORMATS, ExportFormat, UnknownFormat, format_named, freezing
 from annotate.exporting.compression import SUFFIXES
 from annotate.exporting.export_files import Options, pieces

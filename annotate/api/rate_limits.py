@@ -1,9 +1,14 @@
-"""Rates of calls, counted for all web processes together."""
+"""Rate limits of the REST API, counted for all web processes together.
+
+`DEFAULT_THROTTLE_RATES` of the settings says how many calls each may make.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework.request import Request
-from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.throttling import ScopedRateThrottle, SimpleRateThrottle, UserRateThrottle
 from rest_framework.views import APIView
 
 from annotate.people.joining import attempt_counter
@@ -25,3 +30,35 @@ class SharedRateThrottle(SimpleRateThrottle):
     def wait(self) -> float:
         """Seconds until calls are counted anew."""
         return attempt_counter.seconds_left("rate", self.who)
+
+
+class VoteThrottle(UserRateThrottle, SharedRateThrottle):
+    """Off unless PAIRLOOP_VOTE_RATE is set."""
+
+    scope = "vote"
+
+
+class ExportThrottle(ScopedRateThrottle, SharedRateThrottle):
+    scope = "export"
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        view.throttle_scope = self.scope
+        return super().allow_request(request, view)
+
+
+class ImportThrottle(ExportThrottle):
+    scope = "import"
+
+
+class NewExportThrottle(ExportThrottle):
+    """Looking at the list costs nothing."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        return request.method != "POST" or super().allow_request(request, view)
+
+
+class NewImportThrottle(ImportThrottle):
+    """Looking at the list costs nothing."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        return request.method != "POST" or super().allow_request(request, view)
