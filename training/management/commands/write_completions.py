@@ -12,7 +12,7 @@ from training.completions import token_usage_and_cost, writing_runs
 from training.completions.writing_runs import ENDPOINT
 from training.forms import WritingForm
 from training.models import Run, RunKind
-from training.runs import foreground
+from training.setup import foreground
 
 
 class Command(BaseCommand):
