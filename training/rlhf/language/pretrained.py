@@ -30,7 +30,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf import rows
 from training.rlhf.language import chat_template
-from training.rlhf.language.lora_adapters import ADAPTER_SETTINGS, adapter_base, attach_adapter
+from training.rlhf.language.lora_adapters import ADAPTER_SETTINGS, adapter_base, merge_saved
 from training.rlhf.run.failures import ModelError
 
 UNUSED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", "<|finetune_right_pad_id|>")
@@ -107,8 +107,7 @@ def load_causal(
     base = adapter_base(path)
     if base is not None:
         trunk = load_causal(base, dtype=dtype, device=device)
-        merged = attach_adapter(trunk, path).merge_and_unload()
-        return merged.requires_grad_(True).eval()  # PEFT leaves the trunk frozen
+        return merge_saved(trunk, path).eval()
     _check_folder(path)
     seq2seq = is_encoder_decoder(path, revision=revision)
     kind = AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM

@@ -34,7 +34,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.language import chat_template, reward_text, weight_dtype
 from training.rlhf.language.chat_template import Message
-from training.rlhf.language.lora_adapters import adapter_base
+from training.rlhf.language.lora_adapters import HEADS, adapter_base
 from training.rlhf.language.pretrained import (
     load_causal,
     load_tokenizer,
@@ -45,7 +45,6 @@ from training.rlhf.language.pretrained import (
     without_packing,
 )
 from training.rlhf.language.reward_text import Reader, Text, with_template
-from training.rlhf.reward import adapters
 from training.rlhf.run.failures import ModelError
 
 Score = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[float]]
@@ -305,7 +304,7 @@ def new(
             base,
             dtype=dtype,
             num_labels=1,
-            quantization_config=quantisation(quantise, keep=adapters.HEADS),
+            quantization_config=quantisation(quantise, keep=HEADS),
             ignore_mismatched_sizes=outputs > 1,  # the head of another kind of classifier
         )
     tokenizer = with_template(load_tokenizer(base))
