@@ -11,10 +11,10 @@ from itertools import combinations
 from typing import Any
 
 from annotate.importing.imported_row import Comparison, Judgement, Rating, Reply, Row
+from annotate.importing.limits import MAX_COMPLETIONS
 from annotate.importing.problems import Refused
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
-    MAX_COMPLETIONS,
     Cells,
     built,
     decoded,
