@@ -25,7 +25,7 @@ from annotate.importing.shapes.columns import (
     text,
 )
 from annotate.importing.shapes.judgements import by_rank, numbered, rater_of
-from annotate.importing.shapes.sides import source_of
+from annotate.importing.shapes.two_named_replies import source_of
 from annotate.models.content import Messages
 
 TEXTS = ("text", "response", "answer", "completion", "content", "output", "generation")
