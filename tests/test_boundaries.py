@@ -61,6 +61,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *(
             "completions",
             "dashboard",
+            "backups",
             "setup",
             "worker",
             "forms",
