@@ -10,6 +10,7 @@ from rest_framework import serializers
 from annotate.api.resources.fields import tags
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.importing.imported_row import Comparison, Reply, Row
+from annotate.importing.limits import MAX_TURNS
 from annotate.importing.problems import Refused
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import Cells, text
@@ -43,7 +44,7 @@ class NewPrompt(KnownFieldsOnly):
     messages = serializers.ListField(
         child=NewMessage(),
         min_length=1,
-        max_length=chats.MAX_TURNS,
+        max_length=MAX_TURNS,
         help_text="The last one not assistant's.",
     )
     completions = serializers.ListField(
