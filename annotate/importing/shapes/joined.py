@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from annotate.importing.imported_row import Choice, Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.problems import Refused
-from annotate.importing.shapes import chats, conversations, ranked, tool_exports
+from annotate.importing.shapes import annotation_tools, chats, conversations, ranked
 from annotate.importing.shapes.columns import (
     Cells,
     built,
@@ -253,7 +253,7 @@ def _potato(given: Objects) -> Rows:
             f"the texts of {name!r} are not in the file: Potato's input file is needed beside it",
         )
     elif judged:
-        yield tool_exports.potato_votes(judged, items[0])
+        yield annotation_tools.potato_votes(judged, items[0])
 
 
 def _potato_group(cells: Cells) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from annotate.importing.imported_row import Row
 from annotate.importing.shapes import (
+    annotation_tools,
     chats,
     conversations,
     joined,
@@ -14,7 +15,6 @@ from annotate.importing.shapes import (
     public_pairs,
     ranked,
     sides,
-    tool_exports,
 )
 from annotate.importing.shapes.columns import Cells, has, has_any, has_lists
 
@@ -50,21 +50,21 @@ SHAPES: dict[str, Shape] = {
     "label_studio": Shape(
         "Label Studio, JSON",
         _and(_is_object("data"), has_any("annotations", "completions", "predictions")),
-        tool_exports.label_studio,
+        annotation_tools.label_studio,
     ),
     "label_studio_flat": Shape(
-        "Label Studio, JSON-MIN or CSV", has("annotation_id"), tool_exports.label_studio_flat
+        "Label Studio, JSON-MIN or CSV", has("annotation_id"), annotation_tools.label_studio_flat
     ),
     "argilla_records": Shape(
         "Argilla, records",
         _and(_is_object("fields"), has_any("responses", "suggestions", "metadata")),
-        tool_exports.argilla_records,
+        annotation_tools.argilla_records,
     ),
     "argilla_flat": Shape(
-        "Argilla, flat records", tool_exports.is_argilla_flat, tool_exports.argilla_flat
+        "Argilla, flat records", annotation_tools.is_argilla_flat, annotation_tools.argilla_flat
     ),
     "potato": Shape("Potato, annotations", joined.is_potato, join=joined.POTATO),
-    "prodigy": Shape("Prodigy, choices", has_lists("options"), tool_exports.prodigy),
+    "prodigy": Shape("Prodigy, choices", has_lists("options"), annotation_tools.prodigy),
     # Our own exports of votes; the others have the shapes of TRL
     "votes": Shape("Pairloop, votes", has("vote_id", "choice"), sides.export_of_votes),
     # Rows that are joined
