@@ -62,6 +62,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *(
             "completions",
             "dashboard",
+            "backups",
             "setup",
             "worker",
             "forms",
