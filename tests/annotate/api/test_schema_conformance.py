@@ -75,6 +75,14 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
     writing = Run.objects.create(
         project=project, kind="completions", state="failed", options=options
     )
+    asked = {
+        "sources": [{"hub": "owner/name"}],
+        "from": "owner/name",
+        "make": "candidate",
+        "kind": "",
+    }
+    asked |= {"note": "", "trusted": False, "private": False, "longest": 0}
+    check = Run.objects.create(project=project, kind="check", state="failed", options=asked)
     sent = import_actions.announce(project, reviewer, "more.jsonl", 100)
     return {
         "slug": ["desk"],
@@ -89,6 +97,7 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
         "number": [1, 2],
         "hook_id": [hook_of(project).pk],
         "completions-runs": [writing.uuid],
+        "model-checks": [check.uuid],
     }
 
 
