@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks.quality import SETUP, VOTES_PER_PAIR
+from benchmarks.pages import SETUP, VOTES_PER_PAIR
 from benchmarks.result import Result
 from benchmarks.votes import ROOT, postgres_database, shell
 
