@@ -49,6 +49,9 @@ class Membership(models.Model):
     daily_goal = models.PositiveIntegerField(
         null=True, blank=True, help_text="Votes a day; empty: the project's."
     )
+    batches_only = models.BooleanField(
+        default=False, help_text="Offered no pairs but those of their batches."
+    )
     guidelines_read = models.PositiveIntegerField(
         default=0, help_text="Newest version of the guidelines this person confirmed."
     )
