@@ -9,9 +9,9 @@ from django.db import models
 from django.db.models.functions import Cast
 from django.db.models.lookups import Exact
 
-from annotate.models.batch import Batch
 from annotate.models.content import Completion, Prompt, share_of
 from annotate.models.job import Import
+from annotate.models.membership import Batch
 from annotate.models.project import Project
 
 # The votes for A, tie and B that two people cast, by the value of `Pair.fell`.
