@@ -75,14 +75,8 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
     writing = Run.objects.create(
         project=project, kind="completions", state="failed", options=options
     )
-    asked = {
-        "sources": [{"hub": "owner/name"}],
-        "from": "owner/name",
-        "make": "candidate",
-        "kind": "",
-    }
-    asked |= {"note": "", "trusted": False, "private": False, "longest": 0}
-    check = Run.objects.create(project=project, kind="check", state="failed", options=asked)
+    sources = {"sources": [{"folder": "/m"}], "from": "/m", "make": "starter", "kind": ""}
+    check = Run.objects.create(project=project, kind="check", state="failed", options=sources)
     sent = import_actions.announce(project, reviewer, "more.jsonl", 100)
     return {
         "slug": ["desk"],
