@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
@@ -61,6 +61,12 @@ def parsed(text: str | None) -> Any:
         return _EMPTY[text]
     value = orjson.loads(text or "null")
     return value if _is_plain_chat(value) else _ordered(value)
+
+
+def parsed_chats(texts: Collection[str]) -> list[Any]:
+    """The same of many chats, which takes half as long together."""
+    chats = orjson.loads(f"[{','.join(texts)}]")
+    return [chat if _is_plain_chat(chat) else _ordered(chat) for chat in chats]
 
 
 def _is_plain_chat(value: Any) -> bool:
