@@ -44,6 +44,6 @@ def _is_between_texts(text: str, match: re.Match[str]) -> bool:
 
 
 def _json(outside: str) -> str:
-    """What stands between texts, as JSON has it."""
+    """A piece between texts, as JSON has it."""
     outside = ARRAY.sub("", outside)
     return NAME.sub(lambda name: NAMES[name[0]], APART.sub(r"\1,", outside))
