@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import data_page, exports, home, imports, project_home, projects
+from annotate.views import (
+    audit_log,
+    batch_pages,
+    data_page,
+    exports,
+    home,
+    imports,
+    project_home,
+    projects,
+)
 from annotate.views.integrations import api_tokens, webhook_pages
 from annotate.views.joining import accounts, invitation_pages, password_reset, people
 from annotate.views.labelling import key_list, label, me, my_votes, qualification, remarks
@@ -112,6 +121,8 @@ urlpatterns = [
         webhook_pages.send_again,
         name="webhook-again",
     ),
+    path(PROJECT + "audit/", audit_log.audit, name="audit"),
+    path(PROJECT + "audit/entries.jsonl", audit_log.download, name="audit-download"),
     path(PROJECT + "people/", people.people, name="people"),
     path(PROJECT + "people/invite/", invitation_pages.invite, name="invite"),
     path(
@@ -123,6 +134,9 @@ urlpatterns = [
         name="revoke",
     ),
     path(PROJECT + "people/announce/", people.announce, name="announce"),
+    path(PROJECT + "batches/", batch_pages.batches, name="batches"),
+    path(PROJECT + "batches/<int:batch_id>/", batch_pages.batch, name="batch"),
+    path(PROJECT + "batches/<int:batch_id>/delete/", batch_pages.delete, name="batch-delete"),
     path(PROJECT + "people/<int:member_id>/", people.member, name="member"),
     path(
         PROJECT + "people/tokens/<int:token_id>/end/", api_tokens.end_in_project, name="token-end"

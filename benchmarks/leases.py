@@ -1,4 +1,4 @@
-"""How long the queue takes to lease a pair: 100,000 open pairs, a million votes.
+"""The time that the queue takes to lease a pair: 100,000 open pairs, a million votes.
 
 The world is that of the quality benchmark (resolved pairs with their votes), and open pairs
 besides, with hidden gold pairs among them. Eleven people lease and vote in turn. The twelfth has
@@ -11,14 +11,10 @@ Options: `--votes=1000000 --open=100000 --alone=20000`.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 
-from benchmarks.quality import SETUP, VOTES_PER_PAIR
+from benchmarks.pages import SETUP, VOTES_PER_PAIR
 from benchmarks.result import Result
-from benchmarks.votes import ROOT, postgres_database, shell
+from benchmarks.votes import installation, postgres_database, shell
 
 LEASES = 1500
 # Continues the program that SETUP is: i numbers the open pairs, after the resolved ones.
@@ -62,19 +58,19 @@ alone, *others = User.objects.order_by("pk")[:12]
 random.seed(0)
 def leased(user):
     start, before = time.perf_counter(), time.process_time()
-    found = queue.next_pair(project, user, rng=random)
+    lease = queue.next_pair(project, user, rng=random)
     wall, cpu = time.perf_counter() - start, time.process_time() - before
-    return found, (1000 * wall, 1000 * cpu)
+    return lease, (1000 * wall, 1000 * cpu)
 times = {"pair": [], "gold": [], "alone": []}
 for k in range(int(sys.argv[1])):
     user = others[k % len(others)]
-    found, took = leased(user)
-    times["gold" if found.pair.kind == "gold" else "pair"].append(took)
-    queue.vote(user, found.token, choice="a")
+    lease, took = leased(user)
+    times["gold" if lease.pair.kind == "gold" else "pair"].append(took)
+    queue.vote(user, lease.token, choice="a")
 for _ in range(int(sys.argv[1]) // 10):
-    found, took = leased(alone)
+    lease, took = leased(alone)
     times["alone"].append(took)
-    queue.vote(alone, found.token, choice="a")
+    queue.vote(alone, lease.token, choice="a")
 figures = {}
 for name, taken in times.items():
     figures[f"{name}_leases"] = len(taken)
@@ -86,21 +82,14 @@ print(json.dumps(figures))
 
 
 def measure(name: str, url: str, *, votes: int, pairs: int, alone: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {
-            "PAIRLOOP_HOME": home,
-            "DATABASE_URL": url,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-        }
-        migrate = [sys.executable, "manage.py", "migrate", "-v", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+    with installation(url) as (_, environment):
         sizes = (str(round(votes / VOTES_PER_PAIR)), str(pairs), str(alone))
         stored = json.loads(shell(SETUP + OPEN, *sizes, environment=environment))
         taken = json.loads(shell(TAKE, str(LEASES), environment=environment))
     return {f"{name}_votes": stored} | {f"{name}_{key}": value for key, value in taken.items()}
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     sizes = {
         "votes": int(options.get("votes", 1_000_000)),

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.importing.files.text_encodings import ENCODINGS
+from annotate.importing.limits import MAX_FILE, MAX_PIECE
 from annotate.jobs import import_job, upload_files
 from annotate.jobs.import_actions import JUDGED, STAGES, stage, standstill
 from annotate.models import Import, Project
@@ -122,7 +123,7 @@ class NewUpload(KnownFieldsOnly):
     name = StrictCharField(max_length=1000)
     size = StrictIntegerField(
         min_value=1,
-        max_value=upload_files.MOST_BYTES,
+        max_value=MAX_FILE,
         error_messages={"min_value": "The file is empty."},
     )
     modified = StrictIntegerField(
@@ -210,7 +211,7 @@ def upload_body(project: Project, import_: Import) -> dict[str, Any]:
         "name": import_.file_name,
         "size": import_.size,
         "offset": upload_files.offset(import_),
-        "most": upload_files.MOST_PIECE,
+        "most": MAX_PIECE,
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from annotate.models.assignment import Assignment, VoteRevision
 from annotate.models.attempt import Attempts
+from annotate.models.audit import AuditEntry, PersonKey
 from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
 from annotate.models.gold_pair import Gold, QualificationAnswer
@@ -15,7 +16,13 @@ from annotate.models.integrations.idempotency_key import IdempotencyKey
 from annotate.models.integrations.webhook import Webhook, WebhookDelivery
 from annotate.models.integrations.webhook_events import WebhookEvent
 from annotate.models.job import Export, Import, ImportChange, Job
-from annotate.models.membership import ConfirmedAddress, Installation, Invitation, Membership
+from annotate.models.membership import (
+    Batch,
+    ConfirmedAddress,
+    Installation,
+    Invitation,
+    Membership,
+)
 from annotate.models.pair import Label, Pair
 from annotate.models.project import Guideline, ModelNote, Overview, Project, Tally, TrainingRecord
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
@@ -25,6 +32,8 @@ __all__ = [
     "ApiToken",
     "Assignment",
     "Attempts",
+    "AuditEntry",
+    "Batch",
     "Completion",
     "ConfirmedAddress",
     "DatasetVersion",
@@ -44,6 +53,7 @@ __all__ = [
     "ModelNote",
     "Overview",
     "Pair",
+    "PersonKey",
     "Project",
     "Prompt",
     "QualificationAnswer",

@@ -40,6 +40,7 @@ PAGES = [
     ("write-completions", "Write completions", Role.ADMIN, "Data"),
     ("export", "Export", Role.ADMIN, "Data"),
     ("people", "Members", Role.ADMIN, "People"),
+    ("batches", "Batches", Role.REVIEWER, "People"),
     ("annotators", "Annotator performance", Role.REVIEWER, "People"),
     ("quality", "Agreement", Role.REVIEWER, "Quality"),
     ("adjudicate", "Adjudication", Role.REVIEWER, "Quality"),
@@ -52,6 +53,7 @@ PAGES = [
     ("leaderboard", "Leaderboard", Role.REVIEWER, "Training"),
     ("project-settings", "Project settings", Role.ADMIN, SETTINGS),
     ("webhooks", "Webhooks", Role.ADMIN, SETTINGS),
+    ("audit", "Audit log", Role.ADMIN, SETTINGS),
     ("me", "My progress", Role.ANNOTATOR, OWN),
     ("my-votes", "My votes", Role.ANNOTATOR, OWN),
 ]
