@@ -252,7 +252,9 @@ def _cursor(part: Part) -> Cursor:
 
 def _unwrapped(row: dict[str, Any] | Refused) -> dict[str, Any] | Refused:
     """A row of the Hugging Face viewer's API, which stands beside its number."""
-    inside = row.get("row") if isinstance(row, dict) and "row_idx" in row else None
+    if not isinstance(row, dict) or "row_idx" not in row:
+        return row
+    inside = row.get("row")
     return {**inside, "row_idx": row["row_idx"]} if isinstance(inside, dict) else row
 
 
