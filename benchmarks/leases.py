@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.quality import SETUP, VOTES_PER_PAIR
+from benchmarks.pages import SETUP, VOTES_PER_PAIR
 from benchmarks.result import Result
 from benchmarks.votes import installation, postgres_database, shell
 

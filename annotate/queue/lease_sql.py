@@ -30,6 +30,19 @@ AVAILABLE = """
     )
 """
 
+# Few pairs are in batches; an index holds those alone.
+IN_BATCHES = """
+    AND p.state = 'open' AND p.batch_id IN (
+        SELECT batch_id FROM annotate_batch_people WHERE membership_id = %(membership)s
+    )
+"""
+
+
+def of_batches(sql: str) -> str:
+    """The statement, of nothing but the pairs of the person's batches."""
+    return sql.replace(AVAILABLE, AVAILABLE + IN_BATCHES)
+
+
 # A check hides among pairs that are offered anyway: were it all there is, it would show. Nor may
 # it be the second time that the person sees these two texts.
 SOMETHING_OPEN = f"""
@@ -108,7 +121,11 @@ LOCK = """
     WHERE a.token = %(token)s AND a.annotator_id = %(user)s AND m.active
 """
 MEMBER = """
-    SELECT id, left_balance, pace_ms, simulated, guidelines_read, qualified_at, paused_at
+    SELECT id, left_balance, pace_ms, simulated, guidelines_read, qualified_at, paused_at,
+        batches_only, EXISTS (
+            SELECT 1 FROM annotate_batch_people given
+            WHERE given.membership_id = annotate_membership.id
+        )
     FROM annotate_membership
     WHERE project_id = %(project)s AND user_id = %(user)s AND active
 """
@@ -140,6 +157,8 @@ class Member(NamedTuple):
     guidelines_read: int
     qualified_at: Any
     paused_at: Any
+    batches_only: bool
+    has_batches: bool
 
 
 def member(*, project: int, user: int, lock: bool = False) -> Member | None:
@@ -150,9 +169,10 @@ def member(*, project: int, user: int, lock: bool = False) -> Member | None:
     return Member(*row) if row else None
 
 
-def something_open(*, project: int, user: int) -> bool:
-    """True when an ordinary pair has a slot for the person."""
-    return _row(SOMETHING_OPEN, project=project, user=user) is not None
+def something_open(*, project: int, user: int, membership: int | None = None) -> bool:
+    """True when an ordinary pair has a slot for the person; of a membership, one in its batches."""
+    sql = SOMETHING_OPEN if membership is None else of_batches(SOMETHING_OPEN)
+    return _row(sql, project=project, user=user, membership=membership) is not None
 
 
 def renew(
@@ -193,14 +213,21 @@ def _id_in(row: tuple[int, ...] | None) -> int | None:
     return row[0] if row else None
 
 
-def claim(parameters: dict[str, Any]) -> int | None:
-    """Take a slot of the arm's best pair; return the assignment's id, None when it is empty."""
+def claim(parameters: dict[str, Any], *, batches: bool = False) -> int | None:
+    """Take a slot of the arm's best pair; return the assignment's id, None when it is empty.
+
+    With `batches`, of the pairs in the person's batches; checks are in none.
+    """
     arm = parameters["stream"]
+    on_postgres = connection.vendor == "postgresql"
+    sql = (ON_POSTGRES if on_postgres else ON_SQLITE)[arm]
+    if batches and arm != "check":
+        sql = of_batches(sql)
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(ON_POSTGRES[arm], parameters)
+        if on_postgres:
+            cursor.execute(sql, parameters)
             return _id_in(cursor.fetchone())
-        cursor.execute(ON_SQLITE[arm], _adapted(parameters))
+        cursor.execute(sql, _adapted(parameters))
         row = cursor.fetchone()
         if row is None:
             return None
