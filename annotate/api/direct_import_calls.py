@@ -25,7 +25,8 @@ from annotate.api.import_bodies import ReportBody
 from annotate.api.rate_limits import ImportThrottle
 from annotate.api.serializers import ErrorBody
 from annotate.importing import Report, Unreadable, import_rows
-from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size, spooled
+from annotate.importing.http_uploads import TooLarge, check_size, spooled
+from annotate.importing.limits import MAX_REQUEST_UNPACKED
 from annotate.people.permissions import project_or_404
 
 NDJSON = "application/x-ndjson"
@@ -95,7 +96,9 @@ def import_file(request: Request, slug: str) -> Response:
         raise ValidationError({"file": ["The file is missing."]})
     try:
         check_size(getattr(file, "size", None))
-        report = import_rows(project, file, dry_run=dry_run, strict=strict, max_bytes=MAX_UNPACKED)
+        report = import_rows(
+            project, file, dry_run=dry_run, strict=strict, max_bytes=MAX_REQUEST_UNPACKED
+        )
     except TooLarge as error:
         raise TooLong(str(error)) from error
     except Unreadable as error:

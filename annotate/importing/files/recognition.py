@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from annotate.importing.files import csv_and_tsv, json_documents
 from annotate.importing.files.bounded_streams import Part, recoded
-from annotate.importing.files.limits import HEAD
 from annotate.importing.files.readers import Head, Reader
 from annotate.importing.files.text_encodings import (
     Guess,
@@ -16,6 +15,7 @@ from annotate.importing.files.text_encodings import (
     is_western,
     short_title,
 )
+from annotate.importing.limits import HEAD
 from annotate.importing.problems import Unreadable
 
 

@@ -29,7 +29,7 @@ from tests.training.conftest import QUICK, vote_on
 from tests.training.fake_endpoint import Server, said
 from training.completions import token_usage_and_cost, writing_runs
 from training.models import Metric, Run
-from training.rlhf.completions.prompt_pairs import finished_prompt
+from training.rlhf.completions.pairs_from_replies import finished_prompt
 from training.rlhf.completions.writers import Settings
 from training.runs import states, streamed_rows, supervisor
 from training.versions import promotion
