@@ -183,17 +183,27 @@ def _labels(series: Sequence[Series], frame: _Frame) -> list[Dot]:
     """A label for each line, above its last point; where several meet, below each other."""
     ends = [next(p for p in reversed(s.points) if p.y is not None) for s in series]
     texts = [figure(p.y) if len(series) == 1 else s.name for s, p in zip(series, ends, strict=True)]
-    # Above the end of a line; a single round has no line, and its labels stand beside its points.
-    left, up = (0, 7) if len({p.x for s in series for p in s.points}) > 1 else (8, -4)
-    places = [frame.at_y(p.y or 0.0) - up for p in ends]
+    tops = [frame.at_y(p.y or 0.0) for p in ends]
+    places = [top - 7 for top in tops]
+    if len({p.x for s in series for p in s.points}) == 1:
+        # No line: all of them stand above the highest point and its interval.
+        highest = min(frame.at_y(p.high or p.y or 0.0) for p in ends)
+        places = [highest - 7 - LABEL_HEIGHT * (len(ends) - 1)] * len(ends)
     least = TOP + LABEL_HEIGHT - 4.0
-    for place in sorted(range(len(ends)), key=places.__getitem__):
-        places[place] = max(places[place], least)
-        least = places[place] + LABEL_HEIGHT
+    for one in sorted(range(len(ends)), key=tops.__getitem__):
+        places[one] = max(places[one], least)
+        least = places[one] + LABEL_HEIGHT
     # The last may have been pushed out of the frame: all of them go up by as much.
     over = max(0.0, max(places) - (HEIGHT - BOTTOM - 4))
-    at = zip(ends, places, texts, strict=True)
-    return [Dot(x=frame.at_x(p.x) - left, y=round(y - over, 2), text=text) for p, y, text in at]
+    return [
+        Dot(x=_end(frame.at_x(p.x), text), y=round(y - over, 2), text=text)
+        for p, y, text in zip(ends, places, texts, strict=True)
+    ]
+
+
+def _end(x: float, text: str) -> float:
+    """Where a label ends that would begin left of the frame."""
+    return min(max(x, LEFT + LABEL_HEIGHT / 2 * len(text)), WIDTH - RIGHT)
 
 
 def _line(series: Series, number: int, frame: _Frame, label: Dot) -> Line:

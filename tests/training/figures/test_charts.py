@@ -179,3 +179,17 @@ def test_the_names_of_lines_that_meet_stand_below_each_other_inside_the_frame() 
         places = sorted(line.label.y for line in drawn.lines)
         assert min(b - a for a, b in itertools.pairwise(places)) >= charts.LABEL_HEIGHT - 0.01
         assert drawn.top < places[0] and places[-1] < drawn.bottom
+
+
+def test_a_long_name_at_a_single_round_stays_inside_the_frame_and_above_its_point() -> None:
+    names = ("Model, against the policy before", "People")
+    series = [
+        Series(name=name, points=[at(1, y)]) for name, y in zip(names, (0.5, 0.6), strict=True)
+    ]
+    drawn = charts.line_chart(
+        id="c", title="t", x_label="Round", y_label="y", series=series, y_range=(0, 1)
+    )
+    assert drawn is not None
+    model, people = (line.label for line in drawn.lines)
+    assert drawn.left + 6 * len(model.text) < model.x <= drawn.right
+    assert people.y < model.y < drawn.lines[1].dots[0].y
