@@ -19,6 +19,8 @@ from playwright.sync_api import Page, sync_playwright
 FILE = Path(__file__).parent / "loop.gif"
 PROJECT = "/projects/support-desk"
 VIEW, CAPTION = {"width": 1200, "height": 772}, 64
+SEEN = {"x": 0, "y": 0, "width": 1185, "height": 772}
+"""The page without the gutter that is kept for a scroll bar."""
 WIDTH = 900
 COLOURS = 128
 CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -63,7 +65,7 @@ class Reel:
     def take(self, chapter: int, ms: int) -> bool:
         """One frame with the caption of its chapter; whether it differs from the last."""
         self.page.evaluate(DRAW, [*CAPTIONS[chapter], CAPTION])
-        frame = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        frame = Image.open(io.BytesIO(self.page.screenshot(clip=SEEN))).convert("RGB")
         frame = frame.resize((WIDTH, frame.height * WIDTH // frame.width), Image.Resampling.LANCZOS)
         if self.frames and not ImageChops.difference(self.frames[-1], frame).getbbox():
             self.times[-1] += ms
