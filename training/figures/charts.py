@@ -202,7 +202,7 @@ def _labels(series: Sequence[Series], frame: _Frame) -> list[Dot]:
 
 
 def _end(x: float, text: str) -> float:
-    """Where a label ends that would begin left of the frame."""
+    """The right end of a label, moved to where it does not begin left of the frame."""
     return min(max(x, LEFT + LABEL_HEIGHT / 2 * len(text)), WIDTH - RIGHT)
 
 
