@@ -23,7 +23,10 @@ DOORS = (
     *("run.durable", "metrics.intervals", "metrics.svg_plots", "delivery.round_estimate"),
     *("delivery.folder_facts", "delivery.model_folder_checks"),
 )
-TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe")
+TORCH_FREE = (
+    *(*DOORS, "run.run_directory", "run.work"),
+    *("pipeline.commands", "pipeline.recipe"),
+)
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (
