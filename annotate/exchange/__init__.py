@@ -66,7 +66,7 @@ from annotate.overview.kept_overview import (
 from annotate.people.joining import mail
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
+from annotate.people.requests import AuthenticatedHttpRequest, public_url
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
@@ -125,6 +125,7 @@ __all__ = [
     "prompt_length",
     "prompt_tags",
     "prompts",
+    "public_url",
     "publish_model_version",
     "queue_depth",
     "record_command",
