@@ -78,6 +78,7 @@ PAGES = [
     "/projects/desk/rounds/schedule/",
     "/projects/desk/export/",
     "/projects/desk/versions/1/",
+    "/projects/desk/audit/",
     "/projects/desk/webhooks/",
     "/projects/desk/webhooks/{hook}/",
     "/accounts/tokens/",
