@@ -71,11 +71,15 @@ def state(project: exchange.Project) -> Loop:
     triggered = project.round_after or project.round_schedule
     live, last = project.rounds.live_and_last()
     policy = ModelVersion.objects.filter(project=project).policies().promoted().first()
+    version = last.dataset_version if last else None
+    fresh = exchange.kept_fresh_pairs(project, version)
+    if fresh is None:
+        fresh = exchange.resolved_since(project, version)
     return Loop(
         votes=counts["votes"],
         pairs_open=counts["pairs_open"],
         pairs_resolved=counts["pairs_resolved"],
-        resolved_since=exchange.resolved_since(project, last.dataset_version if last else None),
+        resolved_since=fresh,
         round_after=project.round_after,
         schedule=project.round_schedule,
         policy=policy.name if policy else "",
