@@ -76,7 +76,7 @@ def measure(name: str, url: str, votes: int, formats: list[str]) -> dict[str, fl
     return figures
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     votes = int(options.get("votes", 200_000))
     formats = options.get("formats", ",".join(FORMATS)).split(",")

@@ -242,7 +242,7 @@ def measure(name: str, url: str, votes: int) -> dict[str, float]:
     return {f"{name}_votes": stored, **{f"{name}_{page}": s for page, s in taken.items()}}
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     votes, chosen = int(options.get("votes", 1_000_000)), options.get("database", "")
     result = Result()
