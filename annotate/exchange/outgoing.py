@@ -176,7 +176,9 @@ MEASURED = 1000
 def text_lengths(project: Project) -> tuple[int, int]:
     """Characters of prompts and of completions, all but the longest twentieth; 0 without any."""
     prompts = Cast("messages", TextField())
-    completions = Completion.objects.filter(prompt__project=project)
+    # Not by a join: SQLite would begin with the prompts and sort all of their completions.
+    ours = Exists(project.prompts.filter(pk=OuterRef("prompt")))
+    completions = Completion.objects.filter(ours)
     return (
         _usual_longest(project.prompts.annotate(size=Length(prompts))),
         _usual_longest(completions.annotate(size=Length("text"))),
