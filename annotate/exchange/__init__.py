@@ -20,6 +20,7 @@ from annotate.exchange.incoming import (
 )
 from annotate.exchange.outgoing import (
     counts,
+    counts_and_fresh,
     dataset_sizes,
     evaluation_results,
     held_out_voted,
@@ -96,6 +97,7 @@ __all__ = [
     "count_annotators_if_due",
     "count_overview_if_due",
     "counts",
+    "counts_and_fresh",
     "create_sample_project",
     "database_registry",
     "dataset_sizes",

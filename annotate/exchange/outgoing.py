@@ -16,6 +16,7 @@ from annotate.models import Assignment, Completion, DatasetVersion, Pair, Projec
 from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
 from annotate.overview import kept_overview
+from annotate.quality.agreement_counts import Summary
 from annotate.quality.vote_weights import pseudonyms_and_weights
 from annotate.review.search import NEWEST, tagged, wrote
 from annotate.votes import dataset_versions
@@ -208,7 +209,16 @@ def one_prompt(project: Project, pk: int | None = None) -> list[dict[str, str]] 
 def counts(project: Project) -> dict[str, int]:
     """pairs_open, pairs_resolved and votes: those that count, simulated ones included; in large
     projects as last counted."""
-    progress = kept_overview.progress(project)
+    return _counts(kept_overview.progress(project))
+
+
+def counts_and_fresh(project: Project, version: int | None) -> tuple[dict[str, int], int]:
+    """`counts`, and the pairs that were `resolved_since` the version, as last counted alike."""
+    progress, fresh = kept_overview.progress_and_fresh(project, version)
+    return _counts(progress), resolved_since(project, version) if fresh is None else fresh
+
+
+def _counts(progress: Summary) -> dict[str, int]:
     return {
         "pairs_open": progress.open,
         "pairs_resolved": progress.resolved,

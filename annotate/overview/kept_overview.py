@@ -127,7 +127,17 @@ def waiting(project: Project) -> int:
 
 def progress(project: Project) -> Summary:
     """Counts of pairs and votes, as last counted or counted now."""
+    return _progress(project, _kept(project))
+
+
+def progress_and_fresh(project: Project, version: int | None) -> tuple[Summary, int | None]:
+    """The same with the pairs of `kept_fresh_pairs`, by one look."""
     kept = _kept(project)
+    there = kept is not None and kept.fresh_since == version
+    return _progress(project, kept), kept.fresh_pairs if kept and there else None
+
+
+def _progress(project: Project, kept: Overview | None) -> Summary:
     if kept is None:
         return agreement_counts.summary(project)
     return Summary(**{field.name: kept.figures[field.name] for field in fields(Summary)})

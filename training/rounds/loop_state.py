@@ -67,14 +67,11 @@ class Loop:
 
 def state(project: exchange.Project) -> Loop:
     """Count and look up everything that `Loop` holds."""
-    counts = exchange.counts(project)
     triggered = project.round_after or project.round_schedule
     live, last = project.rounds.live_and_last()
     policy = ModelVersion.objects.filter(project=project).policies().promoted().first()
     version = last.dataset_version if last else None
-    fresh = exchange.kept_fresh_pairs(project, version)
-    if fresh is None:
-        fresh = exchange.resolved_since(project, version)
+    counts, fresh = exchange.counts_and_fresh(project, version)
     return Loop(
         votes=counts["votes"],
         pairs_open=counts["pairs_open"],
