@@ -115,10 +115,10 @@ def _require_readiness(project: exchange.Project) -> None:
 def require_votes(project: exchange.Project) -> None:
     """Find all that a round wants besides a policy. Raises: RoundRunning, NotEnoughVotes."""
     _require_none_live(project)
-    resolved = _require_resolved(project)
+    _require_resolved(project)
     held_out = exchange.held_out_voted(project, most=MIN_HELD_OUT_PAIRS)
     if held_out < MIN_HELD_OUT_PAIRS:
-        raise _not_enough(resolved, held_out)
+        raise _not_enough(exchange.resolved_since(project, None), held_out)
 
 
 def _require_none_live(project: exchange.Project) -> None:
@@ -126,11 +126,10 @@ def _require_none_live(project: exchange.Project) -> None:
         raise RoundRunning(f"Round {live.number} of this project is {live.state}.")
 
 
-def _require_resolved(project: exchange.Project) -> int:
-    resolved = exchange.resolved_since(project, None)
+def _require_resolved(project: exchange.Project) -> None:
+    resolved = exchange.resolved_since(project, None, most=MIN_TRAINING_PAIRS)
     if resolved < MIN_TRAINING_PAIRS:
         raise _not_enough(resolved, exchange.held_out_voted(project))
-    return resolved
 
 
 def cancel(round_: Round) -> bool:
