@@ -15,7 +15,8 @@ from training.rlhf.delivery.memory_table import ADAM_STATES, GIB, HALF, SINGLE, 
 PROCESS = 0.7 * GIB
 """Python with torch and transformers, before a model is there."""
 SMALL = 1_000_000_000
-"""As in language/weight_dtype.py: up to so many parameters a CPU computes in float32."""
+"""As in language/weight_dtype.py: up to so many parameters a CPU may compute in float32. One with
+instructions for bfloat16 takes half of that; this process need not run where the round will."""
 TRAINED = SINGLE * (2 + ADAM_STATES)
 """Bytes of a trained weight: itself, its gradient and Adam's two means."""
 LOGITS_TRL = 3
