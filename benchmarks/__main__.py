@@ -23,7 +23,7 @@ HOME = Path(os.environ.get("PAIRLOOP_HOME", Path(__file__).resolve().parent.pare
 PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
 
 
-BY_NAME_ALONE = {"ppo_vs_trl", "upload_memory"}
+BY_NAME_ALONE = {"ppo_vs_trl", "reward_on_hh", "real_model", "upload_memory"}
 
 
 def names() -> list[str]:

@@ -14,6 +14,7 @@ from annotate.exchange import AuthenticatedHttpRequest
 from training.dashboard import round_curves
 from training.figures import run_files
 from training.figures.run_progress import (
+    gain,
     gate_rows,
     headline,
     last_run,
@@ -145,6 +146,7 @@ def _result_context(round: Round) -> dict[str, Any]:
     models = ModelVersion.objects.filter(run=run).select_related("parent").order_by("kind")
     return {
         "headline": headline(run),
+        "gain": gain(run),
         "policy": policy,
         "verdict": verdict(policy) if policy else "",
         "gates": gate_rows(policy) if policy else [],

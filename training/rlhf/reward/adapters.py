@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from training.rlhf.config import LoraConfig
 from training.rlhf.language import lora_adapters
+from training.rlhf.reward import encoder_head
 from training.rlhf.run.failures import ModelError
 
 HEADS = ("score", "classifier", "pre_classifier", "classification_head", "pooler", "head")
@@ -46,6 +47,8 @@ def attach(classifier: PreTrainedModel, lora: LoraConfig) -> PeftModel:
 
 def _heads(classifier: PreTrainedModel) -> list[str]:
     """Layers outside the trunk, and a pooler inside it: some checkpoints come without one."""
+    if encoder_head.is_on(classifier):
+        return [encoder_head.NAME]
     trunk = classifier.base_model
     heads = [name for name, child in classifier.named_children() if child is not trunk]
     trained = [name for name in heads if any(True for _ in getattr(classifier, name).parameters())]
