@@ -153,6 +153,7 @@ def _result_context(round: Round) -> dict[str, Any]:
         "samples": run_files.samples(run) if run else [],
         "rollouts": run_files.rollouts(run) if run else [],
         "models": list(models) if run else [],
+        "repeats_itself": any(line.metrics.get("repeats_itself") for line in lines),
         "stage_metrics": [line for line in lines if line.metrics],
         "started": STARTED.get(round.trigger, f"Started by {round.started_by or 'an admin'}"),
         "config": list(run_files.flat(round.config)),

@@ -75,6 +75,16 @@ def test_it_says_whether_anything_was_learnt(
     assert (said in text) and ("its replies score 1.40 against" in text) == bool(said)
 
 
+def test_it_says_that_the_server_of_its_replies_repeats_itself(
+    finished: Run, zed: User, client_for: Browser
+) -> None:
+    assert "answer greedily" not in client_for(zed).get(URL).content.decode()
+    result = finished.stages.get(stage="sample")
+    result.metrics |= {"repeats_itself": 1.0}
+    result.save()
+    assert "answer greedily" in client_for(zed).get(URL).content.decode()
+
+
 def test_samples_are_shown_as_text_and_never_as_markup(
     finished: Run, zed: User, client_for: Browser
 ) -> None:

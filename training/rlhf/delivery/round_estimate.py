@@ -67,6 +67,8 @@ def memory(facts: ModelFacts, config: RoundConfig, *, gpu: bool = False) -> dict
 
 def _reward(facts: ModelFacts, config: RoundConfig, gpu: bool) -> float:
     reward = config.reward
+    if reward.linear_probe:  # read without a gradient, so that nothing is kept of it
+        return _weights(facts, reward.dtype, gpu)
     rank = reward.lora.r if reward.lora else 0
     trained = _trained(facts, rank)
     held = _weights(facts, reward.dtype, gpu) if rank else 0
@@ -145,8 +147,10 @@ def work(facts: ModelFacts, config: RoundConfig, amounts: Amounts) -> dict[str, 
 def _reward_reading(config: RoundConfig, amounts: Amounts, length: int) -> float:
     reward, sides = config.reward, 2 * amounts.pairs
     back = BACKWARD_LORA if reward.lora else BACKWARD
-    models = 2  # the reward model and its judge, each with features read first
-    return models * sides * length * (1 + reward.epochs * (1 + back))
+    # Features are read once for the heads of the reward model and of its judge.
+    if reward.linear_probe:
+        return float(sides * length)
+    return sides * length * (1 + (1 + reward.judge) * reward.epochs * (1 + back))
 
 
 def _policy_work(config: RoundConfig, amounts: Amounts, length: int) -> float:
