@@ -27,13 +27,14 @@ TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (
-        *("models", "webhooks", "text", "statistics", "votes", "exporting", "people", "queue"),
-        *("gold", "monitoring"),
+        *("models", "webhooks", "text", "statistics", "votes", "exporting", "people", "audit"),
+        *("queue", "gold", "monitoring"),
         *(
             "review",
             "quality",
             "overview",
             "importing/problems",
+            "importing/limits",
             "importing/files",
             "importing",
             "jobs",
@@ -61,6 +62,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *(
             "completions",
             "dashboard",
+            "backups",
             "setup",
             "worker",
             "forms",

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from annotate.audit.recording import record_command
 from annotate.exporting import (
     FORMATS,
     ExportFormat,
@@ -18,7 +19,7 @@ from annotate.exporting import (
     freezing,
 )
 from annotate.exporting.compression import SUFFIXES
-from annotate.exporting.formats.unpaired_format import STYLES
+from annotate.exporting.formats.kto_sft_format import STYLES
 from annotate.models import DatasetVersion, Project
 from annotate.models.statement_timeout import unhurried
 
@@ -62,6 +63,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"Cannot write {out}: {error.strerror}.") from error
+        record_command("export_data", project_slug=project, format=format, version=version.number)
         self.stdout.write(f"{version} sha256 {version.sha256}")
         for name, count in counts.items():
             self.stdout.write(f"{name:<22}{count:>10,}")

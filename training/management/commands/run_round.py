@@ -15,8 +15,7 @@ from training.plans import expected_cost, round_settings
 from training.plans.round_settings import Choice
 from training.rlhf.config import PRESETS, ConfigError, merged, nested, read_mapping
 from training.rounds import start_and_cancel
-from training.runs import foreground
-from training.setup import own_model, start_model_check
+from training.setup import foreground, own_model, start_model_check
 from training.versions import added_models
 
 
@@ -126,7 +125,10 @@ class Command(BaseCommand):
             )
         except start_and_cancel.RoundRefused as refusal:
             raise CommandError(str(refusal)) from refusal
-        if live is not None:
+        if live is None:
+            told = {"round": round_.number, "preset": choice.preset}
+            exchange.record_command("run_round", project_slug=project.slug, **told)
+        else:
             self.stdout.write(f"Round {live.number} is {live.state} already; following it.")
         return Run.objects.filter(round=round_).latest("id")
 

@@ -1,9 +1,9 @@
 """From nothing to a first pair and a quick look with a real model, by the product's commands.
 
-`python -m benchmarks real_model --model=FOLDER [--pairs=60] [--preset=quick]`, in a home and a
+`python -m benchmarks quick_look --model=FOLDER [--pairs=60] [--preset=quick]`, in a home and a
 database of its own: quickstart until the first pairs are there, a worker until there are enough of
 them, votes of simulated people, and a round by PPO. CPU seconds beside the seconds say what a busy
-machine adds. Replies before and after go to var/bench/real_model.md.
+machine adds. Replies before and after go to var/bench/quick_look.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.result import Result
 ANNOTATORS, VOTES_PER_PAIR = 12, 2.5
 GOALS = {"first_pair_seconds": 180.0, "round_seconds": 900.0, "peak_gib": 6.0}
 SHOWN = 6
-OUT = Path(os.environ.get("PAIRLOOP_HOME", ROOT / "var")) / "bench" / "real_model.md"
+OUT = Path(os.environ.get("PAIRLOOP_HOME", ROOT / "var")) / "bench" / "quick_look.md"
 METRICS = ("kl", "reward_gain", "win_rate", "win_rate_low", "length", "length_before", "prompts")
 
 
@@ -33,9 +33,9 @@ def run(arguments: list[str]) -> Result:
     """Seconds and CPU seconds of every step, the round's memory, and what its policy gained."""
     given = dict(argument.lstrip("-").partition("=")[::2] for argument in arguments)
     if unknown := sorted(set(given) - {"model", "pairs", "preset"}):
-        raise SystemExit(f"real_model takes --model=FOLDER, --pairs=N and --preset=NAME: {unknown}")
+        raise SystemExit(f"quick_look takes --model=FOLDER, --pairs=N and --preset=NAME: {unknown}")
     if not Path(given.get("model", "")).is_dir() or not given.get("model"):
-        raise SystemExit("real_model wants --model=FOLDER (.ci/real_model.py makes one)")
+        raise SystemExit("quick_look wants --model=FOLDER (.ci/real_model.py makes one)")
     pairs, preset = int(given.get("pairs", 60)), given.get("preset", "quick")
     with tempfile.TemporaryDirectory(prefix="pairloop-real-") as folder:
         home = Path(folder)
