@@ -1,26 +1,27 @@
 """How well does a reward model on real text predict real choices: HH-RLHF, harmless, 500 held out.
 
 `PAIRLOOP_DATA=DATA python -m benchmarks reward_on_hh --base=FOLDER [--base=FOLDER ...]
-[--fine-tune]`. Of 2,312 pairs (Bai et al. 2022, arXiv 2204.05862) the 500 whose prompts have the
-lowest hashes are held out; the others train a linear probe on each base, with `--fine-tune` the
-base too. Beside it: the longer reply as the better one.
+[--fine-tune]`. Of 2,312 pairs (Bai et al. 2022, arXiv 2204.05862) the first 500 of
+`random.Random(0).shuffle` are held out; the others train a linear probe on each base, with
+`--fine-tune` the base too. Beside it: the longer reply as the better one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
+import random
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.result import Result
 from training.rlhf.config import RewardConfig
 from training.rlhf.data import data_files, soft_labels
-from training.rlhf.metrics import intervals
+from training.rlhf.metrics import calibration, intervals
 from training.rlhf.reward import held_out_report, reward_training
 from training.rlhf.rows import Preference
 from training.rlhf.run.work import Work
@@ -51,20 +52,20 @@ def run(arguments: list[str]) -> Result:
 
 
 def split(file: Path) -> list[Preference]:
-    """All pairs, those with the lowest hashes of their prompts held out."""
+    """All pairs, HELD_OUT of them held out."""
     pairs = list(data_files.preferences(file, held_out_share=0.0))
-    order = sorted(pairs, key=lambda pair: hashlib.sha256(pair.prompt_id.encode()).digest())
-    return [replace(pair, held_out=place < HELD_OUT) for place, pair in enumerate(order)]
+    order = list(range(len(pairs)))
+    random.Random(0).shuffle(order)
+    held_out = set(order[:HELD_OUT])
+    return [replace(pair, held_out=place in held_out) for place, pair in enumerate(pairs)]
 
 
 def longer(pairs: list[Preference], result: Result) -> None:
     """How often the longer reply is the better one."""
-    right = [
-        (len(pair.completion_a) > len(pair.completion_b)) == (soft_labels.verdict(pair) == "a")
-        for pair in pairs
-        if pair.held_out
-    ]
-    result.figures["longer_reply_accuracy"] = sum(right) / len(right)
+    held_out = [pair for pair in pairs if pair.held_out]
+    more = np.array([float(len(pair.completion_a) - len(pair.completion_b)) for pair in held_out])
+    better = np.array([float(soft_labels.verdict(pair) == "a") for pair in held_out])
+    result.figures["longer_reply_accuracy"] = calibration.accuracy(more, better)
 
 
 def measure(
