@@ -1,4 +1,4 @@
-"""How well does a reward model on real text predict real choices: HH-RLHF, harmless, 500 held out.
+"""The accuracy of reward models on real text: HH-RLHF, harmless, 500 pairs held out.
 
 `PAIRLOOP_DATA=DATA python -m benchmarks reward_on_hh --base=FOLDER [--base=FOLDER ...]
 [--fine-tune]`. Of 2,312 pairs (Bai et al. 2022, arXiv 2204.05862) the first 500 of
@@ -61,7 +61,7 @@ def split(file: Path) -> list[Preference]:
 
 
 def longer(pairs: list[Preference], result: Result) -> None:
-    """How often the longer reply is the better one."""
+    """The accuracy of taking the longer reply for the better one."""
     held_out = [pair for pair in pairs if pair.held_out]
     more = np.array([float(len(pair.completion_a) - len(pair.completion_b)) for pair in held_out])
     better = np.array([float(soft_labels.verdict(pair) == "a") for pair in held_out])
