@@ -152,7 +152,7 @@ MOVED = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """What a policy learnt, by the reward of held-out prompts: the mean difference, paired."""
+    """The gain of a policy in the reward of held-out prompts: the mean difference, paired."""
 
     mean: float
     low: float
@@ -167,7 +167,7 @@ class Gain:
 
 
 def gain(run: Run | None) -> Gain | None:
-    """What the run's policy learnt; None where it was not measured with an interval."""
+    """The gain of the run's policy; None where it was not measured with an interval."""
     result = metrics(run).get(EVALUATE, {})
     names = ("reward_gain", "reward_gain_low", "reward_gain_high")
     mean, low, high = (number(result.get(name)) for name in names)

@@ -191,7 +191,7 @@ def _round_metrics(table: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _gain(cell: Mapping[str, float | None]) -> dict[str, float]:
-    """What the reward gained on the same prompts, as far as it can be told."""
+    """The gain in reward on the same prompts, as far as it can be told."""
     named = {"difference": "", "difference_low": "_low", "difference_high": "_high"}
     told = {f"reward_gain{end}": cell.get(name) for name, end in named.items()}
     return {name: value for name, value in told.items() if value is not None}

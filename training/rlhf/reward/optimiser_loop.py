@@ -50,8 +50,8 @@ def may_probe(model: RewardModel, config: RewardConfig) -> bool:
 
 
 def features_of(model: RewardModel, items: Sequence[Item], config: RewardConfig) -> Features:
-    """What the head reads of all items, for every fit on the same trunk; empty where no head is
-    fitted, or where they are too many to be kept."""
+    """The features of all items, for every fit on the same trunk; empty where no head is fitted, or
+    where they are too many to be kept."""
     texts = {_key(text): text for i in items if isinstance(i, Example) for text in i.texts}
     if not texts or len(items) > PROBE_PAIRS or not may_probe(model, config):
         return {}
