@@ -37,7 +37,7 @@ def multiplies_in_bfloat16() -> bool:
     """True of a CPU with instructions for products in bfloat16: it takes a quarter of the time of
     float32 for them, where others take more."""
     can = torch.cpu.get_capabilities()
-    return torch.backends.mkldnn.is_available() and any(can.get(name) for name in PRODUCTS)
+    return any(can.get(name) for name in PRODUCTS)
 
 
 Settings = TypeVar("Settings")
