@@ -29,7 +29,7 @@ OUT = Path(os.environ.get("PAIRLOOP_HOME", ROOT / "var")) / "bench" / "quick_loo
 METRICS = ("kl", "reward_gain", "win_rate", "win_rate_low", "length", "length_before", "prompts")
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     """Seconds and CPU seconds of every step, the round's memory, and what its policy gained."""
     given = dict(argument.lstrip("-").partition("=")[::2] for argument in arguments)
     if unknown := sorted(set(given) - {"model", "pairs", "preset"}):

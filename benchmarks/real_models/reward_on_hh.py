@@ -35,7 +35,7 @@ FINE_TUNED = RewardConfig(
 """From the probe's head on, all weights; the epoch that is best on a tenth of the prompts."""
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     """Accuracy, AUC and calibration on the held-out pairs, for every base."""
     bases = [Path(one.partition("=")[2]) for one in arguments if one.startswith("--base=")]
     data = Path(os.environ.get("PAIRLOOP_DATA", "")) / FILE

@@ -118,6 +118,9 @@ def _propose(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     policy = _policy_of(run)
     candidates = read_rows(folder / "candidates.jsonl")
     added = exchange.add_pairs(run.project, candidates, source=source, policy=policy.name)
+    if metrics.get("active"):
+        acquisition = round_settings(run).propose.acquisition
+        exchange.tell_acquisition(run.project, acquisition)
     # A policy that failed its gates does not displace the pairs of the one still in use.
     if added and policy.state == ModelVersion.State.PROMOTED:
         exchange.retire_untouched(run.project, before_source=source)

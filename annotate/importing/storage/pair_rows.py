@@ -16,6 +16,7 @@ from annotate.importing.storage.content_batch import ContentBatch
 from annotate.importing.storage.import_context import SOURCE, ImportContext, Outcome
 from annotate.importing.storage.pair_states import Cast, PairState
 from annotate.models import Assignment, ImportChange, Label, Pair, Project
+from annotate.models.content import is_held_out
 from annotate.queue import recount, revision, slots
 from annotate.queue.recount import Quota, StandingVote
 from annotate.votes import labels
@@ -23,8 +24,10 @@ from annotate.webhooks import outbox
 
 Table = ImportChange.Table
 Row = tuple[Any, ...]
+Said = tuple[tuple[str, int | None], ...]
 # Members of an enumeration take longer to bind than plain text.
 OPEN, NORMAL = Pair.State.OPEN.value, Pair.Kind.NORMAL.value
+BOTH = Pair.Arms.BOTH.value
 NO_GUIDELINES = 0
 """Version of the guidelines of votes that were cast elsewhere."""
 
@@ -36,7 +39,7 @@ _PAIRS = Columns(
         *("cast", "left_balance", "created_at", "imported_by_id", "asked", "open_slots", "state"),
         *("resolved_at", *Quota._fields, *recount.Counted._fields),
     ),
-    stream=Pair.Stream.RANDOM.value,
+    stream="",
     source=SOURCE,
     policy="",
     margin=None,
@@ -112,13 +115,16 @@ class Settled(NamedTuple):
 
 
 @lru_cache(maxsize=10_000)
-def _settled(quota: Quota, votes: tuple[tuple[str, int | None], ...], of_one_text: bool) -> Settled:
-    """Apply the rules to votes of (choice, strength): most files hold few combinations."""
+def _settled(quota: Quota, votes: Said, weighing: Said, of_one_text: bool) -> Settled:
+    """Apply the rules to votes of (choice, strength): most files hold few combinations.
+
+    Those that are `weighing` make the label.
+    """
     standing = [StandingVote(*vote, by=0, at=None, simulated=False) for vote in votes]
     counted = recount.tally(standing, limit=quota.limit)
     counts = _slot_counts(quota, counted)
     state, asked = recount.state_and_asked(counts, of_one_text=of_one_text)
-    aggregate = labels.verdict(votes)
+    aggregate = labels.verdict(weighing)
     label = () if state == OPEN or aggregate is None else tuple(aggregate)
     return Settled(str(state), asked, counted, label)
 
@@ -141,13 +147,16 @@ class PairRows:
         for state in states:
             (self._new if state.id is None else self._known).append(state)
         tokens = new_tokens(sum(len(state.fresh) for state in self._new))
+        weightless = self.context.annotators.weightless
         for number, state in zip(_PAIRS.take_ids(len(self._new)), self._new, strict=True):
             state.id = number
             quota, shuffle = self._quota_of_new(state)
             cast = [state.votes[annotator] for annotator in state.fresh]
-            settled = _settled(
-                quota, tuple([(vote.choice, vote.strength) for vote in cast]), state.of_one_text
-            )
+            votes = weighing = tuple([(vote.choice, vote.strength) for vote in cast])
+            if weightless and not weightless.isdisjoint(state.fresh):
+                by = zip(state.fresh, votes, strict=True)
+                weighing = tuple(vote for annotator, vote in by if annotator not in weightless)
+            settled = _settled(quota, votes, weighing, state.of_one_text)
             self._pairs.append(self._pair(state, cast, quota, settled, shuffle))
             if cast:
                 self._votes += self._vote_rows(state, tokens, after=0)
@@ -171,10 +180,16 @@ class PairRows:
         """The quota of a new pair, and its place in the random order."""
         n = len(state.fresh)
         if n and self.context.judged == "labels":
-            return Quota(NORMAL, n, n, 0), Pair.place_in_order(state.key)
-        asked = Pair.quota(self.context.project, Pair.Kind.NORMAL, key=state.key)
+            return Quota(NORMAL, BOTH, n, n, 0), Pair.place_in_order(state.key)
+        asked = Pair.quota(
+            self.context.project,
+            Pair.Kind.NORMAL,
+            key=state.key,
+            held_out=is_held_out(state.prompt),
+        )
         quota = Quota(*map(asked.__getitem__, Quota._fields))
-        return quota._replace(kind=str(quota.kind), limit=max(quota.limit, n)), asked["shuffle"]
+        quota = quota._replace(kind=str(quota.kind), arms=str(quota.arms))
+        return quota._replace(limit=max(quota.limit, n)), asked["shuffle"]
 
     def _pair(
         self, state: PairState, cast: list[Cast], quota: Quota, settled: Settled, shuffle: float
@@ -264,7 +279,7 @@ class PairRows:
 
     def _quota(self, pair: Pair, votes: int) -> Quota:
         """The votes of a file were all asked for, whatever the project asks of its own pairs."""
-        quota = Quota(pair.kind, pair.wanted, pair.limit, pair.agree)
+        quota = Quota(pair.kind, pair.arms, pair.wanted, pair.limit, pair.agree)
         if pair.kind in Pair.OUTSIDE_LABELS:
             return quota
         if self.context.judged == "labels":
