@@ -1,1 +1,1 @@
-"""What real pretrained models do here; each is run by its name alone, with --model or --base."""
+"""Benchmarks of real pretrained models; each is run by its name alone, with --model or --base."""
