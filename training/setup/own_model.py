@@ -128,7 +128,8 @@ def write_first(project: exchange.Project, *, seed: int, out: foreground.Output)
         Refused: it failed, or the project has no prompts without completions.
     """
     run = writing_runs.last(project, RunKind.COMPLETIONS)
-    if run is None or run.state != Run.State.DONE:
+    runs = Run.objects.filter(project=project, kind=RunKind.COMPLETIONS)
+    if not runs.filter(state=Run.State.DONE).exists():
         if run is None:
             some = _options(project, seed=seed, most=FIRST_PROMPTS)
             affordable = _affordable(project)
@@ -144,7 +145,7 @@ def write_first(project: exchange.Project, *, seed: int, out: foreground.Output)
             return False
         if state != Run.State.DONE:
             raise writing_runs.Refused(run.error)
-    if exchange.prompt_count(project, unanswered=True):
+    if not being_written(project) and exchange.prompt_count(project, unanswered=True):
         writing_runs.start(project, _options(project, seed=seed))
     return True
 
