@@ -204,6 +204,13 @@ def _field(shown: Shown, default: Any) -> forms.Field:
     if setting.kind == "choice":
         options = [(option, option) for option in setting.options]
         return forms.ChoiceField(**told, choices=[("", f"As the preset says: {usual}"), *options])
+    if setting.kind == "bool":
+        return forms.TypedChoiceField(
+            **told,
+            choices=[("", f"As the preset says: {usual}"), ("True", "yes"), ("False", "no")],
+            coerce="True".__eq__,
+            empty_value=None,
+        )
     hint = {"placeholder": usual, "autocomplete": "off"}
     if setting.kind == "int":
         return forms.IntegerField(

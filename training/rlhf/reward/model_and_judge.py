@@ -13,6 +13,7 @@ from training.rlhf import rows
 from training.rlhf.config import RewardConfig, RewardJob
 from training.rlhf.data import data_files
 from training.rlhf.reward import held_out_report, learning_curve, reward_training
+from training.rlhf.reward.optimiser_loop import Features
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 from training.rlhf.run import ranks
@@ -47,7 +48,9 @@ def fit_rewards(
     out: Path,
     work: Work,
 ) -> dict[str, float]:
-    """Write `out`/model, `out`/judge and for pairs `out`/heldout.jsonl; the metrics of both."""
+    """Write `out`/model, `out`/judge unless it is left out, and for pairs `out`/heldout.jsonl; the
+    metrics of both."""
+    features: Features = {}
 
     def fit(name: str, *, before: int) -> tuple[RewardModel, dict[str, float]]:
         first = not before
@@ -56,7 +59,8 @@ def fit_rewards(
             prefix = "" if first else "judge_"
             named = {f"{prefix}{key}": value for key, value in metrics.items()}
             # The judge, with fewer distinct pairs, may take fewer steps than the first model.
-            work.report(before + done, 2 * total if first else before + total, named)
+            ahead = total if first and config.judge else 0
+            work.report(before + done, before + total + ahead, named)
 
         return reward_training.train(
             base,
@@ -70,19 +74,16 @@ def fit_rewards(
                 report=report,
             ),
             resample=not first,
+            features=features,
         )
 
     model, metrics = fit("model", before=0)
-    seen = _held_out(model, data, out / "heldout.jsonl")
-    judge, judged = fit("judge", before=int(metrics["steps"]))
-    return (
-        metrics
-        | seen
-        | {
-            "judge_accuracy": _held_out(judge, data)["accuracy"],
-            "judge_steps": judged["steps"],
-        }
-    )
+    metrics |= _held_out(model, data, out / "heldout.jsonl")
+    if not config.judge:
+        return metrics
+    judge, judged = fit("judge", before=max(1, int(metrics["steps"])))
+    metrics["judge_accuracy"] = _held_out(judge, data)["accuracy"]
+    return metrics | {"judge_steps": judged["steps"]}
 
 
 def _held_out(
@@ -120,7 +121,7 @@ def draw_learning_curve(
         config,
         sizes,
         work,
-        before=int(whole["steps"] + whole["judge_steps"]),
+        before=int(whole["steps"] + whole.get("judge_steps", 0.0)),
     )
     points.append(learning_curve.point(whole, whole))
     if ranks.rank() == 0:

@@ -240,6 +240,7 @@ def _written(
         "longest": most,
         "lengths": lengths,
         "tokens_per_second": sum(lengths) / max(seconds, 1e-3),
+        "repeats_itself": _repeats_itself(asked, replies),
         "said": [
             {
                 "prompt": chat[-1]["content"][:2000],
@@ -250,6 +251,15 @@ def _written(
             for chat, reply, tokens in islice(pairs, 0, None, REPLIES)
         ],
     }
+
+
+def _repeats_itself(asked: Sequence[Sequence[Message]], replies: Sequence[Reply]) -> bool:
+    """True where every prompt that was asked several times got one and the same reply."""
+    said: dict[str, list[str]] = {}
+    for chat, reply in zip(asked, replies, strict=True):
+        said.setdefault(str(chat), []).append(reply.text)
+    several = [texts for texts in said.values() if len(texts) > 1]
+    return bool(several) and all(len(set(texts)) == 1 for texts in several)
 
 
 def _size(facts: Facts) -> str:
