@@ -6,6 +6,12 @@ sample.
 
 from __future__ import annotations
 
+from annotate.exchange.evaluation_pairs import (
+    Comparisons,
+    evaluation_open,
+    evaluation_results,
+    retire_evaluation,
+)
 from annotate.exchange.incoming import (
     WRITTEN_ELSEWHERE,
     add_completions,
@@ -18,7 +24,6 @@ from annotate.exchange.incoming import (
 from annotate.exchange.outgoing import (
     counts,
     dataset_sizes,
-    evaluation_results,
     held_out_voted,
     known_prompts,
     leased_pair_keys,
@@ -78,6 +83,7 @@ from annotate.webhooks.outbox import tell_webhooks
 __all__ = [
     "WRITTEN_ELSEWHERE",
     "AuthenticatedHttpRequest",
+    "Comparisons",
     "Figures",
     "HomePart",
     "Project",
@@ -97,6 +103,7 @@ __all__ = [
     "database_registry",
     "dataset_sizes",
     "drop_old_deliveries",
+    "evaluation_open",
     "evaluation_results",
     "freeze",
     "held_out_voted",
@@ -130,6 +137,7 @@ __all__ = [
     "release_expired",
     "reply_lengths",
     "resolved_since",
+    "retire_evaluation",
     "retire_untouched",
     "run_job",
     "sample_corpus",

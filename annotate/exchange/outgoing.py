@@ -17,7 +17,7 @@ from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
 from annotate.quality import agreement_counts
 from annotate.quality.vote_weights import pseudonyms_and_weights
-from annotate.review.search import NEWEST, tagged, wrote
+from annotate.review.search import NEWEST, tagged
 from annotate.votes import dataset_versions
 from annotate.votes.labels import ADJUDICATED, CLASS
 
@@ -224,7 +224,7 @@ def dataset_sizes(project: Project) -> dict[int, dict[str, int]]:
 
 def resolved_since(project: Project, version: int | None) -> int:
     """Resolved pairs that would teach something `version` does not hold (None: anything)."""
-    fresh = _training_votes(project).filter(pair=OuterRef("pk"))
+    fresh = training_votes(project).filter(pair=OuterRef("pk"))
     if version is not None:
         fresh = fresh.filter(Q(frozen_from=None) | Q(frozen_from__gt=version))
     pairs = Pair.objects.filter(
@@ -235,12 +235,13 @@ def resolved_since(project: Project, version: int | None) -> int:
 
 def held_out_voted(project: Project, *, most: int | None = None) -> int:
     """Held-out pairs that the next version would hold a vote on, counted no further than `most`."""
-    voted = Exists(_training_votes(project).filter(pair=OuterRef("pk")))
+    voted = Exists(training_votes(project).filter(pair=OuterRef("pk")))
     pairs = Pair.objects.filter(TEACHES, voted, project=project, prompt__held_out=True)
     return pairs.order_by()[:most].count()
 
 
-def _training_votes(project: Project) -> AssignmentQuerySet:
+def training_votes(project: Project) -> AssignmentQuerySet:
+    """Standing votes that count: those of simulated colleagues in the sample project alone."""
     votes = Assignment.objects.in_project(project).standing()
     return votes if project.train_on_simulated else votes.filter(simulated=False)
 
@@ -277,31 +278,3 @@ def votes_on(
             total, n = sums.get(key, (0.0, 0))
             sums[key] = (total + VALUE[choice], n + 1)
     return {key: (total / n, n) for key, (total, n) in sums.items()}
-
-
-def evaluation_results(project: Project, *, policy: str) -> dict[str, int]:
-    """wins, losses and ties of a policy on decided evaluation pairs against other policies.
-
-    A pair is won by more than half of its votes going one way; anything else is a tie.
-    """
-    results = {"wins": 0, "losses": 0, "ties": 0}
-    decided = Q(pair__state=Pair.State.RESOLVED) | Q(pair__state=Pair.State.ADJUDICATE)
-    a, b = Q(wrote_a=policy), Q(wrote_b=policy)
-    votes = _training_votes(project).annotate(
-        wrote_a=wrote("a", "pair__"), wrote_b=wrote("b", "pair__")
-    )
-    votes = votes.filter(decided, (a & ~b) | (b & ~a))
-    rows = votes.filter(pair__kind=Pair.Kind.EVALUATION).values_list("pair_id", "choice", "wrote_a")
-    by_pair = groupby(rows.order_by("pair_id", "seq"), key=itemgetter(0))
-    for _, group in by_pair:
-        cast = list(group)
-        own = "a" if cast[0][2] == policy else "b"
-        won = sum(choice == own for _, choice, _ in cast)
-        lost = sum(choice in ("a", "b") and choice != own for _, choice, _ in cast)
-        if won * 2 > len(cast):
-            results["wins"] += 1
-        elif lost * 2 > len(cast):
-            results["losses"] += 1
-        else:
-            results["ties"] += 1
-    return results

@@ -96,7 +96,12 @@ def die_once(directory: Path, stage: str, step: int, how: dict[str, Any]) -> Non
 
 
 METRICS = {
-    "train_reward": {"accuracy": 0.8, "auc": 0.85, "pairs_train": 40.0},
+    "train_reward": {
+        "accuracy": 0.8,
+        "auc": 0.85,
+        "pairs_train": 40.0,
+        "judge_independent": 1.0,
+    },
     "train_policy": {"reward_last": 1.0, "kl": 3.0},
     "evaluate": {
         "win_rate": 0.7,

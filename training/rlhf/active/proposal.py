@@ -8,6 +8,7 @@ them are in acquire.py.
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,21 +72,22 @@ def pairs(
 def evaluation_pairs(
     completions: Sequence[Completion], held_out: set[str], *, n: int, seed: int
 ) -> list[Candidate]:
-    """Blind pairs of new policy and starter on held-out prompts; the side of each is drawn."""
+    """Blind pairs of the new policy and each other one on held-out prompts, up to `n` with each;
+    the side of each is drawn."""
     rng = np.random.default_rng([seed, 5])
     new: dict[str, Completion] = {}
     for completion in completions:
         if completion.policy == "new" and completion.prompt_id in held_out:
             new.setdefault(completion.prompt_id, completion)
-    candidates = []
+    candidates: dict[str, list[Candidate]] = defaultdict(list)
     for completion in completions:
         other = new.get(completion.prompt_id)
-        if completion.policy != "starter" or other is None:
+        if completion.policy == "new" or other is None:
             continue
         if plain(other.text) != plain(completion.text):
             both = (other, completion) if rng.random() < 0.5 else (completion, other)
-            candidates.append(_candidate(*both, kind="evaluation"))
-    return candidates[:n]
+            candidates[completion.policy].append(_candidate(*both, kind="evaluation"))
+    return [candidate for pairs in candidates.values() for candidate in pairs[:n]]
 
 
 def _candidate(a: Completion, b: Completion, *, kind: Literal["normal", "evaluation"]) -> Candidate:

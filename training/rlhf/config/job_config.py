@@ -62,8 +62,9 @@ class ProposeConfig:
     """Pairs for people to vote on."""
     random_share: float = 0.3
     """Share of them that is drawn at random, from which honest figures come."""
-    evaluation_pairs: int = 40
-    """Blind pairs of policy against reference policy on held-out prompts."""
+    evaluation_pairs: int = 120
+    """Held-out prompts on which people compare the new policy, blind, with the one before and with
+    the starter: as many pairs with each."""
     features: int = 64
     """Dimensions of the frozen features after projection."""
     acquisition: str = "fisher"

@@ -28,6 +28,12 @@ class Gate:
     passed: bool
     text: str
 
+    @property
+    def measured(self) -> bool:
+        """False where there is no value, or too few observations for one: that is no pass either,
+        but nothing against the candidate."""
+        return self.value is not None
+
 
 @dataclass(frozen=True)
 class Measurement:

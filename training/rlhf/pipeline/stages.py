@@ -97,11 +97,16 @@ def evaluate(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> R
 
 
 def sample(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
-    """Sample the new policy, and the starter for blind comparisons."""
+    """Sample the new policy, and the one before and the starter for blind comparisons."""
     policy = run.folder(TRAIN_POLICY) / "model"
+    others: dict[rows.Author, str | Path] = {"starter": config.starter}
+    # A server that knows one other policy by name cannot write for two.
+    named = config.sample.endpoint is not None and bool(config.sample.endpoint.other)
+    if config.policy not in ("", config.starter) and not named:
+        others["before"] = config.policy
     metrics = sampling.sample_completions(
         policy,
-        config.starter,
+        others,
         _prompts(run),
         config.sample,
         out,
@@ -109,7 +114,7 @@ def sample(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Res
         replace(work, seed=config.seed + config.number),
         compared=config.propose.evaluation_pairs,
     )
-    return Result(metrics, {"policy": str(policy), "starter": config.starter})
+    return Result(metrics, {"policy": str(policy)} | {n: str(at) for n, at in others.items()})
 
 
 def propose_pairs(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
