@@ -34,6 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "quality",
             "overview",
             "importing/problems",
+            "importing/limits",
             "importing/files",
             "importing",
             "jobs",
@@ -61,6 +62,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         *(
             "completions",
             "dashboard",
+            "backups",
             "setup",
             "worker",
             "forms",

@@ -19,16 +19,16 @@ from annotate.api.direct_import_calls import (
     DENIED,
     FOREIGN,
     NDJSON,
-    ExportThrottle,
     NDJSONRenderer,
     choice,
     flag,
 )
+from annotate.api.rate_limits import ExportThrottle
 from annotate.exporting import FORMATS, ExportFormat, UnknownFormat, format_named, freezing
 from annotate.exporting.compression import SUFFIXES
 from annotate.exporting.export_files import Options, pieces
 from annotate.exporting.export_names import MEDIA, ending, file_name
-from annotate.exporting.formats.unpaired_format import STYLES
+from annotate.exporting.formats.kto_sft_format import STYLES
 from annotate.models import DatasetVersion, Project
 from annotate.people.permissions import project_or_404
 

@@ -19,32 +19,20 @@ from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import ScopedRateThrottle
 
 from annotate.api.exceptions import TooLong
 from annotate.api.import_bodies import ReportBody
+from annotate.api.rate_limits import ImportThrottle
 from annotate.api.serializers import ErrorBody
 from annotate.importing import Report, Unreadable, import_rows
-from annotate.importing.http_uploads import MAX_UNPACKED, TooLarge, check_size, spooled
-from annotate.people.joining.shared_throttles import SharedRateThrottle
+from annotate.importing.http_uploads import TooLarge, check_size, spooled
+from annotate.importing.limits import MAX_REQUEST_UNPACKED
 from annotate.people.permissions import project_or_404
 
 NDJSON = "application/x-ndjson"
 BAD = OpenApiResponse(ErrorBody, description="A parameter or the file is wrong.")
 FOREIGN = OpenApiResponse(ErrorBody, description="There is no such project, or you are not in it.")
 DENIED = OpenApiResponse(ErrorBody, description="Your role in the project is too low.")
-
-
-class ExportThrottle(ScopedRateThrottle, SharedRateThrottle):
-    scope = "export"
-
-    def allow_request(self, request: Request, view: Any) -> bool:
-        view.throttle_scope = self.scope
-        return super().allow_request(request, view)
-
-
-class ImportThrottle(ExportThrottle):
-    scope = "import"
 
 
 class NDJSONRenderer(JSONRenderer):
@@ -108,7 +96,9 @@ def import_file(request: Request, slug: str) -> Response:
         raise ValidationError({"file": ["The file is missing."]})
     try:
         check_size(getattr(file, "size", None))
-        report = import_rows(project, file, dry_run=dry_run, strict=strict, max_bytes=MAX_UNPACKED)
+        report = import_rows(
+            project, file, dry_run=dry_run, strict=strict, max_bytes=MAX_REQUEST_UNPACKED
+        )
     except TooLarge as error:
         raise TooLong(str(error)) from error
     except Unreadable as error:

@@ -18,15 +18,16 @@ from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
 from annotate.api.direct_export_calls import LICENCE, AnyRenderer, version_named
-from annotate.api.direct_import_calls import BAD, DENIED, FOREIGN, ExportThrottle
+from annotate.api.direct_import_calls import BAD, DENIED, FOREIGN
 from annotate.api.exceptions import Conflict
 from annotate.api.import_job_calls import CONFLICT, check_body, refusals
 from annotate.api.pagination import BeforeQuery, asked_before, listed, page_of
+from annotate.api.rate_limits import NewExportThrottle
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.exporting import FORMATS, export_job
 from annotate.exporting.compression import SUFFIXES
 from annotate.exporting.export_files import Options
-from annotate.exporting.formats.unpaired_format import STYLES
+from annotate.exporting.formats.kto_sft_format import STYLES
 from annotate.jobs import export_actions
 from annotate.models import Export, Project
 from annotate.models.job import Job
@@ -73,13 +74,6 @@ class ExportBody(serializers.Serializer[Any]):
     download = serializers.CharField(allow_null=True)
     created_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
-
-
-class NewExportThrottle(ExportThrottle):
-    """Looking at the list costs nothing."""
-
-    def allow_request(self, request: Request, view: Any) -> bool:
-        return request.method != "POST" or super().allow_request(request, view)
 
 
 @extend_schema(

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.importing.files.text_encodings import ENCODINGS
+from annotate.importing.limits import MAX_FILE, MAX_PIECE
 from annotate.jobs import import_job, upload_files
 from annotate.jobs.import_actions import JUDGED, STAGES, stage, standstill
 from annotate.models import Import, Project
@@ -120,7 +121,7 @@ class ImportChange(ImportOptions):
 
 class NewUpload(KnownFieldsOnly):
     name = StrictCharField(max_length=1000)
-    size = StrictIntegerField(min_value=1, max_value=upload_files.MOST_BYTES)
+    size = StrictIntegerField(min_value=1, max_value=MAX_FILE)
     modified = StrictIntegerField(
         required=False,
         min_value=0,
@@ -206,7 +207,7 @@ def upload_body(project: Project, import_: Import) -> dict[str, Any]:
         "name": import_.file_name,
         "size": import_.size,
         "offset": upload_files.offset(import_),
-        "most": upload_files.MOST_PIECE,
+        "most": MAX_PIECE,
     }
 
 

@@ -30,7 +30,6 @@ from annotate.api.direct_import_calls import (
     DENIED,
     FOREIGN,
     NDJSON,
-    ImportThrottle,
     NDJSONRenderer,
     RawFileParser,
 )
@@ -50,6 +49,7 @@ from annotate.api.import_bodies import (
 )
 from annotate.api.json_parser import StrictJSONParser
 from annotate.api.pagination import BeforeQuery, asked_before, listed, page_of
+from annotate.api.rate_limits import ImportThrottle, NewImportThrottle
 from annotate.api.serializers import ErrorBody
 from annotate.importing.files.text_encodings import ENCODINGS
 from annotate.importing.http_uploads import TooLarge, check_size
@@ -73,13 +73,6 @@ PAIRS_BY = OpenApiParameter(
 ENCODING = OpenApiParameter(
     "encoding", str, enum=list(ENCODINGS), description="Of a text that is not UTF-8."
 )
-
-
-class NewImportThrottle(ImportThrottle):
-    """Looking at the list costs nothing."""
-
-    def allow_request(self, request: Request, view: Any) -> bool:
-        return request.method != "POST" or super().allow_request(request, view)
 
 
 class PieceParser(RawFileParser):

@@ -18,6 +18,5 @@ urlpatterns = [
     path("", include("annotate.api.direct_export_calls")),
     path("", include("annotate.api.export_job_calls")),
     path("", include("annotate.api.import_job_calls")),
-    path("", include("annotate.api.webhook_calls")),
     path("", include("annotate.api.resources")),
 ]

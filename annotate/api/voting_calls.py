@@ -10,11 +10,11 @@ from rest_framework.decorators import api_view, throttle_classes
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import UserRateThrottle
 
 from annotate import queue
 from annotate.api.authentication import user_of
 from annotate.api.exceptions import HeldUp
+from annotate.api.rate_limits import VoteThrottle
 from annotate.api.serializers import (
     ErrorBody,
     FlagBody,
@@ -31,7 +31,6 @@ from annotate.api.serializers import (
     pair_body,
 )
 from annotate.models import Assignment, Project, TokenScope
-from annotate.people.joining.shared_throttles import SharedRateThrottle
 from annotate.people.permissions import project_or_404
 from annotate.people.token_scopes import needs_scope
 
@@ -40,12 +39,6 @@ BAD = OpenApiResponse(ErrorBody, description="A field or the body is wrong.")
 FOREIGN = OpenApiResponse(ErrorBody, description="There is no such thing, or it is not yours.")
 CONFLICT = OpenApiResponse(ErrorBody, description="Something else is stored; undo it first.")
 FILL_NEXT = OpenApiParameter("next", bool, description="Put the next pair into the answer.")
-
-
-class VoteThrottle(UserRateThrottle, SharedRateThrottle):
-    """Off unless PAIRLOOP_VOTE_RATE is set."""
-
-    scope = "vote"
 
 
 @needs_scope(TokenScope.VOTE)

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, Protocol
 from annotate.exporting.formats import (
     csv_format,
     hf_format,
+    kto_sft_format,
+    openrlhf_verl_format,
     parquet_format,
     ranked_format,
-    trainer_formats,
     trl_format,
-    unpaired_format,
     votes_format,
 )
 from annotate.exporting.project import project_format
@@ -114,16 +114,16 @@ FORMATS: dict[str, ExportFormat] = {
         "read right when prompt and reply are joined.",
     ),
     "kto": ExportFormat(
-        unpaired_format.kto_lines,
-        unpaired_format.KTO_PARTS,
-        unpaired_format.kto_counts,
+        kto_sft_format.kto_lines,
+        kto_sft_format.KTO_PARTS,
+        kto_sft_format.kto_counts,
         "TRL's KTOTrainer: single completions that are good or bad.",
         options=STYLE,
     ),
     "sft": ExportFormat(
-        unpaired_format.sft_lines,
-        unpaired_format.SFT_PARTS,
-        unpaired_format.sft_counts,
+        kto_sft_format.sft_lines,
+        kto_sft_format.SFT_PARTS,
+        kto_sft_format.sft_counts,
         "TRL's SFTTrainer: the completions to imitate.",
         options=STYLE,
     ),
@@ -174,18 +174,18 @@ FORMATS: dict[str, ExportFormat] = {
         of_now=True,
     ),
     "openrlhf": ExportFormat(
-        trainer_formats.openrlhf_lines,
-        trainer_formats.OPENRLHF_PARTS,
-        trainer_formats.openrlhf_counts,
+        openrlhf_verl_format.openrlhf_lines,
+        openrlhf_verl_format.OPENRLHF_PARTS,
+        openrlhf_verl_format.openrlhf_counts,
         "OpenRLHF: --data.prompt_key prompt, chosen and rejected with --data.apply_chat_template.",
     ),
     "verl": ExportFormat(
-        trainer_formats.verl_lines,
-        trainer_formats.VERL_PARTS,
-        trainer_formats.verl_counts,
+        openrlhf_verl_format.verl_lines,
+        openrlhf_verl_format.VERL_PARTS,
+        openrlhf_verl_format.verl_counts,
         "verl: prompts for PPO and GRPO with a reward of your own.",
         suffix="parquet",
-        rows=trainer_formats.verl_rows,
+        rows=openrlhf_verl_format.verl_rows,
     ),
 }
 

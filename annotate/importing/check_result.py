@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from annotate.importing.import_report import Report
-from annotate.importing.shapes.mapping import Chosen
+from annotate.importing.shapes.column_mapping import Chosen
 
 Progress = Callable[[int, float], None]
 """Told the rows worked through and the share of the file; raises to stop."""

@@ -13,9 +13,7 @@ from typing import NamedTuple
 
 from annotate.importing.files import Place
 from annotate.importing.imported_row import Choice, Comparison, Judgement, Reply, Row
-
-MOST_REPLIES = 64
-"""Replies to one prompt that are compared with each other; they make 2,016 pairs."""
+from annotate.importing.limits import MAX_COMPARED
 
 
 class Placed(NamedTuple):
@@ -30,7 +28,7 @@ def compared(rows: Iterable[Placed], name: str) -> Iterator[Placed]:
     for _, group in groupby(rows, key=lambda one: _prompt_of_rated(one.row, name)):
         some: list[Placed] = []
         for one in group:
-            if len(some) == MOST_REPLIES:
+            if len(some) == MAX_COMPARED:
                 yield from _joined(some, name)
                 some = []
             some.append(one)

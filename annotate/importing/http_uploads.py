@@ -5,10 +5,8 @@ from __future__ import annotations
 import tempfile
 from typing import IO
 
-MAX_UPLOAD = 50_000_000
-"""Bytes of the file as it is sent."""
-MAX_UNPACKED = 200_000_000
-"""Bytes after decompression."""
+from annotate.importing.limits import MAX_REQUEST
+
 CHUNK = 256 * 1024
 
 
@@ -17,13 +15,13 @@ class TooLarge(ValueError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"The file is larger than {MAX_UPLOAD:,} bytes. Send it in pieces, as the import page "
+            f"The file is larger than {MAX_REQUEST:,} bytes. Send it in pieces, as the import page "
             "and uploads/ of the REST API do, or use `manage.py import_data`."
         )
 
 
 def check_size(size: int | None) -> None:
-    if size is not None and size > MAX_UPLOAD:
+    if size is not None and size > MAX_REQUEST:
         raise TooLarge
 
 

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
 
 from annotate.importing import Unreadable
-from annotate.jobs.upload_files import MOST_BYTES, Refusal, check_room, on_server
+from annotate.importing.limits import MAX_DATASET_FILES, MAX_FILE
+from annotate.jobs.upload_files import Refusal, check_room, on_server
 
-MOST_FILES = 2_000
 DATA = re.compile(r"\.(?:parquet|arrow|jsonl?|ndjson|csv|tsv)(?:\.(?:gz|zst))?$", re.IGNORECASE)
 """Names of files that may hold rows."""
 BESIDE = re.compile(
@@ -124,10 +124,10 @@ def choose(
         chosen = [one for one in chosen if word.search(one.path)]
         if not chosen:
             raise Unreadable(f"{dataset.name} has no files of a split {dataset.split!r}.")
-    if len(chosen) > MOST_FILES or sum(one.size for one in chosen) > MOST_BYTES:
+    if len(chosen) > MAX_DATASET_FILES or sum(one.size for one in chosen) > MAX_FILE:
         raise Unreadable(
             f"{dataset.name} has {len(chosen):,} files of {sum(one.size for one in chosen):,} "
-            f"bytes; at most {MOST_FILES:,} files and {MOST_BYTES:,} bytes are fetched. "
+            f"bytes; at most {MAX_DATASET_FILES:,} files and {MAX_FILE:,} bytes are fetched. "
             "Choose a config or a split."
         )
     return sorted(chosen)

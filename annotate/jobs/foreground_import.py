@@ -7,7 +7,7 @@ from pathlib import Path
 
 from annotate.importing import Report, any_file
 from annotate.importing.check_result import Check, Progress, Source
-from annotate.importing.shapes.mapping import Chosen
+from annotate.importing.shapes.column_mapping import Chosen
 from annotate.importing.storage.import_context import Judged
 from annotate.jobs import import_job
 from annotate.jobs.import_actions import undo_refusal

@@ -15,13 +15,13 @@ from django.utils import timezone
 
 from annotate.importing import Report, Unreadable, any_file
 from annotate.importing.check_result import Check, Source
+from annotate.importing.limits import MAX_FILE_UNPACKED
 from annotate.importing.row_store import NotUndoable
 from annotate.importing.storage.import_context import Judged
 from annotate.jobs.dataset_files import Dataset, fetch
 from annotate.jobs.job_states import Cancelled, Heartbeat, Lost, Stopping, close, hand_over, settle
 from annotate.jobs.problem_file import problem_file
 from annotate.jobs.upload_files import (
-    MOST_UNPACKED,
     Refusal,
     drop_sent,
     fetched_path,
@@ -143,7 +143,7 @@ STEPS = {Import.Step.CHECK: _check, Import.Step.WRITE: _write, Import.Step.UNDO:
 
 def source_for(import_: Import) -> Source:
     """The import's file, as it is to be read."""
-    most = None if import_.foreground else MOST_UNPACKED
+    most = None if import_.foreground else MAX_FILE_UNPACKED
     by = import_.options.get("pairs_by", "")
     encoding = import_.options.get("encoding", "")
     return Source(source_of(import_), import_.file_name, import_.mapping, most, by, encoding)

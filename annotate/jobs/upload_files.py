@@ -15,12 +15,9 @@ from typing import IO, Protocol
 from django.conf import settings
 
 from annotate.importing import Unreadable
+from annotate.importing.limits import MAX_FILE, MAX_PIECE
 from annotate.models import Import
 
-MOST_BYTES = 20_000_000_000
-"""Of a file that is sent in pieces."""
-MOST_UNPACKED = 100_000_000_000
-MOST_PIECE = 16_000_000
 CHUNK = 256 * 1024
 SENT, PROBLEMS, FETCHED = "sent", "problems.jsonl", "dataset"
 
@@ -92,7 +89,7 @@ def add_piece(import_: Import, at: int, pieces: Pieces) -> int:
         fcntl.flock(file, fcntl.LOCK_EX)
         if (here := file.seek(0, os.SEEK_END)) != at:
             raise WrongOffset(here)
-        most = min(import_.size, at + MOST_PIECE)
+        most = min(import_.size, at + MAX_PIECE)
         while chunk := pieces.read(min(CHUNK, most - file.tell() + 1)):
             if file.tell() + len(chunk) > most:
                 raise Refusal("The piece is longer than the file, or than a piece may be.")
@@ -109,8 +106,8 @@ def keep(import_: Import, file: IO[bytes]) -> int:
 
 def check_room(size: int) -> None:
     """Raises Refusal for a file that is too large, or for which the disk has no room."""
-    if not 0 < size <= MOST_BYTES:
-        raise Refusal(f"A file of 1 to {MOST_BYTES:,} bytes is expected.")
+    if not 0 < size <= MAX_FILE:
+        raise Refusal(f"A file of 1 to {MAX_FILE:,} bytes is expected.")
     free = shutil.disk_usage(settings.HOME).free - settings.MIN_FREE_GB * 1e9
     if size > free:
         raise Refusal("There is not enough room on the server's disk for this file.")

@@ -22,7 +22,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.importing import Report
 from annotate.importing.any_file import is_begun
 from annotate.importing.files.text_encodings import ENCODINGS
-from annotate.importing.http_uploads import MAX_UPLOAD, TooLarge, check_size
+from annotate.importing.http_uploads import TooLarge, check_size
+from annotate.importing.limits import MAX_PIECE, MAX_REQUEST
 from annotate.jobs import dataset_files, import_actions, import_job, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal
 from annotate.models import Import, Project
@@ -193,8 +194,8 @@ def _list_page(
         "problem": problem,
         "page": page,
         "imports": [_entry(import_) for import_ in page],
-        "most": MAX_UPLOAD,
-        "piece": upload_files.MOST_PIECE // 4,
+        "most": MAX_REQUEST,
+        "piece": MAX_PIECE // 4,
         "has_roots": bool(upload_files.roots()),
         "offered": upload_files.offered(),
     }

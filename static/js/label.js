@@ -13,20 +13,19 @@ const DOUBLE_CLICK_MS = 350;
 const OTHERS = "Somebody else’s votes wait in this browser until they sign in again.";
 // Here two long replies lie one beside the other: label.css says the same.
 const NARROW = matchMedia("(max-width: 899px)");
-// What only some pairs need, by what they have: with the page where its pair does, else with the first
-// pair that does. Each sees to all later ones itself.
+// What only some pairs need, loaded with the first that does; each sees to later ones itself.
 const PARTS = {
   "#criteria": () => import("./criteria.js"),
   ".reply-tabs": async () => NARROW.matches && import("./reply-tabs.js"),
   ".prose pre > code": () => import("./copying.js"),
 };
-// After loading, so that the next pair and the heartbeat do not hold up the first.
+// So that the next pair and the heartbeat do not hold up the first.
 const SETTLED_MS = 200;
 const RETRY_MS = 15_000;
+const SAVING = "Saving …";
 const LOST = "The pair before is no longer yours; this is another.";
 
-// A second choice while the first one waits for its pair, or the second half of a double click
-// that would fall on the next pair.
+// A second choice while the first waits for its pair, or the half of a double click that falls on the next.
 function guard(event) {
   const bar = event.target.closest?.("#bar");
   if (!bar) return;
@@ -45,7 +44,7 @@ function fields(bar, button, undoes) {
   return String(data);
 }
 
-// button.formAction would name the page itself where the attribute is missing.
+// button.formAction is the page itself where the attribute is missing.
 function describe(bar, button) {
   const kind = button.dataset.key === "u" ? "undo" : "act";
   const undoes = kind === "undo" ? (unsent.acts().at(-1) ?? "") : undefined;
@@ -73,7 +72,7 @@ function goOn(act, button) {
   const next = ahead.take();
   if (next) screen.show(next);
   else screen.wait("pair", button);
-  screen.say("Saving …");
+  screen.say(SAVING);
   if (next) screen.announce(`${act.caption}. Next pair.`);
 }
 
@@ -93,6 +92,14 @@ function use(page) {
   else ahead.offer(page);
 }
 
+// What is said to be saved is all that was pressed: not while a later act is on its way.
+function speakForAll(page) {
+  const note = page.querySelector("#state.state-success");
+  if (!note || !unsent.all().some(({ kind }) => kind === "act")) return;
+  note.className = "state";
+  note.textContent = SAVING;
+}
+
 function answered(act, { status, screen: page }) {
   if (act.kind === "undo") {
     undone(act, status, page);
@@ -107,6 +114,7 @@ function answered(act, { status, screen: page }) {
     screen.say(`${act.caption} was not saved: ${why}.`, "error");
     return;
   }
+  speakForAll(page);
   if (screen.waitsFor() === "pair" && (ahead.fresh(page) || !unsent.all().length)) {
     screen.replace(page);
     return;
@@ -125,7 +133,7 @@ function undone(act, status, page) {
 
 // Another tab may have sent what this one waits for; then the server says what comes now.
 async function drained() {
-  if (document.querySelector("#bar[data-unsaved]")) screen.say("✓ Saved", "success");
+  if (document.querySelector("#bar[data-unsaved]") || screen.said() === SAVING) screen.say("✓ Saved", "success");
   if (screen.waitsFor()) {
     const { screen: page } = await server.get().catch(() => ({}));
     if (page && screen.waitsFor()) screen.replace(page);

@@ -15,6 +15,8 @@ export function announce(text) {
   document.getElementById("announcer").textContent = text;
 }
 
+export const said = () => document.getElementById("state").textContent;
+
 export function say(text, level = "idle") {
   const state = document.getElementById("state");
   state.className = `state state-${level}`;
@@ -68,7 +70,7 @@ export function arrived() {
   token = current().dataset.token;
   awaited = "";
   dialogs.showButtons();
-  const note = document.getElementById("state").textContent.trim();
+  const note = said().trim();
   if (token === before) {
     if (note) announce(note);
     return;

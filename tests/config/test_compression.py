@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 
+from django.conf import settings
 from django.test import Client
 
 PACKED = {"Accept-Encoding": "gzip"}
@@ -22,6 +23,13 @@ def test_a_script_that_has_not_changed_is_not_sent(client: Client) -> None:
     answer = client.get(SCRIPT, headers=PACKED | {"If-Modified-Since": known})
     assert answer.status_code == 304
     assert b"".join(answer) == b""
+
+
+def test_a_font_travels_as_it_is(client: Client) -> None:
+    (font, *_) = sorted((settings.BASE_DIR / "static/fonts").glob("*-latin.woff2"))
+    answer = client.get(f"/static/fonts/{font.name}", headers=PACKED)
+    assert "Content-Encoding" not in answer.headers
+    assert b"".join(answer) == font.read_bytes()
 
 
 def test_a_page_is_not_compressed(client: Client, db: None) -> None:

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from annotate import exchange
 from training.api.list_pages import BAD_PAGE, PageQuery, page_if_asked, whole_or_page
-from training.completions import figures_of_writing, writing_runs
+from training.completions import token_usage_and_cost, writing_runs
 from training.forms import WritingForm
 from training.models import Run, RunKind
 
@@ -166,7 +166,7 @@ def _run(request: Request, slug: str, uuid: UUID) -> Run:
 
 
 def _writing(run: Run) -> dict[str, Any]:
-    result = figures_of_writing.result(run)
+    result = token_usage_and_cost.result(run)
     told = ("prompts", "completions", "pairs", "known", "equal", "left_out")
     data = {name: getattr(result, name) for name in told}
     data |= {name: getattr(run, name) for name in ("state", "error", "total", "created_at")}
@@ -175,7 +175,7 @@ def _writing(run: Run) -> dict[str, Any]:
         "done": run.step,
         "sources": [source["name"] for source in run.options["sources"]],
         "refused": dict(result.reasons),
-        "usage": asdict(figures_of_writing.usage(run)),
+        "usage": asdict(token_usage_and_cost.usage(run)),
         "finished_at": run.finished_at,
     }
     return dict(WritingSerializer(data).data)

@@ -38,7 +38,7 @@ from training.rlhf.round import (
     RunDirectory,
 )
 from training.rlhf.run import durable
-from training.runs.journal import LOG
+from training.runs.metrics_and_log import LOG
 from training.versions import endpoint_hosts, engine_environment
 from training.versions.engine_environment import CONFIG, PROGRAM, command
 

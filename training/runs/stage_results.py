@@ -18,7 +18,7 @@ from annotate import exchange
 from training.models import ModelVersion, Round, Run, RunKind, StageResult
 from training.rlhf import rows
 from training.rlhf.round import EVALUATE, PROPOSE, SAMPLE, TRAIN_POLICY, TRAIN_REWARD
-from training.runs import sample_first_pairs, streamed_rows
+from training.runs import first_pairs, streamed_rows
 from training.versions import added_models, people_verdict, promotion
 from training.versions.engine_environment import round_settings
 
@@ -144,7 +144,7 @@ def _starter(run: Run, folder: Path, metrics: dict[str, float]) -> None:
 def _first_pairs(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     completions = list(read_rows(folder / "completions.jsonl"))
     exchange.add_completions(run.project, completions, source="starter", policy="starter")
-    pairs = sample_first_pairs.pairs(completions)
+    pairs = first_pairs.pairs(completions)
     exchange.add_pairs(run.project, pairs, source="starter")
 
 

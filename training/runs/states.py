@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -11,7 +10,7 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.models import LoopEvent, Round, Run
-from training.runs import processes, task_queue
+from training.runs import task_queue
 
 
 def set_state(run: Run, state: str, *, rows: QuerySet[Run], **fields: Any) -> bool:
@@ -49,19 +48,6 @@ def cancel(runs: QuerySet[Run]) -> bool:
         return bool(runs.filter(state=Run.State.RUNNING).update(cancel_requested=True))
 
 
-def close_cancelled() -> None:
-    """Finish the cancelling of runs whose supervisor is gone."""
-    now = timezone.now()
-    gone = Run.objects.filter(state=Run.State.RUNNING, cancel_requested=True, lease_until__lt=now)
-    for run in gone:
-        # First the processes: a run that is called cancelled must not train on.
-        processes.stop_marked(str(run.uuid))
-        with transaction.atomic():
-            # The fence: a supervisor may have claimed it meanwhile.
-            rows = gone.filter(pk=run.pk, fence=run.fence)
-            set_state(run, Run.State.CANCELLED, rows=rows, error="Cancelled.")
-
-
 def reopen(run: Run, *, enqueue: bool = True) -> bool:
     """Make a failed or cancelled run claimable again. Needs a transaction."""
     closed = Run.objects.filter(pk=run.pk, state__in=[Run.State.FAILED, Run.State.CANCELLED])
@@ -71,23 +57,3 @@ def reopen(run: Run, *, enqueue: bool = True) -> bool:
     if enqueue:
         task_queue.hand_to_worker(run)
     return True
-
-
-def expire_dead_owner(run: Run) -> bool:
-    """End the lease of a supervisor that ran on this host and lives no more."""
-    if run.state != Run.State.RUNNING or not processes.known_dead(run.owner):
-        return False
-    past = timezone.now() - timedelta(seconds=1)
-    return bool(Run.objects.held(run).update(lease_until=past, enqueued_at=None))
-
-
-def give_up_exhausted(pk: int | None = None) -> int:
-    """Fail runs that nobody holds and that were tried too often; return how many."""
-    runs = Run.objects.exhausted(timezone.now())
-    failed = 0
-    for run in runs if pk is None else runs.filter(pk=pk):
-        error = f"Gave up after {run.attempts} attempts. {run.error}".strip()
-        with transaction.atomic():
-            same = Run.objects.exhausted(timezone.now()).filter(pk=run.pk, fence=run.fence)
-            failed += set_state(run, Run.State.FAILED, rows=same, error=error)
-    return failed

@@ -31,8 +31,16 @@ from django.db.models import F
 
 from training.models import Lost, Round, Run, RunKind
 from training.rlhf.round import DONE
-from training.runs import processes, run_inputs, run_kinds, stage_results, states, streamed_rows
-from training.runs.journal import LOG, Journal, progress_fields, store_metrics
+from training.runs import (
+    crash_recovery,
+    processes,
+    run_inputs,
+    run_kinds,
+    stage_results,
+    states,
+    streamed_rows,
+)
+from training.runs.metrics_and_log import LOG, Journal, progress_fields, store_metrics
 from training.versions import fetched_models
 from training.versions.added_models import Declined
 
@@ -75,12 +83,12 @@ def supervise(
         listener: called with every progress line.
     """
     pace = pace or Pace()
-    states.expire_dead_owner(run)
+    crash_recovery.expire_dead_owner(run)
     while not stopping.is_set():
         owner = f"{processes.this_process()} {uuid.uuid4().hex[:8]}"
         held = Run.objects.claim(run.pk, owner=owner)
         if held is None:
-            states.give_up_exhausted(run.pk)
+            crash_recovery.give_up_exhausted(run.pk)
             return
         try:
             again = Supervision(held, program or run_kinds.program, listener, pace).attempt()

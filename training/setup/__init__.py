@@ -1,4 +1,4 @@
-"""First setup, models from elsewhere, and the checks of `doctor`.
+"""First setup, models from elsewhere, runs in the foreground, and the checks of `doctor`.
 
 May import: models, versions, runs, rounds.
 """

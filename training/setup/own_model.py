@@ -14,8 +14,8 @@ from training.completions import reply_length, writing_runs
 from training.figures import model_report
 from training.models import ModelVersion, Run, RunKind
 from training.rounds import start_and_cancel
-from training.runs import foreground, run_kinds
-from training.setup import start_model_check
+from training.runs import run_kinds
+from training.setup import foreground, start_model_check
 from training.versions import added_models
 
 FIRST_PROMPTS = 20

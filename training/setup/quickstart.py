@@ -12,7 +12,8 @@ from django.contrib.auth.models import User
 
 from annotate import exchange
 from training.models import Plan, Run, RunKind
-from training.runs import foreground, run_kinds, states
+from training.runs import run_kinds, states
+from training.setup import foreground
 
 
 class SetupFailed(Exception):

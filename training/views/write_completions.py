@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
-from training.completions import figures_of_writing, reply_length, writing_runs
+from training.completions import reply_length, token_usage_and_cost, writing_runs
 from training.forms import WritingForm
 from training.models import ModelVersion, Run, RunKind, Worker
 from training.rounds import loop_state
@@ -174,15 +174,17 @@ def _run_context(project: exchange.Project) -> dict[str, Any]:
     }
     if run is not None:
         context |= {
-            "usage": figures_of_writing.usage(run),
-            "result": figures_of_writing.result(run),
+            "usage": token_usage_and_cost.usage(run),
+            "result": token_usage_and_cost.result(run),
         }
     if preview is not None and preview.final:
         wanted = writing_runs.wanted_by(preview)
         context |= {
-            "estimate": figures_of_writing.estimate(project, wanted, preview),
+            "estimate": token_usage_and_cost.estimate(project, wanted, preview),
             "shown": preview.options.get("shown", []),
-            "repeats": figures_of_writing.preview_repeats_itself(preview.options.get("shown", [])),
+            "repeats": token_usage_and_cost.preview_repeats_itself(
+                preview.options.get("shown", [])
+            ),
             "offered": preview.options.get("models", {}),
             "unnamed": any("url" in s and not s["model"] for s in wanted["sources"]),
         }

@@ -1,4 +1,4 @@
-"""The work of every minute: recover runs, release leases, start rounds, refresh the queue.
+"""The work of every minute: recover dead runs, release leases, start rounds, refresh the queue.
 
 Safe with any number of schedulers: every step is a conditional update or holds a constraint.
 """
@@ -8,29 +8,24 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
 from django.utils import timezone
 
 from annotate import exchange
-from training.models import ModelVersion, Run, Trial, Worker, WorkerBeat
+from training.models import ModelVersion, Trial, WorkerBeat
 from training.rounds import automatic_start, loop_mail
-from training.runs import processes, states, task_queue
-from training.runs.task_queue import Kind, huey
+from training.runs import crash_recovery, processes, task_queue
+from training.runs.task_queue import Kind
 from training.versions import promotion
 
 log = logging.getLogger(__name__)
-
-TRIGGER_GRACE = timedelta(seconds=30)
-"""How long a trigger may be on its way before an empty queue means that it was lost."""
 
 
 def tick() -> None:
     """One turn of the scheduler."""
     seen("short")
-    _guarded(recover)
+    _guarded(crash_recovery.recover)
     _guarded(recover_jobs)
     _guarded(recover_webhooks)
     _guarded(exchange.release_expired)
@@ -64,31 +59,6 @@ def _guarded(action: Callable[..., Any], *args: Any) -> None:
         action(*args)
     except Exception:
         log.exception("%s failed", action.__name__)
-
-
-def recover(*, at_once: bool = False) -> int:
-    """Hand runs without a living holder to a worker again; how many were triggered.
-
-    Args:
-        at_once: do not wait for triggers that may be on their way (a worker just started).
-    """
-    for run in Run.objects.filter(state=Run.State.RUNNING):
-        states.expire_dead_owner(run)
-    states.close_cancelled()
-    states.give_up_exhausted()
-    now = timezone.now()
-    late = Q(enqueued_at=None) | Q(enqueued_at__lt=now - TRIGGER_GRACE)
-    waiting = Run.objects.claimable(now).filter(Q() if at_once else late)
-    # A run waits rightly behind others; only an empty queue shows that its trigger was lost.
-    if huey("gpu").pending_count():
-        waiting = waiting.exclude(worker=Worker.GPU)
-    triggered = 0
-    for run in waiting:
-        same = Run.objects.claimable(now).filter(pk=run.pk, enqueued_at=run.enqueued_at)
-        if same.update(enqueued_at=now):
-            task_queue.start_run(run.pk, run.worker)
-            triggered += 1
-    return triggered
 
 
 def recover_jobs() -> None:

@@ -1,6 +1,7 @@
 """Resources: what a project holds, read and written, one module per group, and their lists.
 
-May import: models, votes, exporting, people, queue, review, quality, importing, jobs, forms, api.
+May import: models, webhooks, votes, exporting, people, queue, review, quality, importing, jobs,
+forms, api.
 """
 
 from __future__ import annotations
@@ -20,5 +21,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "version_resource",
         "job_list",
         "agreement_resource",
+        "webhook_resource",
     )
 ]

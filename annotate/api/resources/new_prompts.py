@@ -10,10 +10,10 @@ from rest_framework import serializers
 from annotate.api.resources.fields import tags
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
 from annotate.importing.imported_row import Comparison, Reply, Row
+from annotate.importing.limits import MAX_NAME, MAX_TURNS
 from annotate.importing.problems import Refused
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import Cells, text
-from annotate.importing.storage.import_context import LONGEST_NAME
 
 MOST_PROMPTS = 100
 """More of them come as a file: a request takes its time while nobody sees how far it is."""
@@ -32,7 +32,7 @@ class NewMessage(KnownFieldsOnly):
 class NewCompletion(KnownFieldsOnly):
     text = StrictCharField(trim_whitespace=False)
     model = StrictCharField(
-        required=False, allow_blank=True, max_length=LONGEST_NAME, help_text="That wrote it."
+        required=False, allow_blank=True, max_length=MAX_NAME, help_text="That wrote it."
     )
     metadata = serializers.DictField(required=False)
 
@@ -43,7 +43,7 @@ class NewPrompt(KnownFieldsOnly):
     messages = serializers.ListField(
         child=NewMessage(),
         min_length=1,
-        max_length=chats.MAX_TURNS,
+        max_length=MAX_TURNS,
         help_text="The last one not assistant's.",
     )
     completions = serializers.ListField(

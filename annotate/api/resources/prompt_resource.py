@@ -15,8 +15,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotate.api.import_job_calls import NewImportThrottle
 from annotate.api.pagination import ListQuery, asked, listed, page_of
+from annotate.api.rate_limits import NewImportThrottle
 from annotate.api.resources.fields import (
     ANSWERS,
     ROOT,

@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotate.api.authentication import user_of
-from annotate.api.export_job_calls import NewExportThrottle
 from annotate.api.import_job_calls import check_body
 from annotate.api.pagination import ListQuery, asked, listed, page_of
+from annotate.api.rate_limits import NewExportThrottle
 from annotate.api.resources.fields import ANSWERS, ROOT
 from annotate.exporting.freezing import freeze
 from annotate.models import DatasetVersion

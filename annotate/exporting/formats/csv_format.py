@@ -12,17 +12,17 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from annotate.exporting.formats import column_types, parquet_format, preference_rows
+from annotate.exporting.formats import column_types, parquet_format, trl_format
 from annotate.exporting.formats.column_types import Columns
-from annotate.exporting.formats.preference_rows import Row
 from annotate.exporting.formats.text_styles import text_style
+from annotate.exporting.formats.trl_format import Row
 from annotate.models import DatasetVersion
 from annotate.votes.csv_lines import csv_line, text_of
 from annotate.votes.export_values import line
 
 PARTS = {
     "csv": "the pairs with a winner as text, one line each",
-    "ties": preference_rows.TIES,
+    "ties": trl_format.TIES,
     "votes": "one line per vote",
 }
 LONGEST = 2**24
@@ -51,9 +51,9 @@ def _rows(
         return rows, column_types.of_votes(version)
     style, told = text_style(version), {"include_simulated": include_simulated}
     if part == "ties":
-        written, columns = preference_rows.ties(version, style, **told), column_types.UNDECIDED
+        written, columns = trl_format.ties(version, style, **told), column_types.UNDECIDED
     else:
-        written = preference_rows.winners(version, style, **told, margins=True)
+        written = trl_format.winners(version, style, **told, margins=True)
         columns = column_types.PREFERENCE
     # Prompts and replies are texts here, and tools belong to chats.
     texts = {

@@ -16,7 +16,7 @@ from annotate.exporting.formats import (
     column_types,
     dataset_card,
     parquet_format,
-    preference_rows,
+    trl_format,
 )
 from annotate.exporting.formats.dataset_card import Config
 from annotate.exporting.zip_stream import zipped
@@ -63,7 +63,7 @@ def _configs(version: DatasetVersion, include_simulated: bool) -> dict[str, Conf
     """The tables of the folder with their types."""
     plain = column_types.roles_and_contents_alone(version)
     columns = {"default": {**column_types.PREFERENCE}}
-    if not preference_rows.margins_are_known(version, include_simulated):
+    if not trl_format.margins_are_known(version, include_simulated):
         # A reward trainer that finds the column reads a number in every row.
         del columns["default"]["margin"]
     columns |= {"ties": {**column_types.UNDECIDED}, "votes": {**column_types.of_votes(version)}}

@@ -1,4 +1,4 @@
-"""Pairs with their texts column by column: what preference_rows and votes_format say row by row.
+"""Pairs with their texts column by column: what trl_format and votes_format say row by row.
 
 Formats in columns are made of it. A row in between, as an object, would cost more than the query.
 """

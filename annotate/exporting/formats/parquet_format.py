@@ -20,12 +20,12 @@ from annotate.exporting import judged_pairs
 from annotate.exporting.formats import (
     column_types,
     pair_columns,
-    preference_rows,
     text_styles,
+    trl_format,
     votes_format,
 )
 from annotate.exporting.formats.column_types import Columns
-from annotate.exporting.formats.preference_rows import Row
+from annotate.exporting.formats.trl_format import Row
 from annotate.exporting.raw_rows import batches
 from annotate.exporting.zip_stream import Sink
 from annotate.models import DatasetVersion
@@ -33,7 +33,7 @@ from annotate.votes.export_values import line
 
 PARTS = {
     "parquet": "the pairs with a winner as chats, in typed columns",
-    "ties": preference_rows.TIES,
+    "ties": trl_format.TIES,
     "votes": "one row per vote",
 }
 COLUMNS = {
@@ -62,7 +62,7 @@ TYPES = {
 def counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
     """Rows, the pairs without a winner by kind, and votes."""
     return {
-        **preference_rows.counts(version, part="parquet", include_simulated=include_simulated),
+        **trl_format.pair_counts(version, part="parquet", include_simulated=include_simulated),
         **votes_format.counts(version, include_simulated=include_simulated),
     }
 
@@ -167,14 +167,14 @@ def part_rows(version: DatasetVersion, part: str, *, include_simulated: bool) ->
         return votes_format.rows(version, include_simulated=include_simulated)
     if part == "ties":
         told = {"include_simulated": include_simulated}
-        return preference_rows.ties(version, text_styles.CHAT, **told)
+        return trl_format.ties(version, text_styles.CHAT, **told)
     return winners(version, include_simulated=include_simulated)
 
 
 def winners(version: DatasetVersion, *, include_simulated: bool) -> Iterator[Row]:
     """The rows of the first part."""
     told = {"include_simulated": include_simulated, "margins": True}
-    return preference_rows.winners(version, text_styles.CHAT, **told)
+    return trl_format.winners(version, text_styles.CHAT, **told)
 
 
 def schema_of(columns: Columns, *, plain: bool) -> pa.Schema:

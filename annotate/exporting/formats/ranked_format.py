@@ -11,9 +11,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
-from annotate.exporting.formats import preference_rows
-from annotate.exporting.formats.preference_rows import Row
+from annotate.exporting.formats import trl_format
 from annotate.exporting.formats.text_styles import CHAT, Style, text_style
+from annotate.exporting.formats.trl_format import Row
 from annotate.exporting.judged_pairs import Judged, PairTexts, Side, judged, texts
 from annotate.exporting.raw_rows import batches
 from annotate.models import DatasetVersion
@@ -82,7 +82,7 @@ def _row(compared: list[tuple[Judged, PairTexts]], style: Style) -> Row:
         "models": [sides[one].model for one in best_first],
         "prompt_id": pair.prompt_id,
         "completion_ids": best_first,
-        "metadata": preference_rows.metadata(pair, pair.a, pair.b, ("a", "b"))
+        "metadata": trl_format.metadata(pair, pair.a, pair.b, ("a", "b"))
         and (pair.prompt_metadata or None),
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from annotate.exporting.formats.preference_rows import Row
+from annotate.exporting.formats.trl_format import Row
 from annotate.exporting.judged_pairs import BATCH, PairTexts, texts
 from annotate.exporting.people_in_version import People, Person
 from annotate.exporting.raw_rows import batches, stream

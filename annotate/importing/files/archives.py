@@ -18,7 +18,7 @@ import zstandard
 
 from annotate.importing.files import bounded_streams
 from annotate.importing.files.bounded_streams import Budget, Part, unpacked
-from annotate.importing.files.limits import BOMB_RATIO, BOMB_SIZE, CHUNK, MAX_MEMBERS
+from annotate.importing.limits import BOMB_RATIO, BOMB_SIZE, CHUNK, MAX_MEMBERS
 from annotate.importing.problems import Unreadable
 
 GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"

@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 
 import zstandard
 
-from annotate.importing.files.limits import BOMB_RATIO, BOMB_SIZE, CHUNK, HEAD
+from annotate.importing.limits import BOMB_RATIO, BOMB_SIZE, CHUNK, HEAD
 from annotate.importing.problems import Unreadable
 
 DAMAGED = (OSError, EOFError, zlib.error, zstandard.ZstdError)

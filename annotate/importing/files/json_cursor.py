@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 
-from annotate.importing.files.limits import CHUNK, MAX_ROW, MAX_SKIPPED
+from annotate.importing.limits import CHUNK, MAX_ROW, MAX_SKIPPED
 from annotate.importing.problems import Unreadable
 
 SPACE = re.compile(rb"[ \t\r\n]*+")

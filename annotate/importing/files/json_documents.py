@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, cast
 from annotate.importing.files.bounded_streams import Part, Window
 from annotate.importing.files.json_cursor import Cursor
 from annotate.importing.files.json_lines import BOM, JsonLines
-from annotate.importing.files.limits import CHUNK, HEAD, MAX_ROW
 from annotate.importing.files.readers import Head, Place, Reader
 from annotate.importing.files.strict_json import decoded
+from annotate.importing.limits import CHUNK, HEAD, MAX_ROW
 from annotate.importing.problems import Refused, Unreadable
 
 ROW_LISTS = frozenset(

@@ -6,9 +6,9 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from annotate.importing.files.limits import CHUNK, MAX_EMPTY, MAX_ROW, MAX_SKIPPED
 from annotate.importing.files.readers import Place, Reader
 from annotate.importing.files.strict_json import decoded
+from annotate.importing.limits import CHUNK, MAX_EMPTY, MAX_ROW, MAX_SKIPPED
 from annotate.importing.problems import Refused, Unreadable
 
 BOM = b"\xef\xbb\xbf"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from annotate.importing.files import delimited, json_documents
+from annotate.importing.files import csv_and_tsv, json_documents
 from annotate.importing.files.bounded_streams import Part, recoded
-from annotate.importing.files.limits import HEAD
 from annotate.importing.files.readers import Head, Reader
 from annotate.importing.files.text_encodings import (
     Guess,
@@ -16,6 +15,7 @@ from annotate.importing.files.text_encodings import (
     is_western,
     short_title,
 )
+from annotate.importing.limits import HEAD
 from annotate.importing.problems import Unreadable
 
 
@@ -100,7 +100,7 @@ def reader_of(part: Part, name: str, encoding: str = "") -> Reader:
             reader = one.reader(part, head)
             break
     else:
-        reader = delimited.Delimited(part, head)
+        reader = csv_and_tsv.Delimited(part, head)
     if guess:
         named = "UTF-16" if wide and not encoding else short_title(guess.encoding)
         reader.title += f", {'probably ' if guess.asked else ''}{named}"

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from annotate.importing.files.limits import MAX_COLUMNS, MAX_DEPTH
+from annotate.importing.limits import MAX_COLUMNS, MAX_DEPTH
 from annotate.importing.problems import Refused
 
 # Few rows have an escape that calls for a look at every text: half a surrogate pair, or NUL.

@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import NamedTuple
 
-from annotate.importing.files.limits import CHUNK
+from annotate.importing.limits import CHUNK
 
 ENCODINGS = {
     "utf-8": "UTF-8",

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from annotate.importing.imported_row import Row
 from annotate.importing.problems import Refused
+from annotate.importing.shapes.column_mapping import BESIDE, FIELDS, Chosen, Mapped
+from annotate.importing.shapes.column_questions import Question, asked_of, use_of
 from annotate.importing.shapes.columns import Cells, Missing
-from annotate.importing.shapes.joined import Held
-from annotate.importing.shapes.mapping import BESIDE, FIELDS, Chosen, Mapped
-from annotate.importing.shapes.near_misses import Question, asked_of, use_of
+from annotate.importing.shapes.joined_rows import Held
 from annotate.importing.shapes.row_shapes import SHAPES, Shape
 
 MOST_PLANS = 1_000

@@ -9,11 +9,11 @@ from typing import Any
 
 from annotate.importing import dialogue
 from annotate.importing.imported_row import Reply
+from annotate.importing.limits import MAX_TURNS
 from annotate.importing.problems import Refused
 from annotate.importing.shapes.columns import Cells, decoded, is_objects, text, tools_of
 from annotate.models.content import Messages, messages_sha256, transcript
 
-MAX_TURNS = 500
 ROLES = ("system", "developer", "user", "assistant", "tool")
 SPEAKERS = {
     **{role: role for role in ROLES},

@@ -13,13 +13,10 @@ from typing import Any
 
 from annotate.importing import dialogue
 from annotate.importing.imported_row import Comparison, Rating, Reply, Row
+from annotate.importing.limits import MAX_NAME, MAX_TAGS, MAX_TEXT
 from annotate.importing.problems import Refused
 from annotate.models.content import Messages
 
-MAX_TEXT = 100_000
-MAX_TAGS = 32
-MAX_NAME = 80
-MAX_COMPLETIONS = 64
 MILLISECONDS = 100_000_000_000
 """Numbers above it are times in milliseconds: as seconds they would be after the year 5000."""
 

@@ -8,14 +8,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from annotate.importing.imported_row import Choice, Comparison, Judgement, Reply, Row
+from annotate.importing.limits import MAX_VOTES
 from annotate.importing.problems import Refused
 from annotate.importing.shapes.columns import Cells, built, decoded, moment, number
-from annotate.models.assignment import CriteriaAsked
+from annotate.models.assignment import MAX_STRENGTH, CriteriaAsked
 from annotate.models.content import Messages
 
 CHOICES: tuple[Choice, ...] = ("a", "b", "tie", "both_bad")
-MAX_VOTES = 100
-MAX_STRENGTH = 3
 RATERS = (
     *("rater", "annotator", "annotator_id", "user", "user_id", "worker", "worker_id", "judge"),
     *("labeler", "labeller", "rater_id", "judge_id", "username"),

@@ -28,7 +28,7 @@ from annotate.importing.shapes.judgements import (
     plain,
     rater_of,
 )
-from annotate.importing.shapes.sides import source_of, two_replies
+from annotate.importing.shapes.two_named_replies import source_of, two_replies
 from annotate.models.content import Messages
 
 ANNOTATOR = re.compile(r"annotator_?\d+")

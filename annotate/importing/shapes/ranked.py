@@ -11,10 +11,10 @@ from itertools import combinations
 from typing import Any
 
 from annotate.importing.imported_row import Comparison, Judgement, Rating, Reply, Row
+from annotate.importing.limits import MAX_COMPLETIONS
 from annotate.importing.problems import Refused
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
-    MAX_COMPLETIONS,
     Cells,
     built,
     decoded,
@@ -25,7 +25,7 @@ from annotate.importing.shapes.columns import (
     text,
 )
 from annotate.importing.shapes.judgements import by_rank, numbered, rater_of
-from annotate.importing.shapes.sides import source_of
+from annotate.importing.shapes.two_named_replies import source_of
 from annotate.models.content import Messages
 
 TEXTS = ("text", "response", "answer", "completion", "content", "output", "generation")

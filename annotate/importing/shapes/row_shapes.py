@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from annotate.importing.imported_row import Row
 from annotate.importing.shapes import (
+    annotation_tools,
     chats,
+    chosen_rejected,
     conversations,
-    joined,
-    preference,
+    joined_rows,
     public_pairs,
     ranked,
-    sides,
-    tool_exports,
+    two_named_replies,
 )
 from annotate.importing.shapes.columns import Cells, has, has_any, has_lists
 
@@ -29,7 +29,7 @@ class Shape(NamedTuple):
     title: str
     recognises: Callable[[Cells], bool]
     read: Callable[[Cells], Row | Iterable[Row]] | None = None
-    join: joined.Joined | None = None
+    join: joined_rows.Joined | None = None
 
 
 def _and(*tests: Callable[[Cells], bool]) -> Callable[[Cells], bool]:
@@ -50,25 +50,27 @@ SHAPES: dict[str, Shape] = {
     "label_studio": Shape(
         "Label Studio, JSON",
         _and(_is_object("data"), has_any("annotations", "completions", "predictions")),
-        tool_exports.label_studio,
+        annotation_tools.label_studio,
     ),
     "label_studio_flat": Shape(
-        "Label Studio, JSON-MIN or CSV", has("annotation_id"), tool_exports.label_studio_flat
+        "Label Studio, JSON-MIN or CSV", has("annotation_id"), annotation_tools.label_studio_flat
     ),
     "argilla_records": Shape(
         "Argilla, records",
         _and(_is_object("fields"), has_any("responses", "suggestions", "metadata")),
-        tool_exports.argilla_records,
+        annotation_tools.argilla_records,
     ),
     "argilla_flat": Shape(
-        "Argilla, flat records", tool_exports.is_argilla_flat, tool_exports.argilla_flat
+        "Argilla, flat records", annotation_tools.is_argilla_flat, annotation_tools.argilla_flat
     ),
-    "potato": Shape("Potato, annotations", joined.is_potato, join=joined.POTATO),
-    "prodigy": Shape("Prodigy, choices", has_lists("options"), tool_exports.prodigy),
+    "potato": Shape("Potato, annotations", joined_rows.is_potato, join=joined_rows.POTATO),
+    "prodigy": Shape("Prodigy, choices", has_lists("options"), annotation_tools.prodigy),
     # Our own exports of votes; the others have the shapes of TRL
-    "votes": Shape("Pairloop, votes", has("vote_id", "choice"), sides.export_of_votes),
+    "votes": Shape("Pairloop, votes", has("vote_id", "choice"), two_named_replies.export_of_votes),
     # Rows that are joined
-    "oasst_messages": Shape("OpenAssistant, messages", joined.is_messages, join=joined.TREES),
+    "oasst_messages": Shape(
+        "OpenAssistant, messages", joined_rows.is_messages, join=joined_rows.TREES
+    ),
     "oasst_tree": Shape(
         "OpenAssistant, trees",
         _and(has("message_tree_id"), _is_object("prompt")),
@@ -77,15 +79,15 @@ SHAPES: dict[str, Shape] = {
     "reddit_post": Shape(
         "Reddit, posts with comments",
         _and(has("title"), has_lists("comments")),
-        joined.post_with_comments,
+        joined_rows.post_with_comments,
     ),
-    "reddit": Shape("Reddit, posts and comments", joined.is_reddit, join=joined.REDDIT),
-    "mqm": Shape("MQM, ratings by segment", joined.is_mqm, join=joined.MQM),
+    "reddit": Shape("Reddit, posts and comments", joined_rows.is_reddit, join=joined_rows.REDDIT),
+    "mqm": Shape("MQM, ratings by segment", joined_rows.is_mqm, join=joined_rows.MQM),
     # Public sets of pairs
     "openai": Shape(
         "OpenAI, preferences",
         _and(_is_object("input"), has("preferred_output")),
-        preference.openai,
+        chosen_rejected.openai,
     ),
     "pku": Shape("PKU-SafeRLHF", has("response_0", "better_response_id"), public_pairs.pku_safe),
     "shp": Shape("SHP", has("human_ref_A", "labels"), public_pairs.shp),
@@ -124,24 +126,26 @@ SHAPES: dict[str, Shape] = {
     "lmsys": Shape(
         "LMSYS 55k", has("response_a", "response_b", "winner_model_a"), public_pairs.lmsys
     ),
-    "dove": Shape("DOVE, pairs", has("i_chosen", "r_chosen"), preference.dove),
+    "dove": Shape("DOVE, pairs", has("i_chosen", "r_chosen"), chosen_rejected.dove),
     "dove_feedback": Shape("DOVE, feedback", has("response_0", "feedback"), public_pairs.feedback),
     # Chosen and rejected
     "argilla_binarized": Shape(
         "UltraFeedback, binarised by Argilla",
         has("chosen_response", "rejected_response"),
-        preference.renamed("chosen_response", "rejected_response"),
+        chosen_rejected.renamed("chosen_response", "rejected_response"),
     ),
     "preference": Shape(
-        "preferences (chosen, rejected)", has_any("chosen", "rejected"), preference.trl
+        "preferences (chosen, rejected)", has_any("chosen", "rejected"), chosen_rejected.trl
     ),
     # Two replies
     "pair": Shape(
         "pairs (completion_a, completion_b)",
         has_any("completion_a", "completion_b", "response_a", "response_b"),
-        sides.pair,
+        two_named_replies.pair,
     ),
-    "two_sided": Shape("pairs of two named replies", sides.has_sides, sides.two_sided),
+    "two_sided": Shape(
+        "pairs of two named replies", two_named_replies.has_sides, two_named_replies.two_sided
+    ),
     # Any number of replies
     "nectar": Shape("ranked answers (Nectar)", has_lists("answers"), ranked.nectar),
     "ultra_feedback": Shape(
@@ -153,7 +157,7 @@ SHAPES: dict[str, Shape] = {
         "fine-grained RLHF", has("prediction 1", "preference"), ranked.predictions
     ),
     "potato_item": Shape(
-        "Potato, items", joined.is_potato_item, ranked.responses, join=joined.ITEMS
+        "Potato, items", joined_rows.is_potato_item, ranked.responses, join=joined_rows.ITEMS
     ),
     "responses": Shape("lists of responses", has("responses"), ranked.responses),
     # One reply, or none

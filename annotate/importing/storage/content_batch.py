@@ -10,9 +10,9 @@ from typing import Any
 from django.db import connection
 
 from annotate.importing.imported_row import Reply
+from annotate.importing.limits import MAX_NAME
 from annotate.importing.storage.bulk_insert import Columns, json_text
 from annotate.importing.storage.import_context import (
-    LONGEST_NAME,
     SOURCE,
     ImportContext,
     Item,
@@ -162,13 +162,13 @@ class ContentBatch:
             metadata = {**item.row.metadata, **metadata}
         state = self.completions.get(key)
         if state is None:
-            self.completions[key] = CompletionState(None, reply.model[:LONGEST_NAME], metadata)
+            self.completions[key] = CompletionState(None, reply.model[:MAX_NAME], metadata)
             self._new_completions.append((key, reply))
             return
         if metadata or (reply.model and not state.policy):
             earlier = {"policy": state.policy, "metadata": {**state.metadata}}
             self._change(Table.COMPLETION, state, **earlier)
-        state.policy = state.policy or reply.model[:LONGEST_NAME]
+        state.policy = state.policy or reply.model[:MAX_NAME]
         for name in fill(state.metadata, metadata):
             self._stays(item, name)
 

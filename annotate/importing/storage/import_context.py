@@ -17,8 +17,6 @@ from annotate.models import Import, ImportChange, Project
 
 Judged = Literal["labels", "ask"]
 SOURCE = "import"
-LONGEST_NAME = 80
-"""Characters of a model's name that are kept."""
 _CHANGES = Columns(ImportChange, ("imported_by_id", "table", "row", "before"))
 
 

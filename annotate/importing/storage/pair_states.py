@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotate.importing.imported_row import Comparison, Judgement
-from annotate.importing.storage.import_context import LONGEST_NAME, Item, digest
+from annotate.importing.limits import MAX_NAME
+from annotate.importing.storage.import_context import Item, digest
 
 Side = tuple[str, str]
 """Hash of a reply and the model that wrote it."""
@@ -108,8 +109,8 @@ def sides(item: Item, comparison: Comparison) -> tuple[Side, Side]:
     first, second = comparison.a, comparison.b
     replies = item.row.replies
     return (
-        (item.replies[first], replies[first].model[:LONGEST_NAME]),
-        (item.replies[second], replies[second].model[:LONGEST_NAME]),
+        (item.replies[first], replies[first].model[:MAX_NAME]),
+        (item.replies[second], replies[second].model[:MAX_NAME]),
     )
 
 

@@ -18,7 +18,7 @@ from annotate.exporting import (
     freezing,
 )
 from annotate.exporting.compression import SUFFIXES
-from annotate.exporting.formats.unpaired_format import STYLES
+from annotate.exporting.formats.kto_sft_format import STYLES
 from annotate.models import DatasetVersion, Project
 from annotate.models.statement_timeout import unhurried
 

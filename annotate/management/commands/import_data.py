@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from annotate.importing import Report, Unreadable
 from annotate.importing.check_result import Check, Source
 from annotate.importing.files.text_encodings import ENCODINGS, short_title
-from annotate.importing.shapes.mapping import Chosen
+from annotate.importing.shapes.column_mapping import Chosen
 from annotate.jobs import dataset_files, foreground_import
 from annotate.jobs.foreground_import import Display
 from annotate.jobs.import_actions import JUDGED

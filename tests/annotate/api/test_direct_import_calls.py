@@ -206,7 +206,7 @@ def test_import_of_a_bad_file_is_400_with_a_reason_and_writes_nothing(
 
 
 def test_import_of_an_archive_that_expands_without_end_stops(api_for, project, zed, monkeypatch):
-    monkeypatch.setattr("annotate.api.direct_import_calls.MAX_UNPACKED", 2_000_000)
+    monkeypatch.setattr("annotate.api.direct_import_calls.MAX_REQUEST_UNPACKED", 2_000_000)
     bomb = gzip.compress(b'{"prompt": "' + b"x" * 4_000_000 + b'"}')
     answer = send(api_for(zed), bomb)
     assert answer.status_code == 400 and "more than 2,000,000 bytes" in answer.json()["detail"]

@@ -7,7 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from annotate.jobs import upload_files
+from annotate.importing import limits
 from annotate.models import Assignment, Import, Prompt
 from tests.annotate.jobs.files import imported, lines, pair, work_off
 
@@ -169,7 +169,7 @@ def test_a_file_that_is_too_large_for_one_request_is_sent_to_uploads(api_for, pr
 
 
 def test_an_upload_that_is_too_large_is_refused_before_a_byte_is_sent(api_for, project, zed):
-    body = {"name": "x", "size": upload_files.MOST_BYTES + 1}
+    body = {"name": "x", "size": limits.MAX_FILE + 1}
     assert api_for(zed).post(UPLOADS, body, format="json").status_code == 400
 
 

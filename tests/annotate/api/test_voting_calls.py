@@ -241,7 +241,7 @@ def test_a_vote_on_the_api_asks_the_database_a_bounded_number_of_times(
 def test_votes_can_be_throttled(
     api: APIClient, make_pairs: MakePairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from annotate.api.voting_calls import VoteThrottle
+    from annotate.api.rate_limits import VoteThrottle
 
     monkeypatch.setattr(VoteThrottle, "rate", "1/hour", raising=False)
     make_pairs(2)

@@ -13,8 +13,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from huggingface_hub import constants, file_download
 
-from annotate.importing import Unreadable
-from annotate.jobs import dataset_files, import_actions
+from annotate.importing import Unreadable, limits
+from annotate.jobs import import_actions
 from annotate.jobs.dataset_files import Listed, choose, fetch, named
 from annotate.jobs.import_actions import stage
 from annotate.jobs.upload_files import Refusal, fetched_path
@@ -188,4 +188,4 @@ def test_a_set_that_is_too_large_is_refused_before_anything_is_sent():
     files = [Listed(f"data/part-{i}.parquet", 30_000_000_000) for i in range(2)]
     with pytest.raises(Unreadable, match="Choose a config or a split"):
         choose(files, {}, named("lab/pairs"))
-    assert dataset_files.MOST_BYTES < 30_000_000_000
+    assert limits.MAX_FILE < 30_000_000_000

@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from annotate.importing import limits
 from annotate.jobs import import_actions, upload_files
 from annotate.jobs.import_actions import stage
 from annotate.jobs.upload_files import Refusal, WrongOffset
@@ -70,7 +71,7 @@ def test_half_a_file_is_not_checked(announced):
 
 def test_a_file_is_too_large_for_the_product_or_for_the_disk(project, zed, settings):
     with pytest.raises(Refusal, match="bytes is expected"):
-        import_actions.announce(project, zed, "x", upload_files.MOST_BYTES + 1)
+        import_actions.announce(project, zed, "x", limits.MAX_FILE + 1)
     with pytest.raises(Refusal, match="bytes is expected"):
         import_actions.announce(project, zed, "x", 0)
     settings.MIN_FREE_GB = 1e9

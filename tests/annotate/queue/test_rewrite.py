@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from annotate import exchange, queue
-from annotate.exporting.formats import unpaired_format
+from annotate.exporting.formats import kto_sft_format
 from annotate.models import Pair, Project, Rewrite
 from tests.annotate.queue.test_queue import lease
 
@@ -38,15 +38,15 @@ def test_a_better_answer_is_written_replaced_and_exported(
         browser.post(address, {"side": form.initial["side"], "text": text})
     assert (Rewrite.objects.get().text, Rewrite.objects.get().based_on) == (text, "a")
     version = exchange.freeze(project)
-    (won,) = map(json.loads, unpaired_format.sft_lines(version, include_simulated=False))
+    (won,) = map(json.loads, kto_sft_format.sft_lines(version, include_simulated=False))
     reply = {"role": "assistant", "content": pair.completion_a.text}
     assert won["completion"] == [reply] and "rejected" not in won
     (written,) = map(
-        json.loads, unpaired_format.sft_lines(version, part="rewrites", include_simulated=False)
+        json.loads, kto_sft_format.sft_lines(version, part="rewrites", include_simulated=False)
     )
     assert written["completion"] == [{**reply, "content": text}]
     assert written["prompt"] == won["prompt"]
-    assert unpaired_format.sft_counts(version, include_simulated=False)["rewrites"] == 1
+    assert kto_sft_format.sft_counts(version, include_simulated=False)["rewrites"] == 1
 
 
 def test_a_project_that_does_not_ask_gets_no_rewrites(

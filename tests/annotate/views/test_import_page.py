@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_read_is_explained(client_for, project, zed, body,
 def test_a_missing_and_an_oversized_file_are_explained(client_for, project, zed, monkeypatch):
     client = client_for(zed)
     assert "Choose a file first" in client.post(URL).text
-    monkeypatch.setattr("annotate.importing.http_uploads.MAX_UPLOAD", 10)
+    monkeypatch.setattr("annotate.importing.http_uploads.MAX_REQUEST", 10)
     answer = client.post(URL, {"file": SimpleUploadedFile("rows.jsonl", lines(pair()))})
     assert answer.status_code == 413 and "import_data" in answer.text
 

@@ -195,6 +195,31 @@ def test_a_held_key_votes_once(browse: Browse, ann: User, make_pairs: MakePairs)
     assert votes_of(ann) == [("left", 3), ("right", 3)]
 
 
+def test_saved_is_said_of_all_that_was_pressed(
+    browse: Browse, ann: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(5)
+    page = opened(browse(ann))
+    routes = held(page, "**/vote/")
+
+    def let_one_go() -> None:
+        while not routes:
+            page.wait_for_timeout(20)
+        routes.pop(0).continue_()
+
+    press(page, "1")
+    press(page, "7")
+    let_one_go()
+    # The second is sent once the first is saved and counted.
+    while not routes:
+        page.wait_for_timeout(20)
+    expect(page.locator(".tally b").first).to_have_text("1")
+    expect(page.locator("#state")).to_have_text("Saving …")
+    let_one_go()
+    expect(page.locator("#state")).to_contain_text("B much better")
+    assert votes_of(ann) == [("left", 3), ("right", 3)]
+
+
 def test_a_key_meant_for_the_pair_before_is_ignored(
     browse: Browse, ann: User, make_pairs: MakePairs
 ) -> None:

@@ -27,9 +27,9 @@ from annotate.models import Completion, Pair, Project, Prompt
 from tests.training.completions.conftest import KEY, PROMPTS, options, started
 from tests.training.conftest import QUICK, vote_on
 from tests.training.fake_endpoint import Server, said
-from training.completions import figures_of_writing, writing_runs
+from training.completions import token_usage_and_cost, writing_runs
 from training.models import Metric, Run
-from training.rlhf.completions.prompt_pairs import finished_prompt
+from training.rlhf.completions.pairs_from_replies import finished_prompt
 from training.rlhf.completions.writers import Settings
 from training.runs import states, streamed_rows, supervisor
 from training.versions import promotion
@@ -75,9 +75,9 @@ def test_a_killed_process_goes_on_and_repeats_at_most_what_was_on_its_way(
     assert Completion.objects.count() == PROMPTS * 2
     assert Pair.objects.count() == PROMPTS
     assert len(server.asked) - PROMPTS * 2 <= 2  # requests at a time
-    result = figures_of_writing.result(run)
+    result = token_usage_and_cost.result(run)
     assert (result.prompts, result.completions, result.pairs) == (PROMPTS, PROMPTS * 2, PROMPTS)
-    assert figures_of_writing.usage(run).requests == PROMPTS * 2
+    assert token_usage_and_cost.usage(run).requests == PROMPTS * 2
 
 
 def test_a_cancelled_run_keeps_what_it_wrote_and_goes_on(asked: Project, server: Server) -> None:
@@ -92,7 +92,7 @@ def test_a_cancelled_run_keeps_what_it_wrote_and_goes_on(asked: Project, server:
     assert run.state == "cancelled"
     kept = Completion.objects.count()
     before = len(server.asked)
-    assert 2 <= kept < PROMPTS * 2 and figures_of_writing.usage(run).requests == before
+    assert 2 <= kept < PROMPTS * 2 and token_usage_and_cost.usage(run).requests == before
     writing_runs.go_on(run, enqueue=False)
     run = see_through(run)
     assert run.state == "done" and len(server.asked) == PROMPTS * 2
@@ -182,20 +182,20 @@ def test_replies_to_a_prompt_that_was_taken_away_meanwhile_are_left_out(
     once_after(1, server, lambda: Prompt.objects.latest("pk").delete())
     run = see_through(run)
     assert run.state == "done" and Completion.objects.count() == (PROMPTS - 1) * 2
-    assert figures_of_writing.result(run).left_out["orphaned"] == 2
+    assert token_usage_and_cost.result(run).left_out["orphaned"] == 2
 
 
 def test_rows_that_are_read_again_are_not_added_again(asked: Project, server: Server) -> None:
     run = see_through(started(asked, server, most=2))
-    before = figures_of_writing.result(run)
+    before = token_usage_and_cost.result(run)
     assert before.pairs == 2
     Run.objects.filter(pk=run.pk).update(state="running", owner="me", lease_until=run.finished_at)
     run.refresh_from_db()
     streamed_rows.take_in(run)
-    assert figures_of_writing.result(run) == before
+    assert token_usage_and_cost.result(run) == before
     run.options.pop("taken")  # as of a database that was put back
     streamed_rows.take_in(run)
-    again = figures_of_writing.result(run)
+    again = token_usage_and_cost.result(run)
     assert (again.prompts, again.completions, again.pairs, again.known) == (2, 0, 0, 4)
     assert Pair.objects.count() == 2
 
@@ -234,12 +234,12 @@ def test_a_model_of_the_project_writes_beside_a_server(
 
 def test_an_estimate_is_measured_by_a_preview(asked: Project, server: Server) -> None:
     wanted = options(asked, server, price_in=1e6, price_out=5e5, max_new_tokens=100)
-    guess = figures_of_writing.estimate(asked, wanted)
+    guess = token_usage_and_cost.estimate(asked, wanted)
     assert (guess.prompts, guess.requests, guess.tokens_out) == (6, 12, 1200)
     assert guess.tokens_in > 50 and not guess.measured
     preview = writing_runs.preview(asked, wanted)
     assert see_through(preview).state == "done"
-    told = figures_of_writing.estimate(asked, writing_runs.wanted_by(preview), preview)
+    told = token_usage_and_cost.estimate(asked, writing_runs.wanted_by(preview), preview)
     assert told.measured and told.tokens_in == 7 * 12 and told.tokens_out < 200
     assert told.cost == told.tokens_in + told.tokens_out / 2
     assert not Completion.objects.exists()
@@ -274,7 +274,7 @@ def test_lines_are_taken_in_once_wherever_reading_and_dying_fall(
                 raise Died
         streamed_rows.take_in(Run.objects.get(pk=run.pk))
     run.refresh_from_db()
-    result = figures_of_writing.result(run)
+    result = token_usage_and_cost.result(run)
     assert (result.prompts, result.completions, result.pairs) == (PROMPTS, PROMPTS * 2, PROMPTS)
     assert (Completion.objects.count(), Pair.objects.count()) == (PROMPTS * 2, PROMPTS)
     for rows in (Pair.objects.all(), Completion.objects.all(), Run.objects.all()):

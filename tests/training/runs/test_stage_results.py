@@ -10,7 +10,7 @@ from django.test import Client
 from annotate.models import Assignment, Completion, Pair, Project
 from training.models import Lost, ModelVersion, Plan, Round, Run, StageResult
 from training.rlhf.round import STAGES
-from training.runs import run_inputs, sample_first_pairs, stage_results
+from training.runs import first_pairs, run_inputs, stage_results
 from training.versions import promotion
 
 
@@ -139,7 +139,7 @@ def completion(prompt: str, text: str) -> dict[str, str]:
 
 def test_first_pairs_use_each_distinct_completion_once() -> None:
     texts = ["yes", "no", "yes  ", "maybe", "  ", "never"]
-    pairs = sample_first_pairs.pairs(completion("p", text) for text in texts)
+    pairs = first_pairs.pairs(completion("p", text) for text in texts)
     used = [pair[side] for pair in pairs for side in ("completion_a", "completion_b")]
     assert len(pairs) == 2
     assert len(set(used)) == 4
@@ -148,8 +148,8 @@ def test_first_pairs_use_each_distinct_completion_once() -> None:
 
 def test_first_pairs_are_the_same_in_any_order_of_completions() -> None:
     rows = [completion(prompt, text) for prompt in "pqr" for text in ("a", "b", "c", "d")]
-    assert sample_first_pairs.pairs(rows) == sample_first_pairs.pairs(reversed(rows))
+    assert first_pairs.pairs(rows) == first_pairs.pairs(reversed(rows))
 
 
 def test_a_prompt_whose_completions_read_the_same_has_no_pair() -> None:
-    assert sample_first_pairs.pairs([completion("p", "Yes."), completion("p", " Yes. ")]) == []
+    assert first_pairs.pairs([completion("p", "Yes."), completion("p", " Yes. ")]) == []

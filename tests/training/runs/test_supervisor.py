@@ -20,7 +20,7 @@ from training.models import Lost, ModelVersion, Round, Run
 from training.rlhf.round import STAGES
 from training.rlhf.run import failures
 from training.rounds import start_and_cancel
-from training.runs import processes, states, supervisor
+from training.runs import processes, supervisor
 
 Supervise = Callable[..., Run]
 Behave = Callable[..., None]
@@ -292,15 +292,6 @@ def test_a_dead_owner_on_this_host_is_noticed_before_its_lease_ends(
     run.refresh_from_db()
     supervise(run)
     assert (run.state, run.fence) == ("done", 2)
-
-
-def test_a_cancel_of_a_run_whose_supervisor_died_is_finished_by_the_reaper(run: Run) -> None:
-    Run.objects.claim(run.pk, owner="another-host 1 1 x")
-    Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert start_and_cancel.cancel(Round.objects.get(pk=run.round_id))
-    states.close_cancelled()
-    run.refresh_from_db()
-    assert run.state == "cancelled"
 
 
 @pytest.mark.once

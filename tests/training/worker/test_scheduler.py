@@ -121,48 +121,6 @@ def test_one_projects_trouble_does_not_keep_others_waiting(looping: Project) -> 
     assert looping.rounds.count() == 1
 
 
-def test_a_run_whose_trigger_was_lost_is_triggered_again(a_round: Round, run: Run) -> None:
-    assert scheduler.recover() == 1
-    assert huey("gpu").pending_count() == 1
-    # It waits in the queue now, perhaps behind others; that is no loss.
-    Run.objects.update(enqueued_at=timezone.now() - timedelta(hours=1))
-    assert scheduler.recover() == 0
-
-
-def test_a_trigger_on_its_way_is_not_doubled(a_round: Round, run: Run) -> None:
-    Run.objects.update(enqueued_at=timezone.now())
-    assert scheduler.recover() == 0
-    assert scheduler.recover(at_once=True) == 1
-
-
-def test_a_run_whose_lease_ran_out_is_triggered_again(a_round: Round, run: Run) -> None:
-    Run.objects.claim(run.pk, owner="another-host 1 1 x")
-    assert scheduler.recover(at_once=True) == 0
-    Run.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert scheduler.recover() == 1
-
-
-def test_a_run_that_was_tried_too_often_fails_readably(a_round: Round, run: Run) -> None:
-    Run.objects.update(attempts=20, error="The process was ended by SIGKILL.")
-    scheduler.recover()
-    run.refresh_from_db()
-    assert run.state == "failed"
-    assert run.error == "Gave up after 20 attempts. The process was ended by SIGKILL."
-
-
-def test_the_lost_trigger_of_a_writing_run_does_not_wait_for_training(
-    project: Project, transactional_db: None, home: Path
-) -> None:
-    task_queue.start_run(12345)  # a round, perhaps for hours
-    run = Run.objects.create(
-        project=project, kind="completions", worker="short", options={"sources": []}
-    )
-    assert scheduler.recover() == 1
-    assert (huey("gpu").pending_count(), huey("short").pending_count()) == (1, 1)
-    run.refresh_from_db()
-    assert run.enqueued_at is not None and scheduler.recover() == 0
-
-
 def test_a_task_of_a_run_that_is_gone_does_nothing(transactional_db: None, home: Path) -> None:
     tasks.register("gpu")
     task_queue.start_run(12345)

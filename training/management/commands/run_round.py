@@ -15,8 +15,7 @@ from training.plans import expected_cost, round_settings
 from training.plans.round_settings import Choice
 from training.rlhf.config import PRESETS, ConfigError, merged, nested, read_mapping
 from training.rounds import start_and_cancel
-from training.runs import foreground
-from training.setup import own_model, start_model_check
+from training.setup import foreground, own_model, start_model_check
 from training.versions import added_models
 
 

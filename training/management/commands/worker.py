@@ -10,7 +10,7 @@ from django.db import OperationalError, connections
 from huey.consumer import Consumer
 
 from training.playground import generator_process
-from training.runs import supervisor
+from training.runs import crash_recovery, supervisor
 from training.runs.task_queue import Kind, huey
 from training.worker import scheduler, tasks
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         )
         threads = [threading.Thread(target=_beat, args=(kind,), name="beat", daemon=True)]
         # What a killed worker held goes on at once instead of when its lease ends.
-        scheduler.recover(at_once=True)
+        crash_recovery.recover(at_once=True)
         if gpu:
             threads.append(
                 threading.Thread(

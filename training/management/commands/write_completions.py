@@ -8,11 +8,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
-from training.completions import figures_of_writing, writing_runs
+from training.completions import token_usage_and_cost, writing_runs
 from training.completions.writing_runs import ENDPOINT
 from training.forms import WritingForm
 from training.models import Run, RunKind
-from training.runs import foreground
+from training.setup import foreground
 
 
 class Command(BaseCommand):
@@ -79,7 +79,7 @@ class Command(BaseCommand):
 
     def report(self, run: Run) -> None:
         """Print what came of it, and what it took."""
-        result, usage = figures_of_writing.result(run), figures_of_writing.usage(run)
+        result, usage = token_usage_and_cost.result(run), token_usage_and_cost.usage(run)
         cost = "" if usage.cost is None else f", cost {usage.cost:.2f}"
         self.stdout.write(
             f"{result.prompts} prompts, {result.completions} new completions, "

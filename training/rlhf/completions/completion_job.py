@@ -25,7 +25,7 @@ from training.rlhf.completions.openai_endpoint import (
     RequestRefused,
     UnknownModel,
 )
-from training.rlhf.completions.prompt_pairs import finished_prompt
+from training.rlhf.completions.pairs_from_replies import finished_prompt
 from training.rlhf.completions.writers import Reply, Settings
 from training.rlhf.config import CompletionsJob, EndpointConfig, SourceConfig
 from training.rlhf.data import data_files
@@ -89,7 +89,7 @@ class Writing:
     """Prompts, the replies they have so far, and those that are missing.
 
     In the checkpoints of the stage `replies.jsonl` has each reply or refusal, and `written.jsonl`
-    one line for each prompt whose replies are all there: see `prompt_pairs.finished_prompt`.
+    one line for each prompt whose replies are all there: see `pairs_from_replies.finished_prompt`.
     """
 
     def __init__(self, config: CompletionsJob, run: RunDirectory, stage: str) -> None:

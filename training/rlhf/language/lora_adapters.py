@@ -1,4 +1,4 @@
-"""LoRA adapters (Hu et al. 2021, arXiv 2106.09685) on a model's trunk, by PEFT."""
+"""LoRA adapters (Hu et al. 2021, arXiv 2106.09685): put on a model by PEFT, and merged into it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, TaskType, get_peft_model
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -19,6 +21,8 @@ from training.rlhf.run.failures import ModelError
 log = logging.getLogger(__name__)
 
 ADAPTER_SETTINGS = "adapter_config.json"
+HEADS = ("score", "classifier", "pre_classifier", "classification_head", "pooler", "head")
+"""Layers that are new or nearly so: trained whole, never quantised."""
 
 
 def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
@@ -68,6 +72,66 @@ def new_adapter(trunk: PreTrainedModel, config: LoraConfig, *, base: str | Path)
     model = get_peft_model(trunk, adapter)
     model.peft_config["default"].base_model_name_or_path = stable_path(base)
     return model
+
+
+def new_classifier_adapter(classifier: PreTrainedModel, lora: LoraConfig) -> PeftModel:
+    """Put trainable adapters on a classifier's trunk; its head is trained whole. `config.json` of
+    the model records which layers they were on.
+
+    Draws from torch's global generator: seed it first.
+    """
+    target: Any = targets(classifier, lora)
+    config = PeftLoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=0.0,  # off for good, as all dropout
+        target_modules=target,
+        modules_to_save=_heads(classifier),
+        fan_in_fan_out=_has_conv1d(classifier),
+    )
+    try:
+        model = get_peft_model(classifier, config)
+    except ValueError as error:
+        raise ModelError(f"reward.lora does not fit this model: {error}") from error
+    # The adapters will be merged: afterwards nothing else tells which layers they were on.
+    chosen = {name.rpartition(".")[2] for name in config.target_modules or ()}
+    classifier.config.reward_lora_targets = sorted(chosen)
+    return model
+
+
+def _heads(classifier: PreTrainedModel) -> list[str]:
+    """Layers outside the trunk, and a pooler inside it: some checkpoints come without one."""
+    trunk = classifier.base_model
+    heads = [name for name, child in classifier.named_children() if child is not trunk]
+    trained = [name for name in heads if any(True for _ in getattr(classifier, name).parameters())]
+    return [*trained, *(["pooler"] if getattr(trunk, "pooler", None) is not None else [])]
+
+
+def merge_saved(trunk: PreTrainedModel, path: str | Path) -> PreTrainedModel:
+    """The trunk with a saved adapter added to its weights, in the format that it was loaded in."""
+    merged = attach_adapter(trunk, path).merge_and_unload()
+    return merged.requires_grad_(True)  # PEFT leaves the trunk frozen
+
+
+def merge_in_float32(model: PeftModel) -> PreTrainedModel:
+    """The classifier with its adapters added to the weights, as float32.
+
+    Quantised weights are written out as what they stood for in training, so that the merged
+    model scores as the trained one did. Rounding them again would not.
+    """
+    if not getattr(model.get_base_model(), "is_quantized", False):
+        return model.float().merge_and_unload()  # not in 16 bits, in which small changes vanish
+    deltas: dict[str, torch.Tensor] = {}
+    for name, module in model.get_base_model().named_modules():
+        if isinstance(module, LoraLayer):
+            deltas[name] = module.get_delta_weight("default").detach()
+    plain = model.unload().dequantize().float()
+    with torch.no_grad():
+        for name, delta in deltas.items():
+            layer = plain.get_submodule(name)
+            assert isinstance(layer, nn.Linear), "quantised layers become linear ones"
+            layer.weight.add_(delta.to(layer.weight))
+    return plain
 
 
 def targets(model: nn.Module, config: LoraConfig) -> str | list[str]:

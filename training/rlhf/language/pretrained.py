@@ -7,9 +7,8 @@ and the base may itself be an adapter folder: loading merges them from the botto
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    BitsAndBytesConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -30,15 +28,12 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf import rows
 from training.rlhf.language import chat_template
-from training.rlhf.language.lora_adapters import ADAPTER_SETTINGS, adapter_base, attach_adapter
+from training.rlhf.language.lora_adapters import ADAPTER_SETTINGS, adapter_base, merge_saved
+from training.rlhf.language.quantisation import quantisation, without_packing
 from training.rlhf.run.failures import ModelError
 
 UNUSED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|endoftext|>", "<|finetune_right_pad_id|>")
 """Tokens that can pad without meaning anything, in order of preference."""
-
-
-PACKS = "support_avx512bf16_for_cpu"
-"""What bitsandbytes' 4-bit layers call that they may pack their weights."""
 
 
 def load_tokenizer(path: str | Path, *, revision: str | None = None) -> Tokenizer:
@@ -107,8 +102,7 @@ def load_causal(
     base = adapter_base(path)
     if base is not None:
         trunk = load_causal(base, dtype=dtype, device=device)
-        merged = attach_adapter(trunk, path).merge_and_unload()
-        return merged.requires_grad_(True).eval()  # PEFT leaves the trunk frozen
+        return merge_saved(trunk, path).eval()
     _check_folder(path)
     seq2seq = is_encoder_decoder(path, revision=revision)
     kind = AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM
@@ -125,39 +119,6 @@ def load_causal(
         without_packing(model)
         return model.eval()  # bitsandbytes has put it where it belongs
     return model.to(device).eval()  # dropout off: sampler, trainer and reference read alike
-
-
-def quantisation(kind: str, *, keep: Sequence[str]) -> BitsAndBytesConfig | None:
-    """The settings that load weights in fewer bits, all but the layers in `keep`; None for `none`.
-
-    Raises:
-        ModelError: bitsandbytes is not installed.
-    """
-    if kind == "none":
-        return None
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError(
-            f"quantise {kind} needs bitsandbytes: pip install -r requirements-extras.txt"
-        )
-    if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(keep))
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.float32,
-        llm_int8_skip_modules=list(keep),
-    )
-
-
-def without_packing(model: nn.Module) -> None:
-    """Keep 4-bit weights as they are on a CPU with AVX512-BF16.
-
-    There bitsandbytes packs them anew when it first reads in evaluation mode, for speed: packed
-    weights pass no gradients on, and are taken for unpacked ones when they are dequantised (0.50).
-    """
-    for module in model.modules():
-        if hasattr(module, PACKS):
-            setattr(module, PACKS, False)
 
 
 @contextmanager

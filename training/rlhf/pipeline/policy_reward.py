@@ -18,8 +18,8 @@ from training.rlhf.config import GroupConfig, PPOConfig
 from training.rlhf.language import pretrained
 from training.rlhf.ppo.best_checkpoint import Judge
 from training.rlhf.reward import reward_model, score_functions
-from training.rlhf.reward.reward_model import RewardModel, Scale
-from training.rlhf.reward.score_functions import Messages, Score
+from training.rlhf.reward.reward_model import RewardModel
+from training.rlhf.reward.score_functions import Messages, Scale, Score
 from training.rlhf.rows import Prompt
 from training.rlhf.run import checkpoints, distributed, ranks
 from training.rlhf.run.work import Work

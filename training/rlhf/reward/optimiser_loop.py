@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from training.rlhf import acquire
 from training.rlhf.config import ConfigError, RewardConfig
-from training.rlhf.reward import adapters
+from training.rlhf.language import lora_adapters
 from training.rlhf.reward.reward_data import Example, SomeItem, passes, split
 from training.rlhf.reward.reward_losses import Objective
 from training.rlhf.reward.reward_model import RewardModel
@@ -51,7 +51,7 @@ class Trainer(Generic[SomeItem]):
         centre = self._fit_head(self.train) if self.probes else 0.0
         self.objective = Objective(config, self.train, centre=centre).to(model.device)
         if config.lora is not None:
-            model.classifier = adapters.attach(model.classifier, config.lora)
+            model.classifier = lora_adapters.new_classifier_adapter(model.classifier, config.lora)
         weights = [p for p in model.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": weights, "peak": config.learning_rate}]
         if self.objective.tie is not None:

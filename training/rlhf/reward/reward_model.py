@@ -11,11 +11,9 @@ Training and scoring both read chats through `reward_text.Reader`, so they see t
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +22,25 @@ from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    DynamicCache,
-    PreTrainedModel,
-)
+from transformers import DynamicCache, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.language import chat_template, reward_text, weight_dtype
 from training.rlhf.language.chat_template import Message
-from training.rlhf.language.lora_adapters import adapter_base
+from training.rlhf.language.lora_adapters import HEADS, adapter_base
 from training.rlhf.language.pretrained import (
-    load_causal,
     load_tokenizer,
-    loading,
-    quantisation,
-    require_folder,
     without_dropout,
-    without_packing,
 )
+from training.rlhf.language.quantisation import quantisation, without_packing
 from training.rlhf.language.reward_text import Reader, Text, with_template
-from training.rlhf.reward import adapters
+from training.rlhf.reward.classifier_weights import (
+    LAST,
+    earlier_head,
+    load_classifier,
+    longest_text,
+    merged_classifier,
+)
 from training.rlhf.run.failures import ModelError
 
 Score = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[float]]
@@ -53,8 +48,6 @@ Score = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[float]]
 
 SUM_TOKENS = 32
 """Length at which all ways of pooling over the reply have the same scale."""
-LAST = "last"
-"""Pooling of plain sequence classifiers."""
 UNLIMITED = 10**9
 """Maximum length of a model that was trained elsewhere: what its context holds."""
 BATCH_TOKENS = 32_768
@@ -90,7 +83,7 @@ class RewardModel(nn.Module):
         self.classifier, self.tokenizer = classifier, tokenizer
         self.read = Reader(
             tokenizer,
-            max_length=min(max_length, _context(classifier, tokenizer)),
+            max_length=min(max_length, longest_text(classifier, tokenizer)),
             single_end=bool(classifier.config.is_encoder_decoder),
         )
         self.pooling = pooling if self.head is not None else "own"
@@ -268,15 +261,6 @@ def _share(pooling: str, tokens: int) -> float:
     return 1 / math.sqrt(SUM_TOKENS * tokens) if pooling == "root" else 1 / tokens
 
 
-def _context(classifier: Any, tokenizer: Tokenizer) -> int:
-    """The longest text that the model can read.
-
-    The tokenizer has a say, because RoBERTa's 514 positions hold 512 tokens.
-    """
-    positions = getattr(classifier.config, "max_position_embeddings", None) or math.inf
-    return int(min(positions, tokenizer.model_max_length, 1e9))
-
-
 def new(
     base: str | Path,
     *,
@@ -298,14 +282,14 @@ def new(
     """
     earlier: str | None = None
     if adapter_base(base) is not None:
-        classifier = _merged(base, dtype)
+        classifier = merged_classifier(base, dtype)
     else:
-        outputs, earlier = _earlier_head(base)
-        classifier = _classifier(
+        outputs, earlier = earlier_head(base)
+        classifier = load_classifier(
             base,
             dtype=dtype,
             num_labels=1,
-            quantization_config=quantisation(quantise, keep=adapters.HEADS),
+            quantization_config=quantisation(quantise, keep=HEADS),
             ignore_mismatched_sizes=outputs > 1,  # the head of another kind of classifier
         )
     tokenizer = with_template(load_tokenizer(base))
@@ -336,7 +320,7 @@ def load(folder: str | Path, *, device: torch.device | str = "cpu") -> RewardMod
         ModelError: the folder holds no reward model.
     """
     dtype = weight_dtype.resolved("auto", folder, device)
-    classifier = _classifier(folder, dtype=dtype)
+    classifier = load_classifier(folder, dtype=dtype)
     if classifier.config.num_labels != 1:
         raise ModelError(f"{folder} is a classifier with {classifier.config.num_labels} outputs")
     model = RewardModel(
@@ -358,63 +342,3 @@ def _exact_head(model: RewardModel, folder: Path) -> None:
         with safe_open(str(file), framework="pt") as opened:
             for name in set(opened.keys()) & (set(own) - trunk):
                 own[name].copy_(opened.get_tensor(name))
-
-
-def _earlier_head(base: str | Path) -> tuple[int, str | None]:
-    """Of a base that is a classifier: its outputs, and where that is one what its head pools.
-    (0, None) of any other."""
-    require_folder(base)
-    with loading(base, "a reward model"):
-        config = AutoConfig.from_pretrained(str(base), trust_remote_code=False)
-    if not any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
-        return 0, None
-    scores = config.num_labels == 1
-    return config.num_labels, getattr(config, "reward_pooling", LAST) if scores else None
-
-
-def _merged(base: str | Path, dtype: str) -> PreTrainedModel:
-    """A classifier on the trunk of an adapter folder merged into its base."""
-    writer = load_causal(base, dtype=dtype)
-    config = copy.deepcopy(writer.config)
-    config.num_labels = 1
-    classifier = AutoModelForSequenceClassification.from_config(config, dtype=getattr(torch, dtype))
-    states = writer.base_model.state_dict()
-    trunk = classifier.base_model
-    # Of an encoder-decoder that writes the base is the whole, its language model's head included.
-    trunk.load_state_dict({name: states[name] for name in trunk.state_dict()})
-    return classifier.eval()
-
-
-def _classifier(path: str | Path, *, dtype: str, **options: Any) -> PreTrainedModel:
-    require_folder(path)
-    with loading(path, "a reward model"):
-        return AutoModelForSequenceClassification.from_pretrained(
-            str(path),
-            dtype=getattr(torch, dtype),
-            trust_remote_code=False,
-            use_safetensors=True,
-            **options,
-        )
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Mean and spread of the scores of the starter's replies.
-
-    Scores reach PPO as (score - mean) / deviation, so that KL coefficients mean the same in every
-    round, whatever the scale of this round's reward model.
-    """
-
-    mean: float
-    deviation: float
-
-    @classmethod
-    def of(cls, scores: Sequence[float]) -> Scale:
-        values = torch.tensor(scores, dtype=torch.float64)
-        return cls(float(values.mean()), max(float(values.std(correction=0)), 1e-3))
-
-    def apply(self, score: Score) -> Score:
-        def scaled(chats: Sequence[Sequence[Message]], texts: Sequence[str]) -> list[float]:
-            return [(value - self.mean) / self.deviation for value in score(chats, texts)]
-
-        return scaled

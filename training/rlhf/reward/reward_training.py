@@ -21,8 +21,8 @@ from typing import Any
 from peft import PeftModel
 
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
-from training.rlhf.language import pretrained, weight_dtype
-from training.rlhf.reward import adapters, reward_model
+from training.rlhf.language import lora_adapters, pretrained, weight_dtype
+from training.rlhf.reward import reward_model
 from training.rlhf.reward.optimiser_loop import Trainer
 from training.rlhf.reward.reward_data import Item, bootstrap, decided, examples, rated
 from training.rlhf.reward.reward_model import RewardModel
@@ -81,7 +81,7 @@ def train(
     _optimise(trainer, work, made_of)
     trainer.keep_best()
     if isinstance(model.classifier, PeftModel):
-        model.classifier = adapters.merge(model.classifier)
+        model.classifier = lora_adapters.merge_in_float32(model.classifier)
         reward_model.keep_trunk_in(model, config.dtype)
     model.classifier.config.reward_loss = config.loss
     model.classifier.config.reward_tie = trainer.objective.tie_parameter()

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,29 @@ from training.rlhf.rows import Prompt
 Messages = Sequence[Message]
 Score = Callable[[list[Messages], list[str]], list[float]]
 """Chats and replies to one number each."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and spread of the scores of the starter's replies.
+
+    Scores reach PPO as (score - mean) / deviation, so that KL coefficients mean the same in every
+    round, whatever the scale of this round's reward model.
+    """
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, scores: Sequence[float]) -> Scale:
+        values = torch.tensor(scores, dtype=torch.float64)
+        return cls(float(values.mean()), max(float(values.std(correction=0)), 1e-3))
+
+    def apply(self, score: Score) -> Score:
+        def scaled(chats: list[Messages], replies: list[str]) -> list[float]:
+            return [(value - self.mean) / self.deviation for value in score(chats, replies)]
+
+        return scaled
 
 
 def conservative(scores: Sequence[Score], *, penalty: float) -> Score:

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from annotate.importing.files.limits import MAX_COLUMNS, MAX_DEPTH, MAX_ROW
 from annotate.importing.files.strict_json import check_text
+from annotate.importing.limits import MAX_COLUMNS, MAX_DEPTH, MAX_ROW
 from annotate.importing.problems import Refused, Unreadable
 
 SLICE_BYTES = 8_000_000

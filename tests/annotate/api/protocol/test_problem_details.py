@@ -74,7 +74,7 @@ def test_a_body_that_is_too_long_is_413(project: Project, zed: User, api_for: Ap
 def test_too_many_requests_are_429_and_say_when_to_come_back(
     project: Project, zed: User, api_for: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from annotate.api.direct_import_calls import ImportThrottle
+    from annotate.api.rate_limits import ImportThrottle
 
     monkeypatch.setattr(ImportThrottle, "rate", "1/hour", raising=False)
     monkeypatch.setattr(ImportThrottle, "get_rate", lambda self: "1/hour")

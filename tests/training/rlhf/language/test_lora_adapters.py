@@ -8,9 +8,9 @@ import torch
 
 from tests.training.rlhf import tiny
 from training.rlhf.config import LoraConfig
-from training.rlhf.language import pretrained
+from training.rlhf.language import lora_adapters, pretrained
 from training.rlhf.language.lora_adapters import new_adapter
-from training.rlhf.reward import adapters, reward_model
+from training.rlhf.reward import reward_model
 
 
 def recorded(folder: Path) -> list[str]:
@@ -43,5 +43,5 @@ def test_layers_of_another_architecture_give_way_to_all_linear_ones_and_it_is_re
 def test_a_reward_model_records_the_layers_its_adapters_were_on(tmp_path: Path) -> None:
     base = tiny.llama(tmp_path / "base")
     model = reward_model.new(base, pooling="root", max_length=64, device=torch.device("cpu"))
-    adapters.attach(model.classifier, LoraConfig(target_modules=("c_attn",)))
+    lora_adapters.new_classifier_adapter(model.classifier, LoraConfig(target_modules=("c_attn",)))
     assert "q_proj" in model.classifier.config.reward_lora_targets

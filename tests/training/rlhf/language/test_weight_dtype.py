@@ -12,8 +12,8 @@ from tests.training.model_files import write_model
 from tests.training.rlhf import tiny
 from training.rlhf.completions.sampling import Policy
 from training.rlhf.config import LoraConfig
-from training.rlhf.language import weight_dtype
-from training.rlhf.reward import adapters, reward_model
+from training.rlhf.language import lora_adapters, weight_dtype
+from training.rlhf.reward import reward_model
 
 CHATS = [[{"role": "user", "content": "Where is my parcel?"}]] * 2
 REPLIES = ["It comes today.", "No idea."]
@@ -56,10 +56,10 @@ def test_a_reward_model_keeps_its_trunk_in_16_bits_and_its_head_exact(
     model = reward_model.new(
         tiny.llama(tmp_path / "base"), pooling="root", max_length=64, device=cpu, dtype="bfloat16"
     )
-    model.classifier = adapters.attach(model.classifier, LoraConfig(r=2))
+    model.classifier = lora_adapters.new_classifier_adapter(model.classifier, LoraConfig(r=2))
     assert model.head is not None and model.head.weight.dtype == torch.float32
     torch.nn.init.normal_(model.head.weight)
-    model.classifier = adapters.merge(model.classifier)
+    model.classifier = lora_adapters.merge_in_float32(model.classifier)
     reward_model.keep_trunk_in(model, "bfloat16").eval()
     model.save(tmp_path / "reward")
     saved = load_file(tmp_path / "reward" / "model.safetensors")

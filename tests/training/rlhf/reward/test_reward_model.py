@@ -13,7 +13,7 @@ from transformers import GPTNeoForSequenceClassification as NeoClassifier
 from tests.training.rlhf import tiny, trunks, world
 from training.rlhf.config import LoraConfig
 from training.rlhf.language import chat_template, lora_adapters, pretrained
-from training.rlhf.reward import adapters, reward_model
+from training.rlhf.reward import reward_model
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.run.failures import ModelError
 
@@ -237,7 +237,9 @@ def test_adapters_leave_the_head_whole_and_merge_to_the_same_scores(
     tmp_path: Path, name: str, targets: tuple[str, ...], heads: set[str]
 ) -> None:
     model = new((DECODERS | WITH_OWN_HEAD)[name](tmp_path / "base"))
-    adapted = adapters.attach(model.classifier, LoraConfig(r=2, target_modules=targets))
+    adapted = lora_adapters.new_classifier_adapter(
+        model.classifier, LoraConfig(r=2, target_modules=targets)
+    )
     model.classifier = adapted
     trained = [key for key, p in model.named_parameters() if p.requires_grad]
     whole = [key for key in trained if "lora_" not in key]
@@ -248,7 +250,7 @@ def test_adapters_leave_the_head_whole_and_merge_to_the_same_scores(
             if "lora_B" in key:
                 parameter.normal_(std=0.3)
     before = model.score(CHATS, REPLIES)
-    model.classifier = adapters.merge(adapted)
+    model.classifier = lora_adapters.merge_in_float32(adapted)
     assert model.score(CHATS, REPLIES) == pytest.approx(before, abs=1e-4)
 
 
@@ -256,7 +258,9 @@ def test_adapters_that_fit_nothing_in_the_model_go_on_all_its_linear_layers(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = new(trunks.distilbert(tmp_path / "base"))
-    adapted = adapters.attach(model.classifier, LoraConfig(target_modules=("q_proj",)))
+    adapted = lora_adapters.new_classifier_adapter(
+        model.classifier, LoraConfig(target_modules=("q_proj",))
+    )
     assert "no layers called q_proj" in caplog.text
     assert any("q_lin.lora_A" in name for name, _ in adapted.named_parameters())
 
@@ -274,7 +278,7 @@ def test_gpt_neo_125m_trains_294_912_adapter_weights_on_queries_and_values() -> 
             )
         )
         lora = LoraConfig(r=8, alpha=16, target_modules=("q_proj", "v_proj"))
-        adapted = adapters.attach(model, lora)
+        adapted = lora_adapters.new_classifier_adapter(model, lora)
     trained = {n: p.numel() for n, p in adapted.named_parameters() if p.requires_grad}
     assert sum(size for name, size in trained.items() if "lora_" in name) == 294_912
     assert sum(size for name, size in trained.items() if "lora_" not in name) == 768
@@ -295,14 +299,14 @@ def test_a_quantised_trunk_merges_to_what_was_trained(tmp_path: Path, kind: str)
     options: dict[str, Any] = {"pooling": "last", "max_length": 64, "device": CPU}
     torch.manual_seed(0)
     model = reward_model.new(base, **options, quantise=kind)
-    adapted = adapters.attach(model.classifier, LoraConfig(r=4))
+    adapted = lora_adapters.new_classifier_adapter(model.classifier, LoraConfig(r=4))
     model.classifier = adapted
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name or ("modules_to_save" in name and "weight" in name):
                 parameter.normal_(std=0.1)
     before = model.score(CHATS, REPLIES)
-    model.classifier = adapters.merge(adapted)
+    model.classifier = lora_adapters.merge_in_float32(adapted)
     # int8 rounds activations as well, which no merged weight can repeat.
     assert model.score(CHATS, REPLIES) == pytest.approx(before, abs=1e-4 if kind == "nf4" else 0.1)
     model.save(tmp_path / "model")

@@ -25,7 +25,7 @@ from training.rlhf.reward import (
     reward_model,
     reward_training,
 )
-from training.rlhf.reward.reward_model import Scale
+from training.rlhf.reward.score_functions import Scale
 from training.rlhf.rows import Preference, Rating, Vote
 from training.rlhf.run.failures import Diverged
 from training.rlhf.run.run_directory import Stopped

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from annotate.importing.imported_row import Row
 from annotate.importing.shapes.chats import PROMPTS
+from annotate.importing.shapes.column_mapping import letters, same_letters
 from annotate.importing.shapes.judgements import CHOSEN, RATERS, choice_of
-from annotate.importing.shapes.mapping import letters, same_letters
-from annotate.importing.shapes.sides import SIDES
+from annotate.importing.shapes.two_named_replies import SIDES
 
 SIDE = re.compile(r"[ _-]?(\d+|[ab])$|(?<=[a-z])([AB])$")
 FAR = 99

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from annotate.importing.imported_row import Choice, Comparison, Judgement, Rating, Reply, Row
+from annotate.importing.limits import MAX_COMMENTS
 from annotate.importing.problems import Refused
-from annotate.importing.shapes import chats, conversations, ranked, tool_exports
+from annotate.importing.shapes import annotation_tools, chats, conversations, ranked
 from annotate.importing.shapes.columns import (
     Cells,
     built,
@@ -25,8 +26,6 @@ from annotate.importing.shapes.columns import (
 from annotate.importing.shapes.judgements import annotator
 from annotate.importing.shapes.public_pairs import by_score
 
-MOST_COMMENTS = 16
-"""Of a post, those with the best scores: every two of them are a pair, 120 in all."""
 TREE = ("message_tree_id", "tree_state")
 GONE = ("[deleted]", "[removed]")
 MQM_WEIGHTS = {"critical": 5.0, "major": 5.0, "minor": 1.0}
@@ -131,11 +130,11 @@ def _reddit(given: Objects) -> Rows:
     first = [one for one in comments if str(one.get("parent_id", "t3_")).startswith("t3_")]
     told = [one for one in first if one["body"] not in (*GONE, "", None)]
     told.sort(key=lambda one: -(number(one.get("score")) or 0))
-    left_out = len(comments) - len(told[:MOST_COMMENTS])
+    left_out = len(comments) - len(told[:MAX_COMMENTS])
     if left_out:
         cells.warn("body", f"{left_out} comments were left out: answers, deleted ones, the lowest")
     replies, scores = [], []
-    for one in told[:MOST_COMMENTS]:
+    for one in told[:MAX_COMMENTS]:
         about = Cells(one)
         score = number(about.pop("score", None))
         scores.append(score)
@@ -253,7 +252,7 @@ def _potato(given: Objects) -> Rows:
             f"the texts of {name!r} are not in the file: Potato's input file is needed beside it",
         )
     elif judged:
-        yield tool_exports.potato_votes(judged, items[0])
+        yield annotation_tools.potato_votes(judged, items[0])
 
 
 def _potato_group(cells: Cells) -> str:

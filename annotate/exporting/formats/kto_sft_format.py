@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from annotate.exporting.formats import preference_rows
-from annotate.exporting.formats.preference_rows import Row
+from annotate.exporting.formats import trl_format
 from annotate.exporting.formats.text_styles import CHAT, Style, text_style, voted_pairs
+from annotate.exporting.formats.trl_format import Row
 from annotate.exporting.judged_pairs import Judged, PairTexts, Side, texts, with_texts
 from annotate.exporting.people_in_version import People
 from annotate.exporting.raw_rows import batches, stream
@@ -29,7 +29,7 @@ STYLES = ("chat", "text")
 
 def kto_counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
     """Lines by label, and the pairs without a winner, which have none."""
-    kinds = preference_rows.counts(version, part="pairs", include_simulated=include_simulated)
+    kinds = trl_format.pair_counts(version, part="pairs", include_simulated=include_simulated)
     rated = _ratings(version).count()
     rows = sum(1 for _ in kto_rows(version, AS_GIVEN, include_simulated=include_simulated))
     return {"kto": rows, "rated": rated, **kinds}
@@ -136,7 +136,7 @@ def _rated(version: DatasetVersion, style: Style) -> Iterator[Row]:
 
 def sft_counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
     """Winning completions, pairs without one, and better answers that people wrote."""
-    kinds = preference_rows.counts(version, part="sft", include_simulated=include_simulated)
+    kinds = trl_format.pair_counts(version, part="sft", include_simulated=include_simulated)
     return {**kinds, "rewrites": _rewrites(version).count()}
 
 

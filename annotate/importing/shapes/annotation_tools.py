@@ -30,7 +30,7 @@ from annotate.importing.shapes.judgements import (
     numbered,
     plain,
 )
-from annotate.importing.shapes.sides import choice_in, sides_in, two_replies
+from annotate.importing.shapes.two_named_replies import choice_in, sides_in, two_replies
 from annotate.models.content import Messages
 
 SUBMITTED = ("submitted", None, "completed")

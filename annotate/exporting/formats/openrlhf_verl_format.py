@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from annotate.exporting.formats import parquet_format, preference_rows
-from annotate.exporting.formats.preference_rows import Row
+from annotate.exporting.formats import parquet_format, trl_format
 from annotate.exporting.formats.text_styles import CHAT
+from annotate.exporting.formats.trl_format import Row
 from annotate.exporting.judged_pairs import with_texts
 from annotate.exporting.raw_rows import stream
 from annotate.models import DatasetVersion
@@ -32,7 +32,7 @@ _REWARD = pa.struct([("style", pa.string()), ("ground_truth", pa.string())])
 def openrlhf_counts(version: DatasetVersion, *, include_simulated: bool) -> dict[str, int]:
     """Pairs by part, the pairs without a winner by kind, and prompts."""
     told = {"include_simulated": include_simulated}
-    kinds = preference_rows.counts(version, part="pairs", include_simulated=include_simulated)
+    kinds = trl_format.pair_counts(version, part="pairs", include_simulated=include_simulated)
     train = sum(1 for _ in openrlhf_lines(version, part="openrlhf", **told))
     rest = {"held_out": kinds.pop("pairs") - train, **kinds}
     return {"openrlhf": train, **rest, "prompts": _prompts(version, held_out=False).count()}
@@ -47,8 +47,8 @@ def openrlhf_lines(
             yield line({"messages": parsed(messages)})
         return
     split = "train" if part == "openrlhf" else "test"
-    margins = preference_rows.margins_are_known(version, include_simulated)
-    row_of = preference_rows.preference(CHAT, margins=margins)
+    margins = trl_format.margins_are_known(version, include_simulated)
+    row_of = trl_format.preference(CHAT, margins=margins)
     for one, pair in with_texts(version, include_simulated):
         if pair.split == split:
             row = row_of(one, pair)

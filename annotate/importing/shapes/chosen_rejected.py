@@ -22,7 +22,7 @@ from annotate.importing.shapes.columns import (
     number,
 )
 from annotate.importing.shapes.judgements import better_first, judgement, rater_of
-from annotate.importing.shapes.sides import source_of
+from annotate.importing.shapes.two_named_replies import source_of
 from annotate.models.content import Messages
 
 SIDES = ("chosen", "rejected")

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate.importing.shapes.mapping import FIELDS, Mapped
+from annotate.importing.shapes.column_mapping import FIELDS, Mapped
 from tests.annotate.importing.shapes.outcome import outcome
 
 NAMES = st.sampled_from(["prompt", "Prompt", "winner", "q", "Q", "chosen", "who", "a b", "model_a"])

@@ -13,10 +13,10 @@ from typing import Any
 from annotate.importing.files.archives import shown
 from annotate.importing.files.bounded_streams import Part
 from annotate.importing.files.json_lines import check_empty
-from annotate.importing.files.limits import CHUNK, HEAD, MAX_COLUMNS, MAX_ROW, MAX_SKIPPED
 from annotate.importing.files.readers import Head, Place, Reader
 from annotate.importing.files.strict_json import check_text
 from annotate.importing.files.text_encodings import is_utf8
+from annotate.importing.limits import CHUNK, HEAD, MAX_COLUMNS, MAX_ROW, MAX_SKIPPED
 from annotate.importing.problems import Refused, Unreadable
 
 DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with vertical bars"}

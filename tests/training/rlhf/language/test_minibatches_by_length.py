@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from training.rlhf.language.passes import cheapest_passes, minibatches
+from training.rlhf.language.minibatches_by_length import cheapest_passes, minibatches
 
 
 def computed(widths: list[int], bounds: list[int], cost: int) -> int:
