@@ -16,15 +16,23 @@ from training.models import ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
 from training.versions import promotion
 
+HABITS = ("refusal", "flattery", "hedging", "markdown")
 GOOD: dict[str, dict[str, float]] = {
-    "train_reward": {"accuracy": 0.8, "judge_independent": 1.0},
+    "train_reward": {
+        "accuracy": 0.8,
+        "accuracy_low": 0.7,
+        "accuracy_high": 0.9,
+        "pairs_held_out": 80.0,
+        "judge_independent": 1.0,
+    },
     "evaluate": {
         "win_rate_low": 0.55,
         "kl": 3.0,
         "length": 20.0,
-        "length_before": 20.0,
+        "length_starter": 20.0,
         "distinct2": 0.5,
-        "distinct2_before": 0.5,
+        "distinct2_starter": 0.5,
+        **{f"{habit}_rate{end}": 0.1 for habit in HABITS for end in ("", "_starter")},
         "repetition": 0.0,
         "broken_rate": 0.0,
     },
@@ -83,10 +91,14 @@ def test_a_reward_model_outside_its_gate_is_put_aside(
     candidate: Callable[..., ModelVersion],
 ) -> None:
     new = candidate(1)
-    StageResult.objects.filter(run=new.run, stage="train_reward").update(metrics={"accuracy": 0.5})
+    coin = {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "pairs_held_out": 100.0}
+    StageResult.objects.filter(run=new.run, stage="train_reward").update(metrics=coin)
     promotion.judge(new, BOUNDS)
     reward = ModelVersion.objects.rewards().get(number=1)
-    assert reward.state == "retired" and "accuracy on held-out votes: 0.5" in reward.note
+    assert (
+        reward.state == "retired"
+        and "lower end of its interval, 100 pairs): 0.4, outside" in reward.note
+    )
 
 
 def test_a_policy_outside_a_gate_is_kept_with_the_reason(
@@ -96,7 +108,7 @@ def test_a_policy_outside_a_gate_is_kept_with_the_reason(
     promotion.judge(new, BOUNDS)
     starter.refresh_from_db()
     assert (new.state, starter.state) == ("candidate", "promoted")
-    assert "KL to the starter (nats): 99, outside (at most 40)" in new.note
+    assert "KL to the starter (nats): 99, outside (at most 10)" in new.note
     assert [gate["name"] for gate in new.gates if not gate["passed"]] == ["kl", "win_rate"]
 
 

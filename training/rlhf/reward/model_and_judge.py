@@ -12,7 +12,13 @@ from pathlib import Path
 from training.rlhf import rows
 from training.rlhf.config import RewardConfig, RewardJob
 from training.rlhf.data import data_files
-from training.rlhf.reward import held_out_report, learning_curve, reward_training
+from training.rlhf.reward import (
+    held_out_report,
+    judge_votes,
+    learning_curve,
+    out_of_fold,
+    reward_training,
+)
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 from training.rlhf.run import ranks
@@ -47,7 +53,13 @@ def fit_rewards(
     out: Path,
     work: Work,
 ) -> dict[str, float]:
-    """Write `out`/model, `out`/judge and for pairs `out`/heldout.jsonl; the metrics of both."""
+    """Write `out`/model, `out`/judge and for pairs `out`/heldout.jsonl; the metrics of both.
+
+    accuracy and its kin are those of held-out prompts, or of all pairs out of fold while these are
+    few (accuracy_folds models then, else 0).
+    """
+    pairs = [row for row in data if isinstance(row, Preference)]
+    parted = judge_votes.part(pairs, share=config.judge_share)
 
     def fit(name: str, *, before: int) -> tuple[RewardModel, dict[str, float]]:
         first = not before
@@ -58,9 +70,10 @@ def fit_rewards(
             # The judge, with fewer distinct pairs, may take fewer steps than the first model.
             work.report(before + done, 2 * total if first else before + total, named)
 
+        own = parted.model if first else parted.judge
         return reward_training.train(
             base,
-            data,
+            own if pairs else data,
             config,
             out / name,
             replace(
@@ -69,11 +82,14 @@ def fit_rewards(
                 checkpoints=work.checkpoints / name,
                 report=report,
             ),
-            resample=not first,
+            resample=not first and not parted.prompts_apart,
         )
 
     model, metrics = fit("model", before=0)
-    seen = _held_out(model, data, out / "heldout.jsonl")
+    seen = _held_out(model, data, out / "heldout.jsonl") | {"accuracy_folds": 0.0}
+    if out_of_fold.wanted(parted.model, config):
+        folded = out_of_fold.out_of_fold(base, parted.model, config, work)
+        seen |= folded.metrics() | {"accuracy_folds": float(config.folds)} if folded else {}
     judge, judged = fit("judge", before=int(metrics["steps"]))
     return (
         metrics
@@ -81,6 +97,9 @@ def fit_rewards(
         | {
             "judge_accuracy": _held_out(judge, data)["accuracy"],
             "judge_steps": judged["steps"],
+            "judge_votes": judged.get("votes_train", 0.0),
+            "judge_prompts_apart": float(parted.prompts_apart),
+            "judge_independent": float(parted.independent),
         }
     )
 
