@@ -24,7 +24,7 @@ from annotate.exchange.incoming import (
 from annotate.exchange.outgoing import (
     counts,
     dataset_sizes,
-    held_out_voted,
+    has_both_kinds_of_prompts,
     known_prompts,
     leased_pair_keys,
     one_prompt,
@@ -40,6 +40,7 @@ from annotate.exchange.outgoing import (
     reply_lengths,
     resolved_since,
     text_lengths,
+    training_pairs,
     votes_on,
 )
 from annotate.exchange.project_lookup import (
@@ -106,7 +107,7 @@ __all__ = [
     "evaluation_open",
     "evaluation_results",
     "freeze",
-    "held_out_voted",
+    "has_both_kinds_of_prompts",
     "home_wanted",
     "installation_id",
     "job_waiting",
@@ -148,6 +149,7 @@ __all__ = [
     "tell_webhooks",
     "text_lengths",
     "tidy_jobs",
+    "training_pairs",
     "votes_on",
     "waiting_jobs",
     "webhook_waiting",

@@ -233,11 +233,22 @@ def resolved_since(project: Project, version: int | None) -> int:
     return pairs.filter(Exists(fresh)).count()
 
 
-def held_out_voted(project: Project, *, most: int | None = None) -> int:
-    """Held-out pairs that the next version would hold a vote on, counted no further than `most`."""
-    voted = Exists(training_votes(project).filter(pair=OuterRef("pk")))
-    pairs = Pair.objects.filter(TEACHES, voted, project=project, prompt__held_out=True)
+def training_pairs(project: Project, *, most: int) -> int:
+    """Pairs of training prompts on which the next version would hold a vote for a side, resolved or
+    not, counted no further than `most`."""
+    sided = training_votes(project).filter(surplus=False, choice__in=("a", "b"))
+    pairs = Pair.objects.filter(
+        TEACHES,
+        Exists(sided.filter(pair=OuterRef("pk"))),
+        project=project,
+        prompt__held_out=False,
+    )
     return pairs.order_by()[:most].count()
+
+
+def has_both_kinds_of_prompts(project: Project) -> bool:
+    """True of a project with prompts to train on and prompts to measure on."""
+    return all(project.prompts.filter(held_out=held_out).exists() for held_out in (False, True))
 
 
 def training_votes(project: Project) -> AssignmentQuerySet:

@@ -6,11 +6,13 @@ comparisons share its error.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from annotate import exchange
 from training.models import ModelVersion
+from training.rlhf.config import ProposeConfig
 from training.rlhf.metrics import sequential_test
 from training.rlhf.metrics.sequential_test import NEEDED, Verdict
 
@@ -104,6 +106,28 @@ def promise(comparisons: int = 2) -> str:
     )
 
 
+def power(project: exchange.Project, config: Mapping[str, Any] | None) -> str:
+    """What people's comparisons of a coming round can show, before it starts.
+
+    Args:
+        config: the round's settings; None where they are refused.
+    """
+    policy = ModelVersion.objects.policies().promoted().filter(project=project).first()
+    others = 1 if policy is None or policy.number == 0 else 2
+    asked = ((config or {}).get("propose") or {}).get("evaluation_pairs")
+    pairs = min(ProposeConfig().evaluation_pairs if asked is None else asked, held_out(project))
+    beside = "the starter" if others == 1 else "the policy before, and with the starter"
+    return (
+        f"People are asked to compare its policy, blind, with {beside} on up to {pairs} held-out "
+        f"prompts, one vote each. {promise(others)}"
+    )
+
+
+def held_out(project: exchange.Project) -> int:
+    """Prompts that are set aside for measuring."""
+    return project.prompts.filter(held_out=True).count()
+
+
 def kept(seen: list[Comparison]) -> dict[str, Any]:
     """Figures for the version's metrics: every comparison, and the one with the starter by itself,
     as charts over rounds show it."""
@@ -113,3 +137,21 @@ def kept(seen: list[Comparison]) -> dict[str, Any]:
         ends = ("win_rate", "win_rate_low", "win_rate_high", "n", "votes", "people")
         record |= {name: reference.record()[name] for name in ends}
     return record
+
+
+def shown(version: ModelVersion) -> dict[str, Any] | None:
+    """What pages tell of people's verdict; None of the starter and of who was never compared."""
+    told = (version.metrics.get("human") or {}).get("comparisons", [])
+    waiting = exchange.evaluation_open(version.project, policy=author(version))
+    if version.number == 0 or not (told or waiting):
+        return None
+    return {"name": version.name, "comparisons": told, "state": _state(version, waiting)}
+
+
+def _state(version: ModelVersion, waiting: int) -> str:
+    """How far the comparisons are, and what they would take."""
+    settled = version.decisions.order_by("-pk").first()
+    if settled is not None and settled.decided_by == settled.By.PEOPLE:
+        return "People decided."
+    asked = f"{waiting} pair{'s' * (waiting != 1)} wait{'s' * (waiting == 1)} for a vote."
+    return f"{asked} {promise(len(rivals(version)))}" if waiting else "No pair waits for a vote."
