@@ -107,8 +107,9 @@ def ece_noise(logits: Floats, *, draws: int = 200, seed: int = 0) -> float:
     if not len(logits):
         return NAN
     rng = np.random.default_rng([seed, 21])
-    drawn = rng.random((draws, len(logits))) < sigmoid(logits)
-    return float(np.mean([ece(*both_ways(logits, labels.astype(float))) for labels in drawn]))
+    sure = np.abs(logits)  # whichever reply is called a
+    drawn = rng.random((draws, len(logits))) < sigmoid(sure)
+    return float(np.mean([ece(*both_ways(sure, labels.astype(float))) for labels in drawn]))
 
 
 def both_ways(logits: Floats, labels: Floats) -> tuple[Floats, Floats]:

@@ -77,7 +77,7 @@ def _result(residuals: Floats, weights: Floats, elsewhere: Floats) -> AssistedRa
 
 
 def _t(degrees: int) -> float:
-    """The 97.5 % quantile of Student's t (Abramowitz and Stegun 26.7.5), to 1e-3 from 15 degrees."""
+    """The 97.5 % quantile of Student's t, to 1e-3 (Abramowitz and Stegun 1964, 26.7.5)."""
     z = 1.959964
     first = (z**3 + z) / (4 * degrees)
     second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)

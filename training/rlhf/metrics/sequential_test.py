@@ -60,22 +60,25 @@ def verdict(points: Sequence[float], *, comparisons: int = 1) -> Verdict:
 
 def interval(points: Floats, *, alpha: float) -> tuple[float, float]:
     """Bounds of the mean, each of which ever misses it with probability `alpha` at most."""
-    low = _lowest(points, alpha)
-    return low, 1.0 - _lowest(1.0 - points, alpha)
+    values, counts = np.unique(points, return_counts=True)  # most are 0, 1/2 or 1
+    low = _lowest(values, counts, alpha)
+    return low, 1.0 - _lowest(1.0 - values, counts, alpha)
 
 
-def _lowest(points: Floats, alpha: float) -> float:
-    """The least mean against which the wealth has stayed below 1 / alpha."""
+def _lowest(values: Floats, counts: Floats, alpha: float) -> float:
+    """The least mean against which the wealth is below 1 / alpha."""
     low, high = 0.0, 1.0
-    for _ in range(40):  # the wealth falls with m: halve
+    for _ in range(26):  # the wealth falls with m: halve
         middle = (low + high) / 2
-        low, high = (middle, high) if _wealth(points, middle) >= -np.log(alpha) else (low, middle)
+        low, high = (
+            (middle, high) if _wealth(values, counts, middle) >= -np.log(alpha) else (low, middle)
+        )
     return low
 
 
-def _wealth(points: Floats, mean: float) -> float:
+def _wealth(values: Floats, counts: Floats, mean: float) -> float:
     """Logarithm of the wealth of who bets that the mean lies above `mean`."""
-    gains = np.log1p(np.outer(STAKES, points / mean - 1.0)).sum(axis=1)
+    gains = np.log1p(np.outer(STAKES, values / mean - 1.0)) @ counts
     largest = float(gains.max())
     return largest + float(np.log(np.exp(gains - largest).mean()))
 
