@@ -90,8 +90,8 @@ class GateConfig:
     ones came to 0.55 and more (docs/benchmarks.md)."""
     length_ratio_min: float = 0.5
     """Against the starter, so that it cannot creep from round to round; so with all that follow."""
-    length_ratio_max: float = 1.6
-    distinct2_ratio_min: float = 0.5
+    length_ratio_max: float = 1.5
+    distinct2_ratio_min: float = 0.65
     habit_rise_max: float = 0.25
     """How much larger than the starter's the share of replies may be that refuse, that flatter,
     that hedge, or that use Markdown."""
