@@ -14,9 +14,11 @@ class AnnotateConfig(AppConfig):
 
     def ready(self) -> None:
         # Models are there only now.
+        from annotate.audit import recording
         from annotate.monitoring.labelling_figures import LabellingFigures
         from annotate.monitoring.prometheus_page import database_registry
 
+        recording.connect()
         database_registry.register(LabellingFigures())
         connection_created.connect(_take_sqlite_at_its_word, dispatch_uid="annotate.sqlite_limit")
 

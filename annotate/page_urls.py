@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import data_page, exports, home, imports, project_home, projects
+from annotate.views import audit_log, data_page, exports, home, imports, project_home, projects
 from annotate.views.integrations import api_tokens, webhook_pages
 from annotate.views.joining import accounts, invitation_pages, password_reset, people
 from annotate.views.labelling import key_list, label, me, my_votes, qualification, remarks
@@ -112,6 +112,8 @@ urlpatterns = [
         webhook_pages.send_again,
         name="webhook-again",
     ),
+    path(PROJECT + "audit/", audit_log.audit, name="audit"),
+    path(PROJECT + "audit/entries.jsonl", audit_log.download, name="audit-download"),
     path(PROJECT + "people/", people.people, name="people"),
     path(PROJECT + "people/invite/", invitation_pages.invite, name="invite"),
     path(

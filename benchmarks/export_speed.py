@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import tempfile
 
 from benchmarks.quality import SETUP, VOTES_PER_PAIR
 from benchmarks.result import Result
-from benchmarks.votes import ROOT, postgres_database, shell
+from benchmarks.votes import installation, postgres_database, shell
 
 FORMATS = ("votes", "parquet", "trl", "trl-conversational", "csv", "kto", "hf")
 REAL_TEXTS = """
@@ -69,14 +66,7 @@ print(json.dumps({"rows": count, "rows_per_s": count / wall,
 
 
 def measure(name: str, url: str, votes: int, formats: list[str]) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {
-            "PAIRLOOP_HOME": home,
-            "DATABASE_URL": url,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-        }
-        migrate = [sys.executable, "manage.py", "migrate", "-v", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+    with installation(url) as (home, environment):
         shell(SETUP, str(round(votes / VOTES_PER_PAIR)), environment=environment)
         figures = {f"{name}_votes": json.loads(shell(REAL_TEXTS, environment=environment))}
         for one in formats:

@@ -1,7 +1,7 @@
 """Do the gates hold: planted tastes and over-optimised votes against the product as shipped.
 
 `python -m benchmarks gates [--seeds=8] [--votes=300] [--honest=200] [--cases=A,B]`. For each seed
-and case: quickstart, votes by colleagues with a taste (`annotate/sample/tastes.py`) or without one, a
+and case: quickstart, votes by colleagues with a taste (annotate/sample/tastes.py) or with none, a
 round whose policy waits for gates and people, then votes by honest colleagues. The hidden rubric
 says how good the policy is that the round made, whether or not it came into use. A taste's case
 counts where its habit moved at least twofold and the policy loses by the rubric (below .40).

@@ -11,14 +11,10 @@ Options: `--votes=1000000 --open=100000 --alone=20000`.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 
 from benchmarks.quality import SETUP, VOTES_PER_PAIR
 from benchmarks.result import Result
-from benchmarks.votes import ROOT, postgres_database, shell
+from benchmarks.votes import installation, postgres_database, shell
 
 LEASES = 1500
 # Continues the program that SETUP is: i numbers the open pairs, after the resolved ones.
@@ -86,14 +82,7 @@ print(json.dumps(figures))
 
 
 def measure(name: str, url: str, *, votes: int, pairs: int, alone: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {
-            "PAIRLOOP_HOME": home,
-            "DATABASE_URL": url,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-        }
-        migrate = [sys.executable, "manage.py", "migrate", "-v", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+    with installation(url) as (_, environment):
         sizes = (str(round(votes / VOTES_PER_PAIR)), str(pairs), str(alone))
         stored = json.loads(shell(SETUP + OPEN, *sizes, environment=environment))
         taken = json.loads(shell(TAKE, str(LEASES), environment=environment))

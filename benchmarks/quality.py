@@ -8,13 +8,9 @@ the figures are the medians, with the CPU seconds of our own process. Options: `
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 
 from benchmarks.result import Result
-from benchmarks.votes import ROOT, postgres_database, shell
+from benchmarks.votes import installation, postgres_database, shell
 
 # One statement per table; i numbers the pairs from 1. A pair in 3.6 gets a third vote.
 SETUP = """
@@ -151,14 +147,7 @@ VOTES_PER_PAIR = 2.27
 
 
 def measure(name: str, url: str, votes: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {
-            "PAIRLOOP_HOME": home,
-            "DATABASE_URL": url,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-        }
-        migrate = [sys.executable, "manage.py", "migrate", "-v", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+    with installation(url) as (_, environment):
         pairs = round(votes / VOTES_PER_PAIR)
         stored = json.loads(shell(SETUP, str(pairs), environment=environment))
         taken = json.loads(shell(TAKE, json.dumps(PAGES), environment=environment))

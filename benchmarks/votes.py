@@ -79,6 +79,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def installation(url: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """A home folder and the environment of an empty installation on that database."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = os.environ | {
+            "PAIRLOOP_HOME": home,
+            "DATABASE_URL": url,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+        }
+        migrate = [sys.executable, "manage.py", "migrate", "-v", "0"]
+        subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+        yield home, environment
+
+
 def shell(code: str, *arguments: str, environment: dict[str, str]) -> str:
     """Run a piece of code with Django set up and return what it prints."""
     program = "import django; django.setup()\n" + code
@@ -96,15 +110,8 @@ def shell(code: str, *arguments: str, environment: dict[str, str]) -> str:
 @contextmanager
 def served(url: str, port: int) -> Iterator[dict[str, str]]:
     """A migrated database and a web server on it, gone afterwards."""
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {
-            "PAIRLOOP_HOME": home,
-            "DATABASE_URL": url,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "PORT": str(port),
-        }
-        migrate = [sys.executable, "manage.py", "migrate", "-v", "0"]
-        subprocess.run(migrate, cwd=ROOT, env=environment, check=True)
+    with installation(url) as (_, environment):
+        environment["PORT"] = str(port)
         program = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"]
         web = subprocess.Popen(program, cwd=ROOT, env=environment)
         try:

@@ -38,6 +38,7 @@ IMPORT_ROOTS = env.list("PAIRLOOP_IMPORT_ROOTS", default=[])
 MODEL_ROOTS = env.list("PAIRLOOP_MODEL_ROOTS", default=[])
 WEBHOOK_HOSTS = env.list("PAIRLOOP_WEBHOOK_HOSTS", default=[])
 METRICS_TOKEN = env.str("PAIRLOOP_METRICS_TOKEN", "")
+ADDRESS_DAYS = env.int("PAIRLOOP_ADDRESS_DAYS", 30)
 EMAIL_URL = env.str("PAIRLOOP_EMAIL_URL", "")
 EMAIL_FROM = env.str("PAIRLOOP_EMAIL_FROM", "")
 TIME_ZONE = env.str("PAIRLOOP_TIME_ZONE", "UTC")
@@ -71,6 +72,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "annotate.audit.recording.AuditTrail",
     # The last one: it has to know who asks.
     "annotate.api.protocol.idempotency.IdempotencyKeys",
 ]

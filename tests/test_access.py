@@ -52,6 +52,7 @@ ADMIN = {
     *("export", "export-start", "export-progress", "export-download", "export-cancel"),
     *("version", "project-settings", "project-archive"),
     *("people", "invite", "invite-several", "revoke", "member", "announce", "token-end"),
+    *("audit", "audit-download"),
     *("webhooks", "webhook", "webhook-test", "webhook-rotate", "webhook-delete", "webhook-again"),
     *("api-webhooks", "api-webhook-one", "api-webhook-secret"),
     *("schedule-pause", "round-new", "api-round-estimate"),

@@ -27,8 +27,8 @@ TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (
-        *("models", "webhooks", "text", "statistics", "votes", "exporting", "people", "queue"),
-        *("gold", "monitoring"),
+        *("models", "webhooks", "text", "statistics", "votes", "exporting", "people", "audit"),
+        *("queue", "gold", "monitoring"),
         *(
             "review",
             "quality",

@@ -6,6 +6,8 @@ sample.
 
 from __future__ import annotations
 
+from annotate.audit.erasure import drop_old_addresses
+from annotate.audit.recording import record_command
 from annotate.exchange.evaluation_pairs import (
     Comparisons,
     evaluation_open,
@@ -103,6 +105,7 @@ __all__ = [
     "create_sample_project",
     "database_registry",
     "dataset_sizes",
+    "drop_old_addresses",
     "drop_old_deliveries",
     "evaluation_open",
     "evaluation_results",
@@ -132,6 +135,7 @@ __all__ = [
     "prompts",
     "publish_model_version",
     "queue_depth",
+    "record_command",
     "records_wanted",
     "refresh_labels",
     "refresh_labels_if_due",

@@ -20,6 +20,7 @@ from annotate.importing.import_report import Report
 from annotate.importing.problems import Problem, Refused, Unreadable
 from annotate.importing.project.project_file import is_project
 from annotate.importing.row_store import Writer
+from annotate.importing.storage import planner_statistics
 from annotate.importing.storage.import_context import Judged
 from annotate.importing.two_passes import BATCH, opened_rows
 from annotate.models import Project
@@ -79,3 +80,5 @@ def _write(
             rows.note(report, batch, writer.add([one.row for one in batch]))
     report.added = writer.added
     report.written = not dry_run
+    if not dry_run:
+        planner_statistics.refresh_after(writer.added)

@@ -11,7 +11,7 @@ from annotate.importing.import_report import Report
 from annotate.importing.project import project_check, project_writer, undo_project
 from annotate.importing.project.project_file import is_project
 from annotate.importing.row_store import NotUndoable
-from annotate.importing.storage import undo_import
+from annotate.importing.storage import planner_statistics, undo_import
 from annotate.importing.storage.import_context import Judged
 from annotate.models import Import, Project
 
@@ -46,6 +46,7 @@ def write(
     """
     if _is_project(source):
         project_writer.write_project(project, source, by=by, report=report, progress=progress)
+        planner_statistics.refresh_after(report.added)
     else:
         two_passes.write(project, source, by=by, judged=judged, report=report, progress=progress)
 

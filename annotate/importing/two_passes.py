@@ -22,6 +22,7 @@ from annotate.importing.preview import Preview
 from annotate.importing.problems import Refused, Unreadable
 from annotate.importing.row_store import Note, Writer
 from annotate.importing.shapes import SAMPLE, Reading, reading
+from annotate.importing.storage import planner_statistics
 from annotate.importing.storage.import_context import Judged
 from annotate.models import Import, Project
 
@@ -199,4 +200,5 @@ def write(
             report.written = True
             rows.note(report, batch, writer.add([one.row for one in batch]))
             report.added = writer.added
+    planner_statistics.refresh_after(writer.added)
     return report

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from annotate.models.assignment import Assignment, VoteRevision
 from annotate.models.attempt import Attempts
+from annotate.models.audit import AuditEntry, PersonKey
 from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
 from annotate.models.gold_pair import Gold, QualificationAnswer
@@ -25,6 +26,7 @@ __all__ = [
     "ApiToken",
     "Assignment",
     "Attempts",
+    "AuditEntry",
     "Completion",
     "ConfirmedAddress",
     "DatasetVersion",
@@ -44,6 +46,7 @@ __all__ = [
     "ModelNote",
     "Overview",
     "Pair",
+    "PersonKey",
     "Project",
     "Prompt",
     "QualificationAnswer",

@@ -52,6 +52,7 @@ PAGES = [
     ("leaderboard", "Leaderboard", Role.REVIEWER, "Training"),
     ("project-settings", "Project settings", Role.ADMIN, SETTINGS),
     ("webhooks", "Webhooks", Role.ADMIN, SETTINGS),
+    ("audit", "Audit log", Role.ADMIN, SETTINGS),
     ("me", "My progress", Role.ANNOTATOR, OWN),
     ("my-votes", "My votes", Role.ANNOTATOR, OWN),
 ]

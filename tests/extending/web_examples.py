@@ -114,7 +114,7 @@ def use_export_format(browsers: Browsers) -> None:
         "non_preferred_output": [{"role": "assistant", "content": "No idea."}],
     }
     shown = page(browsers["zed"], "export/")
-    assert "?format=openai&amp;version=1" in shown and "the same pairs as chats" in shown
+    assert "?format=openai&amp;version=1" in shown and "the pairs as chats" in shown
 
 
 def use_stage(project: Project, browsers: Browsers) -> None:

@@ -6,20 +6,20 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.training.local_server import LocalServer, answering
 
 Failure = tuple[int, dict[str, str], bytes]
 
 
-class Server(ThreadingHTTPServer):
+class Server(LocalServer):
     """Answers with the model, the seed and the last message; first with `failures`, one each
     (None: no failure)."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.failures: list[Failure | None] = []
@@ -36,7 +36,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
+        return f"{super().url}/v1"
 
 
 def said(body: dict[str, Any]) -> str:
@@ -45,13 +45,9 @@ def said(body: dict[str, Any]) -> str:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with answering(Server()) as server:
         yield server
         server.open.set()
-        server.shutdown()
-        thread.join()
 
 
 class Handler(BaseHTTPRequestHandler):

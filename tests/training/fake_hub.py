@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from tests.training.local_server import LocalServer, answering
 
-class Hub(ThreadingHTTPServer):
+
+class Hub(LocalServer):
     """Keeps what was uploaded by repository and path; takes only this token."""
 
-    daemon_threads = True
     token = "hf_secret"
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.private: dict[str, bool] = {}
         self.large: dict[str, bytes] = {}
         self.repos: dict[str, dict[str, bytes]] = {}
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
-
-@contextmanager
-def running() -> Iterator[Hub]:
-    with Hub() as hub:
-        thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield hub
-        hub.shutdown()
-        thread.join()
+def running() -> AbstractContextManager[Hub]:
+    return answering(Hub())
 
 
 class Handler(BaseHTTPRequestHandler):

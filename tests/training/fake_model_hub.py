@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.training.local_server import LocalServer, answering
 
 COMMIT = "5ec0de" + "0" * 34
 TOKEN = "hf_of_the_operator"
 PIECE = 4096
 
 
-class Hub(ThreadingHTTPServer):
+class Hub(LocalServer):
     """Repositories by name, each a dictionary of files by their paths."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.repos: dict[str, dict[str, bytes]] = {}
         self.closed: dict[str, str] = {}
         """Repositories that want the token: "gated", whose list of files everybody reads, or
@@ -33,24 +31,14 @@ class Hub(ThreadingHTTPServer):
         self.breaks_after: int | None = None
         """Bytes after which the connection of a large file breaks, once."""
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
     def add(self, name: str, folder: Path, **others: bytes) -> None:
         """Offer the files of a folder."""
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         self.repos[name] = files | others
 
 
-@contextmanager
-def running() -> Iterator[Hub]:
-    with Hub() as hub:
-        thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield hub
-        hub.shutdown()
-        thread.join()
+def running() -> AbstractContextManager[Hub]:
+    return answering(Hub())
 
 
 class Handler(BaseHTTPRequestHandler):

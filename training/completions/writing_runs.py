@@ -40,24 +40,17 @@ def usual(project: exchange.Project) -> ModelVersion | None:
     return able.promoted().first() or able.first()
 
 
-def servers() -> list[str]:
-    """Servers that may be asked.
-
-    Raises:
-        Refused: what the operator wrote cannot be read.
-    """
+def servers() -> tuple[list[str], str]:
+    """Servers that may be asked; and, where what the operator wrote cannot be read, why."""
     try:
-        return [str(origin) for origin in endpoint_hosts.allowed()]
+        return [str(origin) for origin in endpoint_hosts.allowed()], ""
     except endpoint_hosts.NotAllowed as error:
-        raise Refused(f"PAIRLOOP_ENDPOINT or PAIRLOOP_ENDPOINT_HOSTS: {error}") from error
+        return [], f"PAIRLOOP_ENDPOINT or PAIRLOOP_ENDPOINT_HOSTS: {error}"
 
 
 def suggested() -> dict[str, str]:
     """Address and model to begin with: the server of the playground, else the first allowed."""
-    try:
-        allowed = servers()
-    except Refused:
-        allowed = []
+    allowed, _ = servers()
     url = settings.ENDPOINT or (f"{allowed[0]}/v1" if allowed else "")
     return {"url": url, "model": settings.ENDPOINT_MODEL if settings.ENDPOINT else ""}
 

@@ -58,10 +58,7 @@ def _form_page(
     *,
     status: int = 200,
 ) -> HttpResponse:
-    try:
-        servers, misnamed = writing_runs.servers(), ""
-    except writing_runs.Refused as error:
-        servers, misnamed = [], str(error)
+    servers, misnamed = writing_runs.servers()
     context = {
         "project": project,
         "tab": "models",

@@ -133,10 +133,7 @@ def _page(
     *,
     status: int = 200,
 ) -> HttpResponse:
-    try:
-        servers, misnamed = writing_runs.servers(), ""
-    except writing_runs.Refused as error:
-        servers, misnamed = [], str(error)
+    servers, misnamed = writing_runs.servers()
     context = {
         "project": project,
         "tab": "write-completions",

@@ -30,6 +30,7 @@ def tick() -> None:
     _guarded(recover_webhooks)
     _guarded(exchange.release_expired)
     _guarded(Trial.objects.forget_old)
+    _guarded(exchange.drop_old_addresses)
     # Also where rounds start by hand: people's votes order the queue and judge policies there too.
     for project in exchange.live_projects():
         _guarded(exchange.refresh_labels_if_due, project)

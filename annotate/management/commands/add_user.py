@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from annotate.audit.recording import record_command
 from annotate.models import ApiToken, Membership, Project, TokenScope
 from annotate.models.roles import Role
 from annotate.people.token_scopes import MEANS
@@ -64,6 +65,8 @@ class Command(BaseCommand):
                 project=target, user=user, defaults={"role": role, "active": True}
             )
             secret = _secret(user, scope, lifetime) if token else ""
+            told = {"account": user.pk, "role": role, "token": token}
+            record_command("add_user", project_slug=project, **told)
         joined = f"{name} is {Role(role).label.lower()} in {project}."
         if secret:
             self.stdout.write(f"{joined} API token: {secret}")

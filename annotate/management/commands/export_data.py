@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from annotate.audit.recording import record_command
 from annotate.exporting import (
     FORMATS,
     ExportFormat,
@@ -62,6 +63,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"Cannot write {out}: {error.strerror}.") from error
+        record_command("export_data", project_slug=project, format=format, version=version.number)
         self.stdout.write(f"{version} sha256 {version.sha256}")
         for name, count in counts.items():
             self.stdout.write(f"{name:<22}{count:>10,}")

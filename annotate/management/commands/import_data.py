@@ -20,6 +20,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from annotate.audit.recording import record_command
 from annotate.importing import Report, Unreadable
 from annotate.importing.check_result import Check, Source
 from annotate.importing.files.text_encodings import ENCODINGS, short_title
@@ -103,6 +104,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no project {project!r}.")
         if undo is not None:
             self._undo(target, undo)
+            record_command("import_data", project_slug=project, undo=str(undo))
             return
         name = options["dataset"]
         if (file is None) == (name is None):
@@ -116,6 +118,8 @@ class Command(BaseCommand):
             raise CommandError(f"Cannot read {file or name}: {error.strerror}.") from error
         except (Unreadable, Refusal) as error:
             raise CommandError(f"{file or name}: {error} Nothing was imported.") from error
+        if not options["dry_run"]:
+            record_command("import_data", project_slug=project, source=str(file or name))
 
     def _import_dataset(self, project: Project, options: Mapping[str, Any]) -> None:
         """Fetch a dataset, import it, and remove its files; what a broken-off fetch has stays."""

@@ -64,7 +64,9 @@ class Command(BaseCommand):
         if version is None:
             self.stdout.write("Stopped. Run the command again to go on.")
             sys.exit(130)
-        self.stdout.write(f"Added {version.name} to {version.project.slug}.")
+        slug = version.project.slug
+        exchange.record_command("add_model", project_slug=slug, version=version.name)
+        self.stdout.write(f"Added {version.name} to {slug}.")
         for line in own_model.described(run):
             self.stdout.write(f"  {line}")
         if version.state == ModelVersion.State.PROMOTED:
@@ -78,4 +80,6 @@ class Command(BaseCommand):
             used = added_models.use(known.version)
         except added_models.Declined as error:
             raise CommandError(f"It stays as it is. {error}") from error
+        slug = used.project.slug
+        exchange.record_command("add_model", project_slug=slug, promoted=used.name)
         self.stdout.write(f"{used.name} is in use now.")

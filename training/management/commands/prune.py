@@ -39,6 +39,8 @@ class Command(BaseCommand):
         for reason in plan.held:
             self.stdout.write(reason)
         total = megabytes(plan.size).strip()
+        if options["yes"] and plan.removals:
+            exchange.record_command("prune", project_slug=project, removed=len(plan.removals))
         if not plan.removals:
             self.stdout.write("Nothing to remove.")
         elif options["yes"]:

@@ -125,7 +125,10 @@ class Command(BaseCommand):
             )
         except start_and_cancel.RoundRefused as refusal:
             raise CommandError(str(refusal)) from refusal
-        if live is not None:
+        if live is None:
+            told = {"round": round_.number, "preset": choice.preset}
+            exchange.record_command("run_round", project_slug=project.slug, **told)
+        else:
             self.stdout.write(f"Round {live.number} is {live.state} already; following it.")
         return Run.objects.filter(round=round_).latest("id")
 
