@@ -22,6 +22,7 @@ from annotate.exchange.incoming import (
     publish_model_version,
     retire_untouched,
     set_priorities,
+    tell_acquisition,
 )
 from annotate.exchange.outgoing import (
     counts,
@@ -150,6 +151,7 @@ __all__ = [
     "send_next_webhook",
     "set_priorities",
     "set_triggers",
+    "tell_acquisition",
     "tell_webhooks",
     "text_lengths",
     "tidy_jobs",

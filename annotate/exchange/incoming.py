@@ -105,14 +105,25 @@ def add_pairs(project: Project, rows: Iterable[Row], *, source: str, policy: str
 
 
 def _add_pairs(project: Project, rows: tuple[Row, ...], *, source: str, policy: str) -> int:
-    completions = _by_key(project, {row["prompt_id"] for row in rows})
+    prompts = {row["prompt_id"] for row in rows}
+    completions = _by_key(project, prompts)
     sides = [row[side] for row in rows for side in ("completion_a", "completion_b")]
     _none_missing("completion", set(sides) - completions.keys())
+    held_out = {key for key in prompts if is_held_out(key)}
     pairs: dict[str, Pair] = {}
     for row in rows:
         a, b = completions[row["completion_a"]], completions[row["completion_b"]]
         if _reads(a) != _reads(b):
-            pairs.setdefault(row["key"], _pair(project, row, a, b, source=source, policy=policy))
+            made = _pair(
+                project,
+                row,
+                a,
+                b,
+                source=source,
+                policy=policy,
+                held_out=row["prompt_id"] in held_out,
+            )
+            pairs.setdefault(row["key"], made)
     with write():
         known = set(project.pairs.filter(key__in=pairs).values_list("key", flat=True))
         new = [pair for key, pair in pairs.items() if key not in known]
@@ -128,9 +139,23 @@ def _by_key(project: Project, prompt_ids: set[str]) -> dict[str, Completion]:
 
 
 def _pair(
-    project: Project, row: Row, a: Completion, b: Completion, *, source: str, policy: str
+    project: Project,
+    row: Row,
+    a: Completion,
+    b: Completion,
+    *,
+    source: str,
+    policy: str,
+    held_out: bool,
 ) -> Pair:
-    quota = Pair.quota(project, row.get("kind", Pair.Kind.NORMAL), key=row["key"])
+    quota = Pair.quota(
+        project,
+        row.get("kind", Pair.Kind.NORMAL),
+        key=row["key"],
+        held_out=held_out,
+        chosen=row.get("stream") == Pair.Stream.ACTIVE,
+    )
+    chosen = quota["arms"] == Pair.Arms.ACTIVE
     sides = [row.get("policy_a", ""), row.get("policy_b", "")]
     wrote = [policy if side == "new" else side for side in sides]
     return Pair(
@@ -139,7 +164,7 @@ def _pair(
         completion_a=a,
         completion_b=b,
         key=row["key"],
-        stream=row.get("stream", Pair.Stream.RANDOM),
+        stream=Pair.Stream.ACTIVE if chosen else "",
         priority=row.get("score", 0.0),
         source=source,
         policy_a=wrote[0],
@@ -167,8 +192,13 @@ def _none_missing(what: str, missing: set[str]) -> None:
         raise UnknownRow(f"The project has no {what} {min(missing)} ({len(missing)} missing).")
 
 
-def set_priorities(project: Project, priorities: Mapping[str, float]) -> int:
-    """Rank open pairs by key; return how many there were. Pairs in use are not waited for."""
+def set_priorities(project: Project, priorities: Mapping[str, float], *, acquisition: str) -> int:
+    """Rank open pairs by key; return how many there were. Pairs in use are not waited for.
+
+    A pair of priority 0 is leased at random alone. `acquisition` is stored with the leases that
+    the active arm gives from now on.
+    """
+    tell_acquisition(project, acquisition)
     changed = 0
     for batch in batched(sorted(priorities)):
         with write():
@@ -181,6 +211,13 @@ def set_priorities(project: Project, priorities: Mapping[str, float]) -> int:
                 cursor.executemany("UPDATE annotate_pair SET priority = %s WHERE id = %s", updates)
             changed += len(updates)
     return changed
+
+
+def tell_acquisition(project: Project, acquisition: str) -> None:
+    """Say which rule gives open pairs their priorities."""
+    if project.ranked_by != acquisition:
+        project.ranked_by = acquisition
+        project.save(update_fields=["ranked_by"])
 
 
 def retire_untouched(project: Project, *, before_source: str) -> int:

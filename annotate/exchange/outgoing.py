@@ -272,7 +272,7 @@ def leased_pair_keys(project: Project) -> set[str]:
 def queue_depth(project: Project) -> int:
     """Number of pairs with a free slot."""
     free = Pair.objects.filter(project=project, open_slots__gt=0)
-    return free.exclude(stream=Pair.Stream.CHECK).count()
+    return free.exclude(arms=Pair.Arms.CHECK).count()
 
 
 def votes_on(

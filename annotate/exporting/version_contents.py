@@ -32,7 +32,7 @@ class Contents:
     splits: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     streams: Counter[str] = field(default_factory=Counter)
-    """Labelled pairs by the way they came into the queue."""
+    """Labelled pairs by the arm that leased them first."""
     outside: Counter[str] = field(default_factory=Counter)
     """Pairs that say nothing of completions, by kind."""
     annotators: Counter[str] = field(default_factory=Counter)
@@ -63,7 +63,7 @@ def contents(version: DatasetVersion, *, include_simulated: bool = False) -> Con
             test = held_out or kind == Pair.Kind.EVALUATION
             counted.splits["test" if test else "train"] += 1
             counted.kinds[kind] += 1
-            counted.streams[queued] += 1
+            counted.streams[queued or "not leased here"] += 1
             counted.adjudicated += bool(one.decision)
     _count_votes(version, counted, include_simulated)
     return counted

@@ -116,7 +116,7 @@ SETTINGS = {
     ),
     "Queue": (
         *("votes", "overlap_share", "stop_when_certain", "apply_to_open"),
-        *("random_share", "lease_seconds"),
+        *("random_share", "evaluation_share", "lease_seconds"),
     ),
     "Rounds": ("promotion", "train_on_simulated"),
 }
@@ -155,6 +155,11 @@ class SettingsForm(ProjectModelForm):
             "the vote contradicts a reward model that was at least 90 % sure.",
             "overlap_share": "With one vote per pair, or where pairs stop early: the share of "
             "pairs with at least two, because agreement cannot be measured without.",
+            "random_share": "Of the pairs offered, once votes have ranked the others; before that "
+            "all are drawn at random. Half of it goes to pairs that measure: those of held-out "
+            "prompts, and with one vote per pair those of the overlap, which are never chosen.",
+            "evaluation_share": "Of the pairs offered, while pairs that compare a new policy with "
+            "another wait: people’s verdict has to be there before the next round.",
             "stop_when_certain": "A pair is done as soon as its label is this probable (0.6 to "
             "0.999), given how reliable those are who voted; until then more people are asked, up "
             "to the most votes above. Somebody about whom nothing is known yet counts as right "
@@ -195,6 +200,7 @@ class SettingsForm(ProjectModelForm):
             "stop_when_certain": "Stop when certain",
             "overlap_share": "Overlap",
             "random_share": "Random share",
+            "evaluation_share": "Comparisons of policies",
             "lease_seconds": "Reservation, in seconds",
             "promotion": "Promotion of a new policy",
             "train_on_simulated": "Train on simulated votes",
@@ -208,6 +214,7 @@ class SettingsForm(ProjectModelForm):
                 for name in (
                     "overlap_share",
                     "random_share",
+                    "evaluation_share",
                     "gold_share",
                     "retest_share",
                     "check_threshold",

@@ -23,7 +23,7 @@ def models_decide(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotate", "0027_confirmed_addresses")]
+    dependencies = [("annotate", "0032_orders_of_the_arms")]
 
     operations = [
         migrations.AlterField(

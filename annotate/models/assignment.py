@@ -126,9 +126,16 @@ class Assignment(models.Model):
     token = models.UUIDField(default=uuid.uuid4, editable=False)
     state = models.CharField(max_length=10, choices=State.choices, default=State.RESERVED)
     left = models.CharField(max_length=1, choices=LeftCompletion.choices, blank=True)
-    stream = models.CharField(max_length=8, choices=Pair.Stream.choices, blank=True)
+    stream = models.CharField(max_length=10, choices=Pair.Stream.choices, blank=True)
     propensity = models.FloatField(
         default=1.0, null=True, help_text="Probability with which this arm was drawn at lease time."
+    )
+    acquisition = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The rule that had ranked the pair, where the active arm leased it.",
     )
     leased_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
@@ -271,8 +278,9 @@ class VoteRevision(models.Model):
     simulated = models.BooleanField(default=False)
     imported = models.BooleanField(default=False)
     metadata: models.JSONField[dict[str, Any]] = models.JSONField(default=dict)
-    stream = models.CharField(max_length=8, choices=Pair.Stream.choices, blank=True)
+    stream = models.CharField(max_length=10, choices=Pair.Stream.choices, blank=True)
     propensity = models.FloatField(null=True)
+    acquisition = models.CharField(max_length=20, blank=True, default="", db_default="")
     leased_at = models.DateTimeField(null=True)
     frozen_from = models.PositiveIntegerField()
     frozen_until = models.PositiveIntegerField()

@@ -66,8 +66,20 @@ class Pair(models.Model):
         RETIRED = "retired", "Retired"
 
     class Stream(models.TextChoices):
+        """The arms that leases are drawn from."""
+
         RANDOM = "random", "Random"
         ACTIVE = "active", "Active"
+        EVALUATION = "evaluation", "Evaluation"
+        CHECK = "check", "Check"
+
+    class Arms(models.TextChoices):
+        """The arms that may lease a pair."""
+
+        BOTH = "both", "Random and active"
+        RANDOM = "random", "Random alone"
+        ACTIVE = "active", "Active alone"
+        EVALUATION = "evaluation", "Evaluation"
         CHECK = "check", "Check"
 
     # Without an index of its own: that of `pair_once` begins with it.
@@ -80,12 +92,22 @@ class Pair(models.Model):
     key = models.CharField(max_length=130, help_text="Natural key: makes adding idempotent.")
     kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.NORMAL)
     state = models.CharField(max_length=12, choices=State.choices, default=State.OPEN)
+    arms = models.CharField(
+        max_length=10,
+        choices=Arms.choices,
+        default=Arms.BOTH,
+        db_default=Arms.BOTH,
+        help_text="Who may lease it. Pairs of held-out prompts and overlap pairs are leased at "
+        "random alone, because they measure; pairs that were chosen before they came are not.",
+    )
     stream = models.CharField(
-        max_length=8,
+        max_length=10,
         choices=Stream.choices,
-        default=Stream.RANDOM,
-        help_text="How the pair got into the queue: drawn at random, chosen by acquisition, or to "
-        "check an annotator (gold and retest pairs).",
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The arm of its first lease; before that active if it was chosen, else empty, as "
+        "where its votes came in a file.",
     )
     source = models.CharField(max_length=40, default="import")
     # Who wrote the sides of an evaluation pair or an imported one. The completions cannot tell: a
@@ -108,8 +130,10 @@ class Pair(models.Model):
     source_ids: models.JSONField[list[str]] = models.JSONField(
         default=list, help_text="Names of the pair in the files that it came from."
     )
-    priority = models.FloatField(default=0.0)
-    # Uniform order of the random stream, drawn once.
+    priority = models.FloatField(
+        default=0.0, help_text="What a vote on it would teach; 0 where nothing has ranked it."
+    )
+    # Uniform order of the random arm, drawn once.
     shuffle = models.FloatField(default=0.0)
     open_slots = models.PositiveSmallIntegerField(default=2)
     asked = models.PositiveSmallIntegerField(default=2, help_text="Places there are just now.")
@@ -199,14 +223,14 @@ class Pair(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["project", "stream", "-priority", "-started", "id"],
-                condition=models.Q(open_slots__gt=0),
-                name="pair_active_queue",
+                fields=["project", "-priority", "-started", "id"],
+                condition=models.Q(open_slots__gt=0, arms__in=["both", "active"]),
+                name="pair_by_priority",
             ),
             models.Index(
-                fields=["project", "stream", "shuffle", "id"],
+                fields=["project", "arms", "shuffle", "id"],
                 condition=models.Q(open_slots__gt=0),
-                name="pair_random_queue",
+                name="pair_by_shuffle",
             ),
             # How far the project is: counted from this index alone.
             models.Index(
@@ -258,11 +282,20 @@ class Pair(models.Model):
         return f"pair {self.pk}"
 
     @staticmethod
-    def quota(project: Project, kind: str, *, key: str) -> dict[str, Any]:
-        """Columns of a new pair that say how many votes it wants, by the project's preset."""
+    def quota(
+        project: Project, kind: str, *, key: str, held_out: bool = False, chosen: bool = False
+    ) -> dict[str, Any]:
+        """Columns of a new pair that say how many votes it wants, by the project's preset, and
+        who may lease it.
+
+        Args:
+            held_out: its prompt is, so that the pair measures.
+            chosen: by an acquisition or by hand, out of more than the queue holds.
+        """
         certain = project.stop_when_certain is not None
         thin = certain or project.votes == Project.Votes.SINGLE
-        if thin and kind == Pair.Kind.NORMAL and share_of(f"overlap:{key}") < project.overlap_share:
+        sampled = thin and not chosen and kind == Pair.Kind.NORMAL
+        if sampled and share_of(f"overlap:{key}") < project.overlap_share:
             # Agreement and reliabilities could not be measured without two votes on some.
             kind = Pair.Kind.OVERLAP
         if kind == Pair.Kind.EVALUATION:
@@ -282,15 +315,27 @@ class Pair(models.Model):
             wanted = 1  # one after the other: each may be the last
         return {
             "kind": kind,
+            "arms": Pair.arms_of(kind, held_out=held_out, chosen=chosen),
             "wanted": wanted,
             "limit": limit,
             "agree": agree,
             "open_slots": wanted,
             "asked": wanted,
-            # People's verdict on a policy must be in before the next one takes its place, so
-            # its evaluation pairs stand in the first fifth of the random order.
-            "shuffle": Pair.place_in_order(key) * (0.2 if kind == Pair.Kind.EVALUATION else 1.0),
+            "shuffle": Pair.place_in_order(key),
         }
+
+    @staticmethod
+    def arms_of(kind: str, *, held_out: bool = False, chosen: bool = False) -> str:
+        """The arms that may lease a pair of this kind: a value of `Arms`."""
+        if kind in Pair.OUTSIDE_LABELS:
+            return Pair.Arms.CHECK
+        if kind == Pair.Kind.EVALUATION:
+            return Pair.Arms.EVALUATION
+        if chosen:
+            # No draw makes it unchosen: at random it would stand for pairs that nobody chose.
+            return Pair.Arms.ACTIVE
+        measures = held_out or kind == Pair.Kind.OVERLAP
+        return Pair.Arms.RANDOM if measures else Pair.Arms.BOTH
 
     @staticmethod
     def place_in_order(key: str) -> float:

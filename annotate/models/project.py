@@ -125,9 +125,23 @@ class Project(models.Model):
         help_text="With one vote per pair: the share of pairs that get two, to measure agreement.",
     )
     random_share = models.FloatField(
-        default=0.3,
+        default=0.1,
         validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
-        help_text="Share of pairs offered in random order. Honest estimates come from these.",
+        help_text="Share of pairs offered in random order once the votes have ranked the others; "
+        "all of them before that. Honest estimates come from these.",
+    )
+    evaluation_share = models.FloatField(
+        default=0.5,
+        db_default=0.5,
+        validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
+        help_text="Share of pairs offered that compare policies, while any of them wait for votes.",
+    )
+    ranked_by = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The acquisition that gave open pairs their priorities.",
     )
     lease_seconds = models.PositiveIntegerField(
         default=600,
@@ -184,6 +198,10 @@ class Project(models.Model):
             models.CheckConstraint(
                 condition=models.Q(random_share__gte=0, random_share__lte=1),
                 name="project_random_share_is_a_share",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(evaluation_share__gte=0, evaluation_share__lte=1),
+                name="project_evaluation_share_is_a_share",
             ),
             models.CheckConstraint(
                 condition=models.Q(overlap_share__gte=0, overlap_share__lte=1),

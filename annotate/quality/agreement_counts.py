@@ -38,21 +38,24 @@ COUNTED = """
         AND kind NOT IN ('gold', 'retest') AND (%(simulated)s = 1 OR NOT firsts_simulated)
         AND (%(stream)s = 'all' OR stream = %(stream)s)
 """
-# One pass without sorting: first the active stream by how the votes fell, then the random one.
+# One pass without sorting: each stream by how the votes fell. Neither random nor active are
+# comparisons of policies, and pairs whose votes came in a file.
+_ONES = ("= 'active'", "= 'random'", "NOT IN ('active', 'random')")
 TOTALS = "SELECT {} {}".format(
     ", ".join(
-        f"COUNT(*) FILTER (WHERE fell = {fell} AND stream {is_random} 'random')"
-        for is_random in ("<>", "=")
+        f"COUNT(*) FILTER (WHERE fell = {fell} AND stream {one})"
+        for one in _ONES
         for fell in range(len(FALLS))
     ),
     COUNTED,
 )
 # A part of the prompts that has nothing to do with the order in which they came.
 SAMPLED = f"""
-    SELECT prompt_id, fell, CASE stream WHEN 'random' THEN 1 ELSE 0 END {COUNTED}
+    SELECT prompt_id, fell, CASE stream WHEN 'active' THEN 0 WHEN 'random' THEN 1 ELSE 2 END
+        {COUNTED}
         AND prompt_id * 7919 %% {BINS} < %(bins)s
 """
-STREAM_CODES = {"random": (1,), "active": (0,), "all": (0, 1)}
+STREAM_CODES = {"random": (1,), "active": (0,), "all": (0, 1, 2)}
 DUOS = f"""
     SELECT first_by_id, second_by_id, "first", "second", COUNT(*)
     {COUNTED} AND first_by_id IS NOT NULL AND second_by_id IS NOT NULL
@@ -103,7 +106,9 @@ def by_stream(project: Project, *, include_simulated: bool = False) -> dict[str,
 
     Values count every pair; intervals come from all prompts, or from `SAMPLE` of them.
     """
-    counted = np.array(rows(TOTALS, project, "all", include_simulated)).reshape(2, len(FALLS))
+    counted = np.array(rows(TOTALS, project, "all", include_simulated)).reshape(
+        len(_ONES), len(FALLS)
+    )
     bins = BINS
     if counted.sum() > SAMPLE:
         bins = min(BINS, -(-BINS * SAMPLE // project.prompts.count()))

@@ -13,6 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Pair, Project
+from annotate.models.content import HELD_OUT_SHARE
 from annotate.models.roles import Role
 from annotate.queue import lease_sql, resolution, retest
 from annotate.queue.transactions import write
@@ -22,8 +23,8 @@ from annotate.text.chat_turns import blind
 RELEASE_EVERY = timedelta(seconds=1)
 _released_at: dict[int, datetime] = {}
 _chance = random.SystemRandom()
-# Against which an arm's probability was drawn. A check has its own, whatever the arms hold.
-OTHER_ARM = {"random": "active", "active": "random", "check": "check"}
+MEASURING_SHARE = 0.5
+"""Of the random arm, once pairs are ranked: pairs that it alone leases, because they measure."""
 
 # A lease lasts three times what a vote takes the person, within these bounds.
 SHORTEST, LONGEST = timedelta(minutes=5), timedelta(minutes=30)
@@ -170,7 +171,7 @@ def _claim(
     rng: random.Random,
 ) -> int | None:
     _release_sometimes(project, now)
-    arms = _draw_arms(project, rng)
+    orders = _draw_orders(project, member, rng)
     side = _draw_side(member.left_balance, rng)
     expires = now + lease_length(project, member.pace_ms)
     if project.retest_share and rng.random() < project.retest_share:
@@ -178,21 +179,20 @@ def _claim(
         if again is not None:
             return again
     for attempt in range(2):
-        for arm, propensity in arms:
+        for order, propensity in orders:
             claim = {
                 "project": project.pk,
                 "user": user.pk,
                 "membership": member.id,
-                "stream": arm,
-                "other": OTHER_ARM[arm],
                 "propensity": propensity,
+                "acquisition": project.ranked_by if order == "active" else "",
                 "side": side,
                 "token": uuid4(),
                 "now": now,
                 "expires": expires,
                 "guideline_version": project.guideline_version,
             }
-            assignment = lease_sql.claim(claim)
+            assignment = lease_sql.claim(order, claim)
             if assignment is not None:
                 return assignment
         if attempt == 0 and not release_expired(project, now=now):
@@ -200,17 +200,39 @@ def _claim(
     return None
 
 
-def _draw_arms(project: Project, rng: random.Random) -> list[tuple[str, float]]:
-    """The drawn arm with the probability it had, then what to fall back on.
+def _draw_orders(
+    project: Project, member: lease_sql.Member, rng: random.Random
+) -> list[tuple[str, float]]:
+    """Names of `lease_sql.ORDERS` to try one after the other, each with the probability that its
+    arm was drawn with: the drawn arm, then what to fall back on.
 
-    A check is drawn first. The probabilities of the arms are those among the pairs that are
-    no checks: checks tell nothing about the arms.
+    Checks and comparisons of policies are drawn first. The probabilities of the two arms are those
+    among all other pairs. Until votes have ranked pairs the random arm has them all.
     """
-    share, checks = project.random_share, project.gold_share
-    check = [("check", checks)] if rng.random() < checks else []
-    if rng.random() < share:
-        return [*check, ("random", share), ("active", 1.0)]
-    return [*check, ("active", 1.0 - share), ("random", 1.0)]
+    first = []
+    if rng.random() < project.gold_share:
+        first.append(("check", project.gold_share))
+    if member.evaluation and rng.random() < project.evaluation_share:
+        first.append(("evaluation", project.evaluation_share))
+    share = project.random_share if member.ranked else 1.0
+    drawn = rng.random() < share
+    chance = share if drawn else 1.0
+    at_random = [("measuring", chance), ("random", chance)]
+    if rng.random() >= _measuring_share(project, ranked=member.ranked):
+        at_random.reverse()
+    active = [("active", 1.0 if drawn else 1.0 - share)] if member.ranked else []
+    last = [("unranked", 1.0), ("evaluation", 1.0)]
+    arms = [*at_random, *active] if drawn else [*active, *at_random]
+    return [*first, *arms, *last]
+
+
+def _measuring_share(project: Project, *, ranked: bool) -> float:
+    """Share of the random arm that goes to pairs which measure: what a uniform draw would give
+    them while it has all votes, more once it has few."""
+    if ranked:
+        return MEASURING_SHARE
+    thin = project.votes == Project.Votes.SINGLE or project.stop_when_certain is not None
+    return 1 - (1 - HELD_OUT_SHARE) * (1 - (project.overlap_share if thin else 0.0))
 
 
 def _draw_side(left_balance: int, rng: random.Random) -> str:

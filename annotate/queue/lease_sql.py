@@ -1,8 +1,9 @@
 """The statements of every vote, by hand: through the ORM they cost several times as much.
 
 The claim of a slot is one statement on Postgres, four short ones on SQLite. Its parameters:
-project, user, membership, stream (the arm), other (the other arm), propensity, side, token, now,
-expires, guideline_version. Checks are an arm of their own, drawn before the other two.
+project, user, membership, propensity, acquisition, side, token, now, expires, guideline_version.
+An arm leases in one order or in several; each order is a statement of its own, with its words in
+the text, so that a plan made once suits every call.
 """
 
 from __future__ import annotations
@@ -13,11 +14,33 @@ from uuid import UUID
 
 from django.db import connection
 
-ORDER = {
-    "random": "p.shuffle, p.id",
-    # Started pairs are completed before new ones of equal priority.
-    "active": "p.priority DESC, p.started DESC, p.id",
-    "check": "p.shuffle, p.id",
+
+class Order(NamedTuple):
+    """An order in which an arm leases pairs."""
+
+    arm: str
+    """Stored with the lease, and with a pair that is leased for the first time."""
+    pairs: str
+    by: str
+    other: str = ""
+    """Pairs of the arm that this one was drawn against."""
+
+
+_DRAWN = "p.arms IN ('both', 'random')"
+# Spelt as in the partial index. What nothing has ranked is asked at random.
+_MAY_BE_ACTIVE = "p.arms IN ('both', 'active')"
+_RANKED = f"{_MAY_BE_ACTIVE} AND p.priority > 0"
+_BY_SHUFFLE = "p.shuffle, p.id"
+# Started pairs are completed before new ones of equal priority.
+_BY_PRIORITY = "p.priority DESC, p.started DESC, p.id"
+ORDERS = {
+    "measuring": Order("random", "p.arms = 'random'", _BY_SHUFFLE, other=_RANKED),
+    "random": Order("random", "p.arms = 'both'", _BY_SHUFFLE, other=_RANKED),
+    "active": Order("active", _RANKED, _BY_PRIORITY, other=_DRAWN),
+    # Chosen, and then ranked no more: after all others.
+    "unranked": Order("active", _MAY_BE_ACTIVE, _BY_PRIORITY),
+    "evaluation": Order("evaluation", "p.arms = 'evaluation'", _BY_SHUFFLE),
+    "check": Order("check", "p.arms = 'check'", _BY_SHUFFLE),
 }
 
 # `open_slots > 0` is spelt as in the partial indexes, so that both databases use them.
@@ -33,7 +56,8 @@ AVAILABLE = """
 # A check hides among pairs that are offered anyway: were it all there is, it would show. Nor may
 # it be the second time that the person sees these two texts.
 SOMETHING_OPEN = f"""
-    SELECT 1 FROM annotate_pair p WHERE {AVAILABLE} AND p.stream IN ('random', 'active') LIMIT 1
+    SELECT 1 FROM annotate_pair p
+    WHERE {AVAILABLE} AND p.arms IN ('both', 'random', 'active', 'evaluation') LIMIT 1
 """
 HIDDEN = f"""
     AND EXISTS ({SOMETHING_OPEN})
@@ -46,30 +70,28 @@ HIDDEN = f"""
 """
 PICK = f"""
     SELECT p.id, p.left_balance FROM annotate_pair p
-    WHERE {AVAILABLE} AND p.stream = %(stream)s {{hidden}}
-    ORDER BY {{order}} LIMIT 1
+    WHERE {AVAILABLE} AND {{pairs}} {{hidden}}
+    ORDER BY {{by}} LIMIT 1
 """
 
 # The first two people on a pair see opposite sides; else each person's own sides balance.
 # The arm had probability 1 when the other one held nothing for this person.
-INSERT_LEASE = f"""
+INSERT_LEASE = """
     INSERT INTO annotate_assignment (
-        pair_id, annotator_id, token, state, "left", stream, propensity,
+        pair_id, annotator_id, token, state, "left", stream, acquisition, propensity,
         leased_at, expires_at, guideline_version, choice, strength, reasons, comment,
         criteria, skip_reason, input, surplus, simulated, imported, metadata, revision
     )
     SELECT pick.id, %(user)s, %(token)s, 'reserved',
         CASE WHEN pick.left_balance > 0 THEN 'b' WHEN pick.left_balance < 0 THEN 'a'
             ELSE %(side)s END,
-        %(stream)s,
-        CASE WHEN %(propensity)s < 1 AND EXISTS (
-            SELECT 1 FROM annotate_pair p WHERE {AVAILABLE} AND p.stream = %(other)s
-        ) THEN %(propensity)s ELSE 1 END,
-        %(now)s, %(expires)s, %(guideline_version)s, '', 0, '[]', '', '{{{{}}}}', '', '',
-        FALSE, FALSE, FALSE, '{{{{}}}}', 1
-    FROM {{pick}}
+        '{arm}', %(acquisition)s, {propensity},
+        %(now)s, %(expires)s, %(guideline_version)s, '', 0, '[]', '', '{{}}', '', '',
+        FALSE, FALSE, FALSE, '{{}}', 1
+    FROM {pick}
     ON CONFLICT (annotator_id, pair_id) DO UPDATE SET
         state = 'reserved', surplus = FALSE, stream = excluded.stream,
+        acquisition = excluded.acquisition,
         propensity = excluded.propensity, leased_at = excluded.leased_at,
         expires_at = excluded.expires_at, guideline_version = excluded.guideline_version
     WHERE annotate_assignment.state = 'released'
@@ -77,17 +99,36 @@ INSERT_LEASE = f"""
 """
 
 
-def _pick(arm: str) -> str:
-    return PICK.format(order=ORDER[arm], hidden=HIDDEN if arm == "check" else "")
+# A pair's stream is the arm of its first lease. Dataset versions tell it, so it never changes, and
+# pairs with votes from a file have none. This lease is not there yet: on SQLite it is left out.
+TAKE_SLOT = """
+    UPDATE annotate_pair SET open_slots = open_slots - 1, left_balance = left_balance + {sign},
+        stream = CASE WHEN EXISTS (
+            SELECT 1 FROM annotate_assignment had WHERE had.pair_id = annotate_pair.id {but}
+        ) THEN stream ELSE '{arm}' END
+"""
+
+
+def _pick(name: str) -> str:
+    order = ORDERS[name]
+    return PICK.format(pairs=order.pairs, by=order.by, hidden=HIDDEN if name == "check" else "")
+
+
+def _insert(name: str, pick: str) -> str:
+    order = ORDERS[name]
+    other = f"SELECT 1 FROM annotate_pair p WHERE {AVAILABLE} AND {order.other}"
+    drawn = f"CASE WHEN %(propensity)s < 1 AND EXISTS ({other}) THEN %(propensity)s ELSE 1 END"
+    propensity = drawn if order.other else "%(propensity)s"
+    return INSERT_LEASE.format(pick=pick, arm=order.arm, propensity=propensity)
 
 
 # Both updates follow the insert: if that is suppressed, no slot leaks.
 ON_POSTGRES = {
-    arm: f"""
-    WITH pick AS ({_pick(arm)} FOR NO KEY UPDATE OF p SKIP LOCKED),
-    lease AS ({INSERT_LEASE.format(pick="pick")}),
+    name: f"""
+    WITH pick AS ({_pick(name)} FOR NO KEY UPDATE OF p SKIP LOCKED),
+    lease AS ({_insert(name, "pick")}),
     pair AS (
-        UPDATE annotate_pair SET open_slots = open_slots - 1, left_balance = left_balance + sign
+        {TAKE_SLOT.format(sign="sign", arm=order.arm, but="")}
         FROM lease WHERE annotate_pair.id = lease.pair_id
     ),
     member AS (
@@ -96,9 +137,13 @@ ON_POSTGRES = {
     )
     SELECT id FROM lease
     """
-    for arm in ORDER
+    for name, order in ORDERS.items()
 }
-ON_SQLITE = {arm: INSERT_LEASE.format(pick=f"({_pick(arm)}) AS pick WHERE TRUE") for arm in ORDER}
+ON_SQLITE = {name: _insert(name, f"({_pick(name)}) AS pick WHERE TRUE") for name in ORDERS}
+SLOT_ON_SQLITE = {
+    name: TAKE_SLOT.format(sign="%s", arm=order.arm, but="AND had.id <> %s") + " WHERE id = %s"
+    for name, order in ORDERS.items()
+}
 
 
 LOCK = """
@@ -107,8 +152,13 @@ LOCK = """
     JOIN annotate_membership m ON m.project_id = p.project_id AND m.user_id = a.annotator_id
     WHERE a.token = %(token)s AND a.annotator_id = %(user)s AND m.active
 """
-MEMBER = """
-    SELECT id, left_balance, pace_ms, simulated, guidelines_read, qualified_at, paused_at
+# Which orders hold anything is asked here, so that no claim is spent on empty ones.
+MEMBER = f"""
+    SELECT id, left_balance, pace_ms, simulated, guidelines_read, qualified_at, paused_at,
+        EXISTS (SELECT 1 FROM annotate_pair p WHERE p.project_id = %(project)s
+            AND p.open_slots > 0 AND {_RANKED}),
+        EXISTS (SELECT 1 FROM annotate_pair p WHERE p.project_id = %(project)s
+            AND p.open_slots > 0 AND p.arms = 'evaluation')
     FROM annotate_membership
     WHERE project_id = %(project)s AND user_id = %(user)s AND active
 """
@@ -140,6 +190,10 @@ class Member(NamedTuple):
     guidelines_read: int
     qualified_at: Any
     paused_at: Any
+    ranked: bool
+    """The active arm has pairs, for this person or for others."""
+    evaluation: bool
+    """The evaluation arm has."""
 
 
 def member(*, project: int, user: int, lock: bool = False) -> Member | None:
@@ -193,24 +247,20 @@ def _id_in(row: tuple[int, ...] | None) -> int | None:
     return row[0] if row else None
 
 
-def claim(parameters: dict[str, Any]) -> int | None:
-    """Take a slot of the arm's best pair; return the assignment's id, None when it is empty."""
-    arm = parameters["stream"]
+def claim(order: str, parameters: dict[str, Any]) -> int | None:
+    """Take a slot of the first pair of an order, a name in ORDERS; return the assignment's id,
+    None when the order holds nothing for the person."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(ON_POSTGRES[arm], parameters)
+            cursor.execute(ON_POSTGRES[order], parameters)
             return _id_in(cursor.fetchone())
-        cursor.execute(ON_SQLITE[arm], _adapted(parameters))
+        cursor.execute(ON_SQLITE[order], _adapted(parameters))
         row = cursor.fetchone()
         if row is None:
             return None
         assignment: int
         assignment, pair, sign = row
-        cursor.execute(
-            "UPDATE annotate_pair SET open_slots = open_slots - 1, "
-            "left_balance = left_balance + %s WHERE id = %s",
-            [sign, pair],
-        )
+        cursor.execute(SLOT_ON_SQLITE[order], [sign, assignment, pair])
         cursor.execute(
             "UPDATE annotate_membership SET left_balance = left_balance + %s WHERE id = %s",
             [sign, parameters["membership"]],

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from annotate.models import Adjudication, Assignment, Label, Pair, Project
 from annotate.queue import resolution, slots
@@ -49,9 +50,10 @@ class Counted(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """The columns of a pair that say how many votes it wants."""
+    """The columns of a pair that say how many votes it wants, and who may lease it."""
 
     kind: str
+    arms: str
     wanted: int
     limit: int
     agree: int
@@ -94,7 +96,7 @@ def recount(
         return []
     votes = _standing(pairs)
     decisions = _decisions(pairs)
-    there = list(Pair.objects.filter(pk__in=pairs).select_related("project"))
+    there = list(_with_prompts(Pair.objects.filter(pk__in=pairs).select_related("project")))
     before = {pair.pk: pair.state for pair in there}
     for pair in there:
         cast = votes[pair.pk]
@@ -121,6 +123,7 @@ def apply_quota(project: Project, *, now: datetime) -> Applied:
     """
     changed = done = after = 0
     open_pairs = project.pairs.filter(state=Pair.State.OPEN, kind__in=Pair.TEACHING, agree__gt=0)
+    open_pairs = _with_prompts(open_pairs)
     while batch := list(open_pairs.filter(pk__gt=after).order_by("pk")[:BATCH]):
         after = batch[-1].pk
         other = [pair.pk for pair in batch if _new_quota(pair, pair.votes) != _quota(pair)]
@@ -135,8 +138,14 @@ def apply_quota(project: Project, *, now: datetime) -> Applied:
     return Applied(changed, done)
 
 
+def _with_prompts(pairs: QuerySet[Pair]) -> QuerySet[Pair]:
+    """The pairs with what a quota depends on, without the texts."""
+    texts = ("messages", "tools", "reference", "metadata", "tags")
+    return pairs.select_related("prompt").defer(*(f"prompt__{name}" for name in texts))
+
+
 def _quota(pair: Pair) -> Quota:
-    return Quota(pair.kind, pair.wanted, pair.limit, pair.agree)
+    return Quota(pair.kind, pair.arms, pair.wanted, pair.limit, pair.agree)
 
 
 def _new_quota(pair: Pair, votes: int) -> Quota:
@@ -144,7 +153,13 @@ def _new_quota(pair: Pair, votes: int) -> Quota:
     if pair.limit == 1 < votes:
         # Its second vote was asked because the first surprised, and stays outside agreement.
         return _quota(pair)
-    columns = Pair.quota(pair.project, Pair.Kind.NORMAL, key=pair.key)
+    columns = Pair.quota(
+        pair.project,
+        Pair.Kind.NORMAL,
+        key=pair.key,
+        held_out=pair.prompt.held_out,
+        chosen=pair.arms == Pair.Arms.ACTIVE,
+    )
     asked = Quota(*(columns[name] for name in Quota._fields))
     return asked._replace(limit=max(asked.limit, votes))
 

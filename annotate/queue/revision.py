@@ -34,7 +34,7 @@ from annotate.votes.dataset_versions import JUDGEMENT
 State = Assignment.State
 REVISED = ("choice", "strength", "guideline_version", "revision", "frozen_from")
 # What a dataset version says of a vote and a later lease or vote would overwrite.
-FROZEN = (*JUDGEMENT, "stream", "propensity", "leased_at", "frozen_from")
+FROZEN = (*JUDGEMENT, "stream", "propensity", "acquisition", "leased_at", "frozen_from")
 
 
 def remark(

@@ -77,7 +77,8 @@ def events(pair: Pair) -> list[Event]:
     revisions = list(
         VoteRevision.objects.filter(assignment__pair=pair).select_related("assignment")
     )
-    history = [Event(pair.created_at, "", f"Queued by {pair.source}, {pair.stream} stream")]
+    offered = pair.get_arms_display().lower()
+    history = [Event(pair.created_at, "", f"Queued by {pair.source}, offered: {offered}")]
     for assignment in assignments:
         history += _lease_and_outcome(assignment, name(assignment.annotator_id))
     for old in revisions:
@@ -97,7 +98,8 @@ def _lease_and_outcome(assignment: Assignment, who: str) -> Iterator[Event]:
         return
     assert assignment.leased_at and assignment.propensity is not None, "only files leave them out"
     lease = f"got it with {assignment.left.upper()} on the left"
-    lease += f", by the {assignment.stream} arm (probability {assignment.propensity:.2f})"
+    ranked = f", ranked by {assignment.acquisition}" if assignment.acquisition else ""
+    lease += f", by the {assignment.stream} arm (probability {assignment.propensity:.2f}){ranked}"
     if assignment.state == State.RELEASED:
         lease += "; the lease ended without an answer"
     yield Event(assignment.leased_at, who, lease)

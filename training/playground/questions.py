@@ -172,6 +172,7 @@ def queue_pair(trial: Trial, first: int, second: int) -> bool:
         "completion_a": keys[0],
         "completion_b": keys[1],
         "stream": "active",
+        "score": 1.0,
     }
     return bool(exchange.add_pairs(trial.project, [pair], source="playground"))
 

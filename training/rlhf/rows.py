@@ -66,7 +66,8 @@ class Preference:
     messages: list[Message]
     completion_a: str
     completion_b: str
-    stream: Literal["random", "active"] = "random"
+    stream: Literal["", "random", "active", "evaluation"] = "random"
+    """The arm of the pair's first lease; empty where nobody was asked."""
     held_out: bool = False
     kind: str = "normal"
     votes: tuple[Vote, ...] = ()
@@ -116,6 +117,7 @@ class Candidate:
     completion_b: str
     kind: Literal["normal", "evaluation"] = "normal"
     stream: Literal["random", "active"] = "random"
+    """Drawn at random, or chosen: the latter is never leased by the random arm."""
     score: float = 0.0
     """Expected information of one vote; higher is asked first."""
     policy_a: str = ""
@@ -265,7 +267,7 @@ def _field(name: str, value: Any) -> Any:
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "stream": ("random", "active"),
+    "stream": ("", "random", "active", "evaluation"),
     "decided": ("", *VALUE),
     "policy": ("new", "before", "starter"),
     "finish_reason": ("stop", "length"),

@@ -51,7 +51,7 @@ def refresh_priorities(project_id: int) -> int:
     pending = exchange.leased_pair_keys(run.project)
     propose = round_settings(run).propose
     priorities = rank(features, votes, open_keys, propose, pending=pending, seed=total)
-    exchange.set_priorities(run.project, priorities)
+    exchange.set_priorities(run.project, priorities, acquisition=propose.acquisition)
     return len(priorities)
 
 

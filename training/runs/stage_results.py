@@ -132,6 +132,9 @@ def _propose(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     if not promotion.asks_people(policy):
         candidates = (row for row in candidates if row.get("kind") != "evaluation")
     added = exchange.add_pairs(run.project, candidates, source=source, policy=policy.name)
+    if metrics.get("active"):
+        acquisition = round_settings(run).propose.acquisition
+        exchange.tell_acquisition(run.project, acquisition)
     # A policy that failed its gates does not displace the pairs of the one still in use.
     if added and policy.state == ModelVersion.State.PROMOTED:
         exchange.retire_untouched(run.project, before_source=source)

@@ -68,7 +68,7 @@ class StoredPair(serializers.ModelSerializer[Pair]):
         model = Pair
         fields = (
             *("id", "prompt", "completion_a", "completion_b", "model_a", "model_b"),
-            *("kind", "state", "stream", "source", "priority", "margin", "source_margin"),
+            *("kind", "state", "arms", "stream", "source", "priority", "margin", "source_margin"),
             *("tags", "metadata", "source_ids", "votes", "asked", "open_slots", "label"),
             *("created_at", "resolved_at", "imported_by"),
         )

@@ -45,8 +45,8 @@ class StoredVote(serializers.ModelSerializer[Assignment]):
         model = Assignment
         fields = (
             *("id", "pair", "annotator", "username", "choice", "strength", "left", "reasons"),
-            *("comment", "criteria", "criteria_asked", "stream", "propensity", "seq", "leased_at"),
-            "voted_at",
+            *("comment", "criteria", "criteria_asked", "stream", "propensity", "acquisition"),
+            *("seq", "leased_at", "voted_at"),
             *("active_ms", "first_key_ms", "wall_ms", "input", "guideline_version", "revision"),
             *("surplus", "simulated", "imported", "metadata", "imported_by"),
         )

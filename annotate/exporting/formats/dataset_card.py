@@ -169,8 +169,9 @@ def _chosen(held: Contents) -> str:
     mean = "" if held.propensity is None else f" Mean probability of the order: {held.propensity}."
     return (
         f"{_table('pairs', sorted(held.streams.items()))}\n\n"
-        "Pairs of the stream `random` were drawn at random, those of `active` because their votes "
-        "teach a reward model most, which makes them harder than the average. Each vote says in "
+        "Pairs of the stream `random` were leased at random before anybody else had them, those of "
+        "`active` because their votes teach a reward model most, which makes them harder than the "
+        "average; those of `evaluation` compare policies. Each vote says in "
         "`stream` in which order its pair was offered and in `propensity` how probable that order "
         f"was. Votes by order: {', '.join(f'{name} {n:,}' for name, n in known.items()) or 'none'}."
         f"{mean}"

@@ -164,9 +164,9 @@ ANSWER = Table(QualificationAnswer, "attempt", "left", "choice", "correct", "ans
 DECISION = Table(Adjudication, "choice", "strength", "category", "rationale", "decided_at")
 FLAG = Table(Flag, "kind", "created_at", "settled_at")
 _JUDGEMENT = (
-    *("stream", "propensity", "leased_at", "choice", "strength", "reasons", "comment", "criteria"),
-    *("criteria_asked", "voted_at", "seq", "active_ms", "first_key_ms", "wall_ms", "input"),
-    "guideline_version",
+    *("stream", "propensity", "acquisition", "leased_at", "choice", "strength", "reasons"),
+    *("comment", "criteria", "criteria_asked", "voted_at", "seq", "active_ms", "first_key_ms"),
+    *("wall_ms", "input", "guideline_version"),
     *("surplus", "simulated", "imported", "metadata", "revision", "frozen_from"),
 )
 ASSIGNMENT = Table(Assignment, "token", "state", "left", *_JUDGEMENT, "skip_reason", "acted_at")

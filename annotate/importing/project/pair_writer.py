@@ -11,7 +11,8 @@ from annotate.exporting.project.project_tables import Table
 from annotate.importing.project.line_kinds import Act, Answer, PairLine
 from annotate.importing.project.line_values import Values, moment, stored
 from annotate.importing.storage.bulk_insert import Columns, stored_time
-from annotate.models import Assignment
+from annotate.models import Assignment, Pair
+from annotate.models.content import is_held_out
 from annotate.queue import recount
 from annotate.queue.recount import StandingVote
 
@@ -26,7 +27,15 @@ def columns(table: Table, *more: str, **same: Any) -> Columns:
 _PAIRS = columns(
     project_tables.PAIR,
     *("id", "project_id", "imported_by_id", "prompt_id", "completion_a_id", "completion_b_id"),
-    *("retest_of_id", "only_for_id", "asked", "cast", "left_balance", *recount.Counted._fields),
+    *(
+        "retest_of_id",
+        "only_for_id",
+        "arms",
+        "asked",
+        "cast",
+        "left_balance",
+        *recount.Counted._fields,
+    ),
     # Nobody is offered them before the whole project is there.
     open_slots=0,
 )
@@ -54,6 +63,13 @@ class Group:
     def parts(self) -> int:
         """Rows that it makes."""
         return 2 + len(self.acts) + len(self.answers) + sum(len(a.revisions) for a in self.acts)
+
+
+def _arms(pair: PairLine) -> str:
+    """The arms that may lease it, which the file does not tell: they follow from the rest."""
+    chosen = pair.values["stream"] == Pair.Stream.ACTIVE
+    held_out = is_held_out(pair.prompt)
+    return str(Pair.arms_of(pair.values["kind"], held_out=held_out, chosen=chosen))
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,7 @@ class PairWriter:
             known[f"completion {pair.prompt} {pair.b}"],
             known[f"pair {pair.retest_of}"] if pair.retest_of else None,
             self.user(pair.only_for) if pair.only_for else None,
+            _arms(pair),
             votes if pair.asked is None else pair.asked,
             pair.cast,
             pair.left_balance,

@@ -16,6 +16,7 @@ from annotate.importing.storage.content_batch import ContentBatch
 from annotate.importing.storage.import_context import SOURCE, ImportContext, Outcome
 from annotate.importing.storage.pair_states import Cast, PairState
 from annotate.models import Assignment, ImportChange, Label, Pair, Project
+from annotate.models.content import is_held_out
 from annotate.queue import recount, revision, slots
 from annotate.queue.recount import Quota, StandingVote
 from annotate.votes import labels
@@ -25,6 +26,7 @@ Table = ImportChange.Table
 Row = tuple[Any, ...]
 # Members of an enumeration take longer to bind than plain text.
 OPEN, NORMAL = Pair.State.OPEN.value, Pair.Kind.NORMAL.value
+BOTH = Pair.Arms.BOTH.value
 NO_GUIDELINES = 0
 """Version of the guidelines of votes that were cast elsewhere."""
 
@@ -36,7 +38,7 @@ _PAIRS = Columns(
         *("cast", "left_balance", "created_at", "imported_by_id", "asked", "open_slots", "state"),
         *("resolved_at", *Quota._fields, *recount.Counted._fields),
     ),
-    stream=Pair.Stream.RANDOM.value,
+    stream="",
     source=SOURCE,
     policy="",
     margin=None,
@@ -171,10 +173,16 @@ class PairRows:
         """The quota of a new pair, and its place in the random order."""
         n = len(state.fresh)
         if n and self.context.judged == "labels":
-            return Quota(NORMAL, n, n, 0), Pair.place_in_order(state.key)
-        asked = Pair.quota(self.context.project, Pair.Kind.NORMAL, key=state.key)
+            return Quota(NORMAL, BOTH, n, n, 0), Pair.place_in_order(state.key)
+        asked = Pair.quota(
+            self.context.project,
+            Pair.Kind.NORMAL,
+            key=state.key,
+            held_out=is_held_out(state.prompt),
+        )
         quota = Quota(*map(asked.__getitem__, Quota._fields))
-        return quota._replace(kind=str(quota.kind), limit=max(quota.limit, n)), asked["shuffle"]
+        quota = quota._replace(kind=str(quota.kind), arms=str(quota.arms))
+        return quota._replace(limit=max(quota.limit, n)), asked["shuffle"]
 
     def _pair(
         self, state: PairState, cast: list[Cast], quota: Quota, settled: Settled, shuffle: float
@@ -264,7 +272,7 @@ class PairRows:
 
     def _quota(self, pair: Pair, votes: int) -> Quota:
         """The votes of a file were all asked for, whatever the project asks of its own pairs."""
-        quota = Quota(pair.kind, pair.wanted, pair.limit, pair.agree)
+        quota = Quota(pair.kind, pair.arms, pair.wanted, pair.limit, pair.agree)
         if pair.kind in Pair.OUTSIDE_LABELS:
             return quota
         if self.context.judged == "labels":

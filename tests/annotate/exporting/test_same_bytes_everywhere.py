@@ -67,7 +67,7 @@ def version(project, settings) -> DatasetVersion:
             criteria={"safe": "a", "helpful": "tie"},
             comment="so",
         )
-    Pair.objects.update(state="resolved", open_slots=0)
+    Pair.objects.update(state="resolved", open_slots=0, stream="random")
     return freezing.freeze(project)
 
 

@@ -31,7 +31,7 @@ def many_pairs(project):
                 completion_a=sides[0],
                 completion_b=sides[1],
                 key=f"many-{i}",
-                **Pair.quota(project, "normal", key=f"many-{i}") | columns,
+                **Pair.quota(project, "normal", key=f"many-{i}") | {"stream": "random"} | columns,
             )
             for i in range(n)
         )
@@ -91,7 +91,7 @@ def bulk_votes(project, user, *, seq, choose):
             annotator=user,
             state="voted",
             left="a",
-            stream=pair.stream,
+            stream="random",
             leased_at=now,
             voted_at=now,
             choice=choose(i),
@@ -124,7 +124,7 @@ def counts(project, *, every=False, include_simulated=False):
     (numbers,) = agreement_counts.rows(agreement_counts.TOTALS, project, "all", include_simulated)
     return [
         list(answers)
-        for answers, n in zip(agreement_counts.FALLS * 2, numbers, strict=True)
+        for answers, n in zip(agreement_counts.FALLS * 3, numbers, strict=True)
         for _ in range(n)
     ]
 

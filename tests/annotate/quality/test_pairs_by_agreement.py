@@ -30,6 +30,7 @@ def voted(make_pairs):
     pairs = make_pairs(8, wanted=5, asked=5, open_slots=2)
     for i, (pair, ((a, tie, b), margin)) in enumerate(zip(pairs, rows, strict=False)):
         Pair.objects.filter(pk=pair.pk).update(
+            stream="random",
             first="a",
             second="a",
             n_a=a,

@@ -71,7 +71,9 @@ def test_somebody_whose_votes_cannot_be_compared_has_no_reliability(project, mak
 
 
 def test_a_gold_pair_shows_who_is_right(project, make_pairs, ann, ben):
-    golds = make_pairs(12, kind="gold", wanted=2, limit=2, agree=2, asked=2, open_slots=2)
+    golds = make_pairs(
+        12, kind="gold", arms="both", wanted=2, limit=2, agree=2, asked=2, open_slots=2
+    )
     Gold.objects.bulk_create(Gold(pair=pair, expected="a") for pair in golds)
     cast(project, ann, ["a"] * 12)
     cast(project, ben, ["b"] * 12)
@@ -82,7 +84,7 @@ def test_a_gold_pair_shows_who_is_right(project, make_pairs, ann, ben):
 
 def test_a_second_vote_of_the_same_person_is_no_second_opinion(project, make_pairs, ann):
     make_pairs(5, wanted=1, limit=1, agree=1, asked=1, open_slots=1)
-    make_pairs(5, kind="retest")
+    make_pairs(5, kind="retest", arms="both")
     cast(project, ann, ["a"] * 10)
     exchange.refresh_labels(project)
     assert reliability(ann) is None

@@ -132,8 +132,8 @@ def test_undo_and_a_new_lease_at_once_keep_the_places_exact(
 def test_thirty_two_people_over_http_leave_every_pair_with_the_votes_it_asked_for(
     project: Project, make_pairs: MakePairs
 ) -> None:
-    make_pairs(90, stream="random")
-    make_pairs(90, stream="active")
+    make_pairs(90, arms="random")
+    make_pairs(90, arms="both", priority=1.0)
     crowd_votes(project, people=32, seed=1)
     every_pair_has_what_it_asked_for(180)
 
@@ -142,8 +142,8 @@ def test_thirty_two_people_over_http_leave_every_pair_with_the_votes_it_asked_fo
 def test_thirty_two_people_over_http_vote_on_a_thousand_pairs(
     project: Project, make_pairs: MakePairs
 ) -> None:
-    make_pairs(700, stream="active")
-    make_pairs(300, stream="random")
+    make_pairs(700, arms="both", priority=1.0)
+    make_pairs(300, arms="random")
     crowd_votes(project, people=32, seed=2)
     every_pair_has_what_it_asked_for(1000)
 
@@ -245,6 +245,6 @@ def gold_lease(project: Project, user: User, after: UUID | None = None) -> Assig
     """A lease on an ordinary pair that becomes a gold pair under the person's eyes."""
     found = queue.next_pair(project, user, after=after)
     assert found is not None
-    Pair.objects.filter(pk=found.pair_id).update(kind="gold", stream="check")
+    Pair.objects.filter(pk=found.pair_id).update(kind="gold", arms="check", stream="check")
     Gold.objects.create(pair_id=found.pair_id, expected="a")
     return found

@@ -114,8 +114,8 @@ def test_the_active_arm_goes_by_priority_and_completes_started_pairs_first(
     project: Project, ann: User, ben: User, make_pairs: MakePairs
 ) -> None:
     project.random_share = 0.0
-    low, first, second = make_pairs(3, stream="active")
-    Pair.objects.filter(pk=low.pk).update(priority=-1.0)
+    low, first, second = make_pairs(3, arms="active", priority=1.0)
+    Pair.objects.filter(pk=low.pk).update(priority=0.5)
     started = lease(project, ann)
     assert started.pair == first
     queue.vote(ann, started.token, choice="a")
@@ -124,7 +124,7 @@ def test_the_active_arm_goes_by_priority_and_completes_started_pairs_first(
     assert lease(project, ben).pair == low
     queue.vote(ben, lease(project, ben).token, choice="a")
     # Of equal priority: the pair with the vote, though its number is not the lowest left.
-    Pair.objects.filter(pk=low.pk).update(priority=-1.0)
+    Pair.objects.filter(pk=low.pk).update(priority=0.5)
     assert lease(project, ben).pair in (first, second)
 
 
@@ -132,10 +132,10 @@ def test_a_started_pair_comes_before_a_new_one_with_a_lower_number(
     project: Project, ann: User, ben: User, make_pairs: MakePairs
 ) -> None:
     project.random_share = 0.0
-    first, second = make_pairs(2, stream="active")
-    Pair.objects.filter(pk=second.pk).update(priority=1.0)
+    first, second = make_pairs(2, arms="active", priority=1.0)
+    Pair.objects.filter(pk=second.pk).update(priority=2.0)
     queue.vote(ann, lease(project, ann).token, choice="a")
-    Pair.objects.filter(pk=second.pk).update(priority=0.0)
+    Pair.objects.filter(pk=second.pk).update(priority=1.0)
     assert lease(project, ben).pair == second
     assert first.pk < second.pk
 
@@ -144,7 +144,7 @@ def test_the_random_arm_goes_by_the_drawn_order(
     project: Project, ann: User, make_pairs: MakePairs
 ) -> None:
     project.random_share = 1.0
-    pairs = make_pairs(5, stream="random", priority=1.0)
+    pairs = make_pairs(5, arms="random", priority=1.0)
     offered = []
     while (assignment := queue.next_pair(project, ann)) is not None:
         offered.append(assignment.pair)
@@ -156,13 +156,13 @@ def test_the_arm_is_drawn_by_coin_and_stored_with_its_probability(
     project: Project, ann: User, make_pairs: MakePairs
 ) -> None:
     project.random_share = 0.25
-    make_pairs(40, stream="random")
-    make_pairs(40, stream="active")
+    make_pairs(40, arms="random")
+    make_pairs(40, arms="active", priority=1.0)
     rng = random.Random(5)
     arms = []
     for _ in range(40):
         assignment = lease(project, ann, rng=rng)
-        assert assignment.stream == assignment.pair.stream
+        assert assignment.stream == assignment.pair.stream == assignment.pair.arms
         assert assignment.propensity == (0.25 if assignment.stream == "random" else 0.75)
         arms.append(assignment.stream)
         queue.vote(ann, assignment.token, choice="a")
@@ -175,7 +175,7 @@ def test_an_empty_arm_falls_back_on_the_other_with_certainty(
     project: Project, ann: User, make_pairs: MakePairs, stream: str, share: float
 ) -> None:
     project.random_share = share
-    make_pairs(6, stream=stream)
+    make_pairs(6, arms=stream, priority=1.0)
     for _ in range(6):
         assignment = lease(project, ann)
         assert (assignment.stream, assignment.propensity) == (stream, 1.0)
@@ -212,7 +212,9 @@ def test_a_retest_shows_the_sides_swapped(
     original = lease(project, ann)
     queue.vote(ann, original.token, choice="a")
     balance = 1 if original.left == "a" else -1
-    make_pairs(1, kind="retest", only_for=ann, retest_of=original.pair, left_balance=balance)
+    make_pairs(
+        1, kind="retest", arms="both", only_for=ann, retest_of=original.pair, left_balance=balance
+    )
     assert lease(project, ann).left != original.left
 
 

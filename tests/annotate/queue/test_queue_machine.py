@@ -103,7 +103,8 @@ class QueueMachine(RuleBasedStateMachine):
         ]
         self.boards: dict[int, Board] = {}
         for i, kind in enumerate(kinds):
-            pair = make_pair(self.project, i, kind=kind, stream=["random", "active"][i % 2])
+            arms = ["random", "both"][i % 2]
+            pair = make_pair(self.project, i, kind=kind, arms=arms, priority=i % 3)
             self.boards[pair.pk] = Board(pair.wanted, pair.limit, pair.agree, pair.wanted)
         self.versions: dict[int, list[tuple[int, int, str]]] = {}
 

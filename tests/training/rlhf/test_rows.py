@@ -78,7 +78,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         ),
         (preference(votes=[{"choice": "a", "weight": -1}]), "weight must not be negative"),
         (preference(votes=[{"choice": "a", "weight": float("nan")}]), "weight must be a number"),
-        (preference(stream="other"), "stream must be one of random, active"),
+        (preference(stream="other"), "stream must be one of , random, active, evaluation"),
         (preference(held_out="no"), "held_out must be true or false"),
     ],
 )

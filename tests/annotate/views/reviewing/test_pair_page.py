@@ -31,7 +31,7 @@ def test_the_history_names_everything_in_order(told, project, make_pairs, ann, b
     page = told(pair)
     in_order(
         page,
-        "Queued by import, random stream",
+        "Queued by import, offered: random and active",
         "by the random arm (probability",
         "voted: A better, 2.5 s",
         "skipped: Too hard or not my field",
