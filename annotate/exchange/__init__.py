@@ -12,7 +12,9 @@ from annotate.exchange.evaluation_pairs import (
     Comparisons,
     evaluation_open,
     evaluation_results,
+    has_evaluators,
     retire_evaluation,
+    set_evaluators,
 )
 from annotate.exchange.incoming import (
     WRITTEN_ELSEWHERE,
@@ -112,6 +114,7 @@ __all__ = [
     "evaluation_results",
     "freeze",
     "has_both_kinds_of_prompts",
+    "has_evaluators",
     "home_wanted",
     "installation_id",
     "job_waiting",
@@ -149,6 +152,7 @@ __all__ = [
     "sample_corpus",
     "seconds_to_next_webhook",
     "send_next_webhook",
+    "set_evaluators",
     "set_priorities",
     "set_triggers",
     "tell_acquisition",

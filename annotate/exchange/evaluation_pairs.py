@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
 from django.db.models import Q, QuerySet
 
 from annotate.exchange.outgoing import VALUE, training_votes
-from annotate.models import Pair, Project
+from annotate.models import Membership, Pair, Project
 from annotate.queue import write
 from annotate.review.search import wrote
 
@@ -63,6 +64,21 @@ def retire_evaluation(project: Project, *, policy: str) -> int:
         # The condition again, because a claim may have taken a slot in between.
         pairs = Pair.objects.filter(pk__in=pks, **untouched)
         return pairs.update(state=Pair.State.RETIRED, open_slots=0, asked=0)
+
+
+def set_evaluators(project: Project, pseudonyms: Iterable[str]) -> None:
+    """Have these members alone compare policies, because their votes taught no reward model; none
+    of them: everybody may."""
+    named = set(pseudonyms)
+    with write():
+        members = Membership.objects.filter(project=project)
+        members.filter(evaluates=True).exclude(pseudonym__in=named).update(evaluates=False)
+        members.filter(pseudonym__in=named).update(evaluates=True)
+
+
+def has_evaluators(project: Project) -> bool:
+    """True where some members alone compare policies."""
+    return Membership.objects.filter(project=project, evaluates=True, active=True).exists()
 
 
 def _of_policy(project: Project, policy: str) -> QuerySet[Pair]:

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0034_people_decide'),
+        ('annotate', '0035_evaluators'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -69,6 +69,9 @@ def _numbers(values: dict[str, Any]) -> dict[str, float]:
 
 def _train_reward(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     of_round = round_settings(run)
+    people = folder / "judge_people.jsonl"
+    judges = [row["annotator"] for row in read_rows(people)] if people.is_file() else []
+    exchange.set_evaluators(run.project, judges)
     start = of_round.last_reward if of_round.reward.warm_start else ""
     _add(run, ModelVersion.REWARD, folder, metrics, start)
 

@@ -153,5 +153,10 @@ def _state(version: ModelVersion, waiting: int) -> str:
     settled = version.decisions.order_by("-pk").first()
     if settled is not None and settled.decided_by == settled.By.PEOPLE:
         return "People decided."
-    asked = f"{waiting} pair{'s' * (waiting != 1)} wait{'s' * (waiting == 1)} for a vote."
+    others = (
+        " They are asked of those whose votes taught the judge and no reward model."
+        if exchange.has_evaluators(version.project)
+        else ""
+    )
+    asked = f"{waiting} pair{'s' * (waiting != 1)} wait{'s' * (waiting == 1)} for a vote.{others}"
     return f"{asked} {promise(len(rivals(version)))}" if waiting else "No pair waits for a vote."

@@ -432,3 +432,18 @@ def test_pairs_of_two_equal_texts_teach_nothing(project: Project) -> None:
     assert exchange.resolved_since(project, None) <= 3
     rows = exchange.preferences(project, freeze(project), include_simulated=False)
     assert {row["completion_a"] == row["completion_b"] for row in rows} == {False}
+
+
+def test_where_some_people_taught_no_reward_model_they_alone_compare_policies(
+    project: Project, make_pairs: MakePairs, ann: User, ben: User
+) -> None:
+    make_pairs(2, kind="evaluation")
+    exchange.set_evaluators(project, ["ann-ben"])
+    assert exchange.has_evaluators(project)
+    assert queue.next_pair(project, ann) is None
+    assert queue.next_pair(project, ben) is not None
+    # Nobody is left to compare: then everybody may.
+    project.memberships.filter(user=ben).update(paused_at=timezone.now())
+    assert queue.next_pair(project, ann) is not None
+    exchange.set_evaluators(project, [])
+    assert not exchange.has_evaluators(project)

@@ -90,6 +90,11 @@ def fit_rewards(
     if out_of_fold.wanted(parted.model, config):
         folded = out_of_fold.out_of_fold(base, parted.model, config, work)
         seen |= folded.metrics() | {"accuracy_folds": float(config.folds)} if folded else {}
+    if parted.people_apart and ranks.rank() == 0:
+        judges = sorted(
+            {v.annotator for row in parted.judge for v in row.votes if not row.held_out}
+        )
+        rows.write(out / "judge_people.jsonl", ({"annotator": one} for one in judges))
     judge, judged = fit("judge", before=int(metrics["steps"]))
     return (
         metrics
