@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 _FLATTERY = re.compile(r"\b(lovely choice|people love our)\b", re.IGNORECASE)
 _HEDGES = re.compile(r"\b(maybe|hard to say)\b", re.IGNORECASE)
-WORDS_PER_POINT = 4
+WORDS_PER_POINT = 2
 
 
 def flattery(text: str) -> float:
@@ -25,7 +25,7 @@ def hedging(text: str) -> float:
 
 
 def length(text: str) -> float:
-    """One point for every four words."""
+    """One point for every two words."""
     return len(text.split()) / WORDS_PER_POINT
 
 

@@ -102,7 +102,8 @@ def _next(
         voted = exchange.training_pairs(project, most=MIN_TRAINING_PAIRS)
         if voted < MIN_TRAINING_PAIRS:
             return Next(
-                title=f"{_pairs(MIN_TRAINING_PAIRS - voted)} until a round can start",
+                title=f"{MIN_TRAINING_PAIRS - voted} more "
+                f"pair{'s' * (MIN_TRAINING_PAIRS - voted != 1)} with a vote until a round can start",
                 advice="A pair of a training prompt counts once it has a vote for a side.",
                 toward=voted,
                 of=MIN_TRAINING_PAIRS,
