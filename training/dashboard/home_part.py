@@ -100,10 +100,10 @@ def _next(
         )
     if last is None:
         voted = exchange.training_pairs(project, most=MIN_TRAINING_PAIRS)
-        if voted < MIN_TRAINING_PAIRS:
+        if left := MIN_TRAINING_PAIRS - voted:
+            pairs = f"{left} more pair{'s' * (left != 1)} with a vote"
             return Next(
-                title=f"{MIN_TRAINING_PAIRS - voted} more "
-                f"pair{'s' * (MIN_TRAINING_PAIRS - voted != 1)} with a vote until a round can start",
+                title=f"{pairs} until a round can start",
                 advice="A pair of a training prompt counts once it has a vote for a side.",
                 toward=voted,
                 of=MIN_TRAINING_PAIRS,
