@@ -22,7 +22,7 @@ SHARE = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotate", "0027_confirmed_addresses")]
+    dependencies = [("annotate", "0037_audit_log")]
 
     operations = [
         migrations.AddField(

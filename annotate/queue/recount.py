@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
 
 from annotate.models import Adjudication, Assignment, Label, Pair, Project
+from annotate.models.pair import PairQuerySet
 from annotate.queue import resolution, slots
 from annotate.queue.slots import SlotCounts
 from annotate.queue.transactions import write
@@ -96,7 +96,7 @@ def recount(
         return []
     votes = _standing(pairs)
     decisions = _decisions(pairs)
-    there = list(_with_prompts(Pair.objects.filter(pk__in=pairs).select_related("project")))
+    there = list(_with_prompts(Pair.objects.filter(pk__in=pairs)).select_related("project"))
     before = {pair.pk: pair.state for pair in there}
     for pair in there:
         cast = votes[pair.pk]
@@ -138,7 +138,7 @@ def apply_quota(project: Project, *, now: datetime) -> Applied:
     return Applied(changed, done)
 
 
-def _with_prompts(pairs: QuerySet[Pair]) -> QuerySet[Pair]:
+def _with_prompts(pairs: PairQuerySet) -> PairQuerySet:
     """The pairs with what a quota depends on, without the texts."""
     texts = ("messages", "tools", "reference", "metadata", "tags")
     return pairs.select_related("prompt").defer(*(f"prompt__{name}" for name in texts))
