@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0035_evaluators'),
+        ('annotate', '0027_confirmed_addresses'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
