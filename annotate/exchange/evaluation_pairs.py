@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import exp
 from statistics import fmean
 
 from django.db.models import Q, QuerySet
@@ -24,6 +25,10 @@ class Comparisons:
     a tie one half."""
     votes: int
     people: int
+    judged: list[float]
+    """A judge's points, in the order of `points`; empty where there was none."""
+    judged_elsewhere: list[float]
+    """Its points on the prompts whose pairs nobody has voted on."""
 
 
 def evaluation_results(project: Project, *, policy: str) -> dict[str, Comparisons]:
@@ -39,15 +44,32 @@ def evaluation_results(project: Project, *, policy: str) -> dict[str, Comparison
     for prompt, person, choice, wrote_a, wrote_b in votes.values_list(*columns).order_by("pk"):
         own = VALUE[choice] if wrote_a == policy else 1 - VALUE[choice]
         cast[wrote_b if wrote_a == policy else wrote_a].append((prompt, person, own))
-    return {other: _compared(rows) for other, rows in cast.items()}
+    opinions = _opinions(project, policy)
+    return {other: _compared(rows, opinions[other]) for other, rows in cast.items()}
 
 
-def _compared(rows: list[tuple[int, int, float]]) -> Comparisons:
+def _opinions(project: Project, policy: str) -> dict[str, dict[int, float]]:
+    """The judge's points for the policy, by the other one and by prompt."""
+    known = _of_policy(project, policy).filter(margin__isnull=False)
+    opinions: dict[str, dict[int, float]] = defaultdict(dict)
+    for prompt, margin, a, b in known.values_list("prompt_id", "margin", "wrote_a", "wrote_b"):
+        logit = max(-30.0, min(30.0, margin if a == policy else -margin))
+        opinions[b if a == policy else a][prompt] = 1 / (1 + exp(-logit))
+    return opinions
+
+
+def _compared(rows: list[tuple[int, int, float]], opinions: dict[int, float]) -> Comparisons:
     by_prompt: dict[int, list[float]] = defaultdict(list)
     for prompt, _, own in rows:
         by_prompt[prompt].append(own)
-    points = [fmean(values) for values in by_prompt.values()]
-    return Comparisons(points, len(rows), len({person for _, person, _ in rows}))
+    whole = by_prompt.keys() <= opinions.keys()
+    return Comparisons(
+        points=[fmean(values) for values in by_prompt.values()],
+        votes=len(rows),
+        people=len({person for _, person, _ in rows}),
+        judged=[opinions[prompt] for prompt in by_prompt] if whole else [],
+        judged_elsewhere=[value for prompt, value in opinions.items() if prompt not in by_prompt],
+    )
 
 
 def evaluation_open(project: Project, *, policy: str) -> int:

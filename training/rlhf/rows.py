@@ -124,7 +124,8 @@ class Candidate:
     """Evaluation pairs: who wrote a, an `Author`; a text may have several."""
     policy_b: str = ""
     margin: float | None = None
-    """Logit of a over b by the round's reward model, where that was at hand."""
+    """Logit of a over b by the round's reward model, of evaluation pairs by its judge, where that
+    was at hand."""
 
 
 def is_held_out(prompt: str, share: float) -> bool:

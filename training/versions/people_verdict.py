@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from annotate import exchange
 from training.models import ModelVersion
 from training.rlhf.config import ProposeConfig
-from training.rlhf.metrics import sequential_test
+from training.rlhf.metrics import prediction_powered, sequential_test
+from training.rlhf.metrics.prediction_powered import AssistedRate
 from training.rlhf.metrics.sequential_test import NEEDED, Verdict
 
 REFERENCE = "starter"
@@ -28,6 +31,8 @@ class Comparison:
     verdict: Verdict
     votes: int
     people: int
+    assisted: AssistedRate | None = None
+    """The rate with a judge's help, where that has seen enough further prompts."""
 
     @property
     def text(self) -> str:
@@ -41,8 +46,9 @@ class Comparison:
 
     def record(self) -> dict[str, Any]:
         """As the version's metrics keep it."""
-        v = self.verdict
-        return {
+        v, helped = self.verdict, self.assisted
+        told = {} if helped is None else {"assisted": [helped.rate, helped.low, helped.high]}
+        return told | {
             "against": self.against,
             "outcome": v.outcome,
             "n": v.n,
@@ -75,10 +81,23 @@ def comparisons(version: ModelVersion) -> list[Comparison]:
             sequential_test.verdict(results[name].points, comparisons=len(names)),
             results[name].votes,
             results[name].people,
+            _assisted(results[name]),
         )
         for name in names
         if name in results
     ]
+
+
+LEAST_FURTHER = 30
+"""Prompts that a judge has to have seen beyond those of people: fewer help nobody."""
+
+
+def _assisted(seen: exchange.Comparisons) -> AssistedRate | None:
+    """It informs; people's votes alone decide."""
+    if len(seen.judged) < prediction_powered.LEAST or len(seen.judged_elsewhere) < LEAST_FURTHER:
+        return None
+    arrays = (np.array(x) for x in (seen.points, seen.judged, seen.judged_elsewhere))
+    return prediction_powered.assisted_rate(*arrays)
 
 
 def outcome(version: ModelVersion, seen: list[Comparison]) -> sequential_test.Outcome:

@@ -260,6 +260,29 @@ def test_a_candidate_waits_until_people_prefer_it_and_the_page_keeps_who_decided
 
 
 @pytest.mark.parametrize("against", ["policy-1", "starter"])
+def test_a_judges_opinion_on_other_prompts_informs_beside_peoples_votes(
+    project: Project,
+    candidate: Callable[..., ModelVersion],
+    make_pairs: Callable[..., list[Pair]],
+    ann: User,
+) -> None:
+    new = pending(project, candidate, "both")
+    judged(project, "policy-2", n=24, won=13, people=[ann], against="policy-1")
+    assert not promotion.review(new)
+    assert "assisted" not in new.metrics["human"]["comparisons"][0]
+    waiting = make_pairs(40, kind="evaluation")
+    Pair.objects.filter(pk__in=[pair.pk for pair in waiting]).update(
+        policy_a="policy-2", policy_b="policy-1"
+    )
+    mine = project.pairs.filter(policy_a="policy-2")
+    mine.update(margin=-1.0)
+    mine.filter(assignments__choice="a").update(margin=2.0)
+    assert not promotion.review(new)
+    rate, low, high = new.metrics["human"]["comparisons"][0]["assisted"]
+    assert low < rate < high and rate < 13 / 24  # the judge thinks less of the others
+    assert new.state == "candidate"
+
+
 def test_a_candidate_that_people_prefer_less_to_either_is_put_aside(
     against: str, project: Project, candidate: Callable[..., ModelVersion], ann: User
 ) -> None:

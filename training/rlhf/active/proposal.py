@@ -166,6 +166,7 @@ def propose_pairs(
     *,
     held_out_share: float,
     score: Score | None = None,
+    judge: Score | None = None,
 ) -> dict[str, float]:
     """Write candidates.jsonl, and the features with which the queue is ranked between rounds.
 
@@ -174,6 +175,10 @@ def propose_pairs(
 
     The pool holds every pair of training prompts that could be asked, and the open pairs (no
     votes yet) of `preferences`; pool.jsonl has their keys, labelled.jsonl the pair ids.
+
+    Args:
+        score: of the reward model, from which candidates get their margins.
+        judge: of the judge, from which evaluation pairs get theirs.
 
     Returns:
         candidates, active, random, evaluation, held_out, pool, labelled and votes (their mass).
@@ -197,7 +202,8 @@ def propose_pairs(
     ranking = _rank(labelled, old, pool[: len(train)], config, seed=seed)
     picked = choose(train, held_out, ranking, config, held_out_share=held_out_share, seed=seed)
     compared = evaluation_pairs(completions, held_out_ids, n=config.evaluation_pairs, seed=seed)
-    rows.write(out / "candidates.jsonl", with_margins(picked + compared, texts, score))
+    margins = [*with_margins(picked, texts, score), *with_margins(compared, texts, judge)]
+    rows.write(out / "candidates.jsonl", margins)
     keys = [c.key for c in train] + [row.pair_id for row in waiting]
     _write_features(out, keys, pool, labelled, old)
     return {

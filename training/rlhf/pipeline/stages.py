@@ -120,9 +120,12 @@ def sample(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Res
 def propose_pairs(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
     """Pick the pairs to queue."""
     completions = run.folder(SAMPLE) / "completions.jsonl"
-    scorer = run.folder(TRAIN_REWARD) / "model"
-    # Pruned weights of an old round that goes on cost the margins, not the pairs.
-    model = reward_model.load(scorer, device=work.device) if scorer.is_dir() else None
+
+    def score(name: str) -> proposal.Score | None:
+        folder = run.folder(TRAIN_REWARD) / name
+        # Pruned weights of an old round that goes on cost the margins, not the pairs.
+        return reward_model.load(folder, device=work.device).score if folder.is_dir() else None
+
     metrics = proposal.propose_pairs(
         config.starter,
         _prompts(run),
@@ -132,6 +135,7 @@ def propose_pairs(run: RunDirectory, config: RoundConfig, out: Path, work: Work)
         out,
         replace(work, seed=config.seed + config.number),
         held_out_share=config.sample.held_out_share,
-        score=model.score if model else None,
+        score=score("model"),
+        judge=score("judge"),
     )
     return Result(metrics, {"completions": str(completions), "starter": config.starter})
