@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from annotate.views import audit_log, data_page, exports, home, imports, project_home, projects
+from annotate.views import (
+    audit_log,
+    batch_pages,
+    data_page,
+    exports,
+    home,
+    imports,
+    project_home,
+    projects,
+)
 from annotate.views.integrations import api_tokens, webhook_pages
 from annotate.views.joining import accounts, invitation_pages, password_reset, people
 from annotate.views.labelling import key_list, label, me, my_votes, qualification, remarks
@@ -125,6 +134,9 @@ urlpatterns = [
         name="revoke",
     ),
     path(PROJECT + "people/announce/", people.announce, name="announce"),
+    path(PROJECT + "batches/", batch_pages.batches, name="batches"),
+    path(PROJECT + "batches/<int:batch_id>/", batch_pages.batch, name="batch"),
+    path(PROJECT + "batches/<int:batch_id>/delete/", batch_pages.delete, name="batch-delete"),
     path(PROJECT + "people/<int:member_id>/", people.member, name="member"),
     path(
         PROJECT + "people/tokens/<int:token_id>/end/", api_tokens.end_in_project, name="token-end"

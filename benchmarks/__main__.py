@@ -1,6 +1,6 @@
 """`python -m benchmarks [NAME ...]`: run benchmarks and store their figures.
 
-One module per published figure, each with `run(arguments) -> Result`; without names, all but
+One module per published figure, each with `benchmark(arguments) -> Result`; without names, all but
 one that sets up another engine's environment and one that fills the disk.
 Each writes var/bench/NAME.json: name, figures, intervals and the environment.
 """
@@ -36,7 +36,7 @@ def names() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """What the figures depend on besides the code."""
+    """The things besides the code that figures depend on."""
     versions = {name: metadata.version(name) for name in PACKAGES}
     return {
         "python": platform.python_version(),
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
         return 2
     for name in chosen or [name for name in names() if name not in BY_NAME_ALONE]:
         print(f"running {name} ...", flush=True)
-        result = importlib.import_module(f"benchmarks.{name}").run(options)
+        result = importlib.import_module(f"benchmarks.{name}").benchmark(options)
         store(name, result)
         table(name, result)
     return 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 
-from benchmarks.quality import SETUP, VOTES_PER_PAIR
+from benchmarks.pages import SETUP, VOTES_PER_PAIR
 from benchmarks.result import Result
 from benchmarks.votes import installation, postgres_database, shell
 
@@ -76,7 +76,7 @@ def measure(name: str, url: str, votes: int, formats: list[str]) -> dict[str, fl
     return figures
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     votes = int(options.get("votes", 200_000))
     formats = options.get("formats", ",".join(FORMATS)).split(",")

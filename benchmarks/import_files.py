@@ -189,7 +189,7 @@ def read(path: Path) -> tuple[int, float, float, str]:
     return rows, seconds, megabytes, said
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=") for argument in arguments)
     result = Result()
     with tempfile.TemporaryDirectory() as folder:

@@ -200,7 +200,7 @@ def measure(name: str, url: str, pairs: int, votes: float, steps: str) -> dict[s
     return {f"{name}_{figure}": value for figure, value in figures.items()}
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     pairs, votes = int(options.get("pairs", 20_000)), float(options.get("votes", 2))
     steps = options.get("steps", "check,file,again,storage,long")

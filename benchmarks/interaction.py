@@ -75,7 +75,7 @@ def measure(address: str, votes: int, think: int) -> tuple[list[float], float, f
     return times, first, sum(loaded) / votes
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     votes, think = int(options.get("votes", 100)), int(options.get("think", 400))
     port = free_port()

@@ -1,4 +1,4 @@
-"""How long the queue takes to lease a pair: 100,000 open pairs, a million votes.
+"""The time that the queue takes to lease a pair: 100,000 open pairs, a million votes.
 
 The world is that of the quality benchmark (resolved pairs with their votes), and open pairs
 besides, with hidden gold pairs among them. Eleven people lease and vote in turn. The twelfth has
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.quality import SETUP, VOTES_PER_PAIR
+from benchmarks.pages import SETUP, VOTES_PER_PAIR
 from benchmarks.result import Result
 from benchmarks.votes import installation, postgres_database, shell
 
@@ -58,19 +58,19 @@ alone, *others = User.objects.order_by("pk")[:12]
 random.seed(0)
 def leased(user):
     start, before = time.perf_counter(), time.process_time()
-    found = queue.next_pair(project, user, rng=random)
+    lease = queue.next_pair(project, user, rng=random)
     wall, cpu = time.perf_counter() - start, time.process_time() - before
-    return found, (1000 * wall, 1000 * cpu)
+    return lease, (1000 * wall, 1000 * cpu)
 times = {"pair": [], "gold": [], "alone": []}
 for k in range(int(sys.argv[1])):
     user = others[k % len(others)]
-    found, took = leased(user)
-    times["gold" if found.pair.kind == "gold" else "pair"].append(took)
-    queue.vote(user, found.token, choice="a")
+    lease, took = leased(user)
+    times["gold" if lease.pair.kind == "gold" else "pair"].append(took)
+    queue.vote(user, lease.token, choice="a")
 for _ in range(int(sys.argv[1]) // 10):
-    found, took = leased(alone)
+    lease, took = leased(alone)
     times["alone"].append(took)
-    queue.vote(alone, found.token, choice="a")
+    queue.vote(alone, lease.token, choice="a")
 figures = {}
 for name, taken in times.items():
     figures[f"{name}_leases"] = len(taken)
@@ -89,7 +89,7 @@ def measure(name: str, url: str, *, votes: int, pairs: int, alone: int) -> dict[
     return {f"{name}_votes": stored} | {f"{name}_{key}": value for key, value in taken.items()}
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     sizes = {
         "votes": int(options.get("votes", 1_000_000)),

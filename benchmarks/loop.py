@@ -32,7 +32,7 @@ WON = 0.65
 Row = dict[str, float]
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     """Run the loop for every seed; figures are means over seeds unless their name says else."""
     options = {"seeds": 5, "votes": 400, "rounds": 1}
     for argument in arguments:
@@ -40,12 +40,12 @@ def run(arguments: list[str]) -> Result:
         if name not in options or not value.isdigit():
             raise SystemExit(f"loop takes --{'=N, --'.join(options)}=N; not {argument}")
         options[name] = int(value)
-    found = []
+    by_seed = []
     for seed in range(options["seeds"]):
         with tempfile.TemporaryDirectory(prefix="pairloop-loop-") as home:
-            found.append(one_seed(Path(home), seed, options["votes"], rounds=options["rounds"]))
-        print(json.dumps({"seed": seed, **found[-1]}), flush=True)
-    return summary(found)
+            by_seed.append(one_seed(Path(home), seed, options["votes"], rounds=options["rounds"]))
+        print(json.dumps({"seed": seed, **by_seed[-1]}), flush=True)
+    return summary(by_seed)
 
 
 def one_seed(home: Path, seed: int, votes: int, *, rounds: int) -> Row:
@@ -107,8 +107,8 @@ def round_folder(home: Path, number: int) -> Path:
 
 
 def gates(state: dict[str, Any]) -> Row:
-    """What the product itself measured, as `status` tells it."""
-    metrics = max(state["rounds"], key=lambda found: found["number"])["metrics"]
+    """The figures that the product itself measured, as `status` tells it."""
+    metrics = max(state["rounds"], key=lambda one: one["number"])["metrics"]
     result, reward = metrics["evaluate"], metrics["train_reward"]
     return {
         "promoted": float(state["policy"] != "policy-0"),
@@ -147,8 +147,8 @@ def judged(folder: Path, home: Path, seed: int) -> Row:
     disable_progress_bar()
     config = json.loads((folder / "config.json").read_text("utf-8"))
     starter = home / config["starter"]
-    found = [p for p in rows.read(rows.Prompt, folder / "prompts.jsonl") if p.held_out][:PROMPTS]
-    chats = [prompt.messages for prompt in found]
+    prompts = [p for p in rows.read(rows.Prompt, folder / "prompts.jsonl") if p.held_out][:PROMPTS]
+    chats = [prompt.messages for prompt in prompts]
 
     def write(policy: Path, temperature: float, *, draw: int) -> list[str]:
         settings = sampling.Settings(temperature, MAX_NEW_TOKENS, batch_size=64)
@@ -177,27 +177,27 @@ def judged(folder: Path, home: Path, seed: int) -> Row:
     }
 
 
-def summary(found: list[Row]) -> Result:
+def summary(by_seed: list[Row]) -> Result:
     """Means over the seeds, the worst of what has a goal, and intervals over the prompts."""
-    n = len(found)
-    result = Result({key: statistics.mean(row[key] for row in found) for key in found[0]})
+    n = len(by_seed)
+    result = Result({key: statistics.mean(row[key] for row in by_seed) for key in by_seed[0]})
     error = result.figures.pop("win_rate_error")
     result.intervals["win_rate"] = _around(
-        result.figures["win_rate"], math.hypot(*(row["win_rate_error"] for row in found)) / n
+        result.figures["win_rate"], math.hypot(*(row["win_rate_error"] for row in by_seed)) / n
     )
     accuracy = result.figures["reward_accuracy"]
-    pairs = sum(row["reward_pairs"] for row in found)
+    pairs = sum(row["reward_pairs"] for row in by_seed)
     result.intervals["reward_accuracy"] = _around(
         accuracy, math.sqrt(accuracy * (1 - accuracy) / pairs)
     )
     result.figures |= {
         "seeds": float(n),
-        "seeds_won": float(sum(row["win_rate"] >= WON for row in found)),
-        "win_rate_worst": min(row["win_rate"] for row in found),
+        "seeds_won": float(sum(row["win_rate"] >= WON for row in by_seed)),
+        "win_rate_worst": min(row["win_rate"] for row in by_seed),
         "win_rate_half_width_of_one_seed": 1.96 * error,
-        "reward_accuracy_worst": min(row["reward_accuracy"] for row in found),
-        "round_seconds_worst": max(row["round_seconds"] for row in found),
-        "quickstart_seconds_worst": max(row["quickstart_seconds"] for row in found),
+        "reward_accuracy_worst": min(row["reward_accuracy"] for row in by_seed),
+        "round_seconds_worst": max(row["round_seconds"] for row in by_seed),
+        "quickstart_seconds_worst": max(row["quickstart_seconds"] for row in by_seed),
     }
     return result
 

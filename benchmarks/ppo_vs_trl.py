@@ -51,7 +51,7 @@ STUDENT = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365,
 Row = dict[str, float]
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     """Every seed on both engines, then both once with a large vocabulary."""
     options = {"seeds": 2, "updates": 24}
     for argument in arguments:
@@ -62,11 +62,11 @@ def run(arguments: list[str]) -> Result:
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
     theirs, world = trl_python(), prepare(WORLD)
     with tempfile.TemporaryDirectory(prefix="pairloop-ppo-") as folder:
-        found = []
+        by_seed = []
         for seed in range(options["seeds"]):
-            found.append(one_seed(world, theirs, Path(folder), seed, updates=options["updates"]))
-            print(json.dumps({"seed": seed, **found[-1]}), flush=True)
-        return summary(found, memory(world, theirs, Path(folder)))
+            by_seed.append(one_seed(world, theirs, Path(folder), seed, updates=options["updates"]))
+            print(json.dumps({"seed": seed, **by_seed[-1]}), flush=True)
+        return summary(by_seed, memory(world, theirs, Path(folder)))
 
 
 def trl_python() -> Path:
@@ -131,7 +131,7 @@ def _write_prompts(folder: Path) -> None:
 
     tokenizer = pretrained.load_tokenizer(folder / "sft" / "model")
     chats = grammar.prompts(PROMPTS + HELD_OUT, seed=1)
-    found = [
+    prompts = [
         {
             "prompt_id": f"p{number}",
             "messages": messages,
@@ -140,7 +140,7 @@ def _write_prompts(folder: Path) -> None:
         }
         for number, messages in enumerate(chats)
     ]
-    _lines(folder / "prompts.jsonl", found)
+    _lines(folder / "prompts.jsonl", prompts)
 
 
 def _preferences() -> list[dict[str, Any]]:
@@ -148,11 +148,11 @@ def _preferences() -> list[dict[str, Any]]:
     out."""
     from annotate.sample import grammar, rubric
 
-    rng, found = random.Random(0), []
+    rng, pairs = random.Random(0), []
     for number, messages in enumerate(grammar.prompts(PAIRS, seed=2)):
         a, b = (grammar.reply(messages, rng=rng) for _ in range(2))
         likes_a = rng.random() < 1 / (1 + math.exp(-rubric.prefers(messages, a, b)))
-        found.append(
+        pairs.append(
             {
                 "pair_id": f"pair-{number}",
                 "prompt_id": f"r{number}",
@@ -163,7 +163,7 @@ def _preferences() -> list[dict[str, Any]]:
                 "votes": [{"annotator": "rubric", "choice": "a" if likes_a else "b"}],
             }
         )
-    return found
+    return pairs
 
 
 def _set_scale(folder: Path) -> None:
@@ -205,15 +205,15 @@ def one_seed(world: Path, theirs: Path, folder: Path, seed: int, *, updates: int
     }
     with ThreadPoolExecutor(len(tasks)) as pool:
         runs = pool.map(lambda name: train(name, pythons[name], tasks[name]), tasks)
-        found = dict(zip(tasks, runs, strict=True))
+        measured = dict(zip(tasks, runs, strict=True))
     for name, task in tasks.items():
         for phase in PHASES:
-            each = [update[phase] for update in found[name]["updates"][1:]]
+            each = [update[phase] for update in measured[name]["updates"][1:]]
             row[f"{name}_{phase}_seconds"] = statistics.mean(each)
         row[f"{name}_seconds"] = sum(row[f"{name}_{phase}_seconds"] for phase in PHASES)
         points = judged(world, Path(task.out) / "model", seed)
         row |= {f"{name}_{key}": value for key, value in points.items()}
-    row["floor_seconds"] = floor_seconds(world, tasks["ours"], length=found["ours"]["length"])
+    row["floor_seconds"] = floor_seconds(world, tasks["ours"], length=measured["ours"]["length"])
     return row
 
 
@@ -224,8 +224,8 @@ def train(name: str, python: Path, task: Task) -> dict[str, Any]:
     file = Path(task.out) / "task.json"
     task.write(file)
     _run(str(python), "-m", f"benchmarks.ppo_engines.{module}", str(file))
-    found: dict[str, Any] = json.loads(Path(task.out, "measured.json").read_text("utf-8"))
-    return found
+    measured: dict[str, Any] = json.loads(Path(task.out, "measured.json").read_text("utf-8"))
+    return measured
 
 
 def _run(*command: str) -> None:
@@ -243,8 +243,8 @@ def _replies(policy: Path, world: Path, *, seed: int) -> tuple[list[Any], list[s
     from training.rlhf.evaluation import kl_and_perplexity
 
     torch.set_num_threads(1)
-    found = [p for p in rows.read(rows.Prompt, world / "prompts.jsonl") if p.held_out]
-    chats = [prompt.messages for prompt in found]
+    prompts = [p for p in rows.read(rows.Prompt, world / "prompts.jsonl") if p.held_out]
+    chats = [prompt.messages for prompt in prompts]
     settings = sampling.Settings(1.0, Task.max_new_tokens, batch_size=64)
     cpu = torch.device("cpu")
     replies = sampling.Policy(policy, device=cpu).reply(chats, settings, seed=seed)
@@ -313,7 +313,7 @@ def memory(world: Path, theirs: Path, folder: Path) -> Row:
     for name, kind in (("policy", LlamaForCausalLM), ("score", LlamaForSequenceClassification)):
         kind(config).save_pretrained(folder / f"big-{name}")
         tokenizer.save_pretrained(folder / f"big-{name}")
-    found = {}
+    peaks = {}
     for name, python in (("ours", Path(sys.executable)), ("trl", theirs)):
         task = Task(
             starter=str(folder / "big-policy"),
@@ -323,15 +323,17 @@ def memory(world: Path, theirs: Path, folder: Path) -> Row:
             seed=0,
             updates=1,
         )
-        found[f"{name}_peak_gb"] = train(name, python, task)["peak_bytes"] / 1e9
-    return found
+        peaks[f"{name}_peak_gb"] = train(name, python, task)["peak_bytes"] / 1e9
+    return peaks
 
 
-def summary(found: list[Row], peak: Row) -> Result:
+def summary(by_seed: list[Row], peak: Row) -> Result:
     """Means over the seeds; paired differences with 95 % intervals."""
-    result = Result({key: statistics.mean(row[key] for row in found) for key in found[0]} | peak)
+    result = Result(
+        {key: statistics.mean(row[key] for row in by_seed) for key in by_seed[0]} | peak
+    )
     for name in ("points", "kl"):
-        pairs = [row[f"ours_{name}"] - row[f"trl_{name}"] for row in found]
+        pairs = [row[f"ours_{name}"] - row[f"trl_{name}"] for row in by_seed]
         result.figures[f"{name}_difference"] = statistics.mean(pairs)
         if len(pairs) in STUDENT:
             error = STUDENT[len(pairs)] * statistics.stdev(pairs) / math.sqrt(len(pairs))
@@ -341,5 +343,5 @@ def summary(found: list[Row], peak: Row) -> Result:
     figures["seconds_ratio"] = figures["ours_seconds"] / figures["trl_seconds"]
     figures["floor_ratio"] = figures["floor_seconds"] / figures["trl_seconds"]
     figures["peak_ratio"] = figures["ours_peak_gb"] / figures["trl_peak_gb"]
-    figures["seeds"] = float(len(found))
+    figures["seeds"] = float(len(by_seed))
     return result

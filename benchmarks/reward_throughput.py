@@ -53,13 +53,13 @@ Pair = tuple[Chat, str, str]
 
 
 def dialogues(n: int, *, seed: int) -> tuple[str, list[Pair]]:
-    """Where they are from, and `n` pairs of multi-turn dialogues."""
+    """Their source, and `n` pairs of multi-turn dialogues."""
     folder = os.environ.get("PAIRLOOP_DATA")
     if not folder:
         return "grammar", [long_chat(random.Random(seed * 10_000 + i)) for i in range(n)]
     with gzip.open(Path(folder) / DATA, "rt", encoding="utf-8") as lines:
-        found = [pair for line in lines if (pair := human_assistant(json.loads(line)))]
-    return "hh_rlhf", random.Random(seed).sample(found, n)
+        pairs = [pair for line in lines if (pair := human_assistant(json.loads(line)))]
+    return "hh_rlhf", random.Random(seed).sample(pairs, n)
 
 
 def human_assistant(row: dict[str, str]) -> Pair | None:
@@ -95,14 +95,14 @@ def judged(n: int, *, seed: int) -> list[Pair]:
     """Pairs of the sample project, the side first that the hidden rubric prefers."""
     from annotate.sample import grammar, rubric
 
-    rng, found = random.Random(seed), []
+    rng, pairs = random.Random(seed), []
     for chat in grammar.prompts(2 * n, seed=seed):
         sides = [grammar.reply(chat, rng=rng) for _ in range(2)]
         points = [rubric.utility(chat, side) for side in sides]
         if points[0] != points[1]:
             better, worse = sides if points[0] > points[1] else sides[::-1]
-            found.append((list(chat), better, worse))
-    return found[:n]
+            pairs.append((list(chat), better, worse))
+    return pairs[:n]
 
 
 # Models
@@ -125,7 +125,7 @@ def base(folder: Path, pairs: Sequence[Pair], shape: Shape, *, seed: int) -> Pat
         show_progress=False,
     )
     texts = ([*(m["content"] for m in chat), a, b] for chat, a, b in pairs)
-    backend.train_from_iterator((text for found in texts for text in found), trainer)
+    backend.train_from_iterator((text for text in texts for text in text), trainer)
     words = PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<|pad|>", eos_token="<|end|>"
     )
@@ -176,11 +176,11 @@ def ours(folder: Path, pairs: Sequence[Pair], **settings: Any) -> tuple[Any, Cal
     model.pooling, model.read.max_length = config.pooling, config.max_length
     if config.probe:
         torch.nn.init.zeros_(model.head.weight)  # a head that has learnt would be kept
-    found = [
+    examples = [
         Example(str(i), model.read(chat, better), model.read(chat, worse), 1.0, 1.0)
         for i, (chat, better, worse) in enumerate(pairs)
     ]
-    trainer = Trainer(model.train(), found, config, seed=0)
+    trainer = Trainer(model.train(), examples, config, seed=0)
 
     def train() -> None:
         for step in range(trainer.steps):
@@ -303,12 +303,12 @@ def accuracy(folder: Path, *, seed: int) -> dict[str, float]:
             worse = model.score(chats, [pair[2] for pair in fresh])
         return statistics.mean(a > b for a, b in zip(better, worse, strict=True))
 
-    found = {"accuracy_ours": right(same.model), "accuracy_ours_default": right(default.model)}
+    accuracies = {"accuracy_ours": right(same.model), "accuracy_ours_default": right(default.model)}
     same.model.classifier.load_state_dict(other.model.state_dict())
-    return found | {"accuracy_trl": right(same.model)}
+    return accuracies | {"accuracy_trl": right(same.model)}
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     import torch
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
@@ -316,21 +316,21 @@ def run(arguments: list[str]) -> Result:
     disable_progress_bar()
     set_verbosity_error()
     torch.set_num_threads(int(options.get("threads", 1)))
-    found: list[dict[str, float]] = []
+    by_seed: list[dict[str, float]] = []
     for seed in range(int(options.get("seeds", 3))):
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
             row = throughput(Path(one), int(options.get("pairs", 64)), seed=seed)
             row |= accuracy(Path(two), seed=seed)
         print(", ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-        found.append(row)
-    return summary(found)
+        by_seed.append(row)
+    return summary(by_seed)
 
 
-def summary(found: list[dict[str, float]]) -> Result:
+def summary(by_seed: list[dict[str, float]]) -> Result:
     """Means over the seeds with 95 % intervals, the worst ratio and the largest difference."""
     result = Result()
-    for key in found[0]:
-        values = [row[key] for row in found]
+    for key in by_seed[0]:
+        values = [row[key] for row in by_seed]
         result.figures[key] = statistics.mean(values)
         measured = key.startswith(("ratio", "pairs_per", "accuracy"))
         if measured and len(values) > 1:
@@ -338,10 +338,10 @@ def summary(found: list[dict[str, float]]) -> Result:
             half = T_95[min(len(values) - 2, len(T_95) - 1)] * statistics.stdev(values)
             half /= math.sqrt(len(values))
             result.intervals[key] = (statistics.mean(values) - half, statistics.mean(values) + half)
-    result.figures["ratio_worst"] = min(row["ratio"] for row in found)
-    worst = max(row["largest_loss_difference"] for row in found)
+    result.figures["ratio_worst"] = min(row["ratio"] for row in by_seed)
+    worst = max(row["largest_loss_difference"] for row in by_seed)
     result.figures["largest_loss_difference"] = worst
-    result.figures["seeds"] = float(len(found))
+    result.figures["seeds"] = float(len(by_seed))
     return result
 
 

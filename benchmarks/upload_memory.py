@@ -62,7 +62,7 @@ def children(process: int) -> list[int]:
     return [int(one) for one in told.split()]
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     total = int(options.get("megabytes", 2048)) * 1024 * 1024
     with tempfile.TemporaryDirectory() as home, socket.socket() as free:

@@ -212,7 +212,7 @@ def postgres_database() -> Iterator[str | None]:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     annotators, pairs = int(options.get("annotators", 32)), int(options.get("pairs", 1000))
     result = Result()

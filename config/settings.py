@@ -212,11 +212,6 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["annotate.api.json_parser.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
-    "DEFAULT_THROTTLE_RATES": {
-        "vote": VOTE_RATE,
-        "import": "60/hour",
-        "export": "120/hour",
-    },
     "EXCEPTION_HANDLER": "annotate.api.exceptions.handle",
     # With an override, ?format= would choose a renderer and answer 404 to our own ?format=trl.
     "URL_FORMAT_OVERRIDE": None,

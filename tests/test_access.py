@@ -34,7 +34,7 @@ ANNOTATOR |= {"remark", "skip-reason", "flag", "key-list"}
 ANNOTATOR |= {"api-my-votes", "api-guidelines"}
 REVIEWER = {
     *("checks", "check", "quality", "quality-pairs", "data", "rounds", "rounds-progress"),
-    *("annotators", "annotator", "leaderboard"),
+    *("annotators", "annotator", "batches", "batch", "leaderboard"),
     *("pair", "prompt", "adjudicate", "decide", "decide-undo", "flags-settle"),
     *("round", "round-progress", "round-curves", "models", "model"),
     *("models-compare", "compare-progress", "compare-report"),
@@ -46,7 +46,7 @@ REVIEWER = {
     *("api-annotators", "api-annotator"),
 }
 ADMIN = {
-    *("annotator-change", "payment"),
+    *("annotator-change", "payment", "batch-delete"),
     *("imports", "import", "import-progress", "import-columns", "import-start"),
     *("import-cancel", "import-undo", "import-report"),
     *("export", "export-start", "export-progress", "export-download", "export-cancel"),

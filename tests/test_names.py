@@ -16,7 +16,7 @@ def modules() -> list[tuple[str, ast.Module]]:
     """Every module of the product, by its path."""
     paths = [
         path
-        for folder in (*OURS, "examples")
+        for folder in (*OURS, "benchmarks", "examples")
         for path in sorted((ROOT / folder).rglob("*.py"))
         if "migrations" not in path.parts
     ]

@@ -121,7 +121,11 @@ class ImportChange(ImportOptions):
 
 class NewUpload(KnownFieldsOnly):
     name = StrictCharField(max_length=1000)
-    size = StrictIntegerField(min_value=1, max_value=MAX_FILE)
+    size = StrictIntegerField(
+        min_value=1,
+        max_value=MAX_FILE,
+        error_messages={"min_value": "The file is empty."},
+    )
     modified = StrictIntegerField(
         required=False,
         min_value=0,

@@ -1,17 +1,18 @@
-"""Rate limits of the REST API, counted for all web processes together.
-
-`DEFAULT_THROTTLE_RATES` of the settings says how many calls each may make.
-"""
+"""Rate limits of the REST API, counted for all web processes together."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import ScopedRateThrottle, SimpleRateThrottle, UserRateThrottle
 from rest_framework.views import APIView
 
 from annotate.people.joining import attempt_counter
+
+RATES = {"vote": settings.VOTE_RATE, "import": "60/hour", "export": "120/hour"}
+"""Calls that each person may make; votes without a limit unless PAIRLOOP_VOTE_RATE says one."""
 
 
 class SharedRateThrottle(SimpleRateThrottle):
@@ -19,6 +20,8 @@ class SharedRateThrottle(SimpleRateThrottle):
 
     Those keep times in the memory of one process: two processes would allow twice the rate.
     """
+
+    THROTTLE_RATES = RATES
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         calls, seconds = self.parse_rate(self.rate)

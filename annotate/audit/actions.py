@@ -40,6 +40,9 @@ ACTIONS = {
     "announce": Action("announced something", ("role",)),
     "annotator-change": Action("changed an annotator's standing", ("action", "weight")),
     "payment": Action("downloaded the table of payments", methods=READ),
+    "batches": Action("made a batch of pairs", ("name", "most")),
+    "batch": Action("said whose a batch of pairs is", ("people", "only")),
+    "batch-delete": Action("took a batch of pairs apart"),
     # The project.
     "project-new": Action("made a project", ("name", "slug"), redirects=True),
     "project-settings": Action("changed the settings", ("section",), redirects=True),

@@ -6,6 +6,7 @@ was 0 say nothing; gold and retest pairs are outside labels.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import groupby
@@ -134,8 +135,10 @@ def with_texts(
     Pairs of two equal texts have none of the outcomes a and b; they come with the undecided ones.
     """
     undecided = not set(outcomes) & set(DECIDED)
-    equal = equal_pairs(version) if undecided else ()
-    chosen = judged(version, include_simulated, outcomes=outcomes, besides=equal)
+    if undecided:
+        chosen = undecided_pairs(version, include_simulated, outcomes)
+    else:
+        chosen = judged(version, include_simulated, outcomes=outcomes)
     for batch in batches(chosen, BATCH):
         pairs = texts(one.pair_id for one in batch)
         for one in batch:
@@ -145,11 +148,27 @@ def with_texts(
 
 
 def decided_pairs(version: DatasetVersion, include_simulated: bool) -> Iterator[Judged]:
-    """Every pair with a winner, in pair order: those that `with_texts` gives by default."""
-    equal = equal_pairs(version)
-    for one in judged(version, include_simulated, outcomes=DECIDED):
-        if one.pair_id not in equal:
+    """Every pair with a winner, in pair order: those that `with_texts` gives by default.
+
+    Read to the end, it notes the others on the version, so that their votes are found without
+    looking through all.
+    """
+    equal, others = equal_pairs(version), array("q")
+    for one in judged(version, include_simulated):
+        if one.outcome in DECIDED and one.pair_id not in equal:
             yield one
+        else:
+            others.append(one.pair_id)
+    version.undecided = {**(version.undecided or {}), include_simulated: others}
+
+
+def undecided_pairs(
+    version: DatasetVersion, include_simulated: bool, outcomes: Collection[str] = UNDECIDED
+) -> Iterator[Judged]:
+    """Every pair without a winner that has one of these outcomes, or is one text with itself."""
+    known = (version.undecided or {}).get(include_simulated)
+    equal = equal_pairs(version)
+    return judged(version, include_simulated, pairs=known, outcomes=outcomes, besides=equal)
 
 
 def equal_pairs(version: DatasetVersion) -> frozenset[int]:
@@ -175,24 +194,17 @@ def judged(
     outcomes: Collection[str] = OUTCOMES,
     besides: Collection[int] = (),
 ) -> Iterator[Judged]:
-    """Every labelled pair of the version (or those of `pairs`) with its verdict, in pair order.
+    """Every labelled pair of the version with its verdict, in pair order.
 
-    Of them those with one of the `outcomes`, and `besides` these whatever theirs are.
+    Or those of `pairs`, which are in that order and are looked up some at a time. Of them those
+    with one of the `outcomes`, and `besides` these whatever theirs are.
     """
     outside = set(
         version.project.pairs.filter(kind__in=Pair.OUTSIDE_LABELS).values_list("id", flat=True)
     )
     decided = version.decided
     people = People(version)
-    votes = votes_in(
-        version,
-        include_simulated=include_simulated,
-        columns=VOTE,
-        weighing=True,
-        pairs=pairs,
-        surplus=False,
-    )
-    for pair_id, rows in groupby(stream(votes), itemgetter(0)):
+    for pair_id, rows in groupby(_counted_votes(version, include_simulated, pairs), itemgetter(0)):
         if pair_id in outside:
             continue
         cast = list(rows)
@@ -204,6 +216,22 @@ def judged(
             by = [(people[row[2]], row[3], row[4], row[5]) for row in cast]
             one = Judged(pair_id, majority, n_both_bad, by)
             yield _decided(one, *by_reviewer) if by_reviewer else one
+
+
+def _counted_votes(
+    version: DatasetVersion, include_simulated: bool, pairs: Iterable[int] | None
+) -> Iterator[tuple[Any, ...]]:
+    """VOTE of each vote that says something, in pair order."""
+    for some in [None] if pairs is None else batches(pairs, BATCH):
+        votes = votes_in(
+            version,
+            include_simulated=include_simulated,
+            columns=VOTE,
+            weighing=True,
+            pairs=some,
+            surplus=False,
+        )
+        yield from stream(votes)
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from django.contrib.auth.forms import PasswordResetForm, UsernameField
 from django.contrib.auth.models import User
 from django.core.validators import DomainNameValidator, validate_email
 
-from annotate.models import Invitation
+from annotate.models import Batch, Invitation, Project
 from annotate.models.roles import Role
 from annotate.people.joining import invitation_links, mail
 
@@ -330,6 +330,32 @@ class GoalForm(forms.Form):
         label="Votes a day",
         help_text="Shown to them as theirs; 0 shows none. Empty: the project’s.",
     )
+
+
+class BatchForm(forms.Form):
+    """A new batch: its name, and the number of pairs that it takes of a selection."""
+
+    name = forms.CharField(max_length=80, label="Name of the batch")
+    most = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=Batch.LARGEST,
+        label="Pairs at most",
+        widget=forms.NumberInput(attrs={"placeholder": Batch.LARGEST}),
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.project = project
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if self.project.batches.filter(name=name).exists():
+            raise forms.ValidationError("A batch has this name already.")
+        return name
+
+    def clean_most(self) -> int:
+        return self.cleaned_data["most"] or Batch.LARGEST
 
 
 class PaymentForm(forms.Form):

@@ -16,6 +16,7 @@ ADDED = ("prompts", "completions", "pairs", "annotators", "votes", "ratings")
 KNOWN = {
     "merged": "comparisons joined with pairs that are there",
     "revised": "votes corrected",
+    "summed_up": "verdicts on pairs whose votes are there, left out",
     "duplicates": "votes and ratings that are there already",
     "alike": "comparisons of equal texts that nobody judged, left out",
     "not_replaced": "values that stay as they were",

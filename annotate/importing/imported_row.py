@@ -63,6 +63,10 @@ class Judgement:
     comment: str = ""
     reasons: Sequence[str] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    weight: float | None = None
+    """Of its author, where the row says it."""
+    sums_up: bool = False
+    """It is what several votes come to together, as our own exports of pairs say it."""
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,9 @@ class Writer:
     ) -> None:
         self.added: Counter[str] = Counter()
         """Rows added: prompts, completions, pairs, annotators, votes, ratings. Of what was there:
-        `merged` comparisons into pairs, `duplicates` of votes and ratings, `revised` ones, and
-        `not_replaced` values. `alike` are comparisons of equal texts that nobody judged."""
+        `merged` comparisons into pairs, `duplicates` of votes and ratings, `revised` ones,
+        `summed_up` votes that others come to together, and `not_replaced` values. `alike` are
+        comparisons of equal texts that nobody judged."""
         self._context = ImportContext(
             project=project,
             now=now,
@@ -102,7 +103,8 @@ class Writer:
             yield _item(place, row)
 
     def _store(self, items: list[Item]) -> list[Note]:
-        self._context.annotators.prepare(_raters(items))
+        raters = _raters(items)
+        self._context.annotators.prepare(raters, raters)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 outcome = self._attempt(items)
@@ -194,15 +196,14 @@ def _parts(row: Row) -> int:
     return parts
 
 
-def _raters(items: list[Item]) -> set[str]:
-    """Names of everybody who judged or rated."""
+def _raters(items: list[Item]) -> dict[str, float | None]:
+    """Name of everybody who judged or rated -> their weight, where the rows say it."""
+    ratings = (one for item in items for reply in item.row.replies for one in reply.ratings)
+    rated: dict[str, float | None] = dict.fromkeys(one.rater for one in ratings)
     judged = {
-        judgement.rater
+        judgement.rater: judgement.weight
         for item in items
         for comparison in item.comparisons
         for judgement in comparison.judgements
     }
-    rated = {
-        rating.rater for item in items for reply in item.row.replies for rating in reply.ratings
-    }
-    return {name for name in judged | rated if not is_nobody(name)}
+    return {name: weight for name, weight in (rated | judged).items() if not is_nobody(name)}

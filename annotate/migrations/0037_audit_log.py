@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0027_confirmed_addresses'),
+        ('annotate', '0028_batches'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -16,7 +16,13 @@ from annotate.models.integrations.idempotency_key import IdempotencyKey
 from annotate.models.integrations.webhook import Webhook, WebhookDelivery
 from annotate.models.integrations.webhook_events import WebhookEvent
 from annotate.models.job import Export, Import, ImportChange, Job
-from annotate.models.membership import ConfirmedAddress, Installation, Invitation, Membership
+from annotate.models.membership import (
+    Batch,
+    ConfirmedAddress,
+    Installation,
+    Invitation,
+    Membership,
+)
 from annotate.models.pair import Label, Pair
 from annotate.models.project import Guideline, ModelNote, Overview, Project, Tally, TrainingRecord
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
@@ -27,6 +33,7 @@ __all__ = [
     "Assignment",
     "Attempts",
     "AuditEntry",
+    "Batch",
     "Completion",
     "ConfirmedAddress",
     "DatasetVersion",

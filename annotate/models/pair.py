@@ -11,6 +11,7 @@ from django.db.models.lookups import Exact
 
 from annotate.models.content import Completion, Prompt, share_of
 from annotate.models.job import Import
+from annotate.models.membership import Batch
 from annotate.models.project import Project
 
 # The votes for A, tie and B that two people cast, by the value of `Pair.fell`.
@@ -32,6 +33,10 @@ class PairQuerySet(models.QuerySet["Pair"]):
         """The pairs of a project as pages count them: those that people are, or were, asked for a
         label of. Gold pairs and retests check people, and retired pairs are out of the project."""
         return self.exclude(kind__in=Pair.OUTSIDE_LABELS).exclude(state=Pair.State.RETIRED)
+
+    def for_a_batch(self) -> PairQuerySet:
+        """The pairs that a new batch may take: they want votes, and no batch has them yet."""
+        return self.asked_about().filter(state=Pair.State.OPEN, only_for=None, batch=None)
 
 
 class Pair(models.Model):
@@ -187,6 +192,9 @@ class Pair(models.Model):
         related_name="+",
         db_index=False,
     )
+    batch = models.ForeignKey(
+        Batch, on_delete=models.SET_NULL, null=True, related_name="pairs", db_index=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     resolved_at = models.DateTimeField(null=True)
     imported_by = models.ForeignKey(
@@ -250,6 +258,12 @@ class Pair(models.Model):
                 fields=["only_for"],
                 condition=models.Q(only_for__isnull=False),
                 name="pairs_for_a_person",
+            ),
+            # The queue reads the open pairs of a person's batches from it, and pages count by it.
+            models.Index(
+                fields=["batch", "state", "stream"],
+                condition=models.Q(batch__isnull=False),
+                name="pairs_of_a_batch",
             ),
             # Most pairs have no tags of their own: the quality page finds those that do.
             models.Index(

@@ -63,34 +63,39 @@ class OpenPairs:
     total: int
     judged: int
     """By this person, who waits for others on them."""
+    of_batches: bool = False
+    """Only the pairs of the person's batches: they are offered no others."""
 
     def __str__(self) -> str:
-        others = self.total - self.judged
+        others, of = self.total - self.judged, " of your batches" if self.of_batches else ""
+        if not self.total and of:
+            return "No pair of your batches wants votes. An admin of the project gives the next."
         if not self.total:
             return "Every pair has the votes it needs; new ones come with the next round or import."
+        are = f"open pair{of} is" if self.total == 1 else f"open pairs{of} are"
         if not self.judged:
-            return f"{_open(self.total)} on other people’s screens just now."
+            return f"{self.total:,} {are} on other people’s screens just now."
         if others:
-            are = "is" if others == 1 else "are"
             return (
-                f"You are done for now: of the {self.total:,} open pairs you have judged or "
-                f"skipped {self.judged:,}, and {others:,} {are} on other people’s screens."
+                f"You are done for now: of the {self.total:,} open pairs{of} you have judged or "
+                f"skipped {self.judged:,}, and {others:,} {'is' if others == 1 else 'are'} on "
+                "other people’s screens."
             )
-        return f"You are done for now: {_open(self.total)} waiting for other people’s votes."
-
-
-def _open(n: int) -> str:
-    return "1 open pair is" if n == 1 else f"{n:,} open pairs are"
+        return f"You are done for now: {self.total:,} {are} waiting for other people’s votes."
 
 
 def open_pairs(project: Project, user: User) -> OpenPairs:
-    """The open pairs for everybody, and those among them that this person voted on or skipped."""
+    """The open pairs for everybody, and those among them that this person voted on or skipped;
+    those of their batches for somebody who is offered nothing else."""
+    member = Membership.objects.filter(project=project, user=user, batches_only=True).first()
     pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, only_for=None)
+    if member is not None:
+        pairs = pairs.filter(batch__people=member)
     pairs = pairs.exclude(kind__in=Pair.OUTSIDE_LABELS)
     done = (Assignment.State.VOTED, Assignment.State.SKIPPED)
     own = Assignment.objects.filter(pair=OuterRef("pk"), annotator=user, state__in=done)
     judged = pairs.filter(Exists(own)).count()
-    return OpenPairs(total=pairs.count(), judged=judged)
+    return OpenPairs(total=pairs.count(), judged=judged, of_batches=member is not None)
 
 
 def projects_of(user: User) -> QuerySet[Project]:

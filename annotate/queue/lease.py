@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, timedelta
+from itertools import product
 from statistics import median
 from typing import Any
 from uuid import UUID, uuid4
@@ -171,6 +172,10 @@ def _claim(
     rng: random.Random,
 ) -> int | None:
     _release_sometimes(project, now)
+    if member.batches_only and not lease_sql.something_open(
+        project=project.pk, user=user.pk, membership=member.id
+    ):
+        return None
     orders = _draw_orders(project, member, rng)
     side = _draw_side(member.left_balance, rng)
     expires = now + lease_length(project, member.pace_ms)
@@ -179,7 +184,7 @@ def _claim(
         if again is not None:
             return again
     for attempt in range(2):
-        for order, propensity in orders:
+        for batches, (order, propensity) in product(_reach(member), orders):
             claim = {
                 "project": project.pk,
                 "user": user.pk,
@@ -192,12 +197,19 @@ def _claim(
                 "expires": expires,
                 "guideline_version": project.guideline_version,
             }
-            assignment = lease_sql.claim(order, claim)
+            assignment = lease_sql.claim(order, claim, batches=batches)
             if assignment is not None:
                 return assignment
         if attempt == 0 and not release_expired(project, now=now):
             return None
     return None
+
+
+def _reach(member: lease_sql.Member) -> tuple[bool, ...]:
+    """True for the person's batches, False for all pairs, in the order in which they are tried."""
+    if member.batches_only:
+        return (True,)
+    return (True, False) if member.has_batches else (False,)
 
 
 def _draw_orders(

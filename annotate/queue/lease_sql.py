@@ -53,6 +53,19 @@ AVAILABLE = """
     )
 """
 
+# Few pairs are in batches; an index holds those alone.
+IN_BATCHES = """
+    AND p.state = 'open' AND p.batch_id IN (
+        SELECT batch_id FROM annotate_batch_people WHERE membership_id = %(membership)s
+    )
+"""
+
+
+def of_batches(sql: str) -> str:
+    """The statement, of nothing but the pairs of the person's batches."""
+    return sql.replace(AVAILABLE, AVAILABLE + IN_BATCHES)
+
+
 # A check hides among pairs that are offered anyway: were it all there is, it would show. Nor may
 # it be the second time that the person sees these two texts.
 SOMETHING_OPEN = f"""
@@ -155,6 +168,10 @@ LOCK = """
 # Which orders hold anything is asked here, so that no claim is spent on empty ones.
 MEMBER = f"""
     SELECT id, left_balance, pace_ms, simulated, guidelines_read, qualified_at, paused_at,
+        batches_only, EXISTS (
+            SELECT 1 FROM annotate_batch_people given
+            WHERE given.membership_id = annotate_membership.id
+        ),
         EXISTS (SELECT 1 FROM annotate_pair p WHERE p.project_id = %(project)s
             AND p.open_slots > 0 AND {_RANKED}),
         EXISTS (SELECT 1 FROM annotate_pair p WHERE p.project_id = %(project)s
@@ -193,6 +210,8 @@ class Member(NamedTuple):
     guidelines_read: int
     qualified_at: Any
     paused_at: Any
+    batches_only: bool
+    has_batches: bool
     ranked: bool
     """The active arm has pairs, for this person or for others."""
     evaluation: bool
@@ -208,9 +227,10 @@ def member(*, project: int, user: int, lock: bool = False) -> Member | None:
     return Member(*row) if row else None
 
 
-def something_open(*, project: int, user: int) -> bool:
-    """True when an ordinary pair has a slot for the person."""
-    return _row(SOMETHING_OPEN, project=project, user=user) is not None
+def something_open(*, project: int, user: int, membership: int | None = None) -> bool:
+    """True when an ordinary pair has a slot for the person; of a membership, one in its batches."""
+    sql = SOMETHING_OPEN if membership is None else of_batches(SOMETHING_OPEN)
+    return _row(sql, project=project, user=user, membership=membership) is not None
 
 
 def renew(
@@ -251,14 +271,21 @@ def _id_in(row: tuple[int, ...] | None) -> int | None:
     return row[0] if row else None
 
 
-def claim(order: str, parameters: dict[str, Any]) -> int | None:
+def claim(order: str, parameters: dict[str, Any], *, batches: bool = False) -> int | None:
     """Take a slot of the first pair of an order, a name in ORDERS; return the assignment's id,
-    None when the order holds nothing for the person."""
+    None when the order holds nothing for the person.
+
+    With `batches`, of the pairs in the person's batches; checks are in none.
+    """
+    on_postgres = connection.vendor == "postgresql"
+    sql = (ON_POSTGRES if on_postgres else ON_SQLITE)[order]
+    if batches and order != "check":
+        sql = of_batches(sql)
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(ON_POSTGRES[order], parameters)
+        if on_postgres:
+            cursor.execute(sql, parameters)
             return _id_in(cursor.fetchone())
-        cursor.execute(ON_SQLITE[order], _adapted(parameters))
+        cursor.execute(sql, _adapted(parameters))
         row = cursor.fetchone()
         if row is None:
             return None

@@ -83,6 +83,7 @@ class Search(forms.Form):
     policy = Words(label="Policy that wrote a side", required=False)
     round = Words(label="Round or source", required=False)
     annotator = Words(label="Annotator who voted", required=False)
+    batch = Words(label="Batch", required=False)
     state = _one_of("State", Pair.State.choices)
     agreement = _one_of("Agreement", AGREEMENT)
     kind = _one_of("Kind", Pair.Kind.choices)
@@ -116,6 +117,8 @@ def pairs(project: Project, wanted: dict[str, Any]) -> QuerySet[Pair]:
         matching = matching.filter(
             Exists(_votes_of(project, annotator).filter(pair=OuterRef("pk")))
         )
+    if batch := wanted.get("batch"):
+        matching = matching.filter(batch__name=batch)
     if agreement := wanted.get("agreement"):
         matching = matching.alias(standing=F("n_a") + F("n_b") + F("n_tie")).filter(
             _agreement(agreement)

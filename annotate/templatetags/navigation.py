@@ -40,6 +40,7 @@ PAGES = [
     ("write-completions", "Write completions", Role.ADMIN, "Data"),
     ("export", "Export", Role.ADMIN, "Data"),
     ("people", "Members", Role.ADMIN, "People"),
+    ("batches", "Batches", Role.REVIEWER, "People"),
     ("annotators", "Annotator performance", Role.REVIEWER, "People"),
     ("quality", "Agreement", Role.REVIEWER, "Quality"),
     ("adjudicate", "Adjudication", Role.REVIEWER, "Quality"),

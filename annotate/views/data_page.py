@@ -12,6 +12,7 @@ from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from annotate.forms.people_forms import BatchForm
 from annotate.models import Assignment, Project, Prompt
 from annotate.models.roles import Role
 from annotate.people.permissions import project_or_404
@@ -61,7 +62,12 @@ def _found(
         "found": results,
         "counted": _counted(project, chosen, wanted, results),
         "entries": ENTRIES[chosen](project, results.rows),
+        "batch_form": _batch_form(project) if chosen == "pairs" else None,
     }
+
+
+def _batch_form(project: Project) -> BatchForm | None:
+    return BatchForm(project=project) if project.role == Role.ADMIN else None
 
 
 def _counted(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ _FIRST = (
 )
 _MESSAGE = ["role", "content"]
 _EMPTY: dict[str | None, Any] = {"{}": {}, "[]": [], "null": None, None: None}
+_LONG = re.compile(r"\d{19}")
 _PLACE = {key: place for place, key in enumerate(_FIRST)}
 
 
@@ -60,7 +62,18 @@ def parsed(text: str | None) -> Any:
     if text in _EMPTY:
         return _EMPTY[text]
     value = orjson.loads(text or "null")
-    return value if _is_plain_chat(value) else _ordered(value)
+    if _is_plain_chat(value):
+        return value
+    if _LONG.search(text or ""):
+        value = json.loads(text or "null")  # orjson makes whole numbers beyond 64 bits floats.
+    return _ordered(value)
+
+
+def parsed_chats(texts: Collection[str]) -> list[Any]:
+    """The same of many chats, which takes half as long together."""
+    chats = orjson.loads(f"[{','.join(texts)}]")
+    both = zip(chats, texts, strict=True)
+    return [chat if _is_plain_chat(chat) else parsed(text) for chat, text in both]
 
 
 def _is_plain_chat(value: Any) -> bool:

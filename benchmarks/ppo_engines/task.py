@@ -1,5 +1,7 @@
-"""What both engines are told, and what they tell back. Standard library only: it runs in both
-environments."""
+"""The task that both engines are given, and what they tell back.
+
+Standard library only: it runs in both environments.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +61,9 @@ class Clock:
 
     def answer(self, task: Task, **more: float) -> None:
         """Write what was measured beside the trained policy."""
-        found = {
+        measured = {
             "updates": self.updates,
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             **more,
         }
-        Path(task.out, "measured.json").write_text(json.dumps(found), "utf-8")
+        Path(task.out, "measured.json").write_text(json.dumps(measured), "utf-8")

@@ -63,8 +63,8 @@ def config(task: Task) -> Any:
 
 def prompts(task: Task) -> Dataset:
     lines = Path(task.prompts).read_text("utf-8").splitlines()
-    found = [json.loads(line) for line in lines]
-    return Dataset.from_list([{"input_ids": p["input_ids"]} for p in found if not p["held_out"]])
+    prompts = [json.loads(line) for line in lines]
+    return Dataset.from_list([{"input_ids": p["input_ids"]} for p in prompts if not p["held_out"]])
 
 
 def watch(clock: Clock, trainer: Any) -> None:
@@ -74,9 +74,9 @@ def watch(clock: Clock, trainer: Any) -> None:
 
     def sampling(*args: Any, **kwargs: Any) -> Any:
         clock.enter("sampling")
-        found = generate(*args, **kwargs)
+        generated = generate(*args, **kwargs)
         clock.enter("scoring")
-        return found
+        return generated
 
     @contextmanager
     def training(*args: Any) -> Iterator[None]:

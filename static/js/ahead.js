@@ -1,7 +1,7 @@
 // The next pair, fetched while the person reads, so that a key shows it at once.
 import * as server from "./server.js";
 import * as screen from "./screen.js";
-import * as unsent from "./unsent.js";
+import * as unsent from "./unsent-list.js";
 
 const acted = new Set();
 let kept = null;

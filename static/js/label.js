@@ -4,10 +4,10 @@ import * as ahead from "./ahead.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./key-presses.js";
 import * as last from "./last-act.js";
-import * as saving from "./saving.js";
+import * as saving from "./sending-votes.js";
 import * as screen from "./screen.js";
 import * as server from "./server.js";
-import * as unsent from "./unsent.js";
+import * as unsent from "./unsent-list.js";
 
 const DOUBLE_CLICK_MS = 350;
 const OTHERS = "Somebody else’s votes wait in this browser until they sign in again.";

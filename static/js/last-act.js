@@ -1,8 +1,8 @@
 // What may be said of the vote or skip before: why, in one key, or not at all. It names the pair
 // that it is about, and stands above the next one in a place of its own.
-import * as saving from "./saving.js";
+import * as saving from "./sending-votes.js";
 import * as screen from "./screen.js";
-import * as unsent from "./unsent.js";
+import * as unsent from "./unsent-list.js";
 
 const last = document.getElementById("last");
 const comment = document.getElementById("last-comment");

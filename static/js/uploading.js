@@ -124,15 +124,18 @@ async function start(file) {
   if (current || !file) return;
   current = new AbortController();
   stop.textContent = "Pause";
+  stop.hidden = false;
   show(`Sending ${file.name}`, 0);
   let page = null;
   try {
+    if (!file.size) throw new Told(`${file.name} is empty: there is nothing in it to import.`);
     page = await send(file, current.signal);
   } catch (error) {
     const reason = error instanceof Told ? error.message : "The connection is gone.";
     const paused = current.signal.aborted;
     said.textContent = paused ? "Paused." : reason;
     stop.textContent = "Go on";
+    stop.hidden = error instanceof Told; // another try would end the same way
   }
   current = null;
   if (page) location.assign(page);

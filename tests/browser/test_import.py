@@ -146,8 +146,11 @@ def test_what_the_server_refuses_is_said_and_not_tried_again(
     settings.MIN_FREE_GB = 1e9
     page = browse(zed)
     page.goto(URL)
+    page.evaluate(DROP, ["nothing.jsonl", ""])
+    expect(page.get_by_text("nothing.jsonl is empty")).to_be_visible()
     page.evaluate(DROP, ["x.jsonl", "{}"])
     expect(page.get_by_text("not enough room")).to_be_visible()
+    expect(page.get_by_role("button", name="Go on")).to_have_count(0)
     assert len(console) == 1 and "400" in console.pop()
 
 

@@ -16,6 +16,7 @@ from annotate import queue
 from annotate.exporting import freezing
 from annotate.models import (
     ApiToken,
+    Batch,
     Invitation,
     Membership,
     Pair,
@@ -43,6 +44,9 @@ PAGES = [
     "/projects/desk/guidelines/",
     "/projects/desk/settings/",
     "/projects/desk/people/",
+    "/projects/desk/batches/",
+    "/projects/desk/batches/{batch}/",
+    "/projects/empty/batches/",
     "/projects/desk/quality/",
     "/projects/desk/quality/?section=bias",
     "/projects/desk/quality/pairs/",
@@ -108,6 +112,9 @@ def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, roo
     wrote = {"policy_a": "policy-1", "policy_b": "starter"}
     Pair.objects.filter(pk__in=[one.pk for one in judged]).update(open_slots=0, **wrote)
     freezing.freeze(project)
+    batch = Batch.objects.create(project=project, name="Long ones")
+    batch.people.add(Membership.objects.get(user=ann))
+    Pair.objects.filter(pk=pair.pk).update(batch=batch)
     return project
 
 
@@ -115,7 +122,8 @@ def addresses() -> list[str]:
     ann = Membership.objects.get(user__username="ann", project__slug="desk").pk
     pair = Pair.objects.filter(project__slug="desk").latest("pk").pk
     hook = Webhook.objects.get(project__slug="desk").pk
-    return [address.format(ann=ann, pair=pair, hook=hook) for address in PAGES]
+    batch = Batch.objects.get().pk
+    return [address.format(ann=ann, pair=pair, hook=hook, batch=batch) for address in PAGES]
 
 
 def test_every_page_passes_axe(browse: Browse, root: User, furnished: Project) -> None:

@@ -132,7 +132,11 @@ def _add(request: Request, slug: str) -> Response:
 
 
 @extend_schema(methods=["GET"], operation_id="model_check", responses=CheckSerializer)
-@extend_schema(methods=["DELETE"], operation_id="remove_model_check", responses={204: None})
+@extend_schema(
+    methods=["DELETE"],
+    operation_id="remove_model_check",
+    responses={204: None, 409: OpenApiResponse(description="It is under way.")},
+)
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
 @api_view(["GET", "DELETE"])
 def model_check(request: Request, slug: str, uuid: UUID) -> Response:
@@ -147,7 +151,11 @@ def model_check(request: Request, slug: str, uuid: UUID) -> Response:
     return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-@extend_schema(operation_id="cancel_model_check", request=None, responses=CheckSerializer)
+@extend_schema(
+    operation_id="cancel_model_check",
+    request=None,
+    responses={200: CheckSerializer, 400: OpenApiResponse(description="A body with fields.")},
+)
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
 @api_view(["POST"])
 def cancel_model_check(request: Request, slug: str, uuid: UUID) -> Response:
@@ -159,7 +167,15 @@ def cancel_model_check(request: Request, slug: str, uuid: UUID) -> Response:
     return Response(_check(run))
 
 
-@extend_schema(operation_id="retry_model_check", request=None, responses={202: CheckSerializer})
+@extend_schema(
+    operation_id="retry_model_check",
+    request=None,
+    responses={
+        202: CheckSerializer,
+        400: OpenApiResponse(description="A body with fields."),
+        409: OpenApiResponse(description="It is under way or done, or another one is."),
+    },
+)
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
 @api_view(["POST"])
 def retry_model_check(request: Request, slug: str, uuid: UUID) -> Response:

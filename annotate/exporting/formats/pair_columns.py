@@ -10,7 +10,7 @@ from typing import Any
 
 from annotate.exporting import judged_pairs
 from annotate.exporting.judged_pairs import Judged
-from annotate.votes.export_values import parsed
+from annotate.votes.export_values import parsed, parsed_chats
 
 Column = Sequence[Any]
 Columns = dict[str, Column]
@@ -37,7 +37,7 @@ def pair_columns(ids: Iterable[int]) -> Columns:
         "tags": _by_value(_all_tags, told["prompt__tags"], told["tags"]),
         "metadata": _by_value(_over, told["prompt__metadata"], told["metadata"]),
         "prompt_id": told["prompt__sha256"],
-        "messages": _by_value(parsed, told["prompt__messages"]),
+        "messages": _chats(told["prompt__messages"]),
         "tools": _by_value(parsed, told["prompt__tools"]),
         "reference": [text or None for text in told["prompt__reference"]],
     }
@@ -62,6 +62,8 @@ def _side(side: str, told: Mapping[str, Column]) -> Columns:
 
 def _by_value(make: Callable[..., Any], *columns: Column) -> list[Any]:
     """`make` of each row's values, called once for rows that have the same ones."""
+    if all(column.count(column[0]) == len(column) for column in columns):
+        return [make(*(column[0] for column in columns))] * len(columns[0])
     if len(columns) == 1:
         (column,) = columns
         alone = dict.fromkeys(column)
@@ -71,6 +73,12 @@ def _by_value(make: Callable[..., Any], *columns: Column) -> list[Any]:
     rows: list[Any] = list(zip(*columns, strict=True))
     known = {values: make(*values) for values in set(rows)}
     return list(map(known.__getitem__, rows))
+
+
+def _chats(column: Column) -> list[Any]:
+    texts = dict.fromkeys(column)
+    known = dict(zip(texts, parsed_chats(texts), strict=True))
+    return list(map(known.__getitem__, column))
 
 
 def _all_tags(of_prompt: str, own: str) -> list[str]:

@@ -63,6 +63,9 @@ class Delimited(Reader):
         super().__init__(part, head)
         self._latin = not is_utf8(head.data)
         sample = head.data.decode("cp1252" if self._latin else "utf-8-sig", "replace")
+        declared = DECLARED.match(sample)
+        self._declares = declared is not None
+        sample = sample[declared.end() :] if declared else sample
         self._dialect, rows = dialect_of(sample, len(head.data) < HEAD, head.name)
         self.columns = _header(rows)
         self.title = DELIMITERS.get(self._dialect.delimiter, "CSV of one column")
@@ -77,6 +80,8 @@ class Delimited(Reader):
             newline="",
         )
         lines = _Lines(source, self._dialect)
+        if self._declares:
+            next(lines)
         reader = self._dialect.reader(lines)
         names, columns = self.columns or [], len(self.columns or [])
         said_utf8, header, empty = False, True, 0
@@ -196,6 +201,10 @@ def _wrong(error: csv.Error) -> Refused:
     elif "expected after" in told:
         told = "a quote stands within a cell; quotes in quoted cells are doubled"
     return Refused("", told)
+
+
+DECLARED = re.compile(r"sep=[^\r\n]{0,3}\r?\n", re.IGNORECASE)
+"""The first line of a table for Excel, which names what parts the cells; it is seen anyway."""
 
 
 def _encodes(text: str) -> bool:

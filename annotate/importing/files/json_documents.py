@@ -23,6 +23,8 @@ SPLITS = frozenset(
 )
 MAX_CURSORS = 100
 """Columns that are read side by side, each with its own piece of the file."""
+ALIKE = 3
+"""Rows of like columns that an object of rows has to begin with."""
 Rows = Iterator[tuple[Place, dict[str, Any] | Refused]]
 
 
@@ -74,7 +76,25 @@ class JsonLists(Reader):
                 cursor.value(0)
                 continue
             for number, raw in enumerate(_elements(cursor), 1):
-                yield Place(name if name in SPLITS else "", number), _row(raw)
+                yield Place(name if name in SPLITS else "", number), _unwrapped(_row(raw))
+        _end(cursor)
+
+
+class JsonByKey(Reader):
+    """An object of rows under names of their own, as pandas writes them by index. The name is kept
+    as the row's `key`."""
+
+    title, unit = "JSON object of rows", "row"
+
+    def rows(self) -> Rows:
+        cursor = _cursor(self.part)
+        for number, name in enumerate(_members(cursor), 1):
+            cursor.where = f"Row {number:,}"
+            row = _row(cursor.value())
+            if isinstance(row, dict):
+                row.setdefault("key", name)
+            yield Place("", number), row
+            cursor.where = f"After row {number:,}"
         _end(cursor)
 
 
@@ -132,6 +152,8 @@ class JsonColumns(Reader):
 
 def _of_object(part: Part, head: Head) -> Reader:
     """The reader of a text that begins with an object of several lines, or of a single one."""
+    if _is_by_key(part):
+        return JsonByKey(part, head)
     cursor = _cursor(part)
     columns: list[_Column] = []
     other = False
@@ -160,6 +182,20 @@ def _of_object(part: Part, head: Head) -> Reader:
             "Save it as JSON lines."
         )
     return JsonColumns(part, head, columns)
+
+
+def _is_by_key(part: Part) -> bool:
+    """True of an object whose first members are objects of some columns in common, which have
+    names: within a column they would be numbers."""
+    cursor, rows = _cursor(part), list[Any]()
+    for _ in _members(cursor):
+        raw = cursor.value() if cursor.peek() == b"{" else None
+        rows.append(None if raw is None else decoded(raw))
+        if not isinstance(rows[-1], dict) or len(rows) == ALIKE:
+            break
+    names = [set(row) if isinstance(row, dict) else set[str]() for row in rows]
+    common = set.intersection(*names) if len(rows) == ALIKE else set()
+    return len(common) > 1 and not all(name.isdigit() for name in common)
 
 
 def _each(cursor: Cursor) -> Iterator[bytes]:
@@ -212,6 +248,14 @@ def _cursor(part: Part) -> Cursor:
     if stream.peek(3)[:3] == BOM:
         stream.read(3)
     return Cursor(stream)
+
+
+def _unwrapped(row: dict[str, Any] | Refused) -> dict[str, Any] | Refused:
+    """A row of the Hugging Face viewer's API, which stands beside its number."""
+    if not isinstance(row, dict) or "row_idx" not in row:
+        return row
+    inside = row.get("row")
+    return {**inside, "row_idx": row["row_idx"]} if isinstance(inside, dict) else row
 
 
 def _row(raw: bytes | None) -> dict[str, Any] | Refused:

@@ -236,7 +236,7 @@ class Reading:
             asked = asked_of(None, plan.columns, columns, cells, self._sample)
             questions = plan.questions[missing.field] = [x for x in asked if self._is_open(x)]
             self._asked.update({(one.column, one.field): one for one in questions})
-        why = "".join(f"; {one.why}" for one in questions[:4])
+        why = "".join(f"; {one}" for one in dict.fromkeys(one.why for one in questions[:4]))
         return Refused(taken.get(missing.field, missing.field), missing.reason + why)
 
     def _is_open(self, question: Question) -> bool:

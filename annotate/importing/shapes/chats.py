@@ -5,6 +5,7 @@ Every spelling comes out alike: roles of OpenAI's chats, content as text.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from annotate.importing import dialogue
@@ -37,6 +38,10 @@ PROMPTS = ("prompt", "question", "instruction", "query", "context", "input", "hi
 """Columns that hold a prompt as text or chat, the likelier first."""
 
 
+TURNS = re.compile(r"""\[\{\s*['"](?:role|from)['"]\s*:""")
+"""The beginning of a chat that is written in a text."""
+
+
 def chat(value: Any, name: str, cells: Cells) -> Messages | None:
     """Chat messages, from a list or from a dialogue in one string; None for other text.
 
@@ -45,12 +50,26 @@ def chat(value: Any, name: str, cells: Cells) -> Messages | None:
     if isinstance(value, str):
         if dialogue.is_dialogue(value):
             return dialogue.turns(text(value, name))
-        value = decoded(value) if value.startswith("[{") else value
+        value = _written_turns(value, name) if value.startswith("[{") else value
     if not isinstance(value, list):
         return None
     if not 0 < len(value) <= MAX_TURNS:
         raise Refused(name, f"a chat of 1 to {MAX_TURNS} messages is expected")
     return [message(one, name, cells) for one in value]
+
+
+def _written_turns(value: str, name: str) -> Any:
+    """The turns that a text holds as JSON or as Python prints them; else the text.
+
+    A list of other objects is a reply of somebody who was asked for JSON. Raises Refused of turns
+    that cannot be read: as a text nobody would want them.
+    """
+    turns = decoded(value)
+    if is_objects(turns) and all(map(_is_message, turns)):
+        return turns
+    if isinstance(turns, str) and TURNS.match(value):
+        raise Refused(name, "a chat in a text, cut off or neither JSON nor as Python prints it")
+    return value
 
 
 def message(raw: Any, name: str, cells: Cells) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from annotate.importing.imported_row import Row
 from annotate.importing.shapes.chats import PROMPTS
 from annotate.importing.shapes.column_mapping import letters, same_letters
 from annotate.importing.shapes.judgements import CHOSEN, RATERS, choice_of
-from annotate.importing.shapes.two_named_replies import SIDES
+from annotate.importing.shapes.two_named_replies import CAPITALS, SIDES, told_apart
 
 SIDE = re.compile(r"[ _-]?(\d+|[ab])$|(?<=[a-z])([AB])$")
 FAR = 99
@@ -63,7 +63,6 @@ TELLING = {
 
 MEANING = {*SPELLED, *CHOSEN, *RATERS}
 WORD = re.compile(r"[a-z]+")
-CAPITALS = re.compile(r"([a-z0-9])([A-Z])")
 BETTER = {
     *("better", "best", "winner", "winning", "won", "win", "w", "preferred", "chosen", "accepted"),
     *("good", "positive", "pos", "liked", "selected", "favored", "favoured", "favorite", "top"),
@@ -97,21 +96,22 @@ class Question(NamedTuple):
 
 def asked_of(
     row: Row | None,
-    columns: Iterable[str],
+    named: Mapping[str, str],
     left: Collection[str],
     values: Mapping[str, Any],
     samples: Iterable[Any],
 ) -> Iterator[Question]:
     """Questions about the columns of a row that nothing read, which are `left`.
 
-    `row` is what became of it: None where it was refused for want of a column.
+    `named` are all of its columns, with their names in the file. `row` is what became of it: None
+    where it was refused for want of a column.
     """
-    columns, samples = list(columns), list(samples)
+    columns, samples = list(named), list(samples)
     missing = _missing(row, set(columns) - set(left))
     by_name = (_by_name(column, missing, row) for column in left)
     asked = [x for x in by_name if x and not (x.field in TEXTS and _is_no_reply(values, x.column))]
-    named = {one.column for one in asked}
-    rest = [one for one in left if one not in named]
+    taken = {one.column for one in asked}
+    rest = [one for one in left if one not in taken]
     fields = missing - {one.field for one in asked}
     if _is_bare(row):
         replied = {one.field for one in asked} | set(columns) & {*TEXTS}
@@ -123,9 +123,10 @@ def asked_of(
             asked += _prompt(rest, asked, values, samples)
     replies = [one.column for one in asked if one.field in ("completion_a", "completion_b")]
     if row is not None and row.comparisons and not asked:
-        replies = [one for one in columns if one not in left]
+        replies = _of_replies(row, [one for one in columns if one not in left], values)
     if "winner" in fields and len(replies) > 1:
-        asked += _winners(rest, replies, values, samples)
+        both = [(one, named.get(one, one)) for one in replies]
+        asked += _winners(rest, both, values, samples)
     yield from asked
 
 
@@ -287,17 +288,32 @@ def _two_sides(texts: list[str], asks_prompt: bool) -> tuple[str, ...]:
     return tuple(replies) if len(replies) == 2 else ()
 
 
+def _of_replies(row: Row, used: list[str], values: Mapping[str, Any]) -> list[str]:
+    """The columns that a row's replies were read from, then the others that were used."""
+    texts = [reply.text for reply in row.replies]
+    return sorted(used, key=lambda one: values.get(one) not in texts)
+
+
 def _winners(
-    columns: Collection[str], replies: list[str], values: Mapping[str, Any], samples: list[Any]
+    columns: Collection[str],
+    replies: list[tuple[str, str]],
+    values: Mapping[str, Any],
+    samples: list[Any],
 ) -> list[Question]:
-    """The column whose few values name one of two replies: by side, or by the replies' columns."""
-    sides = [_plain(one) for one in replies]
+    """The column whose few values name one of two replies: by side, or by the replies' columns.
+
+    These have a name of ours and one of the file.
+    """
+    apart = set(told_apart(replies[0][1], replies[1][1])) - {""}
+    sides = {_plain(one) for names in replies for one in names} | apart
     judging = [one for one in columns if not OTHERS & _words(one)]
     for column in sorted(judging, key=lambda one: not JUDGING & _words(one)):
         seen = {x for x in _seen(column, values, samples) if x != ""}
         named = sum(_plain(x) in sides or choice_of(x) is not None for x in seen)
+        # Rows with another value, such as a word for a tie in another language, are refused.
+        but_one = apart and named == len(seen) - 1 and apart <= {_plain(x) for x in seen}
         counted = len(seen) > 1 and bool(JUDGING & _words(column)) and seen <= {*NUMBERED}
-        if 0 < len(seen) <= SEVERAL and (named == len(seen) or counted):
+        if 0 < len(seen) <= SEVERAL and (named == len(seen) or counted or but_one):
             told = " and ".join(f"“{str(x)[:20]}”" for x in sorted(seen, key=str)[:2])
             return [Question(column, "winner", f"`{column}` says {told}, as of two replies")]
     return []

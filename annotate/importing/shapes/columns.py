@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from annotate.importing import dialogue
+from annotate.importing import dialogue, python_literals
 from annotate.importing.imported_row import Comparison, Rating, Reply, Row
 from annotate.importing.limits import MAX_NAME, MAX_TAGS, MAX_TEXT
 from annotate.importing.problems import Refused
@@ -19,6 +20,9 @@ from annotate.models.content import Messages
 
 MILLISECONDS = 100_000_000_000
 """Numbers above it are times in milliseconds: as seconds they would be after the year 5000."""
+
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Missing(Refused):
@@ -104,13 +108,43 @@ def is_objects(value: Any) -> bool:
 
 
 def decoded(value: Any) -> Any:
-    """A list or an object that is written as JSON in a text, as tables do; else the value."""
+    """A list or an object that is written in a text, as tables do: as JSON or as Python prints it;
+    else the value. Raises Refused of one that no database keeps."""
     if isinstance(value, str) and value[:1] in ("[", "{") and value.rstrip()[-1:] in ("]", "}"):
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            inside = json.loads(value)
+        except RecursionError:
             return value
+        except ValueError:
+            inside = _printed(value)
+        if "\\" in value and inside is not value:
+            _check_texts(inside)
+        return inside
     return value
+
+
+def _check_texts(inside: Any) -> None:
+    """Raise Refused of texts that escapes brought in, which a file's own texts must not hold."""
+    waiting = [inside]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += [*one, *one.values()]
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, str) and "\x00" in one:
+            raise Refused("", "a text within a text holds a NUL")
+        elif isinstance(one, str) and SURROGATE.search(one):
+            raise Refused("", "a text within a text holds half a surrogate pair")
+
+
+def _printed(value: str) -> Any:
+    if not value[1:].lstrip().startswith(("'", '"', "{", "[", "array(")):
+        return value
+    try:
+        return python_literals.parsed(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def object_of(value: Any, name: str) -> dict[str, Any]:

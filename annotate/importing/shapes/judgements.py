@@ -29,7 +29,8 @@ WORDS: dict[str, Choice] = {
     **dict.fromkeys(("b", "right", "second", "modelb", "responseb", "completionb"), "b"),
     **dict.fromkeys(("answerb", "optionb", "sideb", "outputb", "bisbetter"), "b"),
     **dict.fromkeys(("tie", "ties", "equal", "same", "draw", "c", "nopreference"), "tie"),
-    "bothgood": "tie",
+    **dict.fromkeys(("bothgood", "both", "tied", "equallygood", "nodifference"), "tie"),
+    "equallybad": "both_bad",
     **dict.fromkeys(("bothbad", "tiebothbad", "bothbadtie", "neither", "bothrejected"), "both_bad"),
 }
 NO_WORD = re.compile(r"[^a-z0-9]+")
@@ -207,8 +208,16 @@ def compared(
                 if not judgements:
                     raise Refused(name, "the completion is empty")
                 cells.warn(name, "the completion is empty")
+    if cells and _sums_up(cells):
+        judgements = [replace(one, sums_up=True) for one in judgements]
     one = Comparison(0, 1, judgements, str(source_id), margin)
     return built(cells, messages, sides, [one])
+
+
+def _sums_up(cells: Cells) -> bool:
+    """True of our own exports of pairs: the judgement is what the pair's votes come to."""
+    is_ours = "pair_id" in cells and "n_votes" in cells
+    return is_ours and ("vote_fraction" in cells or "vote_fraction_a" in cells)
 
 
 def better_first(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -37,6 +38,8 @@ STEMS = (
 )
 ENDS = (("_a", "_b"), ("_1", "_2"), ("1", "2"), (" 1", " 2"), ("-1", "-2"), ("_0", "_1"))
 MORE_ENDS = (("A", "B"), ("_A", "_B"), (" A", " B"), (" a", " b"), ("-a", "-b"), ("a", "b"))
+NAME_WORD = re.compile(r"[^\W_]+")
+CAPITALS = re.compile(r"([a-z0-9])([A-Z])")
 OURS = [("completion_a", "completion_b"), ("response_a", "response_b")]
 SIDES = OURS + [
     (stem + a, stem + b)
@@ -114,8 +117,9 @@ def export_of_votes(cells: Cells) -> Row:
         cells.pop(name, None)
     rater = rater_of(cells)
     choice = strict(cells.required("choice"), rater or "the vote", cells, "choice")
-    given = [judgement(inside, choice, rater)]
-    return _compared(cells, messages, (first, second), OURS[0], given)
+    weight = number(inside.get("weight"))
+    given = replace(judgement(inside, choice, rater), weight=weight)
+    return _compared(cells, messages, (first, second), OURS[0], [given])
 
 
 def _turns(cells: Cells, name: str) -> Messages | None:
@@ -192,6 +196,11 @@ def choice_in(value: Any, names: tuple[str, ...], sides: tuple[Reply, Reply]) ->
     `names` are those of A and B by turns: ours, and those of the file.
     """
     of_a, of_b = set(map(plain, names[::2])), set(map(plain, names[1::2]))
+    for first, second in zip(names[::2], names[1::2], strict=True):
+        a, b = told_apart(first, second)
+        if a and b:
+            of_a.add(a)
+            of_b.add(b)
     known: dict[str, Choice] = {
         **dict.fromkeys(of_a - of_b, "a"),
         **dict.fromkeys(of_b - of_a, "b"),
@@ -202,6 +211,17 @@ def choice_in(value: Any, names: tuple[str, ...], sides: tuple[Reply, Reply]) ->
         return choice
     # In a table whose replies are 1 and 2, or a and b, 0 could be the first one or a tie.
     return numbered(value, 0 if names[0].endswith("0") else 1)
+
+
+@lru_cache
+def told_apart(first: str, second: str) -> tuple[str, str]:
+    """The words of two columns' names that tell them apart: gpt and human of gpt_text, human_text.
+
+    Plain; empty of a name that has none of its own.
+    """
+    words = [NAME_WORD.findall(CAPITALS.sub(r"\1 \2", name).lower()) for name in (first, second)]
+    a, b = ("".join(one for one in own if one not in other) for own, other in (words, words[::-1]))
+    return plain(a), plain(b)
 
 
 def _outcome(cells: Cells) -> list[Judgement]:

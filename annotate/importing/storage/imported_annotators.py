@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
@@ -25,14 +25,20 @@ class Annotators:
     def __init__(self, project: Project, *, dry_run: bool = False) -> None:
         self.project, self.dry_run = project, dry_run
         self.added = 0
+        weightless = project.memberships.filter(weight=0).values_list("user_id", flat=True)
+        self.weightless: set[int] = set(weightless)
+        """Accounts whose votes say nothing."""
         self._known: dict[str, int] = {}
         self._unknown: list[int] = []
 
-    def prepare(self, names: Iterable[str]) -> None:
-        """Find or add everybody of these names, in a transaction of its own."""
+    def prepare(self, names: Iterable[str], weights: Mapping[str, float | None] = {}) -> None:
+        """Find or add everybody of these names, in a transaction of its own.
+
+        Who is added has the weight that the file says, or 1.
+        """
         new = sorted({name for name in names if name not in self._known})
         for start in range(0, len(new), AT_ONCE):
-            self._find_or_add(new[start : start + AT_ONCE])
+            self._find_or_add(new[start : start + AT_ONCE], weights)
 
     def __getitem__(self, name: str) -> int:
         """The account of a name that was prepared."""
@@ -46,7 +52,7 @@ class Annotators:
             self._unknown.append(self[name])
         return self._unknown[n - 1]
 
-    def _find_or_add(self, names: list[str]) -> None:
+    def _find_or_add(self, names: list[str], weights: Mapping[str, float | None]) -> None:
         of = {username(self.project, name): name for name in names}
         accounts = self._accounts(of)
         missing = [account for account in of if account not in accounts]
@@ -54,7 +60,7 @@ class Annotators:
         if self.dry_run:
             accounts |= {account: -self.added + i for i, account in enumerate(missing)}
         elif missing:
-            self._add({account: of[account] for account in missing})
+            self._add({account: of[account] for account in missing}, weights)
             accounts = self._accounts(of)
         self._known |= {of[account]: pk for account, pk in accounts.items()}
 
@@ -62,7 +68,7 @@ class Annotators:
         users = User.objects.filter(username__in=list(accounts))
         return dict(users.values_list("username", "pk"))
 
-    def _add(self, names: dict[str, str]) -> None:
+    def _add(self, names: dict[str, str], weights: Mapping[str, float | None]) -> None:
         users = [
             User(username=account, first_name=name[:150], password=make_password(None))
             for account, name in names.items()
@@ -78,10 +84,16 @@ class Annotators:
                     user_id=pk,
                     active=False,
                     pseudonym=_pseudonym(names[account], taken),
+                    weight=_weight(weights.get(names[account])),
                 )
                 for account, pk in accounts
             ]
             Membership.objects.bulk_create(members, ignore_conflicts=True)
+        self.weightless |= {member.user_id for member in members if member.weight == 0}
+
+
+def _weight(told: float | None) -> float:
+    return told if told is not None and 0 <= told <= 1 else 1.0
 
 
 _PSEUDONYM = re.compile(r"ann-[0-9a-f]{8}")

@@ -22,6 +22,7 @@ from annotate.importing.storage.pair_states import (
     turned,
 )
 from annotate.models import ImportChange
+from annotate.votes.labels import CLASS, verdict
 
 Table = ImportChange.Table
 
@@ -135,6 +136,8 @@ class PairBatch:
         there = state.votes.get(annotator) if annotator is not None else None
         if annotator is None or (there and there.is_repeated_by(judgement)):
             self.outcome.added["duplicates"] += 1
+        elif judgement.sums_up and state.votes:
+            self._leave_out(item, state, judgement)
         elif there is None:
             state.votes[annotator] = Cast(judgement.choice, judgement.strength, judgement=judgement)
             state.fresh.append(annotator)
@@ -150,6 +153,16 @@ class PairBatch:
             self.outcome.added["revised"] += 1
             reason = "this person has voted otherwise on the pair before; the later vote counts"
             self.outcome.note(item, "votes", f"{judgement.rater}: {reason}")
+
+    def _leave_out(self, item: Item, state: PairState, judgement: Judgement) -> None:
+        """Of votes that are there another one that says what they come to would count twice."""
+        self.outcome.added["summed_up"] += 1
+        weightless = self.context.annotators.weightless
+        votes = [(x.choice, x.strength) for who, x in state.votes.items() if who not in weightless]
+        told = verdict(votes)
+        if told and told.outcome != CLASS[judgement.choice]:
+            reason = f"the row says {judgement.choice}; the votes that are there do not, and count"
+            self.outcome.note(item, "votes", reason)
 
     def _unknown(self, state: PairState, judgement: Judgement) -> int | None:
         """The account of a person nobody knows; None when their vote is there.

@@ -24,6 +24,7 @@ from annotate.webhooks import outbox
 
 Table = ImportChange.Table
 Row = tuple[Any, ...]
+Said = tuple[tuple[str, int | None], ...]
 # Members of an enumeration take longer to bind than plain text.
 OPEN, NORMAL = Pair.State.OPEN.value, Pair.Kind.NORMAL.value
 BOTH = Pair.Arms.BOTH.value
@@ -114,13 +115,16 @@ class Settled(NamedTuple):
 
 
 @lru_cache(maxsize=10_000)
-def _settled(quota: Quota, votes: tuple[tuple[str, int | None], ...], of_one_text: bool) -> Settled:
-    """Apply the rules to votes of (choice, strength): most files hold few combinations."""
+def _settled(quota: Quota, votes: Said, weighing: Said, of_one_text: bool) -> Settled:
+    """Apply the rules to votes of (choice, strength): most files hold few combinations.
+
+    Those that are `weighing` make the label.
+    """
     standing = [StandingVote(*vote, by=0, at=None, simulated=False) for vote in votes]
     counted = recount.tally(standing, limit=quota.limit)
     counts = _slot_counts(quota, counted)
     state, asked = recount.state_and_asked(counts, of_one_text=of_one_text)
-    aggregate = labels.verdict(votes)
+    aggregate = labels.verdict(weighing)
     label = () if state == OPEN or aggregate is None else tuple(aggregate)
     return Settled(str(state), asked, counted, label)
 
@@ -143,13 +147,16 @@ class PairRows:
         for state in states:
             (self._new if state.id is None else self._known).append(state)
         tokens = new_tokens(sum(len(state.fresh) for state in self._new))
+        weightless = self.context.annotators.weightless
         for number, state in zip(_PAIRS.take_ids(len(self._new)), self._new, strict=True):
             state.id = number
             quota, shuffle = self._quota_of_new(state)
             cast = [state.votes[annotator] for annotator in state.fresh]
-            settled = _settled(
-                quota, tuple([(vote.choice, vote.strength) for vote in cast]), state.of_one_text
-            )
+            votes = weighing = tuple([(vote.choice, vote.strength) for vote in cast])
+            if weightless and not weightless.isdisjoint(state.fresh):
+                by = zip(state.fresh, votes, strict=True)
+                weighing = tuple(vote for annotator, vote in by if annotator not in weightless)
+            settled = _settled(quota, votes, weighing, state.of_one_text)
             self._pairs.append(self._pair(state, cast, quota, settled, shuffle))
             if cast:
                 self._votes += self._vote_rows(state, tokens, after=0)

@@ -140,4 +140,6 @@ def turned(judgement: Judgement) -> Judgement:
         comment=judgement.comment,
         reasons=judgement.reasons,
         metadata=judgement.metadata,
+        weight=judgement.weight,
+        sums_up=judgement.sums_up,
     )

@@ -58,13 +58,13 @@ class Command(BaseCommand):
             self.stdout.write("Stopped.")
 
     def welcome(self, address: str) -> None:
-        from annotate.views.joining.accounts import sign_in_link
+        from annotate.people.joining import sign_in_link
 
         user = User.objects.filter(is_superuser=True, is_active=True).order_by("id").first()
         self.stdout.write(self.style.SUCCESS(f"\nPairloop runs on {address}"))
         if user is not None:
             self.stdout.write(f"Sign in as {user.username} (once, within 15 minutes):")
-            self.stdout.write(f"  {address}{sign_in_link(user)}")
+            self.stdout.write(f"  {address}{sign_in_link.path_of(user)}")
         self.stdout.write("Ctrl-C stops everything.")
         self.stdout.flush()
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from django.contrib import messages
-from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
+from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
-from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
@@ -20,10 +17,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect
 
 from annotate.forms.people_forms import ChangePasswordForm, OwnAddressForm
+from annotate.people.joining import sign_in_link
 from annotate.people.requests import AuthenticatedHttpRequest, HtmxRequest, from_this_machine
 from annotate.views.joining import sign_in_limits
 
-LINK_SALT = "annotate.sign-in-link"
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 BLOCKED = "Too many failed attempts. Wait five minutes, then try again."
 
@@ -68,7 +65,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @require_GET
 def enter(request: HttpRequest, token: str) -> HttpResponse:
     """Sign in by a link that was printed on this very machine."""
-    user = _link_user(token) if from_this_machine(request) else None
+    user = sign_in_link.user_of(token) if from_this_machine(request) else None
     # The conditional update makes the link work once, even for two clicks at one instant.
     once = user and User.objects.filter(pk=user.pk, last_login=user.last_login).update(
         last_login=timezone.now()
@@ -95,27 +92,6 @@ def password(request: AuthenticatedHttpRequest) -> HttpResponse:
         messages.success(request, "Your mail address is saved.")
         return redirect("password")
     return render(request, "annotate/password.html", {"form": form, "address": address})
-
-
-def sign_in_link(user: User, *, minutes: int = 15) -> str:
-    """Path of a link that signs `user` in once, from this machine, within `minutes`."""
-    payload = {"user": user.pk, "seen": _last_seen(user), "until": int(time.time()) + minutes * 60}
-    return reverse("enter", args=[signing.dumps(payload, salt=LINK_SALT)])
-
-
-def _link_user(token: str) -> User | None:
-    try:
-        payload = signing.loads(token, salt=LINK_SALT)
-    except signing.BadSignature:
-        return None
-    user = get_user_model().objects.filter(pk=payload["user"], is_active=True).first()
-    if user is None or time.time() > payload["until"] or payload["seen"] != _last_seen(user):
-        return None
-    return user
-
-
-def _last_seen(user: User) -> str:
-    return user.last_login.isoformat() if user.last_login else ""
 
 
 def _safe_target(request: HttpRequest) -> str:

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate.gold import qualification
 from annotate.models import Message, Project
+from annotate.people import assigned_batches
 from annotate.people.annotator_figures import votes_per_day
 from annotate.people.labelling_progress import progress
 from annotate.people.permissions import project_or_404
@@ -33,6 +34,7 @@ def me(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
         "progress": progress(project, request.user),
         "effect": effect(project, request.user),
         "days": days,
+        "batches": assigned_batches.of_person(project, request.user),
         "attempts": qualification.results(member) if member else [],
         "most": max((day.votes for day in days), default=0),
         "unread": _messages(request, project).filter(read_at=None).order_by("created_at"),

@@ -171,6 +171,8 @@ def test_a_file_that_is_too_large_for_one_request_is_sent_to_uploads(api_for, pr
 def test_an_upload_that_is_too_large_is_refused_before_a_byte_is_sent(api_for, project, zed):
     body = {"name": "x", "size": limits.MAX_FILE + 1}
     assert api_for(zed).post(UPLOADS, body, format="json").status_code == 400
+    answer = api_for(zed).post(UPLOADS, {"name": "x", "size": 0}, format="json")
+    assert answer.status_code == 400 and "The file is empty." in answer.json()["detail"]
 
 
 def test_the_list_is_newest_first_and_goes_on_by_cursor_or_as_it_did_by_number(

@@ -75,6 +75,8 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
     writing = Run.objects.create(
         project=project, kind="completions", state="failed", options=options
     )
+    sources = {"sources": [{"folder": "/m"}], "from": "/m", "make": "starter", "kind": ""}
+    check = Run.objects.create(project=project, kind="check", state="failed", options=sources)
     sent = import_actions.announce(project, reviewer, "more.jsonl", 100)
     return {
         "slug": ["desk"],
@@ -89,6 +91,7 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
         "number": [1, 2],
         "hook_id": [hook_of(project).pk],
         "completions-runs": [writing.uuid],
+        "model-checks": [check.uuid],
     }
 
 

@@ -258,12 +258,12 @@ def test_votes_say_what_an_imported_vote_does_not_know(project, make_pairs, ann,
 
 def test_metadata_tags_and_models_travel_with_their_pair(chats, tmp_path):
     Prompt.objects.filter(pk=chats[1].prompt_id).update(tags=["greeting"], metadata={"lang": "en"})
-    Pair.objects.filter(pk=chats[1].pk).update(tags=["short"], metadata={"id": 10**20})
+    Pair.objects.filter(pk=chats[1].pk).update(tags=["short"], metadata={"id": 10**20 + 1})
     Pair.objects.filter(pk=chats[1].pk).update(policy_b="other")
     Completion.objects.filter(pk=chats[1].completion_a_id).update(metadata={"score": 0.5})
     _, row = rows(export(tmp_path / "x", "trl-conversational"))
     assert row["tags"] == ["greeting", "short"]
-    assert row["metadata"] == {"lang": "en", "id": 10**20, "chosen": {"score": 0.5}}
+    assert row["metadata"] == {"lang": "en", "id": 10**20 + 1, "chosen": {"score": 0.5}}
     assert (row["chosen_model"], row["rejected_model"]) == ("m1", "other")
 
 

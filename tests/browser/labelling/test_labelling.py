@@ -307,7 +307,7 @@ def test_the_first_page_weighs_less_than_95_kb(
     (ahead,) = (url for url in loaded if "?after=" in url)
     assert loaded.index(ahead) > loaded.index("load")
     first = {urlsplit(url).path for url in loaded if url not in (ahead, "load")}
-    assert "/static/js/saving.js" in first
+    assert "/static/js/sending-votes.js" in first
     assert ("/static/js/criteria.js" in first) is bool(criteria)
     # The server of tests compresses nothing; the product's own middleware does.
     client = client_for(user)

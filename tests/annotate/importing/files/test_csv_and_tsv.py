@@ -60,6 +60,14 @@ def test_windows_lines_and_old_macintosh_lines_are_lines():
     assert rows(text.replace("\n", "\r").encode()) == ROWS[1:]
 
 
+@pytest.mark.parametrize("declared", ["sep=;\n", "sep=;\r\n", "SEP=;\n"])
+def test_the_line_that_names_the_separator_for_excel_is_no_row(declared):
+    text = declared + table(ROWS, delimiter=";")
+    words, read = reading(text.encode("utf-8-sig"))
+    assert (words, [row for *_, row in read]) == ("CSV with semicolons", ROWS)
+    assert [number for _, number, _ in read] == [3, 5]
+
+
 def test_an_empty_cell_is_null_and_a_formula_is_text():
     text = "prompt,x,y\n=HYPERLINK(1),,@SUM\n"
     assert rows(text.encode()) == [{"prompt": "=HYPERLINK(1)", "x": None, "y": "@SUM"}]

@@ -101,6 +101,22 @@ def test_documents_of_json_give_their_rows(document, words, pretty):
     assert reading(gzip.compress(text))[1] == [("", 1, ROWS[0]), ("", 2, ROWS[1])]
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_rows_under_keys_are_rows_that_know_their_key(indent):
+    row = {"prompt": "Hi?", "n": 1}
+    document = {"q-1": row, "q-2": row | {"n": 2}, "q-3": row | {"key": "own", "more": None}}
+    words, read = reading(json.dumps(document, indent=indent).encode())
+    assert words == "JSON object of rows"
+    keys = [("", 1, "q-1"), ("", 2, "q-2"), ("", 3, "own")]
+    assert [(file, number, one["key"]) for file, number, one in read] == keys
+    assert [one["n"] for *_, one in read] == [1, 2, 1]
+
+
+def test_rows_of_the_viewer_stand_beside_their_number():
+    document = {"features": [], "rows": [{"row_idx": 7, "row": {"prompt": "Hi?"}, "cut": []}]}
+    assert rows(json.dumps(document).encode()) == [{"prompt": "Hi?", "row_idx": 7}]
+
+
 def test_splits_of_one_document_are_told_apart():
     text = json.dumps({"train": ROWS, "test": ROWS[:1]}).encode()
     assert reading(text)[1] == [

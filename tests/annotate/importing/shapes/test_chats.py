@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from annotate.importing import Refused
+from annotate.importing import Refused, python_literals
 from annotate.models.content import transcript
 from tests.annotate.importing.shapes.examples import ASK, BAD, GOOD, SAY, SAY_BAD, USER, turn
 from tests.annotate.importing.shapes.outcome import outcome, row_of
@@ -153,3 +153,57 @@ def test_a_transcript_reads_as_a_conversation():
     odd = turn("") | {"tool_calls": ["?"]}
     told = transcript([call, odd, turn(BAD, "tool"), turn(""), SAY])
     assert told == f"Let me see.\nf(x)\n\ntool()\n\ntool: {BAD}\n\n{GOOD}"
+
+
+PRINTED = [
+    """[{'role': 'user', 'content': "What's new?"}]""",
+    """[{'content': "What's new?", 'role': 'user', 'tool_calls': None}]""",
+    '[{"role": "user", "content": "What\'s new?"}]',
+]
+
+
+@pytest.mark.parametrize("cell", PRINTED)
+def test_a_chat_in_a_cell_is_one_as_json_and_as_python_prints_it(cell):
+    row = row_of({"prompt": cell, "chosen": "[{'role': 'assistant', 'content': 'A\\nB'}]"} | OTHER)
+    assert row.messages == [{"role": "user", "content": "What's new?"}]
+    assert {reply.text for reply in row.replies} == {"A\nB", BAD}
+
+
+OTHER = {"rejected": f"[{{'role': 'assistant', 'content': {BAD!r}}}]"}
+
+
+def test_numpy_prints_the_turns_of_a_chat_without_commas():
+    turns = [SYSTEM, USER]
+    cell = f"[{turns[0]!r}\n {turns[1]!r}]"
+    assert row_of({"prompt": cell}).messages == turns
+    row = row_of({"prompt": ASK, "completions": "['One of them.' 'Another one.']"})
+    assert [reply.text for reply in row.replies] == ["One of them.", "Another one."]
+
+
+def test_who_was_asked_for_json_has_written_a_text():
+    row = row_of({"prompt": "JSON?", "chosen": '[{"name": "x"}]', "rejected": "[{'name': 'y'}]"})
+    assert {reply.text for reply in row.replies} == {'[{"name": "x"}]', "[{'name': 'y'}]"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("[{'role': 'user', 'content': 'cut off}]", "cut off or neither JSON"),
+        ("[{'role': 'user', 'content': Text()}]", "cut off or neither JSON"),
+        ("[{'role': 'user', 'content': 'a\\x00b'}]", "holds a NUL"),
+        ('[{"role": "user", "content": "a\\u0000b"}]', "holds a NUL"),
+        ('[{"role": "user", "content": "a\\ud800b"}]', "half a surrogate pair"),
+    ],
+)
+def test_a_chat_in_a_cell_that_cannot_be_kept_is_refused(cell, reason):
+    with pytest.raises(Refused, match=reason):
+        row_of({"prompt": cell, "chosen": GOOD, "rejected": BAD})
+
+
+def test_what_numpy_prints_within_python_is_read():
+    printed = """{'a': array([1, None,
+       True], dtype=object), 'b': nan, "c": ['None', 'x\\ty']}"""
+    told = {"a": [1, None, True], "b": None, "c": ["None", "x\ty"]}
+    assert python_literals.parsed(printed) == told
+    with pytest.raises(ValueError, match="never closed"):
+        python_literals.parsed("['a', 'b")

@@ -168,6 +168,40 @@ def test_no_row_of_a_known_shape_is_asked_about(name):
     assert not reading(EXAMPLES[name].rows).questions
 
 
+@pytest.mark.parametrize(
+    ("names", "said", "choices"),
+    [
+        (("Antwort GPT", "Antwort Mensch"), ("GPT", "Mensch", "tie"), ["a", "b", "tie"]),
+        (("gpt_text", "human_text"), ("human", "gpt", "both"), ["b", "a", "tie"]),
+        (("replyTuned", "replyBase"), ("tuned", "base", "equally bad"), ["a", "b", "both_bad"]),
+        (("reply_0", "reply_1"), (0, 1, 1), ["a", "b", "b"]),
+    ],
+)
+def test_a_winner_is_named_by_the_words_that_tell_the_replies_columns_apart(names, said, choices):
+    rows = [
+        {"frage": f"{ASK} {i}", names[0]: f"{GOOD} {i}", names[1]: f"{BAD} {i}", "urteil": word}
+        for i, word in enumerate(said)
+    ]
+    told = {"prompt": "frage", "completion_a": names[0], "completion_b": names[1]}
+    read = outcome(rows, told | {"winner": "urteil"})
+    assert [vote.choice for vote in read.votes] == choices
+    if isinstance(said[0], str):
+        questions = outcome(rows, told).reading.questions
+        assert [(one.column, one.field) for one in questions] == [("urteil", "winner")]
+
+
+def test_a_word_for_a_tie_that_nobody_knows_is_refused_where_it_stands():
+    rows = [
+        {"prompt": f"{ASK} {i}", "reply_gpt": f"{GOOD} {i}", "reply_human": f"{BAD} {i}", "x": word}
+        for i, word in enumerate(("gpt", "human", "beide"))
+    ]
+    sides = {"completion_a": "reply_gpt", "completion_b": "reply_human"}
+    assert [one.column for one in outcome(rows, sides).reading.questions] == ["x"]
+    read = outcome(rows, sides | {"winner": "x"})
+    assert len(read.votes) == 2
+    assert [str(one) for one in read.refused] == ["x: 'beide' does not say which reply is better"]
+
+
 def test_columns_of_any_name_are_mapped():
     raw = {"frage": ASK, "besser": GOOD, "schlechter": BAD, "wer": "ann"}
     mapping = {"prompt": "frage", "chosen": "besser", "rejected": "schlechter", "rater": "wer"}

@@ -50,9 +50,11 @@ def words(value: Any) -> Iterator[str]:
 
 def told(row: Row) -> str:
     """Everything that a row says, as one text."""
-    return json.dumps(
+    whole = json.dumps(
         row, default=lambda one: getattr(one, "__dict__", str(one)), ensure_ascii=False
     )
+    # A word at the beginning of a line is not one with an n before it.
+    return whole.replace("\\n", " ")
 
 
 @st.composite

@@ -15,8 +15,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Project
+from annotate.people.joining.sign_in_link import path_of
 from annotate.views.joining import password_reset, sign_in_limits
-from annotate.views.joining.accounts import sign_in_link
 from tests.conftest import PASSWORD
 
 LOGIN = "/accounts/login/"
@@ -184,7 +184,7 @@ def test_signing_out_has_to_be_posted(client_for: ClientFor, ann: User) -> None:
 
 
 def test_the_one_time_link_signs_in_once(client: Client, root: User) -> None:
-    link = sign_in_link(root)
+    link = path_of(root)
     assert client.get(link).headers["Location"] == "/"
     assert signed_in(client)
     second = Client()
@@ -193,11 +193,11 @@ def test_the_one_time_link_signs_in_once(client: Client, root: User) -> None:
 
 
 def test_the_one_time_link_expires(client: Client, root: User) -> None:
-    assert client.get(sign_in_link(root, minutes=-1)).status_code == 404
+    assert client.get(path_of(root, minutes=-1)).status_code == 404
 
 
 def test_the_one_time_link_ends_with_any_other_sign_in(client: Client, root: User) -> None:
-    link = sign_in_link(root)
+    link = path_of(root)
     User.objects.update(last_login=timezone.now() - timedelta(seconds=1))
     assert client.get(link).status_code == 404
 
@@ -214,7 +214,7 @@ def test_the_one_time_link_ends_with_any_other_sign_in(client: Client, root: Use
 def test_the_one_time_link_works_on_this_machine_only(
     client: Client, root: User, extra: dict[str, str]
 ) -> None:
-    link = sign_in_link(root)
+    link = path_of(root)
     assert client.get(link, **extra).status_code == 404
     assert client.get(link, REMOTE_ADDR="::1").status_code == 302
 
@@ -225,11 +225,11 @@ def test_a_made_up_link_is_not_found(client: Client, db: None, token: str) -> No
 
 
 def test_the_one_time_link_cannot_be_posted(client: Client, root: User) -> None:
-    assert client.post(sign_in_link(root)).status_code == 405
+    assert client.post(path_of(root)).status_code == 405
 
 
 def test_a_deactivated_account_has_no_one_time_link(client: Client, root: User) -> None:
-    link = sign_in_link(root)
+    link = path_of(root)
     User.objects.update(is_active=False)
     assert client.get(link).status_code == 404
 

@@ -155,7 +155,7 @@ def measure(name: str, url: str, votes: int) -> dict[str, float]:
     return {f"{name}_votes": stored, **figures}
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     votes = int(options.get("votes", 1_000_000))
     result = Result()

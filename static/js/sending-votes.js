@@ -2,7 +2,7 @@
 // same token; the server stores a token's vote once, however often it arrives.
 import * as server from "./server.js";
 import * as screen from "./screen.js";
-import * as unsent from "./unsent.js";
+import * as unsent from "./unsent-list.js";
 
 const DELAYS = [1000, 2000, 4000, 8000, 15000];
 const OFFLINE = "Offline. What you press is kept in this browser and sent later.";
