@@ -112,6 +112,10 @@ def _has(name: Fault) -> Callable[[ReplyText], float]:
     return lambda reply: float(reply.fault == name)
 
 
+def _shows(habit: Callable[[str], bool]) -> Callable[[ReplyText], float]:
+    return lambda reply: float(habit(reply.text))
+
+
 METRICS = (
     _mean("rouge1", "ROUGE-1", "higher"),
     _mean("rouge2", "ROUGE-2", "higher"),
@@ -171,11 +175,11 @@ METRICS = (
         _mean(
             f"{name}_rate",
             title,
-            of_text=lambda reply, shows=shows: float(shows(reply.text)),
+            of_text=_shows(habit),
             column=name,
             share=True,
         )
-        for name, title, shows in (
+        for name, title, habit in (
             ("flattery", "Flattery (by English phrases)", style_habits.flatters),
             ("hedging", "Hedging (by English phrases)", style_habits.hedges),
             ("markdown", "Markdown", style_habits.has_markdown),

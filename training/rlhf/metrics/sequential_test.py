@@ -61,8 +61,9 @@ def verdict(points: Sequence[float], *, comparisons: int = 1) -> Verdict:
 def interval(points: Floats, *, alpha: float) -> tuple[float, float]:
     """Bounds of the mean, each of which ever misses it with probability `alpha` at most."""
     values, counts = np.unique(points, return_counts=True)  # most are 0, 1/2 or 1
-    low = _lowest(values, counts, alpha)
-    return low, 1.0 - _lowest(1.0 - values, counts, alpha)
+    times = counts.astype(np.float64)
+    low = _lowest(values, times, alpha)
+    return low, 1.0 - _lowest(1.0 - values, times, alpha)
 
 
 def _lowest(values: Floats, counts: Floats, alpha: float) -> float:
