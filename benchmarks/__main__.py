@@ -17,22 +17,29 @@ from importlib import metadata
 from pathlib import Path
 
 import benchmarks
+from benchmarks import trials
 from benchmarks.result import Result
 
 HOME = Path(os.environ.get("PAIRLOOP_HOME", Path(__file__).resolve().parent.parent / "var"))
 PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
 
 
-BY_NAME_ALONE = {"ppo_vs_trl", "upload_memory"}
+BY_NAME_ALONE = {"ppo_vs_trl", "upload_memory", "gates"}
 
 
 def names() -> list[str]:
     hidden = {"__main__", "result"}
     return [
         m.name
-        for m in pkgutil.iter_modules(benchmarks.__path__)
+        for m in pkgutil.iter_modules([*benchmarks.__path__, *trials.__path__])
         if not m.ispkg and m.name not in hidden
     ]
+
+
+def module(name: str) -> str:
+    """The module of a benchmark, of this folder or of its trials."""
+    tried = {one.name for one in pkgutil.iter_modules(trials.__path__)}
+    return f"benchmarks.trials.{name}" if name in tried else f"benchmarks.{name}"
 
 
 def environment() -> dict[str, str]:
@@ -70,7 +77,7 @@ def main(arguments: list[str]) -> int:
         return 2
     for name in chosen or [name for name in names() if name not in BY_NAME_ALONE]:
         print(f"running {name} ...", flush=True)
-        result = importlib.import_module(f"benchmarks.{name}").benchmark(options)
+        result = importlib.import_module(module(name)).benchmark(options)
         store(name, result)
         table(name, result)
     return 0

@@ -51,8 +51,10 @@ def evaluation_results(project: Project, *, policy: str) -> dict[str, Comparison
 def _opinions(project: Project, policy: str) -> dict[str, dict[int, float]]:
     """The judge's points for the policy, by the other one and by prompt."""
     known = _of_policy(project, policy).filter(margin__isnull=False)
+    named = known.annotate(by_a=wrote("a"), by_b=wrote("b"))
     opinions: dict[str, dict[int, float]] = defaultdict(dict)
-    for prompt, margin, a, b in known.values_list("prompt_id", "margin", "wrote_a", "wrote_b"):
+    for prompt, margin, a, b in named.values_list("prompt_id", "margin", "by_a", "by_b"):
+        assert margin is not None, "filtered"
         logit = max(-30.0, min(30.0, margin if a == policy else -margin))
         opinions[b if a == policy else a][prompt] = 1 / (1 + exp(-logit))
     return opinions

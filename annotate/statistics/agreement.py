@@ -205,8 +205,8 @@ def _intervals(
 
 
 def _t_over_normal(degrees: int) -> float:
-    """How much wider Student's t is than the normal distribution at 97.5 % (Abramowitz and Stegun
-    1964, 26.7.5)."""
+    """The factor by which Student's t is wider than the normal distribution at 97.5 % (Abramowitz
+    and Stegun 1964, 26.7.5)."""
     z = NORMAL_95
     return 1 + (z**2 + 1) / (4 * degrees) + (5 * z**4 + 16 * z**2 + 3) / (96 * degrees**2)
 

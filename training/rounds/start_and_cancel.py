@@ -124,8 +124,8 @@ def _require_none_live(project: exchange.Project) -> None:
 
 
 def _require_pairs(project: exchange.Project) -> None:
-    """What is counted here is what the frozen votes hold: a start that is offered does not fail
-    for want of them."""
+    """Find the pairs that the frozen votes will hold, so that a start that is offered does not fail
+    for want of them. Raises: NotEnoughVotes."""
     pairs = exchange.training_pairs(project, most=MIN_TRAINING_PAIRS)
     if pairs < MIN_TRAINING_PAIRS:
         raise NotEnoughVotes(

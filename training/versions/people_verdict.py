@@ -25,7 +25,7 @@ REFERENCE = "starter"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What people say of a policy beside another one."""
+    """People's answers on a policy beside another one."""
 
     against: str
     verdict: Verdict
@@ -72,7 +72,7 @@ def rivals(version: ModelVersion) -> list[str]:
 
 
 def comparisons(version: ModelVersion) -> list[Comparison]:
-    """What people said so far, against the policy before first."""
+    """People's comparisons so far, with the policy before first."""
     results = exchange.evaluation_results(version.project, policy=author(version))
     names = rivals(version)
     return [
@@ -126,7 +126,7 @@ def promise(comparisons: int = 2) -> str:
 
 
 def power(project: exchange.Project, config: Mapping[str, Any] | None) -> str:
-    """What people's comparisons of a coming round can show, before it starts.
+    """The power of people's comparisons of a coming round, in words, before it starts.
 
     Args:
         config: the round's settings; None where they are refused.
@@ -159,7 +159,7 @@ def kept(seen: list[Comparison]) -> dict[str, Any]:
 
 
 def shown(version: ModelVersion) -> dict[str, Any] | None:
-    """What pages tell of people's verdict; None of the starter and of who was never compared."""
+    """People's verdict as pages tell it; None of the starter and of who was never compared."""
     told = (version.metrics.get("human") or {}).get("comparisons", [])
     waiting = exchange.evaluation_open(version.project, policy=author(version))
     if version.number == 0 or not (told or waiting):
@@ -168,7 +168,7 @@ def shown(version: ModelVersion) -> dict[str, Any] | None:
 
 
 def _state(version: ModelVersion, waiting: int) -> str:
-    """How far the comparisons are, and what they would take."""
+    """The state of the comparisons, and what they would take."""
     settled = version.decisions.order_by("-pk").first()
     if settled is not None and settled.decided_by == settled.By.PEOPLE:
         return "People decided."

@@ -147,7 +147,7 @@ def _against(version: ModelVersion, judged: list[Gate], *, independent: bool) ->
 
 
 def _told(failed: list[str], missing: list[str], then: str) -> str:
-    """What the gates say of a candidate, and who decides."""
+    """The word of the gates on a candidate, and who decides."""
     begin = "; ".join([*failed, *missing]) or "Passed every gate"
     return f"{begin}; {then}"
 

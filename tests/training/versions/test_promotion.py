@@ -259,7 +259,6 @@ def test_a_candidate_waits_until_people_prefer_it_and_the_page_keeps_who_decided
     ]
 
 
-@pytest.mark.parametrize("against", ["policy-1", "starter"])
 def test_a_judges_opinion_on_other_prompts_informs_beside_peoples_votes(
     project: Project,
     candidate: Callable[..., ModelVersion],
@@ -283,6 +282,7 @@ def test_a_judges_opinion_on_other_prompts_informs_beside_peoples_votes(
     assert new.state == "candidate"
 
 
+@pytest.mark.parametrize("against", ["policy-1", "starter"])
 def test_a_candidate_that_people_prefer_less_to_either_is_put_aside(
     against: str, project: Project, candidate: Callable[..., ModelVersion], ann: User
 ) -> None:

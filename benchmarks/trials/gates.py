@@ -46,8 +46,8 @@ CASES = {
 Row = dict[str, Any]
 
 
-def run(arguments: list[str]) -> Result:
-    """What became of each case, seed by seed, and the counts that matter."""
+def benchmark(arguments: list[str]) -> Result:
+    """The end of each case, seed by seed, and the counts that matter."""
     options = {"seeds": 8, "votes": 300, "honest": 200}
     chosen = list(CASES)
     for argument in arguments:

@@ -44,7 +44,7 @@ def coverage(one: Interval, *, replicates: int, seed: int) -> float:
     return float(np.mean([one.covers(rng) for _ in range(replicates)]))
 
 
-def run(arguments: list[str]) -> Result:
+def benchmark(arguments: list[str]) -> Result:
     """Coverage of every interval, with its own 95 % interval over the replicates."""
     options = {"replicates": 1000, "seed": 0}
     for argument in arguments:
@@ -166,9 +166,9 @@ def _style(prompts: int) -> Callable[[Random], bool]:
     def covers(rng: Random) -> bool:
         differences = rng.normal(size=(2 * prompts, elements))
         won = (rng.random(2 * prompts) < 1 / (1 + np.exp(-0.5 * differences[:, 0]))).astype(int)
-        found = style_effects.fit(differences, won, np.arange(2 * prompts) // 2).effects
+        effects = style_effects.fit(differences, won, np.arange(2 * prompts) // 2).effects
         scale = float(np.sqrt((differences[:, 0] ** 2).mean()))
-        return bool(found and found[0].low <= 0.5 * scale <= found[0].high)
+        return bool(effects and effects[0].low <= 0.5 * scale <= effects[0].high)
 
     return covers
 

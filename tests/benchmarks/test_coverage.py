@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import coverage
+from benchmarks.trials import coverage
 
 
 @pytest.mark.parametrize("one", coverage.INTERVALS, ids=lambda one: one.name)
