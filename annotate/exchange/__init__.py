@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from annotate.audit.erasure import drop_old_addresses
 from annotate.audit.recording import record_command
+from annotate.exchange.evaluation_pairs import (
+    Comparisons,
+    evaluation_open,
+    evaluation_results,
+    has_evaluators,
+    retire_evaluation,
+    set_evaluators,
+)
 from annotate.exchange.incoming import (
     WRITTEN_ELSEWHERE,
     add_completions,
@@ -22,8 +30,7 @@ from annotate.exchange.outgoing import (
     counts,
     counts_and_fresh,
     dataset_sizes,
-    evaluation_results,
-    held_out_voted,
+    has_both_kinds_of_prompts,
     known_prompts,
     leased_pair_keys,
     one_prompt,
@@ -39,6 +46,7 @@ from annotate.exchange.outgoing import (
     reply_lengths,
     resolved_since,
     text_lengths,
+    training_pairs,
     votes_on,
 )
 from annotate.exchange.project_lookup import (
@@ -82,6 +90,7 @@ from annotate.webhooks.outbox import tell_webhooks
 __all__ = [
     "WRITTEN_ELSEWHERE",
     "AuthenticatedHttpRequest",
+    "Comparisons",
     "Figures",
     "HomePart",
     "Project",
@@ -103,9 +112,11 @@ __all__ = [
     "dataset_sizes",
     "drop_old_addresses",
     "drop_old_deliveries",
+    "evaluation_open",
     "evaluation_results",
     "freeze",
-    "held_out_voted",
+    "has_both_kinds_of_prompts",
+    "has_evaluators",
     "home_wanted",
     "installation_id",
     "job_waiting",
@@ -138,17 +149,20 @@ __all__ = [
     "release_expired",
     "reply_lengths",
     "resolved_since",
+    "retire_evaluation",
     "retire_untouched",
     "run_job",
     "sample_corpus",
     "seconds_to_next_webhook",
     "send_next_webhook",
+    "set_evaluators",
     "set_priorities",
     "set_triggers",
     "tell_acquisition",
     "tell_webhooks",
     "text_lengths",
     "tidy_jobs",
+    "training_pairs",
     "votes_on",
     "waiting_jobs",
     "webhook_waiting",

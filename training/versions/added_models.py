@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STARTER, CANDIDATE, USE = "starter", "candidate", "use"
 """What a model becomes: the project's first policy, one to try and compare, or the one in use."""
+ADMIN = Decision.By.ADMIN
 
 
 class Declined(Exception):
@@ -132,7 +133,7 @@ def take(run: Run, report: dict[str, Any]) -> ModelVersion:
             parent=starter(project) if kind == ModelVersion.POLICY else None,
             note=note,
         )
-        Decision.objects.create(version=version, state=version.state, note=note)
+        Decision.objects.create(version=version, state=version.state, note=note, decided_by=ADMIN)
         promotion.publish(version)
         if make == USE:
             use(version)
@@ -180,7 +181,7 @@ def _begin_with(project: exchange.Project, path: str, *, note: str) -> ModelVers
         first.save(update_fields=["path", "run", "promoted_at"])
         promotion.publish(first)
     ModelVersion.objects.filter(pk=first.pk).update(note=note)
-    Decision.objects.create(version=first, state=first.state, note=note)
+    Decision.objects.create(version=first, state=first.state, note=note, decided_by=ADMIN)
     return first
 
 

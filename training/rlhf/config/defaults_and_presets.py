@@ -134,7 +134,7 @@ def _quick(base: RoundConfig) -> Settings:
         "groups": pace | {"epochs": groups.epochs},
         "evaluate": {"prompts": min(base.evaluate.prompts, 32)},
         "sample": {"prompts": min(base.sample.prompts, 32), "per_prompt": 2},
-        "propose": {"pairs": min(base.propose.pairs, 60), "evaluation_pairs": 16},
+        "propose": {"pairs": min(base.propose.pairs, 60), "evaluation_pairs": 60},
     }
 
 
