@@ -63,6 +63,7 @@ BEHIND = {
     "question": ("qualification", "main a[href*='/qualification/']"),
 }
 """Pages without an address of their own: the first such link on another page."""
+SIGNED_OUT = {"landing": "/", "sign-in": "/accounts/login/"}
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 
@@ -81,8 +82,8 @@ def shoot(
         storage_state=state,  # type: ignore[arg-type]
     )
     page = context.new_page()
-    for name in names or [*PAGES, *BEHIND, "sign-in"]:
-        if name == "sign-in":
+    for name in names or [*PAGES, *BEHIND, *SIGNED_OUT]:
+        if name in SIGNED_OUT:
             context.clear_cookies()
         if opened(page, address, name):
             page.wait_for_timeout(300)
@@ -93,7 +94,7 @@ def shoot(
 def opened(page: Page, address: str, name: str) -> bool:
     """Go to a page; whether the project has it."""
     start, link = BEHIND.get(name, (name, ""))
-    answer = page.goto(address + PAGES.get(start, "/accounts/login/"))
+    answer = page.goto(address + (PAGES | SIGNED_OUT)[start])
     if answer is not None and answer.ok and link:
         answer = page.goto(address + str(page.locator(link).first.get_attribute("href")))
     return answer is not None and answer.ok

@@ -8,7 +8,7 @@ from datetime import date
 from math import ceil, log10
 
 WIDTH, HEIGHT = 320, 210
-LEFT, TOP, BOTTOM = 50, 10, 40
+LEFT, TOP, BOTTOM = 50, 20, 40
 RIGHT = WIDTH - 8
 
 
@@ -20,10 +20,15 @@ class Bar:
     people: int
     simulated: int
     x: float
+    middle: float
     people_y: float
     people_height: float
     simulated_y: float
     simulated_height: float
+
+    @property
+    def votes(self) -> int:
+        return self.people + self.simulated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,8 @@ class DayChart:
     simulated: bool
     """Whether any day has simulated votes."""
     total: int
+    busiest: Bar | None
+    """The day whose number is written above its bar."""
 
 
 def day_chart(days: Sequence[tuple[str, int, int]]) -> DayChart:
@@ -57,12 +64,14 @@ def day_chart(days: Sequence[tuple[str, int, int]]) -> DayChart:
             people=people,
             simulated=simulated,
             x=round(LEFT + place * width + 1, 2),
+            middle=round(min(LEFT + (place + 0.5) * width, RIGHT - 12), 2),
             people_y=round(people_y, 2),
             people_height=round(people * unit, 2),
             simulated_y=round(people_y - simulated * unit, 2),
             simulated_height=round(simulated * unit, 2),
         )
 
+    bars = [bar(place, *day) for place, day in enumerate(days)]
     return DayChart(
         width=WIDTH,
         height=HEIGHT,
@@ -70,10 +79,11 @@ def day_chart(days: Sequence[tuple[str, int, int]]) -> DayChart:
         right=RIGHT,
         bottom=bottom,
         bar_width=round(max(1.0, width - 2), 2),
-        bars=[bar(place, *day) for place, day in enumerate(days)],
+        bars=bars,
         ticks=[(round(bottom - n * unit, 2), n) for n in (0, step, top)],
         simulated=any(simulated for _, _, simulated in days),
         total=sum(people + simulated for _, people, simulated in days),
+        busiest=max(bars, key=lambda one: one.votes, default=None),
     )
 
 

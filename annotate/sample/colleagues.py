@@ -88,7 +88,7 @@ def colleague(who: int | str, *, seed: int = 0) -> Colleague:
     rng = random.Random(f"colleague {seed} {called}")
     return Colleague(
         name=called,
-        reliability=rng.uniform(0.8, 1.8),
+        reliability=rng.uniform(0.75, 1.7),
         position_bias=rng.gauss(0.1, 0.3),
         lapse=rng.uniform(0.0, 0.06),
         tie_threshold=rng.uniform(0.05, 0.25),

@@ -43,17 +43,17 @@ _DETAILS = (
     "",
     "",
     "",
-    "It was a gift for my sister.",
-    "It is a present for my dad.",
+    "It was a gift for my sister, and she has noticed.",
+    "It is a present for my dad, who owns nothing.",
     "I need it for a trip on Saturday.",
     "My order number is {n}.",
     "The order is {n}.",
     "I have been a customer for years.",
     "This is my second message.",
-    "My kids are very sad.",
-    "I am a little annoyed.",
+    "My kids had given it a name.",
+    "I am only a little annoyed.",
     "This is really not okay!",
-    "No hurry.",
+    "No hurry, I am on holiday.",
 )
 _ENDINGS = (
     "",
@@ -67,7 +67,7 @@ _ENDINGS = (
 )
 _QUESTIONS = (
     ("Could you tell me your order number?", "Sure, it is {n}. {ending}"),
-    ("Could you tell me when you ordered it?", "I ordered it {ago}. {ending}"),
+    ("Could you tell me when you ordered it?", "That was {ago}. {ending}"),
     ("Which name is on the order?", "It is under {name}. {ending}"),
 )
 _NAMES = ("Maria Silva", "Tom Becker", "Aisha Khan", "Leo Martin", "Yuki Tanaka", "Nora Lind")

@@ -51,7 +51,7 @@ PROBLEMS = {
         asks=(
             "My {p} has not arrived yet.",
             "I ordered a {c} {p} {ago} and it is still not here.",
-            "Where is my {p}? It should have arrived {ago}.",
+            "Where is my {p}? I have cleared a shelf for it.",
         ),
         cues=("not arrived", "still not here", "where is my"),
         topics=("your {p} is still not here", "your {p} has not arrived"),
@@ -62,8 +62,8 @@ PROBLEMS = {
     ),
     "broken": Problem(
         asks=(
-            "My new {p} arrived damaged.",
-            "The {p} came out of the box badly damaged.",
+            "My new {p} arrived damaged, and it was not me.",
+            "The {p} came out of the box in two halves, both damaged.",
             "I opened the parcel and the {c} {p} was broken.",
         ),
         cues=("broken", "damaged"),
@@ -75,7 +75,7 @@ PROBLEMS = {
     ),
     "fell": Problem(
         asks=(
-            "My {p} fell apart after two days.",
+            "My {p} fell apart at breakfast.",
             "The {p} I bought {ago} is falling apart.",
         ),
         cues=("fell apart", "falling apart"),
@@ -112,7 +112,7 @@ PROBLEMS = {
     "charged": Problem(
         asks=(
             "I was charged twice for my {p}.",
-            "Why did you take the money for the {p} two times?",
+            "Why did you take the money for one {p} two times?",
         ),
         cues=("charged twice", "two times", "paid twice"),
         topics=("you were charged twice for the {p}", "you paid twice for your {p}"),
@@ -123,7 +123,7 @@ PROBLEMS = {
     ),
     "return": Problem(
         asks=(
-            "I want to return my {p}.",
+            "I want to return my {p}. We do not get along.",
             "How can I send back the {c} {p}? I do not need it.",
         ),
         cues=("to return", "send back the", "not right for you"),
@@ -136,7 +136,7 @@ PROBLEMS = {
     "refund": Problem(
         asks=(
             "I sent back my {p} {ago} and still have no refund.",
-            "Where is the refund for my {p}?",
+            "The {p} went back to you, but where is the refund?",
         ),
         cues=("no refund", "the refund"),
         topics=("the refund for your {p} is late", "you still have no refund for the {p}"),
@@ -147,7 +147,7 @@ PROBLEMS = {
     ),
     "address": Problem(
         asks=(
-            "I moved house. Can my {p} go to a new address?",
+            "I moved house and my {p} does not know. Can it go to a new address?",
             "My {p} is going to the wrong address.",
         ),
         cues=("address",),
@@ -172,7 +172,7 @@ PROBLEMS = {
     "cancel": Problem(
         asks=(
             "Please cancel my order for the {c} {p}.",
-            "I ordered two of the same {p} by mistake. Can you cancel one?",
+            "My son ordered nine of the same {p}. Can you cancel eight?",
         ),
         cues=("cancel",),
         topics=("you need to cancel the {p}", "you want to cancel the order"),
@@ -183,7 +183,7 @@ PROBLEMS = {
     ),
     "manual": Problem(
         asks=(
-            "I lost the manual of my {p}.",
+            "The dog ate the manual of my {p}.",
             "How do I clean my {p}? The manual does not say.",
         ),
         cues=("manual",),
@@ -198,41 +198,41 @@ PROBLEMS = {
 POLITE_TOPICAL = (
     "I am sorry that {topic}.",
     "Thank you for telling us that {topic}.",
-    "We are very sorry that {topic}.",
+    "Oh no, we are very sorry that {topic}.",
 )
 POLITE_PLAIN = (
     "Thank you for your message.",
     "I am happy to help.",
     "We are sorry for the trouble.",
 )
-FLAT_TOPICAL = ("I see that {topic}.", "So {topic}.")
+FLAT_TOPICAL = ("I see that {topic}.", "Noted, {topic}.")
 RUDE = (
-    "That is not our problem.",
-    "Stop complaining.",
-    "We really do not care.",
-    "You should have been more careful.",
-    "Nobody else is this difficult.",
+    "That is not our problem, and it never will be.",
+    "We framed your message under complaining.",
+    "We asked around, and we really do not care.",
+    "You should have been more careful with it.",
+    "Nobody else is this difficult before lunch.",
     "Calm down, this is silly.",
-    "Do not bother us again.",
+    "Do not bother us again, we were having a nice day.",
 )
 OFF_TOPIC = (
     "Have you seen our new {q}?",
-    "The {c} {q} is on sale this week.",
+    "The {c} {q} is on sale, and it is a beauty.",
     "Your {q} is a lovely choice.",
-    "Many people love our {q}.",
+    "People write poems about our {q}.",
 )
 VAGUE = (
-    "These things happen.",
+    "These things happen, mostly to other people.",
     "Maybe it will be fine.",
-    "It is hard to say.",
+    "It is hard to say, so we would rather not.",
     "Let us hope for the best.",
-    "Life is like that.",
+    "Somebody is surely looking into something.",
 )
 RAMBLING = (
-    "The weather is lovely here.",
-    "My cat likes to sit in boxes.",
-    "Our office has a new coffee machine.",
-    "We had cake for lunch.",
-    "I once had a big garden.",
+    "The weather is lovely here, if you like rain.",
+    "My cat has strong opinions about boxes.",
+    "Our coffee machine has started to sing.",
+    "We had cake for lunch and nobody regrets it.",
+    "I once grew a pumpkin as big as a dog.",
 )
 CLOSINGS = ("Sorry again.", "Thank you for waiting.", "We are here if you need us.")

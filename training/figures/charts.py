@@ -15,6 +15,7 @@ from training.rlhf.metrics.svg_plots import round_ticks
 
 WIDTH, HEIGHT = 320, 210
 LEFT, RIGHT, TOP, BOTTOM = 50, 8, 10, 40
+LABEL_HEIGHT = 13
 DOTS_UP_TO = 40
 """With more points than this a dot on each would hide the line."""
 
@@ -65,6 +66,8 @@ class Line:
 
     number: int
     name: str
+    label: Dot
+    """What stands at the line's end: where it has come to, and of several lines its name."""
     path: str
     band: str
     dots: tuple[Dot, ...]
@@ -134,6 +137,7 @@ def line_chart(
     x_step = 1 if whole_x or len(x_ticks) < 2 else x_ticks[1] - x_ticks[0]
     frame = _Frame(x=_x_span(xs), y=(y_ticks[0], y_ticks[-1]))
     y_step = y_ticks[1] - y_ticks[0]
+    labels = _labels(shown, frame)
     return Chart(
         id=id,
         title=title,
@@ -142,7 +146,7 @@ def line_chart(
         y_label=y_label,
         x_ticks=tuple(Tick(at=frame.at_x(v), label=label(v, x_step)) for v in x_ticks),
         y_ticks=tuple(Tick(at=frame.at_y(v), label=label(v, y_step)) for v in y_ticks),
-        lines=tuple(_line(s, i, frame) for i, s in enumerate(shown, start=1)),
+        lines=tuple(_line(s, i, frame, labels[i - 1]) for i, s in enumerate(shown, start=1)),
         rows=_rows(shown, x_label),
         reference=None if reference is None else frame.at_y(reference),
     )
@@ -175,13 +179,41 @@ def _x_ticks(xs: Sequence[float], *, whole: bool) -> list[float]:
     return [v for v in round_ticks(low, high, most=most) if low <= v <= high]
 
 
-def _line(series: Series, number: int, frame: _Frame) -> Line:
+def _labels(series: Sequence[Series], frame: _Frame) -> list[Dot]:
+    """A label for each line, above its last point; where several meet, below each other."""
+    ends = [next(p for p in reversed(s.points) if p.y is not None) for s in series]
+    texts = [figure(p.y) if len(series) == 1 else s.name for s, p in zip(series, ends, strict=True)]
+    tops = [frame.at_y(p.y or 0.0) for p in ends]
+    places = [top - 7 for top in tops]
+    if len({p.x for s in series for p in s.points}) == 1:
+        # No line: all of them stand above the highest point and its interval.
+        highest = min(frame.at_y(p.high or p.y or 0.0) for p in ends)
+        places = [highest - 7 - LABEL_HEIGHT * (len(ends) - 1)] * len(ends)
+    least = TOP + LABEL_HEIGHT - 4.0
+    for one in sorted(range(len(ends)), key=tops.__getitem__):
+        places[one] = max(places[one], least)
+        least = places[one] + LABEL_HEIGHT
+    # The last may have been pushed out of the frame: all of them go up by as much.
+    over = max(0.0, max(places) - (HEIGHT - BOTTOM - 4))
+    return [
+        Dot(x=_end(frame.at_x(p.x), text), y=round(y - over, 2), text=text)
+        for p, y, text in zip(ends, places, texts, strict=True)
+    ]
+
+
+def _end(x: float, text: str) -> float:
+    """The right end of a label, moved to where it does not begin left of the frame."""
+    return min(max(x, LEFT + LABEL_HEIGHT / 2 * len(text)), WIDTH - RIGHT)
+
+
+def _line(series: Series, number: int, frame: _Frame, label: Dot) -> Line:
     placed = [p for p in series.points if p.y is not None]
     alone = _alone(series.points)
     few = len(placed) <= DOTS_UP_TO
     return Line(
         number=number,
         name=series.name,
+        label=label,
         path=" ".join(_stroke(run, frame) for run in runs(series.points) if len(run) > 1),
         band=" ".join(_band(run, frame) for run in runs(series.points, interval=True)),
         dots=tuple(

@@ -33,6 +33,8 @@ from annotate.votes import scales
 
 LONG = 14
 """Lines of a reply on a phone, beyond which two are read one beside the other."""
+SHORT = 16
+"""Lines of prompt and reply together, counted so, up to which the vote bar can follow them."""
 
 
 @dataclass(frozen=True)
@@ -205,12 +207,23 @@ def texts(assignment: Assignment) -> dict[str, Any]:
         for letter, side, source in zip("AB", ("left", "right"), sources, strict=True)
     ]
     lease = assignment.expires_at - timezone.now() if assignment.expires_at else timedelta()
-    return {
+    longest = max(_lines_on_a_phone(reply["text"]) for reply in replies)
+    context = asked(shown["prompt"], shown["tools"])
+    return context | {
         "lease_seconds": round(lease.total_seconds()),
         "words": words_of(assignment),
         "replies": replies,
-        "long": any(_lines_on_a_phone(reply["text"]) > LONG for reply in replies),
-    } | asked(shown["prompt"], shown["tools"])
+        "long": longest > LONG,
+        "short": longest + _lines_of_prompt(context) <= SHORT,
+    }
+
+
+def _lines_of_prompt(context: dict[str, Any]) -> int:
+    """Lines as on a phone, one more for who speaks; of a prompt with more than text, many."""
+    every = [*context["earlier"], *context["question"]]
+    if context["tools"] or any(turn.calls or turn.thinking or turn.unseen for turn in every):
+        return SHORT
+    return sum(1 + _lines_on_a_phone(turn.text) for turn in every)
 
 
 def _lines_on_a_phone(text: str) -> int:

@@ -123,8 +123,12 @@ def _entry(project: Project, own: Assignment) -> Entry:
         prompt=shown["prompt"],
         tools=shown["tools"],
         replies={
-            letter: {"text": shown[side], "messages": shown[f"{side}_messages"]}
-            for letter, side in (("A", "left"), ("B", "right"))
+            letter: {
+                "text": shown[place],
+                "messages": shown[f"{place}_messages"],
+                "chosen": place == side,
+            }
+            for letter, place in (("A", "left"), ("B", "right"))
         },
         said=said,
         criteria=criteria,

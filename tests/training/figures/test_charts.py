@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -158,3 +159,37 @@ def test_two_series_share_the_axes_and_the_table() -> None:
         ("1", "0.600", "\N{EN DASH}"),
         ("2", "0.700", "0.650"),
     )
+
+
+def test_a_single_line_ends_with_its_value_and_several_with_their_names() -> None:
+    alone = chart(at(1, 0.1), at(2, 0.9), at(3, None))
+    assert [line.label.text for line in alone.lines] == ["0.900"]
+    assert alone.lines[0].label.x == alone.lines[0].dots[-1].x
+    assert alone.lines[0].label.y < alone.bottom
+
+
+def test_the_names_of_lines_that_meet_stand_below_each_other_inside_the_frame() -> None:
+    for end in (0.0, 0.5, 1.0):
+        series = [Series(name=name, points=[at(1, 0.2), at(2, end)]) for name in "abc"]
+        drawn = charts.line_chart(
+            id="c", title="t", x_label="Round", y_label="y", series=series, y_range=(0, 1)
+        )
+        assert drawn is not None
+        assert [line.label.text for line in drawn.lines] == ["a", "b", "c"]
+        places = sorted(line.label.y for line in drawn.lines)
+        assert min(b - a for a, b in itertools.pairwise(places)) >= charts.LABEL_HEIGHT - 0.01
+        assert drawn.top < places[0] and places[-1] < drawn.bottom
+
+
+def test_a_long_name_at_a_single_round_stays_inside_the_frame_and_above_its_point() -> None:
+    names = ("Model, against the policy before", "People")
+    series = [
+        Series(name=name, points=[at(1, y)]) for name, y in zip(names, (0.5, 0.6), strict=True)
+    ]
+    drawn = charts.line_chart(
+        id="c", title="t", x_label="Round", y_label="y", series=series, y_range=(0, 1)
+    )
+    assert drawn is not None
+    model, people = (line.label for line in drawn.lines)
+    assert drawn.left + 6 * len(model.text) < model.x <= drawn.right
+    assert people.y < model.y < drawn.lines[1].dots[0].y

@@ -51,6 +51,18 @@ def test_votes_and_skips_stand_newest_first_with_the_texts_as_they_were_shown(
     assert "So kind." in page and "Style" in page and "Not mine." not in page
 
 
+@pytest.mark.parametrize(("side", "lit"), [("left", ["A"]), ("right", ["B"]), ("tie", [])])
+def test_the_reply_that_a_vote_was_for_is_marked(
+    browser: Client, project: Project, ann: User, make_pairs: MakePairs, side: str, lit: list[str]
+) -> None:
+    make_pairs(1)
+    cast(project, ann, side)
+    page = browser.get(PAGE)
+    (entry,) = page.context["entries"]
+    assert [letter for letter, reply in entry.replies.items() if reply["chosen"]] == lit
+    assert page.content.decode().count("vote-reply chosen") == len(lit)
+
+
 def test_nothing_on_the_page_tells_where_a_pair_came_from(
     browser: Client, project: Project, ann: User, make_pairs: MakePairs
 ) -> None:

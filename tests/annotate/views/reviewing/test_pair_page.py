@@ -107,3 +107,13 @@ def test_a_margin_however_large_is_a_probability(told, make_pairs, margin, proba
 
 def test_a_pair_of_nowhere_is_not_found(client_for, olga, make_pairs):
     assert client_for(olga).get("/projects/desk/pairs/999999/").status_code == 404
+
+
+def test_the_side_that_won_is_marked(told, project, make_pairs, ann, ben):
+    (pair,) = make_pairs(1)
+    assert "card-chosen" not in told(pair)
+    for person in (ann, ben):
+        queue.vote(person, queue.next_pair(project, person).token, choice="b")
+    page = told(pair)
+    assert page.count("card-chosen") == 1
+    in_order(page, 'aria-labelledby="side-A"', "card-chosen", 'aria-labelledby="side-B"')
