@@ -110,10 +110,11 @@ def test_sending_goes_on_where_it_broke_off_also_after_the_page_was_loaded_again
     path.write_bytes(body)
     page = browse(zed)
     sent: list[str | None] = []
+    gone = [True]
 
     def breaking(route: Route) -> None:
         sent.append(route.request.headers.get("upload-offset"))
-        if len(sent) == 3:
+        if gone[0] and len(sent) >= 3:
             route.abort()
         else:
             route.continue_()
@@ -129,6 +130,7 @@ def test_sending_goes_on_where_it_broke_off_also_after_the_page_was_loaded_again
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("Paused.")).to_be_visible()
     assert upload_files.offset(Import.objects.get()) == 40000
+    gone[0] = False
     page.goto(URL)
     expect(page.get_by_text("Choose the file again to go on")).to_be_visible()
     chosen()

@@ -208,6 +208,8 @@ def prompt_in(cells: Cells, *names: str) -> Messages:
     name = wanted[0]
     if name not in cells:
         name = next((one for one in wanted if one in cells), name)
+    if not names and name not in cells and "messages" in cells:
+        name = "messages"
     value = cells.required(name)
     if isinstance(value, str) and value.endswith("\n\n") and "prompt_id" in cells:
         value = _as_it_was(value, cells["prompt_id"])

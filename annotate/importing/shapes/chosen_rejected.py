@@ -6,17 +6,21 @@ TRL in all its forms, HH-RLHF, UltraFeedback binarised, Orca, LLaMA-Factory, Ope
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import takewhile
+from itertools import product, takewhile
 from typing import Any
 
 from annotate.importing import dialogue
-from annotate.importing.imported_row import Judgement, Rating, Reply, Row
+from annotate.importing.imported_row import Comparison, Judgement, Rating, Reply, Row
+from annotate.importing.limits import MAX_COMPLETIONS
 from annotate.importing.problems import Refused
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
     Cells,
     Missing,
     about_sides,
+    built,
+    decoded,
+    is_objects,
     margin_of,
     name_of,
     number,
@@ -33,14 +37,52 @@ ABOUT_VOTE = ("strength", "comment", "criteria", "reasons", "wall_ms", "left")
 
 
 def trl(cells: Cells) -> Row:
-    """`chosen` and `rejected`, as texts or chats, with or without a prompt."""
+    """`chosen` and `rejected`, as texts or chats, with or without a prompt; or a list of each."""
     sides = {name: cells.required(name) for name in SIDES}
-    name = next((one for one in PROMPTS if one in cells or one in cells.nulls), "")
+    lists = [decoded(value) for value in sides.values()]
+    if all(map(_are_texts, lists)):
+        return _each_over_each(cells, *lists)
+    given = (one for one in PROMPTS if one in cells or one in cells.nulls)
+    # Of distilabel's sets `conversation` is a chat of another make, and the sides hold the prompt.
+    name = next((one for one in given if not _is_of_other_objects(cells.get(one))), "")
     if name:
         messages, tails = _explicit(cells, name, sides)
     else:
         messages, tails = _implicit(cells, sides)
     return _row(cells, messages, tails)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+
+
+def _is_of_other_objects(value: Any) -> bool:
+    """True of a list of objects that name nobody who speaks."""
+    return is_objects(value) and not any(one.keys() & {"role", "from"} for one in value)
+
+
+def _each_over_each(cells: Cells, better: list[str], worse: list[str]) -> Row:
+    """Several replies on each side, as in RewardBench 2: each of the better over each other one."""
+    texts = [*better, *worse]
+    if len(texts) > MAX_COMPLETIONS:
+        raise Refused("rejected", f"at most {MAX_COMPLETIONS} replies to a prompt are read")
+    if set(better) & set(worse):
+        raise Refused("rejected", "identical to a chosen one: there is nothing to compare")
+    models = decoded(cells.get("models"))
+    names = [""] * len(texts)
+    if _are_texts(models) and len(models) == len(texts):
+        names = [name_of(one, "models") for one in cells.pop("models")]
+    messages = chats.prompt_in(cells)
+    replies = [
+        chats.reply(text, SIDES[n >= len(better)], cells, model)
+        for n, (text, model) in enumerate(zip(texts, names, strict=True))
+    ]
+    compared = []
+    for i, j in product(range(len(better)), range(len(better), len(texts))):
+        # In an order that is fixed and says nothing, as of single pairs.
+        a, b = sorted((i, j), key=lambda n: replies[n].sha256)
+        compared.append(Comparison(a, b, [Judgement("a" if a == i else "b")]))
+    return built(cells, messages, replies, compared)
 
 
 def renamed(chosen: str, rejected: str) -> Any:

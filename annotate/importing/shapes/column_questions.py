@@ -83,6 +83,11 @@ JUDGING = {
     *("better", "best", "judgment", "judgement", "judge", "verdict", "decision", "selected"),
     *("selection", "label", "annotation", "chosen", "win", "answer", "rating", "comparison"),
 }
+REPLYING = {"response", "reply", "answer", "output", "completion", "generation", "generated"}
+WISHED = {"reference", "gold", "golden", "expected", "ground", "truth", "target", "ideal"}
+"""Words of columns that hold the reply which is wished for."""
+ABOUT = {"label", "labels", "id", "time", "type", "length", "choice", "choices", "key", "correct"}
+"""Words of columns that are about a reply."""
 NUMBERED = (0, 1, 2, "0", "1", "2")
 
 
@@ -117,6 +122,8 @@ def asked_of(
         replied = {one.field for one in asked} | set(columns) & {*TEXTS}
         if not replied & {*TEXTS}:
             asked += _replies(rest, "prompt" in fields, values, samples)
+            if not {one.field for one in asked} & {*TEXTS} and "completion" in fields:
+                asked += _one_reply(rest, values, samples)
         elif replied & ENDS != ENDS:
             asked += _other_end(rest, *(ENDS - replied))
         if row is None and "prompt" in fields and "prompt" not in columns and (asked or replied):
@@ -245,13 +252,26 @@ def _replies(
     if len(better) == len(worse) == 1:
         why = f"`{better[0]}` and `{worse[0]}` are named as a better and a worse reply"
         return [Question(better[0], "chosen", why), Question(worse[0], "rejected", why)]
-    texts = [one for one in columns if _holds_texts(one, values, samples)]
+    likely = [one for one in columns if not WISHED & _words(one)]
+    texts = [one for one in likely if _holds_texts(one, values, samples)]
     ends = _two_sides(texts, asks_prompt)
     if not ends:
         return []
     beside = "" if asks_prompt else " beside the prompt"
     why = f"`{ends[0]}` and `{ends[1]}` hold a text each{beside}"
     return [Question(ends[0], "completion_a", why), Question(ends[1], "completion_b", why)]
+
+
+def _one_reply(
+    columns: Collection[str], values: Mapping[str, Any], samples: list[Any]
+) -> list[Question]:
+    """The one text that is named as a reply, and not as what it should have been."""
+    named = [
+        one for one in columns if REPLYING & _words(one) and not (WISHED | ABOUT) & _words(one)
+    ]
+    texts = [one for one in named if _holds_texts(one, values, samples)]
+    why = "`{}` is a text that is named as a reply"
+    return [Question(one, "completion", why.format(one)) for one in texts if len(texts) == 1]
 
 
 def _prompt(

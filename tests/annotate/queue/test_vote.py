@@ -171,7 +171,8 @@ def test_evaluation_pairs_go_first_to_three_and_to_five_at_most(
 def test_pairs_that_measure_annotators_never_have_a_label(
     project: Project, make_pairs: MakePairs, vote: Vote, kind: str, state: str
 ) -> None:
-    (pair,) = make_pairs(1, kind=kind)
+    # As an ordinary pair: a check comes only beside others, which would have labels.
+    (pair,) = make_pairs(1, kind=kind, arms="both")
     for user in crowd(project, min(pair.wanted, 5)):
         vote(user, "a")
     pair.refresh_from_db()
@@ -182,7 +183,7 @@ def test_pairs_that_measure_annotators_never_have_a_label(
 def test_a_retest_is_offered_to_its_person_alone(
     project: Project, make_pairs: MakePairs, ann: User, ben: User
 ) -> None:
-    (pair,) = make_pairs(1, kind="retest", only_for=ann)
+    (pair,) = make_pairs(1, kind="retest", only_for=ann, arms="both")
     assert queue.next_pair(project, ben) is None
     offered = queue.next_pair(project, ann)
     assert offered is not None and offered.pair == pair

@@ -121,6 +121,35 @@ EXAMPLES: dict[str, Example] = {
         },
         winner='kettle({"degrees": 80})',
     ),
+    "chat_and_reply": one({"messages": [USER], "completion": GOOD}, 1, 0, 0),
+    "reward_bench": judged(
+        {
+            "prompt": ASK,
+            "chosen": GOOD,
+            "chosen_model": "m",
+            "rejected": BAD,
+            "rejected_model": "n",
+            "subset": "tea",
+        }
+    ),
+    "reward_bench_2": one(
+        {
+            "prompt": ASK,
+            "chosen": [GOOD],
+            "rejected": [BAD, "Ask somebody else.", "I do not drink tea."],
+            "num_correct": 1,
+            "models": ["m", "n", "o", "p"],
+        },
+        *(4, 3, 3, GOOD),
+    ),
+    "distilabel_capybara": judged(
+        {
+            "source": "tea",
+            "conversation": [{"input": ASK, "output": GOOD}],
+            "chosen": [USER, SAY],
+            "rejected": [USER, SAY_BAD],
+        }
+    ),
     "hh_rlhf": judged(
         {
             "chosen": f"\n\nHuman: {ASK}\n\nAssistant: {GOOD}",

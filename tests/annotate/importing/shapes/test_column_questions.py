@@ -190,6 +190,13 @@ def test_a_winner_is_named_by_the_words_that_tell_the_replies_columns_apart(name
         assert [(one.column, one.field) for one in questions] == [("urteil", "winner")]
 
 
+def test_a_text_named_as_a_reply_beside_a_prompt_is_asked_about():
+    raw = {"user_prompt": ASK, "model_response": GOOD, "score": 4, "expected_answer": BAD}
+    assert asked(raw) == {("user_prompt", "prompt"), ("model_response", "completion")}
+    assert asked({"prompt": ASK, "generated_reply": GOOD}) == {("generated_reply", "completion")}
+    assert not asked({"prompt": ASK, "expected_output": GOOD, "answer_type": "short and sweet"})
+
+
 def test_a_word_for_a_tie_that_nobody_knows_is_refused_where_it_stands():
     rows = [
         {"prompt": f"{ASK} {i}", "reply_gpt": f"{GOOD} {i}", "reply_human": f"{BAD} {i}", "x": word}
