@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME ...]`: run benchmarks and store their figures.
 
 One module per published figure, each with `benchmark(arguments) -> Result`; without names, all but
-one that sets up another engine's environment and one that fills the disk.
+one that sets up another engine's environment, one that fills the disk, and those of real models.
 Each writes var/bench/NAME.json: name, figures, intervals and the environment.
 """
 
@@ -17,29 +17,26 @@ from importlib import metadata
 from pathlib import Path
 
 import benchmarks
-from benchmarks import trials
+from benchmarks import real_models, trials
 from benchmarks.result import Result
 
 HOME = Path(os.environ.get("PAIRLOOP_HOME", Path(__file__).resolve().parent.parent / "var"))
 PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
 
 
-BY_NAME_ALONE = {"ppo_vs_trl", "upload_memory", "gates"}
+BY_NAME_ALONE = {"ppo_vs_trl", "reward_on_hh", "quick_look", "upload_memory", "gates"}
+PLACES = (benchmarks, real_models, trials)
 
 
-def names() -> list[str]:
+def modules() -> dict[str, str]:
+    """The module of each benchmark, by its name."""
     hidden = {"__main__", "result"}
-    return [
-        m.name
-        for m in pkgutil.iter_modules([*benchmarks.__path__, *trials.__path__])
-        if not m.ispkg and m.name not in hidden
-    ]
-
-
-def module(name: str) -> str:
-    """The module of a benchmark, of this folder or of its trials."""
-    tried = {one.name for one in pkgutil.iter_modules(trials.__path__)}
-    return f"benchmarks.trials.{name}" if name in tried else f"benchmarks.{name}"
+    return {
+        module.name: f"{place.__name__}.{module.name}"
+        for place in PLACES
+        for module in pkgutil.iter_modules(place.__path__)
+        if not module.ispkg and module.name not in hidden
+    }
 
 
 def environment() -> dict[str, str]:
@@ -71,13 +68,14 @@ def table(name: str, result: Result) -> None:
 def main(arguments: list[str]) -> int:
     chosen = [argument for argument in arguments if not argument.startswith("-")]
     options = [argument for argument in arguments if argument.startswith("-")]
-    unknown = sorted(set(chosen) - set(names()))
+    there = modules()
+    unknown = sorted(set(chosen) - set(there))
     if unknown:
-        print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(names())}")
+        print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(there)}")
         return 2
-    for name in chosen or [name for name in names() if name not in BY_NAME_ALONE]:
+    for name in chosen or [name for name in there if name not in BY_NAME_ALONE]:
         print(f"running {name} ...", flush=True)
-        result = importlib.import_module(module(name)).benchmark(options)
+        result = importlib.import_module(there[name]).benchmark(options)
         store(name, result)
         table(name, result)
     return 0

@@ -28,7 +28,10 @@ DOORS = (
         "delivery.model_folder_checks",
     ),
 )
-TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe")
+TORCH_FREE = (
+    *(*DOORS, "run.run_directory", "run.work"),
+    *("pipeline.commands", "pipeline.recipe"),
+)
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (

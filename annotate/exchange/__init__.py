@@ -28,6 +28,7 @@ from annotate.exchange.incoming import (
 )
 from annotate.exchange.outgoing import (
     counts,
+    counts_and_fresh,
     dataset_sizes,
     has_both_kinds_of_prompts,
     known_prompts,
@@ -75,7 +76,7 @@ from annotate.overview.kept_overview import (
 from annotate.people.joining import mail
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
+from annotate.people.requests import AuthenticatedHttpRequest, public_url
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
@@ -105,6 +106,7 @@ __all__ = [
     "count_annotators_if_due",
     "count_overview_if_due",
     "counts",
+    "counts_and_fresh",
     "create_sample_project",
     "database_registry",
     "dataset_sizes",
@@ -137,6 +139,7 @@ __all__ = [
     "prompt_length",
     "prompt_tags",
     "prompts",
+    "public_url",
     "publish_model_version",
     "queue_depth",
     "record_command",

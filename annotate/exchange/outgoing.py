@@ -15,7 +15,8 @@ from annotate.exchange.batches import batched
 from annotate.models import Assignment, Completion, DatasetVersion, Pair, Project, Prompt
 from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
-from annotate.quality import agreement_counts
+from annotate.overview import kept_overview
+from annotate.quality.agreement_counts import Summary
 from annotate.quality.vote_weights import pseudonyms_and_weights
 from annotate.review.search import NEWEST, tagged
 from annotate.votes import dataset_versions
@@ -176,7 +177,9 @@ MEASURED = 1000
 def text_lengths(project: Project) -> tuple[int, int]:
     """Characters of prompts and of completions, all but the longest twentieth; 0 without any."""
     prompts = Cast("messages", TextField())
-    completions = Completion.objects.filter(prompt__project=project)
+    # Not by a join: SQLite would begin with the prompts and sort all of their completions.
+    ours = Exists(project.prompts.filter(pk=OuterRef("prompt")))
+    completions = Completion.objects.filter(ours)
     return (
         _usual_longest(project.prompts.annotate(size=Length(prompts))),
         _usual_longest(completions.annotate(size=Length("text"))),
@@ -204,8 +207,18 @@ def one_prompt(project: Project, pk: int | None = None) -> list[dict[str, str]] 
 
 
 def counts(project: Project) -> dict[str, int]:
-    """pairs_open, pairs_resolved and votes: those that count, simulated ones included."""
-    progress = agreement_counts.summary(project)
+    """pairs_open, pairs_resolved and votes: those that count, simulated ones included; in large
+    projects as last counted."""
+    return _counts(kept_overview.progress(project))
+
+
+def counts_and_fresh(project: Project, version: int | None) -> tuple[dict[str, int], int]:
+    """`counts`, and the pairs that were `resolved_since` the version, as last counted alike."""
+    progress, fresh = kept_overview.progress_and_fresh(project, version)
+    return _counts(progress), resolved_since(project, version) if fresh is None else fresh
+
+
+def _counts(progress: Summary) -> dict[str, int]:
     return {
         "pairs_open": progress.open,
         "pairs_resolved": progress.resolved,
@@ -222,15 +235,16 @@ def dataset_sizes(project: Project) -> dict[int, dict[str, int]]:
     }
 
 
-def resolved_since(project: Project, version: int | None) -> int:
-    """Resolved pairs that would teach something `version` does not hold (None: anything)."""
+def resolved_since(project: Project, version: int | None, *, most: int | None = None) -> int:
+    """Resolved pairs that would teach something `version` does not hold (None: anything), counted
+    no further than `most`."""
     fresh = training_votes(project).filter(pair=OuterRef("pk"))
     if version is not None:
         fresh = fresh.filter(Q(frozen_from=None) | Q(frozen_from__gt=version))
     pairs = Pair.objects.filter(
         TEACHES, project=project, state=Pair.State.RESOLVED, prompt__held_out=False
     )
-    return pairs.filter(Exists(fresh)).count()
+    return pairs.filter(Exists(fresh)).order_by()[:most].count()
 
 
 def training_pairs(project: Project, *, most: int) -> int:

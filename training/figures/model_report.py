@@ -70,6 +70,11 @@ def _warnings(report: Report) -> Iterator[str]:
         )
     elif replies and stopped < replies / 2:
         yield "More than half of its replies ran into the length limit."
+    if report.get("repeats_itself"):
+        yield (
+            "Its replies to one prompt are equal, whatever temperature it is asked for: it seems "
+            "to answer greedily. Such replies make no pairs. Look at the settings of its server."
+        )
     if report.get("template") is False:
         yield (
             "It has no chat template. Turns are written down plainly for it; it can be compared, "

@@ -152,6 +152,37 @@ def headline(run: Run | None) -> Headline:
     )
 
 
+MOVED = 0.1
+"""Nats to the starter up to which a policy says what it said before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """The gain of a policy in the reward of held-out prompts: the mean difference, paired."""
+
+    mean: float
+    low: float
+    high: float
+    prompts: float | None
+    kl: float | None
+
+    @property
+    def learnt(self) -> bool:
+        """True where the policy moved, and all of the interval lies above nothing."""
+        return self.low > 0 and (self.kl is None or self.kl > MOVED)
+
+
+def gain(run: Run | None) -> Gain | None:
+    """The gain of the run's policy; None where it was not measured with an interval."""
+    result = metrics(run).get(EVALUATE, {})
+    names = ("reward_gain", "reward_gain_low", "reward_gain_high")
+    mean, low, high = (number(result.get(name)) for name in names)
+    if mean is None or low is None or high is None:
+        return None
+    prompts, kl = number(result.get("prompts")), number(result.get("kl"))
+    return Gain(mean=mean, low=low, high=high, prompts=prompts, kl=kl)
+
+
 class AccuracyTold(NamedTuple):
     """A reward model's accuracy as pages tell it; None where nothing was measured."""
 

@@ -91,6 +91,8 @@ GROUPS = (
     Group(
         "Reward model",
         (
+            Shown("reward.linear_probe", "Linear probe"),
+            Shown("reward.judge", "Train a judge, too"),
             Shown("reward.epochs", "Passes", "passes"),
             Shown("reward.learning_rate", "Learning rate", "per step"),
             Shown("reward.batch_size", "Pairs per step", "pairs"),

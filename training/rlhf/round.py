@@ -143,6 +143,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Nothing here is compiled, and bitsandbytes loads the compiler at import, for a second.
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     # Between transformers and trl, about names that neither we nor a user wrote.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 

@@ -18,10 +18,11 @@ from training.runs import run_kinds
 from training.setup import foreground, start_model_check
 from training.versions import added_models
 
-FIRST_PROMPTS = 20
-"""The most prompts that are answered before people begin; a worker answers the others meanwhile."""
-FIRST_SECONDS, BATCH_GAIN = 60.0, 2.0
-FEWEST_PROMPTS, SHORTEST = 8, 96
+FIRST_PROMPTS = 4
+"""Prompts that are answered before people begin. A worker answers the others while they vote on
+these, and its pairs come as they are written."""
+FIRST_SECONDS, BATCH_GAIN = 30.0, 2.0
+FEWEST_PROMPTS, SHORTEST = 3, 96
 """On a slow machine: fewer prompts, whose replies have so many tokens at most."""
 QUICK_LOOK = 64
 """Tokens of a sample reply where somebody waits for the first pair."""
@@ -127,7 +128,8 @@ def write_first(project: exchange.Project, *, seed: int, out: foreground.Output)
         Refused: it failed, or the project has no prompts without completions.
     """
     run = writing_runs.last(project, RunKind.COMPLETIONS)
-    if run is None or run.state != Run.State.DONE:
+    runs = Run.objects.filter(project=project, kind=RunKind.COMPLETIONS)
+    if not runs.filter(state=Run.State.DONE).exists():
         if run is None:
             some = _options(project, seed=seed, most=FIRST_PROMPTS)
             affordable = _affordable(project)
@@ -143,13 +145,13 @@ def write_first(project: exchange.Project, *, seed: int, out: foreground.Output)
             return False
         if state != Run.State.DONE:
             raise writing_runs.Refused(run.error)
-    if exchange.prompt_count(project, unanswered=True):
+    if not being_written(project) and exchange.prompt_count(project, unanswered=True):
         writing_runs.start(project, _options(project, seed=seed))
     return True
 
 
 def _affordable(project: exchange.Project) -> int:
-    """Tokens of a reply that leave the first prompts' replies to be written in about a minute."""
+    """Tokens of a reply that leave the first prompts' replies to be written in FIRST_SECONDS."""
     first = added_models.starter(project)
     checked = added_models.check_of(first) if first is not None else None
     seen = checked.options["report"] if checked is not None else {}

@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.models import LONGEST_PATH, Decision, ModelVersion, Run, RunKind
+from training.rlhf.delivery import folder_facts
+from training.rlhf.delivery.model_folder_checks import Unusable
 from training.versions import promotion
 
 if TYPE_CHECKING:
@@ -84,6 +86,24 @@ def checks(project: exchange.Project) -> QuerySet[Run]:
 def check_of(version: ModelVersion) -> Run | None:
     """The check by which a version was added; none of those that were added before there were."""
     return checks(version.project).filter(options__version=version.pk).first()
+
+
+def require_unchanged(version: ModelVersion) -> None:
+    """Raise Declined where the folder of a version holds another model than the one checked."""
+    check = check_of(version)
+    known = check.options["report"].get("fingerprint") if check else None
+    folder = Path(version.location)
+    if known is None or not folder.is_dir():
+        return
+    try:
+        same = folder_facts.fingerprint(folder) == known
+    except Unusable as error:
+        raise Declined(f"{version.name}: {error}") from error
+    if not same:
+        raise Declined(
+            f"The files in {folder} have changed since {version.name} was checked. Put them back, "
+            "or bring the changed model from a folder of its own."
+        )
 
 
 def take(run: Run, report: dict[str, Any]) -> ModelVersion:

@@ -14,6 +14,7 @@ from annotate.exchange import AuthenticatedHttpRequest
 from training.dashboard import round_curves
 from training.figures import run_files
 from training.figures.run_progress import (
+    gain,
     gate_rows,
     headline,
     last_run,
@@ -146,6 +147,7 @@ def _result_context(round: Round) -> dict[str, Any]:
     models = ModelVersion.objects.filter(run=run).select_related("parent").order_by("kind")
     return {
         "headline": headline(run),
+        "gain": gain(run),
         "policy": policy,
         "verdict": verdict(policy) if policy else "",
         "gates": gate_rows(policy) if policy else [],
@@ -153,6 +155,7 @@ def _result_context(round: Round) -> dict[str, Any]:
         "samples": run_files.samples(run) if run else [],
         "rollouts": run_files.rollouts(run) if run else [],
         "models": list(models) if run else [],
+        "repeats_itself": any(line.metrics.get("repeats_itself") for line in lines),
         "stage_metrics": [line for line in lines if line.metrics],
         "started": STARTED.get(round.trigger, f"Started by {round.started_by or 'an admin'}"),
         "config": list(run_files.flat(round.config)),

@@ -54,6 +54,37 @@ def test_it_shows_stages_gates_curves_samples_and_lineage(
     assert "ppo.kl_coef" in text
 
 
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        ({}, "The policy learnt what the reward model likes"),
+        ({"reward_gain_low": -0.2}, "Nothing was learnt that"),
+        ({"kl": 0.05}, "Nothing was learnt that"),
+        ({"reward_gain_low": None}, ""),
+    ],
+)
+def test_it_says_whether_anything_was_learnt(
+    measured: dict[str, float | None], said: str, finished: Run, zed: User, client_for: Browser
+) -> None:
+    result = finished.stages.get(stage="evaluate")
+    result.metrics |= measured
+    result.save()
+    text = client_for(zed).get(URL).content.decode()
+    assert ("The policy learnt" in text) == said.startswith("The policy")
+    assert ("Nothing was learnt" in text) == said.startswith("Nothing")
+    assert (said in text) and ("its replies score 1.40 against" in text) == bool(said)
+
+
+def test_it_says_that_the_server_of_its_replies_repeats_itself(
+    finished: Run, zed: User, client_for: Browser
+) -> None:
+    assert "answer greedily" not in client_for(zed).get(URL).content.decode()
+    result = finished.stages.get(stage="sample")
+    result.metrics |= {"repeats_itself": 1.0}
+    result.save()
+    assert "answer greedily" in client_for(zed).get(URL).content.decode()
+
+
 def test_samples_are_shown_as_text_and_never_as_markup(
     finished: Run, zed: User, client_for: Browser
 ) -> None:

@@ -146,6 +146,8 @@ def test_a_round_has_what_the_form_says(
         "ppo.kl_coef": "0.2",
         "ppo.lora": "all",
         "reward.lora.r": "4",
+        "reward.linear_probe": "False",
+        "reward.judge": "False",
         "device": "cpu",
         "sample.endpoint.url": "https://gpu.example/v1",
         "sample.endpoint.model": "new",
@@ -157,6 +159,7 @@ def test_a_round_has_what_the_form_says(
     ppo = whole["ppo"]
     assert (ppo["updates"], ppo["kl_coef"], ppo["lora"]) == (5, 0.2, None)
     assert (whole["reward"]["lora"]["r"], whole["device"], whole["seed"]) == (4, "cpu", 11)
+    assert (whole["reward"]["linear_probe"], whole["reward"]["judge"]) == (False, False)
     assert whole["sample"]["endpoint"]["url"] == "https://gpu.example/v1"
     assert whole["evaluate"]["endpoint"] is None
     assert not Plan.objects.exists(), "nothing was to be kept"

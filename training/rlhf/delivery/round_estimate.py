@@ -15,7 +15,8 @@ from training.rlhf.delivery.memory_table import ADAM_STATES, GIB, HALF, SINGLE, 
 PROCESS = 0.7 * GIB
 """Python with torch and transformers, before a model is there."""
 SMALL = 1_000_000_000
-"""As in language/weight_dtype.py: up to so many parameters a CPU computes in float32."""
+"""As in language/weight_dtype.py: up to so many parameters a CPU may compute in float32. One with
+instructions for bfloat16 takes half of that; this process need not run where the round will."""
 TRAINED = SINGLE * (2 + ADAM_STATES)
 """Bytes of a trained weight: itself, its gradient and Adam's two means."""
 LOGITS_TRL = 3
@@ -66,6 +67,8 @@ def memory(facts: ModelFacts, config: RoundConfig, *, gpu: bool = False) -> dict
 
 def _reward(facts: ModelFacts, config: RoundConfig, gpu: bool) -> float:
     reward = config.reward
+    if reward.linear_probe:  # read without a gradient, so that nothing is kept of it
+        return _weights(facts, reward.dtype, gpu)
     rank = reward.lora.r if reward.lora else 0
     trained = _trained(facts, rank)
     held = _weights(facts, reward.dtype, gpu) if rank else 0
@@ -144,8 +147,10 @@ def work(facts: ModelFacts, config: RoundConfig, amounts: Amounts) -> dict[str, 
 def _reward_reading(config: RoundConfig, amounts: Amounts, length: int) -> float:
     reward, sides = config.reward, 2 * amounts.pairs
     back = BACKWARD_LORA if reward.lora else BACKWARD
-    models = 2  # the reward model and its judge, each with features read first
-    return models * sides * length * (1 + reward.epochs * (1 + back))
+    # Features are read once for the heads of the reward model and of its judge.
+    if reward.linear_probe:
+        return float(sides * length)
+    return sides * length * (1 + (1 + reward.judge) * reward.epochs * (1 + back))
 
 
 def _policy_work(config: RoundConfig, amounts: Amounts, length: int) -> float:

@@ -55,7 +55,8 @@ class Models:
     before: str
     starter: str
     reward: str
-    judge: str
+    judge: str = ""
+    """Empty where the round trained none."""
 
 
 def evaluate(
@@ -65,7 +66,8 @@ def evaluate(
 
     Returns:
         win_rate with win_rate_low and win_rate_high (95 %), reward_win_rate, reward_before,
-        reward_after, judge_before, judge_after, prompts, and every other metric of
+        reward_after, their mean difference reward_gain with reward_gain_low and reward_gain_high
+        (95 %, paired), judge_before, judge_after, prompts, and every other metric of
         `comparison_metrics.METRICS` that applies, of the new policy and, with the ending _before,
         of the other; those of BESIDE_STARTER with the ending _starter too.
 
@@ -74,10 +76,11 @@ def evaluate(
         EndpointError: a server failed; what was finished is kept.
     """
     require_both(config.endpoint)
+    judge = {"judge": folders.judge} if folders.judge else {}
     setup = ComparisonSetup(
         {BEFORE: folders.before, AFTER: folders.policy} | _starter_beside(folders, config),
         folders.starter,
-        {"reward": folders.reward, "judge": folders.judge},
+        {"reward": folders.reward} | judge,
         config.judge,
         config.endpoint,
         refusals=config.refusals,
@@ -198,8 +201,16 @@ def _round_metrics(table: Mapping[str, Any]) -> dict[str, float]:
     for name in BESIDE_STARTER:
         if first.get(name, {}).get("value") is not None:
             metrics[f"{name}_starter"] = first[name]["value"]
-    judged = whole["models"][AFTER]["win_rate_judge"]
-    return metrics | {f"win_rate_{end}": judged[end] for end in ("low", "high") if end in judged}
+    judged = whole["models"][AFTER].get("win_rate_judge", {})
+    metrics |= {f"win_rate_{end}": judged[end] for end in ("low", "high") if end in judged}
+    return metrics | _gain(whole["models"][AFTER]["score_reward"])
+
+
+def _gain(cell: Mapping[str, float | None]) -> dict[str, float]:
+    """The gain in reward on the same prompts, as far as it can be told."""
+    named = {"difference": "", "difference_low": "_low", "difference_high": "_high"}
+    told = {f"reward_gain{end}": cell.get(name) for name, end in named.items()}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _write_samples(replies: Mapping[str, Sequence[MeasuredReply]], path: Path, *, n: int) -> None:

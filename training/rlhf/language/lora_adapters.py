@@ -100,11 +100,12 @@ def new_classifier_adapter(classifier: PreTrainedModel, lora: LoraConfig) -> Pef
 
 
 def _heads(classifier: PreTrainedModel) -> list[str]:
-    """Layers outside the trunk, and a pooler inside it: some checkpoints come without one."""
+    """Layers outside the trunk, and a pooler inside it: some checkpoints come without one. Those
+    that were frozen before are not read."""
     trunk = classifier.base_model
-    heads = [name for name, child in classifier.named_children() if child is not trunk]
-    trained = [name for name in heads if any(True for _ in getattr(classifier, name).parameters())]
-    return [*trained, *(["pooler"] if getattr(trunk, "pooler", None) is not None else [])]
+    heads = {name: child for name, child in classifier.named_children() if child is not trunk}
+    heads |= {"pooler": trunk.pooler} if getattr(trunk, "pooler", None) is not None else {}
+    return [name for name, head in heads.items() if any(p.requires_grad for p in head.parameters())]
 
 
 def merge_saved(trunk: PreTrainedModel, path: str | Path) -> PreTrainedModel:

@@ -79,12 +79,13 @@ def _why_ended(metrics: dict[str, float]) -> dict[str, str] | None:
 
 def evaluate(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
     """Compare the new policy with the one before it."""
+    judge = run.folder(TRAIN_REWARD) / "judge"
     folders = comparison.Models(
         policy=str(run.folder(TRAIN_POLICY) / "model"),
         before=config.policy or config.starter,
         starter=config.starter,
         reward=str(run.folder(TRAIN_REWARD) / "model"),
-        judge=str(run.folder(TRAIN_REWARD) / "judge"),
+        judge=str(judge) if config.reward.judge else "",
     )
     metrics = comparison.evaluate(
         folders,
@@ -93,7 +94,7 @@ def evaluate(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> R
         out,
         work,
     )
-    return Result(metrics, dict(vars(folders)))
+    return Result(metrics, {role: folder for role, folder in vars(folders).items() if folder})
 
 
 def sample(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:

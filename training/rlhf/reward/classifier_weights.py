@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.language.pretrained import load_causal, loading, require_folder
+from training.rlhf.reward import encoder_head
 
 LAST = "last"
 """Pooling of plain sequence classifiers."""
@@ -59,10 +60,11 @@ def load_classifier(path: str | Path, *, dtype: str, **options: Any) -> PreTrain
     """
     require_folder(path)
     with loading(path, "a reward model"):
-        return AutoModelForSequenceClassification.from_pretrained(
+        classifier = AutoModelForSequenceClassification.from_pretrained(
             str(path),
             dtype=getattr(torch, dtype),
             trust_remote_code=False,
             use_safetensors=True,
             **options,
         )
+        return encoder_head.restored(classifier, path)

@@ -19,6 +19,7 @@ from training.rlhf.reward import (
     out_of_fold,
     reward_training,
 )
+from training.rlhf.reward.optimiser_loop import Features
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 from training.rlhf.run import ranks
@@ -53,13 +54,15 @@ def fit_rewards(
     out: Path,
     work: Work,
 ) -> dict[str, float]:
-    """Write `out`/model, `out`/judge and for pairs `out`/heldout.jsonl; the metrics of both.
+    """Write `out`/model, `out`/judge unless it is left out, and for pairs `out`/heldout.jsonl; the
+    metrics of both.
 
     accuracy and its kin are those of held-out prompts, or of all pairs out of fold while these are
     few (accuracy_folds models then, else 0).
     """
     pairs = [row for row in data if isinstance(row, Preference)]
-    parted = judge_votes.part(pairs, share=config.judge_share)
+    parted = judge_votes.part(pairs, share=config.judge_share if config.judge else 0.0)
+    features: Features = {}
 
     def fit(name: str, *, before: int) -> tuple[RewardModel, dict[str, float]]:
         first = not before
@@ -68,7 +71,8 @@ def fit_rewards(
             prefix = "" if first else "judge_"
             named = {f"{prefix}{key}": value for key, value in metrics.items()}
             # The judge, with fewer distinct pairs, may take fewer steps than the first model.
-            work.report(before + done, 2 * total if first else before + total, named)
+            ahead = total if first and config.judge else 0
+            work.report(before + done, before + total + ahead, named)
 
         own = parted.model if first else parted.judge
         return reward_training.train(
@@ -83,30 +87,29 @@ def fit_rewards(
                 report=report,
             ),
             resample=not first and not parted.prompts_apart,
+            features=features,
         )
 
     model, metrics = fit("model", before=0)
-    seen = _held_out(model, data, out / "heldout.jsonl") | {"accuracy_folds": 0.0}
+    metrics |= _held_out(model, data, out / "heldout.jsonl") | {"accuracy_folds": 0.0}
     if out_of_fold.wanted(parted.model, config):
         folded = out_of_fold.out_of_fold(base, parted.model, config, work)
-        seen |= folded.metrics() | {"accuracy_folds": float(config.folds)} if folded else {}
+        metrics |= folded.metrics() | {"accuracy_folds": float(config.folds)} if folded else {}
+    if not config.judge:
+        return metrics
     if parted.people_apart and ranks.rank() == 0:
         judges = sorted(
             {v.annotator for row in parted.judge for v in row.votes if not row.held_out}
         )
         rows.write(out / "judge_people.jsonl", ({"annotator": one} for one in judges))
-    judge, judged = fit("judge", before=int(metrics["steps"]))
-    return (
-        metrics
-        | seen
-        | {
-            "judge_accuracy": _held_out(judge, data)["accuracy"],
-            "judge_steps": judged["steps"],
-            "judge_votes": judged.get("votes_train", 0.0),
-            "judge_prompts_apart": float(parted.prompts_apart),
-            "judge_independent": float(parted.independent),
-        }
-    )
+    judge, judged = fit("judge", before=max(1, int(metrics["steps"])))
+    return metrics | {
+        "judge_accuracy": _held_out(judge, data)["accuracy"],
+        "judge_steps": judged["steps"],
+        "judge_votes": judged.get("votes_train", 0.0),
+        "judge_prompts_apart": float(parted.prompts_apart),
+        "judge_independent": float(parted.independent),
+    }
 
 
 def _held_out(
@@ -144,7 +147,7 @@ def draw_learning_curve(
         config,
         sizes,
         work,
-        before=int(whole["steps"] + whole["judge_steps"]),
+        before=int(whole["steps"] + whole.get("judge_steps", 0.0)),
     )
     points.append(learning_curve.point(whole, whole))
     if ranks.rank() == 0:

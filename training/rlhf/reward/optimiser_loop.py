@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from training.rlhf import acquire
 from training.rlhf.config import ConfigError, RewardConfig
 from training.rlhf.language import lora_adapters
-from training.rlhf.reward.reward_data import Example, SomeItem, passes, split
+from training.rlhf.language.reward_text import Text
+from training.rlhf.reward.reward_data import Example, Item, SomeItem, passes, split
 from training.rlhf.reward.reward_losses import Objective
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.run import checkpoints, distributed, ranks
@@ -34,23 +35,58 @@ TIE_LEARNING_RATE = 0.01
 """Of the tie models' one parameter: it starts where the data put it, and has little way to go."""
 
 
+Features = dict[tuple[tuple[int, ...], int], Tensor]
+"""What the score head reads, (H,), by the text's tokens and how many of them are the reply."""
+
+
+def _key(text: Text) -> tuple[tuple[int, ...], int]:
+    return tuple(text.ids), text.reply
+
+
+def may_probe(model: RewardModel, config: RewardConfig) -> bool:
+    """True where the score head starts from a fit. One that has learnt already is kept."""
+    wanted = config.probe or config.linear_probe
+    return wanted and model.head is not None and not bool(model.head.weight.any())
+
+
+def features_of(model: RewardModel, items: Sequence[Item], config: RewardConfig) -> Features:
+    """The features of all items, for every fit on the same trunk; empty where no head is fitted, or
+    where they are too many to be kept."""
+    texts = {_key(text): text for i in items if isinstance(i, Example) for text in i.texts}
+    if not texts or len(items) > PROBE_PAIRS or not may_probe(model, config):
+        return {}
+    read = model.in_batches(list(texts.values()), model.features, batch_size=64)
+    return dict(zip(texts, read, strict=True))
+
+
 class Trainer(Generic[SomeItem]):
     """One reward model in training; `step` is one optimiser step."""
 
     def __init__(
-        self, model: RewardModel, items: list[SomeItem], config: RewardConfig, *, seed: int
+        self,
+        model: RewardModel,
+        items: list[SomeItem],
+        config: RewardConfig,
+        *,
+        seed: int,
+        features: Features | None = None,
     ) -> None:
+        """Args:
+        features: of the items' texts by the trunk as it is, where they were read already.
+        """
         self.model, self.config, self.seed = model, config, seed
+        self.features = features or {}
         self.train: list[SomeItem]
         self.slice: list[SomeItem]
         self.train, self.slice = split(items, config)
         self.per_epoch = math.ceil(len(self.train) / config.batch_size)
         self.steps = max(1, math.ceil(config.epochs * self.per_epoch))
-        # A head that has learnt already (a warm start) is kept.
-        self.probes = config.probe and model.head is not None and not model.head.weight.any()
+        if config.linear_probe:
+            self.steps = 0
+        self.probes = may_probe(model, config)
         centre = self._fit_head(self.train) if self.probes else 0.0
         self.objective = Objective(config, self.train, centre=centre).to(model.device)
-        if config.lora is not None:
+        if config.lora is not None and self.steps:
             model.classifier = lora_adapters.new_classifier_adapter(model.classifier, config.lora)
         weights = [p for p in model.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": weights, "peak": config.learning_rate}]
@@ -90,8 +126,7 @@ class Trainer(Generic[SomeItem]):
             pairs = [pairs[i] for i in sorted(drawn.tolist())]
         mass = sum(example.weight for example in pairs) / len(pairs)
         texts = [text for example in pairs for text in example.texts]
-        read = self.model.in_batches(texts, self.model.features, batch_size=64)
-        features = read.double().numpy()
+        features = self._features(texts).double().numpy()
         spread = np.maximum(features.std(axis=0), 1e-6)
         x = (features[0::2] - features[1::2]) / spread
         fit = acquire.fit(
@@ -104,6 +139,13 @@ class Trainer(Generic[SomeItem]):
         with torch.no_grad():
             self.model.head.weight.copy_(torch.from_numpy(weights)[None])
         return float(features.mean(axis=0) @ weights)
+
+    def _features(self, texts: Sequence[Text]) -> Tensor:
+        """Features (n, H) of the trunk as it is, those that are known or all of them."""
+        keys = [_key(text) for text in texts]
+        if all(key in self.features for key in keys):
+            return torch.stack([self.features[key] for key in keys])
+        return self.model.in_batches(texts, self.model.features, batch_size=64)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The pairs in this epoch's order."""

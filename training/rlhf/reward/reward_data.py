@@ -156,7 +156,7 @@ def passes(batch: Sequence[SomeItem], *, tokens: int) -> list[list[SomeItem]]:
 
 def split(items: list[SomeItem], config: RewardConfig) -> tuple[list[SomeItem], list[SomeItem]]:
     """Training items and the slice for early stopping, apart by prompt."""
-    if not config.early_stopping:
+    if not config.early_stopping or config.linear_probe:
         return items, []
     inside = [rows.is_held_out(SLICE_SALT + i.prompt_id, config.slice_share) for i in items]
     if sum(inside) < MIN_SLICE or all(inside):

@@ -3,8 +3,9 @@
 The folder is an ordinary `AutoModelForSequenceClassification` folder. What is ours is kept in its
 config: `reward_pooling` (what the linear score head of a decoder reads of the reply's hidden
 states: `root`, their sum / sqrt(their number); `sum`; `mean`; `last`; or `own`, the head that
-encoders and encoder-decoders bring along) and `reward_max_length`. With `last` and `own` plain
-transformers gives the same scores.
+encoders and encoder-decoders bring along), `reward_linear_head` (an encoder has a linear head of
+ours beside its own) and `reward_max_length`. With `own`, and `last` of decoders, plain transformers
+gives the same scores.
 
 Training and scoring both read chats through `reward_text.Reader`, so they see the same tokens.
 """
@@ -34,6 +35,7 @@ from training.rlhf.language.pretrained import (
 )
 from training.rlhf.language.quantisation import quantisation, without_packing
 from training.rlhf.language.reward_text import Reader, Text, with_template
+from training.rlhf.reward import encoder_head
 from training.rlhf.reward.classifier_weights import (
     LAST,
     earlier_head,
@@ -66,6 +68,10 @@ PLAIN_OTHER = (
     "Plain `AutoModelForSequenceClassification` reads the same weights but pools the last token;"
     " this model was trained with pooling `{pooling}`."
 )
+PLAIN_WITHOUT = (
+    "Plain `AutoModelForSequenceClassification` does not read its head, a linear one on the reply's"
+    " hidden states (pooling `{pooling}`), but the encoder's own, which was not trained."
+)
 
 
 class RewardModel(nn.Module):
@@ -88,15 +94,16 @@ class RewardModel(nn.Module):
         )
         self.pooling = pooling if self.head is not None else "own"
         takes = inspect.signature(self.trunk.forward).parameters
-        # Only decoders have a linear head. BERT takes keys and values too, but reads both ways.
+        # BERT takes keys and values too, but reads both ways: a prompt depends on its reply.
         remembers = {"past_key_values", "position_ids"} <= set(takes)
-        self._remembers = self.head is not None and remembers
+        decodes = self.head is not None and not encoder_head.is_on(classifier)
+        self._remembers = decodes and remembers
         self._segments = {"token_type_ids"} <= set(takes) & set(tokenizer.model_input_names)
         without_dropout(classifier)
 
     @property
     def head(self) -> nn.Linear | None:
-        """The linear score head of decoders; None for classifiers with a head of their own."""
+        """The linear score head; None for classifiers with a head of their own."""
         layer = getattr(self.classifier, "score", None)
         if isinstance(layer, ModulesToSaveWrapper):
             layer = layer.modules_to_save["default"]
@@ -245,12 +252,14 @@ class RewardModel(nn.Module):
         self.classifier.config.reward_max_length = self.read.max_length
         pad = self.tokenizer.pad_token_id
         # Plain transformers reads the last token that is no padding: it must not skip the end.
-        ends = self.pooling != "own" and pad == chat_template.turn_end(self.tokenizer)
+        own = self.pooling == "own" or encoder_head.is_on(self.classifier)
+        ends = not own and pad == chat_template.turn_end(self.tokenizer)
         self.classifier.config.pad_token_id = None if ends else pad
         self.classifier.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
-        equal = self.pooling in ("last", "own")
-        plain = PLAIN_EQUAL if equal else PLAIN_OTHER.format(pooling=self.pooling)
+        other = PLAIN_WITHOUT if encoder_head.is_on(self.classifier) else PLAIN_OTHER
+        equal = self.pooling in ("last", "own") and other is PLAIN_OTHER
+        plain = PLAIN_EQUAL if equal else other.format(pooling=self.pooling)
         (Path(folder) / "README.md").write_text(CARD.format(plain=plain), "utf-8")
 
 
@@ -269,13 +278,17 @@ def new(
     device: torch.device,
     quantise: str = "none",
     dtype: str = "float32",
+    linear_head: bool = False,
 ) -> RewardModel:
-    """A reward model on the trunk of `base`, its score head at zero (random for encoders).
+    """A reward model on the trunk of `base`, its score head at zero (random for encoders' own).
 
     A base that is a reward model itself, ours or another's (a warm start), keeps its head, and the
     pooling that its head was trained with.
 
     Draws from torch's global generator: seed it first.
+
+    Args:
+        linear_head: encoders get a linear head on pooled states instead of their own.
 
     Raises:
         ModelError: no such model, one that cannot end a reply, or no bitsandbytes to quantise it.
@@ -292,6 +305,8 @@ def new(
             quantization_config=quantisation(quantise, keep=HEADS),
             ignore_mismatched_sizes=outputs > 1,  # the head of another kind of classifier
         )
+    if linear_head and earlier is None:
+        encoder_head.put_on(classifier)
     tokenizer = with_template(load_tokenizer(base))
     model = RewardModel(classifier, tokenizer, pooling=earlier or pooling, max_length=max_length)
     if model.head is not None and earlier is None:

@@ -22,13 +22,14 @@ from peft import PeftModel
 
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
 from training.rlhf.language import lora_adapters, pretrained, weight_dtype
-from training.rlhf.reward import reward_model
-from training.rlhf.reward.optimiser_loop import Trainer
+from training.rlhf.reward import optimiser_loop, reward_model
+from training.rlhf.reward.optimiser_loop import Features, Trainer
 from training.rlhf.reward.reward_data import Item, bootstrap, decided, examples, rated
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.device import seed_everything
+from training.rlhf.run.failures import ModelError
 from training.rlhf.run.run_directory import Stopped
 from training.rlhf.run.work import Work
 
@@ -41,6 +42,7 @@ def train(
     work: Work,
     *,
     resample: bool = False,
+    features: Features | None = None,
 ) -> tuple[RewardModel, dict[str, float]]:
     """Train a reward model and write it to `out`.
 
@@ -51,6 +53,7 @@ def train(
             pairs and pairs without votes are left out.
         work: told and asked at the edge of every step; training goes on from its checkpoints.
         resample: train on a bootstrap of the prompts (the judge).
+        features: filled with what the head reads of the texts, for another training on this base.
 
     Returns:
         The model, and loss (last epoch's mean), slice_loss, best_step, steps, truncated (pairs or
@@ -72,11 +75,16 @@ def train(
         device=work.device,
         quantise=config.quantise,
         # Steps of 1e-6 vanish in bfloat16: only weights that stay as they are may be kept so.
-        dtype=config.dtype if config.lora else "float32",
+        dtype=config.dtype if config.lora or config.linear_probe else "float32",
+        linear_head=config.linear_probe or config.pooling == "mean",
     )
+    _require_head(model, config)
     items, counts = _items(model, data, config)
     chosen = bootstrap(items, seed=work.seed) if resample else items
-    trainer = Trainer(model, chosen, config, seed=work.seed)
+    known = {} if features is None else features
+    # Of all items, also where few of them were drawn: the bits must not depend on who reads first.
+    known |= {} if known else optimiser_loop.features_of(model, items, config)
+    trainer = Trainer(model, chosen, config, seed=work.seed, features=known)
     made_of = _fingerprint(pretrained.digest(base), config, work.seed, chosen)
     _optimise(trainer, work, made_of)
     trainer.keep_best()
@@ -91,10 +99,16 @@ def train(
     return model, counts | _outcome(trainer, items)
 
 
+def _require_head(model: RewardModel, config: RewardConfig) -> None:
+    if config.linear_probe and model.head is None:
+        raise ModelError("reward.linear_probe needs a linear head, and this reward model has none")
+
+
 def _outcome(trainer: Trainer[Any], items: Sequence[Item]) -> dict[str, float]:
     tie = trainer.objective.tie_parameter()
+    losses = trainer.losses
     return {
-        "loss": sum(trainer.losses) / max(1, len(trainer.losses)),
+        "loss": sum(losses) / len(losses) if losses else math.nan,
         "slice_loss": trainer.best_loss if trainer.slice else math.nan,
         "best_step": float(trainer.best_step if trainer.slice else trainer.steps),
         "steps": float(trainer.steps),
@@ -131,7 +145,11 @@ def _items(
 
 
 def _optimise(trainer: Trainer[Any], work: Work, fingerprint: str) -> None:
-    """Do all steps that are not done yet."""
+    """Do all steps that are not done yet; a linear probe has none."""
+    if not trainer.steps:
+        work.guard()
+        work.report(1, 1, {})
+        return
     done = trainer.resume(work.checkpoints, fingerprint)
     if done == 0:
         trainer.judge_epoch(0)  # the probe alone may be best

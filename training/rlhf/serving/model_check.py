@@ -115,10 +115,11 @@ class _Check:
             raise ModelError(
                 f"{self.name} is a {kind} model by its architecture, not a {self.config.kind} model"
             )
-        facts = folder_facts.facts(folder)
+        facts, known = folder_facts.facts(folder), folder_facts.fingerprint(folder)
         settings = folder_facts.settings(model_folder_checks.folder_of_base(folder))
         memory = folder_facts.memory(settings, facts.parameters)
         report = {"kind": kind, "folder": str(folder), "commit": commit, "memory": memory}
+        report["fingerprint"] = known
         report |= dataclasses.asdict(facts)
         self.tell(60, f"{STEPS[1]}: {_size(facts)}")
         return report | self.used(folder, kind, facts, memory["writing"])
@@ -239,6 +240,7 @@ def _written(
         "longest": most,
         "lengths": lengths,
         "tokens_per_second": sum(lengths) / max(seconds, 1e-3),
+        "repeats_itself": _repeats_itself(asked, replies),
         "said": [
             {
                 "prompt": chat[-1]["content"][:2000],
@@ -249,6 +251,15 @@ def _written(
             for chat, reply, tokens in islice(pairs, 0, None, REPLIES)
         ],
     }
+
+
+def _repeats_itself(asked: Sequence[Sequence[Message]], replies: Sequence[Reply]) -> bool:
+    """True where every prompt that was asked several times got one and the same reply."""
+    said: dict[str, list[str]] = {}
+    for chat, reply in zip(asked, replies, strict=True):
+        said.setdefault(str(chat), []).append(reply.text)
+    several = [texts for texts in said.values() if len(texts) > 1]
+    return bool(several) and all(len(set(texts)) == 1 for texts in several)
 
 
 def _size(facts: Facts) -> str:

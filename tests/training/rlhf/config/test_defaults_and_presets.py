@@ -109,6 +109,9 @@ def test_a_quick_look_does_less_and_a_careful_round_more() -> None:
     assert quick.ppo.updates == 20 < usual.ppo.updates < careful.ppo.updates
     assert quick.evaluate.prompts < usual.evaluate.prompts < careful.evaluate.prompts
     assert careful.ppo.kl_coef > usual.ppo.kl_coef
+    assert quick.ppo.learning_rate < usual.ppo.learning_rate, "with half of the replies a step"
+    assert quick.reward.linear_probe and not usual.reward.linear_probe
+    assert not config_for(TINY, "quick").reward.linear_probe, "seconds teach its trunk more"
 
 
 @given(

@@ -71,6 +71,18 @@ def test_a_policy_against_itself_draws(folders: comparison.Models, tmp_path: Pat
     assert metrics["win_rate"] == metrics["reward_win_rate"] == 0.5
     assert metrics["kl"] == pytest.approx(0.0, abs=1e-3)
     assert metrics["length"] == metrics["length_before"]
+    ends = [metrics[f"reward_gain{end}"] for end in ("", "_low", "_high")]
+    assert ends == pytest.approx([0.0] * 3, abs=1e-6)
+
+
+def test_without_a_judge_the_reward_alone_says_what_was_gained(
+    folders: comparison.Models, tmp_path: Path
+) -> None:
+    metrics = run(comparison.Models(**(vars(folders) | {"judge": ""})), tmp_path / "out")
+    assert "win_rate" not in metrics and "judge_after" not in metrics
+    gained = metrics["reward_after"] - metrics["reward_before"]
+    assert metrics["reward_gain"] == pytest.approx(gained)
+    assert metrics["reward_gain_low"] <= gained <= metrics["reward_gain_high"]
 
 
 def test_two_policies_differ_and_the_interval_holds_the_rate(

@@ -19,22 +19,35 @@ CHATS = [[{"role": "user", "content": "Where is my parcel?"}]] * 2
 REPLIES = ["It comes today.", "No idea."]
 
 
+def use_cpu(monkeypatch: pytest.MonkeyPatch, *instructions: str) -> None:
+    """A CPU with these instructions instead of the one that is there."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True))
+
+
 @pytest.mark.parametrize(
-    ("published", "parameters", "device", "expected"),
+    ("published", "parameters", "instructions", "expected"),
     [
-        ("F32", 10**6, "cpu", "float32"),
-        ("F32", 8 * 10**9, "cpu", "float32"),
-        ("BF16", 10**8, "cpu", "float32"),
-        ("BF16", 8 * 10**9, "cpu", "bfloat16"),
-        ("F16", 8 * 10**9, "cpu", "bfloat16"),
+        ("F32", 10**6, "avx512_bf16", "float32"),
+        ("F32", 8 * 10**9, "avx512_bf16", "float32"),
+        ("BF16", 10**8, "avx512_f", "float32"),
+        ("BF16", 10**8, "avx512_bf16", "bfloat16"),
+        ("F16", 10**8, "amx_tile", "bfloat16"),
+        ("BF16", 8 * 10**9, "avx512_f", "bfloat16"),
+        ("F16", 8 * 10**9, "avx2", "bfloat16"),
     ],
 )
-def test_auto_suits_the_model_and_the_device(
-    published: str, parameters: int, device: str, expected: str, tmp_path: Path
+def test_auto_suits_the_model_and_the_instructions_of_the_cpu(
+    published: str,
+    parameters: int,
+    instructions: str,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    use_cpu(monkeypatch, instructions)
     model = write_model(tmp_path / "model", parameters=parameters, dtype=published)
-    assert weight_dtype.resolved("auto", model, device) == expected
-    assert weight_dtype.resolved("float16", model, device) == "float16", "what is said is done"
+    assert weight_dtype.resolved("auto", model, "cpu") == expected
+    assert weight_dtype.resolved("float16", model, "cpu") == "float16", "what is said is done"
 
 
 def test_what_cannot_be_read_is_loaded_in_float32(tmp_path: Path) -> None:
@@ -50,7 +63,7 @@ def test_a_policy_writes_in_the_format_that_was_asked_for(tmp_path: Path) -> Non
 def test_a_reward_model_keeps_its_trunk_in_16_bits_and_its_head_exact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weight_dtype, "SMALL", 0)  # or a CPU would be given float32
+    use_cpu(monkeypatch, "avx512_bf16")
     torch.manual_seed(0)
     cpu = torch.device("cpu")
     model = reward_model.new(
