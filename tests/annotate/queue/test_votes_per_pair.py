@@ -268,13 +268,15 @@ def test_where_pairs_stop_early_a_sample_still_gets_two_votes(project: Project) 
     kinds = Counter((quota["kind"], quota["wanted"], quota["limit"]) for quota in quotas)
     assert set(kinds) == {("overlap", 2, 3), ("normal", 1, 3)}
     assert 160 <= kinds["overlap", 2, 3] <= 240
-    assert Pair.quota(project, "evaluation", key="k")["wanted"] == 3
+    assert Pair.quota(project, "evaluation", key="k")["wanted"] == 1
 
 
 def test_evaluation_pairs_never_stop_early(
     project: Project, ann: User, make_pairs: MakePairs
 ) -> None:
     (pair,) = make_pairs(1, kind="evaluation")
+    # As former versions asked of each.
+    Pair.objects.update(wanted=3, open_slots=3, asked=3, limit=5, agree=3)
     Project.objects.update(stop_when_certain=0.6)
     Membership.objects.update(reliability=0.99)
     cast(project, ann, "a")

@@ -131,7 +131,7 @@ def test_another_project_gets_its_model_and_first_pairs_and_learns_what_comes_ne
     exchange.add_prompts(project, ({"messages": chat} for chat in chats))
     told = said(model=model)
     assert "4 pairs wait for votes" in told and "/projects/desk/people/" in told
-    assert "a round wants 20 resolved pairs" in told and "A worker" in told
+    assert "a round wants votes on 12 pairs" in told and "A worker" in told
     again = said()
     assert project.pairs.count() == 4 and "4 pairs wait for votes" in again
     assert Run.objects.filter(kind="completions").count() == 2, "the worker's are left to it"
