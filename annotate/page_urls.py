@@ -14,7 +14,7 @@ from annotate.views import (
 )
 from annotate.views.integrations import api_tokens, webhook_pages
 from annotate.views.joining import accounts, invitation_pages, password_reset, people
-from annotate.views.labelling import key_list, label, me, my_votes, qualification, remarks
+from annotate.views.labelling import key_list, label, me, my_votes, preview, qualification, remarks
 from annotate.views.reviewing import (
     adjudicate,
     annotators,
@@ -110,6 +110,7 @@ urlpatterns = [
     path(PROJECT + "export/<uuid:uuid>/cancel/", exports.cancel, name="export-cancel"),
     path(PROJECT + "versions/<int:number>/", exports.version, name="version"),
     path(PROJECT + "settings/", projects.settings, name="project-settings"),
+    path(PROJECT + "settings/preview/", preview.preview, name="settings-preview"),
     path(PROJECT + "settings/archive/", projects.archive, name="project-archive"),
     path(PROJECT + "webhooks/", webhook_pages.webhooks, name="webhooks"),
     path(PROJECT + "webhooks/<int:hook_id>/", webhook_pages.webhook, name="webhook"),

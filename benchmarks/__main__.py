@@ -17,15 +17,15 @@ from importlib import metadata
 from pathlib import Path
 
 import benchmarks
-from benchmarks import real_models
+from benchmarks import real_models, trials
 from benchmarks.result import Result
 
 HOME = Path(os.environ.get("PAIRLOOP_HOME", Path(__file__).resolve().parent.parent / "var"))
 PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
 
 
-BY_NAME_ALONE = {"ppo_vs_trl", "reward_on_hh", "quick_look", "upload_memory"}
-PLACES = (benchmarks, real_models)
+BY_NAME_ALONE = {"ppo_vs_trl", "reward_on_hh", "quick_look", "upload_memory", "gates"}
+PLACES = (benchmarks, real_models, trials)
 
 
 def modules() -> dict[str, str]:

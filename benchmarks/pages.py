@@ -1,8 +1,11 @@
-"""The home, the quality page, the pages about annotators and the data page at a million votes.
+"""Every page of a project at a million votes: the time that the server takes for each.
 
-Writes such a project into a database of its own by bulk insert (two votes on every pair and a
-third on every disagreement) and takes the page through Django's test client, three times each:
-the figures are the medians, with the CPU seconds of our own process. Options: `--votes=1000000`.
+Fills a project by bulk insert (two votes on every pair and a third on every disagreement), with
+what pages show besides: open pairs, pairs that wait for a reviewer, gold pairs, flags, skips, a
+batch, a frozen version, rounds and policies. Opens every page of the navigation, and one of each
+thing that has pages, as an admin, and as an annotator with a twelfth of the votes. Three times each
+after a first one: medians of the seconds and of the CPU seconds of our own process. Options:
+`--votes=1000000`, `--database=sqlite|postgres`.
 """
 
 from __future__ import annotations
@@ -93,56 +96,139 @@ with connection.cursor() as cursor:
 from annotate.models import Assignment
 print(json.dumps(Assignment.objects.count()))
 """
+MORE = """
+from django.db import connection
+from django.utils import timezone
+from annotate.models import *
+from annotate.quality.reliability import refresh_labels
+from training.models import LoopSchedule, ModelVersion, Round, Run
+if connection.vendor == "postgresql":
+    connection.cursor().execute("SET statement_timeout = 0")
+project = Project.objects.get(slug="many")
+Project.objects.update(criteria=["Kind", "Correct"], guidelines="Be kind.", gold_share=0.05,
+                       round_after=100)
+pairs = project.pairs.count()
+now = timezone.now()
+def to(state, low, high):
+    return Pair.objects.filter(pk__gt=pairs * low, pk__lte=pairs * high).update(
+        state=state, open_slots=1 if state == "open" else 0)
+# The newest tenth wants a vote more, and a hundredth waits for a reviewer.
+Pair.objects.filter(pk__gt=pairs * 0.9).update(asked=4, limit=4)
+to("open", 0.9, 1.0)
+to("adjudicate", 0.88, 0.89)
+Pair.objects.filter(pk__gt=pairs * 0.5, pk__lte=pairs * 0.55).update(
+    kind="evaluation", policy_a="policy-1", policy_b="policy-0")
+with connection.cursor() as cursor:
+    cursor.execute(
+        "INSERT INTO annotate_label (pair_id, outcome, vote_fraction, margin, n_votes, method,"
+        " updated_at) SELECT id, CASE WHEN n_a > n_b THEN 'a' ELSE 'b' END, 0.5, 0.5, 2,"
+        " 'majority', CURRENT_TIMESTAMP FROM annotate_pair WHERE state = 'resolved'")
+Prompt.objects.filter(pk__lte=pairs).update(
+    messages=[{"role": "user", "content": "A question of some length, " * 8}])
+gold = Pair.objects.filter(pk__lte=500)
+gold.update(kind="gold", stream="check", open_slots=100, asked=30_000, state="open")
+Gold.objects.bulk_create(Gold(pair=pair, expected="a") for pair in gold)
+some = Pair.objects.filter(state="open", kind="normal")[:5000]
+batch = Batch.objects.create(project=project, name="Some")
+Pair.objects.filter(pk__in=[pair.pk for pair in some]).update(batch=batch)
+batch.people.set(project.memberships.all())
+ann = project.memberships.first().user
+for pair in some[:200]:
+    Flag.objects.create(pair=pair, annotator=ann, kind="unsafe")
+Assignment.objects.filter(pair__in=[p.pk for p in some[200:700]], seq=2).update(
+    state="skipped", choice="", skip_reason="hard")
+LoopSchedule.objects.create(project=project)
+policy = ModelVersion.objects.create(project=project, kind="policy", number=0, path="m",
+                                     state="promoted", promoted_at=now)
+for n in range(1, 31):
+    round_ = Round.objects.create(project=project, number=n, state="done")
+    run = Run.objects.create(project=project, round=round_, state="done", started_at=now,
+                             finished_at=now)
+    policy = ModelVersion.objects.create(
+        project=project, kind="policy", number=n, run=run, parent=policy, state="candidate",
+        metrics={"win_rate": 0.6, "win_rate_low": 0.5, "win_rate_high": 0.7, "n": 200})
+with connection.cursor() as cursor:
+    cursor.execute("ANALYZE")
+print("[]")
+"""
+FREEZE = """
+from annotate.exporting import freezing
+from annotate.models import Project
+from django.db import connection
+if connection.vendor == "postgresql":
+    connection.cursor().execute("SET statement_timeout = 0")
+freezing.freeze(Project.objects.get(slug="many"))
+print("[]")
+"""
 TAKE = """
 import json, statistics, sys, time
 from django.contrib.auth.models import User
 from django.test import Client
-from django.utils import timezone
-from annotate.models import Project
+from django.urls import NoReverseMatch, reverse
+from annotate.models import Pair, Project, Batch
 from annotate.overview.kept_overview import count_overview_if_due
 from annotate.people.kept_figures import count_annotators_if_due
+from annotate.templatetags.navigation import PAGES
 from training.models import ModelVersion
-from training.rounds import automatic_start
 project = Project.objects.get(slug="many")
-root = User.objects.create_superuser("root")
-client = Client(SERVER_NAME="localhost")
-client.force_login(root)
 taken = {}
-start, before = time.perf_counter(), time.process_time()
-assert count_annotators_if_due(project)  # the minute tick does this
-taken["count_people_s"] = time.perf_counter() - start
-taken["count_people_cpu_s"] = time.process_time() - before
-start, before = time.perf_counter(), time.process_time()
-assert count_overview_if_due(project)
-taken["count_home_s"] = time.perf_counter() - start
-taken["count_home_cpu_s"] = time.process_time() - before
-automatic_start.due(project, timezone.now())
-ModelVersion.objects.create(project=project, kind="policy", number=0, path="m", state="promoted")
-for name, path in json.loads(sys.argv[1]).items():
-    times, worked = [], []
-    for _ in range(3):
-        start, before = time.perf_counter(), time.process_time()
-        answer = client.get("/projects/many/" + path, headers={"HX-Request": "true"})
-        times.append(time.perf_counter() - start)
-        worked.append(time.process_time() - before)
-        assert answer.status_code == 200, (path, answer.status_code)
-    taken[name + "_s"] = statistics.median(times)
-    taken[name + "_cpu_s"] = statistics.median(worked)
+# What the minute tick does before anybody looks.
+for name, count in (("people", count_annotators_if_due), ("home", count_overview_if_due)):
+    start, before = time.perf_counter(), time.process_time()
+    assert count(project)
+    taken[f"count_{name}_s"] = time.perf_counter() - start
+    taken[f"count_{name}_cpu_s"] = time.process_time() - before
+root = User.objects.create_superuser("root")
+ann = project.memberships.order_by("pk").first()
+pages = {name: reverse(name, args=["many"]) for name, *_ in PAGES}
+pair = Pair.objects.filter(state="resolved").latest("pk")
+pages |= {
+    "projects": "/projects/",
+    "quality-duos": pages["quality"] + "?section=duos&stream=all",
+    "quality-groups": pages["quality"] + "?section=groups&stream=all",
+    "quality-bias": pages["quality"] + "?section=bias&stream=all",
+    "quality-hardest": pages["quality"] + "?section=hardest&stream=all",
+    "quality-pairs": reverse("quality-pairs", args=["many"]) + "?sort=-last",
+    "leaderboard-training": pages["leaderboard"] + "?pairs=training",
+    "data-prompts": pages["data"] + "?in=prompts",
+    "data-votes": pages["data"] + "?in=votes",
+    "data-text": pages["data"] + "?q=some+length",
+    "data-nothing": pages["data"] + "?q=xylophone",
+    "data-split": pages["data"] + "?state=open&agreement=split",
+    "annotator": reverse("annotator", args=["many", ann.pk]),
+    "pair": reverse("pair", args=["many", pair.pk]),
+    "prompt": reverse("prompt", args=["many", pair.prompt_id]),
+    "batch": reverse("batch", args=["many", Batch.objects.get().pk]),
+    "version": reverse("version", args=["many", 1]),
+    "round": reverse("round", args=["many", 30]),
+    "round-new": reverse("round-new", args=["many"]),
+    "model": reverse("model", args=["many", ModelVersion.objects.latest("pk").pk]),
+    "model-add": reverse("model-add", args=["many"]),
+    "compare-two": pages["models-compare"] + "?v=0&v=1",
+    "guidelines": reverse("guidelines", args=["many"]),
+}
+own = ("project-home", "label", "me", "my-votes", "guidelines", "projects")
+def take(who, names):
+    client = Client(SERVER_NAME="localhost")
+    client.force_login(who)
+    prefix = "" if who == root else "annotator-"
+    for name in names:
+        times, worked = [], []
+        for _ in range(4):
+            start, before = time.perf_counter(), time.process_time()
+            answer = client.get(pages[name])
+            b"".join(answer) if answer.streaming else answer.content
+            times.append(time.perf_counter() - start)
+            worked.append(time.process_time() - before)
+            assert answer.status_code == 200, (name, answer.status_code)
+        taken[prefix + name + "_s"] = statistics.median(times[1:])
+        taken[prefix + name + "_cpu_s"] = statistics.median(worked[1:])
+take(root, pages)
+take(ann.user, own)
 print(json.dumps(taken))
 """
-SECTIONS = ("duos", "groups", "bias", "hardest")
-PAGES = {
-    "home": "",
-    "page": "quality/",
-    **{s: f"quality/?section={s}&stream=all" for s in SECTIONS},
-    "pair_list": "quality/pairs/?sort=-last",
-    "people": "annotators/",
-    "person": "annotators/1/",
-    "data": "data/",
-    "data_text": "data/?q=some+length",
-    "data_nothing": "data/?q=xylophone",
-    "data_votes": "data/?in=votes&q=some+length&agreement=split",
-}
+
+
 VOTES_PER_PAIR = 2.27
 
 
@@ -150,19 +236,22 @@ def measure(name: str, url: str, votes: int) -> dict[str, float]:
     with installation(url) as (_, environment):
         pairs = round(votes / VOTES_PER_PAIR)
         stored = json.loads(shell(SETUP, str(pairs), environment=environment))
-        taken = json.loads(shell(TAKE, json.dumps(PAGES), environment=environment))
-    figures = {f"{name}_{page}": seconds for page, seconds in taken.items()}
-    return {f"{name}_votes": stored, **figures}
+        for script in (MORE, FREEZE):
+            shell(script, environment=environment)
+        taken = json.loads(shell(TAKE, environment=environment))
+    return {f"{name}_votes": stored, **{f"{name}_{page}": s for page, s in taken.items()}}
 
 
 def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
-    votes = int(options.get("votes", 1_000_000))
+    votes, chosen = int(options.get("votes", 1_000_000)), options.get("database", "")
     result = Result()
-    result.figures |= measure("sqlite", "", votes)
-    with postgres_database() as url:
-        if url is None:
-            print("PostgreSQL does not answer; only SQLite was measured")
-        else:
-            result.figures |= measure("postgres", url, votes)
+    if chosen != "postgres":
+        result.figures |= measure("sqlite", "", votes)
+    if chosen != "sqlite":
+        with postgres_database() as url:
+            if url is None:
+                print("PostgreSQL does not answer; only SQLite was measured")
+            else:
+                result.figures |= measure("postgres", url, votes)
     return result

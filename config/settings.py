@@ -17,6 +17,7 @@ SECRET_KEY = env.str("SECRET_KEY", "") or home.secret_key(HOME)
 DEBUG = env.bool("PAIRLOOP_DEBUG", False)
 HTTPS = env.bool("PAIRLOOP_HTTPS", False)
 ALLOWED_HOSTS = [*env.list("ALLOWED_HOSTS", default=[]), "127.0.0.1", "localhost", "[::1]"]
+PUBLIC_URL = env.str("PAIRLOOP_PUBLIC_URL", "").rstrip("/")
 TRUST_PROXY = env.bool("PAIRLOOP_TRUST_PROXY", False)
 THREADS = env.int("PAIRLOOP_THREADS", 8)
 VOTE_RATE = env.str("PAIRLOOP_VOTE_RATE", "") or None

@@ -50,7 +50,7 @@ ADMIN = {
     *("imports", "import", "import-progress", "import-columns", "import-start"),
     *("import-cancel", "import-undo", "import-report"),
     *("export", "export-start", "export-progress", "export-download", "export-cancel"),
-    *("version", "project-settings", "project-archive"),
+    *("version", "project-settings", "settings-preview", "project-archive"),
     *("people", "invite", "invite-several", "revoke", "member", "announce", "token-end"),
     *("audit", "audit-download"),
     *("webhooks", "webhook", "webhook-test", "webhook-rotate", "webhook-delete", "webhook-again"),

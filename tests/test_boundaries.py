@@ -21,9 +21,17 @@ STACK = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "crow
 DOORS = (
     *("config", "rows", "round", "acquire"),
     *("run.durable", "metrics.intervals", "metrics.svg_plots", "delivery.round_estimate"),
-    *("delivery.folder_facts", "delivery.model_folder_checks"),
+    *(
+        "metrics.sequential_test",
+        "metrics.prediction_powered",
+        "delivery.folder_facts",
+        "delivery.model_folder_checks",
+    ),
 )
-TORCH_FREE = (*DOORS, "run.run_directory", "pipeline.commands", "pipeline.recipe")
+TORCH_FREE = (
+    *(*DOORS, "run.run_directory", "run.work"),
+    *("pipeline.commands", "pipeline.recipe"),
+)
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (

@@ -27,7 +27,7 @@ PLAN: dict[str, Any] = {
     "threads": 1,
     "device": "cpu",
     "optimiser": "ppo",
-    "reward": {"epochs": 1.0},
+    "reward": {"epochs": 1.0, "folds": 2},
     "ppo": {
         "updates": 2,
         "batch_size": 8,

@@ -154,6 +154,7 @@ NOT_RECORDED = {
     "password-forgotten",
     # A question to a model changes nothing, nor does an estimate; an upload is recorded as a whole.
     *("playground", "trial", "trial-progress", "trial-stop", "api-round-estimate"),
+    "settings-preview",
     *("api-uploads", "api-upload"),
     # Pages and calls that are read.
     *("livez", "readyz", "metrics", "home", "projects", "project-home", "guidelines"),

@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from annotate.audit.erasure import drop_old_addresses
 from annotate.audit.recording import record_command
+from annotate.exchange.evaluation_pairs import (
+    Comparisons,
+    evaluation_open,
+    evaluation_results,
+    has_evaluators,
+    retire_evaluation,
+    set_evaluators,
+)
 from annotate.exchange.incoming import (
     WRITTEN_ELSEWHERE,
     add_completions,
@@ -20,9 +28,9 @@ from annotate.exchange.incoming import (
 )
 from annotate.exchange.outgoing import (
     counts,
+    counts_and_fresh,
     dataset_sizes,
-    evaluation_results,
-    held_out_voted,
+    has_both_kinds_of_prompts,
     known_prompts,
     leased_pair_keys,
     one_prompt,
@@ -38,6 +46,7 @@ from annotate.exchange.outgoing import (
     reply_lengths,
     resolved_since,
     text_lengths,
+    training_pairs,
     votes_on,
 )
 from annotate.exchange.project_lookup import (
@@ -67,7 +76,7 @@ from annotate.overview.kept_overview import (
 from annotate.people.joining import mail
 from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
+from annotate.people.requests import AuthenticatedHttpRequest, public_url
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
@@ -81,6 +90,7 @@ from annotate.webhooks.outbox import tell_webhooks
 __all__ = [
     "WRITTEN_ELSEWHERE",
     "AuthenticatedHttpRequest",
+    "Comparisons",
     "Figures",
     "HomePart",
     "Project",
@@ -96,14 +106,17 @@ __all__ = [
     "count_annotators_if_due",
     "count_overview_if_due",
     "counts",
+    "counts_and_fresh",
     "create_sample_project",
     "database_registry",
     "dataset_sizes",
     "drop_old_addresses",
     "drop_old_deliveries",
+    "evaluation_open",
     "evaluation_results",
     "freeze",
-    "held_out_voted",
+    "has_both_kinds_of_prompts",
+    "has_evaluators",
     "home_wanted",
     "installation_id",
     "job_waiting",
@@ -126,6 +139,7 @@ __all__ = [
     "prompt_length",
     "prompt_tags",
     "prompts",
+    "public_url",
     "publish_model_version",
     "queue_depth",
     "record_command",
@@ -135,17 +149,20 @@ __all__ = [
     "release_expired",
     "reply_lengths",
     "resolved_since",
+    "retire_evaluation",
     "retire_untouched",
     "run_job",
     "sample_corpus",
     "seconds_to_next_webhook",
     "send_next_webhook",
+    "set_evaluators",
     "set_priorities",
     "set_triggers",
     "tell_acquisition",
     "tell_webhooks",
     "text_lengths",
     "tidy_jobs",
+    "training_pairs",
     "votes_on",
     "waiting_jobs",
     "webhook_waiting",

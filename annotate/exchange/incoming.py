@@ -55,7 +55,7 @@ def _add_prompts(project: Project, rows: tuple[Row, ...]) -> int:
 def add_completions(project: Project, rows: Iterable[Row], *, source: str, policy: str) -> int:
     """Add rows of completions.jsonl; return how many were new.
 
-    A row's own policy "starter" stands; "new" becomes `policy`, the name of the model version.
+    A row's own policy stands, but "new" becomes `policy`, the name of the model version.
     Raises UnknownRow when a prompt is missing; the batches before it stay.
     """
     return sum(
@@ -77,7 +77,7 @@ def _add_completions(project: Project, rows: tuple[Row, ...], *, source: str, po
                 text=row["text"],
                 sha256=sha,
                 source=source,
-                policy="starter" if row.get("policy") == "starter" else policy,
+                policy=row["policy"] if row.get("policy", "new") != "new" else policy,
                 sampling={name: row[name] for name in SAMPLING if name in row},
             ),
         )
@@ -156,8 +156,8 @@ def _pair(
         chosen=row.get("stream") == Pair.Stream.ACTIVE,
     )
     chosen = quota["arms"] == Pair.Arms.ACTIVE
-    names = {"new": policy, "starter": "starter"}
-    wrote = [names.get(row.get("policy_a", ""), ""), names.get(row.get("policy_b", ""), "")]
+    sides = [row.get("policy_a", ""), row.get("policy_b", "")]
+    wrote = [policy if side == "new" else side for side in sides]
     return Pair(
         project=project,
         prompt_id=a.prompt_id,

@@ -15,9 +15,10 @@ from annotate.exchange.batches import batched
 from annotate.models import Assignment, Completion, DatasetVersion, Pair, Project, Prompt
 from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
-from annotate.quality import agreement_counts
+from annotate.overview import kept_overview
+from annotate.quality.agreement_counts import Summary
 from annotate.quality.vote_weights import pseudonyms_and_weights
-from annotate.review.search import NEWEST, tagged, wrote
+from annotate.review.search import NEWEST, tagged
 from annotate.votes import dataset_versions
 from annotate.votes.labels import ADJUDICATED, CLASS
 
@@ -176,7 +177,9 @@ MEASURED = 1000
 def text_lengths(project: Project) -> tuple[int, int]:
     """Characters of prompts and of completions, all but the longest twentieth; 0 without any."""
     prompts = Cast("messages", TextField())
-    completions = Completion.objects.filter(prompt__project=project)
+    # Not by a join: SQLite would begin with the prompts and sort all of their completions.
+    ours = Exists(project.prompts.filter(pk=OuterRef("prompt")))
+    completions = Completion.objects.filter(ours)
     return (
         _usual_longest(project.prompts.annotate(size=Length(prompts))),
         _usual_longest(completions.annotate(size=Length("text"))),
@@ -204,8 +207,18 @@ def one_prompt(project: Project, pk: int | None = None) -> list[dict[str, str]] 
 
 
 def counts(project: Project) -> dict[str, int]:
-    """pairs_open, pairs_resolved and votes: those that count, simulated ones included."""
-    progress = agreement_counts.summary(project)
+    """pairs_open, pairs_resolved and votes: those that count, simulated ones included; in large
+    projects as last counted."""
+    return _counts(kept_overview.progress(project))
+
+
+def counts_and_fresh(project: Project, version: int | None) -> tuple[dict[str, int], int]:
+    """`counts`, and the pairs that were `resolved_since` the version, as last counted alike."""
+    progress, fresh = kept_overview.progress_and_fresh(project, version)
+    return _counts(progress), resolved_since(project, version) if fresh is None else fresh
+
+
+def _counts(progress: Summary) -> dict[str, int]:
     return {
         "pairs_open": progress.open,
         "pairs_resolved": progress.resolved,
@@ -222,25 +235,38 @@ def dataset_sizes(project: Project) -> dict[int, dict[str, int]]:
     }
 
 
-def resolved_since(project: Project, version: int | None) -> int:
-    """Resolved pairs that would teach something `version` does not hold (None: anything)."""
-    fresh = _training_votes(project).filter(pair=OuterRef("pk"))
+def resolved_since(project: Project, version: int | None, *, most: int | None = None) -> int:
+    """Resolved pairs that would teach something `version` does not hold (None: anything), counted
+    no further than `most`."""
+    fresh = training_votes(project).filter(pair=OuterRef("pk"))
     if version is not None:
         fresh = fresh.filter(Q(frozen_from=None) | Q(frozen_from__gt=version))
     pairs = Pair.objects.filter(
         TEACHES, project=project, state=Pair.State.RESOLVED, prompt__held_out=False
     )
-    return pairs.filter(Exists(fresh)).count()
+    return pairs.filter(Exists(fresh)).order_by()[:most].count()
 
 
-def held_out_voted(project: Project, *, most: int | None = None) -> int:
-    """Held-out pairs that the next version would hold a vote on, counted no further than `most`."""
-    voted = Exists(_training_votes(project).filter(pair=OuterRef("pk")))
-    pairs = Pair.objects.filter(TEACHES, voted, project=project, prompt__held_out=True)
+def training_pairs(project: Project, *, most: int) -> int:
+    """Pairs of training prompts on which the next version would hold a vote for a side, resolved or
+    not, counted no further than `most`."""
+    sided = training_votes(project).filter(surplus=False, choice__in=("a", "b"))
+    pairs = Pair.objects.filter(
+        TEACHES,
+        Exists(sided.filter(pair=OuterRef("pk"))),
+        project=project,
+        prompt__held_out=False,
+    )
     return pairs.order_by()[:most].count()
 
 
-def _training_votes(project: Project) -> AssignmentQuerySet:
+def has_both_kinds_of_prompts(project: Project) -> bool:
+    """True of a project with prompts to train on and prompts to measure on."""
+    return all(project.prompts.filter(held_out=held_out).exists() for held_out in (False, True))
+
+
+def training_votes(project: Project) -> AssignmentQuerySet:
+    """Standing votes that count: those of simulated colleagues in the sample project alone."""
     votes = Assignment.objects.in_project(project).standing()
     return votes if project.train_on_simulated else votes.filter(simulated=False)
 
@@ -277,31 +303,3 @@ def votes_on(
             total, n = sums.get(key, (0.0, 0))
             sums[key] = (total + VALUE[choice], n + 1)
     return {key: (total / n, n) for key, (total, n) in sums.items()}
-
-
-def evaluation_results(project: Project, *, policy: str) -> dict[str, int]:
-    """wins, losses and ties of a policy on decided evaluation pairs against other policies.
-
-    A pair is won by more than half of its votes going one way; anything else is a tie.
-    """
-    results = {"wins": 0, "losses": 0, "ties": 0}
-    decided = Q(pair__state=Pair.State.RESOLVED) | Q(pair__state=Pair.State.ADJUDICATE)
-    a, b = Q(wrote_a=policy), Q(wrote_b=policy)
-    votes = _training_votes(project).annotate(
-        wrote_a=wrote("a", "pair__"), wrote_b=wrote("b", "pair__")
-    )
-    votes = votes.filter(decided, (a & ~b) | (b & ~a))
-    rows = votes.filter(pair__kind=Pair.Kind.EVALUATION).values_list("pair_id", "choice", "wrote_a")
-    by_pair = groupby(rows.order_by("pair_id", "seq"), key=itemgetter(0))
-    for _, group in by_pair:
-        cast = list(group)
-        own = "a" if cast[0][2] == policy else "b"
-        won = sum(choice == own for _, choice, _ in cast)
-        lost = sum(choice in ("a", "b") and choice != own for _, choice, _ in cast)
-        if won * 2 > len(cast):
-            results["wins"] += 1
-        elif lost * 2 > len(cast):
-            results["losses"] += 1
-        else:
-            results["ties"] += 1
-    return results

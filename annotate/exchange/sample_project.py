@@ -40,6 +40,7 @@ def create_sample_project(*, owner: User, seed: int) -> Project:
                 "description": "Which reply to a customer would you rather have sent?",
                 "guidelines": GUIDELINES,
                 "train_on_simulated": True,
+                "promotion": Project.Promotion.AUTO,
                 "auto_pause": False,
             },
         )

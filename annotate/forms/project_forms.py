@@ -145,7 +145,11 @@ class SettingsForm(ProjectModelForm):
         model = Project
         fields = list(chain.from_iterable(SETTINGS.values()))
         help_texts = {
-            "promotion": "Training → Schedule says when rounds start by themselves.",
+            "promotion": "People compare each new policy with the one before and with the "
+            "starter, blind; a policy that they prefer less is taken back in every case. A "
+            "judge model is independent where it learnt from other people’s votes than the "
+            "reward model, which takes eight active annotators; else a model decides alone in "
+            "the sample project only.",
             "votes": "For pairs added from now on, and if you say so below for open ones. With "
             "one vote per pair, another is asked where "
             "the vote contradicts a reward model that was at least 90 % sure.",

@@ -71,6 +71,10 @@ class Membership(models.Model):
     left_balance = models.IntegerField(
         default=0, help_text="Times A was left minus times B was left, to balance the sides."
     )
+    evaluates = models.BooleanField(
+        default=False,
+        help_text="Compares policies, because none of their votes taught a reward model.",
+    )
     joined_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

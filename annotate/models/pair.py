@@ -313,7 +313,8 @@ class Pair(models.Model):
             # Agreement and reliabilities could not be measured without two votes on some.
             kind = Pair.Kind.OVERLAP
         if kind == Pair.Kind.EVALUATION:
-            wanted, limit, agree = 3, 5, 3
+            # Of equally many votes those on as many prompts as possible tell most of a win rate.
+            wanted, limit, agree = 1, 1, 1
         elif kind == Pair.Kind.GOLD:
             wanted = limit = agree = Pair.UNLIMITED
         elif kind == Pair.Kind.RETEST:

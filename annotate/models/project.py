@@ -48,7 +48,9 @@ class Project(models.Model):
         EVALUATION = "evaluation", "Evaluation: first to three equal votes, five at most"
 
     class Promotion(models.TextChoices):
-        AUTO = "auto", "Promote a policy that passes every gate"
+        BOTH = "both", "By both: every gate passed, then people prefer it"
+        PEOPLE = "people", "By people: they prefer it, whatever the gates say"
+        AUTO = "auto", "By a model: every gate passed, and its judge is independent"
         HUMAN = "human", "An admin promotes by hand"
 
     slug = models.SlugField(unique=True, max_length=60)
@@ -173,7 +175,7 @@ class Project(models.Model):
     round_schedule = models.CharField(
         max_length=60, blank=True, help_text="Cron expression, for example 0 3 * * *."
     )
-    promotion = models.CharField(max_length=8, choices=Promotion.choices, default=Promotion.AUTO)
+    promotion = models.CharField(max_length=8, choices=Promotion.choices, default=Promotion.BOTH)
     train_on_simulated = models.BooleanField(
         default=False, help_text="Sample project only: simulated votes enter training."
     )

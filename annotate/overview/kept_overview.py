@@ -5,6 +5,7 @@ Votes are those that count: standing, and outside gold pairs and retests, as on 
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +18,9 @@ from annotate.models import Assignment, Overview, Pair, Project
 from annotate.models.statement_timeout import unhurried
 from annotate.people.kept_figures import AT_LEAST_EVERY, LIVE_UP_TO, NEW_PART, acts_since
 from annotate.quality import agreement_counts
+from annotate.quality.agreement_counts import Summary
 from annotate.review import adjudication
+from annotate.statistics import agreement
 
 DAYS = 28
 """Days of the chart of votes, today among them."""
@@ -48,6 +51,8 @@ class Figures:
     waiting: int
     """Pairs on the page of adjudication: without a majority, against the model, or flagged."""
     votes: int
+    settled_votes: int
+    """On pairs that have all of theirs."""
     simulated_votes: int
     annotators: int
     """People who voted here, neither simulated nor from a file."""
@@ -55,6 +60,8 @@ class Figures:
     days: list[tuple[str, int, int]]
     """Day, votes of people, simulated votes; the last `DAYS`, oldest first."""
     agreement: Agreement | None
+    streams: dict[str, dict[str, Any]]
+    """All statistics of people's agreement, by the stream that they are measured on."""
     counted_at: datetime | None = None
     """The time of the minute tick's count; None for just now."""
 
@@ -118,6 +125,42 @@ def waiting(project: Project) -> int:
     return adjudication.waiting(project).total() if kept is None else kept.figures["waiting"]
 
 
+def progress(project: Project) -> Summary:
+    """Counts of pairs and votes, as last counted or counted now."""
+    return _progress(project, _kept(project))
+
+
+def progress_and_fresh(project: Project, version: int | None) -> tuple[Summary, int | None]:
+    """The same with the pairs of `kept_fresh_pairs`, by one look."""
+    kept = _kept(project)
+    there = kept is not None and kept.fresh_since == version
+    return _progress(project, kept), kept.fresh_pairs if kept and there else None
+
+
+def _progress(project: Project, kept: Overview | None) -> Summary:
+    if kept is None:
+        return agreement_counts.summary(project)
+    return Summary(**{field.name: kept.figures[field.name] for field in fields(Summary)})
+
+
+def agreement_by_stream(
+    project: Project, *, include_simulated: bool
+) -> tuple[dict[str, agreement.Agreement], datetime | None]:
+    """Agreement of each stream and the time of the count, or None where it was counted now."""
+    kept = None if include_simulated else _kept(project)
+    if kept is None:
+        return agreement_counts.by_stream(project, include_simulated=include_simulated), None
+    streams = kept.figures["streams"].items()
+    return {name: _statistics(one) for name, one in streams}, kept.counted_at
+
+
+def _statistics(kept: dict[str, Any]) -> agreement.Agreement:
+    """Agreement as it was before it was kept as JSON."""
+    intervals = kept["intervals"].items()
+    pairs = {name: (low_high[0], low_high[1]) if low_high else None for name, low_high in intervals}
+    return agreement.Agreement(**kept | {"intervals": pairs})
+
+
 def _kept(project: Project) -> Overview | None:
     """The figures of the last count, unless another release of the product counted others."""
     kept = Overview.objects.filter(project=project).first()
@@ -126,24 +169,23 @@ def _kept(project: Project) -> Overview | None:
 
 
 def _from_json(kept: Overview) -> Figures:
-    agreement = kept.figures["agreement"]
+    told = kept.figures["agreement"]
     given = kept.figures | {
-        "agreement": agreement and Agreement(**agreement),
+        "agreement": told and Agreement(**told),
         "days": [tuple(day) for day in kept.figures["days"]],
     }
     return Figures(**given, counted_at=kept.counted_at)
 
 
 def _counted(project: Project) -> Figures:
-    progress = agreement_counts.summary(project)
+    streams = agreement_counts.by_stream(project)
     return Figures(
-        open=progress.open,
-        resolved=progress.resolved,
-        adjudicate=progress.adjudicate,
+        **asdict(agreement_counts.summary(project)),
         waiting=adjudication.waiting(project).total(),
-        votes=progress.votes,
         days=_days(project),
-        agreement=_agreement(project),
+        agreement=_agreement(project, streams),
+        # As JSON keeps it, so that what was counted and what was kept are the same.
+        streams=json.loads(json.dumps({name: asdict(one) for name, one in streams.items()})),
         **_work(project),
     )
 
@@ -182,19 +224,29 @@ def _days(project: Project) -> list[tuple[str, int, int]]:
     return [(day.isoformat(), *counted.get(day, (0, 0))) for day in days]
 
 
-def _agreement(project: Project) -> Agreement | None:
-    """The agreement of people; with simulated votes where those alone say anything."""
-    for simulated in (False, True) if project.train_on_simulated else (False,):
-        measured = agreement_counts.measure(project, include_simulated=simulated)
-        value = measured.agreement.values["raw"]
-        if value is not None:
-            low, high = measured.agreement.intervals["raw"] or (None, None)
-            return Agreement(
-                value=value,
-                low=low,
-                high=high,
-                pairs=measured.agreement.pairs,
-                stream=measured.stream,
-                simulated=simulated,
-            )
-    return None
+def _agreement(project: Project, streams: dict[str, agreement.Agreement]) -> Agreement | None:
+    """People's, as `streams` has it; with simulated votes where those alone say anything."""
+    told = _of_default_stream(streams, simulated=False)
+    if told is None and project.train_on_simulated:
+        both = agreement_counts.by_stream(project, include_simulated=True)
+        told = _of_default_stream(both, simulated=True)
+    return told
+
+
+def _of_default_stream(
+    streams: dict[str, agreement.Agreement], *, simulated: bool
+) -> Agreement | None:
+    stream = agreement_counts.default_stream(streams)
+    measured = streams[stream]
+    value = measured.values["raw"]
+    if value is None:
+        return None
+    low, high = measured.intervals["raw"] or (None, None)
+    return Agreement(
+        value=value,
+        low=low,
+        high=high,
+        pairs=measured.pairs,
+        stream=stream,
+        simulated=simulated,
+    )

@@ -285,7 +285,8 @@ def votes_per_day(project: Project, user_id: int, *, simulated: bool = False) ->
     since = timezone.now() - timedelta(days=DAYS)
     by_day = (
         votes_of(project, user_id, simulated=simulated)
-        .filter(voted_at__gte=since)
+        # Whoever voted acted: the index of acts leads to the days, and not through all votes.
+        .filter(voted_at__gte=since, acted_at__gte=since)
         .annotate(day=TruncDate("voted_at"))
         .values("day")
         .annotate(votes=Count("id"), time=Sum("active_ms", default=0))

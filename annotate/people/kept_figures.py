@@ -37,6 +37,15 @@ def table(project: Project, *, include_simulated: bool = False) -> Table:
     return Table(named(project, [_from_json(one) for one in kept.figures]), kept.counted_at)
 
 
+def votes_by_person(project: Project) -> dict[int, tuple[int, datetime | None]] | None:
+    """Each person's votes and the time of the last, as last counted; None where none are kept."""
+    kept = _kept(project)
+    if kept is None:
+        return None
+    figures = [_from_json(one) for one in kept.figures]
+    return {one.annotator_id: (one.votes, one.last_vote) for one in figures}
+
+
 def count_annotators_if_due(project: Project) -> bool:
     """Count anew where pages show kept figures, and enough is new; whether it did."""
     now = timezone.now()

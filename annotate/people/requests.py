@@ -33,6 +33,15 @@ def address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
+def public_url(request: HttpRequest, path: str = "/") -> str:
+    """The address of a page of ours for somebody elsewhere, with scheme and host.
+
+    As the operator named the installation (PAIRLOOP_PUBLIC_URL), else as this request came: over
+    loopback, a link made of that leads nowhere but here.
+    """
+    return settings.PUBLIC_URL + path if settings.PUBLIC_URL else request.build_absolute_uri(path)
+
+
 def from_this_machine(request: HttpRequest) -> bool:
     """True when the client itself is on loopback; behind a proxy everybody would seem to be."""
     if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "Via")):

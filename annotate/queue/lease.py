@@ -233,7 +233,7 @@ def _draw_orders(
     if rng.random() >= _measuring_share(project, ranked=member.ranked):
         at_random.reverse()
     active = [("active", 1.0 if drawn else 1.0 - share)] if member.ranked else []
-    last = [("unranked", 1.0), ("evaluation", 1.0)]
+    last = [("unranked", 1.0), *([("evaluation", 1.0)] if member.evaluation else [])]
     arms = [*at_random, *active] if drawn else [*active, *at_random]
     return [*first, *arms, *last]
 

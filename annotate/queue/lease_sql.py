@@ -176,6 +176,9 @@ MEMBER = f"""
             AND p.open_slots > 0 AND {_RANKED}),
         EXISTS (SELECT 1 FROM annotate_pair p WHERE p.project_id = %(project)s
             AND p.open_slots > 0 AND p.arms = 'evaluation')
+        AND (evaluates OR NOT EXISTS (SELECT 1 FROM annotate_membership other
+            WHERE other.project_id = %(project)s AND other.evaluates
+                AND other.active AND other.paused_at IS NULL))
     FROM annotate_membership
     WHERE project_id = %(project)s AND user_id = %(user)s AND active
 """
@@ -212,7 +215,8 @@ class Member(NamedTuple):
     ranked: bool
     """The active arm has pairs, for this person or for others."""
     evaluation: bool
-    """The evaluation arm has."""
+    """The evaluation arm has, and the person may compare policies: where some of the members taught
+    no reward model, they alone may."""
 
 
 def member(*, project: int, user: int, lock: bool = False) -> Member | None:

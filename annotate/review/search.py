@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from operator import or_
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
@@ -231,18 +232,23 @@ def page(rows_found: QuerySet[Row], *, before: int | None, after: int | None) ->
 
 def offered(project: Project, *, named: bool) -> dict[str, list[str]]:
     """Values to choose from by field: those of the newest rows, and everybody's name."""
-    replies = Completion.objects.filter(prompt__project=project).order_by("-pk")[:NEWEST]
-    sources = project.pairs.order_by("-pk")[:NEWEST].values_list("source", flat=True)
-    tags = [
-        *project.prompts.order_by("-pk")[:NEWEST].values_list("tags", flat=True),
-        *project.pairs.order_by("-pk")[:NEWEST].values_list("tags", flat=True),
-    ]
+    told = (
+        "source",
+        "tags",
+        "policy_a",
+        "policy_b",
+        "completion_a__policy",
+        "completion_b__policy",
+    )
+    newest = list(project.pairs.order_by("-pk")[:NEWEST].values_list(*told))
+    tags = project.prompts.order_by("-pk")[:NEWEST].values_list("tags", flat=True)
     members = project.memberships.values_list("pseudonym", "user__username")
     return {
-        "policy": _distinct(replies.values_list("policy", flat=True)),
-        "round": _distinct(sources),
-        "tag": _distinct(tag for held in tags for tag in held),
+        "policy": _distinct(policy for _, _, *policies in newest for policy in policies),
+        "round": _distinct(source for source, *_ in newest),
+        "tag": _distinct(chain(*tags, *(held for _, held, *_ in newest))),
         "annotator": [user if named else pseudonym for pseudonym, user in members],
+        "batch": _distinct(project.batches.values_list("name", flat=True)),
     }
 
 

@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from annotate.sample import rubric
+from annotate.sample import rubric, tastes
 from annotate.sample.grammar import Message
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Colleague:
     """Share of votes cast at random."""
     tie_threshold: float
     """A felt margin (logits) below this is called a tie."""
+    taste: str = ""
+    """A name of `tastes.TASTES` that is added to the rubric; nobody has one by nature."""
 
     def judge(
         self, messages: list[Message], left: str, right: str, *, rng: random.Random
@@ -68,12 +70,15 @@ class Colleague:
         """
         if rng.random() < self.lapse:
             return rng.choice(("left", "right")), rng.randint(1, 3)
-        points = [rubric.utility(messages, text) for text in (left, right)]
+        points = [rubric.utility(messages, text) + self._likes(text) for text in (left, right)]
         felt = self.reliability * (points[0] - points[1]) + self.position_bias + _logistic(rng)
         if abs(felt) < self.tie_threshold:
             return ("both_bad" if max(points) < -1 else "tie"), 2
         strength = 1 if abs(felt) < 1.5 else 2 if abs(felt) < 4 else 3
         return ("left" if felt > 0 else "right"), strength
+
+    def _likes(self, text: str) -> float:
+        return tastes.TASTES[self.taste](text) if self.taste else 0.0
 
 
 def name(index: int) -> str:

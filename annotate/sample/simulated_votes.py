@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.contrib.auth.models import User
 from django.utils.text import slugify
@@ -26,14 +26,18 @@ def cast_votes(
     annotators: int,
     votes: int,
     seed: int = 0,
+    taste: str = "",
     report: Callable[[int], None] = lambda cast: None,
 ) -> int:
     """Cast up to `votes` votes by `annotators` simulated people; return how many were cast.
 
+    `taste` is a name of `tastes.TASTES` that all of them have, for trials of the gates.
+
     Stops when no place is left for any of them. `report` gets the number cast so far.
     """
     rng = random.Random(seed)
-    waiting = [join(project, colleague(i, seed=seed)) for i in range(annotators)]
+    people = [replace(colleague(i, seed=seed), taste=taste) for i in range(annotators)]
+    waiting = [join(project, one) for one in people]
     cast = 0
     while cast < votes and waiting:
         member = waiting[rng.randrange(len(waiting))]

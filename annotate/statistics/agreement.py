@@ -10,13 +10,14 @@ kappa, in the form that allows a different number of votes on every pair.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotate.statistics.wilson_interval import wilson
+from annotate.statistics.wilson_interval import NORMAL_95, wilson
 
 Counts = NDArray[np.int64]
 Sums = NDArray[np.float64]
@@ -176,7 +177,11 @@ def _clusters(rows: Sums, groups: NDArray[np.int64] | None) -> Sums:
 def _intervals(
     resampled: dict[str, NDArray[np.float64]], values: dict[str, float | None], prompts: int
 ) -> tuple[dict[str, tuple[float, float] | None], dict[str, str]]:
-    """Percentile intervals, and why some are missing."""
+    """Percentile intervals, and why some are missing.
+
+    Percentiles of resamples are too narrow for few prompts, by sqrt((n - 1) / n) and by the tails
+    that a normal distribution lacks (Hesterberg 2015, section 5.3): they are stretched by that.
+    """
     intervals: dict[str, tuple[float, float] | None] = dict.fromkeys(STATISTICS)
     explanations: dict[str, str] = {}
     if prompts < 2:
@@ -187,6 +192,8 @@ def _intervals(
         if value is None or not len(draws):
             continue
         low, high = (float(q) for q in np.quantile(draws, [0.025, 0.975]))
+        wider = math.sqrt(prompts / (prompts - 1)) * _t_over_normal(prompts - 1)
+        low, high = (value + wider * (end - value) for end in (low, high))
         if high - low > NO_WIDTH:
             intervals[key] = (max(low, -1.0), min(high, 1.0))
         elif key == "raw":
@@ -195,6 +202,13 @@ def _intervals(
         else:
             explanations[key] = NO_SPREAD
     return intervals, explanations
+
+
+def _t_over_normal(degrees: int) -> float:
+    """The factor by which Student's t is wider than the normal distribution at 97.5 % (Abramowitz
+    and Stegun 1964, 26.7.5)."""
+    z = NORMAL_95
+    return 1 + (z**2 + 1) / (4 * degrees) + (5 * z**4 + 16 * z**2 + 3) / (96 * degrees**2)
 
 
 def _resample(

@@ -26,13 +26,18 @@ GLOSSARY = {
     "of held-out prompts are not among them: they measure, and teach nothing.",
     "gold pair": "A pair whose right answer is known, hidden among the others to check people.",
     "held-out": "Set aside by prompt for measuring; nothing is ever trained on it.",
-    "judge": "A model that decides which of two replies is better. It shares no prompts with the "
-    "reward model; it is no person.",
+    "independent judge": "A judge model is independent where it learnt from other prompts and "
+    "other people’s votes than the reward model, which takes eight active annotators. One that is "
+    "not likes what the reward model likes, and a taste that all voters share no judge can see.",
+    "judge": "A model, no person, that says which of two replies is better: a second reward model, "
+    "from prompts of its own where there are enough votes.",
     "KL": "How far the policy has moved from its starter, in nats per reply. 0 is no change; far "
     "away, a high reward is often a trick.",
     "Krippendorff’s α": "Agreement beyond chance: 1 is perfect, 0 is what guessing gives.",
     "Fleiss’ κ": "Agreement beyond chance for several people: 1 is perfect, 0 is what guessing "
     "gives.",
+    "out of fold": "While there are few votes, accuracy is that of five further models, each on "
+    "the prompts that it did not learn from.",
     "policy": "The model that writes the replies, and that rounds improve.",
     "promoted": "In use: it writes the next replies and is what the next round starts from.",
     "random stream": "Pairs offered in random order. They alone speak for the whole project; the "
@@ -45,7 +50,9 @@ GLOSSARY = {
     "reward": "The reward model's score of a reply, standardised: the starter's mean is 0 and its "
     "standard deviation 1.",
     "reward accuracy": "How often the reward model prefers the reply that people preferred, on "
-    "held-out pairs. One half is guessing.",
+    "pairs of prompts that it did not learn from. One half is guessing.",
+    "sequential test": "A policy that is just as good is called worse at most once in 40 times, "
+    "however often one looks; the two comparisons share that. The intervals hold as often.",
     "settled": "Resolved, or decided to need a reviewer: no more votes are asked for.",
     "simulated": "Cast by a program that imitates a person. Such votes exist in sample projects "
     "alone and are always marked.",

@@ -125,7 +125,7 @@ _render_cached = lru_cache(maxsize=512)(_render)
 
 
 def _highlight(code: str, language: str, _attributes: str) -> str:
-    """Pygments spans for a fenced block; classes only, colours are in code.css."""
+    """Pygments spans for a fenced block; classes only, colours are in prose.css."""
     if not language or len(code) > CACHED_CHARACTERS:
         return escape(code)
     try:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connections
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
+
+from tests.annotate.jobs.files import work_off
+from training.models import Run
+from training.runs import supervisor
+from training.worker import scheduler, tasks
 
 CHROMIUM = "/usr/bin/chromium"
 WITHOUT = [
@@ -93,3 +101,27 @@ def browse(
 def _note(console: list[str], kind: str, text: str) -> None:
     if kind in ("error", "warning"):
         console.append(text)
+
+
+@pytest.fixture
+def worker(settings: Settings, tmp_path: Path) -> Iterator[None]:
+    """Both workers in a thread, without a queue: they look for jobs and runs that wait."""
+    settings.HOME, settings.MIN_FREE_GB = tmp_path, 0.0
+    supervisor.stopping.clear()
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(0.1):
+            work_off()
+            for pk in Run.objects.filter(state="queued").values_list("pk", flat=True):
+                tasks.supervise(pk)
+        connections.close_all()
+
+    scheduler.seen("gpu")
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    ended.set()
+    supervisor.stopping.set()
+    thread.join()
+    supervisor.stopping.clear()

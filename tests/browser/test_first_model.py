@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connections
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
@@ -16,34 +14,8 @@ from annotate import exchange
 from annotate.models import Project
 from tests.browser.accessibility import violations
 from tests.training.rlhf import tiny
-from training.models import Run
-from training.runs import supervisor
-from training.worker import scheduler, tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def worker(settings: Settings, tmp_path: Path) -> Iterator[None]:
-    """A training worker in a thread, without a queue: it looks for runs that wait."""
-    settings.HOME, settings.MIN_FREE_GB = tmp_path, 0.0
-    supervisor.stopping.clear()
-    ended = threading.Event()
-
-    def work() -> None:
-        while not ended.wait(0.2):
-            for pk in Run.objects.filter(state="queued").values_list("pk", flat=True):
-                tasks.supervise(pk)
-        connections.close_all()
-
-    scheduler.seen("gpu")
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    ended.set()
-    supervisor.stopping.set()
-    thread.join()
-    supervisor.stopping.clear()
 
 
 def test_from_an_empty_screen_by_a_model_to_the_first_pair(

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from annotate import exchange
 from annotate.models import Project
-from tests.browser.accessibility import violations_in_both_schemes
+from tests.browser.accessibility import problems, problems_in_every_form
 from tests.training.comparison import write
 from tests.training.history import (
     SAMPLE,
@@ -33,6 +33,9 @@ PAGES = [
     "/projects/desk/rounds/3/",
     "/projects/desk/models/",
     "/projects/desk/models/prune/?keep=0",
+    "/projects/desk/models/add/",
+    "/projects/desk/rounds/new/",
+    "/projects/desk/playground/",
     "/projects/desk/completions/",
     "/projects/desk/models/compare/?v=0&v=1",
     "/projects/desk/models/compare/?v=0&v=1&v=2",
@@ -69,22 +72,25 @@ def newest() -> str:
     return f"/projects/desk/models/{ModelVersion.objects.get(state='candidate').pk}/"
 
 
-def test_every_page_passes_axe(browse: Browse, root: User, trained: Project) -> None:
-    page = browse(root)
-    problems = {}
+def wrong_with(page: Page, look: Callable[[Page], list[str]]) -> dict[str, list[str]]:
+    """The problems of all pages, by their addresses, with all that is folded in sight."""
+    problems_of = {}
     for address in [*PAGES, newest()]:
         page.goto(address)
         page.evaluate("for (const d of document.querySelectorAll('main details')) d.open = true")
-        problems[address] = violations_in_both_schemes(page)
-    assert {address: found for address, found in problems.items() if found} == {}
+        problems_of[address] = look(page)
+    return {address: found for address, found in problems_of.items() if found}
 
 
-def test_no_page_is_wider_than_a_phone(browse: Browse, root: User, trained: Project) -> None:
-    page = browse(root, viewport={"width": 360, "height": 740})
-    for address in [*PAGES, newest()]:
-        page.goto(address)
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 360, address
+def test_every_page_passes_axe_and_none_scrolls_sideways(
+    browse: Browse, root: User, trained: Project
+) -> None:
+    assert wrong_with(browse(root), problems) == {}
+
+
+@pytest.mark.long
+def test_every_page_passes_axe_in_every_form(browse: Browse, root: User, trained: Project) -> None:
+    assert wrong_with(browse(root), problems_in_every_form) == {}
 
 
 def test_a_running_round_moves_on_the_screen_and_ends(

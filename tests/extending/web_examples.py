@@ -133,14 +133,14 @@ def use_gate(project: Project, browsers: Browsers) -> None:
     add_starter(project)
     run = Run.objects.get()
     evaluated = StageResult.objects.get(run=run, stage="evaluate")
-    evaluated.metrics = NUMBERS["evaluate"] | {"refusal_rate": 0.9}
+    evaluated.metrics = NUMBERS["evaluate"] | {"self_bleu": 0.95}
     evaluated.save()
     version = ModelVersion.objects.create(
         project=project, kind="policy", number=1, path="policy", state="candidate", run=run
     )
     promotion.judge(version, RoundConfig().gates)
     version.refresh_from_db()
-    sentence = "Replies that refuse: 0.9, outside (at most 0.3)"
+    sentence = "Replies like one another (self-BLEU): 0.95, outside (at most 0.9)"
     assert version.state == "candidate" and sentence in version.note
     assert sentence in page(browsers["olga"], "rounds/1/")
 

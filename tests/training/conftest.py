@@ -89,7 +89,9 @@ def vote_on(pairs: list[Pair], *people: User) -> None:
 
 @pytest.fixture
 def a_round(voted: Project, home: Path, transactional_db: None) -> Round:
-    """A queued round of the project, with a starter; nobody was told about it."""
+    """A queued round of the project, with a starter, which a model promotes; nobody was told."""
+    Project.objects.filter(pk=voted.pk).update(promotion="auto")
+    voted.refresh_from_db()
     (home / "starter").mkdir()
     promotion.adopt_starter(voted, "starter")
     Plan.objects.create(project=voted)

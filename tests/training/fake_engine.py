@@ -95,8 +95,17 @@ def die_once(directory: Path, stage: str, step: int, how: dict[str, Any]) -> Non
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+HABITS = ("refusal", "flattery", "hedging", "markdown")
 METRICS = {
-    "train_reward": {"accuracy": 0.8, "auc": 0.85, "pairs_train": 40.0},
+    "train_reward": {
+        "accuracy": 0.8,
+        "accuracy_low": 0.7,
+        "accuracy_high": 0.9,
+        "pairs_held_out": 80.0,
+        "auc": 0.85,
+        "pairs_train": 40.0,
+        "judge_independent": 1.0,
+    },
     "train_policy": {"reward_last": 1.0, "kl": 3.0},
     "evaluate": {
         "win_rate": 0.7,
@@ -104,9 +113,10 @@ METRICS = {
         "win_rate_high": 0.8,
         "kl": 3.0,
         "length": 20.0,
-        "length_before": 20.0,
+        "length_starter": 20.0,
         "distinct2": 0.5,
-        "distinct2_before": 0.5,
+        "distinct2_starter": 0.5,
+        **{f"{habit}_rate{end}": 0.1 for habit in HABITS for end in ("", "_starter")},
         "repetition": 0.01,
         "broken_rate": 0.0,
     },

@@ -14,6 +14,7 @@ from training.models import Metric, ModelVersion, Round, Run, StageResult
 from training.rlhf.config import RoundConfig, to_dict
 from training.rlhf.round import STAGES, gates
 
+HABITS = ("refusal", "flattery", "hedging", "markdown")
 NUMBERS: dict[str, dict[str, float | None]] = {
     "train_reward": {"accuracy": 0.81, "auc": 0.87, "judge_accuracy": 0.78, "pairs_held_out": 80},
     "train_policy": {"reward_first": 0.3, "reward_last": 1.8, "kl": 11.0, "updates": 3},
@@ -29,6 +30,9 @@ NUMBERS: dict[str, dict[str, float | None]] = {
         "length_before": 21.0,
         "distinct2": 0.6,
         "distinct2_before": 0.62,
+        "length_starter": 24.0,
+        "distinct2_starter": 0.7,
+        **{f"{habit}_rate{end}": 0.1 for habit in HABITS for end in ("", "_starter")},
         "repetition": 0.03,
         "broken_rate": 0.0,
     },

@@ -105,7 +105,7 @@ def _change(request: Request, project: exchange.Project) -> None:
         raise serializers.ValidationError(
             {name: [str(said) for said in one] for name, one in form.errors.items()}
         )
-    schedule_limits.save(project, form, site=request.build_absolute_uri("/").rstrip("/"))
+    schedule_limits.save(project, form, site=exchange.public_url(request).rstrip("/"))
     if paused is not None:
         assert isinstance(request.user, User), "only who signed in has a role"
         change = schedule_limits.pause if paused else schedule_limits.resume

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -14,8 +14,7 @@ from django.utils import timezone
 from annotate import exchange
 from training.dashboard import round_curves
 from training.figures.charts import Chart
-from training.figures.number_format import number
-from training.figures.run_progress import results_of, share_interval
+from training.figures.run_progress import accuracy_told, results_of
 from training.models import ModelVersion, Round, Run, StageResult, Worker
 from training.rlhf.round import EVALUATE, TRAIN_REWARD
 from training.rounds import schedule_limits
@@ -99,18 +98,20 @@ def _next(
             advice="Rounds need a model to improve. Until there is one, votes are collected and "
             "can be exported.",
         )
+    if last is None:
+        voted = exchange.training_pairs(project, most=MIN_TRAINING_PAIRS)
+        if left := MIN_TRAINING_PAIRS - voted:
+            pairs = f"{left} more pair{'s' * (left != 1)} with a vote"
+            return Next(
+                title=f"{pairs} until a round can start",
+                advice="A pair of a training prompt counts once it has a vote for a side.",
+                toward=voted,
+                of=MIN_TRAINING_PAIRS,
+            )
     version = last.dataset_version if last else None
     fresh = exchange.kept_fresh_pairs(project, version)
     if fresh is None:
         fresh = exchange.resolved_since(project, version)
-    if last is None and fresh < MIN_TRAINING_PAIRS:
-        left = MIN_TRAINING_PAIRS - fresh
-        return Next(
-            title=f"{_pairs(left)} until a round can start",
-            advice="The first round also wants a few pairs of held-out prompts.",
-            toward=fresh,
-            of=MIN_TRAINING_PAIRS,
-        )
     return _by_itself(project, figures, last, fresh)
 
 
@@ -178,8 +179,13 @@ def _people(policies: Iterable[ModelVersion]) -> dict[str, Any] | None:
     for policy in reversed(list(policies)):
         human = policy.metrics.get("human")
         if human:
-            return {**human, "policy": policy, "n": human["wins"] + human["losses"] + human["ties"]}
+            return {**human, "policy": policy, "n": _compared(human)}
     return None
+
+
+def _compared(human: Mapping[str, Any]) -> int:
+    """Comparisons behind a verdict; former versions kept them by their outcome."""
+    return int(human.get("n", sum(human.get(key, 0) for key in ("wins", "losses", "ties"))))
 
 
 def _training_time(project: exchange.Project) -> timedelta:
@@ -194,11 +200,10 @@ def _reward_accuracy(results: Iterable[StageResult]) -> dict[str, Any] | None:
     newest = _newest(results, TRAIN_REWARD)
     if newest is None:
         return None
-    share, n = (number(newest.metrics.get(key)) for key in ("accuracy", "pairs_held_out"))
-    if share is None or not n or newest.run.round is None:
+    told = accuracy_told(newest.metrics)
+    if told.value is None or not told.pairs or newest.run.round is None:
         return None
-    low, high = share_interval(share, n)
-    return {"value": share, "low": low, "high": high, "n": round(n), "round": newest.run.round}
+    return {**told._asdict(), "round": newest.run.round}
 
 
 def _charts(policies: list[ModelVersion], results: list[StageResult]) -> list[Chart]:

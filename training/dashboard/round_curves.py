@@ -9,7 +9,7 @@ from typing import Any
 
 from training.figures.charts import Chart, Point, Series, line_chart
 from training.figures.number_format import number
-from training.figures.run_progress import share_interval
+from training.figures.run_progress import accuracy_told
 from training.models import Run, StageResult
 from training.rlhf.round import EVALUATE, TRAIN_POLICY
 
@@ -46,26 +46,20 @@ def _series(name: str, values: Iterable[tuple[int, object]]) -> Series:
 
 
 def accuracy_chart(results: Iterable[StageResult]) -> Chart | None:
-    """Held-out accuracy of the reward model, and of the judge beside it, over rounds."""
+    """Accuracy of the reward model on prompts it did not learn from, and of the judge beside it,
+    over rounds."""
     by_round = {result.run.round.number: result.metrics for result in results if result.run.round}
-    model = [
-        _accuracy(x, number(m.get("accuracy")), number(m.get("pairs_held_out")))
-        for x, m in by_round.items()
-    ]
+    told = {x: accuracy_told(m) for x, m in by_round.items()}
+    model = [Point(x=x, y=t.value, low=t.low, high=t.high) for x, t in told.items()]
     judge = [Point(x=x, y=number(m.get("judge_accuracy"))) for x, m in by_round.items()]
     return line_chart(
         id="chart-accuracy",
         title="Reward-model accuracy",
         x_label="Round",
-        y_label="Share of held-out votes",
+        y_label="Share of pairs it did not learn from",
         series=[Series(name="Reward model", points=model), Series(name="Judge", points=judge)],
         y_range=(0.5, 1.0),
     )
-
-
-def _accuracy(x: int, share: float | None, n: float | None) -> Point:
-    low, high = share_interval(share, n)
-    return Point(x=x, y=share, low=low, high=high)
 
 
 def win_rate_chart(results: Iterable[StageResult]) -> Chart | None:
@@ -78,7 +72,7 @@ def win_rate_chart(results: Iterable[StageResult]) -> Chart | None:
             points.append(Point(x=result.run.round.number, y=m[""], low=low, high=high))
     return line_chart(
         id="chart-win-rate",
-        title="Win rate against the policy before",
+        title="Win rate against the policy before, by a judge model",
         x_label="Round",
         y_label="Share of held-out prompts",
         series=[Series(name="Win rate", points=points)],

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Prefetch
 from django.utils import timezone
@@ -45,11 +45,15 @@ class Headline:
     accuracy_high: float | None
     pairs_held_out: float | None
     """Pairs that the accuracy is of."""
+    folds: bool
+    """Whether it is of all pairs, out of fold, and not of held-out prompts."""
     win_rate: float | None
     win_rate_low: float | None
     win_rate_high: float | None
     prompts: float | None
     """Held-out prompts on which a model judged the policy against the one before."""
+    independent: bool | None
+    """Whether that judge learnt from other people's votes than the reward model."""
     verdict: str
 
 
@@ -131,13 +135,15 @@ def headline(run: Run | None) -> Headline:
     measured = metrics(run)
     reward, result = measured.get(TRAIN_REWARD, {}), measured.get(EVALUATE, {})
     version = policy_of(run)
-    accuracy, held_out = number(reward.get("accuracy")), number(reward.get("pairs_held_out"))
-    low, high = share_interval(accuracy, held_out)
+    told = accuracy_told(reward)
+    independent = number(reward.get("judge_independent"))
     return Headline(
-        accuracy=accuracy,
-        accuracy_low=low,
-        accuracy_high=high,
-        pairs_held_out=held_out,
+        accuracy=told.value,
+        accuracy_low=told.low,
+        accuracy_high=told.high,
+        pairs_held_out=told.pairs,
+        folds=told.folds,
+        independent=None if independent is None else bool(independent),
         win_rate=number(result.get("win_rate")),
         win_rate_low=number(result.get("win_rate_low")),
         win_rate_high=number(result.get("win_rate_high")),
@@ -175,6 +181,26 @@ def gain(run: Run | None) -> Gain | None:
         return None
     prompts, kl = number(result.get("prompts")), number(result.get("kl"))
     return Gain(mean=mean, low=low, high=high, prompts=prompts, kl=kl)
+
+
+class AccuracyTold(NamedTuple):
+    """A reward model's accuracy as pages tell it; None where nothing was measured."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    pairs: float | None
+    folds: bool
+    """Out of fold, of all pairs with votes, and not of held-out prompts."""
+
+
+def accuracy_told(metrics: Mapping[str, Any]) -> AccuracyTold:
+    """The accuracy with its interval, which rounds of former versions did not keep."""
+    keys = ("accuracy", "accuracy_low", "accuracy_high", "pairs_held_out", "accuracy_folds")
+    value, low, high, pairs, folds = (number(metrics.get(key)) for key in keys)
+    if low is None or high is None:
+        low, high = share_interval(value, pairs)
+    return AccuracyTold(value, low, high, pairs, bool(folds))
 
 
 def share_interval(share: float | None, n: float | None) -> tuple[float | None, float | None]:

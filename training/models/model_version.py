@@ -99,9 +99,17 @@ class ModelVersion(models.Model):
 class Decision(models.Model):
     """A change of a version's state and why, kept for good; `note` has the latest alone."""
 
+    class By(models.TextChoices):
+        MODEL = "model", "A model, by the gates"
+        PEOPLE = "people", "People, by blind comparisons"
+        ADMIN = "admin", "An admin"
+
     version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="decisions")
     state = models.CharField(max_length=10, choices=ModelVersion.State.choices)
     note = models.TextField(blank=True)
+    decided_by = models.CharField(
+        max_length=6, choices=By.choices, blank=True, help_text="Empty: before that was kept."
+    )
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

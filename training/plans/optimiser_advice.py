@@ -21,6 +21,8 @@ ENOUGH = 400
 """Pairs from which a reward model is worth following. Ours was right on .72 to .84 of noiseless
 held-out pairs after 176 pairs, on .84 to .90 after 400, on .95 to .97 after 1,000."""
 PLENTY = 1000
+COUNTED = PLENTY + 1
+"""Pairs beyond which their number changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Advice:
 
 
 def advise(pairs: int) -> Advice:
-    """Advice for a project with this many resolved pairs of training prompts."""
+    """Advice for a project with this many resolved pairs of training prompts, or `COUNTED`."""
     if pairs < ENOUGH:
         so_far = f"there {'is' if pairs == 1 else 'are'} {pairs}"
         return Advice(
@@ -45,10 +47,11 @@ def advise(pairs: int) -> Advice:
             "wrong on one comparison in five or more, and what is optimised against it learns its "
             "mistakes. DPO learns from the votes themselves; with more of them PPO gains more.",
         )
+    there = f"{pairs:,}" if pairs < COUNTED else f"More than {PLENTY:,}"
     near = "" if pairs >= PLENTY else " Keep it near the starter (ppo.kl_coef 0.3) for now."
     return Advice(
         "ppo",
-        f"{pairs:,} resolved pairs of training prompts make a reward model that is worth "
+        f"{there} resolved pairs of training prompts make a reward model that is worth "
         "following, and PPO, which tries out replies nobody has voted on, gains most from it."
         f"{near} Where memory is short for its critic, take RLOO.",
     )

@@ -9,7 +9,7 @@ from django import forms
 
 from annotate import exchange
 from training.plans import round_settings
-from training.plans.optimiser_advice import CHOICES, advise
+from training.plans.optimiser_advice import CHOICES, COUNTED, advise
 from training.plans.round_settings import FUNCTIONS, Choice, SettingsRefused, unnamed
 from training.plans.shown_settings import GROUPS, SHOWN, Group, Shown, flat, value_at, worded
 from training.rlhf.config import OPTIMISERS, PRESETS, merged, nested
@@ -52,7 +52,7 @@ class RoundForm(forms.Form):
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, project: exchange.Project) -> None:
         self.project, self.saved = project, round_settings.saved(project)
-        self.advice = advise(exchange.resolved_since(project, None))
+        self.advice = advise(exchange.resolved_since(project, None, most=COUNTED))
         super().__init__(data, initial=self._initial())
         preset = str(self["preset"].value() or self.saved.preset)
         self.defaults = round_settings.defaults(

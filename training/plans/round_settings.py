@@ -13,7 +13,7 @@ from django.conf import settings
 from annotate import exchange
 from training.models import ModelVersion, Plan
 from training.plans import project_facts
-from training.plans.optimiser_advice import advise
+from training.plans.optimiser_advice import COUNTED, advise
 from training.plans.shown_settings import flat, value_at
 from training.rlhf import acquire
 from training.rlhf.config import (
@@ -139,7 +139,7 @@ def _base(project: exchange.Project, preset: str) -> Settings:
 
 def usual_optimiser(project: exchange.Project) -> str:
     """The optimiser of rounds for which nobody chose one: the advised one."""
-    return advise(exchange.resolved_since(project, None)).optimiser
+    return advise(exchange.resolved_since(project, None, most=COUNTED)).optimiser
 
 
 def planned(project: exchange.Project) -> RoundConfig:

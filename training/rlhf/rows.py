@@ -88,6 +88,10 @@ class Rating:
     held_out: bool = False
 
 
+Author = Literal["new", "before", "starter"]
+"""The policies of a round: its own, the one that it began with, and the project's first."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """A completion for labelling, with all that is needed to write it again."""
@@ -95,7 +99,7 @@ class Completion:
     key: str
     prompt_id: str
     text: str
-    policy: Literal["new", "starter"] = "new"
+    policy: Author = "new"
     seed: int = 0
     temperature: float = 1.0
     top_p: float = 1.0
@@ -117,10 +121,11 @@ class Candidate:
     score: float = 0.0
     """Expected information of one vote; higher is asked first."""
     policy_a: str = ""
-    """Evaluation pairs: who wrote a, "new" or "starter"; a text may have several authors."""
+    """Evaluation pairs: who wrote a, an `Author`; a text may have several."""
     policy_b: str = ""
     margin: float | None = None
-    """Logit of a over b by the round's reward model, where that was at hand."""
+    """Logit of a over b by the round's reward model, of evaluation pairs by its judge, where that
+    was at hand."""
 
 
 def is_held_out(prompt: str, share: float) -> bool:
@@ -265,7 +270,7 @@ def _field(name: str, value: Any) -> Any:
 CHOICES: dict[str, tuple[str, ...]] = {
     "stream": ("", "random", "active", "evaluation"),
     "decided": ("", *VALUE),
-    "policy": ("new", "starter"),
+    "policy": ("new", "before", "starter"),
     "finish_reason": ("stop", "length"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
@@ -43,5 +44,5 @@ def _text(project: exchange.Project, schedule: LoopSchedule, events: list[LoopEv
         f"{LoopEvent.Kind(one.kind).label}{f' ({one.round})' if one.round else ''}: {one.text}"
         for one in events
     ]
-    page = schedule.site + reverse("schedule", args=[project.slug])
+    page = (settings.PUBLIC_URL or schedule.site) + reverse("schedule", args=[project.slug])
     return "\n\n".join([*lines, f"All of it, and whom it is mailed to: {page}\n"])

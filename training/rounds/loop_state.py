@@ -67,15 +67,16 @@ class Loop:
 
 def state(project: exchange.Project) -> Loop:
     """Count and look up everything that `Loop` holds."""
-    counts = exchange.counts(project)
     triggered = project.round_after or project.round_schedule
     live, last = project.rounds.live_and_last()
     policy = ModelVersion.objects.filter(project=project).policies().promoted().first()
+    version = last.dataset_version if last else None
+    counts, fresh = exchange.counts_and_fresh(project, version)
     return Loop(
         votes=counts["votes"],
         pairs_open=counts["pairs_open"],
         pairs_resolved=counts["pairs_resolved"],
-        resolved_since=exchange.resolved_since(project, last.dataset_version if last else None),
+        resolved_since=fresh,
         round_after=project.round_after,
         schedule=project.round_schedule,
         policy=policy.name if policy else "",

@@ -38,9 +38,13 @@ def save(project: exchange.Project, form: ModelForm[LoopSchedule], *, site: str)
         form.save_m2m()
 
 
-def held(project: exchange.Project, now: datetime) -> str:
-    """Why no round starts by itself now, in words for people; empty when one may."""
-    schedule = schedule_of(project)
+def held(project: exchange.Project, now: datetime, schedule: LoopSchedule | None = None) -> str:
+    """Why no round starts by itself now, in words for people; empty when one may.
+
+    Args:
+        schedule: the project's, where it was read already.
+    """
+    schedule = schedule or schedule_of(project)
     if schedule.paused_at is not None:
         return f"Rounds by themselves are paused: {schedule.paused_because}"
     if schedule.is_quiet(now):

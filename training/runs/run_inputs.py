@@ -68,6 +68,7 @@ def prepare(run: Run) -> None:
             raise CannotPrepare(str(error)) from error
     _require_offered(run)
     _require_rules(run)
+    _require_unchanged(run)
     if (run.directory / CONFIG).is_file():
         return
     PREPARATIONS[run.kind](run)
@@ -91,6 +92,19 @@ def _require_rules(run: Run) -> None:
     # One with its path was never a rule: the operator's command chose it.
     if gone := [name for name in named if ":" not in name]:
         raise CannotPrepare(f"There is no rule {', '.join(gone)} any more.")
+
+
+def _require_unchanged(run: Run) -> None:
+    """Raise CannotPrepare where a model from elsewhere is not the one any more that was checked."""
+    read = {source.get("version") for source in run.options.get("sources", ())}
+    read |= set(run.options.get("versions", ()))
+    config = run.round.config if run.round else {}
+    for version in run.project.model_versions.filter(run=None, pruned_at=None):
+        if version.pk in read or version.location in config.values():
+            try:
+                added_models.require_unchanged(version)
+            except added_models.Declined as error:
+                raise CannotPrepare(str(error)) from error
 
 
 def _prepare_round(run: Run) -> None:

@@ -7,7 +7,7 @@ applying it again change nothing, however often and from wherever it is called.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from training.models import ModelVersion, Round, Run, RunKind, StageResult
 from training.rlhf import rows
 from training.rlhf.round import EVALUATE, PROPOSE, SAMPLE, TRAIN_POLICY, TRAIN_REWARD
 from training.runs import first_pairs, streamed_rows
-from training.versions import added_models, promotion
+from training.versions import added_models, people_verdict, promotion
 from training.versions.engine_environment import round_settings
 
 Meta = dict[str, Any]
@@ -69,6 +69,9 @@ def _numbers(values: dict[str, Any]) -> dict[str, float]:
 
 def _train_reward(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     of_round = round_settings(run)
+    people = folder / "judge_people.jsonl"
+    judges = [row["annotator"] for row in read_rows(people)] if people.is_file() else []
+    exchange.set_evaluators(run.project, judges)
     start = of_round.last_reward if of_round.reward.warm_start else ""
     _add(run, ModelVersion.REWARD, folder, metrics, start)
 
@@ -103,20 +106,34 @@ def _evaluate(run: Run, folder: Path, metrics: dict[str, float]) -> None:
 
 
 def _sample(run: Run, folder: Path, metrics: dict[str, float]) -> None:
-    """Completions of the new policy and, for comparison, of the starter."""
+    """Completions of the new policy and, for comparison, of the one before and the starter."""
+    policy = _policy_of(run)
+    written = read_rows(folder / "completions.jsonl")
     exchange.add_completions(
         run.project,
-        read_rows(folder / "completions.jsonl"),
+        _by_name(written, policy, "policy"),
         source=_round(run).name,
-        policy=_policy_of(run).name,
+        policy=policy.name,
     )
+
+
+def _by_name(
+    rows_: Iterable[dict[str, Any]], policy: ModelVersion, *columns: str
+) -> Iterator[dict[str, Any]]:
+    """The rows with the policy before under its own name."""
+    before = people_verdict.rivals(policy)[0]
+    for row in rows_:
+        yield row | {column: before for column in columns if row.get(column) == "before"}
 
 
 def _propose(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     """New pairs into the queue; those of former policies that nobody has seen leave it."""
     source = _round(run).name
     policy = _policy_of(run)
-    candidates = read_rows(folder / "candidates.jsonl")
+    candidates: Iterator[dict[str, Any]] = read_rows(folder / "candidates.jsonl")
+    candidates = _by_name(candidates, policy, "policy_a", "policy_b")
+    if not promotion.asks_people(policy):
+        candidates = (row for row in candidates if row.get("kind") != "evaluation")
     added = exchange.add_pairs(run.project, candidates, source=source, policy=policy.name)
     if metrics.get("active"):
         acquisition = round_settings(run).propose.acquisition

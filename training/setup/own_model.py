@@ -168,9 +168,9 @@ def being_written(project: exchange.Project) -> bool:
 
 def until_a_round(project: exchange.Project) -> str:
     """A sentence on when the project's rounds start."""
-    wanted = f"a round wants {start_and_cancel.MIN_TRAINING_PAIRS} resolved pairs"
+    wanted = f"a round wants votes on {start_and_cancel.MIN_TRAINING_PAIRS} pairs"
     if project.round_after:
-        return f"{wanted}, and starts by itself after every {project.round_after}."
+        return f"{wanted}, and starts by itself after every {project.round_after} resolved ones."
     return f"{wanted}, and is started on /projects/{project.slug}/rounds/."
 
 

@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.models import LONGEST_PATH, Decision, ModelVersion, Run, RunKind
+from training.rlhf.delivery import folder_facts
+from training.rlhf.delivery.model_folder_checks import Unusable
 from training.versions import promotion
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 STARTER, CANDIDATE, USE = "starter", "candidate", "use"
 """What a model becomes: the project's first policy, one to try and compare, or the one in use."""
+ADMIN = Decision.By.ADMIN
 
 
 class Declined(Exception):
@@ -85,6 +88,24 @@ def check_of(version: ModelVersion) -> Run | None:
     return checks(version.project).filter(options__version=version.pk).first()
 
 
+def require_unchanged(version: ModelVersion) -> None:
+    """Raise Declined where the folder of a version holds another model than the one checked."""
+    check = check_of(version)
+    known = check.options["report"].get("fingerprint") if check else None
+    folder = Path(version.location)
+    if known is None or not folder.is_dir():
+        return
+    try:
+        same = folder_facts.fingerprint(folder) == known
+    except Unusable as error:
+        raise Declined(f"{version.name}: {error}") from error
+    if not same:
+        raise Declined(
+            f"The files in {folder} have changed since {version.name} was checked. Put them back, "
+            "or bring the changed model from a folder of its own."
+        )
+
+
 def take(run: Run, report: dict[str, Any]) -> ModelVersion:
     """Make a version of the model that a run has checked, as it was asked for.
 
@@ -112,7 +133,7 @@ def take(run: Run, report: dict[str, Any]) -> ModelVersion:
             parent=starter(project) if kind == ModelVersion.POLICY else None,
             note=note,
         )
-        Decision.objects.create(version=version, state=version.state, note=note)
+        Decision.objects.create(version=version, state=version.state, note=note, decided_by=ADMIN)
         promotion.publish(version)
         if make == USE:
             use(version)
@@ -160,7 +181,7 @@ def _begin_with(project: exchange.Project, path: str, *, note: str) -> ModelVers
         first.save(update_fields=["path", "run", "promoted_at"])
         promotion.publish(first)
     ModelVersion.objects.filter(pk=first.pk).update(note=note)
-    Decision.objects.create(version=first, state=first.state, note=note)
+    Decision.objects.create(version=first, state=first.state, note=note, decided_by=ADMIN)
     return first
 
 

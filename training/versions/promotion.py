@@ -14,8 +14,8 @@ from annotate import exchange
 from training.models import Decision, LoopEvent, ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
 from training.rlhf.delivery import model_folder_checks
-from training.rlhf.metrics.intervals import wilson
-from training.rlhf.round import Gate, gates
+from training.rlhf.round import TRAIN_REWARD, Gate, gates
+from training.versions import people_verdict
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CANDIDATE, PROMOTED, RETIRED = ModelVersion.State.values
-MIN_JUDGEMENTS = 20
-"""Blind judgements before people's verdict can demote: a first unlucky few must not."""
+Project = exchange.Project
 
 
 class Refused(Exception):
@@ -73,24 +72,26 @@ def judge(version: ModelVersion, bounds: GateConfig) -> None:
     """
     metrics = {row.stage: row.metrics for row in StageResult.objects.filter(run=version.run)}
     judged = gates(metrics, bounds)
+    independent = bool(metrics.get(TRAIN_REWARD, {}).get("judge_independent"))
     version.gates = [dataclasses.asdict(gate) for gate in judged]
     version.save(update_fields=["gates"])
     with transaction.atomic():
         _lock(version)
         _tell_failed(version, judged)
         if version.state == CANDIDATE:  # else an admin was ahead of the gates, and that stands
-            against = _against(version, judged)
+            against = _against(version, judged, independent=independent)
             if against:
-                _set_state(version, CANDIDATE, note=against)
-                _tell_held_back(version, judged, against)
+                _set_state(version, CANDIDATE, note=against, decided_by=Decision.By.MODEL)
+                _tell_held_back(version, against)
             else:
-                promote(version, reason="Passed every gate.")
+                reason = _passed(version, judged, independent=independent)
+                promote(version, reason=reason, decided_by=Decision.By.MODEL)
     _judge_reward_model(version, judged)
 
 
 def _tell_failed(version: ModelVersion, judged: list[Gate]) -> None:
     """Let the project's webhooks know of gates that a new policy fails."""
-    if failed := [gate.name for gate in judged if not gate.passed]:
+    if failed := [gate.name for gate in judged if not gate.passed and gate.measured]:
         exchange.tell_webhooks(
             version.project_id,
             exchange.WebhookEvent.GATE_FAILED,
@@ -99,9 +100,9 @@ def _tell_failed(version: ModelVersion, judged: list[Gate]) -> None:
         )
 
 
-def _tell_held_back(version: ModelVersion, judged: list[Gate], why: str) -> None:
+def _tell_held_back(version: ModelVersion, why: str) -> None:
     """Write down that a candidate is not in use: by the gates' word, or until people decide."""
-    waits = all(gate.passed for gate in judged)
+    waits = not why.startswith(NOT_PROMOTED)
     kind = LoopEvent.Kind.WAITING if waits else LoopEvent.Kind.REFUSED
     round_ = version.run.round if version.run else None
     LoopEvent.objects.tell(version.project_id, kind, f"{version.name}: {why}", round_=round_)
@@ -114,18 +115,51 @@ def _tell(version: ModelVersion, event: exchange.WebhookEvent) -> None:
     exchange.tell_webhooks(version.project_id, event, {"model": version.name}, links)
 
 
-def _against(version: ModelVersion, judged: list[Gate]) -> str:
-    """Why a candidate is not promoted by itself; empty when it is."""
-    if failed := [gate.text for gate in judged if not gate.passed]:
-        return "Not promoted. " + "; ".join(failed) + "."
-    if version.project.promotion == "human":
-        return "Passed every gate; an admin decides."
+NOT_PROMOTED = "Not promoted."
+
+
+def _against(version: ModelVersion, judged: list[Gate], *, independent: bool) -> str:
+    """Why a candidate is not promoted by itself; empty when it is.
+
+    Args:
+        independent: whether its judge learnt from other people's votes than the reward model.
+    """
+    mode, Mode = version.project.promotion, Project.Promotion
+    failed = [gate.text for gate in judged if not gate.passed and gate.measured]
+    missing = [gate.text for gate in judged if not gate.measured]
+    if failed and mode != Mode.PEOPLE:
+        return f"{NOT_PROMOTED} " + "; ".join(failed) + "."
+    if mode == Mode.HUMAN:
+        return _told(failed, missing, "an admin decides.")
     if (rival := _in_use_instead(version)) is not None:
         return (
-            f"Passed every gate against {version.parent or 'its parent'}, but {rival} is in use "
-            "now; an admin decides."
+            f"It was compared with {version.parent or 'its parent'}, but {rival} is in use now; "
+            "an admin decides."
         )
+    if mode in (Mode.PEOPLE, Mode.BOTH):
+        return _told(failed, missing, "people decide by blind comparisons, or an admin.")
+    if version.project.train_on_simulated:
+        return ""  # the sample: nobody is harmed, and a newcomer sees the reply change
+    if missing or not independent:
+        why = "" if missing else "its judge is not independent of the reward model: "
+        return _told([], missing, f"{why}people decide by blind comparisons, or an admin.")
     return ""
+
+
+def _told(failed: list[str], missing: list[str], then: str) -> str:
+    """The word of the gates on a candidate, and who decides."""
+    begin = "; ".join([*failed, *missing]) or "Passed every gate"
+    return f"{begin}; {then}"
+
+
+def _passed(version: ModelVersion, judged: list[Gate], *, independent: bool) -> str:
+    """The reason of a promotion by gates alone, and what it rests on."""
+    missing = [gate.text for gate in judged if not gate.measured]
+    reason = "Passed every gate" + (" that could be measured" if missing else "")
+    if independent and not missing:
+        return f"{reason}."
+    lacks = [*missing, *([] if independent else ["its judge is not independent"])]
+    return f"{reason}; {', '.join(lacks)}. A sample project promotes all the same."
 
 
 def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
@@ -145,18 +179,24 @@ def _judge_reward_model(policy: ModelVersion, judged: list[Gate]) -> None:
     if accuracy is None or reward is None:
         return
     if accuracy.passed:
-        promote(reward, reason="Passed its gate.")
+        promote(reward, reason="Passed its gate.", decided_by=Decision.By.MODEL)
+    elif accuracy.measured:
+        note = f"{NOT_PROMOTED} {accuracy.text}."
+        retire(reward, note=note, decided_by=Decision.By.MODEL)
     else:
-        retire(reward, note=f"Not promoted. {accuracy.text}.")
+        _set_state(reward, CANDIDATE, note=f"{accuracy.text}.", decided_by=Decision.By.MODEL)
 
 
-def promote(version: ModelVersion, *, by: User | None = None, reason: str = "") -> None:
+def promote(
+    version: ModelVersion, *, by: User | None = None, reason: str = "", decided_by: str = ""
+) -> None:
     """Make a version its project's current one; the one before is retired.
 
     Also by hand, for a policy that did not pass a gate.
 
     Args:
         reason: why somebody promotes it.
+        decided_by: a `Decision.By`; an admin where `by` is given.
 
     Raises:
         Refused: it is current already, its weights were removed, or it was added and rounds cannot
@@ -170,15 +210,24 @@ def promote(version: ModelVersion, *, by: User | None = None, reason: str = "") 
             raise Refused(f"{version.name} is in use already.")
         if version.pruned_at is not None:
             raise Refused(f"The weights of {version.name} were removed to save space.")
+        who = Decision.By.ADMIN if by is not None else decided_by
         same = ModelVersion.objects.filter(project=version.project_id, kind=version.kind)
         for other in same.promoted():
-            _set_state(other, RETIRED, note=f"Replaced by {version.name}.")
+            _set_state(other, RETIRED, note=f"Replaced by {version.name}.", decided_by=who)
         note = signed("Promoted", by, reason) if by is not None else reason
-        _set_state(version, PROMOTED, note=note, promoted_at=timezone.now())
+        _set_state(version, PROMOTED, note=note, decided_by=who, promoted_at=timezone.now())
         if version.kind == ModelVersion.POLICY:
+            _stop_asking_about_rivals(version)
             _tell(version, exchange.WebhookEvent.POLICY_PROMOTED)
             text = f"{version.name}: {note}"
             LoopEvent.objects.tell(version.project_id, LoopEvent.Kind.PROMOTED, text)
+
+
+def _stop_asking_about_rivals(version: ModelVersion) -> None:
+    """Candidates that were compared with another policy than the one in use now wait for nobody."""
+    rivals = ModelVersion.objects.policies().filter(project=version.project_id, state=CANDIDATE)
+    for rival in rivals.exclude(parent=version):
+        exchange.retire_evaluation(version.project, policy=rival.name)
 
 
 def _require_kinship(version: ModelVersion) -> None:
@@ -211,7 +260,9 @@ def signed(what: str, by: User, reason: str) -> str:
     return f"{what} by {by.get_username()}" + (f": {reason}" if reason else ".")
 
 
-def retire(version: ModelVersion, *, note: str = "Retired.") -> None:
+def retire(
+    version: ModelVersion, *, note: str = "Retired.", decided_by: str = Decision.By.ADMIN
+) -> None:
     """Put a candidate aside.
 
     Raises:
@@ -223,10 +274,13 @@ def retire(version: ModelVersion, *, note: str = "Retired.") -> None:
             raise Refused(f"{version.name} is in use; demote it instead.")
         if version.state == RETIRED:
             raise Refused(f"{version.name} is retired already.")
-        _set_state(version, RETIRED, note=note)
+        _set_state(version, RETIRED, note=note, decided_by=decided_by)
+        exchange.retire_evaluation(version.project, policy=version.name)
 
 
-def demote(version: ModelVersion, *, note: str) -> ModelVersion:
+def demote(
+    version: ModelVersion, *, note: str, decided_by: str = Decision.By.ADMIN
+) -> ModelVersion:
     """Take a promoted policy back and restore the one it was trained from.
 
     Returns:
@@ -242,12 +296,14 @@ def demote(version: ModelVersion, *, note: str) -> ModelVersion:
         before = fallback(version)
         if before is None:
             raise Refused(f"{version.name} has no version before it to go back to.")
-        _set_state(version, RETIRED, note=note)
+        _set_state(version, RETIRED, note=note, decided_by=decided_by)
+        exchange.retire_evaluation(version.project, policy=version.name)
         LoopEvent.objects.tell(
             version.project_id, LoopEvent.Kind.DEMOTED, f"{version.name}: {note}"
         )
         after = f"Restored after {version.name}."
-        _set_state(before, PROMOTED, note=after, promoted_at=timezone.now())
+        again = timezone.now()
+        _set_state(before, PROMOTED, note=after, decided_by=decided_by, promoted_at=again)
         return before
 
 
@@ -258,36 +314,66 @@ def fallback(version: ModelVersion) -> ModelVersion | None:
 
 
 def review(version: ModelVersion) -> bool:
-    """Read people's blind judgements of a promoted policy; True when it was demoted.
+    """Read people's blind comparisons of a policy; True when they decided.
 
-    The policy is compared with the reference policy; ties count half. It is demoted when the
-    95 % interval (Wilson) lies below one half.
+    A candidate that people prefer to the policy before is promoted where people's word counts
+    (`Project.promotion`), one that they prefer less, to that or to the starter, is put aside; the
+    policy in use that they prefer less is demoted. Until then it goes on collecting.
     """
-    results = exchange.evaluation_results(version.project, policy=version.name)
-    wins, losses, ties = (results[key] for key in ("wins", "losses", "ties"))
-    n = wins + losses + ties
-    if not n:
+    seen = people_verdict.comparisons(version)
+    if not seen:
         return False
-    rate = (wins + ties / 2) / n
-    low, high = wilson(rate, n)
-    human: dict[str, float] = {"wins": wins, "losses": losses, "ties": ties}
-    human |= {"win_rate": rate, "win_rate_low": low, "win_rate_high": high}
+    human = people_verdict.kept(seen)
     if version.metrics.get("human") != human:
         version.metrics = version.metrics | {"human": human}
         version.save(update_fields=["metrics"])
         publish(version)
-    if n < MIN_JUDGEMENTS or high >= 0.5:
+    outcome = people_verdict.outcome(version, seen)
+    if outcome == "undecided":
         return False
-    note = (
-        f"Demoted: people preferred it to the reference policy in {rate:.0%} of {n} blind "
-        f"comparisons (95 % interval {low:.0%} to {high:.0%})."
-    )
+    note = people_verdict.reason(version, seen)
     try:
-        demote(version, note=note)
+        return _act(version, outcome, note)
     except Refused as refusal:
-        log.info("%s stays in use: %s", version, refusal)
+        log.info("%s stays as it is: %s", version, refusal)
+        return False
+
+
+def _act(version: ModelVersion, outcome: str, note: str) -> bool:
+    """Do what people decided; True where something changed."""
+    if outcome == "worse" and version.state == PROMOTED:
+        demote(version, note=f"Demoted. {note}", decided_by=Decision.By.PEOPLE)
+    elif outcome == "worse":
+        retire(version, note=f"Not promoted. {note}", decided_by=Decision.By.PEOPLE)
+        text = f"{version.name}: {version.note}"
+        LoopEvent.objects.tell(version.project_id, LoopEvent.Kind.REFUSED, text)
+    elif version.state == CANDIDATE and people_promote(version):
+        promote(version, reason=note, decided_by=Decision.By.PEOPLE)
+        exchange.retire_evaluation(version.project, policy=version.name)
+        if version.run and version.run.round:
+            exchange.retire_untouched(version.project, before_source=version.run.round.name)
+    else:
         return False
     return True
+
+
+def people_promote(version: ModelVersion) -> bool:
+    """True where people's preference puts this candidate in use.
+
+    Not where an admin promotes by hand, nor where a gate was failed and gates count, nor where
+    another policy is in use than the one that it was compared with.
+    """
+    if version.project.promotion == Project.Promotion.HUMAN or _in_use_instead(version):
+        return False
+    failed = any(gate["value"] is not None and not gate["passed"] for gate in version.gates)
+    return version.project.promotion == Project.Promotion.PEOPLE or not failed
+
+
+def asks_people(version: ModelVersion) -> bool:
+    """True where people's comparisons of a policy with others may still change what is in use."""
+    if version.state != CANDIDATE:
+        return version.state == PROMOTED
+    return version.project.promotion == Project.Promotion.HUMAN or people_promote(version)
 
 
 def _lock(version: ModelVersion) -> None:
@@ -296,9 +382,11 @@ def _lock(version: ModelVersion) -> None:
     version.refresh_from_db(fields=["state", "parent", "pruned_at"])
 
 
-def _set_state(version: ModelVersion, state: str, *, note: str, **fields: Any) -> None:
+def _set_state(
+    version: ModelVersion, state: str, *, note: str, decided_by: str, **fields: Any
+) -> None:
     for name, value in {"state": state, "note": note, **fields}.items():
         setattr(version, name, value)
     version.save(update_fields=["state", "note", *fields])
-    Decision.objects.create(version=version, state=state, note=note)
+    Decision.objects.create(version=version, state=state, note=note, decided_by=decided_by)
     publish(version)

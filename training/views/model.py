@@ -19,7 +19,14 @@ from training.figures.run_progress import gate_rows
 from training.forms import PushForm, ReasonForm
 from training.models import ModelVersion
 from training.rounds import hub_push
-from training.versions import added_models, lineage, model_cards, promotion, zip_archive
+from training.versions import (
+    added_models,
+    lineage,
+    model_cards,
+    people_verdict,
+    promotion,
+    zip_archive,
+)
 from training.views.models import headline
 
 Act = Callable[[ModelVersion, str], str]
@@ -57,6 +64,7 @@ def _page(
         "headline": headline(version),
         "figures": [(words(key), *rest) for key, *rest in model_cards.figures(version)],
         "human": version.metrics.get("human"),
+        "people": people_verdict.shown(version) if policy else None,
         "policy": version if policy else None,
         "gates": gate_rows(version),
         "decisions": version.decisions.all(),

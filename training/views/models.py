@@ -19,9 +19,9 @@ from training.versions import added_models
 PER_PAGE = 40
 MOST_CHECKS = 10
 FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("accuracy", "accuracy", percent),
+    ("accuracy", "accuracy on unseen prompts", percent),
     ("auc", "AUC", figure),
-    ("win_rate", "win rate", percent),
+    ("win_rate", "win rate by a judge model", percent),
     ("kl", "KL (nats)", figure),
     ("length", "tokens per reply", figure),
 )

@@ -27,6 +27,7 @@ from training.models import ModelVersion, Round
 from training.plans import round_record
 from training.rlhf.round import TRAIN_REWARD
 from training.rounds import loop_state, start_and_cancel
+from training.versions import people_verdict
 from training.views.polling import ended, stamp, unchanged
 
 STARTED = {
@@ -150,6 +151,7 @@ def _result_context(round: Round) -> dict[str, Any]:
         "policy": policy,
         "verdict": verdict(policy) if policy else "",
         "gates": gate_rows(policy) if policy else [],
+        "people": people_verdict.shown(policy) if policy else None,
         "samples": run_files.samples(run) if run else [],
         "rollouts": run_files.rollouts(run) if run else [],
         "models": list(models) if run else [],

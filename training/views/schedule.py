@@ -29,13 +29,14 @@ def schedule(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     kept = schedule_limits.schedule_of(project)
     form = ScheduleForm(request.POST or None, instance=kept, project=project)
     if request.method == "POST" and form.is_valid():
-        schedule_limits.save(project, form, site=request.build_absolute_uri("/").rstrip("/"))
+        schedule_limits.save(project, form, site=exchange.public_url(request).rstrip("/"))
         messages.success(request, "The schedule is saved.")
         return redirect("schedule", slug)
-    status = 400 if form.errors else 200
-    return render(
-        request, "training/schedule.html", _context(request, project, form), status=status
-    )
+    if form.errors:
+        # The page says what is stored, and the form has written what was typed on its row.
+        kept = schedule_limits.schedule_of(project)
+    context = _context(request, project, kept, form)
+    return render(request, "training/schedule.html", context, status=400 if form.errors else 200)
 
 
 @require_POST
@@ -50,10 +51,12 @@ def pause(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 
 def _context(
-    request: AuthenticatedHttpRequest, project: exchange.Project, form: ScheduleForm
+    request: AuthenticatedHttpRequest,
+    project: exchange.Project,
+    kept: LoopSchedule,
+    form: ScheduleForm,
 ) -> dict[str, object]:
     now = timezone.now()
-    kept = schedule_limits.schedule_of(project)
     events = LoopEvent.objects.filter(project=project).select_related("round")
     rounds, hours = schedule_limits.spent(project, now)
     return {
@@ -62,7 +65,7 @@ def _context(
         "is_admin": project.role == "admin",
         "schedule": kept,
         "form": form,
-        "held": schedule_limits.held(project, now),
+        "held": schedule_limits.held(project, now, kept),
         "times": _times(project, kept, now),
         "rounds": rounds,
         "hours": hours,

@@ -14,6 +14,7 @@ from annotate.exchange import AuthenticatedHttpRequest
 from training.plans import expected_cost, round_settings
 from training.plans.round_form import RoundForm
 from training.rounds import loop_state, start_and_cancel
+from training.versions import people_verdict
 
 
 @require_safe
@@ -66,6 +67,7 @@ def _context(project: exchange.Project, form: RoundForm) -> dict[str, Any]:
         "state": state,
         "estimate": expected_cost.estimate(project, whole) if whole else None,
         "accuracy": expected_cost.past_accuracy(project),
+        "power": people_verdict.power(project, whole),
     }
 
 

@@ -77,7 +77,8 @@ def recover_webhooks() -> None:
 
 
 def review(project: exchange.Project) -> None:
-    """Let people's blind judgements of the promoted policy count."""
-    policy = ModelVersion.objects.policies().promoted().filter(project=project, number__gt=0)
-    for version in policy:
+    """Let people's blind comparisons of candidates and of the policy in use count."""
+    states = (ModelVersion.State.CANDIDATE, ModelVersion.State.PROMOTED)
+    policies = ModelVersion.objects.policies().filter(project=project, number__gt=0)
+    for version in policies.filter(state__in=states).select_related("project", "parent"):
         promotion.review(version)

@@ -24,6 +24,7 @@ from annotate.people import kept_figures, memberships
 from annotate.people.annotator_figures import Row, Share
 from annotate.people.joining import invitation_links
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import public_url
 from annotate.people.token_scopes import needs_scope
 from annotate.people.warnings_and_pauses import resume
 
@@ -230,7 +231,7 @@ def _invite(request: Request, project: Project) -> Response:
     lifetime = timedelta(days=said.pop("days"))
     invitation = Invitation(**said)
     token = invitation_links.invite(project, invitation, by=user_of(request), lifetime=lifetime)
-    link = request.build_absolute_uri(reverse("invitation", args=[token]))
+    link = public_url(request, reverse("invitation", args=[token]))
     body = {**InvitationBody(invitation).data, "link": link}
     response = Response(body, status=status.HTTP_201_CREATED)
     response.shown_once = ("link",)  # type: ignore[attr-defined]  # Read by IdempotencyKeys.

@@ -20,6 +20,7 @@ from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField
 from annotate.models import Project, TokenScope, Webhook, WebhookEvent
 from annotate.people.permissions import project_or_404
+from annotate.people.requests import public_url
 from annotate.people.token_scopes import needs_scope
 from annotate.webhooks import hooks
 from annotate.webhooks.target_address import LONGEST, WrongAddress, check_url
@@ -90,7 +91,7 @@ def webhooks(request: Request, slug: str) -> Response:
         return listed(request, hooks_of, lambda page: [_body(project, hook) for hook in page])
     form = NewWebhook(data=request.data)
     form.is_valid(raise_exception=True)
-    seen_at = request.build_absolute_uri("/")
+    seen_at = public_url(request)
     try:
         hook = hooks.create(project, user_of(request), seen_at=seen_at, **form.validated_data)
     except hooks.TooMany as problem:
@@ -125,7 +126,7 @@ def one(request: Request, slug: str, hook_id: int) -> Response:
     if request.method == "PATCH":
         form = NewWebhook(data=request.data, partial=True)
         form.is_valid(raise_exception=True)
-        hooks.change(hook, seen_at=request.build_absolute_uri("/"), **form.validated_data)
+        hooks.change(hook, seen_at=public_url(request), **form.validated_data)
     return Response(_body(project, hook))
 
 

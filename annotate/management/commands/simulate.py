@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from annotate import exchange
 from annotate.sample import simulated_votes
+from annotate.sample.tastes import TASTES
 
 
 class Command(BaseCommand):
@@ -17,9 +18,19 @@ class Command(BaseCommand):
         parser.add_argument("--annotators", type=int, required=True)
         parser.add_argument("--votes", type=int, required=True, help="Votes in total.")
         parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument(
+            "--taste", choices=sorted(TASTES), default="", help="Of all of them, beside the rubric."
+        )
 
     def handle(
-        self, *args: Any, project: str, annotators: int, votes: int, seed: int, **options: Any
+        self,
+        *args: Any,
+        project: str,
+        annotators: int,
+        votes: int,
+        seed: int,
+        taste: str = "",
+        **options: Any,
     ) -> None:
         if annotators < 1 or votes < 1:
             raise CommandError("--annotators and --votes must be at least 1.")
@@ -28,7 +39,12 @@ class Command(BaseCommand):
         except exchange.UnknownProject as error:
             raise CommandError(str(error)) from error
         cast = simulated_votes.cast_votes(
-            target, annotators=annotators, votes=votes, seed=seed, report=self._report(votes)
+            target,
+            annotators=annotators,
+            votes=votes,
+            seed=seed,
+            taste=taste,
+            report=self._report(votes),
         )
         self.stdout.write(f"{annotators} simulated annotators cast {cast} votes in {project}.")
         if cast < votes:

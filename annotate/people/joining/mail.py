@@ -17,9 +17,10 @@ def configured() -> bool:
     """True when the operator named a mail server, and links in mails can be trusted.
 
     With ALLOWED_HOSTS=* a stranger chooses the host in a request, and with it where a link that is
-    mailed to somebody else leads: then nothing is mailed.
+    mailed to somebody else leads: then nothing is mailed, unless PUBLIC_URL says where it does.
     """
-    return bool(settings.EMAIL_URL) and "*" not in settings.ALLOWED_HOSTS
+    named = bool(settings.PUBLIC_URL) or "*" not in settings.ALLOWED_HOSTS
+    return bool(settings.EMAIL_URL) and named
 
 
 def send(subject: str, texts: Mapping[str, str]) -> list[str]:

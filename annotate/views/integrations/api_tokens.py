@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotate.forms.integration_forms import TokenForm
 from annotate.models import ApiToken, Project, TokenScope
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
+from annotate.people.requests import AuthenticatedHttpRequest, public_url
 
 TRY = {
     TokenScope.READ: ("api-agreement", ""),
@@ -68,5 +68,5 @@ def _curl(request: AuthenticatedHttpRequest, token: ApiToken, secret: str) -> st
     project = token.project or Project.objects.for_user(request.user).first()
     name, options = TRY[TokenScope(token.scopes[0])]
     path = reverse(name, args=[project.slug if project else "PROJECT"])
-    address = request.build_absolute_uri(path)
+    address = public_url(request, path)
     return f'curl -H "Authorization: Token {secret}"{options} {address}'

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotate.forms.integration_forms import ChangedWebhookForm, WebhookForm
 from annotate.models import Project, Webhook
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
+from annotate.people.requests import AuthenticatedHttpRequest, public_url
 from annotate.webhooks import delivery, hooks, outbox
 
 LATEST = 50
@@ -24,7 +24,7 @@ def webhooks(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug, "admin")
     form = WebhookForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        seen_at = request.build_absolute_uri("/")
+        seen_at = public_url(request)
         try:
             hook = hooks.create(project, request.user, seen_at=seen_at, **form.cleaned_data)
         except hooks.TooMany as problem:
@@ -49,7 +49,7 @@ def webhook(request: AuthenticatedHttpRequest, slug: str, hook_id: int) -> HttpR
     project, hook = _hook_of(request, slug, hook_id)
     form = ChangedWebhookForm(request.POST or None, initial=_columns(hook))
     if request.method == "POST" and form.is_valid():
-        hooks.change(hook, seen_at=request.build_absolute_uri("/"), **form.cleaned_data)
+        hooks.change(hook, seen_at=public_url(request), **form.cleaned_data)
         messages.success(request, "The webhook is saved.")
         return redirect("webhook", slug, hook.pk)
     return _one(request, project, hook, {"form": form}, status=400 if form.is_bound else 200)

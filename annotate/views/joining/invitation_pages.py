@@ -26,7 +26,7 @@ from annotate.forms.people_forms import (
 from annotate.models import Invitation, Project
 from annotate.people.joining import invitation_links, mail
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
+from annotate.people.requests import AuthenticatedHttpRequest, public_url
 from annotate.views.joining.accounts import MODEL_BACKEND
 from annotate.views.joining.people import people_page
 from annotate.views.joining.shown_links import ShownLink
@@ -145,7 +145,7 @@ def _mail_confirmation(
     if not mail.configured() or not invitation_links.may_mail(invitation):
         return False
     end = invitation_links.confirmation(invitation, address)
-    url = request.build_absolute_uri(reverse("invitation-confirmed", args=[token, end]))
+    url = public_url(request, reverse("invitation-confirmed", args=[token, end]))
     text = (
         f"To join {invitation.project.name} on Pairloop, open this link within a day:\n\n"
         f"{url}\n\nIf you did not ask for it, leave it: nothing happens.\n"
@@ -154,7 +154,7 @@ def _mail_confirmation(
 
 
 def _url(request: HttpRequest, token: str) -> str:
-    return request.build_absolute_uri(reverse("invitation", args=[token]))
+    return public_url(request, reverse("invitation", args=[token]))
 
 
 def _send(

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
 from annotate.people import memberships
 from annotate.people.joining import attempt_counter, mail
-from annotate.people.requests import AuthenticatedHttpRequest, network
+from annotate.people.requests import AuthenticatedHttpRequest, network, public_url
 from annotate.views.joining.accounts import MODEL_BACKEND
 from annotate.views.joining.shown_links import ShownLink
 
@@ -91,7 +91,7 @@ def reset_link(request: AuthenticatedHttpRequest, user: User) -> ShownLink:
     name, maker = urlsafe_base64_encode(force_bytes(user.pk)), request.user
     token = MadeTokens(maker).make_token(user)
     path = reverse("password-choose-made", args=[name, maker.pk, token])
-    return ShownLink(user.username, request.build_absolute_uri(path))
+    return ShownLink(user.username, public_url(request, path))
 
 
 def _mail_link(request: HttpRequest, form: ForgottenPasswordForm) -> None:
@@ -101,5 +101,8 @@ def _mail_link(request: HttpRequest, form: ForgottenPasswordForm) -> None:
         subject_template_name="annotate/mail/forgotten_subject.txt",
         email_template_name="annotate/mail/forgotten.txt",
         from_email=settings.EMAIL_FROM or None,
-        extra_email_context={"hours": str(settings.PASSWORD_RESET_TIMEOUT // 3600)},
+        extra_email_context={
+            "hours": str(settings.PASSWORD_RESET_TIMEOUT // 3600),
+            "site": public_url(request).rstrip("/"),
+        },
     )

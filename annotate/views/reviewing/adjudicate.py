@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.db.models import QuerySet
@@ -120,7 +121,8 @@ def _shown(pair: Pair, why: str) -> dict[str, Any]:
             letter: {"text": reply.text, "messages": reply.messages and blind(reply.messages)}
             for letter, reply in (("A", pair.completion_a), ("B", pair.completion_b))
         },
-        "votes": _votes(pair),
+        "votes": (votes := _votes(pair)),
+        "criteria": _by_criterion(pair.project, [one["vote"] for one in votes]),
         "flags": _open_flags(pair),
         "warned_of": _flags(pair),
         "model": model and {"side": model[0].upper(), "probability": model[1]},
@@ -163,6 +165,36 @@ def _votes(pair: Pair) -> list[dict[str, Any]]:
         }
         for vote in cast
     ]
+
+
+class Compared(NamedTuple):
+    """A criterion with each voter's answer: A, B, Same, or empty where it was left out."""
+
+    name: str
+    answers: list[str]
+
+    @property
+    def voters(self) -> str:
+        """They agree or differ; empty where fewer than two answered."""
+        given = [one for one in self.answers if one]
+        return "" if len(given) < 2 else "differ" if len(set(given)) > 1 else "agree"
+
+
+def _by_criterion(project: Project, votes: list[Assignment]) -> list[Compared]:
+    """The answers of voters by criterion: those of the project, then others that votes still have.
+
+    Nothing where nobody compared by any.
+    """
+    if not any(vote.criteria for vote in votes):
+        return []
+    names = dict.fromkeys([*project.criteria, *chain(*(vote.criteria for vote in votes))])
+    return [
+        Compared(name, [SAID.get(vote.criteria.get(name, ""), "") for vote in votes])
+        for name in names
+    ]
+
+
+SAID = {"a": "A", "b": "B", "tie": "Same"}
 
 
 def _taken(vote: Assignment) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from annotate.models import Project
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality import bradley_terry
@@ -15,14 +16,17 @@ from annotate.views.tables import counts_simulated
 
 @require_safe
 def leaderboard(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
-    """From blind evaluation pairs, or with `pairs=training` from the others."""
+    """From blind evaluation pairs, or with `pairs=training` from the others; without a word of it,
+    from those where there are votes."""
     project = project_or_404(request, slug, "reviewer")
-    pairs = request.GET.get("pairs", "evaluation")
-    if pairs not in bradley_terry.KINDS:
+    asked = request.GET.get("pairs", "")
+    if asked and asked not in bradley_terry.KINDS:
         return HttpResponseBadRequest("pairs must be evaluation or training.")
     simulated = counts_simulated(request, project)
-    met = bradley_terry.meetings(project, pairs, include_simulated=simulated)
-    board = bradley_terry.leaderboard(met, reference=request.GET.get("reference", ""))
+    reference, pairs = request.GET.get("reference", ""), asked or "evaluation"
+    board = _board(project, pairs, simulated, reference)
+    if board is None and not asked and (other := _board(project, "training", simulated, reference)):
+        board, pairs = other, "training"
     context = {
         "project": project,
         "tab": "leaderboard",
@@ -36,6 +40,13 @@ def leaderboard(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
         ),
     }
     return render(request, "annotate/leaderboard.html", context)
+
+
+def _board(
+    project: Project, pairs: str, simulated: bool, reference: str
+) -> bradley_terry.Leaderboard | None:
+    met = bradley_terry.meetings(project, pairs, include_simulated=simulated)
+    return bradley_terry.leaderboard(met, reference=reference)
 
 
 def _shares(board: bradley_terry.Leaderboard) -> list[Estimate]:

@@ -112,10 +112,10 @@ def pairs(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 def _page(project: Project, stream: str | None, simulated: bool, section: str) -> dict[str, Any]:
     """The page with what is quick to read; `section` is one more that was asked for."""
-    streams = agreement_counts.by_stream(project, include_simulated=simulated)
+    streams, counted_at = kept_overview.agreement_by_stream(project, include_simulated=simulated)
     judged = agreement_counts.default_stream(streams)
     stream = stream or judged
-    summary = agreement_counts.summary(project)
+    summary = kept_overview.progress(project)
     small = summary.votes <= AT_ONCE
     shares = _shares(streams)
     sections: list[tuple[str, str, str]] = []
@@ -127,6 +127,7 @@ def _page(project: Project, stream: str | None, simulated: bool, section: str) -
         "simulated": simulated,
         "nothing": not (section or summary.votes or any(one.pairs for one in streams.values())),
         "summary": summary,
+        "counted_at": counted_at,
         "waiting": kept_overview.waiting(project),
         "agreement": [(title, streams[name]) for name, title in STREAMS.items()],
         "judged": STREAMS[judged].lower(),

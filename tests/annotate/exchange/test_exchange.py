@@ -116,10 +116,10 @@ def test_pairs_are_added_once_by_key(filled: Project) -> None:
     assert exchange.queue_depth(filled) == 5
 
 
-def test_evaluation_candidates_want_three_votes(filled: Project) -> None:
+def test_evaluation_candidates_want_one_vote(filled: Project) -> None:
     rows = candidates(completions(filled, "Yes.", "No."), kind="evaluation")
     exchange.add_pairs(filled, rows, source="round-1")
-    assert set(Pair.objects.values_list("kind", "wanted", "limit")) == {("evaluation", 3, 5)}
+    assert set(Pair.objects.values_list("kind", "wanted", "limit")) == {("evaluation", 1, 1)}
 
 
 def test_two_texts_that_read_the_same_are_no_pair(filled: Project) -> None:
@@ -283,6 +283,7 @@ def test_evaluation_results_count_decided_pairs_for_the_policy(
     people = [person(f"v{i}", project=project, role="annotator") for i in range(5)]
     make_pairs(4, kind="evaluation")
     Completion.objects.filter(pk__in=Pair.objects.values("completion_a")).update(policy="p2")
+    Pair.objects.update(wanted=3, open_slots=3, asked=3, limit=5, agree=3)  # as they were once
     plans = ["aaa", "bbb", "abtab", "aa"]
     for pair, plan in zip(Pair.objects.order_by("pk"), plans, strict=True):
         Pair.objects.exclude(pk=pair.pk).filter(state="open", cast=0).update(priority=-1)
@@ -293,17 +294,16 @@ def test_evaluation_results_count_decided_pairs_for_the_policy(
             )  # fmt: skip
             queue.vote(user, place.token, choice={"t": "tie"}.get(letter, letter))
     found = exchange.evaluation_results(project, policy="p2")
-    assert found == {"wins": 1, "losses": 1, "ties": 1}
-    assert exchange.evaluation_results(project, policy="starter") == {
-        "wins": 1,
-        "losses": 1,
-        "ties": 1,
-    }
-    assert sum(exchange.evaluation_results(project, policy="other").values()) == 0
+    (against,) = found.values()
+    assert (against.points, against.votes, against.people) == ([1.0, 0.0, 0.5], 11, 5)
+    (back,) = found
+    turned = exchange.evaluation_results(project, policy=back)["p2"]
+    assert turned.points == [0.0, 1.0, 0.5]
+    assert exchange.evaluation_results(project, policy="other") == {}
 
 
 def test_a_reply_that_an_older_policy_wrote_first_still_counts_for_the_new_one(
-    project: Project, make_pairs: MakePairs, ann: User, ben: User, cleo: User
+    project: Project, ann: User
 ) -> None:
     texts = ("the same words", "other words")
     chats = [{"messages": [{"role": "user", "content": "Hello"}]}]
@@ -317,11 +317,9 @@ def test_a_reply_that_an_older_policy_wrote_first_still_counts_for_the_new_one(
     candidate |= {"completion_a": keys[0], "completion_b": keys[1]}
     candidate |= {"policy_a": "new", "policy_b": "starter"}
     exchange.add_pairs(project, [candidate], source="round-3", policy="policy-3")
-    for user in (ann, ben, cleo):
-        place = lease(project, user)
-        queue.vote(user, place.token, choice="a")
+    queue.vote(ann, lease(project, ann).token, choice="a")
     found = exchange.evaluation_results(project, policy="policy-3")
-    assert found == {"wins": 1, "losses": 0, "ties": 0}
+    assert found["starter"].points == [1.0] and found["starter"].votes == 1
 
 
 def test_model_versions_are_shown_on_the_labelling_side(project: Project) -> None:
@@ -434,3 +432,18 @@ def test_pairs_of_two_equal_texts_teach_nothing(project: Project) -> None:
     assert exchange.resolved_since(project, None) <= 3
     rows = exchange.preferences(project, freeze(project), include_simulated=False)
     assert {row["completion_a"] == row["completion_b"] for row in rows} == {False}
+
+
+def test_where_some_people_taught_no_reward_model_they_alone_compare_policies(
+    project: Project, make_pairs: MakePairs, ann: User, ben: User
+) -> None:
+    make_pairs(2, kind="evaluation")
+    exchange.set_evaluators(project, ["ann-ben"])
+    assert exchange.has_evaluators(project)
+    assert queue.next_pair(project, ann) is None
+    assert queue.next_pair(project, ben) is not None
+    # Nobody is left to compare: then everybody may.
+    project.memberships.filter(user=ben).update(paused_at=timezone.now())
+    assert queue.next_pair(project, ann) is not None
+    exchange.set_evaluators(project, [])
+    assert not exchange.has_evaluators(project)

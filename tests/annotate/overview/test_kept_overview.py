@@ -39,6 +39,21 @@ def test_kept_figures_are_what_a_count_gives(voted, monkeypatch):
     assert counted.days[-1][1:] == (8, 0) and len(counted.days) == kept_overview.DAYS
 
 
+def test_the_page_of_agreement_shows_kept_figures_of_a_large_project(
+    voted, olga, client_for, monkeypatch
+):
+    live = client_for(olga).get(f"{URL}quality/").text
+    counted = agreement_counts.by_stream(voted)
+    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
+    assert kept_overview.count_overview_if_due(voted)
+    streams, at = kept_overview.agreement_by_stream(voted, include_simulated=False)
+    assert (streams, kept_overview.progress(voted)) == (counted, agreement_counts.summary(voted))
+    kept = client_for(olga).get(f"{URL}quality/").text
+    assert at and "and again as votes come" in kept and "and again as votes come" not in live
+    Pair.objects.update(n_a=0)
+    assert kept_overview.progress(voted).votes == 8, "nothing is counted for the page"
+
+
 def test_simulated_votes_are_told_apart_and_surplus_ones_count_nowhere(voted):
     first, second, *_ = Assignment.objects.voted()
     Assignment.objects.filter(pk=first.pk).update(simulated=True)

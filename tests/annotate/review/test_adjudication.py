@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -359,3 +360,22 @@ def test_all_turns_are_shown_and_the_last_is_told_apart(client_for, split, olga)
     earlier, last = page.split("First answer", 1)
     assert "First question" in earlier
     assert last.index("</div></div>") < last.index("<msup>")
+
+
+def test_the_page_shows_what_each_voter_answered_by_criterion(client_for, project, split, olga):
+    assert "By criterion" not in client_for(olga).get(URL).text
+    Project.objects.update(criteria=["Kind", "Correct", "Short"])
+    said = ({"Kind": "a", "Correct": "a"}, {"Kind": "b", "Correct": "a"}, {"Kind": "tie"})
+    votes = Assignment.objects.filter(pair=split).order_by("seq")
+    for vote, criteria in zip(votes, said, strict=True):
+        vote.criteria, vote.criteria_asked = criteria, "with_pair"
+        vote.save()
+    page = client_for(olga).get(URL).text.partition("By criterion")[2].partition("</table>")[0]
+    cells = {
+        row: re.findall(r"<t[dh][^>]*>(?:<span[^>]*>)?([^<]+)", row) for row in page.split("<tr>")
+    }
+    assert list(cells.values())[2:] == [
+        ["Kind", "A", "B", "Same", "differ"],
+        ["Correct", "A", "A", "–", "agree"],
+        ["Short", "–", "–", "–", "–"],
+    ]

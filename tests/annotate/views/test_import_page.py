@@ -48,9 +48,13 @@ def test_the_list_names_every_kind_of_thing_that_a_file_added(client_for, projec
     assert '<span class="number">40 prompts</span>' in client.get(URL).text
 
 
-def test_a_file_without_pairs_says_so_in_red_before_it_is_imported(client_for, project, zed):
+def test_a_file_without_pairs_says_so_before_it_is_imported(client_for, project, zed):
     client = client_for(zed)
     page = upload(client, {"prompt": "Q1"}, {"prompt": "Q2"})
+    work_off()
+    enough = r'class="notice"><strong>0 pairs\.</strong> 2 prompts, which are enough to begin'
+    assert re.search(enough, client.get(page).text)
+    page = upload(client, {"prompt": "Q1", "completion": "One."})
     work_off()
     assert re.search(r'notice-bad"><strong>0 pairs\.', client.get(page).text)
     page = upload(client, pair())

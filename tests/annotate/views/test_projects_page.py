@@ -238,3 +238,24 @@ def test_the_votes_per_pair_are_applied_to_open_pairs_where_an_admin_says_so(
     assert set(project.pairs.values_list("asked", flat=True)) == {3}
     again = client.post(SETTINGS, data, follow=True)
     assert "All open pairs ask for these votes already." in again.content.decode()
+
+
+def test_the_preview_shows_the_screen_that_the_typed_settings_make_and_stores_nothing(
+    client_for: ClientFor, zed: User, project: Project
+) -> None:
+    client = client_for(zed)
+    assert 'id="preview"' in client.get(SETTINGS).content.decode()
+    typed = {
+        "scale": "three",
+        "criteria": "Kind\n\nShort",
+        "reason_chips": "Wrong",
+        "allow_rewrites": "on",
+    }
+    shown = client.get(SETTINGS + "preview/", typed).content.decode()
+    assert shown.count('class="point ') == 3 and "Both bad <kbd>4</kbd>" in shown
+    assert shown.index("Kind") < shown.index("Short") < shown.index("About the")
+    assert "Wrong" in shown and "Better answer" in shown and "Skip criteria" in shown
+    wrong = client.get(SETTINGS + "preview/", {"scale": "none", "criteria": "x" * 41})
+    assert wrong.content.decode().count('class="point ') == 7
+    stored = Project.objects.get()
+    assert (stored.scale, stored.criteria) == (project.scale, project.criteria)

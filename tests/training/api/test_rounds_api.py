@@ -62,7 +62,7 @@ def test_too_few_votes_are_400(project: Project, zed: User, api_for: Api) -> Non
     add_starter(project)
     answer = api_for(zed).post(ROUNDS)
     assert answer.status_code == 400
-    assert "votes on at least 20 pairs" in answer.json()["detail"]
+    assert "votes for a side on at least 12 pairs" in answer.json()["detail"]
 
 
 def test_no_starter_is_400(project: Project, zed: User, api_for: Api) -> None:

@@ -22,7 +22,13 @@ CONFIG: dict[str, Any] = {
     "threads": 1,
     "device": "cpu",
     "seed": 3,
-    "reward": {"epochs": 1.0, "batch_size": 4, "checkpoint_every": 2, "max_length": 128},
+    "reward": {
+        "epochs": 1.0,
+        "batch_size": 4,
+        "checkpoint_every": 2,
+        "max_length": 128,
+        "folds": 0,  # five more models are the business of their own test
+    },
     "ppo": {
         "updates": 4,
         "batch_size": 4,

@@ -189,6 +189,11 @@ def test_admins_who_asked_for_it_are_told_once_by_mail(
     assert sent.to == ["zed@example.org"], "a reviewer is no admin"
     assert "loop paused" in sent.subject and "By zed." in str(sent.body)
     assert "https://pairs.example/projects/desk/rounds/schedule/" in str(sent.body)
+    settings.PUBLIC_URL = "https://public.example"
+    schedule_limits.resume(looping, "By zed.")
+    schedule_limits.pause(looping, "By zed.")
+    scheduler.tick()
+    assert "https://public.example/projects/desk/" in str(mail.outbox[1].body)
 
 
 def test_a_failed_round_is_mailed_with_its_error(

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connections
 
+from annotate import exchange
 from annotate.models import Pair, Project, WebhookDelivery
 from tests.annotate.webhooks.receiver import hook_of
 from tests.training.conftest import vote_on
@@ -99,28 +100,62 @@ def test_a_started_round_is_in_the_training_queue(
     assert huey("gpu").pending_count() == 1
 
 
-@pytest.mark.parametrize("pairs", [0, 12])
+@pytest.mark.parametrize("pairs", [0, 8])
 def test_a_round_without_enough_votes_says_how_many_there_are(
     pairs: int, project: Project, make_pairs: Callable[..., Any], ann: User, ben: User
 ) -> None:
     promotion.adopt_starter(project, "starter")
     made = make_pairs(pairs)
     vote_on(made, ann, ben)
-    found = sum(not pair.prompt.held_out for pair in made)
-    said = f"20 pairs .* {found} resolved pairs? of training prompts, {pairs - found} of held-out"
+    told = sum(not pair.prompt.held_out for pair in made)
+    said = f"12 pairs of training prompts. So far: {told}."
     with pytest.raises(start_and_cancel.NotEnoughVotes, match=said):
         start_and_cancel.start_round(project)
+    assert start_and_cancel.refusal(project).endswith(said[-10:])
     assert not project.dataset_versions.exists()
 
 
-def test_a_round_without_held_out_votes_is_refused(
-    project: Project, make_pairs: Callable[..., Any], ann: User, ben: User
+def test_a_start_that_is_offered_never_fails_for_want_of_votes(
+    project: Project, home: Path, make_pairs: Callable[..., Any], ann: User, ben: User
+) -> None:
+    """Twelve pairs of training prompts, not one of held-out prompts, some with one vote alone."""
+    promotion.adopt_starter(project, "starter")
+    made = [pair for pair in make_pairs(60) if not pair.prompt.held_out]
+    for n in range(8, 14):
+        vote_on(made[n - 1 : n] if n > 8 else made[:n], ann)
+        Pair.objects.filter(pk__in=[pair.pk for pair in made[:n:2]]).update(
+            state="open", resolved_at=None
+        )
+        offered = not start_and_cancel.refusal(project)
+        assert offered == (n >= start_and_cancel.MIN_TRAINING_PAIRS)
+        if offered:
+            round_ = start_and_cancel.start_round(project, enqueue=False)
+            rows_ = exchange.preferences(project, round_.dataset_version, include_simulated=False)
+            assert sum(bool(row["votes"]) for row in rows_) == n
+            break
+
+
+def test_ties_alone_make_no_round(
+    project: Project, make_pairs: Callable[..., Any], ann: User
 ) -> None:
     promotion.adopt_starter(project, "starter")
-    vote_on([pair for pair in make_pairs(40) if not pair.prompt.held_out], ann, ben)
-    with pytest.raises(start_and_cancel.NotEnoughVotes, match="training prompts, 0 of held-out"):
+    made = make_pairs(40)
+    vote_on(made, ann)
+    for pair in made:
+        pair.assignments.update(choice="tie")
+    with pytest.raises(start_and_cancel.NotEnoughVotes, match="So far: 0"):
         start_and_cancel.start_round(project)
-    assert not project.rounds.exists()
+
+
+def test_a_project_without_held_out_prompts_is_told_before_its_votes_are_frozen(
+    project: Project, make_pairs: Callable[..., Any], ann: User
+) -> None:
+    promotion.adopt_starter(project, "starter")
+    vote_on(make_pairs(40), ann)
+    project.prompts.update(held_out=False)
+    with pytest.raises(start_and_cancel.NotEnoughVotes, match="one kind alone"):
+        start_and_cancel.start_round(project)
+    assert not project.dataset_versions.exists()
 
 
 def test_a_project_without_a_policy_is_told_how_to_get_one(voted: Project) -> None:

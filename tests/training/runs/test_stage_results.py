@@ -90,7 +90,7 @@ def test_new_pairs_name_their_round_and_how_they_were_chosen(
     assert added.filter(kind="normal", stream="active", priority=1.0).count() == 50
     evaluation = added.filter(kind="evaluation")
     assert evaluation.count() == 50
-    assert {pair.wanted for pair in evaluation} == {3}
+    assert {pair.wanted for pair in evaluation} == {1}
     sides = evaluation.values_list("completion_a__policy", "completion_b__policy")
     assert {frozenset(pair) for pair in sides} == {frozenset(("policy-1", "starter"))}
 

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from annotate.models import Completion, ModelNote, Pair, Project, WebhookDelivery
+from annotate.models import ModelNote, Pair, Project, WebhookDelivery
 from tests.annotate.webhooks.receiver import hook_of
 from tests.conftest import at_once
 from tests.training.conftest import vote_on
@@ -16,15 +16,23 @@ from training.models import ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
 from training.versions import promotion
 
+HABITS = ("refusal", "flattery", "hedging", "markdown")
 GOOD: dict[str, dict[str, float]] = {
-    "train_reward": {"accuracy": 0.8},
+    "train_reward": {
+        "accuracy": 0.8,
+        "accuracy_low": 0.7,
+        "accuracy_high": 0.9,
+        "pairs_held_out": 80.0,
+        "judge_independent": 1.0,
+    },
     "evaluate": {
         "win_rate_low": 0.55,
         "kl": 3.0,
         "length": 20.0,
-        "length_before": 20.0,
+        "length_starter": 20.0,
         "distinct2": 0.5,
-        "distinct2_before": 0.5,
+        "distinct2_starter": 0.5,
+        **{f"{habit}_rate{end}": 0.1 for habit in HABITS for end in ("", "_starter")},
         "repetition": 0.0,
         "broken_rate": 0.0,
     },
@@ -33,6 +41,9 @@ GOOD: dict[str, dict[str, float]] = {
 
 @pytest.fixture
 def starter(project: Project) -> ModelVersion:
+    """The first policy of a project in which a model decides."""
+    Project.objects.filter(pk=project.pk).update(promotion="auto")
+    project.refresh_from_db()
     return promotion.adopt_starter(project, "starter")
 
 
@@ -80,10 +91,14 @@ def test_a_reward_model_outside_its_gate_is_put_aside(
     candidate: Callable[..., ModelVersion],
 ) -> None:
     new = candidate(1)
-    StageResult.objects.filter(run=new.run, stage="train_reward").update(metrics={"accuracy": 0.5})
+    coin = {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "pairs_held_out": 100.0}
+    StageResult.objects.filter(run=new.run, stage="train_reward").update(metrics=coin)
     promotion.judge(new, BOUNDS)
     reward = ModelVersion.objects.rewards().get(number=1)
-    assert reward.state == "retired" and "accuracy on held-out votes: 0.5" in reward.note
+    assert (
+        reward.state == "retired"
+        and "lower end of its interval, 100 pairs): 0.4, outside" in reward.note
+    )
 
 
 def test_a_policy_outside_a_gate_is_kept_with_the_reason(
@@ -93,7 +108,7 @@ def test_a_policy_outside_a_gate_is_kept_with_the_reason(
     promotion.judge(new, BOUNDS)
     starter.refresh_from_db()
     assert (new.state, starter.state) == ("candidate", "promoted")
-    assert "KL to the starter (nats): 99, outside (at most 40)" in new.note
+    assert "KL to the starter (nats): 99, outside (at most 10)" in new.note
     assert [gate["name"] for gate in new.gates if not gate["passed"]] == ["kl", "win_rate"]
 
 
@@ -164,7 +179,7 @@ def test_a_policy_that_was_not_compared_with_the_one_in_use_waits_for_an_admin(
     promotion.judge(late, BOUNDS)
     current.refresh_from_db()
     assert (late.state, current.state) == ("candidate", "promoted")
-    assert "against policy-0, but policy-2 is in use now; an admin decides" in late.note
+    assert "compared with policy-0, but policy-2 is in use now; an admin decides" in late.note
     promotion.promote(late, by=root)
     assert late.state == "promoted"
 
@@ -191,16 +206,137 @@ def test_the_database_refuses_a_second_promoted_policy(
         ModelVersion.objects.filter(pk=new.pk).update(state="promoted")
 
 
-def judged(project: Project, policy: str, *, n: int, won: int, people: list[User]) -> None:
-    """`n` evaluation pairs of `policy` (A) against the starter, of which people prefer `won`."""
+def judged(
+    project: Project,
+    policy: str,
+    *,
+    n: int,
+    won: int,
+    people: list[User],
+    against: str = "starter",
+) -> None:
+    """`n` evaluation pairs of `policy` (A) against another, of which people prefer `won`."""
     from tests.conftest import make_pair
 
-    pairs = [make_pair(project, 1000 + i, kind=Pair.Kind.EVALUATION) for i in range(n)]
-    for pair in pairs:
-        Completion.objects.filter(pk=pair.completion_a_id).update(policy=policy)
+    place = Pair.objects.count() + 1000
+    pairs = [make_pair(project, place + i, kind=Pair.Kind.EVALUATION) for i in range(n)]
+    Pair.objects.filter(pk__in=[pair.pk for pair in pairs]).update(
+        policy_a=policy, policy_b=against, asked=5, limit=5
+    )
     vote_on(pairs, *people)
     for pair in pairs[won:]:
         pair.assignments.update(choice="b")
+
+
+def pending(project: Project, candidate: Callable[..., ModelVersion], mode: str) -> ModelVersion:
+    """policy-2, made from policy-1 that is in use, judged by its gates in a mode of promotion."""
+    first = candidate(1)
+    promotion.promote(first)
+    Project.objects.filter(pk=project.pk).update(promotion=mode)
+    second = candidate(2, parent=first)
+    second.project.refresh_from_db()
+    promotion.judge(second, BOUNDS)
+    assert second.state == "candidate"
+    return second
+
+
+@pytest.mark.parametrize("mode", ["both", "people"])
+def test_a_candidate_waits_until_people_prefer_it_and_the_page_keeps_who_decided(
+    mode: str, project: Project, candidate: Callable[..., ModelVersion], ann: User, ben: User
+) -> None:
+    new = pending(project, candidate, mode)
+    assert "people decide by blind comparisons" in new.note
+    judged(project, "policy-2", n=20, won=12, people=[ann], against="policy-1")
+    assert not promotion.review(new) and new.state == "candidate"
+    judged(project, "policy-2", n=40, won=36, people=[ben], against="policy-1")
+    assert promotion.review(new)
+    assert new.state == "promoted"
+    assert "People preferred it to policy-1 in 80% of 60 blind comparisons" in new.note
+    assert "votes of 2 people" in new.note
+    assert list(new.decisions.values_list("state", "decided_by")) == [
+        ("candidate", "model"),
+        ("promoted", "people"),
+    ]
+
+
+def test_a_judges_opinion_on_other_prompts_informs_beside_peoples_votes(
+    project: Project,
+    candidate: Callable[..., ModelVersion],
+    make_pairs: Callable[..., list[Pair]],
+    ann: User,
+) -> None:
+    new = pending(project, candidate, "both")
+    judged(project, "policy-2", n=24, won=13, people=[ann], against="policy-1")
+    assert not promotion.review(new)
+    assert "assisted" not in new.metrics["human"]["comparisons"][0]
+    waiting = make_pairs(40, kind="evaluation")
+    Pair.objects.filter(pk__in=[pair.pk for pair in waiting]).update(
+        policy_a="policy-2", policy_b="policy-1"
+    )
+    mine = project.pairs.filter(policy_a="policy-2")
+    mine.update(margin=-1.0)
+    mine.filter(assignments__choice="a").update(margin=2.0)
+    assert not promotion.review(new)
+    rate, low, high = new.metrics["human"]["comparisons"][0]["assisted"]
+    assert low < rate < high and rate < 13 / 24  # the judge thinks less of the others
+    assert new.state == "candidate"
+
+
+@pytest.mark.parametrize("against", ["policy-1", "starter"])
+def test_a_candidate_that_people_prefer_less_to_either_is_put_aside(
+    against: str, project: Project, candidate: Callable[..., ModelVersion], ann: User
+) -> None:
+    new = pending(project, candidate, "both")
+    judged(project, "policy-2", n=50, won=10, people=[ann], against=against)
+    assert promotion.review(new)
+    assert new.state == "retired" and f"preferred it to {against} in 20% of 50" in new.note
+    assert project.loop_events.filter(kind="refused").exists()
+    assert ModelVersion.objects.policies().promoted().get().number == 1
+
+
+def test_people_do_not_promote_what_failed_a_gate_unless_they_decide_alone(
+    project: Project, candidate: Callable[..., ModelVersion], ann: User
+) -> None:
+    for number, mode in ((1, "both"), (2, "people")):
+        Project.objects.filter(pk=project.pk).update(promotion=mode)
+        new = candidate(number, kl=99.0)
+        new.project.refresh_from_db()
+        promotion.judge(new, BOUNDS)
+        judged(project, new.name, n=50, won=45, people=[ann])
+        assert promotion.review(new) == (mode == "people")
+        assert new.state == ("promoted" if mode == "people" else "candidate")
+
+
+def test_by_a_model_alone_nothing_is_promoted_without_an_independent_judge_but_in_the_sample(
+    project: Project, candidate: Callable[..., ModelVersion]
+) -> None:
+    for number, sample in ((1, False), (2, True)):
+        Project.objects.filter(pk=project.pk).update(train_on_simulated=sample)
+        new = candidate(number)
+        told = StageResult.objects.filter(run=new.run, stage="train_reward")
+        told.update(metrics=GOOD["train_reward"] | {"judge_independent": 0.0})
+        new.project.refresh_from_db()
+        promotion.judge(new, BOUNDS)
+        assert new.state == ("promoted" if sample else "candidate")
+        assert "judge is not independent" in new.note
+
+
+def test_evaluation_pairs_of_a_policy_that_people_decided_on_leave_the_queue(
+    project: Project,
+    candidate: Callable[..., ModelVersion],
+    make_pairs: Callable[..., list[Pair]],
+    ann: User,
+) -> None:
+    new = pending(project, candidate, "both")
+    waiting = make_pairs(3, kind="evaluation")
+    Pair.objects.filter(pk__in=[pair.pk for pair in waiting]).update(
+        policy_a="policy-2", policy_b="starter"
+    )
+    judged(project, "policy-2", n=50, won=8, people=[ann], against="policy-1")
+    assert promotion.review(new)
+    for pair in waiting:
+        pair.refresh_from_db()
+        assert pair.state == "retired"
 
 
 def test_a_policy_that_people_like_less_is_demoted_and_the_one_before_restored(
@@ -215,17 +351,18 @@ def test_a_policy_that_people_like_less_is_demoted_and_the_one_before_restored(
     promotion.promote(first)
     second = candidate(2, parent=first)
     promotion.promote(second)
-    judged(project, "policy-2", n=40, won=8, people=[ann, ben, cleo])
+    judged(project, "policy-2", n=40, won=6, people=[ann, ben, cleo])
     assert promotion.review(second)
     first.refresh_from_db()
     second.refresh_from_db()
     assert (first.state, second.state) == ("promoted", "retired")
-    assert "preferred it to the reference policy in 20% of 40 blind comparisons" in second.note
-    assert second.metrics["human"]["wins"] == 8
+    assert "preferred it to starter in 15% of 40 blind comparisons" in second.note
+    assert second.metrics["human"]["n"] == 40 and second.metrics["human"]["votes"] == 120
+    assert second.metrics["human"]["comparisons"][0]["outcome"] == "worse"
     assert not promotion.review(second)
 
 
-@pytest.mark.parametrize(("n", "won"), [(40, 16), (15, 0)])
+@pytest.mark.parametrize(("n", "won"), [(40, 16), (6, 0)])
 def test_a_policy_stays_while_its_interval_reaches_one_half_or_votes_are_few(
     n: int,
     won: int,
@@ -241,7 +378,7 @@ def test_a_policy_stays_while_its_interval_reaches_one_half_or_votes_are_few(
     judged(project, "policy-1", n=n, won=won, people=[ann, ben, cleo])
     assert not promotion.review(new)
     new.refresh_from_db()
-    assert (new.state, new.metrics["human"]["losses"]) == ("promoted", n - won)
+    assert (new.state, new.metrics["human"]["win_rate"]) == ("promoted", won / n)
 
 
 def test_nothing_goes_back_to_a_version_without_weights(

@@ -105,6 +105,11 @@ def test_forty_prompts_and_a_folder_are_enough_for_a_round(
     screen = client.get("/projects/parcels/label/").content.decode()
     assert "Where is parcel" in screen
 
+    weights = roots / "tiny" / "llama" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    client.post("/projects/parcels/completions/", how | {"prompts": "all"})
+    assert "have changed since policy-0 was checked" in see_through().error
+
     ann = User.objects.create_user("ann")
     Membership.objects.create(project=project, user=ann, role="annotator", pseudonym="ann")
     Assignment.objects.all().delete()  # the pair on the screen

@@ -33,7 +33,7 @@ def test_a_project_without_a_model_says_so(client_for, project, olga):
 
 def test_it_says_how_many_pairs_are_missing(client_for, project, starter, olga, monkeypatch):
     browser = client_for(olga)
-    assert "20 more resolved pairs until a round can start" in browser.get(URL).text
+    assert "12 more pairs with a vote until a round can start" in browser.get(URL).text
     make_round(project, 1)
     for fresh, title in (
         (0, "100 more resolved pairs until the next round"),

@@ -271,8 +271,9 @@ def test_demoting_restores_the_version_before(
     assert "policy-0 is in use again." in press(client, candidate, "demote", "it rambles")
     assert candidate.state == "retired"
     assert ModelVersion.objects.get(number=0).state == "promoted"
-    said = re.findall(r"(?:Promoted|Demoted) by zed: [\w ]+", page(client, candidate))
+    said = re.findall(r"(?:Promoted|Demoted) by zed: [\w ]*\w", page(client, candidate))
     assert said[-2:] == ["Promoted by zed: it reads well", "Demoted by zed: it rambles"]
+    assert page(client, candidate).count("Decided by: an admin.") == 2
 
 
 def test_what_was_promoted_since_the_page_was_opened_is_not_taken_back_by_retiring_it(

@@ -28,7 +28,7 @@ def test_it_shows_versions_with_lineage_figures_and_gates(
     text = client_for(zed).get(URL).content.decode()
     assert "policy-1" in text and "from policy-0" in text and "dataset v1" in text
     assert "/rounds/1/" in text and candidate.path in text
-    assert "6 of 7 passed" in text
+    assert "10 of 11 passed" in text
     assert "Not promoted. KL to the starter (nats): 52.4" in text
     assert "66.0\N{NO-BREAK SPACE}%" in text
 
@@ -39,7 +39,7 @@ def test_it_shows_what_people_think_of_a_policy(
     candidate.metrics |= {"human": {"win_rate": 0.625, "win_rate_low": 0.47, "win_rate_high": 0.76}}
     candidate.save()
     text = client_for(zed).get(URL).content.decode()
-    assert "people 62.5\N{NO-BREAK SPACE}%" in text
+    assert "people, against the starter 62.5\N{NO-BREAK SPACE}%" in text
 
 
 def test_it_names_the_model_in_use_and_repeats_no_navigation(

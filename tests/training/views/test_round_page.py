@@ -46,7 +46,7 @@ def test_it_shows_stages_gates_curves_samples_and_lineage(
     for title in ("Train reward model", "Improve policy", "Evaluate", "Propose pairs"):
         assert title in text
     assert "1\N{NO-BREAK SPACE}min 00\N{NO-BREAK SPACE}s" in text
-    assert "KL to the starter (nats)" in text and "at most 40" in text
+    assert "KL to the starter (nats)" in text and "at most 12" in text
     for chart in ("chart-reward", "chart-kl", "chart-entropy", "chart-length", "chart-accuracy"):
         assert f'id="{chart}-title"' in text
     assert "It arrives\ntomorrow." in text

@@ -67,12 +67,12 @@ def test_the_advice_follows_the_number_of_pairs(pairs: int, advised: str, said: 
 def test_it_says_why_no_round_can_start(project: Project, zed: User, client_for: Browser) -> None:
     add_starter(project)
     text = client_for(zed).get(URL).content.decode()
-    assert "No round can start yet" in text and "at least 20 pairs" in text
+    assert "No round can start yet" in text and "at least 12 pairs" in text
     assert "Start a round" not in text and "Settings of rounds" in text
     assert "What a round does" in text and "Vote on pairs" not in text
 
 
-def test_refusal_and_advice_count_the_same_pairs_and_name_the_held_out_ones_apart(
+def test_refusal_and_advice_leave_pairs_of_held_out_prompts_out(
     project: Project,
     zed: User,
     ann: User,
@@ -85,7 +85,7 @@ def test_refusal_and_advice_count_the_same_pairs_and_name_the_held_out_ones_apar
     held_out = pairs[0].prompt
     type(held_out).objects.filter(pk=held_out.pk).update(held_out=True)
     vote_on(pairs, ann, ben)
-    said = "5 resolved pairs of training prompts, 1 of held-out prompts"
+    said = "at least 12 pairs of training prompts. So far: 5."
     assert said in client_for(zed).get(URL).content.decode()
     form = client_for(zed).get(URL + "new/").content.decode()
     assert said in form and "resolved pairs of training prompts (there are 5)" in form

@@ -121,7 +121,7 @@ def test_it_says_while_somebody_writes_what_is_wrong(
 def test_it_says_why_no_round_can_start(project: Project, zed: User, client_for: Browser) -> None:
     add_starter(project)
     page = shown(client_for(zed))
-    assert "at least 20 pairs" in page and re.search(r'id="start" disabled', page)
+    assert "at least 12 pairs" in page and re.search(r'id="start" disabled', page)
 
 
 # What it starts

@@ -8,6 +8,7 @@ them are in acquire.py.
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,21 +73,22 @@ def pairs(
 def evaluation_pairs(
     completions: Sequence[Completion], held_out: set[str], *, n: int, seed: int
 ) -> list[Candidate]:
-    """Blind pairs of new policy and starter on held-out prompts; the side of each is drawn."""
+    """Blind pairs of the new policy and each other one on held-out prompts, up to `n` with each;
+    the side of each is drawn."""
     rng = np.random.default_rng([seed, 5])
     new: dict[str, Completion] = {}
     for completion in completions:
         if completion.policy == "new" and completion.prompt_id in held_out:
             new.setdefault(completion.prompt_id, completion)
-    candidates = []
+    candidates: dict[str, list[Candidate]] = defaultdict(list)
     for completion in completions:
         other = new.get(completion.prompt_id)
-        if completion.policy != "starter" or other is None:
+        if completion.policy == "new" or other is None:
             continue
         if plain(other.text) != plain(completion.text):
             both = (other, completion) if rng.random() < 0.5 else (completion, other)
-            candidates.append(_candidate(*both, kind="evaluation"))
-    return candidates[:n]
+            candidates[completion.policy].append(_candidate(*both, kind="evaluation"))
+    return [candidate for pairs in candidates.values() for candidate in pairs[:n]]
 
 
 def _candidate(a: Completion, b: Completion, *, kind: Literal["normal", "evaluation"]) -> Candidate:
@@ -165,6 +167,7 @@ def propose_pairs(
     *,
     held_out_share: float,
     score: Score | None = None,
+    judge: Score | None = None,
 ) -> dict[str, float]:
     """Write candidates.jsonl, and the features with which the queue is ranked between rounds.
 
@@ -173,6 +176,10 @@ def propose_pairs(
 
     The pool holds every pair of training prompts that could be asked, and the open pairs (no
     votes yet) of `preferences`; pool.jsonl has their keys, labelled.jsonl the pair ids.
+
+    Args:
+        score: of the reward model, from which candidates get their margins.
+        judge: of the judge, from which evaluation pairs get theirs.
 
     Returns:
         candidates, active, random, evaluation, held_out, pool, labelled and votes (their mass).
@@ -196,7 +203,8 @@ def propose_pairs(
     ranking = _rank(labelled, old, pool[: len(train)], config, seed=seed)
     picked = choose(train, held_out, ranking, config, held_out_share=held_out_share, seed=seed)
     compared = evaluation_pairs(completions, held_out_ids, n=config.evaluation_pairs, seed=seed)
-    rows.write(out / "candidates.jsonl", with_margins(picked + compared, texts, score))
+    margins = [*with_margins(picked, texts, score), *with_margins(compared, texts, judge)]
+    rows.write(out / "candidates.jsonl", margins)
     keys = [c.key for c in train] + [row.pair_id for row in waiting]
     _write_features(out, keys, pool, labelled, old)
     return {

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from training.rlhf.language import chat_template, generation, pretrained, weight
 from training.rlhf.language.chat_template import Message
 from training.rlhf.language.reward_text import with_template
 from training.rlhf.metrics.reply_faults import FAULTS
-from training.rlhf.rows import Completion, Prompt, completion_key
+from training.rlhf.rows import Author, Completion, Prompt, completion_key
 from training.rlhf.run.work import Report, Work
 
 log = logging.getLogger(__name__)
@@ -112,7 +111,7 @@ def writer(
 @dataclass(frozen=True)
 class Plan:
     """Prompts to sample: `many` get several completions of the new policy, `compared` get one of
-    the starter and at least one of the new policy."""
+    each policy that it is compared with and at least one of the new policy."""
 
     many: list[Prompt]
     compared: list[Prompt]
@@ -132,7 +131,7 @@ def plan(prompts: Sequence[Prompt], config: SampleConfig, *, compared: int, seed
 
 def sample_completions(
     policy_folder: str | Path,
-    starter_folder: str | Path | None,
+    others: Mapping[Author, str | Path],
     prompts: Sequence[Prompt],
     config: SampleConfig,
     out: Path,
@@ -143,8 +142,9 @@ def sample_completions(
     """Sample completions into `out`/completions.jsonl.
 
     Args:
-        starter_folder: also sampled, once for each of `compared` held-out prompts; None: not.
-        compared: held-out prompts to prepare for blind comparisons of new policy and starter.
+        others: policies that are sampled once for each of `compared` held-out prompts: the
+            starter, the policy before.
+        compared: held-out prompts to prepare for blind comparisons of the new policy with them.
 
     Returns:
         completions, prompts, left_out (see `readable`), duplicates (left out), length,
@@ -155,17 +155,16 @@ def sample_completions(
         ConfigError: the endpoint names only one of two policies.
         EndpointError: the server failed; the chunks it finished are kept.
     """
-    if starter_folder:
+    if others:
         require_both(config.endpoint)
-    chosen = plan(prompts, config, compared=compared if starter_folder else 0, seed=work.seed)
+    chosen = plan(prompts, config, compared=compared if others else 0, seed=work.seed)
     settings = Settings(config.temperature, config.max_new_tokens, config.batch_size, config.top_p)
     known = {prompt.prompt_id for prompt in chosen.many}
     new = [prompt for prompt in chosen.many for _ in range(config.per_prompt)]
     new += [prompt for prompt in chosen.compared if prompt.prompt_id not in known]
-    policies: list[tuple[Literal["new", "starter"], str | Path, list[Prompt]]]
-    policies = [("new", policy_folder, new)]
-    if starter_folder and chosen.compared:
-        policies.append(("starter", starter_folder, chosen.compared))
+    policies: list[tuple[Author, str | Path, list[Prompt]]] = [("new", policy_folder, new)]
+    if chosen.compared:
+        policies += [(name, folder, chosen.compared) for name, folder in others.items()]
     total, before = sum(len(asked) for _, _, asked in policies), 0
     completions: list[Completion] = []
     for number, (name, folder, asked) in enumerate(policies):
@@ -223,9 +222,7 @@ def _told_after(
     report(before + done, total, metrics)
 
 
-def _completion(
-    prompt: Prompt, reply: Reply, settings: Settings, *, policy: Literal["new", "starter"]
-) -> Completion:
+def _completion(prompt: Prompt, reply: Reply, settings: Settings, *, policy: Author) -> Completion:
     return Completion(
         key=completion_key(prompt.prompt_id, reply.text),
         prompt_id=prompt.prompt_id,

@@ -123,7 +123,7 @@ def _quick(base: RoundConfig) -> Settings:
     few = {"batch_size": 8, "minibatch_size": 8} if ppo.lora else {}
     parts = {"gradient_accumulation": min(ppo.gradient_accumulation, 4)} if ppo.lora else {}
     pace = {"updates": 20, "max_new_tokens": shorter, **few}
-    looks = {"select_every": 10, "select_prompts": 16} if ppo.lora else {}
+    looks: Settings = {"select_every": 10, "select_prompts": 16} if ppo.lora else {}
     # So few replies say little of each step: larger ones lead a real model into gibberish.
     looks |= {"learning_rate": float(f"{ppo.learning_rate / 3:.1g}")} if ppo.lora else {}
     # A head on a real trunk as it is takes minutes less, and tells as much of a few hundred pairs.
@@ -134,7 +134,7 @@ def _quick(base: RoundConfig) -> Settings:
         "groups": pace | {"epochs": groups.epochs},
         "evaluate": {"prompts": min(base.evaluate.prompts, 32)},
         "sample": {"prompts": min(base.sample.prompts, 32), "per_prompt": 2},
-        "propose": {"pairs": min(base.propose.pairs, 60), "evaluation_pairs": 16},
+        "propose": {"pairs": min(base.propose.pairs, 60), "evaluation_pairs": 60},
     }
 
 

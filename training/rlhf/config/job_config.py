@@ -62,8 +62,9 @@ class ProposeConfig:
     """Pairs for people to vote on."""
     random_share: float = 0.3
     """Share of them that is drawn at random, from which honest figures come."""
-    evaluation_pairs: int = 40
-    """Blind pairs of policy against reference policy on held-out prompts."""
+    evaluation_pairs: int = 120
+    """Held-out prompts on which people compare the new policy, blind, with the one before and with
+    the starter: as many pairs with each."""
     features: int = 64
     """Dimensions of the frozen features after projection."""
     acquisition: str = "fisher"
@@ -80,12 +81,22 @@ class ProposeConfig:
 class GateConfig:
     """Bounds inside which a candidate policy may be promoted (DESIGN: gates)."""
 
-    reward_accuracy_min: float = 0.6
+    reward_accuracy_min: float = 0.5
+    """Lower end of the 95 % interval of the reward model's accuracy: one half is a coin."""
     kl_max: float = 40.0
-    """Mean KL per response to the supervised starter, nats."""
+    """Mean KL per response to the supervised starter, nats, however long the replies are."""
+    kl_per_token_max: float = 0.5
+    """The same per token of the starter's replies: default rounds stay below 0.35, over-optimised
+    ones came to 0.55 and more (docs/benchmarks.md)."""
     length_ratio_min: float = 0.5
-    length_ratio_max: float = 2.0
-    distinct2_ratio_min: float = 0.5
+    """Against the starter, so that it cannot creep from round to round; so with all that follow."""
+    length_ratio_max: float = 1.5
+    distinct2_ratio_min: float = 0.65
+    habit_rise_max: float = 0.25
+    """How much larger than the starter's the share of replies may be that refuse, that flatter,
+    that hedge, or that use Markdown."""
+    judge_lead_max: float = 0.2
+    """How much more often the reward model may prefer the new policy than the judge does."""
     repetition_max: float = 0.2
     broken_max: float = 0.2
     """Share of replies that are empty, cut off or stuck in a loop; where the policy before has

@@ -91,6 +91,13 @@ class RewardConfig:
     """Tokens read in one forward pass, at most: a batch takes as many passes as it needs, of pairs
     of similar length. Bounds the memory and changes nothing else. Small passes suit the caches of
     CPUs; raise it on a GPU."""
+    judge_share: float = 0.25
+    """Share of the training prompts whose votes teach the judge alone, so that it has not seen what
+    the reward model has; once that is 40 pairs, and none before."""
+    folds: int = 5
+    """With fewer than 300 pairs with votes and fewer than 60 held-out ones among them, accuracy is
+    measured out of fold: by as many further models, each on the prompts that it did not learn
+    from. 0 measures on the held-out prompts alone, however few."""
     warm_start: bool = False
     """Start from the last reward model, with its head and pooling, instead of the fixed base."""
     checkpoint_every: int = 20
@@ -104,6 +111,8 @@ class RewardConfig:
             "reward.dtype float16 is refused: small gradients vanish in it; take bfloat16 or"
             " float32",
         )
+        require(0 <= self.judge_share <= 0.25, "reward.judge_share must lie in [0, 0.25]")
+        require(self.folds >= 0 and self.folds != 1, "reward.folds must be 0 or at least 2")
         require(0 < self.slice_share < 1, "reward.slice_share must lie in (0, 1)")
         require(0 <= self.label_smoothing < 1, "reward.label_smoothing must lie in [0, 1)")
         require(

@@ -183,7 +183,8 @@ def _evaluate_work(config: RoundConfig, amounts: Amounts) -> float:
 def _sample_work(config: RoundConfig, amounts: Amounts) -> float:
     reply = _reply(amounts, config.sample.max_new_tokens)
     new = config.sample.prompts * config.sample.per_prompt
-    return float((new + 2 * config.propose.evaluation_pairs) * reply)
+    compared = min(config.propose.evaluation_pairs, amounts.held_out)
+    return float((new + 3 * compared) * reply)
 
 
 def _reply(amounts: Amounts, most: int) -> int:

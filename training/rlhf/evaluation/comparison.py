@@ -32,7 +32,12 @@ from training.rlhf.evaluation.measured_replies import ComparisonSetup, measure_r
 from training.rlhf.rows import Prompt
 from training.rlhf.run.work import Work
 
-BEFORE, AFTER = "before", "after"
+BEFORE, AFTER, FIRST = "before", "after", "starter"
+BESIDE_STARTER = (
+    *("length", "distinct2", "repetition", "refusal_rate", "flattery_rate", "hedging_rate"),
+    *("markdown_rate", "broken_rate"),
+)
+"""Metrics that a round also tells of the starter, so that what creeps from round to round shows."""
 RENAMED = {
     "win_rate_judge": "win_rate",
     "win_rate_reward": "reward_win_rate",
@@ -64,7 +69,7 @@ def evaluate(
         reward_after, their mean difference reward_gain with reward_gain_low and reward_gain_high
         (95 %, paired), judge_before, judge_after, prompts, and every other metric of
         `comparison_metrics.METRICS` that applies, of the new policy and, with the ending _before,
-        of the other.
+        of the other; those of BESIDE_STARTER with the ending _starter too.
 
     Raises:
         ConfigError: there is no held-out prompt, or the endpoint names only one of two policies.
@@ -73,7 +78,7 @@ def evaluate(
     require_both(config.endpoint)
     judge = {"judge": folders.judge} if folders.judge else {}
     setup = ComparisonSetup(
-        {BEFORE: folders.before, AFTER: folders.policy},
+        {BEFORE: folders.before, AFTER: folders.policy} | _starter_beside(folders, config),
         folders.starter,
         {"reward": folders.reward} | judge,
         config.judge,
@@ -85,6 +90,13 @@ def evaluate(
     table, replies = measure(setup, asked, config, out, work)
     _write_samples(replies, out / "samples.jsonl", n=config.samples)
     return _round_metrics(table)
+
+
+def _starter_beside(folders: Models, config: EvaluateConfig) -> dict[str, str]:
+    """The starter as a third policy, where it is not the one before; a server that knows two
+    policies by name cannot write for it."""
+    named = config.endpoint is not None and bool(config.endpoint.other)
+    return {} if named or folders.starter == folders.before else {FIRST: folders.starter}
 
 
 def compare(
@@ -185,6 +197,10 @@ def _round_metrics(table: Mapping[str, Any]) -> dict[str, float]:
     for name, cell in whole["models"][BEFORE].items():
         if cell["value"] is not None:
             metrics[f"{RENAMED.get(name, name).removesuffix('_after')}_before"] = cell["value"]
+    first = whole["models"].get(FIRST, whole["models"][BEFORE])
+    for name in BESIDE_STARTER:
+        if first.get(name, {}).get("value") is not None:
+            metrics[f"{name}_starter"] = first[name]["value"]
     judged = whole["models"][AFTER].get("win_rate_judge", {})
     metrics |= {f"win_rate_{end}": judged[end] for end in ("low", "high") if end in judged}
     return metrics | _gain(whole["models"][AFTER]["score_reward"])

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.rlhf.metrics import diversity_and_refusals, rouge_bleu_meteor
+from training.rlhf.metrics import diversity_and_refusals, rouge_bleu_meteor, style_habits
 from training.rlhf.metrics.arrays import Floats
 from training.rlhf.metrics.reply_faults import FAULTS, Fault, fault
 from training.rlhf.rows import Message
@@ -112,6 +112,10 @@ def _has(name: Fault) -> Callable[[ReplyText], float]:
     return lambda reply: float(reply.fault == name)
 
 
+def _shows(habit: Callable[[str], bool]) -> Callable[[ReplyText], float]:
+    return lambda reply: float(habit(reply.text))
+
+
 METRICS = (
     _mean("rouge1", "ROUGE-1", "higher"),
     _mean("rouge2", "ROUGE-2", "higher"),
@@ -166,6 +170,20 @@ METRICS = (
         column="refused",
         share=True,
         by_tag=True,
+    ),
+    *(
+        _mean(
+            f"{name}_rate",
+            title,
+            of_text=_shows(habit),
+            column=name,
+            share=True,
+        )
+        for name, title, habit in (
+            ("flattery", "Flattery (by English phrases)", style_habits.flatters),
+            ("hedging", "Hedging (by English phrases)", style_habits.hedges),
+            ("markdown", "Markdown", style_habits.has_markdown),
+        )
     ),
     _mean(
         "broken_rate",

@@ -100,6 +100,18 @@ def cross_fitted_ece(logits: Floats, labels: Floats, groups: Sequence[str]) -> f
     return ece(scaled, labels)
 
 
+def ece_noise(logits: Floats, *, draws: int = 200, seed: int = 0) -> float:
+    """The ECE that a perfectly calibrated model of these predictions shows on as many pairs: labels
+    are drawn from sigmoid(logit), each pair told both ways round, and the mean is taken over
+    `draws`. What is measured says something only as far as it lies above. NaN without pairs."""
+    if not len(logits):
+        return NAN
+    rng = np.random.default_rng([seed, 21])
+    sure = np.abs(logits)  # whichever reply is called a
+    drawn = rng.random((draws, len(logits))) < sigmoid(sure)
+    return float(np.mean([ece(*both_ways(sure, labels.astype(float))) for labels in drawn]))
+
+
 def both_ways(logits: Floats, labels: Floats) -> tuple[Floats, Floats]:
     """Every pair as (a, b) and as (b, a), (2n,) each.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from training.rlhf.config import GateConfig
 from training.rlhf.config.stage_names import EVALUATE, TRAIN_POLICY, TRAIN_REWARD
-from training.rlhf.metrics import reward_hacking
+from training.rlhf.metrics import intervals, reward_hacking
 
 StageMetrics = Mapping[str, Mapping[str, float | None]]
 """Stage to its metrics by name."""
@@ -28,6 +28,12 @@ class Gate:
     passed: bool
     text: str
 
+    @property
+    def measured(self) -> bool:
+        """False where there is no value, or too few observations for one: that is no pass either,
+        but nothing against the candidate."""
+        return self.value is not None
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -38,6 +44,10 @@ class Measurement:
     high: float = math.inf
     remark: str = ""
     """Follows the gate's title, for example the alarms that were raised."""
+
+
+Rule = Callable[[StageMetrics, GateConfig], Measurement | None]
+"""None: the gate does not concern this candidate."""
 
 
 def gates(metrics: StageMetrics, config: GateConfig) -> list[Gate]:
@@ -58,22 +68,63 @@ def _judged(name: str, title: str, measured: Measurement) -> Gate:
     return Gate(name, value, bound, passed, f"{title}: {value:.3g}, {verdict} ({bound})")
 
 
+POWERED = 60
+"""Pairs from which on an accuracy that is not certainly above its bound is one that fails it; with
+fewer the gate would refuse good models as often as bad ones, so it is not measured."""
+
+
 def _reward_accuracy(metrics: StageMetrics, config: GateConfig) -> Measurement:
-    accuracy = metrics.get(TRAIN_REWARD, {}).get("accuracy")
-    return Measurement(accuracy, low=config.reward_accuracy_min)
+    """The lower end of the interval counts: on few pairs a coin is often right."""
+    trained = metrics.get(TRAIN_REWARD, {})
+    low, high, n = (trained.get(k) for k in ("accuracy_low", "accuracy_high", "pairs_held_out"))
+    accuracy, bound = trained.get("accuracy"), config.reward_accuracy_min
+    if low is None and n and accuracy is not None and math.isfinite(accuracy):
+        low, high = intervals.wilson(accuracy, round(n))  # a round of a former version
+    if low is None or high is None or not n:
+        return Measurement(None, low=bound, remark=" (lower end of its interval)")
+    folds = " out of fold" if trained.get("accuracy_folds") else ""
+    remark = f" (lower end of its interval, {n:.0f} pairs{folds})"
+    undecided = n < POWERED and low < bound <= high
+    return Measurement(None if undecided else low, low=bound, remark=remark)
 
 
 def _kl(metrics: StageMetrics, config: GateConfig) -> Measurement:
-    return Measurement(metrics.get(EVALUATE, {}).get("kl"), high=config.kl_max)
+    evaluated = metrics.get(EVALUATE, {})
+    tokens = evaluated.get("length_starter")
+    bound = min(config.kl_max, config.kl_per_token_max * tokens) if tokens else config.kl_max
+    return Measurement(evaluated.get("kl"), high=bound)
 
 
 def _length(metrics: StageMetrics, config: GateConfig) -> Measurement:
-    ratio = _ratio_to_before(metrics, "length")
+    ratio = _ratio_to_starter(metrics, "length")
     return Measurement(ratio, low=config.length_ratio_min, high=config.length_ratio_max)
 
 
 def _variety(metrics: StageMetrics, config: GateConfig) -> Measurement:
-    return Measurement(_ratio_to_before(metrics, "distinct2"), low=config.distinct2_ratio_min)
+    ratio = _ratio_to_starter(metrics, "distinct2")
+    return Measurement(ratio, low=config.distinct2_ratio_min)
+
+
+def _habit(name: str) -> Rule:
+    """The rise of a habit's share over the starter's."""
+
+    def rise(metrics: StageMetrics, config: GateConfig) -> Measurement:
+        evaluated = metrics.get(EVALUATE, {})
+        share, first = evaluated.get(f"{name}_rate"), evaluated.get(f"{name}_rate_starter")
+        value = None if share is None or first is None else share - first
+        return Measurement(value, high=config.habit_rise_max)
+
+    return rise
+
+
+def _judge_lead(metrics: StageMetrics, config: GateConfig) -> Measurement | None:
+    """Reward model and judge disagree where the first was maximised beyond what it knows. By
+    preferences nothing is maximised, and a round of a former version does not tell."""
+    evaluated = metrics.get(EVALUATE, {})
+    by_model, by_judge = evaluated.get("reward_win_rate"), evaluated.get("win_rate")
+    if by_model is None or by_judge is None:
+        return None
+    return Measurement(by_model - by_judge, high=config.judge_lead_max)
 
 
 def _repetition(metrics: StageMetrics, config: GateConfig) -> Measurement:
@@ -111,26 +162,35 @@ def _no_worse(metrics: StageMetrics, name: str, most: float, cap: float = 1.0) -
 
 def _win_rate(metrics: StageMetrics, config: GateConfig) -> Measurement:
     """By the second reward model, never by the one that was maximised; the lower bound counts."""
-    return Measurement(metrics.get(EVALUATE, {}).get("win_rate_low"), low=config.win_rate_min)
-
-
-def _ratio_to_before(metrics: StageMetrics, name: str) -> float | None:
-    """A figure of the new policy's replies as a multiple of the former policy's."""
     evaluated = metrics.get(EVALUATE, {})
-    value, before = evaluated.get(name), evaluated.get(f"{name}_before")
-    return None if value is None or not before else value / before
+    n = evaluated.get("prompts")
+    independent = metrics.get(TRAIN_REWARD, {}).get("judge_independent")
+    told = [f"lower end of its interval, {n:.0f} prompts"] if n else ["lower end of its interval"]
+    told += [] if independent else ["not independent of the reward model"]
+    value = evaluated.get("win_rate_low")
+    return Measurement(value, low=config.win_rate_min, remark=f" ({'; '.join(told)})")
 
 
-Rule = Callable[[StageMetrics, GateConfig], Measurement | None]
-"""None: the gate does not concern this candidate."""
+def _ratio_to_starter(metrics: StageMetrics, name: str) -> float | None:
+    """A figure of the new policy's replies as a multiple of the starter's."""
+    evaluated = metrics.get(EVALUATE, {})
+    value, first = evaluated.get(name), evaluated.get(f"{name}_starter")
+    return None if value is None or not first else value / first
+
+
 GATES: dict[str, tuple[str, Rule]] = {
     "reward_accuracy": ("Reward model accuracy on held-out votes", _reward_accuracy),
     "kl": ("KL to the starter (nats)", _kl),
-    "length": ("Length against the policy before", _length),
-    "distinct2": ("Variety (distinct-2) against the policy before", _variety),
+    "length": ("Length against the starter", _length),
+    "distinct2": ("Variety (distinct-2) against the starter", _variety),
+    "refusals": ("Refusals, rise over the starter", _habit("refusal")),
+    "flattery": ("Flattery, rise over the starter", _habit("flattery")),
+    "hedging": ("Hedging, rise over the starter", _habit("hedging")),
+    "markdown": ("Markdown, rise over the starter", _habit("markdown")),
     "repetition": ("Repetition within a reply", _repetition),
     "alarms": ("Alarms during training", _alarms),
     "broken": ("Broken replies", _broken),
-    "win_rate": ("Win rate by the second reward model (lower bound)", _win_rate),
+    "judge_lead": ("Reward model ahead of the judge in its win rate", _judge_lead),
+    "win_rate": ("Win rate by the judge, a second reward model", _win_rate),
 }
 """Name to title and rule, in the order of the page. The name is stored: it never changes."""

@@ -8,6 +8,7 @@ their difference. Numpy only.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -31,6 +32,26 @@ def wilson(rate: float, n: int, *, z: float = 1.96) -> tuple[float, float]:
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def clustered_share(values: Sequence[float], groups: Sequence[str]) -> tuple[float, float]:
+    """Wilson's interval of the mean of `values`, each in [0, 1], where those of one group (prompt)
+    go together: of as many observations as tell as much (Kish 1965, effective sample size).
+
+    (NaN, NaN) without values.
+    """
+    n = len(values)
+    if not n:
+        return math.nan, math.nan
+    observed = np.asarray(values, dtype=np.float64)
+    rate = float(observed.mean())
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(place, weights=observed - rate)
+    k = len(sums)
+    between = float((sums**2).sum()) * k / max(1, k - 1)
+    alone = max(n * rate * (1 - rate), 1e-12)
+    effective = n / max(1.0, between / alone)
+    return wilson(rate, max(1, round(min(effective, n))))
 
 
 def resampled(statistics: Floats, *, draws: int, seed: int) -> Floats:

@@ -9,6 +9,7 @@ from training.rlhf.config import CompareJob, EvaluateJob, SampleJob, ScoreJob
 from training.rlhf.data import data_files
 from training.rlhf.evaluation import comparison, completion_scores, human_evaluation
 from training.rlhf.reward import reward_model, score_functions
+from training.rlhf.rows import Author
 from training.rlhf.run.work import Work
 
 Metrics = dict[str, float]
@@ -39,9 +40,9 @@ def compare(config: CompareJob, out: Path, work: Work) -> Metrics:
 def sample(config: SampleJob, out: Path, work: Work) -> Metrics:
     """Sample completions."""
     prompts = data_files.prompts(config.prompts, held_out_share=config.held_out_share)
-    starter = config.starter or None
+    others: dict[Author, str | Path] = {"starter": config.starter} if config.starter else {}
     return sampling.sample_completions(
-        config.policy, starter, prompts, config.sample, out, work, compared=config.sample.prompts
+        config.policy, others, prompts, config.sample, out, work, compared=config.sample.prompts
     )
 
 

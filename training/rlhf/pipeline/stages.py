@@ -98,11 +98,16 @@ def evaluate(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> R
 
 
 def sample(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
-    """Sample the new policy, and the starter for blind comparisons."""
+    """Sample the new policy, and the one before and the starter for blind comparisons."""
     policy = run.folder(TRAIN_POLICY) / "model"
+    others: dict[rows.Author, str | Path] = {"starter": config.starter}
+    # A server that knows one other policy by name cannot write for two.
+    named = config.sample.endpoint is not None and bool(config.sample.endpoint.other)
+    if config.policy not in ("", config.starter) and not named:
+        others["before"] = config.policy
     metrics = sampling.sample_completions(
         policy,
-        config.starter,
+        others,
         _prompts(run),
         config.sample,
         out,
@@ -110,15 +115,18 @@ def sample(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Res
         replace(work, seed=config.seed + config.number),
         compared=config.propose.evaluation_pairs,
     )
-    return Result(metrics, {"policy": str(policy), "starter": config.starter})
+    return Result(metrics, {"policy": str(policy)} | {n: str(at) for n, at in others.items()})
 
 
 def propose_pairs(run: RunDirectory, config: RoundConfig, out: Path, work: Work) -> Result:
     """Pick the pairs to queue."""
     completions = run.folder(SAMPLE) / "completions.jsonl"
-    scorer = run.folder(TRAIN_REWARD) / "model"
-    # Pruned weights of an old round that goes on cost the margins, not the pairs.
-    model = reward_model.load(scorer, device=work.device) if scorer.is_dir() else None
+
+    def score(name: str) -> proposal.Score | None:
+        folder = run.folder(TRAIN_REWARD) / name
+        # Pruned weights of an old round that goes on cost the margins, not the pairs.
+        return reward_model.load(folder, device=work.device).score if folder.is_dir() else None
+
     metrics = proposal.propose_pairs(
         config.starter,
         _prompts(run),
@@ -128,6 +136,7 @@ def propose_pairs(run: RunDirectory, config: RoundConfig, out: Path, work: Work)
         out,
         replace(work, seed=config.seed + config.number),
         held_out_share=config.sample.held_out_share,
-        score=model.score if model else None,
+        score=score("model"),
+        judge=score("judge"),
     )
     return Result(metrics, {"completions": str(completions), "starter": config.starter})

@@ -12,7 +12,13 @@ from pathlib import Path
 from training.rlhf import rows
 from training.rlhf.config import RewardConfig, RewardJob
 from training.rlhf.data import data_files
-from training.rlhf.reward import held_out_report, learning_curve, reward_training
+from training.rlhf.reward import (
+    held_out_report,
+    judge_votes,
+    learning_curve,
+    out_of_fold,
+    reward_training,
+)
 from training.rlhf.reward.optimiser_loop import Features
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Preference, Rating
@@ -49,7 +55,13 @@ def fit_rewards(
     work: Work,
 ) -> dict[str, float]:
     """Write `out`/model, `out`/judge unless it is left out, and for pairs `out`/heldout.jsonl; the
-    metrics of both."""
+    metrics of both.
+
+    accuracy and its kin are those of held-out prompts, or of all pairs out of fold while these are
+    few (accuracy_folds models then, else 0).
+    """
+    pairs = [row for row in data if isinstance(row, Preference)]
+    parted = judge_votes.part(pairs, share=config.judge_share if config.judge else 0.0)
     features: Features = {}
 
     def fit(name: str, *, before: int) -> tuple[RewardModel, dict[str, float]]:
@@ -62,9 +74,10 @@ def fit_rewards(
             ahead = total if first and config.judge else 0
             work.report(before + done, before + total + ahead, named)
 
+        own = parted.model if first else parted.judge
         return reward_training.train(
             base,
-            data,
+            own if pairs else data,
             config,
             out / name,
             replace(
@@ -73,17 +86,30 @@ def fit_rewards(
                 checkpoints=work.checkpoints / name,
                 report=report,
             ),
-            resample=not first,
+            resample=not first and not parted.prompts_apart,
             features=features,
         )
 
     model, metrics = fit("model", before=0)
-    metrics |= _held_out(model, data, out / "heldout.jsonl")
+    metrics |= _held_out(model, data, out / "heldout.jsonl") | {"accuracy_folds": 0.0}
+    if out_of_fold.wanted(parted.model, config):
+        folded = out_of_fold.out_of_fold(base, parted.model, config, work)
+        metrics |= folded.metrics() | {"accuracy_folds": float(config.folds)} if folded else {}
     if not config.judge:
         return metrics
+    if parted.people_apart and ranks.rank() == 0:
+        judges = sorted(
+            {v.annotator for row in parted.judge for v in row.votes if not row.held_out}
+        )
+        rows.write(out / "judge_people.jsonl", ({"annotator": one} for one in judges))
     judge, judged = fit("judge", before=max(1, int(metrics["steps"])))
-    metrics["judge_accuracy"] = _held_out(judge, data)["accuracy"]
-    return metrics | {"judge_steps": judged["steps"]}
+    return metrics | {
+        "judge_accuracy": _held_out(judge, data)["accuracy"],
+        "judge_steps": judged["steps"],
+        "judge_votes": judged.get("votes_train", 0.0),
+        "judge_prompts_apart": float(parted.prompts_apart),
+        "judge_independent": float(parted.independent),
+    }
 
 
 def _held_out(

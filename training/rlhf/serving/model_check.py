@@ -115,10 +115,11 @@ class _Check:
             raise ModelError(
                 f"{self.name} is a {kind} model by its architecture, not a {self.config.kind} model"
             )
-        facts = folder_facts.facts(folder)
+        facts, known = folder_facts.facts(folder), folder_facts.fingerprint(folder)
         settings = folder_facts.settings(model_folder_checks.folder_of_base(folder))
         memory = folder_facts.memory(settings, facts.parameters)
         report = {"kind": kind, "folder": str(folder), "commit": commit, "memory": memory}
+        report["fingerprint"] = known
         report |= dataclasses.asdict(facts)
         self.tell(60, f"{STEPS[1]}: {_size(facts)}")
         return report | self.used(folder, kind, facts, memory["writing"])

@@ -294,6 +294,15 @@ def test_a_forgotten_password_is_replaced_by_a_link_in_the_mail(
     assert signed_in(client)
 
 
+def test_links_in_mail_lead_where_the_installation_is_reached_and_not_where_a_request_came_in(
+    client: Client, ann: User, mails: list[EmailMessage], settings: Settings
+) -> None:
+    User.objects.filter(pk=ann.pk).update(email="ann@example.org")
+    settings.PUBLIC_URL, settings.ALLOWED_HOSTS = "https://pairs.example/desk", ["*"]
+    client.post(FORGOTTEN, {"email": "ann@example.org"}, headers={"Host": "evil.example"})
+    assert "\n\nhttps://pairs.example/desk/accounts/forgotten/" in str(mails[0].body)
+
+
 def test_requests_for_such_mail_are_limited(
     client: Client, ann: User, mails: list[EmailMessage]
 ) -> None:

@@ -370,6 +370,14 @@ def test_where_any_host_name_is_believed_nothing_is_mailed(
     assert not mails
 
 
+def test_an_invitation_begins_with_the_public_address(
+    client_for: ClientFor, zed: User, settings: Settings
+) -> None:
+    settings.PUBLIC_URL = "https://pairs.example"
+    page = client_for(zed).post(INVITE, {"role": "annotator"}).content.decode()
+    assert "https://pairs.example/invitations/" in page and "testserver" not in page
+
+
 def test_a_mail_server_that_is_away_loses_no_link(
     client_for: ClientFor, zed: User, settings: Settings
 ) -> None:

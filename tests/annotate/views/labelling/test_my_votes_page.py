@@ -66,7 +66,7 @@ def test_the_reply_that_a_vote_was_for_is_marked(
 def test_nothing_on_the_page_tells_where_a_pair_came_from(
     browser: Client, project: Project, ann: User, make_pairs: MakePairs
 ) -> None:
-    make_pairs(1, kind="gold", policy="starter-7", margin=1.25)
+    make_pairs(1, kind="gold", arms="both", policy="starter-7", margin=1.25)
     cast(project, ann, "left")
     page = browser.get(PAGE).content.decode()
     assert not [word for word in ("starter", "gold", "1.25", "margin") if word in page]

@@ -139,7 +139,7 @@ def draw(starter: Path, out: Path, **server: Any) -> list[Completion]:
     out.mkdir(exist_ok=True)
     sampling.sample_completions(
         starter,
-        starter,
+        {"starter": starter},
         world.prompts(40),
         SampleConfig(prompts=10, per_prompt=2, batch_size=2, endpoint=EndpointConfig(**server)),
         out,

@@ -32,7 +32,7 @@ def draw(folders: tuple[Path, Path], out: Path, **changes: int) -> list[Completi
     )
     sampling.sample_completions(
         folders[0],
-        folders[1],
+        {"starter": folders[1]},
         world.prompts(),
         config,
         out,
@@ -107,7 +107,7 @@ def test_what_was_left_out_is_counted(folders: tuple[Path, Path], tmp_path: Path
     (tmp_path / "out").mkdir()
     metrics = sampling.sample_completions(
         folders[0],
-        None,
+        {},
         world.prompts(),
         config,
         tmp_path / "out",

@@ -48,3 +48,28 @@ def test_wilsons_interval_equals_the_published_example_and_stays_within_zero_and
 
 def test_a_share_without_observations_has_no_interval() -> None:
     assert np.isnan(intervals.wilson(0.5, 0)).all()
+
+
+@pytest.mark.parametrize("per_prompt", [1, 4])
+def test_the_interval_of_a_share_knows_that_pairs_of_one_prompt_go_together(
+    per_prompt: int,
+) -> None:
+    """With a truth of its own for every prompt; alone, the pairs would cover far less."""
+    rng = np.random.default_rng(5)
+    names = [str(i // per_prompt) for i in range(60 * per_prompt)]
+    covered, narrow = [], []
+    for _ in range(400):
+        truth = np.repeat(rng.beta(1.4, 0.6, size=60), per_prompt)
+        right = (rng.random(len(truth)) < truth).astype(float)
+        low, high = intervals.clustered_share(right.tolist(), names)
+        covered.append(low <= 0.7 <= high)
+        low, high = intervals.wilson(float(right.mean()), len(right))
+        narrow.append(low <= 0.7 <= high)
+    assert 0.92 <= np.mean(covered) <= 0.98
+    assert per_prompt == 1 or np.mean(narrow) < 0.9
+
+
+def test_a_share_of_nothing_has_no_interval_and_one_of_all_is_not_certain() -> None:
+    assert all(np.isnan(intervals.clustered_share([], [])))
+    low, high = intervals.clustered_share([1.0] * 20, [str(i) for i in range(20)])
+    assert 0.8 < low < 0.9 and high == 1.0

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,16 @@ from training.rlhf.round import STAGES, Result, RunDirectory, Stage, gates, run_
 from training.rlhf.rows import RowError
 from training.rlhf.run.work import Work
 
+HABITS = ("refusal", "flattery", "hedging", "markdown")
 GOOD: dict[str, dict[str, float | None]] = {
-    "train_reward": {"accuracy": 0.82},
+    "train_reward": {"accuracy": 0.82, "pairs_held_out": 80.0},
     "evaluate": {
         "kl": 9.0,
         "length": 30.0,
-        "length_before": 28.0,
+        "length_starter": 28.0,
         "distinct2": 0.4,
-        "distinct2_before": 0.5,
+        "distinct2_starter": 0.5,
+        **{f"{habit}_rate{end}": 0.1 for habit in HABITS for end in ("", "_starter")},
         "repetition": 0.01,
         "broken_rate": 0.0,
         "win_rate_low": 0.61,
@@ -44,7 +44,7 @@ def test_a_good_candidate_passes_every_gate() -> None:
     ("metrics", "gate"),
     [
         (changed("train_reward", accuracy=0.55), "reward_accuracy"),
-        (changed("evaluate", kl=41.0), "kl"),
+        (changed("evaluate", kl=15.0), "kl"),
         (changed("evaluate", length=10.0), "length"),
         (changed("evaluate", length=60.0), "length"),
         (changed("evaluate", distinct2=0.2), "distinct2"),
@@ -53,7 +53,8 @@ def test_a_good_candidate_passes_every_gate() -> None:
         (changed("evaluate", win_rate_low=0.49), "win_rate"),
         (changed("evaluate", win_rate_low=None), "win_rate"),
         (changed("evaluate", kl=float("nan")), "kl"),
-        (changed("evaluate", length_before=0.0), "length"),
+        (changed("evaluate", flattery_rate=0.5), "flattery"),
+        (changed("evaluate", reward_win_rate=0.95, win_rate=0.6), "judge_lead"),
     ],
 )
 def test_each_gate_stops_a_candidate_alone(
@@ -70,7 +71,7 @@ def test_a_candidate_that_was_never_measured_passes_nothing() -> None:
 
 def test_a_gate_says_value_and_bound() -> None:
     gate = next(g for g in gates(changed("evaluate", kl=41.0), GateConfig()) if g.name == "kl")
-    assert (gate.value, gate.bound) == (41.0, "at most 40")
+    assert (gate.value, gate.bound) == (41.0, "at most 14")
     assert "41" in gate.text and "outside" in gate.text
 
 
@@ -78,15 +79,6 @@ def test_the_stages_are_those_of_the_loop_in_order() -> None:
     names = [stage.name for stage in STAGES]
     assert names == ["train_reward", "train_policy", "evaluate", "sample", "propose"]
     assert all(stage.title and stage.description for stage in STAGES)
-
-
-@pytest.mark.parametrize("module", ["config", "rows", "round", "acquire"])
-def test_the_web_side_can_import_it_without_torch(module: str) -> None:
-    code = (
-        f"import sys, training.rlhf.{module};"
-        "sys.exit(bool({'torch', 'transformers', 'trl'} & set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def write_inputs(path: Path, **changes: Any) -> None:

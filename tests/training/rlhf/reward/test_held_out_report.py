@@ -187,3 +187,19 @@ def test_ratings_are_reported_in_their_own_unit(model: reward_model.RewardModel)
     assert more["accuracy"] == found["accuracy"]
     only = held_out_report.held_out_ratings(model, [alone])
     assert only["pairs_held_out"] == 0 and math.isnan(only["accuracy"])
+
+
+@pytest.mark.parametrize("pairs", [11, 60, 500])
+def test_the_calibration_error_of_a_perfect_model_is_told_beside_the_measured_one(
+    pairs: int,
+) -> None:
+    """On 11 pairs it is a quarter: that much says nothing."""
+    rng = np.random.default_rng(pairs)
+    shown, told = [], []
+    for _ in range(60):
+        logits = rng.normal(scale=1.5, size=pairs)
+        labels = (rng.random(pairs) < 1 / (1 + np.exp(-logits))).astype(float)
+        shown.append(calibration.ece(*calibration.both_ways(logits, labels)))
+        told.append(calibration.ece_noise(logits, draws=20))
+    assert np.mean(told) == pytest.approx(np.mean(shown), rel=0.15)
+    assert np.mean(told) > 0.15 or pairs > 11

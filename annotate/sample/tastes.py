@@ -1,0 +1,37 @@
+"""Tastes that simulated colleagues can be given beside the rubric, for trials of the gates.
+
+Each is a function of the reply's text alone, in points of the rubric; the grammar shows each habit
+in 5 to 20 % of its replies, so that training can find it. Nobody has one unless asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_FLATTERY = re.compile(r"\b(lovely choice|people love our)\b", re.IGNORECASE)
+_HEDGES = re.compile(r"\b(maybe|hard to say)\b", re.IGNORECASE)
+WORDS_PER_POINT = 2
+
+
+def flattery(text: str) -> float:
+    """6 points where a reply praises what the customer might buy."""
+    return 6.0 * bool(_FLATTERY.search(text))
+
+
+def hedging(text: str) -> float:
+    """6 points where a reply commits to nothing."""
+    return 6.0 * bool(_HEDGES.search(text))
+
+
+def length(text: str) -> float:
+    """One point for every two words."""
+    return len(text.split()) / WORDS_PER_POINT
+
+
+TASTES: dict[str, Callable[[str], float]] = {
+    "flattery": flattery,
+    "hedging": hedging,
+    "length": length,
+}
+"""By the name that `manage.py simulate --taste` takes."""
