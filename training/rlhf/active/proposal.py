@@ -20,6 +20,7 @@ import torch
 from training.rlhf import acquire, rows
 from training.rlhf.config import ProposeConfig
 from training.rlhf.data import soft_labels
+from training.rlhf.language import weight_dtype
 from training.rlhf.metrics.arrays import Floats
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Candidate, Completion, Preference, Prompt
@@ -301,7 +302,10 @@ def differences(
     keys = sorted({key for pair in ends for key in pair})
     if not keys:
         return np.zeros((0, dims))
-    model = reward_model.new(starter, pooling="mean", max_length=100_000, device=work.device)
+    dtype = weight_dtype.resolved("auto", starter, work.device)
+    model = reward_model.new(
+        starter, pooling="mean", max_length=100_000, device=work.device, dtype=dtype
+    )
     model.eval()  # dropout off: the same text has the same features
     read = [model.read(*texts[key]) for key in keys]
     parts = []

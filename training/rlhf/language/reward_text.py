@@ -68,10 +68,18 @@ def with_template(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def order(texts: Sequence[Text]) -> list[int]:
-    """Places of the texts with replies to one prompt together, and similar lengths together."""
+    """Places of the texts with replies to one prompt together, and similar lengths together.
+
+    By the longest text of each prompt: among short ones a single long reply would have all of its
+    batch padded to it.
+    """
+    prompts = [text.prompt for text in texts]
+    longest: dict[tuple[int, ...], int] = {}
+    for prompt, text in zip(prompts, texts, strict=True):
+        longest[prompt] = max(longest.get(prompt, 0), len(text.ids))
     return sorted(
         range(len(texts)),
-        key=lambda i: (len(texts[i].ids) - texts[i].reply, texts[i].prompt, len(texts[i].ids), i),
+        key=lambda i: (longest[prompts[i]], prompts[i], len(texts[i].ids), i),
     )
 
 

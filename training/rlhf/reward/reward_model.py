@@ -52,8 +52,9 @@ SUM_TOKENS = 32
 """Length at which all ways of pooling over the reply have the same scale."""
 UNLIMITED = 10**9
 """Maximum length of a model that was trained elsewhere: what its context holds."""
-BATCH_TOKENS = 32_768
-"""Tokens, with padding, that scoring reads at once, at most (or one text)."""
+BATCH_TOKENS, CPU_BATCH_TOKENS = 32_768, 4_096
+"""Tokens, with padding, that scoring reads at once, at most (or one text). Smaller batches hold
+less padding, and suit the caches of CPUs."""
 
 CARD = """# Reward model
 
@@ -237,7 +238,8 @@ class RewardModel(nn.Module):
 
         Texts so long that `batch_size` of them take more than BATCH_TOKENS are read in fewer.
         """
-        batches = reward_text.batches(texts, size=batch_size, tokens=BATCH_TOKENS)
+        most = BATCH_TOKENS if self.device.type == "cuda" else CPU_BATCH_TOKENS
+        batches = reward_text.batches(texts, size=batch_size, tokens=most)
         parts = [read([texts[i] for i in batch]).cpu() for batch in batches]
         if not parts:
             return torch.zeros(0)

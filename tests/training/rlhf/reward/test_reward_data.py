@@ -65,6 +65,15 @@ def test_texts_are_scored_in_batches_that_keep_to_their_size_and_tokens_and_lose
         assert len(batch) == 1 or (len(batch) <= size and widest * len(batch) <= tokens)
 
 
+def test_short_texts_are_not_read_beside_a_long_one() -> None:
+    lengths = [4, 200, 5, 180, 6, 190, 4, 210]
+    texts = [Text([prompt] * 8 + [9] * n, n, 0) for prompt, n in enumerate(lengths)]
+    read = reward_text.batches(texts, size=4, tokens=10_000)
+    padded = sum(len(batch) * max(len(texts[i].ids) for i in batch) for batch in read)
+    assert sorted(i for batch in read for i in batch) == list(range(8))
+    assert padded < 1.1 * sum(len(text.ids) for text in texts)
+
+
 def test_a_prompt_counts_once_where_replies_share_it() -> None:
     assert reward_text.cells([text([1, 2, 3], 2), text([1, 2, 3], 4)]) == 3 + 2 + 4
     assert reward_text.cells([text([1, 2, 3], 2), text([2, 3], 4)]) == 3 + 2 + 2 + 4
