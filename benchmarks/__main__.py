@@ -26,13 +26,14 @@ PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
 BY_NAME_ALONE = {"ppo_vs_trl", "upload_memory"}
 
 
+IN_ROOMS = {"active": "benchmarks.learning.active"}
+
+
 def names() -> list[str]:
     hidden = {"__main__", "result"}
-    return [
-        m.name
-        for m in pkgutil.iter_modules(benchmarks.__path__)
-        if not m.ispkg and m.name not in hidden
-    ]
+    modules = pkgutil.iter_modules(benchmarks.__path__)
+    plain = [m.name for m in modules if not m.ispkg and m.name not in hidden]
+    return sorted([*plain, *IN_ROOMS])
 
 
 def environment() -> dict[str, str]:
@@ -70,7 +71,7 @@ def main(arguments: list[str]) -> int:
         return 2
     for name in chosen or [name for name in names() if name not in BY_NAME_ALONE]:
         print(f"running {name} ...", flush=True)
-        result = importlib.import_module(f"benchmarks.{name}").run(options)
+        result = importlib.import_module(IN_ROOMS.get(name, f"benchmarks.{name}")).run(options)
         store(name, result)
         table(name, result)
     return 0

@@ -1,0 +1,1 @@
+"""Benchmarks of active learning. May import: the engine."""
