@@ -61,7 +61,7 @@ def test_votes_change_the_order_of_the_open_pairs(
 ) -> None:
     assert refresh_priorities(project.pk) == N
     first = priorities(scored)
-    assert first[:4] == [0.0] * 4 and min(first[10:]) > 1
+    assert max(first[:4]) < float(np.median(first))
     vote_on(scored[10:30], ann)  # type: ignore[arg-type]
     assert refresh_priorities(project.pk) == N - 20
     project.refresh_from_db()
