@@ -271,10 +271,37 @@ def training_votes(project: Project) -> AssignmentQuerySet:
     return votes if project.train_on_simulated else votes.filter(simulated=False)
 
 
-def open_pair_keys(project: Project) -> list[str]:
-    """Keys of the pairs that still want votes and may be ranked, best first."""
+def open_priorities(project: Project) -> dict[str, float]:
+    """The priorities of the pairs that still want votes and may be ranked, by their keys."""
     pairs = Pair.objects.filter(project=project, state=Pair.State.OPEN, kind__in=Pair.TEACHING)
-    return list(pairs.order_by("-priority", "pk").values_list("key", flat=True))
+    return dict(pairs.order_by().values_list("key", "priority"))
+
+
+def single_votes(
+    project: Project, *, include_simulated: bool
+) -> Iterator[tuple[str, int, float, float, float]]:
+    """Standing votes that teach: key of the pair, annotator, value, mass and side.
+
+    The value is 1 for A, 0 for B, 0.5 for a tie; the mass goes by strength, as in a reward model's
+    soft labels; the side is 1 where A was on the left, 0 where B was, 0.5 where nobody knows.
+    """
+    votes = _teaching(project, include_simulated)
+    columns = ("pair__key", "annotator_id", "choice", "strength", "left")
+    for key, annotator, choice, strength, left in votes.order_by().values_list(*columns).iterator():
+        value = VALUE[choice]
+        known = value != 0.5 and strength is not None
+        mass = ((strength or 0.5) if known else UNKNOWN_STRENGTH) / 2
+        yield key, annotator, value, mass, {"a": 1.0, "b": 0.0}.get(left, 0.5)
+
+
+def single_vote_count(project: Project, *, include_simulated: bool) -> int:
+    """The number of votes that `single_votes` tells."""
+    return _teaching(project, include_simulated).count()
+
+
+def _teaching(project: Project, include_simulated: bool) -> AssignmentQuerySet:
+    votes = Assignment.objects.in_project(project).standing().filter(pair__kind__in=Pair.TEACHING)
+    return votes if include_simulated else votes.filter(simulated=False)
 
 
 def leased_pair_keys(project: Project) -> set[str]:
@@ -287,19 +314,3 @@ def queue_depth(project: Project) -> int:
     """Number of pairs with a free slot."""
     free = Pair.objects.filter(project=project, open_slots__gt=0)
     return free.exclude(arms=Pair.Arms.CHECK).count()
-
-
-def votes_on(
-    project: Project, keys: Iterable[str], *, include_simulated: bool
-) -> dict[str, tuple[float, int]]:
-    """(share of votes for A with ties as half, number of votes) of those pairs that have any."""
-    votes = Assignment.objects.in_project(project).standing()
-    if not include_simulated:
-        votes = votes.filter(simulated=False)
-    sums: dict[str, tuple[float, int]] = {}
-    for batch in batched(keys):
-        rows = votes.filter(pair__key__in=batch).values_list("pair__key", "choice")
-        for key, choice in rows:
-            total, n = sums.get(key, (0.0, 0))
-            sums[key] = (total + VALUE[choice], n + 1)
-    return {key: (total / n, n) for key, (total, n) in sums.items()}

@@ -247,18 +247,25 @@ def test_priorities_reorder_open_pairs(project: Project, make_pairs: MakePairs) 
     wanted = {pair.key: float(i) for i, pair in enumerate(pairs)}
     assert exchange.set_priorities(project, wanted | {"unknown": 9.0}, acquisition="bald") == 3
     assert project.ranked_by == "bald"
-    assert exchange.open_pair_keys(project) == [pair.key for pair in reversed(pairs[1:])]
+    assert exchange.open_priorities(project) == {pair.key: wanted[pair.key] for pair in pairs[1:]}
 
 
-def test_votes_on_gives_the_share_for_a(
+def test_single_votes_tell_who_said_what_and_how_much(
     project: Project, make_pairs: MakePairs, ann: User, ben: User
 ) -> None:
     (pair,) = make_pairs(1)
     vote(project, ann, "a")
     vote(project, ben, "tie", simulated=True)
-    keys = [pair.key, "unknown"]
-    assert exchange.votes_on(project, keys, include_simulated=True) == {pair.key: (0.75, 2)}
-    assert exchange.votes_on(project, keys, include_simulated=False) == {pair.key: (1.0, 1)}
+
+    def told(**how: bool) -> set[tuple[str, int, float, float]]:
+        return {vote[:4] for vote in exchange.single_votes(project, **how)}  # type: ignore[arg-type]
+
+    strong = (pair.key, ann.pk, 1.0, 1.0)
+    assert told(include_simulated=True) == {strong, (pair.key, ben.pk, 0.5, 1.0)}
+    assert told(include_simulated=False) == {strong}
+    assert exchange.single_vote_count(project, include_simulated=False) == 1
+    sides = {vote[4] for vote in exchange.single_votes(project, include_simulated=True)}
+    assert sides == {0.0, 1.0}  # the second person sees the opposite of the first
 
 
 def test_untouched_pairs_of_older_rounds_retire(

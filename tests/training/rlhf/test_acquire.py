@@ -7,13 +7,15 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from training.rlhf import acquire
-from training.rlhf.acquire import ACQUISITIONS, Head, Ranking
+from training.rlhf.acquire import ACQUISITIONS, Candidates, Head, Ranking
 from training.rlhf.config import ConfigError, ProposeConfig
 from training.rlhf.metrics.arrays import Bools, Floats, sigmoid
 
 
 def scores_of(name: str, x: Floats, head: Head, *, n: int, seed: int = 0) -> Floats:
-    return ACQUISITIONS[name](x, head, n=n, rng=np.random.default_rng(seed))
+    moment = x.T @ x / max(len(x), 1)
+    pairs = Candidates(x, moment)
+    return ACQUISITIONS[name](pairs, head, n=n, rng=np.random.default_rng(seed))
 
 
 def picked(x: Floats, head: Head, n: int) -> list[int]:
@@ -149,6 +151,97 @@ def test_fisher_leaves_a_pair_that_a_pick_already_tells_of() -> None:
     np.testing.assert_allclose(scores, np.log([4, 2, 1.5]))
 
 
+def test_i_optimal_takes_the_pair_that_tells_most_of_all_pairs() -> None:
+    # Every p is 1/2 and S the identity. M = diag(4, 1) * 2/3 of x = (2, 0), (0, 1), (0, 1) is the
+    # pool's: a = x'Mx, so the gains are (1/4)(16/3) / 2 = 2/3 and (1/4)(2/3) / (5/4) = 2/15.
+    x = np.array([[2.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    scores = scores_of("i-optimal", x, Head(mean=np.zeros(2), covariance=np.eye(2)), n=2)
+    # After (2, 0) the second is as it was; after that its twin has S = 4/5, so a = 2/3 * 16/25.
+    expected = [2 / 3, 2 / 15, (1 / 4) * (2 / 3) * (16 / 25) / (1 + 1 / 5)]
+    np.testing.assert_allclose(scores, expected)
+
+
+def test_bald_is_the_information_about_the_weights() -> None:
+    # A head without doubt learns nothing; of two toss-ups the one in doubt teaches more.
+    x, covariance = np.array([[1.0], [2.0], [0.0]]), np.eye(1)
+    scores = scores_of("bald", x, Head(mean=np.zeros(1), covariance=covariance), n=0)
+    # H(1/2) minus the mean entropy of sigmoid(t), t ~ N(0, x^2), by fine quadrature.
+    t = np.linspace(-12, 12, 200_001)
+    for row, spread in ((0, 1.0), (1, 2.0)):
+        p, weight = sigmoid(spread * t), np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
+        entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
+        told = np.log(2) - np.trapezoid(np.nan_to_num(entropy) * weight, t)
+        assert scores[row] == pytest.approx(told, abs=1e-4)
+    assert scores[2] < 1e-9
+
+
+def test_bal_pm_prefers_prompts_that_nobody_was_asked_about() -> None:
+    x, head = np.ones((3, 1)), Head(mean=np.zeros(1), covariance=np.eye(1))
+    prompts = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    asked = np.tile([[1.0, 0.0]], (5, 1))
+    pairs = Candidates(x, np.eye(1), prompts, asked)
+    known = scores_of("bald", x, head, n=0)[0]
+    scores = ACQUISITIONS["bal-pm"](pairs, head, n=0, rng=np.random.default_rng(0))
+    # Distances to the fifth nearest of five equal prompts: 0, sqrt(0.8), sqrt(2).
+    np.testing.assert_allclose(scores, known * np.sqrt([0, 0.8, 2]), atol=1e-12)
+
+
+def test_an_ensemble_disagrees_where_the_weights_are_in_doubt() -> None:
+    x = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    scores = scores_of("ensemble", x, Head(mean=np.zeros(2), covariance=np.diag([1.0, 0.0])), n=0)
+    assert scores[0] < 1e-5 and scores[1] == pytest.approx(scores[2], rel=1e-4) and scores[1] > 0.1
+
+
+@pytest.mark.parametrize("name", sorted(ACQUISITIONS))
+def test_neither_sides_nor_the_order_of_the_candidates_change_a_score(name: str) -> None:
+    x, y, _ = planted(360, 5, seed=20)
+    rng, free = np.random.default_rng(1), np.ones(260, dtype=bool)
+    places, order = rng.permutation(260), np.where(rng.random(260) < 0.5, 1.0, -1.0)
+    head = acquire.fit(x[:100], y[:100], precision=1.0)
+    config = ProposeConfig(acquisition=name)
+    first = acquire.rank(head, x[100:], free, config, n=20, seed=3).scores
+    turned = (x[100:] * order[:, None])[places]
+    second = acquire.rank(head, turned, free, config, n=20, seed=3).scores
+    np.testing.assert_allclose(second, first[places], rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["i-optimal", "fisher", "bald", "random"])
+def test_a_pool_beyond_the_shortlist_begins_with_the_same_pairs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y, _ = planted(700, 5, seed=21)
+    head, free = acquire.fit(x[:100], y[:100], precision=1.0), np.ones(600, dtype=bool)
+    config = ProposeConfig(acquisition=name)
+    whole = acquire.rank(head, x[100:], free, config, n=10, seed=1)
+    monkeypatch.setattr(acquire, "SHORTLIST", 200)
+    short = acquire.rank(head, x[100:].astype(np.float32), free, config, n=10, seed=1)
+    assert len(set(whole.order) & set(short.order)) >= 9
+    inside = acquire.judgeable(x[100:])
+    listed = np.argsort(-short.scores)[:200]
+    assert short.scores[listed].min() >= np.delete(short.scores, listed).max()
+    assert (short.scores[inside] > 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(ACQUISITIONS))
+@pytest.mark.parametrize("broken", ["nan", "constant", "ties", "few"])
+def test_what_says_nothing_is_ranked_all_the_same(name: str, broken: str) -> None:
+    x, y, _ = planted(70, 4, seed=22)
+    pool, labelled, votes = x[50:].copy(), x[:50].copy(), y[:50].copy()
+    if broken == "nan":
+        pool[3] = np.nan
+    if broken == "constant":
+        pool[:], labelled[:] = 1.0, 1.0
+    if broken == "ties":
+        votes[:] = 0.5
+    if broken == "few":
+        pool = pool[:1]
+    free = np.ones(len(pool), dtype=bool)
+    config = ProposeConfig(acquisition=name, cold_start_votes=1)
+    scores = acquire.rerank(labelled, votes, pool, free, config, n=5, seed=0).scores
+    assert (np.isfinite(scores) & (scores >= 0)).all()
+    assert broken != "nan" or scores[3] == 0
+
+
 def test_margin_asks_for_the_pair_nearest_to_a_toss_up() -> None:
     # No doubt about w = 1, so P(a is better) is 3/4, 1/10 and 6/10.
     x = np.log([[3.0], [1 / 9], [1.5]])
@@ -190,8 +283,8 @@ def test_the_round_s_setting_names_the_acquisition() -> None:
 
 
 def test_a_new_acquisition_is_a_function_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def longest(x: Floats, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
-        return np.linalg.norm(x, axis=1)
+    def longest(pairs: Candidates, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
+        return np.linalg.norm(pairs.x, axis=1)
 
     monkeypatch.setitem(ACQUISITIONS, "longest", longest)
     x, y, _ = planted(160, 4, seed=16)
@@ -202,8 +295,8 @@ def test_a_new_acquisition_is_a_function_and_a_line(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_acquisition_that_scores_badly_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def negative(x: Floats, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
-        return -np.ones(len(x))
+    def negative(pairs: Candidates, head: Head, *, n: int, rng: np.random.Generator) -> Floats:
+        return -np.ones(len(pairs.x))
 
     monkeypatch.setitem(ACQUISITIONS, "negative", negative)
     x, y, _ = planted(160, 4)
@@ -212,7 +305,9 @@ def test_an_acquisition_that_scores_badly_is_named(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_unknown_acquisition_is_refused_with_the_known_names() -> None:
-    with pytest.raises(ConfigError, match="must be one of fisher, margin, random, not 'Fisher'"):
+    with pytest.raises(
+        ConfigError, match=r"must be one of bal-pm, bald, ensemble, fisher, .*, not 'Fisher'"
+    ):
         acquire.acquisition("Fisher")
 
 

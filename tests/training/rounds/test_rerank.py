@@ -2,22 +2,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
+from numpy.typing import NDArray
 
-from annotate import exchange, queue
-from annotate.models import Assignment, Pair, Project
+from annotate import queue
+from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
-from training.models import Plan, Round, Run, StageResult
+from training.models import Plan, Run, StageResult
 from training.rlhf import acquire
-from training.rlhf.config import ProposeConfig, RoundConfig, from_dict
-from training.rounds import start_and_cancel
-from training.rounds.rerank import VOTES_BETWEEN, Features, load, rank, refresh_priorities
+from training.rlhf.config import ProposeConfig
+from training.rounds.rerank import (
+    LEVELS,
+    VOTES_BETWEEN,
+    Features,
+    Learnt,
+    changed,
+    in_order,
+    learn,
+    rank,
+    refresh_priorities,
+)
 from training.runs import run_inputs
-from training.versions import promotion
 
 N, D = 60, 4
 
@@ -56,6 +64,8 @@ def test_votes_change_the_order_of_the_open_pairs(
     assert max(first[:4]) < float(np.median(first))
     vote_on(scored[10:30], ann)  # type: ignore[arg-type]
     assert refresh_priorities(project.pk) == N - 20
+    project.refresh_from_db()
+    assert project.ranked_by == "i-optimal"
     assert priorities(scored[30:]) != first[30:]
     assert priorities(scored[10:30]) == first[10:30]
 
@@ -83,24 +93,64 @@ def test_a_project_without_a_round_has_nothing_to_rank(project: Project) -> None
     assert not Plan.objects.exists()
 
 
+def learnt(x: NDArray[np.float64], values: NDArray[np.float64]) -> Learnt:
+    return Learnt(acquire.fit(x, values, precision=1.0), {}, x)
+
+
 def test_a_direction_with_many_votes_is_asked_less_than_an_unknown_one() -> None:
     """One axis has 200 votes behind it, the other none."""
     x = np.array([[1.0, 0.0]] * 200 + [[1.0, 0.1], [0.1, 1.0]])
-    features = Features(keys=[str(i) for i in range(len(x))], x=x)
-    votes = {str(i): (0.5, 1) for i in range(200)}
-    scores = rank(features, votes, {"200", "201"}, ProposeConfig(), seed=0)
+    features = Features(keys=[str(i) for i in range(len(x))], x=x.astype(np.float16))
+    known = learnt(x[:200], np.full(200, 0.5))
+    scores = rank(features, known, {"200", "201"}, ProposeConfig(), seed=0)
     assert scores["201"] > scores["200"]
 
 
-def test_a_direction_on_somebodys_screen_counts_as_asked() -> None:
+def test_a_pair_on_somebodys_screen_is_not_ranked() -> None:
     x = np.array([[1.0, 0.0]] * 200 + [[1.0, 0.1], [0.1, 1.0], [0.11, 1.0]])
-    features = Features(keys=[str(i) for i in range(len(x))], x=x)
-    votes = {str(i): (0.5, 1) for i in range(200)}
-    pool = {"200", "201", "202"}
-    alone = rank(features, votes, pool, ProposeConfig(), seed=0)
-    beside = rank(features, votes, pool, ProposeConfig(), seed=0, pending={"201"})
-    assert "201" not in beside
-    assert beside["202"] - beside["200"] < alone["202"] - alone["200"]
+    features = Features(keys=[str(i) for i in range(len(x))], x=x.astype(np.float16))
+    known, pool = learnt(x[:200], np.full(200, 0.5)), {"200", "201", "202"}
+    beside = rank(features, known, pool, ProposeConfig(), seed=0, pending={"201"})
+    assert set(beside) == {"200", "202"}
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [("few", "too few votes"), ("nan", "no numbers"), ("coins", "does not predict")],
+)
+def test_what_teaches_nothing_leaves_the_order_to_chance(values: str, why: str) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(150, 4)).astype(np.float16)
+    if values == "nan":
+        x[7] = np.nan
+    features = Features(keys=[str(i) for i in range(150)], x=x)
+    n = 20 if values == "few" else 150
+    votes = [(str(i), i % 3, float(rng.random() < 0.5), 1.0, 0.5) for i in range(n)]
+    found = learn(features, votes, ProposeConfig())
+    assert found.head is None and why in found.why
+    assert set(rank(features, found, {"3", "9"}, ProposeConfig(), seed=0).values()) == {0.0}
+
+
+def test_no_more_priorities_are_written_than_the_new_order_needs() -> None:
+    keys = [str(i) for i in range(50)]
+    first = changed({key: 50.0 - i for i, key in enumerate(keys)}, {})
+    assert sorted(keys, key=lambda key: -first[key]) == keys and min(first.values()) > 1
+    scores = {key: 50.0 - i for i, key in enumerate(keys)}
+    assert changed(scores, first) == {}
+    scores["3"] = 10.5  # from the fourth place to the fortieth
+    moved = changed(scores, first)
+    assert set(moved) == {"3"} and first["39"] > moved["3"] > first["40"]
+    scores["7"] = 0.0
+    assert changed(scores, first | moved) == {"7": 0.0}
+
+
+def test_behind_the_shortlist_only_levels_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acquire, "SHORTLIST", 10)
+    keys = [str(i) for i in range(110)]
+    written = changed({key: 200.0 - i for i, key in enumerate(keys)}, {})
+    values = [written[key] for key in keys]
+    assert values == sorted(values, reverse=True) and min(values[:10]) > 1 >= max(values[10:])
+    assert len(set(values[10:])) == LEVELS and min(values) > 0
 
 
 def test_a_leased_pair_keeps_its_priority(project: Project, scored: list[Pair], ann: User) -> None:
@@ -113,57 +163,8 @@ def test_a_leased_pair_keeps_its_priority(project: Project, scored: list[Pair], 
     assert lease.pair.priority == before
 
 
-def by_the_engine(pairs: list[Pair], run: Run) -> list[float]:
-    """Scores of the pairs by the engine's ranking, with the settings that the round began with."""
-    assert run.round is not None
-    features = load(run.directory / "propose")
-    votes = exchange.votes_on(run.project, features.keys, include_simulated=False)
-    x = dict(zip(features.keys, features.x, strict=True))
-    mass = np.array([count for _, count in votes.values()], dtype=np.float64)
-    ranking = acquire.rerank(
-        np.array([x[key] for key in votes]),
-        np.array([share for share, _ in votes.values()]),
-        np.array([x[pair.key] for pair in pairs]),
-        np.ones(len(pairs), dtype=bool),
-        from_dict(RoundConfig, run.round.config).propose,
-        n=len(pairs),
-        seed=int(mass.sum()),
-        weights=mass,
-    )
-    return [float(score) for score in ranking.scores]
-
-
-@pytest.fixture
-def early(a_round: Round, project: Project) -> Round:
-    """A round that chooses by what a vote teaches from 20 votes on; there are 30."""
-    a_round.config["propose"]["cold_start_votes"] = 20
-    a_round.save(update_fields=["config"])
-    keep = project.pairs.order_by("pk")[:15].values_list("pk", flat=True)
-    Assignment.objects.filter(pair__project=project).exclude(pair__in=list(keep)).delete()
-    return a_round
-
-
-def test_between_rounds_the_order_is_by_the_rounds_own_settings(
-    early: Round, project: Project, scored: list[Pair], run: Run
-) -> None:
-    assert refresh_priorities(project.pk) == N
-    assert priorities(scored) == pytest.approx(by_the_engine(scored, run), abs=1e-6)
-    # By the default of 100 votes the order would be random: near-duplicates among the first.
-    assert max(priorities(scored)[:4]) < 1e-3 < float(np.median(priorities(scored)))
-
-
-def test_a_plan_that_changes_later_does_not_change_the_order_of_a_round(
-    project: Project, scored: list[Pair], run: Run
-) -> None:
-    Plan.objects.update(config={"propose": {"cold_start_votes": 100_000}})
-    refresh_priorities(project.pk)
-    assert priorities(scored) == pytest.approx(by_the_engine(scored, run), abs=1e-6)
-
-
-def test_a_round_does_not_start_with_an_acquisition_that_does_not_exist(
-    voted: Project, home: Path
-) -> None:
-    promotion.adopt_starter(voted, "starter")
-    Plan.objects.create(project=voted, config={"propose": {"acquisition": "coin"}})
-    with pytest.raises(start_and_cancel.WrongSettings, match="acquisition must be one of"):
-        start_and_cancel.start_round(voted)
+def test_an_order_that_is_crowded_is_spread_anew() -> None:
+    keys, before = list("abcdefgh"), dict.fromkeys("abcdefgh", 2.0)
+    before |= {"a": 1.5 + 1e-16, "h": 1.5}
+    values = before | in_order(keys, before)
+    assert [values[key] for key in keys] == sorted({*values.values()}, reverse=True)

@@ -251,15 +251,10 @@ def _rank(
     weights = np.array([pair.weight for pair in labelled])
     if weights.sum() < config.cold_start_votes:
         return None
+    values = np.array([pair.value for pair in labelled])
+    everything = np.ones(len(pool), dtype=bool)
     return acquire.rerank(
-        old,
-        np.array([pair.value for pair in labelled]),
-        pool,
-        np.ones(len(pool), dtype=bool),
-        config,
-        n=config.pairs,
-        seed=seed,
-        weights=weights,
+        old, values, pool, everything, config, n=config.pairs, seed=seed, weights=weights
     )
 
 

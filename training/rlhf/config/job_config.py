@@ -67,7 +67,7 @@ class ProposeConfig:
     the starter: as many pairs with each."""
     features: int = 64
     """Dimensions of the frozen features after projection."""
-    acquisition: str = "fisher"
+    acquisition: str = "i-optimal"
     """The rule that chooses, by its name in `acquire.ACQUISITIONS`."""
     cold_start_votes: int = 100
     """With fewer votes than this every pair is drawn at random."""
