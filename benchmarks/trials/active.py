@@ -124,7 +124,7 @@ def world(kind: str, seed: int) -> World:
 
 @dataclass
 class Asked:
-    """What was said so far."""
+    """The votes so far."""
 
     pairs: list[int]
     people: list[int]

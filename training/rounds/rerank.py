@@ -52,7 +52,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Learnt:
-    """What the votes taught so far. `head` is None while it predicts nothing; `why` says so."""
+    """The lesson of the votes so far. `head` is None while it predicts nothing; `why` says so."""
 
     head: acquire.Head | None
     trust: dict[int, float]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.rlhf import rows
 from training.rlhf.data.data_files import Chat
-from training.rlhf.metrics import diversity_and_refusals
+from training.rlhf.metrics.texts import diversity_and_refusals
 from training.rlhf.reward.score_functions import Score
 from training.rlhf.rows import Rating
 from training.rlhf.run.work import Work

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.rlhf import rows
 from training.rlhf.config.config_file import require
-from training.rlhf.metrics import diversity_and_refusals
+from training.rlhf.metrics.texts import diversity_and_refusals
 from training.rlhf.run.hard_links import link_folder
 
 

@@ -96,7 +96,7 @@ class Votes:
 
 @dataclass(frozen=True)
 class People:
-    """What the head thinks of each annotator, (a,) each."""
+    """The head's opinion of each annotator, (a,) each."""
 
     informed: Floats
     """Share of answers that are no guesses."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from training.rlhf.config.policy_config import WatchedConfig
-from training.rlhf.metrics.diversity_and_refusals import distinct_of, mean, repetition_of
+from training.rlhf.metrics.texts.diversity_and_refusals import distinct_of, mean, repetition_of
 
 Metrics = Mapping[str, float]
 WATCHED = ("reward", "distinct2", "repetition", "reference_perplexity", "length", "eos_rate")

@@ -19,7 +19,7 @@ from training.rlhf.language import chat_template
 from training.rlhf.language.random_numbers import random_source
 from training.rlhf.language.sequences import Sequences
 from training.rlhf.metrics import reward_hacking
-from training.rlhf.metrics.diversity_and_refusals import mean
+from training.rlhf.metrics.texts.diversity_and_refusals import mean
 from training.rlhf.ppo.load_and_save import trained_weights
 from training.rlhf.ppo.update import PPO
 from training.rlhf.reward.score_functions import Messages, Score

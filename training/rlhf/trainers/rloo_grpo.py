@@ -29,7 +29,7 @@ from training.rlhf.language.lora_adapters import base_model
 from training.rlhf.language.policy_and_reference import load_policy_and_reference
 from training.rlhf.language.random_numbers import draws, random_source
 from training.rlhf.metrics import reward_hacking
-from training.rlhf.metrics.diversity_and_refusals import mean
+from training.rlhf.metrics.texts.diversity_and_refusals import mean
 from training.rlhf.reward.score_functions import Score
 from training.rlhf.rows import Prompt
 from training.rlhf.run import distributed, ranks

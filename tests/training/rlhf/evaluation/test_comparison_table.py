@@ -12,7 +12,7 @@ import pytest
 from training.rlhf.evaluation import comparison_metrics, comparison_table
 from training.rlhf.evaluation.comparison_metrics import MeasuredReply, Metric, ReplyText
 from training.rlhf.evaluation.comparison_table import Resampling
-from training.rlhf.metrics import diversity_and_refusals, rouge_bleu_meteor
+from training.rlhf.metrics.texts import diversity_and_refusals, rouge_bleu_meteor
 
 HOW = Resampling(200, seed=1)
 WORDS = ("parcel", "late", "today", "sorry", "invoice", "sent", "we", "will", "check")

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from training.rlhf.metrics.diversity_and_refusals import repetition
+from training.rlhf.metrics.texts.diversity_and_refusals import repetition
 
 Fault = Literal["", "empty", "truncated", "looping", "gibberish"]
 

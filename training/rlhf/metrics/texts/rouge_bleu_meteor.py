@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from training.rlhf.metrics.arrays import Floats
-from training.rlhf.metrics.diversity_and_refusals import mean, ngrams, words
+from training.rlhf.metrics.texts.diversity_and_refusals import mean, ngrams, words
 
 ORDER = 4
 ROUGE = ("rouge1", "rouge2", "rougeL")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.rlhf.metrics import diversity_and_refusals
+from training.rlhf.metrics.texts import diversity_and_refusals
 
 
 def test_distinct_counts_different_ngrams_over_all_texts() -> None:

@@ -10,7 +10,7 @@ from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 
-from training.rlhf.metrics import rouge_bleu_meteor
+from training.rlhf.metrics.texts import rouge_bleu_meteor
 
 REFERENCE = "The police killed the gunman near the old station yesterday."
 REPLIES = (
