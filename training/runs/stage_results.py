@@ -19,7 +19,7 @@ from training.models import ModelVersion, Round, Run, RunKind, StageResult
 from training.rlhf import rows
 from training.rlhf.round import EVALUATE, PROPOSE, SAMPLE, TRAIN_POLICY, TRAIN_REWARD
 from training.runs import first_pairs, streamed_rows
-from training.versions import added_models, people_verdict, promotion
+from training.versions import added_models, people_decision, people_verdict, promotion
 from training.versions.engine_environment import round_settings
 
 Meta = dict[str, Any]
@@ -132,7 +132,7 @@ def _propose(run: Run, folder: Path, metrics: dict[str, float]) -> None:
     policy = _policy_of(run)
     candidates: Iterator[dict[str, Any]] = read_rows(folder / "candidates.jsonl")
     candidates = _by_name(candidates, policy, "policy_a", "policy_b")
-    if not promotion.asks_people(policy):
+    if not people_decision.asks_people(policy):
         candidates = (row for row in candidates if row.get("kind") != "evaluation")
     added = exchange.add_pairs(run.project, candidates, source=source, policy=policy.name)
     if metrics.get("active"):

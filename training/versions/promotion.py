@@ -1,9 +1,8 @@
-"""The policy in use: gates before a version is promoted, people's judgement after it."""
+"""The policy in use: gates before a version is promoted, and every change of it."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,9 @@ from training.models import Decision, LoopEvent, ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
 from training.rlhf.delivery import model_folder_checks
 from training.rlhf.round import TRAIN_REWARD, Gate, gates
-from training.versions import people_verdict
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-
-log = logging.getLogger(__name__)
 
 CANDIDATE, PROMOTED, RETIRED = ModelVersion.State.values
 Project = exchange.Project
@@ -76,7 +72,7 @@ def judge(version: ModelVersion, bounds: GateConfig) -> None:
     version.gates = [dataclasses.asdict(gate) for gate in judged]
     version.save(update_fields=["gates"])
     with transaction.atomic():
-        _lock(version)
+        lock(version)
         _tell_failed(version, judged)
         if version.state == CANDIDATE:  # else an admin was ahead of the gates, and that stands
             against = _against(version, judged, independent=independent)
@@ -131,7 +127,7 @@ def _against(version: ModelVersion, judged: list[Gate], *, independent: bool) ->
         return f"{NOT_PROMOTED} " + "; ".join(failed) + "."
     if mode == Mode.HUMAN:
         return _told(failed, missing, "an admin decides.")
-    if (rival := _in_use_instead(version)) is not None:
+    if (rival := in_use_instead(version)) is not None:
         return (
             f"It was compared with {version.parent or 'its parent'}, but {rival} is in use now; "
             "an admin decides."
@@ -162,7 +158,7 @@ def _passed(version: ModelVersion, judged: list[Gate], *, independent: bool) -> 
     return f"{reason}; {', '.join(lacks)}. A sample project promotes all the same."
 
 
-def _in_use_instead(version: ModelVersion) -> ModelVersion | None:
+def in_use_instead(version: ModelVersion) -> ModelVersion | None:
     """A promoted policy that the candidate was not compared with.
 
     An old round that was retried, or a change by hand while the round ran.
@@ -205,7 +201,7 @@ def promote(
     if version.added and version.kind == ModelVersion.POLICY:
         _require_kinship(version)
     with transaction.atomic():
-        _lock(version)
+        lock(version)
         if version.state == PROMOTED:
             raise Refused(f"{version.name} is in use already.")
         if version.pruned_at is not None:
@@ -269,7 +265,7 @@ def retire(
         Refused: it is the current one, which `demote` takes back, or retired already.
     """
     with transaction.atomic():
-        _lock(version)
+        lock(version)
         if version.state == PROMOTED:
             raise Refused(f"{version.name} is in use; demote it instead.")
         if version.state == RETIRED:
@@ -290,7 +286,7 @@ def demote(
         Refused: it is not promoted, or there is nothing to go back to.
     """
     with transaction.atomic():
-        _lock(version)
+        lock(version)
         if version.state != PROMOTED:
             raise Refused(f"{version.name} is not in use.")
         before = fallback(version)
@@ -313,70 +309,7 @@ def fallback(version: ModelVersion) -> ModelVersion | None:
     return before if before is not None and before.pruned_at is None else None
 
 
-def review(version: ModelVersion) -> bool:
-    """Read people's blind comparisons of a policy; True when they decided.
-
-    A candidate that people prefer to the policy before is promoted where people's word counts
-    (`Project.promotion`), one that they prefer less, to that or to the starter, is put aside; the
-    policy in use that they prefer less is demoted. Until then it goes on collecting.
-    """
-    seen = people_verdict.comparisons(version)
-    if not seen:
-        return False
-    human = people_verdict.kept(seen)
-    if version.metrics.get("human") != human:
-        version.metrics = version.metrics | {"human": human}
-        version.save(update_fields=["metrics"])
-        publish(version)
-    outcome = people_verdict.outcome(version, seen)
-    if outcome == "undecided":
-        return False
-    note = people_verdict.reason(version, seen)
-    try:
-        return _act(version, outcome, note)
-    except Refused as refusal:
-        log.info("%s stays as it is: %s", version, refusal)
-        return False
-
-
-def _act(version: ModelVersion, outcome: str, note: str) -> bool:
-    """Do what people decided; True where something changed."""
-    if outcome == "worse" and version.state == PROMOTED:
-        demote(version, note=f"Demoted. {note}", decided_by=Decision.By.PEOPLE)
-    elif outcome == "worse":
-        retire(version, note=f"Not promoted. {note}", decided_by=Decision.By.PEOPLE)
-        text = f"{version.name}: {version.note}"
-        LoopEvent.objects.tell(version.project_id, LoopEvent.Kind.REFUSED, text)
-    elif version.state == CANDIDATE and people_promote(version):
-        promote(version, reason=note, decided_by=Decision.By.PEOPLE)
-        exchange.retire_evaluation(version.project, policy=version.name)
-        if version.run and version.run.round:
-            exchange.retire_untouched(version.project, before_source=version.run.round.name)
-    else:
-        return False
-    return True
-
-
-def people_promote(version: ModelVersion) -> bool:
-    """True where people's preference puts this candidate in use.
-
-    Not where an admin promotes by hand, nor where a gate was failed and gates count, nor where
-    another policy is in use than the one that it was compared with.
-    """
-    if version.project.promotion == Project.Promotion.HUMAN or _in_use_instead(version):
-        return False
-    failed = any(gate["value"] is not None and not gate["passed"] for gate in version.gates)
-    return version.project.promotion == Project.Promotion.PEOPLE or not failed
-
-
-def asks_people(version: ModelVersion) -> bool:
-    """True where people's comparisons of a policy with others may still change what is in use."""
-    if version.state != CANDIDATE:
-        return version.state == PROMOTED
-    return version.project.promotion == Project.Promotion.HUMAN or people_promote(version)
-
-
-def _lock(version: ModelVersion) -> None:
+def lock(version: ModelVersion) -> None:
     """Hold the project against other decisions and removals, and see how things stand."""
     exchange.lock(version.project)
     version.refresh_from_db(fields=["state", "parent", "pruned_at"])

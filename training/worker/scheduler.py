@@ -17,7 +17,7 @@ from training.models import ModelVersion, Trial, WorkerBeat
 from training.rounds import automatic_start, loop_mail
 from training.runs import crash_recovery, processes, task_queue
 from training.runs.task_queue import Kind
-from training.versions import promotion
+from training.versions import people_decision
 
 log = logging.getLogger(__name__)
 
@@ -81,4 +81,4 @@ def review(project: exchange.Project) -> None:
     states = (ModelVersion.State.CANDIDATE, ModelVersion.State.PROMOTED)
     policies = ModelVersion.objects.policies().filter(project=project, number__gt=0)
     for version in policies.filter(state__in=states).select_related("project", "parent"):
-        promotion.review(version)
+        people_decision.review(version)

@@ -14,7 +14,7 @@ from tests.conftest import at_once
 from tests.training.conftest import vote_on
 from training.models import ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
-from training.versions import promotion
+from training.versions import people_decision, promotion
 
 HABITS = ("refusal", "flattery", "hedging", "markdown")
 GOOD: dict[str, dict[str, float]] = {
@@ -247,9 +247,9 @@ def test_a_candidate_waits_until_people_prefer_it_and_the_page_keeps_who_decided
     new = pending(project, candidate, mode)
     assert "people decide by blind comparisons" in new.note
     judged(project, "policy-2", n=20, won=12, people=[ann], against="policy-1")
-    assert not promotion.review(new) and new.state == "candidate"
+    assert not people_decision.review(new) and new.state == "candidate"
     judged(project, "policy-2", n=40, won=36, people=[ben], against="policy-1")
-    assert promotion.review(new)
+    assert people_decision.review(new)
     assert new.state == "promoted"
     assert "People preferred it to policy-1 in 80% of 60 blind comparisons" in new.note
     assert "votes of 2 people" in new.note
@@ -267,7 +267,7 @@ def test_a_judges_opinion_on_other_prompts_informs_beside_peoples_votes(
 ) -> None:
     new = pending(project, candidate, "both")
     judged(project, "policy-2", n=24, won=13, people=[ann], against="policy-1")
-    assert not promotion.review(new)
+    assert not people_decision.review(new)
     assert "assisted" not in new.metrics["human"]["comparisons"][0]
     waiting = make_pairs(40, kind="evaluation")
     Pair.objects.filter(pk__in=[pair.pk for pair in waiting]).update(
@@ -276,7 +276,7 @@ def test_a_judges_opinion_on_other_prompts_informs_beside_peoples_votes(
     mine = project.pairs.filter(policy_a="policy-2")
     mine.update(margin=-1.0)
     mine.filter(assignments__choice="a").update(margin=2.0)
-    assert not promotion.review(new)
+    assert not people_decision.review(new)
     rate, low, high = new.metrics["human"]["comparisons"][0]["assisted"]
     assert low < rate < high and rate < 13 / 24  # the judge thinks less of the others
     assert new.state == "candidate"
@@ -288,7 +288,7 @@ def test_a_candidate_that_people_prefer_less_to_either_is_put_aside(
 ) -> None:
     new = pending(project, candidate, "both")
     judged(project, "policy-2", n=50, won=10, people=[ann], against=against)
-    assert promotion.review(new)
+    assert people_decision.review(new)
     assert new.state == "retired" and f"preferred it to {against} in 20% of 50" in new.note
     assert project.loop_events.filter(kind="refused").exists()
     assert ModelVersion.objects.policies().promoted().get().number == 1
@@ -303,7 +303,7 @@ def test_people_do_not_promote_what_failed_a_gate_unless_they_decide_alone(
         new.project.refresh_from_db()
         promotion.judge(new, BOUNDS)
         judged(project, new.name, n=50, won=45, people=[ann])
-        assert promotion.review(new) == (mode == "people")
+        assert people_decision.review(new) == (mode == "people")
         assert new.state == ("promoted" if mode == "people" else "candidate")
 
 
@@ -333,7 +333,7 @@ def test_evaluation_pairs_of_a_policy_that_people_decided_on_leave_the_queue(
         policy_a="policy-2", policy_b="starter"
     )
     judged(project, "policy-2", n=50, won=8, people=[ann], against="policy-1")
-    assert promotion.review(new)
+    assert people_decision.review(new)
     for pair in waiting:
         pair.refresh_from_db()
         assert pair.state == "retired"
@@ -352,14 +352,14 @@ def test_a_policy_that_people_like_less_is_demoted_and_the_one_before_restored(
     second = candidate(2, parent=first)
     promotion.promote(second)
     judged(project, "policy-2", n=40, won=6, people=[ann, ben, cleo])
-    assert promotion.review(second)
+    assert people_decision.review(second)
     first.refresh_from_db()
     second.refresh_from_db()
     assert (first.state, second.state) == ("promoted", "retired")
     assert "preferred it to starter in 15% of 40 blind comparisons" in second.note
     assert second.metrics["human"]["n"] == 40 and second.metrics["human"]["votes"] == 120
     assert second.metrics["human"]["comparisons"][0]["outcome"] == "worse"
-    assert not promotion.review(second)
+    assert not people_decision.review(second)
 
 
 @pytest.mark.parametrize(("n", "won"), [(40, 16), (6, 0)])
@@ -376,7 +376,7 @@ def test_a_policy_stays_while_its_interval_reaches_one_half_or_votes_are_few(
     new = candidate(1)
     promotion.promote(new)
     judged(project, "policy-1", n=n, won=won, people=[ann, ben, cleo])
-    assert not promotion.review(new)
+    assert not people_decision.review(new)
     new.refresh_from_db()
     assert (new.state, new.metrics["human"]["win_rate"]) == ("promoted", won / n)
 
