@@ -16,7 +16,7 @@ from training.figures.number_format import number
 from training.models import ModelVersion, Round, Run, StageResult
 from training.models.training_round import RoundQuerySet
 from training.rlhf.metrics.intervals import wilson
-from training.rlhf.round import EVALUATE, STAGES, TRAIN_REWARD, Stage
+from training.rlhf.round import EVALUATE, STAGES, TRAIN_REWARD, Stage, is_failed
 
 ENDED = {Run.State.FAILED: "failed", Run.State.CANCELLED: "cancelled"}
 
@@ -219,19 +219,27 @@ def verdict(version: ModelVersion) -> str:
     if version.note:
         return version.note
     failed = [str(gate.get("text", gate.get("name"))) for gate in failed_gates(version.gates)]
-    return "Not promoted: " + "; ".join(failed) if failed else "Not judged yet"
+    if failed:
+        return "Not promoted: " + "; ".join(failed)
+    return "Not decided yet" if version.gates else "Not judged yet"
 
 
 def failed_gates(gates: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The gates that a version did not pass."""
-    return [gate for gate in gates if not gate.get("passed")]
+    """The gates that stand against a version: not those that could rightly not be measured."""
+    return [gate for gate in gates if _is_failed(gate)]
+
+
+def _is_failed(gate: Mapping[str, Any]) -> bool:
+    name, value = str(gate.get("name", "")), number(gate.get("value"))
+    return is_failed(name, value, passed=bool(gate.get("passed")))
 
 
 def gate_rows(version: ModelVersion) -> list[dict[str, Any]]:
-    """The version's gates for a table: title, value, bound, passed."""
+    """The version's gates for a table: title, value, bound, passed, and whether they are failed."""
     return [
         # `text` is one sentence, "title: value, verdict (bound)"; the table has its own columns.
         {"title": str(gate.get("text", gate.get("name", ""))).partition(":")[0], **gate}
+        | {"failed": _is_failed(gate)}
         for gate in version.gates
     ]
 

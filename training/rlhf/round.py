@@ -23,7 +23,7 @@ from training.rlhf.config.stage_names import (
     TRAIN_POLICY,
     TRAIN_REWARD,
 )
-from training.rlhf.metrics.gates import Gate, gates
+from training.rlhf.metrics.gates import Gate, gates, is_failed
 from training.rlhf.run import pace_and_memory, trackers
 from training.rlhf.run.entry_points import load_function
 from training.rlhf.run.run_directory import (
@@ -63,6 +63,7 @@ __all__ = [
     "Stage",
     "Stopped",
     "gates",
+    "is_failed",
     "run_round",
     "stop_on_signals",
 ]

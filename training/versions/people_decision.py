@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from annotate import exchange
+from training.figures.run_progress import failed_gates
 from training.models import Decision, LoopEvent, ModelVersion
 from training.versions import people_verdict, promotion
 
@@ -66,8 +67,9 @@ def people_promote(version: ModelVersion) -> bool:
     """
     if version.project.promotion == Project.Promotion.HUMAN or promotion.in_use_instead(version):
         return False
-    failed = any(gate["value"] is not None and not gate["passed"] for gate in version.gates)
-    return version.project.promotion == Project.Promotion.PEOPLE or not failed
+    if version.project.promotion == Project.Promotion.PEOPLE:
+        return True
+    return not failed_gates(version.gates)
 
 
 def asks_people(version: ModelVersion) -> bool:

@@ -87,7 +87,7 @@ def judge(version: ModelVersion, bounds: GateConfig) -> None:
 
 def _tell_failed(version: ModelVersion, judged: list[Gate]) -> None:
     """Let the project's webhooks know of gates that a new policy fails."""
-    if failed := [gate.name for gate in judged if not gate.passed and gate.measured]:
+    if failed := [gate.name for gate in judged if gate.failed]:
         exchange.tell_webhooks(
             version.project_id,
             exchange.WebhookEvent.GATE_FAILED,
@@ -121,8 +121,8 @@ def _against(version: ModelVersion, judged: list[Gate], *, independent: bool) ->
         independent: whether its judge learnt from other people's votes than the reward model.
     """
     mode, Mode = version.project.promotion, Project.Promotion
-    failed = [gate.text for gate in judged if not gate.passed and gate.measured]
-    missing = [gate.text for gate in judged if not gate.measured]
+    failed = [gate.text for gate in judged if gate.failed]
+    missing = [gate.text for gate in judged if not gate.measured and not gate.failed]
     if failed and mode != Mode.PEOPLE:
         return f"{NOT_PROMOTED} " + "; ".join(failed) + "."
     if mode == Mode.HUMAN:

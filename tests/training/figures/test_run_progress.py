@@ -8,6 +8,8 @@ from annotate.models import Project
 from tests.training.history import NUMBERS, add_policy, add_starter, make_round
 from training.dashboard import round_curves
 from training.figures.run_progress import (
+    failed_gates,
+    gate_rows,
     headline,
     last_run,
     number,
@@ -89,6 +91,19 @@ def test_a_verdict_names_the_failed_gates(project: Project) -> None:
     assert verdict(version).startswith("Not promoted. KL to the starter (nats): 52.4")
     version.note = ""
     assert verdict(version).startswith("Not promoted: KL to the starter (nats): 52.4")
+
+
+def test_a_gate_that_could_rightly_not_be_measured_is_not_told_as_failed(project: Project) -> None:
+    version = add_policy(make_round(project, 1), state="candidate")
+    for gate in version.gates:
+        if gate["name"] == "reward_accuracy":
+            gate |= {"value": None, "passed": False}
+    version.note = ""
+    assert verdict(version) == "Not decided yet"
+    failed = {row["name"]: row["failed"] for row in gate_rows(version)}
+    assert not any(failed.values()) and "reward_accuracy" in failed
+    version.gates = [gate | {"value": None, "passed": False} for gate in version.gates]
+    assert "kl" in [gate["name"] for gate in failed_gates(version.gates)]
 
 
 def test_a_verdict_on_a_replaced_version_says_so(project: Project) -> None:

@@ -12,6 +12,7 @@ from annotate.models import ModelNote, Pair, Project, WebhookDelivery
 from tests.annotate.webhooks.receiver import hook_of
 from tests.conftest import at_once
 from tests.training.conftest import vote_on
+from training.figures.run_progress import failed_gates
 from training.models import ModelVersion, Run, StageResult
 from training.rlhf.config import GateConfig
 from training.versions import people_decision, promotion
@@ -157,6 +158,38 @@ def test_a_missing_measurement_never_promotes(
     promotion.judge(new, BOUNDS)
     assert new.state == "candidate"
     assert "not measured" in new.note
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_a_policy_whose_kl_diverged_fails_that_gate_even_in_the_sample(
+    sample: bool, project: Project, candidate: Callable[..., ModelVersion]
+) -> None:
+    """NaN and infinity are written as null, and null is no metric."""
+    Project.objects.filter(pk=project.pk).update(train_on_simulated=sample)
+    hook_of(project, events=["gate.failed"])
+    new = candidate(1)
+    measured = {name: value for name, value in GOOD["evaluate"].items() if name != "kl"}
+    StageResult.objects.filter(run=new.run, stage="evaluate").update(metrics=measured)
+    new.project.refresh_from_db()
+    promotion.judge(new, BOUNDS)
+    assert new.state == "candidate"
+    assert new.note == "Not promoted. KL to the starter (nats): not measured (at most 10)."
+    assert not people_decision.people_promote(new)
+    assert json.loads(WebhookDelivery.objects.get().body)["data"]["gates"] == ["kl"]
+
+
+def test_where_there_is_no_judge_and_pairs_are_few_the_sample_promotes_all_the_same(
+    project: Project, candidate: Callable[..., ModelVersion]
+) -> None:
+    Project.objects.filter(pk=project.pk).update(train_on_simulated=True)
+    new = candidate(1)
+    measured = {name: v for name, v in GOOD["evaluate"].items() if not name.startswith("win_rate")}
+    StageResult.objects.filter(run=new.run, stage="evaluate").update(metrics=measured)
+    StageResult.objects.filter(run=new.run, stage="train_reward").update(metrics={})
+    new.project.refresh_from_db()
+    promotion.judge(new, BOUNDS)
+    assert new.state == "promoted" and "Win rate by the judge" in new.note
+    assert not failed_gates(new.gates)
 
 
 def test_where_people_promote_a_good_policy_waits(

@@ -13,6 +13,10 @@ from training.rlhf.config import GateConfig
 from training.rlhf.config.stage_names import EVALUATE, TRAIN_POLICY, TRAIN_REWARD
 from training.rlhf.metrics import intervals, reward_hacking
 
+MAY_LACK = frozenset({"reward_accuracy", "win_rate"})
+"""Gates that may rightly have no value: pairs are few, or there is no judge. Every other one that
+has none is failed, because a measurement that diverged (NaN, infinite) is stored as none."""
+
 StageMetrics = Mapping[str, Mapping[str, float | None]]
 """Stage to its metrics by name."""
 
@@ -30,9 +34,19 @@ class Gate:
 
     @property
     def measured(self) -> bool:
-        """False where there is no value, or too few observations for one: that is no pass either,
-        but nothing against the candidate."""
+        """False where there is no value, or too few observations for one: that is no pass."""
         return self.value is not None
+
+    @property
+    def failed(self) -> bool:
+        """True where it stands against the candidate."""
+        return is_failed(self.name, self.value, passed=self.passed)
+
+
+def is_failed(name: str, value: float | None, *, passed: bool) -> bool:
+    """True where a gate stands against its candidate: it is not passed, and not one of MAY_LACK
+    that has no value."""
+    return not passed and (value is not None or name not in MAY_LACK)
 
 
 @dataclass(frozen=True)
@@ -95,14 +109,16 @@ def _kl(metrics: StageMetrics, config: GateConfig) -> Measurement:
     return Measurement(evaluated.get("kl"), high=bound)
 
 
-def _length(metrics: StageMetrics, config: GateConfig) -> Measurement:
+def _length(metrics: StageMetrics, config: GateConfig) -> Measurement | None:
     ratio = _ratio_to_starter(metrics, "length")
+    if ratio == math.inf:
+        return None
     return Measurement(ratio, low=config.length_ratio_min, high=config.length_ratio_max)
 
 
-def _variety(metrics: StageMetrics, config: GateConfig) -> Measurement:
+def _variety(metrics: StageMetrics, config: GateConfig) -> Measurement | None:
     ratio = _ratio_to_starter(metrics, "distinct2")
-    return Measurement(ratio, low=config.distinct2_ratio_min)
+    return None if ratio == math.inf else Measurement(ratio, low=config.distinct2_ratio_min)
 
 
 def _habit(name: str) -> Rule:
@@ -172,10 +188,13 @@ def _win_rate(metrics: StageMetrics, config: GateConfig) -> Measurement:
 
 
 def _ratio_to_starter(metrics: StageMetrics, name: str) -> float | None:
-    """A figure of the new policy's replies as a multiple of the starter's."""
+    """A figure of the new policy's replies as a multiple of the starter's; infinite where that is
+    zero, with which nothing can be held against the candidate."""
     evaluated = metrics.get(EVALUATE, {})
     value, first = evaluated.get(name), evaluated.get(f"{name}_starter")
-    return None if value is None or not first else value / first
+    if value is None or first is None:
+        return None
+    return value / first if first else math.inf
 
 
 GATES: dict[str, tuple[str, Rule]] = {

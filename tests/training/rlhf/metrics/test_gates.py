@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,21 @@ def test_what_creeps_from_round_to_round_is_held_against_the_starter() -> None:
     assert not one("length", **crept).passed
     thin = {"distinct2": 0.22, "distinct2_before": 0.25, "distinct2_starter": 0.5}
     assert not one("distinct2", **thin).passed
+
+
+@pytest.mark.parametrize("name", ["length", "distinct2"])
+def test_a_starter_without_a_figure_to_compare_with_is_nothing_against_a_policy(name: str) -> None:
+    measured = {"evaluate": {name: 4.0, f"{name}_starter": 0.0}}
+    assert name not in [gate.name for gate in gates(measured, GateConfig())]
+    assert one(name, **{f"{name}_starter": 2.0}).failed, "the policy's own figure is missing"
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
+def test_what_diverged_is_failed_and_what_may_be_absent_is_not(value: float | None) -> None:
+    judged = gates({"evaluate": {"kl": value, "win_rate_low": value}}, GateConfig())
+    failed = {gate.name: gate.failed for gate in judged}
+    assert failed["kl"] and failed["broken"] and failed["refusals"]
+    assert not failed["win_rate"] and not failed["reward_accuracy"]
 
 
 @pytest.mark.parametrize("habit", ["refusal", "flattery", "hedging", "markdown"])
