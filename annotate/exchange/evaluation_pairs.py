@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from math import exp
 from statistics import fmean
 
@@ -31,14 +32,22 @@ class Comparisons:
     """Its points on the prompts whose pairs nobody has voted on."""
 
 
-def evaluation_results(project: Project, *, policy: str) -> dict[str, Comparisons]:
-    """A policy's decided evaluation pairs, by the name of the policy that it is compared with."""
+def evaluation_results(
+    project: Project, *, policy: str, since: datetime | None = None
+) -> dict[str, Comparisons]:
+    """A policy's decided evaluation pairs, by the name of the policy that it is compared with.
+
+    Args:
+        since: count votes that were cast after it alone.
+    """
     decided = Q(pair__state=Pair.State.RESOLVED) | Q(pair__state=Pair.State.ADJUDICATE)
     a, b = Q(wrote_a=policy), Q(wrote_b=policy)
     votes = training_votes(project).annotate(
         wrote_a=wrote("a", "pair__"), wrote_b=wrote("b", "pair__")
     )
     votes = votes.filter(decided, (a & ~b) | (b & ~a), pair__kind=Pair.Kind.EVALUATION)
+    if since is not None:
+        votes = votes.filter(voted_at__gt=since)
     columns = ("pair__prompt_id", "annotator_id", "choice", "wrote_a", "wrote_b")
     cast: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
     for prompt, person, choice, wrote_a, wrote_b in votes.values_list(*columns).order_by("pk"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from django.db import transaction
+
 from annotate import exchange
 from training.figures.run_progress import failed_gates
 from training.models import Decision, LoopEvent, ModelVersion
@@ -30,15 +32,35 @@ def review(version: ModelVersion) -> bool:
         version.metrics = version.metrics | {"human": human}
         version.save(update_fields=["metrics"])
         promotion.publish(version)
-    outcome = people_verdict.outcome(version, seen)
-    if outcome == "undecided":
+    if people_verdict.outcome(version, seen) == "undecided":
         return False
-    note = people_verdict.reason(version, seen)
     try:
-        return _act(version, outcome, note)
+        with transaction.atomic():
+            promotion.lock(version)  # what was seen before may be older than an admin's decision
+            return _decide(version)
     except promotion.Refused as refusal:
         log.info("%s stays as it is: %s", version, refusal)
         return False
+
+
+def _decide(version: ModelVersion) -> bool:
+    """Do what people say, as things stand now; True where something changed.
+
+    An admin who put it in use knew the votes until then: later ones alone may say otherwise.
+    """
+    admin = _put_in_use_by_admin(version)
+    seen = people_verdict.comparisons(version, since=admin.at if admin else None)
+    outcome = people_verdict.outcome(version, seen)
+    if outcome == "undecided" or version.state not in (CANDIDATE, PROMOTED):
+        return False
+    return _act(version, outcome, people_verdict.reason(version, seen))
+
+
+def _put_in_use_by_admin(version: ModelVersion) -> Decision | None:
+    """An admin's decision by which the version is in use."""
+    latest = version.decisions.last()
+    by_admin = latest is not None and latest.decided_by == Decision.By.ADMIN
+    return latest if by_admin and version.state == PROMOTED else None
 
 
 def _act(version: ModelVersion, outcome: str, note: str) -> bool:

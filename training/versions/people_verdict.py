@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,13 @@ def rivals(version: ModelVersion) -> list[str]:
     return list(dict.fromkeys([*before, REFERENCE]))
 
 
-def comparisons(version: ModelVersion) -> list[Comparison]:
-    """People's comparisons so far, with the policy before first."""
-    results = exchange.evaluation_results(version.project, policy=author(version))
+def comparisons(version: ModelVersion, *, since: datetime | None = None) -> list[Comparison]:
+    """People's comparisons so far, with the policy before first.
+
+    Args:
+        since: count votes that were cast after it alone.
+    """
+    results = exchange.evaluation_results(version.project, policy=author(version), since=since)
     names = rivals(version)
     return [
         Comparison(

@@ -313,6 +313,7 @@ def lock(version: ModelVersion) -> None:
     """Hold the project against other decisions and removals, and see how things stand."""
     exchange.lock(version.project)
     version.refresh_from_db(fields=["state", "parent", "pruned_at"])
+    version.project.refresh_from_db(fields=["promotion"])
 
 
 def _set_state(

@@ -395,6 +395,46 @@ def test_a_policy_that_people_like_less_is_demoted_and_the_one_before_restored(
     assert not people_decision.review(second)
 
 
+def test_an_admin_overrules_peoples_verdict_until_later_votes_say_so_again(
+    project: Project, candidate: Callable[..., ModelVersion], ann: User, root: User
+) -> None:
+    new = pending(project, candidate, "both")
+    judged(project, "policy-2", n=50, won=10, people=[ann], against="policy-1")
+    assert people_decision.review(new) and new.state == "retired"
+    promotion.promote(new, by=root, reason="It reads well")
+    for _ in range(2):
+        assert not people_decision.review(ModelVersion.objects.get(pk=new.pk))
+    new.refresh_from_db()
+    assert (new.state, new.note) == ("promoted", "Promoted by root: It reads well")
+    judged(project, "policy-2", n=8, won=4, people=[ann], against="policy-1")
+    assert not people_decision.review(new)
+    judged(project, "policy-2", n=50, won=8, people=[ann], against="policy-1")
+    assert people_decision.review(new)
+    assert new.state == "retired" and "in 21% of 58 blind comparisons" in new.note
+
+
+@pytest.mark.parametrize("meanwhile", ["retired", "rival", "human"])
+def test_what_an_admin_did_while_people_were_counted_stands(
+    meanwhile: str,
+    project: Project,
+    candidate: Callable[..., ModelVersion],
+    ann: User,
+    root: User,
+) -> None:
+    new = pending(project, candidate, "people")
+    judged(project, "policy-2", n=50, won=45, people=[ann], against="policy-1")
+    seen = ModelVersion.objects.select_related("project", "parent").get(pk=new.pk)
+    if meanwhile == "retired":
+        promotion.retire(new, note="It reads badly")
+    elif meanwhile == "rival":
+        promotion.promote(candidate(3, parent=new.parent), by=root)
+    else:
+        Project.objects.filter(pk=project.pk).update(promotion="human")
+    assert not people_decision.review(seen)
+    new.refresh_from_db()
+    assert new.state == ("retired" if meanwhile == "retired" else "candidate")
+
+
 @pytest.mark.parametrize(("n", "won"), [(40, 16), (6, 0)])
 def test_a_policy_stays_while_its_interval_reaches_one_half_or_votes_are_few(
     n: int,
