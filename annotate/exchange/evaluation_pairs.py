@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import exp
 from statistics import fmean
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 
 from annotate.exchange.outgoing import VALUE, training_votes
-from annotate.models import Membership, Pair, Project
+from annotate.models import Assignment, Membership, Pair, Project
 from annotate.queue import write
 from annotate.review.search import wrote
 
@@ -88,6 +89,11 @@ def evaluation_open(project: Project, *, policy: str) -> int:
     return _of_policy(project, policy).filter(open_slots__gt=0).count()
 
 
+def evaluation_undecided(project: Project, *, policy: str) -> bool:
+    """True where votes on evaluation pairs of a policy are still to come, given out or not."""
+    return _of_policy(project, policy).filter(state=Pair.State.OPEN).exists()
+
+
 def retire_evaluation(project: Project, *, policy: str) -> int:
     """Take a policy's evaluation pairs that nobody was offered out of the queue; their number."""
     untouched = {"started": False, "state": Pair.State.OPEN}
@@ -107,6 +113,26 @@ def set_evaluators(project: Project, pseudonyms: Iterable[str]) -> None:
         members = Membership.objects.filter(project=project)
         members.filter(evaluates=True).exclude(pseudonym__in=named).update(evaluates=False)
         members.filter(pseudonym__in=named).update(evaluates=True)
+
+
+EVALUATORS_STAY = timedelta(days=14)
+"""Without a vote after which somebody no longer keeps comparisons from others."""
+
+
+def release_evaluators(project: Project) -> int:
+    """Have those compare policies no more by themselves who do not come, are paused or have left,
+    so that others are offered the pairs; their number."""
+    since = timezone.now() - EVALUATORS_STAY
+    voted = Assignment.objects.filter(
+        annotator=OuterRef("user"), pair__project=project, voted_at__gte=since
+    )
+    chosen = Membership.objects.filter(project=project, evaluates=True)
+    gone = Q(active=False) | Q(paused_at__isnull=False) | Q(user__is_active=False) | ~Exists(voted)
+    absent = list(chosen.filter(gone).values_list("pk", flat=True))
+    if not absent:  # nothing is written in a minute like any other
+        return 0
+    with write():
+        return Membership.objects.filter(pk__in=absent).update(evaluates=False)
 
 
 def has_evaluators(project: Project) -> bool:

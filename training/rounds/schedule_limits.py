@@ -9,7 +9,9 @@ from django.forms import ModelForm
 from django.utils import timezone
 
 from annotate import exchange
+from training.figures.run_progress import failed_gates
 from training.models import LoopEvent, LoopSchedule, ModelVersion, Round, Run
+from training.versions import people_decision
 
 LONGEST_ROW = 100
 """Rounds that are looked back at."""
@@ -77,14 +79,14 @@ def spent(project: exchange.Project, now: datetime) -> tuple[int, float]:
 def without_gain(project: exchange.Project) -> int:
     """Latest rounds in a row that promoted no policy, since the loop was last resumed.
 
-    A candidate that passed every gate and waits for people is no verdict yet, and is left out.
+    A candidate that people or an admin have yet to decide on is no verdict, and is left out.
     """
     schedule = schedule_of(project)
     ended = project.rounds.filter(state__in=[Round.State.DONE, Round.State.FAILED])
     if schedule.resumed_at is not None:
         ended = ended.filter(created_at__gte=schedule.resumed_at)
     policies = ModelVersion.objects.policies().filter(run__round__in=ended)
-    made = {one.run.round_id: one for one in policies.select_related("run") if one.run}
+    made = {one.run.round_id: one for one in policies.select_related("run", "project") if one.run}
     in_a_row = 0
     for round_ in ended.order_by("-number").values_list("pk", flat=True)[:LONGEST_ROW]:
         policy = made.get(round_)
@@ -131,5 +133,10 @@ def resume(project: exchange.Project, because: str) -> bool:
 
 
 def _waits(policy: ModelVersion) -> bool:
-    passed = bool(policy.gates) and all(gate["passed"] for gate in policy.gates)
-    return policy.state == ModelVersion.State.CANDIDATE and passed
+    """True where an admin may yet decide for it, or people whose comparisons are not all done."""
+    if policy.state != ModelVersion.State.CANDIDATE or not policy.gates:
+        return False
+    if policy.project.promotion == exchange.Project.Promotion.HUMAN:
+        return not failed_gates(policy.gates)
+    undecided = exchange.evaluation_undecided(policy.project, policy=policy.name)
+    return undecided and people_decision.people_promote(policy)

@@ -36,6 +36,7 @@ def tick() -> None:
         _guarded(exchange.refresh_labels_if_due, project)
         _guarded(exchange.count_annotators_if_due, project)
         _guarded(exchange.count_overview_if_due, project)
+        _guarded(exchange.release_evaluators, project)
         _guarded(automatic_start.start_if_due, project)
         _guarded(review, project)
         _guarded(loop_mail.tell_by_mail, project)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -454,3 +455,26 @@ def test_where_some_people_taught_no_reward_model_they_alone_compare_policies(
     assert queue.next_pair(project, ann) is not None
     exchange.set_evaluators(project, [])
     assert not exchange.has_evaluators(project)
+
+
+@pytest.mark.parametrize("away", ["silent", "imported", "paused", "left", "locked out", ""])
+def test_comparisons_are_offered_to_others_where_those_chosen_for_them_do_not_come(
+    project: Project, make_pairs: MakePairs, ann: User, ben: User, away: str
+) -> None:
+    (voted,) = make_pairs(1)
+    vote(project, ben, "a")
+    Pair.objects.filter(pk=voted.pk).update(state="resolved", open_slots=0)
+    make_pairs(1, kind="evaluation")
+    exchange.set_evaluators(project, ["ann-ben"])
+    now, mine = timezone.now(), project.memberships.filter(user=ben)
+    if away == "silent":
+        Assignment.objects.update(voted_at=now - timedelta(days=15))
+    elif away == "imported":
+        Assignment.objects.update(voted_at=None, imported=True)
+    elif away == "locked out":
+        User.objects.filter(pk=ben.pk).update(is_active=False)
+    elif away:
+        mine.update(**({"paused_at": now} if away == "paused" else {"active": False}))
+    assert exchange.release_evaluators(project) == bool(away)
+    assert mine.get().evaluates == (not away)
+    assert (queue.next_pair(project, ann) is not None) == bool(away)

@@ -57,6 +57,20 @@ def ended(project: Project, state: str = "done", *, promoted: bool = False) -> R
     return round_
 
 
+def waiting(project: Project, make_pairs: Pairs, round_: Round, what: str) -> None:
+    """Have people compare the round's policy with the one in use."""
+    policy = ModelVersion.objects.policies().get(run__round=round_)
+    gates = [{"name": "kl", "value": 3.0, "passed": what != "unlike"}]
+    if what == "unmeasured":
+        gates.append({"name": "win_rate", "value": None, "passed": False})
+    starter = ModelVersion.objects.policies().get(project=project, number=0)
+    ModelVersion.objects.filter(pk=policy.pk).update(gates=gates, parent=starter)
+    compared = project.pairs.filter(pk__in=[p.pk for p in make_pairs(2, kind="evaluation")])
+    compared.update(policy_a=policy.name, policy_b="starter")
+    if what == "voted":
+        compared.update(state="resolved", open_slots=0)
+
+
 def kinds(project: Project) -> list[str]:
     return list(project.loop_events.order_by("pk").values_list("kind", flat=True))
 
@@ -146,21 +160,43 @@ def test_rounds_and_hours_of_the_last_week_are_bounded(looping: Project) -> None
         (["promoted", "refused", "cancelled"], False),
         (["refused", "waiting"], False),
         (["refused", "waiting", "failed"], True),
+        (["refused", "unmeasured"], False),
+        (["refused", "voted"], True),
+        (["refused", "unlike"], True),
     ],
 )
 def test_a_loop_without_gain_pauses_by_itself(
-    looping: Project, rounds: list[str], paused: bool
+    looping: Project, make_pairs: Pairs, rounds: list[str], paused: bool
 ) -> None:
     bounded(looping, stop_after=2)
     for what in rounds:
         state = what if what in ("failed", "cancelled") else "done"
         round_ = ended(looping, state, promoted=what == "promoted")
-        if what == "waiting":
-            gates = [{"name": "kl", "passed": True}]
-            ModelVersion.objects.filter(run__round=round_).update(gates=gates)
+        if what in ("waiting", "unmeasured", "voted", "unlike"):
+            waiting(looping, make_pairs, round_, what)
     scheduler.tick()
     assert (schedule_limits.schedule_of(looping).paused_at is not None) == paused
     assert (looping.rounds.count() == len(rounds)) == paused
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "passed", "paused"),
+    [
+        ("people", "open", False, False),
+        ("people", "resolved", False, True),
+        ("human", "resolved", True, False),
+        ("human", "open", False, True),
+    ],
+)
+def test_a_policy_that_whoever_decides_has_not_decided_on_is_no_round_without_gain(
+    looping: Project, make_pairs: Pairs, mode: str, state: str, passed: bool, paused: bool
+) -> None:
+    Project.objects.filter(pk=looping.pk).update(promotion=mode)
+    bounded(looping, stop_after=1)
+    waiting(looping, make_pairs, ended(looping), "waiting" if passed else "unlike")
+    if state == "resolved":
+        looping.pairs.filter(kind="evaluation").update(state=state, open_slots=0)
+    assert schedule_limits.pause_without_gain(looping) == paused
 
 
 def test_rounds_before_the_loop_went_on_are_no_reason_to_pause_it_again(looping: Project) -> None:

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from annotate.models import Project
+from annotate.models import Assignment, Project
 from tests.training.conftest import vote_on
 from tests.training.versions.test_promotion import judged
 from training.models import ModelVersion, Round, Run, WorkerBeat
@@ -79,6 +79,17 @@ def test_votes_order_the_queue_and_judge_policies_also_where_rounds_start_by_han
     assert starter.state == "promoted"
     tasks.register("short")
     assert "rerank" in {task.name for task in huey("short").pending()}
+
+
+def test_somebody_chosen_to_compare_policies_who_never_votes_keeps_nobody_else_from_it(
+    looping: Project, ann: User, ben: User
+) -> None:
+    members = looping.memberships
+    members.filter(user__in=[ann, ben]).update(evaluates=True)
+    long_ago = timezone.now() - timedelta(days=15)
+    Assignment.objects.filter(annotator=ben).update(voted_at=long_ago)
+    scheduler.tick()
+    assert list(members.filter(evaluates=True).values_list("user", flat=True)) == [ann.pk]
 
 
 def test_a_cron_line_starts_a_round_once_it_is_due(looping: Project) -> None:
