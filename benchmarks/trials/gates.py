@@ -111,9 +111,10 @@ for project in exchange.live_projects():
 """
 TELL = """
 import json
+from training.figures.run_progress import failed_gates
 from training.models import ModelVersion
 new = ModelVersion.objects.policies().get(number=1)
-failed = [g["name"] for g in new.gates if not g["passed"] and g["value"] is not None]
+failed = [gate["name"] for gate in failed_gates(new.gates)]
 print("TOLD" + json.dumps({
     "in_use": new.state == "promoted", "state": new.state, "note": new.note, "failed": failed,
     "judge_win_rate": new.metrics.get("win_rate"), "kl": new.metrics.get("kl"),
