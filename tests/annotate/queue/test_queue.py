@@ -224,8 +224,8 @@ def test_a_retest_shows_the_sides_swapped(
         ("consensus", "normal", 2, 3),
         ("single", "normal", 1, 1),
         ("single", "overlap", 2, 3),
-        ("consensus", "evaluation", 3, 5),
-        ("single", "evaluation", 3, 5),
+        ("consensus", "evaluation", 1, 1),
+        ("single", "evaluation", 1, 1),
         ("consensus", "retest", 1, 1),
     ],
 )
