@@ -106,8 +106,9 @@ def learn(features: Features, votes: Iterable[Vote], config: ProposeConfig) -> L
     cast, why = [vote for vote in votes if vote[0] in rows], "there are too few votes"
     pairs = sorted({rows[vote[0]] for vote in cast})
     x = features.x[pairs].astype(np.float64)
-    if not (known := np.isfinite(x).all(axis=1)).all():
-        x, pairs = x[known], [row for row, sound in zip(pairs, known, strict=True) if sound]
+    if not np.isfinite(x).all():
+        pairs = [row for row, of in zip(pairs, x, strict=True) if np.isfinite(of).all()]
+        x = features.x[pairs].astype(np.float64)
         cast = [vote for vote in cast if rows[vote[0]] in set(pairs)]
         why = "features of pairs with votes are no numbers"
     nothing = np.zeros((0, features.x.shape[1] if features.x.ndim > 1 else 0))
