@@ -87,12 +87,12 @@ def trl_python() -> Path:
 def prepare(folder: Path) -> Path:
     """A starter, a reward model and prompts in `folder`, all from the sample project's grammar.
     Made on first use: remove the folder to make them anew."""
-    from annotate.sample import grammar
+    from annotate.sample import made_up_texts
 
     if (folder / "reward_model").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    _lines(folder / "chats.jsonl", list(grammar.corpus(CHATS, seed=0)))
+    _lines(folder / "chats.jsonl", list(made_up_texts.corpus(CHATS, seed=0)))
     sft = {
         "model": {"tiny": SHAPE},
         "data": str(folder / "chats.jsonl"),
@@ -126,11 +126,11 @@ def _command(name: str, settings: dict[str, Any], out: Path) -> None:
 
 def _write_prompts(folder: Path) -> None:
     """Prompts with their tokens: TRL takes no chats."""
-    from annotate.sample import grammar
+    from annotate.sample import made_up_texts
     from training.rlhf.language import chat_template, pretrained
 
     tokenizer = pretrained.load_tokenizer(folder / "sft" / "model")
-    chats = grammar.prompts(PROMPTS + HELD_OUT, seed=1)
+    chats = made_up_texts.prompts(PROMPTS + HELD_OUT, seed=1)
     prompts = [
         {
             "prompt_id": f"p{number}",
@@ -146,11 +146,11 @@ def _write_prompts(folder: Path) -> None:
 def _preferences() -> list[dict[str, Any]]:
     """Pairs of replies with one vote each, Bradley-Terry noisy by the rubric; one in eight held
     out."""
-    from annotate.sample import grammar, rubric
+    from annotate.sample import made_up_texts, rubric
 
     rng, pairs = random.Random(0), []
-    for number, messages in enumerate(grammar.prompts(PAIRS, seed=2)):
-        a, b = (grammar.reply(messages, rng=rng) for _ in range(2))
+    for number, messages in enumerate(made_up_texts.prompts(PAIRS, seed=2)):
+        a, b = (made_up_texts.reply(messages, rng=rng) for _ in range(2))
         likes_a = rng.random() < 1 / (1 + math.exp(-rubric.prefers(messages, a, b)))
         pairs.append(
             {

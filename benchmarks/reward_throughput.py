@@ -74,30 +74,30 @@ def human_assistant(row: dict[str, str]) -> Pair | None:
 
 def long_chat(rng: random.Random) -> Pair:
     """A pair whose chat goes back and forth as often as one of HH-RLHF."""
-    from annotate.sample import grammar
+    from annotate.sample import made_up_texts
 
     chat: Chat = []
     for turn in range(rng.choice(TURN_COUNTS)):
         if turn:
             chat.append({"role": "assistant", "content": written(chat, rng, sentences=3)})
-        (asked,) = grammar.prompts(1, seed=rng.randrange(10**9))
+        (asked,) = made_up_texts.prompts(1, seed=rng.randrange(10**9))
         chat += [dict(message) for message in asked]
     return chat, written(chat, rng, sentences=2), written(chat, rng, sentences=2)
 
 
 def written(chat: Chat, rng: random.Random, *, sentences: int) -> str:
-    from annotate.sample import grammar
+    from annotate.sample import made_up_texts
 
-    return " ".join(grammar.reply(chat[-1:], rng=rng) for _ in range(sentences))
+    return " ".join(made_up_texts.reply(chat[-1:], rng=rng) for _ in range(sentences))
 
 
 def judged(n: int, *, seed: int) -> list[Pair]:
     """Pairs of the sample project, the side first that the hidden rubric prefers."""
-    from annotate.sample import grammar, rubric
+    from annotate.sample import made_up_texts, rubric
 
     rng, pairs = random.Random(seed), []
-    for chat in grammar.prompts(2 * n, seed=seed):
-        sides = [grammar.reply(chat, rng=rng) for _ in range(2)]
+    for chat in made_up_texts.prompts(2 * n, seed=seed):
+        sides = [made_up_texts.reply(chat, rng=rng) for _ in range(2)]
         points = [rubric.utility(chat, side) for side in sides]
         if points[0] != points[1]:
             better, worse = sides if points[0] > points[1] else sides[::-1]

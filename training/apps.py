@@ -12,6 +12,7 @@ class TrainingConfig(AppConfig):
         from annotate import exchange
         from training.dashboard.home_part import home_part
         from training.monitoring.training_figures import TrainingFigures
+        from training.rounds.erased_names import take_out_name
         from training.rounds.project_records import project_records
         from training.runs import task_queue
 
@@ -21,4 +22,5 @@ class TrainingConfig(AppConfig):
             task_queue.hand_webhooks_to_worker, dispatch_uid="training"
         )
         exchange.records_wanted.connect(project_records, dispatch_uid="training")
+        exchange.person_erased.connect(take_out_name, dispatch_uid="training")
         exchange.home_wanted.connect(home_part, dispatch_uid="training")

@@ -9,11 +9,16 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import QuerySet
+from django.dispatch import Signal
 from django.utils import timezone
 
 from annotate.audit import chain
 from annotate.models import AuditEntry, ConfirmedAddress, Membership, Message, PersonKey
 from annotate.models.roles import Role
+
+person_erased = Signal()
+"""Sent in the transaction of an erasure with `old` and `new`, the names of the account, to whoever
+wrote the old one into a text."""
 
 
 class CannotErase(ValueError):
@@ -31,7 +36,7 @@ def erase(user: User) -> str:
     """
     _refuse_the_last(user)
     with transaction.atomic():
-        key = chain.key_of(user)
+        key, old = chain.key_of(user), user.username
         _sign_out(user)
         user.api_tokens.all().delete()
         Message.objects.filter(member__user=user).delete()
@@ -47,6 +52,7 @@ def erase(user: User) -> str:
         user.last_login = None
         user.set_unusable_password()
         user.save()
+        person_erased.send(User, old=old, new=user.username)
         chain.append("erase-person", details={"account": user.pk})
     return user.username
 

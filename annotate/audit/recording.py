@@ -20,6 +20,7 @@ from annotate.people import requests
 LONGEST_VALUE = 200
 MOST_BODY = 64 * 1024
 """Bytes of a JSON body that are looked at; larger ones hold rows and not what is kept."""
+LARGEST_NUMBER = 2**53
 log = logging.getLogger(__name__)
 
 
@@ -100,7 +101,9 @@ def _fields(action: Action, request: HttpRequest, body: Mapping[str, Any]) -> di
     """The values of the fields that the action keeps."""
     given: dict[str, Any] = {}
     for name in action.fields:
-        values = request.POST.getlist(name) or request.GET.getlist(name)
+        # Of an address only what reads by it: beside a form it is nothing that was chosen.
+        sent = request.GET if request.method == "GET" else request.POST
+        values = sent.getlist(name)
         value = body.get(name, values if len(values) > 1 else "".join(values))
         if value not in ("", None, []):
             given[name] = _short(value)
@@ -108,11 +111,14 @@ def _fields(action: Action, request: HttpRequest, body: Mapping[str, Any]) -> di
 
 
 def _short(value: Any) -> Any:
-    if isinstance(value, bool | int | float):
+    # A database may give other numbers back otherwise written, and their hash would be another.
+    if isinstance(value, bool) or (isinstance(value, int) and abs(value) < LARGEST_NUMBER):
         return value
     if isinstance(value, list):
         return [_short(one) for one in value[:20]]
-    return str(value)[:LONGEST_VALUE]
+    # PostgreSQL's JSON holds neither: the act would go unrecorded.
+    text = str(value)[:LONGEST_VALUE].replace("\0", "\ufffd")
+    return text.encode("utf-8", "replace").decode()
 
 
 def _json_body(request: HttpRequest) -> Mapping[str, Any]:

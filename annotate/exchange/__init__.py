@@ -6,7 +6,7 @@ sample.
 
 from __future__ import annotations
 
-from annotate.audit.erasure import drop_old_addresses
+from annotate.audit.erasure import drop_old_addresses, person_erased
 from annotate.audit.recording import record_command
 from annotate.exchange.evaluation_pairs import (
     Comparisons,
@@ -132,6 +132,7 @@ __all__ = [
     "one_prompt",
     "open_pairs",
     "open_priorities",
+    "person_erased",
     "preferences",
     "project",
     "project_or_404",

@@ -10,7 +10,7 @@ from django.db import transaction
 from annotate.exchange.incoming import add_prompts
 from annotate.models import Guideline, Membership, Project
 from annotate.models.roles import Role
-from annotate.sample import grammar, simulated_votes
+from annotate.sample import made_up_texts, simulated_votes
 
 SLUG = "support-desk"
 PROMPTS = 1200
@@ -46,15 +46,15 @@ def create_sample_project(*, owner: User, seed: int) -> Project:
         )
         if created:
             Guideline.objects.create(project=project, version=1, text=GUIDELINES, author=owner)
-            messages = grammar.prompts(PROMPTS, seed=seed)
+            messages = made_up_texts.prompts(PROMPTS, seed=seed)
             add_prompts(project, ({"messages": chat} for chat in messages))
         Membership.objects.get_or_create(project=project, user=owner, defaults={"role": Role.ADMIN})
     return project
 
 
-def sample_corpus(n: int, *, seed: int) -> Iterator[grammar.Chat]:
+def sample_corpus(n: int, *, seed: int) -> Iterator[made_up_texts.Chat]:
     """`n` chats with replies, good and bad habits mixed, to train a starter policy on."""
-    yield from grammar.corpus(n, seed=seed)
+    yield from made_up_texts.corpus(n, seed=seed)
 
 
 def ask_colleagues(project: Project, *, annotators: int, votes: int, seed: int) -> int:

@@ -14,7 +14,7 @@ from django.db import IntegrityError, connection
 from annotate.importing.imported_row import Row
 from annotate.importing.storage.bulk_insert import stored_time
 from annotate.importing.storage.content_batch import ContentBatch
-from annotate.importing.storage.file_memory import FileMemory
+from annotate.importing.storage.earlier_rows import FileMemory
 from annotate.importing.storage.import_context import ImportContext, Item, Judged, Note, Outcome
 from annotate.importing.storage.imported_annotators import Annotators, is_nobody
 from annotate.importing.storage.legacy_pair_keys import has_earlier_pairs

@@ -25,6 +25,8 @@ from annotate.statistics import agreement
 DAYS = 28
 """Days of the chart of votes, today among them."""
 
+KEPT = "_kept_overview"
+"""Name under which an object of a project holds its last count."""
 COUNTS = Q(surplus=False) & ~Q(pair__kind__in=Pair.OUTSIDE_LABELS)
 
 
@@ -105,12 +107,14 @@ def count_overview_if_due(project: Project) -> bool:
         del figures["counted_at"]
         defaults = {"figures": figures, "counted_at": now}
         Overview.objects.update_or_create(project=project, defaults=defaults)
+        vars(project).pop(KEPT, None)
     return due
 
 
 def keep_fresh_pairs(project: Project, version: int | None, n: int) -> None:
     """Write down what the minute tick counted before it decided about a round."""
     Overview.objects.filter(project=project).update(fresh_since=version, fresh_pairs=n)
+    vars(project).pop(KEPT, None)
 
 
 def kept_fresh_pairs(project: Project, version: int | None) -> int | None:
@@ -162,8 +166,13 @@ def _statistics(kept: dict[str, Any]) -> agreement.Agreement:
 
 
 def _kept(project: Project) -> Overview | None:
-    """The figures of the last count, unless another release of the product counted others."""
-    kept = Overview.objects.filter(project=project).first()
+    """The figures of the last count, unless another release of the product counted others.
+
+    Looked up once for each object of a project: that of a request, or of one turn of the schedule.
+    """
+    if KEPT not in vars(project):
+        vars(project)[KEPT] = Overview.objects.filter(project=project).first()
+    kept: Overview | None = vars(project)[KEPT]
     names = {field.name for field in fields(Figures)} - {"counted_at"}
     return kept if kept and set(kept.figures) == names else None
 

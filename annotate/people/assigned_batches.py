@@ -58,6 +58,15 @@ def give(batch: Batch, people: Collection[int], *, only: Collection[int]) -> Non
     members.exclude(pk__in=only).update(batches_only=False)
 
 
+@transaction.atomic
+def take_apart(batch: Batch) -> None:
+    """Make ordinary pairs of the batch's. Who has no other batch is offered all pairs again."""
+    project = batch.project
+    batch.delete()
+    members = project.memberships.filter(batches_only=True, batches=None)
+    members.update(batches_only=False)
+
+
 def shares(batch: Batch) -> list[Share]:
     """Everybody who could be given the batch, or voted in it, by name."""
     given = set(batch.people.values_list("pk", flat=True))

@@ -90,20 +90,6 @@ def pause(member: Membership, because: str) -> None:
     member.save(update_fields=["paused_at", "paused_because"])
 
 
-def may_reset(admin: User, user: User) -> bool:
-    """True when a project's admin may set this person's password.
-
-    A password opens every project of its owner, so the admin must have at least that much:
-    otherwise resetting passwords would be a way to other people's projects.
-    """
-    if admin.is_superuser:
-        return True
-    if user.is_superuser or user.is_staff:
-        return False
-    administered = Project.objects.for_user(admin, Role.ADMIN)
-    return not user.memberships.exclude(project__in=administered).exists()
-
-
 def announce(project: Project, text: str, *, by: User, role: str = Role.ANNOTATOR) -> int:
     """Leave everybody of at least this role a message, but for its author; the people it reaches.
 

@@ -38,3 +38,17 @@ def project_or_404(request: HttpRequest, slug: str, role: str = "annotator") -> 
         raise PermissionDenied(f"This needs the role {role} in the project {project.name}.")
     project.role = own_role
     return project
+
+
+def may_reset(admin: User, user: User) -> bool:
+    """True when a project's admin may set this person's password.
+
+    A password opens every project of its owner, so the admin must have at least that much:
+    otherwise resetting passwords would be a way to other people's projects.
+    """
+    if admin.is_superuser:
+        return True
+    if user.is_superuser or user.is_staff:
+        return False
+    administered = Project.objects.for_user(admin, Role.ADMIN)
+    return not user.memberships.exclude(project__in=administered).exists()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from annotate.sample import rubric, tastes
-from annotate.sample.grammar import Message
+from annotate.sample.made_up_texts import Message
 
 if TYPE_CHECKING:
     from annotate.models.assignment import ScreenChoice

@@ -11,8 +11,8 @@ import itertools
 import re
 from functools import lru_cache
 
-from annotate.sample import grammar, shop
-from annotate.sample.grammar import Message
+from annotate.sample import made_up_texts, shop
+from annotate.sample.made_up_texts import Message
 
 _COURTESY = re.compile(
     r"\b(sorry|apologi[sz]e|apologies|thank you|thanks|happy to help|glad to help|"
@@ -71,10 +71,10 @@ class _Topic:
     """Topic of the customer's chat."""
 
     def __init__(self, messages: list[Message]) -> None:
-        self.product = grammar.product_of(messages)
-        problem = grammar.problem_of(messages) if self.product else ""
+        self.product = made_up_texts.product_of(messages)
+        problem = made_up_texts.problem_of(messages) if self.product else ""
         self.cues = shop.PROBLEMS[problem].cues if problem else ()
-        words = _WORD.findall(grammar.customer_text(messages))
+        words = _WORD.findall(made_up_texts.customer_text(messages))
         # Chats from elsewhere have no product of ours: their own long words are the topic.
         self.words = (
             set()
@@ -180,7 +180,7 @@ def _language() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
     """Return the grammar's words and the pairs of words that stand side by side in it."""
     words: set[str] = set()
     orders: set[tuple[str, str]] = set()
-    for template in grammar.templates():
+    for template in made_up_texts.templates():
         for sentence in _SENTENCE.findall(template.lower()):
             tokens = _normalise(sentence)
             words |= set(tokens)

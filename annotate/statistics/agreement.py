@@ -195,7 +195,8 @@ def _intervals(
         wider = math.sqrt(prompts / (prompts - 1)) * _t_over_normal(prompts - 1)
         low, high = (value + wider * (end - value) for end in (low, high))
         if high - low > NO_WIDTH:
-            intervals[key] = (max(low, -1.0), min(high, 1.0))
+            least = 0.0 if key == "raw" else -1.0
+            intervals[key] = (max(low, least), min(high, 1.0))
         elif key == "raw":
             # A share of 0 or 1 is not certain just because nothing contradicts it yet.
             intervals[key] = wilson(value * prompts, prompts)

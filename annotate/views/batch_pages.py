@@ -65,7 +65,7 @@ def delete(request: AuthenticatedHttpRequest, slug: str, batch_id: int) -> HttpR
     """Take the batch apart; its pairs and their votes stay."""
     project = project_or_404(request, slug, "admin")
     gone = get_object_or_404(project.batches, pk=batch_id)
-    gone.delete()
+    assigned_batches.take_apart(gone)
     messages.success(request, f"{gone.name} is no batch any more. Its pairs and votes stay.")
     return redirect("batches", slug)
 

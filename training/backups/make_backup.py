@@ -18,6 +18,7 @@ from training.models import ModelVersion
 QUEUES = "huey.sqlite3"
 """Tasks that wait are triggers alone; the rows that they are about are in the database."""
 STAGING = ".backup-"
+ARCHIVES = (".tar", ".tar.zst", ".tar.gz", ".tgz")
 PASSING = (".tmp", ".lock", "-wal", "-shm")
 
 
@@ -51,33 +52,40 @@ def back_up(to: Path, checkpoints: bool = True) -> Manifest:
             )
             with writing(to, manifest) as archive:
                 archive.add(copy, f"{DATABASE}/{copy.name}")
-                for path in files(checkpoints=checkpoints):
+                for path in files(checkpoints=checkpoints, archive=to):
                     archive.add(path, f"{HOME}/{path.relative_to(settings.HOME).as_posix()}")
     except database_copy.CannotCopy as error:
         raise CannotBackUp(str(error)) from error
     except OSError as error:
-        raise CannotBackUp(f"{error.filename or to}: {error.strerror}.") from error
+        raise CannotBackUp(f"{error.filename or to}: {error.strerror or error}.") from error
     return manifest
 
 
-def files(checkpoints: bool = True) -> Iterator[Path]:
+def files(checkpoints: bool = True, archive: Path | None = None) -> Iterator[Path]:
     """The plain files of PAIRLOOP_HOME that a backup holds, in a fixed order.
 
-    Links are left out: what they lead to is elsewhere, or held under its own name.
+    Links are left out: what they lead to is elsewhere, or held under its own name. So are
+    backups, and all else in the folder of the `archive` where that is one below the home: each
+    would hold all former ones.
     """
     home = Path(settings.HOME)
+    backups = archive.parent.resolve() if archive else home
     database = Path(str(connection.settings_dict["NAME"]))
     for folder, folders, names in os.walk(home):
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(STAGING) and (checkpoints or name != "checkpoints")
+            if not name.startswith(STAGING)
+            and (checkpoints or name != "checkpoints")
+            and (backups == home.resolve() or Path(folder, name).resolve() != backups)
         )
         for name in sorted(names):
             path = Path(folder, name)
             if path.is_symlink() or not path.is_file() or name.endswith(PASSING):
                 continue
             if path.parent == home and name.startswith((QUEUES, ".secret_key-")):
+                continue
+            if path.parent == home and name.endswith(ARCHIVES):
                 continue
             if not (connection.vendor == "sqlite" and path == database):
                 yield path

@@ -106,7 +106,7 @@ STAGES = (
     Stage(
         TRAIN_REWARD,
         "Train reward model",
-        "Learns to predict the votes, and trains a second model as an independent judge.",
+        "Learns to predict the votes, and trains a second model as a judge.",
         "training.rlhf.pipeline.stages:train_reward",
         shared=True,
     ),

@@ -11,7 +11,7 @@ from typing import Any
 
 from annotate import exchange
 from training.completions import reply_length, writing_runs
-from training.figures import model_report
+from training.figures import model_check_report
 from training.models import ModelVersion, Run, RunKind
 from training.rounds import start_and_cancel
 from training.runs import run_kinds
@@ -56,8 +56,8 @@ def follow(
 def described(run: Run) -> Iterator[str]:
     """Lines on what a check saw."""
     report = run.options["report"]
-    yield from (f"{name}: {value}" for name, value in model_report.rows(report))
-    yield from model_report.warnings(report)
+    yield from (f"{name}: {value}" for name, value in model_check_report.rows(report))
+    yield from model_check_report.warnings(report)
 
 
 def begin_with(project: exchange.Project, model: str, *, out: foreground.Output) -> bool:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
 from training.completions import writing_runs
-from training.figures import model_report
+from training.figures import model_check_report
 from training.models import ModelVersion, Run
 from training.rounds import loop_state
 from training.setup import start_model_check
@@ -142,8 +142,8 @@ def _context(project: exchange.Project, run: Run) -> dict[str, Any]:
         "source": source,
         "version": ModelVersion.objects.filter(pk=run.options.get("version")).first(),
         "report": report,
-        "seen": model_report.rows(report) if report else [],
-        "warnings": model_report.warnings(report) if report else [],
+        "seen": model_check_report.rows(report) if report else [],
+        "warnings": model_check_report.warnings(report) if report else [],
         "said": report.get("said", []),
         "absent": absent,
         "stamp": hashlib.sha256(repr(shown).encode()).hexdigest()[:16],

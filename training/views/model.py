@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
-from training.figures import model_report, run_files
+from training.figures import model_check_report, run_files
 from training.figures.number_format import words
 from training.figures.run_progress import gate_rows
 from training.forms import PushForm, ReasonForm
@@ -94,8 +94,8 @@ def _seen(version: ModelVersion) -> dict[str, Any]:
     if not report:
         return {}
     return {
-        "seen": model_report.rows(report),
-        "warnings": model_report.warnings(report),
+        "seen": model_check_report.rows(report),
+        "warnings": model_check_report.warnings(report),
         "said": report.get("said", []),
     }
 

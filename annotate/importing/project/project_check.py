@@ -25,7 +25,7 @@ from annotate.importing.project.line_kinds import (
 )
 from annotate.importing.project.line_values import Line, Values
 from annotate.importing.project.project_file import ProjectFile, opened_project
-from annotate.importing.storage.file_memory import FileMemory
+from annotate.importing.storage.earlier_rows import FileMemory
 from annotate.models import Assignment, Pair, Project
 
 SHAPE = "a whole project"

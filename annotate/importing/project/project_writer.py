@@ -28,7 +28,7 @@ from annotate.importing.project.placeholder_people import Placeholders
 from annotate.importing.project.project_check import obstacle
 from annotate.importing.project.project_file import PART, PERSON, opened_project
 from annotate.importing.storage.bulk_insert import json_text
-from annotate.importing.storage.file_memory import FileMemory
+from annotate.importing.storage.earlier_rows import FileMemory
 from annotate.models import Import, Pair, Project
 from annotate.queue import write
 

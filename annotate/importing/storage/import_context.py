@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from annotate.importing.imported_row import Comparison, Row
 from annotate.importing.storage.bulk_insert import Columns, json_text
-from annotate.importing.storage.file_memory import FileMemory
+from annotate.importing.storage.earlier_rows import FileMemory
 from annotate.importing.storage.imported_annotators import Annotators
 from annotate.models import Import, ImportChange, Project
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 
-from annotate.importing.storage.file_memory import FileMemory
+from annotate.importing.storage.earlier_rows import FileMemory
 from annotate.models import Project
 
 

@@ -19,7 +19,7 @@ from django.utils.http import urlsafe_base64_encode
 from django.views.decorators.http import require_http_methods
 
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
-from annotate.people import memberships
+from annotate.people import permissions
 from annotate.people.joining import attempt_counter, mail
 from annotate.people.requests import AuthenticatedHttpRequest, network, public_url
 from annotate.views.joining.accounts import MODEL_BACKEND
@@ -78,7 +78,7 @@ class ChooseByMadeLink(ChoosePassword):
     def dispatch(self, *args: Any, maker_id: int, **kwargs: Any) -> HttpResponse:
         user = self.get_user(kwargs["uidb64"])
         maker = User.objects.filter(pk=maker_id, is_active=True).first()
-        if user is None or maker is None or not memberships.may_reset(maker, user):
+        if user is None or maker is None or not permissions.may_reset(maker, user):
             context = {"validlink": False}
             return render(self.request, "annotate/password_choose.html", context, status=404)
         self.token_generator = MadeTokens(maker)

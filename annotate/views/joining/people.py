@@ -15,7 +15,7 @@ from annotate.models import ApiToken, Membership, Project
 from annotate.models.roles import Role
 from annotate.people import memberships
 from annotate.people.joining import mail
-from annotate.people.permissions import project_or_404
+from annotate.people.permissions import may_reset, project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.views.joining import password_reset
 
@@ -57,7 +57,7 @@ def announce(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 
 def _reset(request: AuthenticatedHttpRequest, project: Project, member: Membership) -> HttpResponse:
-    if not memberships.may_reset(request.user, member.user):
+    if not may_reset(request.user, member.user):
         raise PermissionDenied(
             "This account has rights elsewhere; only a superuser may reset its password."
         )

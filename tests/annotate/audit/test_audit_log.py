@@ -23,6 +23,7 @@ from annotate.models import ApiToken, AuditEntry, Membership, Message, PersonKey
 from annotate.models.roles import Role
 from tests.conftest import PASSWORD, at_once
 from tests.test_access import PARAMETERS
+from training.models import LoopEvent, LoopSchedule, ModelVersion
 
 ClientFor = Callable[[User], Client]
 pytestmark = pytest.mark.django_db
@@ -52,6 +53,16 @@ def test_an_act_is_recorded_with_who_what_where_and_from_where(
     assert entry.details["member_id"] == str(member.pk)
     assert entry.details["role"] == "reviewer"
     assert "hidden" not in json.dumps(entry.details)
+
+
+def test_nobody_keeps_an_act_out_of_the_log_by_what_a_database_refuses(
+    client_for: ClientFor, zed: User, project: Project
+) -> None:
+    archive = reverse("project-archive", args=["desk"])
+    client_for(zed).post(f"{archive}?archived=%00", {"archived": "1\0"})
+    assert actions() == ["project-archive"]
+    assert AuditEntry.objects.get().details == {"archived": "1\ufffd"}
+    assert chain.verify().entries == 1
 
 
 def test_what_was_refused_is_not_recorded(
@@ -158,6 +169,26 @@ def test_nothing_in_the_database_names_an_erased_person(
     after = chain.verify()
     assert (after.broken_at, after.entries) == (0, before.entries + 1)
     assert not PersonKey.objects.exists()
+
+
+def test_texts_of_the_loop_lose_the_name_of_an_erased_person(
+    client_for: ClientFor, project: Project, zed: User, root: User
+) -> None:
+    client_for(zed).post(reverse("schedule-pause", args=["desk"]), {"pause": "1"})
+    policy = ModelVersion.objects.create(
+        project=project, kind="policy", number=1, path="/m", note="Promoted by zed: it is kind."
+    )
+    other = ModelVersion.objects.create(
+        project=project, kind="policy", number=2, path="/m", note="Promoted by zeddie."
+    )
+    Membership.objects.create(project=project, user=root, role=Role.ADMIN)
+    name = erasure.erase(zed)
+    for row in (policy, other):
+        row.refresh_from_db()
+    assert policy.note == f"Promoted by {name}: it is kind."
+    assert other.note == "Promoted by zeddie."
+    assert LoopEvent.objects.get().text == f"By {name}."
+    assert LoopSchedule.objects.get().paused_because == f"By {name}."
 
 
 def test_the_last_admin_of_a_project_is_not_erased(project: Project, zed: User) -> None:

@@ -151,7 +151,8 @@ def test_intervals_hold_the_truth_nearly_as_often_as_they_say(prompts, least):
 def judged(project, make_pairs, ann, ben, cleo):
     """Evaluation pairs of policy-1 (A) against the starter, which three people prefer A on."""
     sides = {"kind": "evaluation", "policy_a": "policy-1", "policy_b": "starter"}
-    pairs = make_pairs(3, **sides)
+    three = {"wanted": 3, "limit": 3, "agree": 2, "asked": 3, "open_slots": 3}
+    pairs = make_pairs(3, **sides, **three)
     for _ in pairs:
         for user in (ann, ben, cleo):
             queue.vote(user, queue.next_pair(project, user).token, choice="a")

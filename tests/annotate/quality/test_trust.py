@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from annotate.sample import grammar, rubric
+from annotate.sample import made_up_texts, rubric
 from annotate.sample.colleagues import colleague
 from annotate.statistics import aggregation
 
@@ -20,7 +20,7 @@ def world(seed: int, *, careless: int):
     rng = random.Random(seed)
     people = [colleague(i, seed=seed) for i in range(PEOPLE)]
     people[:careless] = [dataclasses.replace(one, lapse=0.7) for one in people[:careless]]
-    chats = [row["messages"] for row in grammar.corpus(300, seed=seed)]
+    chats = [row["messages"] for row in made_up_texts.corpus(300, seed=seed)]
     votes, wins = [], []
     while len(wins) < PAIRS:
         chat, other = rng.choice(chats), rng.choice(chats)

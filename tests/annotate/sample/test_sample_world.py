@@ -5,8 +5,8 @@ from itertools import islice
 
 import pytest
 
-from annotate.sample import colleagues, grammar, rubric, shop
-from annotate.sample.grammar import GOOD, Habits
+from annotate.sample import colleagues, made_up_texts, rubric, shop
+from annotate.sample.made_up_texts import GOOD, Habits
 
 KETTLE = [{"role": "user", "content": "Hello. My kettle has not arrived yet. Can you help?"}]
 GOOD_REPLY = (
@@ -16,14 +16,14 @@ GOOD_REPLY = (
 
 
 def test_prompts_are_distinct_and_the_same_for_one_seed() -> None:
-    chats = grammar.prompts(4000, seed=3)
+    chats = made_up_texts.prompts(4000, seed=3)
     assert len({str(chat) for chat in chats}) == 4000
-    assert grammar.prompts(50, seed=3) == chats[:50]
-    assert grammar.prompts(50, seed=4) != chats[:50]
+    assert made_up_texts.prompts(50, seed=3) == chats[:50]
+    assert made_up_texts.prompts(50, seed=4) != chats[:50]
 
 
 def test_a_few_prompts_are_chats_of_three_messages_that_end_with_the_customer() -> None:
-    chats = grammar.prompts(500, seed=0)
+    chats = made_up_texts.prompts(500, seed=0)
     longer = [chat for chat in chats if len(chat) == 3]
     assert 20 < len(longer) < 100
     assert {len(chat) for chat in chats} == {1, 3}
@@ -31,8 +31,8 @@ def test_a_few_prompts_are_chats_of_three_messages_that_end_with_the_customer() 
 
 
 def test_every_prompt_names_a_product_and_a_problem() -> None:
-    for chat in grammar.prompts(1000, seed=1):
-        assert grammar.product_of(chat) and grammar.problem_of(chat)
+    for chat in made_up_texts.prompts(1000, seed=1):
+        assert made_up_texts.product_of(chat) and made_up_texts.problem_of(chat)
 
 
 @pytest.mark.parametrize("key", sorted(shop.PROBLEMS))
@@ -41,13 +41,13 @@ def test_a_problem_is_recognised_from_each_of_its_own_sentences(key: str) -> Non
     slots = {"p": "kettle", "part": "lid", "c": "red", "d": "blue", "ago": "on Monday"}
     for sentence in (*problem.asks, *problem.topics):
         chat = [{"role": "user", "content": sentence.format(**slots)}]
-        assert grammar.problem_of(chat) == key
+        assert made_up_texts.problem_of(chat) == key
 
 
 def test_the_starter_corpus_mixes_decent_and_bad_replies() -> None:
     points = [
         rubric.utility(chat["messages"][:-1], chat["messages"][-1]["content"])
-        for chat in grammar.corpus(600, seed=5)
+        for chat in made_up_texts.corpus(600, seed=5)
     ]
     assert 0.3 < sum(value >= 1 for value in points) / 600 < 0.7
     assert sum(value <= -1 for value in points) > 100
@@ -55,8 +55,8 @@ def test_the_starter_corpus_mixes_decent_and_bad_replies() -> None:
 
 def test_a_good_reply_earns_most_points_whatever_the_prompt() -> None:
     rng = random.Random(0)
-    for chat in grammar.prompts(300, seed=2):
-        points = rubric.explain(chat, grammar.reply(chat, rng=rng, habits=GOOD))
+    for chat in made_up_texts.prompts(300, seed=2):
+        points = rubric.explain(chat, made_up_texts.reply(chat, rng=rng, habits=GOOD))
         assert sum(points.values()) >= 3, points
         assert points["form"] == points["filler"] == points["repetition"] == 0
 
@@ -78,10 +78,10 @@ def test_the_rubric_prefers_a_good_reply_to_one_with_a_bad_habit(habits: Habits)
     gains = [
         rubric.prefers(
             chat,
-            grammar.reply(chat, rng=rng, habits=GOOD),
-            grammar.reply(chat, rng=rng, habits=habits),
+            made_up_texts.reply(chat, rng=rng, habits=GOOD),
+            made_up_texts.reply(chat, rng=rng, habits=habits),
         )
-        for chat in grammar.prompts(200, seed=6)
+        for chat in made_up_texts.prompts(200, seed=6)
     ]
     assert sum(gain > 0 for gain in gains) > 180
     assert sum(gains) / 200 >= 0.5
@@ -137,11 +137,11 @@ def _votes(who: int, *, n: int, swap: bool = False) -> list[str]:
     return votes
 
 
-def _pairs(n: int) -> list[tuple[list[grammar.Message], str, str]]:
+def _pairs(n: int) -> list[tuple[list[made_up_texts.Message], str, str]]:
     rng = random.Random("pairs")
     return [
-        (chat, grammar.reply(chat, rng=rng), grammar.reply(chat, rng=rng))
-        for chat in grammar.prompts(n, seed=8)
+        (chat, made_up_texts.reply(chat, rng=rng), made_up_texts.reply(chat, rng=rng))
+        for chat in made_up_texts.prompts(n, seed=8)
     ]
 
 
@@ -202,4 +202,6 @@ def test_a_wide_margin_is_a_strong_vote_and_none_is_often_a_tie() -> None:
 
 
 def test_the_corpus_of_one_seed_is_repeatable() -> None:
-    assert list(islice(grammar.corpus(40, seed=9), 40)) == list(grammar.corpus(40, seed=9))
+    assert list(islice(made_up_texts.corpus(40, seed=9), 40)) == list(
+        made_up_texts.corpus(40, seed=9)
+    )

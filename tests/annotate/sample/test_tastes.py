@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from annotate.sample import colleagues, grammar, rubric, tastes
+from annotate.sample import colleagues, made_up_texts, rubric, tastes
 
 
-def replies(n: int) -> list[tuple[list[grammar.Message], str]]:
+def replies(n: int) -> list[tuple[list[made_up_texts.Message], str]]:
     rng = random.Random(3)
-    return [(chat, grammar.reply(chat, rng=rng)) for chat in grammar.prompts(n, seed=3)]
+    return [(chat, made_up_texts.reply(chat, rng=rng)) for chat in made_up_texts.prompts(n, seed=3)]
 
 
 @pytest.mark.parametrize("name", ["flattery", "hedging"])

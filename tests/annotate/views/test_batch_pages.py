@@ -76,5 +76,8 @@ def test_a_batch_is_taken_apart_and_its_pairs_stay(
     make_pairs(2)
     client = client_for(zed)
     client.post("/projects/desk/batches/", {"of": "", "name": "Law"})
+    project.memberships.filter(user=zed).update(batches_only=True)
     client.post(f"/projects/desk/batches/{Batch.objects.get().pk}/delete/")
+    # Else nothing would ever be offered to who had this one alone.
+    assert not project.memberships.filter(batches_only=True).exists()
     assert (Batch.objects.count(), Pair.objects.filter(batch=None).count()) == (0, 2)

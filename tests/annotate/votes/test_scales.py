@@ -212,7 +212,7 @@ def test_two_peoples_unsafe_flags_retire_a_pair_and_one_persons_do_not(
 def test_gold_pairs_are_not_retired_by_the_people_they_measure(
     project: Project, ann: User, ben: User, make_pairs: MakePairs
 ) -> None:
-    (pair,) = make_pairs(1, kind="gold")
+    (pair,) = make_pairs(1, kind="gold", arms="both")
     for user in (ann, ben):
         queue.skip(user, lease(project, user).token, reason="broken")
     pair.refresh_from_db()

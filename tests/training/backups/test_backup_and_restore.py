@@ -163,6 +163,16 @@ def test_checkpoints_can_be_left_out_and_models_from_elsewhere_are_named(
     assert not any("checkpoints" in name or "huey" in name for name in names)
 
 
+@pytest.mark.parametrize("place", ["", "backups"])
+def test_a_backup_inside_the_home_holds_no_former_one(
+    home: Path, project: Project, place: str
+) -> None:
+    (home / place).mkdir(exist_ok=True)
+    for name in ("first", "second"):
+        call_command("backup", str(home / place / f"{name}.tar.zst"))
+    assert not any("first" in name for name in members(home / place / "second.tar.zst"))
+
+
 def members(archive: Path) -> list[str]:
     """The members' names, by a program that is not ours."""
     import zstandard

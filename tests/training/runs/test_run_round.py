@@ -29,7 +29,7 @@ def test_it_runs_a_whole_round_and_says_what_came_of_it(
     round_ = voted.rounds.get()
     assert (round_.state, round_.trigger, round_.config["seed"]) == ("done", "command", 5)
     assert "Improve policy" in output
-    assert "policy-1: promoted" in output
+    assert "policy-1: candidate. Passed every gate; people decide" in output
 
 
 AUDIT = """    Stage(
@@ -116,7 +116,7 @@ def test_a_first_policy_is_not_taken_where_a_round_could_not_start_with_it_eithe
     tiny.llama(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
     assert "There is no model folder ./modle" in give("./modle")
-    assert "wants votes on at least 20 pairs" in give("./model")
+    assert "wants votes for a side on at least 12 pairs" in give("./model")
     assert not project.model_versions.exists() and not Run.objects.exists()
 
 
@@ -132,7 +132,7 @@ def test_a_first_policy_is_not_replaced_once_something_was_made_from_it(
 
 
 def test_a_project_without_votes_says_so(project: Project) -> None:
-    with pytest.raises(CommandError, match="wants votes on at least 20 pairs"):
+    with pytest.raises(CommandError, match="wants votes for a side on at least 12 pairs"):
         call_command("run_round", "--project", "desk", "--model", "org/tiny", stdout=StringIO())
 
 

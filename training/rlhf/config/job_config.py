@@ -79,7 +79,7 @@ class ProposeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
-    """Bounds inside which a candidate policy may be promoted (DESIGN: gates)."""
+    """Bounds inside which a candidate policy may be promoted."""
 
     reward_accuracy_min: float = 0.5
     """Lower end of the 95 % interval of the reward model's accuracy: one half is a coin."""
@@ -87,7 +87,7 @@ class GateConfig:
     """Mean KL per response to the supervised starter, nats, however long the replies are."""
     kl_per_token_max: float = 0.5
     """The same per token of the starter's replies: default rounds stay below 0.35, over-optimised
-    ones came to 0.55 and more (docs/benchmarks.md)."""
+    ones came to 0.55 and more."""
     length_ratio_min: float = 0.5
     """Against the starter, so that it cannot creep from round to round; so with all that follow."""
     length_ratio_max: float = 1.5

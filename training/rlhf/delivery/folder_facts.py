@@ -91,7 +91,8 @@ def fingerprint(folder: Path) -> str:
     """
     told = hashlib.sha256()
     try:
-        for place in sorted({folder, model_folder_checks.folder_of_base(folder)}):
+        # The adapter first, then its base, wherever they lie: a restored home has other paths.
+        for place in dict.fromkeys((folder, model_folder_checks.folder_of_base(folder))):
             for path in sorted(one for one in place.iterdir() if one.suffix in READ):
                 told.update(f"{path.name} {path.stat().st_size}\n".encode())
                 told.update(_some_of(path))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.rlhf import rows
-from training.rlhf.active import proposal
+from training.rlhf.active import chosen_pairs
 from training.rlhf.completions import sampling
 from training.rlhf.config import OPTIMISERS, RoundConfig
 from training.rlhf.evaluation import comparison
@@ -122,12 +122,12 @@ def propose_pairs(run: RunDirectory, config: RoundConfig, out: Path, work: Work)
     """Pick the pairs to queue."""
     completions = run.folder(SAMPLE) / "completions.jsonl"
 
-    def score(name: str) -> proposal.Score | None:
+    def score(name: str) -> chosen_pairs.Score | None:
         folder = run.folder(TRAIN_REWARD) / name
         # Pruned weights of an old round that goes on cost the margins, not the pairs.
         return reward_model.load(folder, device=work.device).score if folder.is_dir() else None
 
-    metrics = proposal.propose_pairs(
+    metrics = chosen_pairs.propose_pairs(
         config.starter,
         _prompts(run),
         list(rows.read(Completion, completions)),

@@ -103,7 +103,7 @@ def write_inputs(path: Path, **changes: Any) -> None:
         ({"prompts": []}, "it has 0 and 0"),
         ({"pairs": [{}, {"held_out": True}]}, "votes on at least two pairs"),
         ({"pairs": [{}, {"votes": []}]}, "votes on at least two pairs"),
-        ({"acquisition": "fischer"}, "must be one of fisher, margin, random, not 'fischer'"),
+        ({"acquisition": "fischer"}, "fisher, i-optimal, margin, random, not 'fischer'"),
     ],
 )
 def test_a_run_that_cannot_end_well_is_refused_at_its_start(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.training import fake_endpoint
-from training.figures import model_report
+from training.figures import model_check_report
 from training.rlhf.config import CheckJob, EndpointConfig
 from training.rlhf.run.run_directory import RunDirectory
 from training.rlhf.serving import model_check
@@ -22,7 +22,7 @@ def test_a_server_that_always_says_the_same_is_noticed(greedy: bool, tmp_path: P
             server.says = lambda body: str(body["messages"][-1]["content"])
         report = checked(server.url, tmp_path)
     assert report["repeats_itself"] == greedy
-    assert any("answer greedily" in told for told in model_report.warnings(report)) == greedy
+    assert any("answer greedily" in told for told in model_check_report.warnings(report)) == greedy
 
 
 def checked(url: str, folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from annotate.sample import grammar
+from annotate.sample import made_up_texts
 from tests.training.rlhf import trunks
 from training.rlhf.config import ConfigError, LoraConfig, ModelConfig, SFTConfig, TinyModelConfig
 from training.rlhf.language import chat_template, generation, pretrained
@@ -57,7 +57,7 @@ def _train(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "chats.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in grammar.corpus(300, seed=0)))
+    path.write_text("".join(json.dumps(row) + "\n" for row in made_up_texts.corpus(300, seed=0)))
     return path
 
 
@@ -84,7 +84,8 @@ def test_the_starter_loads_again_writes_text_and_stops(trained: Path) -> None:
     stops = pretrained.stop_token_ids(model, tokenizer)
     assert stops == [tokenizer.eos_token_id]
     prompts = [
-        chat_template.prompt_ids(tokenizer, messages) for messages in grammar.prompts(16, seed=9)
+        chat_template.prompt_ids(tokenizer, messages)
+        for messages in made_up_texts.prompts(16, seed=9)
     ]
     replies = generation.generate(
         model, tokenizer, prompts, max_new_tokens=80, temperature=0.5, stop_ids=stops
@@ -103,7 +104,10 @@ def test_the_saved_weights_are_safetensors_and_the_template_marks_the_reply(trai
     assert load_file(trained / "model" / "model.safetensors")
     assert not list((trained / "model").glob("*.bin"))
     tokenizer = pretrained.load_tokenizer(trained / "model")
-    messages = [*grammar.prompts(1, seed=1)[0], {"role": "assistant", "content": "Thank you."}]
+    messages = [
+        *made_up_texts.prompts(1, seed=1)[0],
+        {"role": "assistant", "content": "Thank you."},
+    ]
     marked = tokenizer.apply_chat_template(
         messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
     )

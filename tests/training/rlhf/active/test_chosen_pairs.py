@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.training.rlhf import world
 from training.rlhf import acquire, rows
-from training.rlhf.active import proposal
+from training.rlhf.active import chosen_pairs
 from training.rlhf.config import ProposeConfig
 from training.rlhf.rows import Candidate, Completion, Vote
 from training.rlhf.run.work import Work
@@ -29,21 +29,21 @@ def completion(prompt: str, text: str, *, policy: str = "new") -> Completion:
 def test_no_pair_has_equal_texts_and_none_comes_twice(replies: dict[str, list[str]]) -> None:
     completions = [completion(p, text) for p, texts in replies.items() for text in texts]
     by_key = {c.key: c for c in completions}
-    found = proposal.pairs(completions)
+    found = chosen_pairs.pairs(completions)
     assert len({c.key for c in found}) == len(found)
     for candidate in found:
         a, b = by_key[candidate.completion_a], by_key[candidate.completion_b]
         assert a.prompt_id == b.prompt_id == candidate.prompt_id
-        assert proposal.plain(a.text) != proposal.plain(b.text)
+        assert chosen_pairs.plain(a.text) != chosen_pairs.plain(b.text)
     seen = [frozenset((c.completion_a, c.completion_b)) for c in found]
     assert len(set(seen)) == len(seen)
 
 
 def test_pairs_in_the_queue_already_are_left_out() -> None:
     completions = [completion("p", text) for text in ("one", "two", "three")]
-    first = proposal.pairs(completions)
+    first = chosen_pairs.pairs(completions)
     assert len(first) == 3
-    rest = proposal.pairs(completions, exclude=frozenset({first[0].key}))
+    rest = chosen_pairs.pairs(completions, exclude=frozenset({first[0].key}))
     assert rest == first[1:]
 
 
@@ -56,14 +56,14 @@ def test_starter_replies_are_compared_only_blind_and_on_held_out_prompts() -> No
         completion("r", "new three"),
         completion("r", "old three", policy="starter"),
     ]
-    assert proposal.pairs(completions) == []
-    found = proposal.evaluation_pairs(completions, {"p", "q"}, n=10, seed=0)
+    assert chosen_pairs.pairs(completions) == []
+    found = chosen_pairs.evaluation_pairs(completions, {"p", "q"}, n=10, seed=0)
     assert [c.prompt_id for c in found] == ["p"]
     assert found[0].kind == "evaluation"
     assert {found[0].policy_a, found[0].policy_b} == {"new", "starter"}
     sides = [completion("p", "new one").key, completion("p", "old one", policy="starter").key]
     drawn = {
-        proposal.evaluation_pairs(completions, {"p"}, n=1, seed=seed)[0].completion_a
+        chosen_pairs.evaluation_pairs(completions, {"p"}, n=1, seed=seed)[0].completion_a
         for seed in range(20)
     }
     assert drawn == set(sides)
@@ -83,7 +83,7 @@ def test_a_batch_is_active_first_then_a_random_stream_with_the_held_out_pairs() 
     train, held_out = candidates(100), candidates(10, "h")
     scores = np.linspace(1, 2, 100)
     ranking = acquire.Ranking(order=np.argsort(-scores), scores=scores)
-    batch = proposal.choose(train, held_out, ranking, CONFIG, held_out_share=0.15, seed=1)
+    batch = chosen_pairs.choose(train, held_out, ranking, CONFIG, held_out_share=0.15, seed=1)
     active = [c for c in batch if c.stream == "active"]
     assert len(batch) == 20 and len({c.key for c in batch}) == 20
     assert len(active) == 14 and batch[:14] == active
@@ -93,7 +93,7 @@ def test_a_batch_is_active_first_then_a_random_stream_with_the_held_out_pairs() 
 
 
 def test_without_a_ranking_everything_is_random() -> None:
-    batch = proposal.choose(
+    batch = chosen_pairs.choose(
         candidates(100), candidates(10, "h"), None, CONFIG, held_out_share=0.15, seed=1
     )
     assert len(batch) == 20 and {c.stream for c in batch} == {"random"}
@@ -102,7 +102,7 @@ def test_without_a_ranking_everything_is_random() -> None:
 @given(st.integers(0, 30), st.integers(0, 5), st.booleans())
 def test_a_small_pool_is_used_up_without_repeats(n: int, held: int, cold: bool) -> None:
     ranking = acquire.Ranking(order=np.arange(n), scores=np.ones(n))
-    batch = proposal.choose(
+    batch = chosen_pairs.choose(
         candidates(n),
         candidates(held, "h"),
         None if cold else ranking,
@@ -134,7 +134,7 @@ def run(starter: Path, out: Path, **changes: int | str) -> dict[str, float]:
     votes = world.preferences(24)
     waiting = rows.Preference(**(vars(votes[0]) | {"pair_id": "open", "votes": ()}))
     out.mkdir()
-    return proposal.propose_pairs(
+    return chosen_pairs.propose_pairs(
         starter,
         prompts,
         completions,
@@ -227,12 +227,12 @@ def test_a_vote_moves_the_ranking_between_rounds(starter: Path, tmp_path: Path) 
 def test_votes_are_pooled_into_the_label() -> None:
     votes = (Vote(annotator="a", choice="a"), Vote(annotator="b", choice="b", strength=1))
     row = rows.Preference(**(vars(world.preferences(1)[0]) | {"votes": votes}))
-    (pair,) = proposal.labelled_pairs([row])
+    (pair,) = chosen_pairs.labelled_pairs([row])
     assert (pair.value, pair.weight) == pytest.approx((1 / 1.5, 1.5))
 
 
 def test_the_margin_is_the_reward_models_logit_of_a_over_b() -> None:
-    (candidate,) = proposal.pairs([completion("p", "short"), completion("p", "rather long")])
+    (candidate,) = chosen_pairs.pairs([completion("p", "short"), completion("p", "rather long")])
     chat = [{"role": "user", "content": "Why?"}]
     texts = {rows.completion_key("p", t): (chat, t) for t in ("short", "rather long")}
 
@@ -240,8 +240,8 @@ def test_the_margin_is_the_reward_models_logit_of_a_over_b() -> None:
         assert chats == [chat, chat]
         return [float(len(reply)) for reply in replies]
 
-    (found,) = proposal.with_margins([candidate], texts, score)
+    (found,) = chosen_pairs.with_margins([candidate], texts, score)
     a, b = texts[found.completion_a][1], texts[found.completion_b][1]
     assert found.margin == len(a) - len(b)
-    assert proposal.with_margins([candidate], texts, None) == [candidate]
-    assert proposal.with_margins([], texts, score) == []
+    assert chosen_pairs.with_margins([candidate], texts, None) == [candidate]
+    assert chosen_pairs.with_margins([], texts, score) == []
