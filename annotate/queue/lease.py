@@ -173,14 +173,14 @@ def _claim(
 ) -> int | None:
     _release_sometimes(project, now)
     if member.batches_only and not lease_sql.something_open(
-        project=project.pk, user=user.pk, membership=member.id
+        project=project.pk, user=user.pk, evaluation=member.evaluation, membership=member.id
     ):
         return None
     orders = _draw_orders(project, member, rng)
     side = _draw_side(member.left_balance, rng)
     expires = now + lease_length(project, member.pace_ms)
     if project.retest_share and rng.random() < project.retest_share:
-        again = retest.lease(project, user, now=now, expires=expires, rng=rng)
+        again = retest.lease(project, user, member, now=now, expires=expires, rng=rng)
         if again is not None:
             return again
     for attempt in range(2):
@@ -196,6 +196,7 @@ def _claim(
                 "now": now,
                 "expires": expires,
                 "guideline_version": project.guideline_version,
+                "compared": lease_sql.compared(member.evaluation),
             }
             assignment = lease_sql.claim(order, claim, batches=batches)
             if assignment is not None:

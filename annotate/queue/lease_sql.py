@@ -1,7 +1,8 @@
 """The statements of every vote, by hand: through the ORM they cost several times as much.
 
 The claim of a slot is one statement on Postgres, four short ones on SQLite. Its parameters:
-project, user, membership, propensity, acquisition, side, token, now, expires, guideline_version.
+project, user, membership, propensity, acquisition, side, token, now, expires, guideline_version,
+compared.
 An arm leases in one order or in several; each order is a statement of its own, with its words in
 the text, so that a plan made once suits every call.
 """
@@ -67,10 +68,11 @@ def of_batches(sql: str) -> str:
 
 
 # A check hides among pairs that are offered anyway: were it all there is, it would show. Nor may
-# it be the second time that the person sees these two texts.
+# it be the second time that the person sees these two texts. `compared` is the arm of comparisons
+# for those who may have them, and empty for the others.
 SOMETHING_OPEN = f"""
     SELECT 1 FROM annotate_pair p
-    WHERE {AVAILABLE} AND p.arms IN ('both', 'random', 'active', 'evaluation') LIMIT 1
+    WHERE {AVAILABLE} AND p.arms IN ('both', 'random', 'active', %(compared)s) LIMIT 1
 """
 HIDDEN = f"""
     AND EXISTS ({SOMETHING_OPEN})
@@ -113,7 +115,8 @@ INSERT_LEASE = """
 
 
 # A pair's stream is the arm of its first lease. Dataset versions tell it, so it never changes, and
-# pairs with votes from a file have none. This lease is not there yet: on SQLite it is left out.
+# pairs with votes from a file have none. This lease is not there yet: on SQLite it is left out, by
+# its token, because a row that is leased again was there before and keeps its old one.
 TAKE_SLOT = """
     UPDATE annotate_pair SET open_slots = open_slots - 1, left_balance = left_balance + {sign},
         stream = CASE WHEN EXISTS (
@@ -154,7 +157,7 @@ ON_POSTGRES = {
 }
 ON_SQLITE = {name: _insert(name, f"({_pick(name)}) AS pick WHERE TRUE") for name in ORDERS}
 SLOT_ON_SQLITE = {
-    name: TAKE_SLOT.format(sign="%s", arm=order.arm, but="AND had.id <> %s") + " WHERE id = %s"
+    name: TAKE_SLOT.format(sign="%s", arm=order.arm, but="AND had.token <> %s") + " WHERE id = %s"
     for name, order in ORDERS.items()
 }
 
@@ -227,10 +230,21 @@ def member(*, project: int, user: int, lock: bool = False) -> Member | None:
     return Member(*row) if row else None
 
 
-def something_open(*, project: int, user: int, membership: int | None = None) -> bool:
-    """True when an ordinary pair has a slot for the person; of a membership, one in its batches."""
+def compared(evaluation: bool) -> str:
+    """The arm that only those who may compare policies are offered pairs of; "" for the others."""
+    return "evaluation" if evaluation else ""
+
+
+def something_open(
+    *, project: int, user: int, evaluation: bool, membership: int | None = None
+) -> bool:
+    """True when an ordinary pair has a slot for the person; of a membership, one in its batches.
+
+    Comparisons of policies are ordinary pairs to those who may have them (Member.evaluation).
+    """
     sql = SOMETHING_OPEN if membership is None else of_batches(SOMETHING_OPEN)
-    return _row(sql, project=project, user=user, membership=membership) is not None
+    given = {"project": project, "user": user, "membership": membership}
+    return _row(sql, **given, compared=compared(evaluation)) is not None
 
 
 def renew(
@@ -285,13 +299,14 @@ def claim(order: str, parameters: dict[str, Any], *, batches: bool = False) -> i
         if on_postgres:
             cursor.execute(sql, parameters)
             return _id_in(cursor.fetchone())
-        cursor.execute(sql, _adapted(parameters))
+        adapted = _adapted(parameters)
+        cursor.execute(sql, adapted)
         row = cursor.fetchone()
         if row is None:
             return None
         assignment: int
         assignment, pair, sign = row
-        cursor.execute(SLOT_ON_SQLITE[order], [sign, assignment, pair])
+        cursor.execute(SLOT_ON_SQLITE[order], [sign, adapted["token"], pair])
         cursor.execute(
             "UPDATE annotate_membership SET left_balance = left_balance + %s WHERE id = %s",
             [sign, parameters["membership"]],

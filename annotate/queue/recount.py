@@ -59,14 +59,14 @@ class Quota(NamedTuple):
     agree: int
 
 
-def tally(votes: Sequence[StandingVote], *, limit: int) -> Counted:
+def tally(votes: Sequence[StandingVote], *, wanted: int) -> Counted:
     """Count a pair's standing votes, which are in the order in which they were cast."""
     n = {"a": 0, "b": 0, "tie": 0}
     for vote in votes:
         n[labels.CLASS[vote.choice]] += 1
     one = votes[0] if votes else None
-    # A second vote where one is the limit was asked because the first surprised: no agreement.
-    two = votes[1] if len(votes) > 1 and limit > 1 else None
+    # A second vote where one was wanted was asked because of the first: no agreement.
+    two = votes[1] if len(votes) > 1 and wanted > 1 else None
     return Counted(
         n_a=n["a"],
         n_b=n["b"],
@@ -151,8 +151,7 @@ def _quota(pair: Pair) -> Quota:
 def _new_quota(pair: Pair, votes: int) -> Quota:
     """The quota that the project gives a pair of this key; votes that are there were asked for."""
     if pair.limit == 1 < votes:
-        # Its second vote was asked because the first surprised, and stays outside agreement.
-        return _quota(pair)
+        return _quota(pair)  # its further votes were asked because the first surprised
     columns = Pair.quota(
         pair.project,
         Pair.Kind.NORMAL,
@@ -161,7 +160,11 @@ def _new_quota(pair: Pair, votes: int) -> Quota:
         chosen=pair.arms == Pair.Arms.ACTIVE,
     )
     asked = Quota(*(columns[name] for name in Quota._fields))
-    return asked._replace(limit=max(asked.limit, votes))
+    wanted = max(asked.wanted, min(pair.wanted, votes))
+    if pair.wanted == 1 <= votes:
+        # It is open because of its first vote: what comes second stays outside agreement.
+        wanted = 1
+    return asked._replace(wanted=wanted, limit=max(asked.limit, votes))
 
 
 def _standing(pairs: Collection[int]) -> defaultdict[int, list[StandingVote]]:
@@ -188,7 +191,7 @@ def _settle(
         quota = quota._replace(wanted=len(votes), limit=len(votes))
     for name, value in zip(Quota._fields, quota, strict=True):
         setattr(pair, name, value)
-    for name, number in zip(Counted._fields, tally(votes, limit=quota.limit), strict=True):
+    for name, number in zip(Counted._fields, tally(votes, wanted=quota.wanted), strict=True):
         setattr(pair, name, number)
     state, asked = state_and_asked(slot_counts(pair), of_one_text=pair.of_one_text)
     if decided:

@@ -36,13 +36,19 @@ def eligible(project: Project, user: User) -> QuerySet[Assignment]:
 
 
 def lease(
-    project: Project, user: User, *, now: datetime, expires: datetime, rng: random.Random
+    project: Project,
+    user: User,
+    member: lease_sql.Member,
+    *,
+    now: datetime,
+    expires: datetime,
+    rng: random.Random,
 ) -> int | None:
     """Make a retest and lease it to the person; None when there is nothing to ask again.
 
     Like every check, it comes only while there is an ordinary pair to hide it among.
     """
-    if not lease_sql.something_open(project=project.pk, user=user.pk):
+    if not lease_sql.something_open(project=project.pk, user=user.pk, evaluation=member.evaluation):
         return None
     votes = eligible(project, user)
     n = votes.count()

@@ -46,10 +46,10 @@ COUNT_OF = {choice: f"n_{name}" for choice, name in labels.CLASS.items()}
 # its last. A vote adds itself in the UPDATE that counts it, because no vote that stands was cast
 # after it; whatever takes a vote away or changes it counts the one pair again.
 #
-# A second vote where one is the limit was asked because the first contradicted the reward model:
-# agreement measured on such pairs would come out too low.
-_IS_SECOND = """"first" <> '' AND "second" = '' AND "limit" > 1"""
-_WAS_SECOND = 'n.place = 2 AND p."limit" > 1'
+# A second vote where one was wanted was asked because the first contradicted the reward model or
+# left the label uncertain: agreement measured on such pairs would come out too low.
+_IS_SECOND = """"first" <> '' AND "second" = '' AND wanted > 1"""
+_WAS_SECOND = "n.place = 2 AND p.wanted > 1"
 
 # The right-hand sides see the row as it was.
 _ADD_TO_FIRST_TWO = f"""
@@ -57,7 +57,7 @@ _ADD_TO_FIRST_TWO = f"""
     second_by_id = CASE WHEN {_IS_SECOND} THEN %(by)s ELSE second_by_id END,
     second_at = CASE WHEN {_IS_SECOND} THEN %(at)s ELSE second_at END,
     last_vote_at = %(at)s,
-    firsts_simulated = CASE WHEN "second" = '' AND %(simulated)s = 1 THEN TRUE
+    firsts_simulated = CASE WHEN n_a + n_b + n_tie < 2 AND %(simulated)s = 1 THEN TRUE
         ELSE firsts_simulated END,
     first_by_id = CASE WHEN "first" = '' THEN %(by)s ELSE first_by_id END,
     "first" = CASE WHEN "first" = '' THEN %(choice_class)s ELSE "first" END

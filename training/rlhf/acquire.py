@@ -324,7 +324,8 @@ def rerank(
     """Rank a pool by the soft labels of other pairs, whoever gave them: `fit`, then `rank`.
 
     Args:
-        labelled: (m, d) feature differences of pairs with votes.
+        labelled: (m, d) feature differences of pairs with votes; rows that hold anything but
+            numbers teach nothing.
         votes: (m,) in [0, 1], the soft label of each.
         weights: (m,) votes behind each label (their mass), 1 if None; with less in all than
             `propose.cold_start_votes` the order is drawn by lot.
@@ -334,10 +335,11 @@ def rerank(
     acquisition(config.acquisition)
     labelled, pool = np.asarray(labelled, dtype=np.float64), np.asarray(pool, dtype=np.float64)
     mass = np.ones(len(votes)) if weights is None else np.asarray(weights, dtype=np.float64)
-    head = None
+    known = np.isfinite(labelled).all(axis=1)
+    labelled, mass, head = labelled[known], mass[known], None
     if mass.sum() >= config.cold_start_votes:
         precision = prior_precision(np.concatenate([labelled, pool]))
-        head = fit(labelled, np.asarray(votes, float), precision=precision, weights=mass)
+        head = fit(labelled, np.asarray(votes, float)[known], precision=precision, weights=mass)
     return rank(head, pool, available, config, n=n, seed=seed, pending=pending, asked=labelled)
 
 
@@ -366,7 +368,8 @@ def rank(
         config: settings of the round that the pool belongs to, which name the acquisition.
         n: size of the batch.
         seed: of the random order before there is a head, of ties, and of the acquisition.
-        pending: (p,) pairs on somebody's screen now: not offered, and counted as if answered.
+        pending: (p,) pairs on somebody's screen now: not offered, and counted as if answered where
+            their features are numbers.
         prompts: (p, k) features of the prompts; asked: (m, k) of those that have votes.
 
     Raises:
@@ -378,8 +381,8 @@ def rank(
         free &= ~pending
     if head is None:
         return _by_lot(pool, free, n, seed)
-    if pending is not None and pending.any():
-        head = answered(head, np.asarray(pool[pending], dtype=np.float64))
+    if pending is not None:
+        head = answered(head, _numbers(np.asarray(pool[pending], dtype=np.float64)))
     inside = np.flatnonzero(free & judgeable(pool))
     # Ties fall by lot instead of by position in the file.
     inside = inside[np.argsort(drawn(pool, inside, seed), kind="stable")]
@@ -434,8 +437,16 @@ def _check(scores: Floats, rows: NDArray[np.int64], name: str) -> None:
         raise ValueError(f"{name}: not one finite, positive score for every pair")
 
 
+def _numbers(x: Floats) -> Floats:
+    """The rows that hold nothing but numbers."""
+    out: Floats = x[np.isfinite(x).all(axis=1)]
+    return out
+
+
 def answered(head: Head, x: Floats) -> Head:
     """The posterior after votes that are still under way, which change S but not the mean."""
+    if not len(x):
+        return head
     weight = information(head, x)
     precision = np.linalg.inv(head.covariance) + (x * weight[:, None]).T @ x
     return replace(head, covariance=inverse(precision))

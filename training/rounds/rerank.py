@@ -99,18 +99,21 @@ def latest_run(project_id: int) -> Run | None:
 def learn(features: Features, votes: Iterable[Vote], config: ProposeConfig) -> Learnt:
     """Fit the head to the votes on pairs whose features are known.
 
-    There is no head, and the order is random, with fewer than `config.cold_start_votes`, where
-    features are no numbers, and while the head does not predict votes that it has not seen.
+    There is no head, and the order is random, with fewer than `config.cold_start_votes` on pairs
+    whose features are numbers, and while the head does not predict votes that it has not seen.
     """
     rows = features.rows
-    cast = [vote for vote in votes if vote[0] in rows]
+    cast, why = [vote for vote in votes if vote[0] in rows], "there are too few votes"
     pairs = sorted({rows[vote[0]] for vote in cast})
     x = features.x[pairs].astype(np.float64)
+    if not np.isfinite(x).all():
+        pairs = [row for row, of in zip(pairs, x, strict=True) if np.isfinite(of).all()]
+        x = features.x[pairs].astype(np.float64)
+        cast = [vote for vote in cast if rows[vote[0]] in set(pairs)]
+        why = "features of pairs with votes are no numbers"
     nothing = np.zeros((0, features.x.shape[1] if features.x.ndim > 1 else 0))
     if sum(vote[3] for vote in cast) < config.cold_start_votes:
-        return Learnt(None, {}, nothing, "there are too few votes")
-    if not np.isfinite(x).all():
-        return Learnt(None, {}, nothing, "features of pairs with votes are no numbers")
+        return Learnt(None, {}, nothing, why)
     place = {row: i for i, row in enumerate(pairs)}
     people = sorted({vote[1] for vote in cast})
     number = {person: i for i, person in enumerate(people)}
@@ -138,7 +141,8 @@ def rank(
 ) -> dict[str, float]:
     """Score open pairs by the acquisition of their round; higher is asked first, 0 at random.
 
-    Pairs in `pending` are being judged now: they count as answered, and are not in the result.
+    Pairs in `pending` are being judged now: they count as answered, and are in the result only
+    where nothing is ranked.
     """
     among = set(open_keys)
     pool = [row for row, key in enumerate(features.keys) if key in among]
@@ -146,7 +150,8 @@ def rank(
     if not pool:
         return {}
     if learnt.head is None:
-        return {key: 0.0 for key in keys if key not in pending}
+        # Those on a screen too: one that kept its priority would stand for a ranking.
+        return dict.fromkeys(keys, 0.0)
     ranking = acquire.rank(
         learnt.head,
         features.x[pool],

@@ -93,7 +93,7 @@ class PairWriter:
 
     def _pair(self, group: Group, number: int, known: dict[str, int]) -> Row:
         pair = group.pair
-        counted = recount.tally(self._standing(group.acts), limit=pair.values["limit"])
+        counted = recount.tally(self._standing(group.acts), wanted=pair.values["wanted"])
         votes = counted.n_a + counted.n_b + counted.n_tie
         times = {"second_at", "last_vote_at"}
         return (

@@ -121,7 +121,7 @@ def _settled(quota: Quota, votes: Said, weighing: Said, of_one_text: bool) -> Se
     Those that are `weighing` make the label.
     """
     standing = [StandingVote(*vote, by=0, at=None, simulated=False) for vote in votes]
-    counted = recount.tally(standing, limit=quota.limit)
+    counted = recount.tally(standing, wanted=quota.wanted)
     counts = _slot_counts(quota, counted)
     state, asked = recount.state_and_asked(counts, of_one_text=of_one_text)
     aggregate = labels.verdict(weighing)
@@ -189,7 +189,7 @@ class PairRows:
         )
         quota = Quota(*map(asked.__getitem__, Quota._fields))
         quota = quota._replace(kind=str(quota.kind), arms=str(quota.arms))
-        return quota._replace(limit=max(quota.limit, n)), asked["shuffle"]
+        return _with_votes_of_a_file(quota, n), asked["shuffle"]
 
     def _pair(
         self, state: PairState, cast: list[Cast], quota: Quota, settled: Settled, shuffle: float
@@ -284,7 +284,7 @@ class PairRows:
             return quota
         if self.context.judged == "labels":
             return quota._replace(wanted=votes, limit=votes, agree=0)
-        return quota._replace(limit=max(quota.limit, votes))
+        return _with_votes_of_a_file(quota, votes)
 
     def _revise(self, state: PairState) -> None:
         """Change stored votes; those that a dataset version holds become revisions."""
@@ -299,6 +299,12 @@ class PairRows:
             for name, value in _said(vote.judgement, vote.extra).items():
                 setattr(stored, name, value)
             stored.save(update_fields=(*REVISED, "revision", "frozen_from"))
+
+
+def _with_votes_of_a_file(quota: Quota, votes: int) -> Quota:
+    """The quota with room for them; a second one was not cast because of the first."""
+    wanted = max(quota.wanted, min(votes, 2))
+    return quota._replace(wanted=wanted, limit=max(quota.limit, votes))
 
 
 REVISED = (

@@ -44,6 +44,7 @@ class Place:
     state: str = "reserved"
     surplus: bool = False
     choice: str = ""
+    seq: int = 0
     acted: datetime | None = None
 
 
@@ -59,8 +60,13 @@ class Board:
     places: dict[int, Place] = field(default_factory=dict)
 
     def votes(self) -> list[str]:
-        standing = (p for p in self.places.values() if p.state == "voted" and not p.surplus)
-        return [place.choice for place in standing]
+        standing = [p for p in self.places.values() if p.state == "voted" and not p.surplus]
+        return [place.choice for place in sorted(standing, key=lambda place: place.seq)]
+
+    def first_two(self) -> tuple[str, str]:
+        """A second vote that the first brought about is none."""
+        one, two, *_ = *(CLASS[choice] for choice in self.votes()), "", ""
+        return one, two if self.wanted > 1 else ""
 
     def held(self) -> int:
         return sum(p.state == "reserved" and not p.surplus for p in self.places.values())
@@ -90,7 +96,7 @@ class QueueMachine(RuleBasedStateMachine):
     """People lease, vote, repeat, contradict, undo, skip and stay away; versions are frozen."""
 
     @initialize(
-        kinds=st.lists(st.sampled_from(["normal", "normal", "evaluation"]), min_size=1, max_size=3)
+        kinds=st.lists(st.sampled_from(["normal", "unsure", "evaluation"]), min_size=1, max_size=3)
     )
     def start(self, kinds: list[str]) -> None:
         n = next(numbers)
@@ -104,7 +110,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.boards: dict[int, Board] = {}
         for i, kind in enumerate(kinds):
             arms = ["random", "both"][i % 2]
-            pair = make_pair(self.project, i, kind=kind, arms=arms, priority=i % 3)
+            columns: dict[str, object] = {"kind": kind}
+            if kind == "unsure":  # one vote after the other, up to three
+                columns = {"wanted": 1, "limit": 3, "agree": 2, "asked": 1, "open_slots": 1}
+            pair = make_pair(self.project, i, arms=arms, priority=i % 3, **columns)
             self.boards[pair.pk] = Board(pair.wanted, pair.limit, pair.agree, pair.wanted)
         self.versions: dict[int, list[tuple[int, int, str]]] = {}
 
@@ -167,6 +176,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert status == ("stored" if counts else "surplus")
         place.state, place.choice, place.surplus, place.acted = "voted", choice, not counts, now
         board.cast += 1
+        place.seq = board.cast
         board.settle()
 
     @rule(who=st.integers(0, PEOPLE - 1), choice=st.sampled_from(CHOICES))
@@ -283,6 +293,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert (pair.n_a, pair.n_b, pair.n_tie) == (counts["a"], counts["b"], counts["tie"])
             assert (pair.asked, pair.open_slots) == (board.asked, board.open())
             assert (pair.state, pair.cast) == (board.state(), board.cast)
+            assert (pair.first, pair.second) == board.first_two()
             label = getattr(pair, "label", None)
             assert (label.n_votes if label else 0) == (
                 len(board.votes()) if board.state() != "open" else 0

@@ -89,3 +89,32 @@ def test_the_quota_becomes_that_of_a_new_pair_with_its_share_of_overlap(
         assert {name: getattr(pair, name) for name in asked} == asked
     kinds = {pair.kind for pair in pairs}
     assert kinds == ({"normal", "overlap"} if preset == "single" else {"normal"})
+
+
+@pytest.mark.parametrize(("votes", "certain"), [("single", None), ("consensus", 0.9)])
+def test_second_votes_that_were_wanted_stay_in_agreement_when_fewer_are(
+    project, make_pairs, ann, ben, votes, certain
+):
+    (pair,) = make_pairs(1)
+    for person, choice in ((ann, "a"), (ben, "b")):
+        queue.vote(person, queue.next_pair(project, person).token, choice=choice)
+    set_votes(project, votes, stop_when_certain=certain)
+    pair.refresh_from_db()
+    assert (pair.first, pair.second) == ("a", "b")
+
+
+@pytest.mark.parametrize("before", [{"votes": "single"}, {"stop_when_certain": 0.9}])
+@pytest.mark.parametrize("voted", [1, 2])
+def test_second_votes_that_the_first_brought_about_stay_outside_when_more_are_wanted(
+    project, make_pairs, ann, ben, cleo, before, voted
+):
+    set_votes(project, **{"votes": "consensus", **before})
+    (pair,) = make_pairs(1, margin=5.0)
+    people = [(ann, "b"), (ben, "a"), (cleo, "b")]
+    for person, choice in people[:voted]:
+        queue.vote(person, queue.next_pair(project, person).token, choice=choice)
+    set_votes(project, "consensus", stop_when_certain=None)
+    for person, choice in people[voted:]:
+        queue.vote(person, queue.next_pair(project, person).token, choice=choice)
+    state, *_, votes = places(pair)
+    assert (state, votes, pair.first, pair.second) == ("resolved", 3, "b", "")

@@ -78,6 +78,21 @@ def test_a_retest_is_for_one_person_and_outside_every_count(
     assert not Pair.objects.filter(pk__in=retests, label__isnull=False).exists()
 
 
+def test_no_retest_hides_among_comparisons_that_the_person_may_not_have(
+    asking: Project, ann: User, ben: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(25)
+    asking.retest_share = 0.0
+    assert len(label(asking, ann, 26)) == 25
+    make_pairs(2, kind="evaluation")
+    asking.retest_share = 1.0
+    Membership.objects.filter(user=ben).update(evaluates=True)
+    assert queue.next_pair(asking, ann) is None
+    Membership.objects.filter(user=ann).update(evaluates=True)
+    given = queue.next_pair(asking, ann)
+    assert given is not None and given.pair.kind == "retest"
+
+
 def again(project: Project) -> dict[int, Share]:
     """Person -> the retests they answered as the first time."""
     return {one.annotator_id: one.retest for one in annotator_figures.count(project)}

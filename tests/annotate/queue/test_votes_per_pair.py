@@ -159,6 +159,32 @@ def test_votes_asked_because_of_a_contradiction_are_outside_agreement(
     assert agreement_counts.measure(project).agreement.pairs == 0
 
 
+@pytest.mark.parametrize(("overlap", "measured"), [(0.0, 0), (1.0, 1)])
+def test_votes_asked_because_a_label_was_uncertain_are_outside_agreement(
+    project: Project,
+    ann: User,
+    ben: User,
+    cleo: User,
+    make_pairs: MakePairs,
+    overlap: float,
+    measured: int,
+) -> None:
+    """Of pairs that stop early those alone count which got a second vote in any case."""
+    project.stop_when_certain, project.overlap_share = 0.9, overlap
+    project.save()
+    (pair,) = make_pairs(1)
+    # Only of the third vote, which is outside agreement, it is told that nobody cast it.
+    for user, choice, simulated in ((ann, "a", False), (ben, "b", False), (cleo, "a", True)):
+        lease = queue.next_pair(project, user)
+        assert lease is not None
+        queue.vote(user, lease.token, choice=choice, simulated=simulated)
+    pair.refresh_from_db()
+    assert (pair.votes, pair.firsts_simulated) == (3, False)
+    assert agreement_counts.measure(project).agreement.pairs == measured
+    queue.revise(ben, Assignment.objects.get(annotator=ben).token, side="tie")
+    assert agreement_counts.measure(project).agreement.pairs == measured
+
+
 def believed(votes: list[tuple[str, float | None]]) -> dict[str, float]:
     """Bayes' rule with equal classes beforehand; a vote is wrong in two equally likely ways."""
     weights = dict.fromkeys(("a", "b", "tie"), 1.0)

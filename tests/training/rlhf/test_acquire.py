@@ -379,6 +379,21 @@ def test_a_pair_on_screen_is_not_offered_and_counts_as_answered() -> None:
     assert first not in after.order
 
 
+@pytest.mark.parametrize("name", sorted(ACQUISITIONS))
+def test_pairs_without_numbers_on_screen_or_with_votes_change_no_score(name: str) -> None:
+    x, y, _ = planted(160, 4, seed=3)
+    pending = np.zeros(60, dtype=bool)
+    pending[[4, 9]] = True
+    old, pool = np.concatenate([x[:100], x[:3] * np.inf]), x[100:].copy()
+    pool[4, 1] = np.nan
+    free, values = np.ones(60, dtype=bool), np.concatenate([y[:100], y[:3]])
+    broken = rerank(old, values, pool, free, n=5, pending=pending, acquisition=name)
+    pending[4], free[4] = False, False
+    sound = rerank(x[:100], y[:100], pool, free, n=5, pending=pending, acquisition=name)
+    np.testing.assert_array_equal(broken.scores, sound.scores)
+    assert (broken.scores > 0).any()
+
+
 def test_active_votes_teach_more_than_random_ones() -> None:
     """The base property: for the same number of votes the posterior is narrower on the pool."""
     rng = np.random.default_rng(11)
@@ -423,3 +438,18 @@ def test_features_do_not_depend_on_the_scale_of_a_dimension() -> None:
 @pytest.mark.parametrize("n", [1, 3])
 def test_few_rows_and_constant_features_are_no_error(n: int) -> None:
     assert np.isfinite(acquire.normalise(np.ones((n, 5)), dims=4)).all()
+
+
+@pytest.mark.parametrize("dims", [4, 60])
+def test_a_row_without_numbers_is_left_out_of_the_features_and_never_picked(dims: int) -> None:
+    raw = np.random.default_rng(14).normal(size=(50, 60))
+    raw[7, 3], raw[9, 0] = np.nan, np.inf
+    sound = np.delete(np.arange(50), [7, 9])
+    out = acquire.normalise(raw, dims=dims)
+    alone = acquire.normalise(raw[sound], dims=dims)
+    assert out.shape == (50, min(dims, 50)) and np.isnan(out[[7, 9]]).all()
+    np.testing.assert_array_equal(out[sound, : alone.shape[1]], alone)
+    assert not out[sound, alone.shape[1] :].any()
+    inside = acquire.judgeable(out)
+    assert inside.any() and not inside[[7, 9]].any()
+    assert np.isnan(acquire.normalise(raw * np.nan, dims=dims)).all()

@@ -122,13 +122,36 @@ def test_what_teaches_nothing_leaves_the_order_to_chance(values: str, why: str) 
     rng = np.random.default_rng(1)
     x = rng.normal(size=(150, 4)).astype(np.float16)
     if values == "nan":
-        x[7] = np.nan
+        x[:] = np.nan
     features = Features(keys=[str(i) for i in range(150)], x=x)
     n = 20 if values == "few" else 150
     votes = [(str(i), i % 3, float(rng.random() < 0.5), 1.0, 0.5) for i in range(n)]
     found = learn(features, votes, ProposeConfig())
     assert found.head is None and why in found.why
     assert set(rank(features, found, {"3", "9"}, ProposeConfig(), seed=0).values()) == {0.0}
+
+
+def test_a_pair_with_votes_whose_features_are_no_numbers_leaves_the_others_their_lesson() -> None:
+    x = np.random.default_rng(1).normal(size=(150, 4)).astype(np.float16)
+    votes = [(str(i), i % 3, float(x[i, 0] > 0), 1.0, 0.5) for i in range(150)]
+    x[7, 2] = np.nan
+    features = Features(keys=[str(i) for i in range(150)], x=x)
+    head = learn(features, votes, ProposeConfig()).head
+    assert head is not None and np.isfinite(head.mean).all() and head.mean.argmax() == 0
+
+
+def test_when_the_head_is_given_up_no_pair_keeps_its_priority(
+    project: Project, scored: list[Pair], run: Run, ann: User
+) -> None:
+    refresh_priorities(project.pk)
+    lease = queue.next_pair(project, ann)
+    assert lease is not None and max(priorities(scored)) > 0
+    Pair.objects.filter(pk=lease.pair_id).update(priority=5.0)
+    voted = run.directory / "propose" / "labelled.npy"
+    np.save(voted, np.full_like(np.load(voted), np.nan))
+    Plan.objects.update(reranked_run=None)
+    assert refresh_priorities(project.pk) == N
+    assert set(priorities(scored)) == {0.0}
 
 
 def test_no_more_priorities_are_written_than_the_new_order_needs() -> None:

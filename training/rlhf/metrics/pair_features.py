@@ -32,8 +32,21 @@ def normalise(features: Floats, *, dims: int) -> Floats:
 
     (n, k) -> (n, min(dims, k, n)). Deterministic, signs included. Clip and length come before the
     projection: on raw, heavy-tailed features no acquisition rule beat random choice.
+
+    A row with a feature that is no number has no influence on the others and comes out as NaN,
+    which `judgeable` screens.
     """
     x = np.asarray(features, dtype=np.float64)
+    known = np.isfinite(x).all(axis=1)
+    out: Floats = np.full((len(x), min(dims, *x.shape)), np.nan)
+    if known.any():
+        of_known = _normalised(x[known], dims=dims)
+        # Fewer rows than dims have fewer directions: the others add nothing to any length.
+        out[known] = np.pad(of_known, ((0, 0), (0, out.shape[1] - of_known.shape[1])))
+    return out
+
+
+def _normalised(x: Floats, *, dims: int) -> Floats:
     spread = x.std(axis=0)
     x = (x - x.mean(axis=0)) / np.where(spread > 1e-8, spread, 1.0)
     x = np.clip(x, -CLIP, CLIP)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 
 from annotate import exchange, queue
-from annotate.models import Assignment, Pair, Project
+from annotate.models import Assignment, Membership, Pair, Project
 from annotate.models.content import completion_key, is_held_out
 
 MakePairs = Callable[..., list[Pair]]
@@ -70,6 +71,32 @@ def test_a_pair_tells_the_arm_of_its_first_lease_and_each_lease_its_own(
     again = lease(project, ben)
     assert again.pair == first.pair
     assert (first.stream, again.stream, again.pair.stream) == ("active", "random", "active")
+
+
+def test_a_lease_that_ended_and_comes_back_in_another_arm_leaves_the_pair_its_first(
+    project: Project, ann: User, make_pairs: MakePairs
+) -> None:
+    (pair,) = make_pairs(1)
+    first = lease(project, ann)
+    queue.release_expired(project, now=first.expires_at + timedelta(seconds=1))
+    exchange.set_priorities(project, {pair.key: 2.0}, acquisition="fisher")
+    project.random_share = 0.0
+    again = lease(project, ann)
+    assert again.pk == first.pk
+    assert (first.stream, again.stream, again.pair.stream) == ("random", "active", "random")
+
+
+def test_checks_do_not_hide_among_comparisons_that_a_person_may_not_have(
+    project: Project, ann: User, ben: User, make_pairs: MakePairs
+) -> None:
+    make_pairs(1, kind="gold")
+    make_pairs(3, kind="evaluation")
+    project.gold_share = 1.0
+    Membership.objects.filter(user=ben).update(evaluates=True)
+    assert queue.next_pair(project, ann) is None
+    assert lease(project, ben).pair.kind == "gold"
+    make_pairs(1)
+    assert lease(project, ann).pair.kind == "gold"
 
 
 def test_pairs_that_measure_are_leased_at_random_alone_in_the_order_of_a_hash(
