@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -77,7 +78,7 @@ class Step:
         self.log.seek(0)
         output = self.log.read().decode(errors="replace")
         print(f"\n$ {' '.join(self.command)}\n{output}", flush=True)
-        return status
+        return told(status, self.command)
 
 
 def surroundings(changes: dict[str, str]) -> dict[str, str]:
@@ -94,7 +95,16 @@ def surroundings(changes: dict[str, str]) -> dict[str, str]:
 def follow(*command: str, **environment: str) -> int:
     """Run a command with its output on this terminal and return its exit status."""
     print(f"\n$ {' '.join(command)}", flush=True)
-    return subprocess.run(command, cwd=ROOT, env=surroundings(environment), check=False).returncode
+    done = subprocess.run(command, cwd=ROOT, env=surroundings(environment), check=False)
+    return told(done.returncode, command)
+
+
+def told(status: int, command: Sequence[str]) -> int:
+    """Return an exit status, which is repeated at the end of all when it is not 0."""
+    if status:
+        with Path(os.environ["PAIRLOOP_FAILURES"]).open("a", encoding="utf-8") as file:
+            file.write(f"\nexit status {status}: {' '.join(command)}\n")
+    return status
 
 
 def postgres() -> str | None:
@@ -123,7 +133,7 @@ def suite(workers: int, marks: str, *arguments: str) -> list[str]:
     spread = ("-n", str(0 if alone else workers), "--dist", "loadfile", "--no-loadscope-reorder")
     return [
         *(sys.executable, "-m", "pytest", *spread, "-p", "tests.plugins.cpu_seconds"),
-        *("-m", marks, *arguments),
+        *("-p", "tests.plugins.failures", "-m", marks, *arguments),
     ]
 
 
@@ -180,10 +190,15 @@ def main(arguments: list[str]) -> int:
         print(f"Missing and required: {', '.join(missing)}")
         return 1
     counts = "" if asked.long else "not long"
-    if asked.part:
-        passed = run_part(url, counts, *selection(asked.part))
-    else:
-        passed = run_all(url, bool(chromium), counts)
+    with tempfile.TemporaryDirectory() as folder:
+        failures = Path(folder, "failures")
+        os.environ["PAIRLOOP_FAILURES"] = str(failures)
+        if asked.part:
+            passed = run_part(url, counts, *selection(asked.part))
+        else:
+            passed = run_all(url, bool(chromium), counts)
+        if failures.exists():
+            print(f"\nFailed:\n{failures.read_text(encoding='utf-8')}", flush=True)
     for name in missing:
         print(f"Not tested: {name} was not found.")
     return 0 if passed else 1
