@@ -131,8 +131,11 @@ def suite(workers: int, marks: str, *arguments: str) -> list[str]:
     one_file = any(".py" in argument for argument in arguments if not argument.startswith("-"))
     alone = one_file or workers == 1
     spread = ("-n", str(0 if alone else workers), "--dist", "loadfile", "--no-loadscope-reorder")
+    # As profiles are named in tests/conftest.py.
+    profile = "fixed" if "not long" in marks else "searching"
     return [
         *(sys.executable, "-m", "pytest", *spread, "-p", "tests.plugins.cpu_seconds"),
+        f"--hypothesis-profile={profile}",
         *("-p", "tests.plugins.failures", "-m", marks, *arguments),
     ]
 

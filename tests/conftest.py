@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
+import hypothesis
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.management import create_contenttypes
@@ -27,6 +28,20 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from annotate.models import ApiToken, Completion, Membership, Pair, Project, Prompt
 from annotate.models.content import is_held_out, messages_sha256, text_sha256
 from annotate.models.roles import Role
+
+# The same examples in every run, so that one run of a commit says what the next one will; a busy
+# machine is no fault. `--long` looks at random for what nobody has met yet.
+hypothesis.settings.register_profile(
+    "fixed",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile(
+    "searching", hypothesis.settings.get_profile("fixed"), derandomize=False
+)
+hypothesis.settings.load_profile("fixed")
 
 PASSWORD = "correct horse battery"
 Result = TypeVar("Result")
