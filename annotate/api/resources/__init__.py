@@ -16,7 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "pair_resource",
         "vote_resource",
         "review_resource",
-        "annotator_resource",
+        "people.annotator_resource",
         "guideline_resource",
         "version_resource",
         "job_list",
