@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "vote_resource",
         "review_resource",
         "people.annotator_resource",
+        "people.batch_resource",
         "guideline_resource",
         "version_resource",
         "job_list",
