@@ -43,7 +43,7 @@ REVIEWER = {
     "api-round-settings",
     *("api-prompts", "api-prompt", "api-completions", "api-completion", "api-pairs", "api-pair"),
     *("api-labels", "api-votes", "api-adjudications", "api-adjudication", "api-flags"),
-    *("api-annotators", "api-annotator"),
+    *("api-annotators", "api-annotator", "api-batches", "api-batch"),
 }
 ADMIN = {
     *("annotator-change", "payment", "batch-delete"),

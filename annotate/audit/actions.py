@@ -43,6 +43,8 @@ ACTIONS = {
     "batches": Action("made a batch of pairs", ("name", "most")),
     "batch": Action("said whose a batch of pairs is", ("people", "only")),
     "batch-delete": Action("took a batch of pairs apart"),
+    "api-batches": Action("made a batch of pairs", ("name", "most")),
+    "api-batch": Action("changed a batch of pairs or took it apart", ("name", "people")),
     # The project.
     "project-new": Action("made a project", ("name", "slug"), redirects=True),
     "project-settings": Action("changed the settings", ("section",), redirects=True),

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models.functions import Cast
+from django.db.models.functions import Abs, Cast
 from django.db.models.lookups import Exact
 
 from annotate.models.content import Completion, Prompt, share_of
@@ -243,6 +243,15 @@ class Pair(models.Model):
             # How far the project is: counted from this index alone.
             models.Index(
                 fields=["project", "state", "kind", "n_a", "n_b", "n_tie"], name="pair_by_state"
+            ),
+            # Where people contradict a reward model that was sure, the surest first.
+            models.Index(
+                "project",
+                "state",
+                Abs("margin").desc(),
+                "id",
+                condition=models.Q(margin__isnull=False),
+                name="pair_by_sureness",
             ),
             models.Index(
                 fields=["imported_by"],

@@ -6,12 +6,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Count, QuerySet
 
 from annotate.models import Assignment, Batch, Membership, Pair, Project
 
 DONE = (Assignment.State.VOTED, Assignment.State.SKIPPED)
+
+
+class NameTaken(ValueError):
+    """Another batch of the project has this name."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,11 @@ class Share:
 def make(project: Project, name: str, pairs: QuerySet[Pair], *, most: int, by: User) -> Batch:
     """A batch of at most `most` of the pairs, in the project's random order.
 
-    Pairs of another batch stay there, and what wants no votes is left out. Raises ValueError where
-    no pair is left.
+    Pairs of another batch stay there, and what wants no votes is left out.
+
+    Raises:
+        NameTaken
+        ValueError: no pair is left.
     """
     # Two select statements: a search may join and compare in ways that no UPDATE can.
     free = Pair.objects.filter(pk__in=pairs.order_by().values("pk")).for_a_batch()
@@ -41,9 +48,30 @@ def make(project: Project, name: str, pairs: QuerySet[Pair], *, most: int, by: U
         still_free = list(rows.select_for_update(no_key=True).values_list("pk", flat=True))
         if not still_free:
             raise ValueError("None of these pairs wants votes and is in no batch yet.")
-        batch = Batch.objects.create(project=project, name=name, created_by=by)
+        batch = Batch(project=project, name=name, created_by=by)
+        _save(batch)
         Pair.objects.filter(pk__in=still_free).update(batch=batch)
     return batch
+
+
+def rename(batch: Batch, name: str) -> None:
+    """Give the batch another name. Raises NameTaken."""
+    if name != batch.name:
+        batch.name = name
+        _save(batch)
+
+
+def _save(batch: Batch) -> None:
+    try:
+        with transaction.atomic():
+            batch.save()
+    except IntegrityError as error:  # batch_name_once
+        raise NameTaken("A batch has this name already.") from error
+
+
+def may_be_given(project: Project) -> QuerySet[Membership]:
+    """The members who could have a batch."""
+    return project.memberships.filter(simulated=False, active=True)
 
 
 @transaction.atomic
@@ -52,7 +80,7 @@ def give(batch: Batch, people: Collection[int], *, only: Collection[int]) -> Non
 
     `only` are those of the project's members who are offered no pairs but their batches'.
     """
-    members = batch.project.memberships.filter(simulated=False, active=True)
+    members = may_be_given(batch.project)
     batch.people.set(members.filter(pk__in=people))
     members.filter(pk__in=only).update(batches_only=True)
     members.exclude(pk__in=only).update(batches_only=False)

@@ -14,8 +14,9 @@ each, in the estimate and in its variance: a policy that won every time would ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from django.db.models import Count, F, Q
@@ -38,8 +39,7 @@ FEW = 20
 STEPS, TOLERANCE = 50, 1e-10
 
 
-@dataclass(frozen=True)
-class Met:
+class Met(NamedTuple):
     """The votes between two policies on one prompt."""
 
     prompt: int
@@ -48,10 +48,6 @@ class Met:
     won: int
     tied: int
     lost: int
-
-    @property
-    def votes(self) -> int:
-        return self.won + self.tied + self.lost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,20 +110,22 @@ def leaderboard(met: Iterable[Met], *, reference: str = "") -> Leaderboard | Non
     A reference that nobody met is replaced: by the starter, else by the policy with most votes.
     """
     met = list(met)
+    between = _between(met)
     votes = Counter[str]()
-    for one in met:
-        votes.update({one.one: one.votes, one.other: one.votes})
+    for (one, other), score in between.items():
+        votes[one] += score.votes
+        votes[other] += score.votes
     if not votes:
         return None
     if reference not in votes:
         reference = "starter" if "starter" in votes else max(sorted(votes), key=votes.__getitem__)
-    joined = _joined(met, reference)
+    joined = _joined(between, reference)
     counted = [m for m in met if m.one in joined]
     names = sorted(joined)
-    ratings, errors = _fit(counted, names, reference)
+    ratings, errors = _fit(counted, between, names, reference)
     standings = []
     for name, rating, error in zip(names, ratings.tolist(), errors.tolist(), strict=True):
-        won, n = _direct(met, name, reference)
+        won, n = _direct(between, name, reference)
         standings.append(
             Standing(
                 policy=name,
@@ -143,17 +141,39 @@ def leaderboard(met: Iterable[Met], *, reference: str = "") -> Leaderboard | Non
         reference=reference,
         standings=sorted(standings, key=lambda one: -one.rating),
         apart=sorted(votes.keys() - joined),
-        votes=sum(m.votes for m in counted),
+        votes=sum(m.won + m.tied + m.lost for m in counted),
         prompts=len({m.prompt for m in counted}),
     )
 
 
-def _joined(met: list[Met], reference: str) -> set[str]:
+@dataclass(frozen=True)
+class _Score:
+    """All votes between two policies."""
+
+    won: float
+    """By the first of the two, ties as half."""
+    votes: int
+
+
+Between = dict[tuple[str, str], _Score]
+
+
+def _between(met: list[Met]) -> Between:
+    """The votes of all prompts together, by the two policies: few, however many prompts."""
+    halves, votes = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for m in met:
+        both = (m.one, m.other)
+        halves[both] += 2 * m.won + m.tied
+        votes[both] += m.won + m.tied + m.lost
+    return {both: _Score(halves[both] / 2, n) for both, n in votes.items() if n}
+
+
+def _joined(between: Between, reference: str) -> set[str]:
     """The policies that a chain of votes joins with the reference."""
     beside: dict[str, set[str]] = {}
-    for one in met:
-        beside.setdefault(one.one, set()).add(one.other)
-        beside.setdefault(one.other, set()).add(one.one)
+    for one, other in between:
+        beside.setdefault(one, set()).add(other)
+        beside.setdefault(other, set()).add(one)
     reached, new = set(), {reference}
     while new:
         reached |= new
@@ -161,30 +181,27 @@ def _joined(met: list[Met], reference: str) -> set[str]:
     return reached
 
 
-def _direct(met: list[Met], name: str, reference: str) -> tuple[float, int]:
+def _direct(between: Between, name: str, reference: str) -> tuple[float, int]:
     """Votes against the reference that the policy won, ties as half, and how many there were."""
-    won, n = 0.0, 0
-    for m in met:
-        if (m.one, m.other) in ((name, reference), (reference, name)):
-            won += (m.won if m.one == name else m.lost) + m.tied / 2
-            n += m.votes
-    return won, n
+    first, second = between.get((name, reference)), between.get((reference, name))
+    won = (first.won if first else 0.0) + (second.votes - second.won if second else 0.0)
+    return won, (first.votes if first else 0) + (second.votes if second else 0)
 
 
-def _fit(met: list[Met], names: list[str], reference: str) -> tuple[Floats, Floats]:
+def _fit(
+    met: list[Met], between: Between, names: list[str], reference: str
+) -> tuple[Floats, Floats]:
     """Ratings and their standard errors, both (policies), 0 for the reference."""
     place = {name: i for i, name in enumerate(names)}
-    rows = [
-        (m.prompt, place[m.one], place[m.other], m.won + m.tied / 2, m.votes) for m in met
-    ] + _shrinking(met, place)
-    prompt, one, other, won, n = np.array(rows, dtype=np.float64).reshape(-1, 5).T
-    one, other = one.astype(np.int64), other.astype(np.int64)
-    design = np.zeros((len(rows), len(names)))
-    each = np.arange(len(rows))
-    design[each, one] += 1
-    design[each, other] -= 1
     free = np.arange(len(names)) != place[reference]
-    x = design[:, free]
+    # The likelihood knows the votes by their two policies alone; only the errors know prompts.
+    totals: list[Row] = [
+        (0, place[one], place[other], score.won, score.votes)
+        for (one, other), score in between.items()
+        if one in place
+    ]
+    shrinking = _shrinking(totals)
+    x, won, n, _ = _design(totals + shrinking, free)
     rating = np.zeros(x.shape[1])
     for _ in range(STEPS):
         p = _chance(x @ rating)
@@ -194,13 +211,32 @@ def _fit(met: list[Met], names: list[str], reference: str) -> tuple[Floats, Floa
         rating = rating + np.clip(step, -2, 2)
         if not step.size or np.abs(step).max() < TOLERANCE:
             break
+    rows: list[Row] = [
+        (m.prompt, place[m.one], place[m.other], m.won + m.tied / 2, m.won + m.tied + m.lost)
+        for m in met
+    ]
+    x, won, n, prompt = _design(rows + shrinking, free)
+    scores = x * (won - n * _chance(x @ rating))[:, None]
     ratings, errors = np.zeros(len(names)), np.zeros(len(names))
     ratings[free] = rating
-    scores = x * (won - n * _chance(x @ rating))[:, None]
     errors[free] = np.sqrt(
         _variances(np.asarray(np.linalg.inv(information), np.float64), scores, prompt)
     )
     return ratings, errors
+
+
+Row = tuple[int, int, int, float, float]
+"""Prompt, the two policies' places, what the first won, and the votes."""
+
+
+def _design(rows: Sequence[Row], free: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats, Floats]:
+    """The rows as a design of +1 and -1 (rows, free), what was won, votes, and prompts."""
+    prompt, one, other, won, n = np.array(rows, dtype=np.float64).reshape(-1, 5).T
+    design = np.zeros((len(rows), len(free)))
+    each = np.arange(len(rows))
+    design[each, one.astype(np.int64)] += 1
+    design[each, other.astype(np.int64)] -= 1
+    return design[:, free], won, n, prompt
 
 
 def _variances(bread: Floats, scores: Floats, prompt: Floats) -> Floats:
@@ -214,9 +250,9 @@ def _variances(bread: Floats, scores: Floats, prompt: Floats) -> Floats:
     return np.maximum(robust, np.diag(bread)) if prompts < FEW else robust
 
 
-def _shrinking(met: list[Met], place: dict[str, int]) -> list[tuple[float, int, int, float, float]]:
+def _shrinking(totals: Sequence[Row]) -> list[Row]:
     """Half a win for each of two policies that met, as rows of prompts below 0."""
-    pairs = sorted({tuple(sorted((place[m.one], place[m.other]))) for m in met})
+    pairs = sorted({(min(one, other), max(one, other)) for _, one, other, *_ in totals})
     return [
         (-2 * i - half - 1, one, other, 0.5 * half, 0.5)
         for i, (one, other) in enumerate(pairs)

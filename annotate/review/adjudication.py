@@ -8,21 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from math import exp
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
-from django.db.models import (
-    Case,
-    Count,
-    Exists,
-    ExpressionWrapper,
-    F,
-    FloatField,
-    OuterRef,
-    Q,
-    QuerySet,
-    Value,
-    When,
-)
+from django.db.models import ExpressionWrapper, F, FloatField, Q, QuerySet
 from django.db.models.functions import Abs
 from django.utils import timezone
 
@@ -37,15 +25,6 @@ from annotate.webhooks import outbox
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from django_stubs_ext import WithAnnotations
-
-    class Waiting(TypedDict):
-        why: str
-        place: int
-        agreement: float
-        sureness: float
-
-    WaitingPair = WithAnnotations[Pair, Waiting]
 
 Category = Adjudication.Category
 
@@ -95,45 +74,58 @@ LETTERS = {
 """Keys that say what made a pair hard, before the one that decides."""
 
 
-def queue_for(project: Project) -> QuerySet[WaitingPair]:
-    """Pairs that wait for a reviewer, each annotated with `why`.
+class Waiting(NamedTuple):
+    """A pair that waits for a reviewer."""
+
+    pair: int
+    why: str
+    """split, conflict or flag."""
+
+
+def first_waiting(project: Project, most: int) -> list[Waiting]:
+    """The first pairs that wait for a reviewer, at most so many.
 
     Votes without a majority, lowest agreement first; then labels against a confident reward
     model, most confident first; then pairs with flags nobody has looked at.
     """
-    votes = F("n_a") + F("n_b") + F("n_tie")
-    squares = F("n_a") * F("n_a") + F("n_b") * F("n_b") + F("n_tie") * F("n_tie")
-    share = ExpressionWrapper(squares * 1.0 / (votes * votes), output_field=FloatField())
-    flagged = Flag.objects.filter(pair=OuterRef("pk"), settled_at=None)
-    undecided = Q(adjudication=None) & ~Q(kind__in=Pair.OUTSIDE_LABELS)
-    split = undecided & Q(state=Pair.State.ADJUDICATE)
-    conflict = undecided & Q(state=Pair.State.RESOLVED) & against_model()
-    pairs: QuerySet[Pair] = project.pairs.all()
-    return (
-        pairs.filter(split | conflict | Exists(flagged))
-        .annotate(
-            why=Case(
-                When(split, then=Value("split")),
-                When(conflict, then=Value("conflict")),
-                default=Value("flag"),
-            ),
-            place=Case(When(split, then=Value(0)), When(conflict, then=Value(1)), default=Value(2)),
-            agreement=Case(When(split, then=share), default=Value(1.0)),
-            sureness=Case(When(conflict, then=Abs("margin")), default=Value(0.0)),
-        )
-        .order_by("place", "agreement", "-sureness", "id")
-    )
+    first: list[Waiting] = []
+    for why, pairs in _queues(project).items():
+        if room := most - len(first):  # the later queues are looked up only where they are seen
+            first += [Waiting(pk, why) for pk in pairs.values_list("pk", flat=True)[:room]]
+    return first
 
 
 def waiting(project: Project) -> Counter[str]:
     """Number of pairs that wait for a reviewer, by why; their total is what other pages name."""
-    counts = queue_for(project).order_by().values_list("why").annotate(n=Count("pk"))
-    return Counter(dict.fromkeys(("split", "conflict", "flag"), 0) | dict(counts))
+    return Counter({why: pairs.order_by().count() for why, pairs in _queues(project).items()})
 
 
-def against_model() -> Q:
+def _queues(project: Project) -> dict[str, QuerySet[Pair]]:
+    """Pairs that wait, by why, in the order in which reviewers see them; each in one of these."""
+    undecided = project.pairs.filter(adjudication=None).exclude(kind__in=Pair.OUTSIDE_LABELS)
+    votes = F("n_a") + F("n_b") + F("n_tie")
+    squares = F("n_a") * F("n_a") + F("n_b") * F("n_b") + F("n_tie") * F("n_tie")
+    agreement = ExpressionWrapper(squares * 1.0 / (votes * votes), output_field=FloatField())
+    split = undecided.filter(state=Pair.State.ADJUDICATE)
+    conflict = _against_model(undecided)
+    # As a list of keys: asked of every pair, whether it has one, this takes seconds.
+    open_flags = Flag.objects.filter(pair__project=project, settled_at=None).values("pair")
+    flagged = project.pairs.filter(pk__in=open_flags)
+    others = flagged.exclude(pk__in=split.filter(pk__in=open_flags).values("pk"))
+    others = others.exclude(pk__in=conflict.filter(pk__in=open_flags).values("pk"))
+    return {
+        "split": split.order_by(agreement, "pk"),
+        "conflict": conflict.order_by(Abs("margin").desc(), "pk"),
+        "flag": others.order_by("pk"),
+    }
+
+
+def _against_model(pairs: QuerySet[Pair]) -> QuerySet[Pair]:
     """Pairs whose label is the opposite of what the reward model was sure of."""
-    return Q(label__outcome="a", margin__lt=-SURE) | Q(label__outcome="b", margin__gt=SURE)
+    opposite = Q(label__outcome="a", margin__lt=0) | Q(label__outcome="b", margin__gt=0)
+    # Few pairs are sure, and the index pair_by_sureness has those first.
+    sure = pairs.alias(sureness=Abs("margin")).filter(margin__isnull=False, sureness__gt=SURE)
+    return sure.filter(opposite, state=Pair.State.RESOLVED)
 
 
 def model_says(pair: Pair) -> tuple[str, float] | None:

@@ -82,6 +82,9 @@ class PairQuery(ContentQuery):
     annotator = serializers.CharField(
         required=False, max_length=search.LONGEST, help_text="Pseudonym of somebody who voted."
     )
+    batch = serializers.CharField(
+        required=False, max_length=search.LONGEST, help_text="Name of the batch they are in."
+    )
     state = serializers.ChoiceField(choices=Pair.State.choices, required=False)
     kind = serializers.ChoiceField(choices=Pair.Kind.choices, required=False)
     stream = serializers.ChoiceField(choices=Pair.Stream.choices, required=False)

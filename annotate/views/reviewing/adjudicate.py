@@ -33,7 +33,7 @@ MOST = 500
 def adjudicate(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     """The first pair that waits; `pair` names another one, `after` the one to go on behind."""
     project = project_or_404(request, slug, "reviewer")
-    waiting = list(adjudication.queue_for(project).values_list("pk", "why")[:MOST])
+    waiting = adjudication.first_waiting(project, MOST)
     pair = _chosen(request, project, [pk for pk, _ in waiting])
     context: dict[str, Any] = {
         "project": project,

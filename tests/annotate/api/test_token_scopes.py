@@ -23,7 +23,7 @@ OPEN = {"api-schema"}
 VOTES = {f"api-{name}" for name in ("next", "vote", "skip", "undo", "remark", "flag")}
 ADMIN = {
     *("api-rounds", "api-schedule", "api-webhooks", "api-webhook-one", "api-webhook-secret"),
-    *("api-annotator", "api-invitations", "api-guidelines"),
+    *("api-annotator", "api-invitations", "api-guidelines", "api-batches", "api-batch"),
     *("api-round-settings", "api-round-estimate"),
     *("api-completions-runs", "api-completions-cancel", "api-completions-go-on"),
     *("api-models", "api-model-check", "api-model-check-cancel", "api-model-check-retry"),

@@ -37,7 +37,7 @@ def against(project, make_pairs, ann, ben):
 
 
 def waiting(project):
-    return list(adjudication.queue_for(project).values_list("pk", "why"))
+    return adjudication.first_waiting(project, 100)
 
 
 def rows(version, part="trl"):
