@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.management import call_command
 
-from annotate.models import Membership, Project, Prompt
+from annotate.models import Completion, Membership, Project, Prompt
 from annotate.models.content import is_held_out
 from tests.annotate.importing.project.everything import imported, live_through
 
@@ -37,7 +37,7 @@ def rows(project: Project, format: str, path: Path) -> list[dict[str, Any]]:
     style = ("--style", "chat") if format == "kto" else ()
     arguments = ("--project", project.slug, "--format", format, "--out", str(path))
     call_command("export_data", *arguments, *style, stdout=StringIO())
-    if format == "parquet":
+    if format in ("parquet", "verl"):
         return list(pq.read_table(path).to_pylist())
     if format == "csv":
         with path.open(newline="") as file:
@@ -85,3 +85,68 @@ def test_nothing_of_an_export_is_lost_by_an_import(lived, format, tmp_path):
     after = rows(other, format, tmp_path / f"after.{format}")
     assert len(before) == len(after) > 3
     assert [lost(*pair) for pair in zip(before, after, strict=True)] == [{}] * len(before)
+
+
+def test_ranked_replies_come_back_in_their_order(lived, tmp_path):
+    other = Project.objects.create(slug="other", name="Another desk")
+    before = rows(lived, "ranked", tmp_path / "before.jsonl")
+    imported(other, tmp_path / "before.jsonl")
+    after = rows(other, "ranked", tmp_path / "after.jsonl")
+    same = ("prompt", "tools", "prompt_id", "split", "tags", "metadata")
+    assert len(before) == len(after) > 3
+    for one, again in zip(before, after, strict=True):
+        assert {name: one[name] for name in same} == {name: again[name] for name in same}
+        ranked = [{*zip(x["ranks"], x["completion_ids"], strict=True)} for x in (one, again)]
+        assert ranked[0] == ranked[1]
+        models = [dict(zip(x["completion_ids"], x["models"], strict=True)) for x in (one, again)]
+        assert models[0] == models[1]
+
+
+def test_rows_for_openrlhf_come_back_as_they_left(lived, tmp_path):
+    other = Project.objects.create(slug="other", name="Another desk")
+    before = rows(lived, "openrlhf", tmp_path / "before.jsonl")
+    imported(other, tmp_path / "before.jsonl")
+    kept = [
+        {**row, "margin": pair.source_margin}
+        for row, pair in zip(
+            rows(other, "openrlhf", tmp_path / "after.jsonl"),
+            other.pairs.order_by("pk"),
+            strict=True,
+        )
+    ]
+    assert kept == before and len(before) > 2
+
+
+def test_completions_to_imitate_come_back_with_all_that_is_known_of_them(lived, tmp_path):
+    """No comparison is in them, so what comes back are replies, and they leave as `project`."""
+    other = Project.objects.create(slug="other", name="Another desk")
+    before = rows(lived, "sft", tmp_path / "before.jsonl")
+    output = imported(other, tmp_path / "before.jsonl")
+    assert "not read" not in output
+    held = Completion.objects.filter(prompt__project=other).select_related("prompt")
+    by_text = {(one.prompt.sha256, one.sha256): one for one in held}
+    assert len(before) > 2
+    for row in before:
+        reply = by_text[row["prompt_id"], row["completion_id"]]
+        assert reply.prompt.messages == row["prompt"]
+        known = {**reply.metadata, **reply.prompt.metadata, "tags": reply.prompt.tags}
+        known |= {"tools": reply.prompt.tools, "model": reply.policy}
+        gone = {
+            name: value
+            for name, value in row.items()
+            if name not in ("prompt", "completion", "metadata")
+            and value not in (None, "", [])
+            and known.get(name) != value
+        }
+        assert gone == {}
+        assert (row.get("metadata") or {}).items() <= known.items()
+
+
+def test_prompts_for_verl_come_back_as_they_left(lived, tmp_path):
+    other = Project.objects.create(slug="other", name="Another desk")
+    before = rows(lived, "verl", tmp_path / "before.parquet")
+    imported(other, tmp_path / "before.parquet")
+    after = rows(other, "verl", tmp_path / "after.parquet")
+    for row in (*before, *after):
+        del row["data_source"]
+    assert before == after and len(before) > 3
