@@ -24,6 +24,10 @@ SHORT = 6
 FEW_WORDS = 3
 """Values of at least so many words, on average, are texts; others are names or categories."""
 SEVERAL = 4
+OFTEN = 8
+"""Values that come more often, on average, are categories. The texts of a pair come a few times
+where several people judge it, each in a row of their own.
+"""
 
 CHATS = ("messages", "conversations", "conversation", "data", "fields", "info", "i_chosen")
 """Columns that hold a prompt inside."""
@@ -376,7 +380,7 @@ def _holds_texts(column: str, values: Mapping[str, Any], samples: list[Any]) -> 
     seen = [x for x in (values.get(column), *(s.get(column) for s in samples)) if x is not None]
     if not seen or not all(isinstance(x, str) for x in seen):
         return False
-    if len(seen) >= SEVERAL and len(set(seen)) * 2 < len(seen):
+    if len(set(seen)) * OFTEN < len(seen):
         return False  # the same few words again and again: a category
     return sum(len(x.split()) for x in seen) >= FEW_WORDS * len(seen)
 
