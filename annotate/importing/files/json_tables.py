@@ -86,9 +86,11 @@ class JsonTable(Reader):
 
     def _named(self, lists: Iterator[bytes | None]) -> Rows:
         names = [json.dumps(name).encode() for name in self.columns or []]
-        no_names = repeat(None)
-        own = no_names if self._index is None else values_at(self.part, self._index)
-        for number, (raw, name) in enumerate(zip(lists, own, strict=False), 1):
+        own: Iterator[bytes | None] = iter(())
+        if self._index is not None:
+            own = values_at(self.part, self._index)
+        for number, raw in enumerate(lists, 1):
+            name = next(own, None)
             row = _with_names(raw, names)
             if name is not None and isinstance(row, dict):
                 row.setdefault("key", _text(name))

@@ -228,6 +228,9 @@ def test_rows_that_are_lists_of_values_need_names():
             rows(json.dumps(document).encode())
     short = rows(json.dumps([NAMES, LISTS[0][:2], *LISTS]).encode())
     assert short == ["values: 2; the table names 3 columns", *ROWS]
+    assert [row.get("key") for row in rows(json.dumps(SPLIT | {"index": ["x"]}).encode())] == [
+        *("x", None)
+    ]
     with pytest.raises(Unreadable, match="two columns 'prompt'"):
         rows(json.dumps({"columns": ["prompt", "prompt"], "data": [[1, 2]]}).encode())
     with pytest.raises(Unreadable, match="names 10,000 columns"):
