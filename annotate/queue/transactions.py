@@ -40,7 +40,7 @@ def write() -> Iterator[None]:
 
 @dataclass
 class Held:
-    """How long a transaction of many rows kept others from writing."""
+    """The time for which a transaction of many rows kept others from writing."""
 
     seconds: float = 0.0
     """Known once it has ended; without the wait for the disk, in which others may write."""

@@ -91,7 +91,7 @@ def _each_over_each(cells: Cells, better: list[str], worse: list[str]) -> Row:
 
 
 def _ends(value: Any) -> str:
-    """Who speaks last in a chat; "" of other values."""
+    """The role that speaks last in a chat; "" of other values."""
     turns = decoded(value)
     last = turns[-1] if is_objects(turns) else {}
     return str(chats.SPEAKERS.get(str(last.get("role", last.get("from"))), ""))

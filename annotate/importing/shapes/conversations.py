@@ -241,8 +241,8 @@ def _model_in(cells: Cells, column: str) -> str:
 
 
 def _inside(cells: Cells, value: Any, name: str, names: tuple[str, ...]) -> tuple[Any, str]:
-    """What stands in an object under the first of these names, as deep as it goes; the rest of the
-    outermost one stays in its column."""
+    """The value in an object under the first of these names, as deep as it goes, and its path; what
+    stands beside it stays in its column."""
     column = name
     rest: dict[str, Any] = {}
     while isinstance(value := _of_langchain(value), dict) and not value.keys() & {"role", "from"}:
