@@ -187,7 +187,8 @@ class _Lines:
             if skipped > MAX_SKIPPED or self._number - self.first > MAX_SKIPPED_LINES:
                 raise Unreadable(
                     f"The row that begins on line {self.first:,} goes on for more than "
-                    f"{skipped:,} characters. Is a quote missing?"
+                    f"{self._number - self.first:,} lines and {MAX_ROW:,} characters. "
+                    "Is a quote missing?"
                 )
             line = self._source.readline(CHUNK)
             if not line and self._quoted % 2:

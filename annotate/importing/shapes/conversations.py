@@ -203,7 +203,11 @@ def call(cells: Cells) -> Row:
 
 def asked_in(cells: Cells, column: str) -> Messages:
     """The prompt of a call: a text, a chat, or an object that holds one. Raises Refused."""
-    value, name = _inside(cells, decoded(cells.pop(column)), column, QUESTIONS)
+    value, name, rest = _inside(decoded(cells.pop(column)), column, QUESTIONS)
+    if isinstance(rest.get("tools"), list):
+        chats.tools_from(cells, rest.pop("tools"))
+    if rest:
+        cells[column] = rest
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]  # One chat of a batch, as LangChain asks.
     if is_objects(value):
@@ -212,50 +216,53 @@ def asked_in(cells: Cells, column: str) -> Messages:
 
 
 def answered_in(cells: Cells, column: str) -> list[Reply]:
-    """The replies of a call. What else its objects say stays in the column. Raises Refused."""
-    value, name = _inside(cells, decoded(cells.pop(column)), column, ANSWERS)
-    model = name_of(cells.take(*MODELS), "model") or _model_in(cells, column)
+    """The replies of a call. What else its objects say stays in the column, and what is said of one
+    reply with it. Raises Refused."""
+    value, name, rest = _inside(decoded(cells.pop(column)), column, ANSWERS)
+    model = name_of(cells.take(*MODELS), "model")
+    if not model and isinstance(rest.get("model"), str):
+        model = name_of(rest.pop("model"), f"{column}.model")
     given = [value]
     if isinstance(value, list) and value and not _is_content(value):
-        given = value
-    replies = []
-    for one in given:
-        if isinstance(one, list) and one and not _is_content(one):
-            one = one[0]
-        said, _ = _inside(cells, one, "", ANSWERS)
-        if isinstance(said, list) and _is_content(said):
-            said = {"role": "assistant", "content": said}
-        replies.append(chats.reply(said, name, cells, model))
-    if not any(one.text.strip() for one in replies):
+        spoken = [one for one in value if isinstance(one, dict) and one.keys() & {"role", "from"}]
+        other = [one for one in value if one not in spoken]
+        given = [spoken] if spoken else _flat(value)
+        if spoken and other:
+            rest |= {"output": other}  # Reasoning and calls of OpenAI's responses.
+    if rest:
+        cells[column] = rest
+    replies = [_came_back(cells, one, name, model) for one in given]
+    said = [one for one in replies if one.text.strip()]
+    if not said:
         raise Refused(name, "the call brought no text back")
-    return [one for one in replies if one.text.strip()]
+    if len(said) < len(replies):
+        cells.warn(name, "a reply without a text was left out")
+    return said
 
 
-def _model_in(cells: Cells, column: str) -> str:
-    """Take the model that the rest of an answer names."""
-    rest = cells.get(column)
-    if not isinstance(rest, dict) or not isinstance(rest.get("model"), str):
-        return ""
-    cells[column] = {key: value for key, value in rest.items() if key != "model"} or None
-    return name_of(rest["model"], f"{column}.model")
+def _came_back(cells: Cells, value: Any, name: str, model: str) -> Reply:
+    said, _, about = _inside(value, "", ANSWERS)
+    if isinstance(said, list) and _is_content(said):
+        said = {"role": "assistant", "content": said}
+    return chats.reply(said, name, cells, model, metadata=about)
 
 
-def _inside(cells: Cells, value: Any, name: str, names: tuple[str, ...]) -> tuple[Any, str]:
-    """The value in an object under the first of these names, as deep as it goes, and its path; what
-    stands beside it stays in its column."""
-    column = name
+def _flat(values: list[Any]) -> list[Any]:
+    return [x for one in values for x in (one if isinstance(one, list) else [one])]
+
+
+def _inside(value: Any, name: str, names: tuple[str, ...]) -> tuple[Any, str, dict[str, Any]]:
+    """The value in an object under the first of these names, as deep as it goes, its path, and what
+    stands beside it."""
     rest: dict[str, Any] = {}
     while isinstance(value := _of_langchain(value), dict) and not value.keys() & {"role", "from"}:
         inner = next((one for one in names if value.get(one) not in (None, "", [])), "")
         if not inner:
             raise Refused(name, f"no text is found in it (it holds {', '.join(value)[:200]})")
-        rest |= {key: x for key, x in value.items() if key != inner and x not in (None, "", [])}
+        beside = {key: x for key, x in value.items() if key != inner and x not in (None, "", [])}
+        rest = {**beside, **rest}
         value, name = value[inner], f"{name}.{inner}" if name else inner
-    if rest and column:
-        if isinstance(rest.get("tools"), list):
-            chats.tools_from(cells, rest.pop("tools"))
-        cells[column] = rest
-    return value, name
+    return value, name, rest
 
 
 def _is_content(value: list[Any]) -> bool:
