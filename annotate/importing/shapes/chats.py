@@ -84,7 +84,7 @@ def message(raw: Any, name: str, cells: Cells) -> dict[str, Any]:
         return {"role": _role(raw["role"], name), "content": text(content, name)}
     inside = cells.inside(raw)
     said = inside.take("role", "from")
-    if said is None and inside.get("type") in SPEAKERS:  # LangChain's
+    if said is None and speaks(inside.get("type")):  # LangChain's
         said = inside.pop("type")
     content = next((inside.pop(key) for key in CONTENTS if key in inside), None)
     if said in CALLS:
@@ -103,6 +103,11 @@ def message(raw: Any, name: str, cells: Cells) -> dict[str, Any]:
         result["parts"] = parts
     cells.unread.extend(f"{name}[].{key}" for key in inside.rest())
     return result
+
+
+def speaks(said: Any) -> bool:
+    """True of a name of somebody who speaks in a chat."""
+    return isinstance(said, str) and said in SPEAKERS
 
 
 def _role(said: Any, name: str) -> str:

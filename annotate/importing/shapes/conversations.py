@@ -277,6 +277,6 @@ def _of_langchain(value: Any) -> Any:
     if isinstance(value, dict) and isinstance(value.get("kwargs"), dict):
         kind = value["id"][-1] if isinstance(value.get("id"), list) and value["id"] else ""
         value = {"type": str(kind).removesuffix("Message").lower(), **value["kwargs"]}
-    if isinstance(value, dict) and "role" not in value and value.get("type") in chats.SPEAKERS:
+    if isinstance(value, dict) and "role" not in value and chats.speaks(value.get("type")):
         return {"role": value["type"], "content": value.get("content", "")}
     return value
