@@ -60,11 +60,11 @@ class JsonTable(Reader):
     ) -> None:
         super().__init__(part, head)
         names = [str(name) for name in columns]
-        twice = next((one for one in names if names.count(one) > 1), None)
         if len(names) > MAX_COLUMNS:
             raise NoTable(
                 f"The table names {len(names):,} columns; at most {MAX_COLUMNS:,} are read."
             )
+        twice = next((one for one in names if names.count(one) > 1), None)
         if twice is not None:
             raise NoTable(f"The table names two columns {twice[:40]!r}.")
         self.columns, self._index = names, index
