@@ -160,6 +160,12 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "json_line_of_1_gb": lambda: b'{"a": 1}\n{"a": "' + MEGABYTE * 1_000,
     "json_array_with_a_text_of_1_gb": lambda: b'[{"a": "' + MEGABYTE * 1_000,
     "json_array_of_brackets": lambda: b'[{"a":' + b"[" * 50_000_000,
+    "json_table_of_10000_columns": lambda: json.dumps(
+        {"columns": [f"c{i}" for i in range(10_000)], "data": [[*range(10_000)]] * 9}
+    ).encode(),
+    "json_table_of_brackets": lambda: b'{"columns": ["a", "b"], "data": [' + b"[" * 50_000_000,
+    "json_table_with_a_text_of_1_gb": lambda: b'[["prompt", "b"], ["' + MEGABYTE * 1_000,
+    "json_objects_around_objects": lambda: b'{"data": ' * 10_000_000,
     "nested_50000_deep": bad_row(b'{"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"),
     "row_of_empty_objects": bad_row(b'{"a": [' + b"{}," * 1_300_000 + b"{}]}"),
     "nul": bad_row(b'{"a": "\\u0000"}'),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,13 +28,14 @@ __all__ = ["Judged", "NotUndoable", "Note", "Writer", "in_the_way", "undo"]
 TURN = 0x696D70
 """Space of advisory locks: "imp", beside the project's number."""
 ATTEMPTS = 5
-LEAST = {"sqlite": 300, "postgresql": 1200}
-FIRST, MOST = 1200, 6000
+LEAST = {"sqlite": 60, "postgresql": 1200}
+FIRST = {"sqlite": 300, "postgresql": 1200}
+MOST = 6000
 """Parts of a batch: at least, of the first one, and at most.
 
 On SQLite nobody else writes meanwhile; on PostgreSQL only who wants the same pairs waits.
 """
-LOCKED = 0.08
+LOCKED = {"sqlite": 0.04, "postgresql": 0.08}
 """Seconds that a batch is to keep people from voting. They vote between two batches."""
 TEXT_PER_PART = 2000
 
@@ -78,7 +78,7 @@ class Writer:
             by_id=by.pk if by else None,
             has_earlier_pairs=has_earlier_pairs(project),
         )
-        self._most = FIRST
+        self._most = FIRST[connection.vendor]
 
     def add(self, rows: Sequence[Row]) -> list[Note]:
         """Store the rows, and return what is to be said of some of them."""
@@ -133,14 +133,13 @@ class Writer:
         elif contents.is_changed or pairs.is_changed or ratings.is_changed:
             contents.number()
             pairs.number()
-            with bulk_write():
+            with bulk_write() as held:
                 self._take_turn()
-                # Once it is our turn: waiting for others says nothing of our own batches.
-                began = time.perf_counter()
+                held.begin()
                 for part in (contents, pairs, ratings):
                     part.store()
                 outcome.journal()
-            self._adapt(time.perf_counter() - began, sum(_parts(item.row) for item in items))
+            self._adapt(held.seconds, sum(_parts(item.row) for item in items))
         pairs.finish()
         return outcome
 
@@ -157,7 +156,7 @@ class Writer:
 
     def _adapt(self, seconds: float, parts: int) -> None:
         """Make the next batch as large as the pace of this one allows, by steps."""
-        wanted = parts * LOCKED / max(seconds, 0.001)
+        wanted = parts * LOCKED[connection.vendor] / max(seconds, 0.001)
         wanted = min(max(wanted, self._most / 2), self._most * 2, MOST)
         self._most = max(LEAST[connection.vendor], round(wanted))
 

@@ -1,6 +1,8 @@
 """The lines of a project's file: everything in an order in which it can be read in one go.
 
-The header names the dataset version that the file was made at; the last line has the number of
+The header names the dataset version that the file was made at. The line behind it holds every
+column that any line may have, with an empty value of its type: who makes a table of the file, as
+`datasets` does, takes the columns of its beginning for all of it. The last line has the number of
 lines between and their SHA-256, which is the content's hash: a copy of the project has the same.
 """
 
@@ -24,10 +26,39 @@ from annotate.models.project import records_wanted
 from annotate.votes.export_values import line
 
 FORMAT = "pairloop project"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 had no line of columns."""
+COLUMNS = "columns"
 BATCH = 500
 CUT = 500
 """People or decisions of a dataset version in one line: a reader bounds the length of lines."""
+
+
+_TEXTS = (
+    *("format", "project", "votes_sha256", "author", "prompt", "a", "b", "retest_of", "only_for"),
+    *("annotator", "created_by"),
+)
+_WHOLE = ("format_version", "dataset_version", "asked", "cast", "left_balance", "lines")
+_OBJECTS = (
+    *("ratings", "label", "gold", "decision", "flags", "rewrite", "revisions", "people"),
+    "decisions",
+)
+
+
+def columns_line() -> Line:
+    """Every column that a line may have, with an empty value of its type.
+
+    {} stands for a value of any kind: `datasets` reads such columns as JSON.
+    """
+    return {
+        "type": COLUMNS,
+        **project_tables.samples(project_tables.TOP_LEVEL),
+        "description": "",
+        "version": 0,
+        **dict.fromkeys(_TEXTS, ""),
+        **dict.fromkeys(_WHOLE, 0),
+        **{name: {} for name in _OBJECTS},
+    }
 
 
 class Content:
@@ -60,6 +91,7 @@ def project_lines(version: DatasetVersion) -> Iterator[bytes]:
             "votes_sha256": version.sha256,
         }
     )
+    yield line(columns_line())
     for written in content_lines(version.project, newest=version.number):
         content.add(written)
         yield written
@@ -67,7 +99,7 @@ def project_lines(version: DatasetVersion) -> Iterator[bytes]:
 
 
 def content_lines(project: Project, *, newest: int) -> Iterator[bytes]:
-    """Everything between the first line and the last."""
+    """Everything between the columns and the last line."""
     people = Mentioned(project)
     # What is added from here on is left out, or it could be of rows that went by before it came:
     # first the end of the pairs, then that of the completions and prompts that they are of.

@@ -180,3 +180,25 @@ VERSION = Table(
     DatasetVersion, "number", "sha256", "n_pairs", "n_votes", "n_simulated", "created_at"
 )
 RECORD = Table(TrainingRecord, "kind", "name", "sha256", "record")
+TOP_LEVEL = (
+    *(SETTINGS, GUIDELINE, PERSON, PROMPT, COMPLETION, PAIR, ANSWER, ASSIGNMENT, NOTE, VERSION),
+    RECORD,
+)
+"""Tables whose columns are those of a line; of others a line holds objects."""
+
+
+def samples(tables: Sequence[Table]) -> Line:
+    """Every column of these tables with an empty value of its type; {} where any value may be."""
+    line: Line = {}
+    for table in tables:
+        for name, field in table.fields.items():
+            sample = _sample(field)
+            line[name] = sample if line.get(name, sample) == sample else {}
+    return line
+
+
+def _sample(field: Field) -> Any:
+    if isinstance(field, models.JSONField):
+        return {}
+    numbers = (models.BooleanField, models.FloatField, models.IntegerField)
+    return next((_EMPTY[kind] for kind in numbers if isinstance(field, kind)), "")

@@ -39,6 +39,11 @@ OFFICE = {
     "word/": "This is a Word document. Save the rows as CSV or JSON lines.",
     "ppt/": "This is a PowerPoint file. Save the rows as CSV or JSON lines.",
 }
+OPEN_DOCUMENT = (
+    "This is an OpenDocument file (ODS, ODT), as LibreOffice writes it. Save the sheet as CSV "
+    "(UTF-8)."
+)
+IWORK = "This is a document of Apple Numbers, Pages or Keynote. Export the table as CSV."
 
 
 class Opened(NamedTuple):
@@ -154,6 +159,10 @@ def _zip(part: Part) -> Opened:
         for folder, message in OFFICE.items():
             if any(name.startswith(folder) for name in names):
                 raise Unreadable(message)
+    if {"mimetype", "content.xml"} <= set(names):
+        raise Unreadable(OPEN_DOCUMENT)
+    if any(name.endswith(".iwa") for name in names):
+        raise Unreadable(IWORK)
     if any(name.endswith("/data.pkl") for name in names):
         raise Unreadable("This is a PyTorch checkpoint, which may run code. Save the rows instead.")
     members = [_zipped(part, archive, info) for info in infos]

@@ -34,6 +34,8 @@ VALUE = re.compile(
 """No name of a column: a number, an address, several lines, a long text, twelve words."""
 NAMES = re.compile(r"\.(?:csv|tsv|tab)(?:\.\w+)?$", re.IGNORECASE)
 
+QUALTRICS = '{"ImportId":'
+
 csv.field_size_limit(MAX_ROW)  # For the process: csv knows no other. 131,072 before.
 
 
@@ -68,9 +70,12 @@ class Delimited(Reader):
         sample = sample[declared.end() :] if declared else sample
         self._dialect, rows = dialect_of(sample, len(head.data) < HEAD, head.name)
         self.columns = _header(rows)
+        self._header_rows = _header_rows(rows)
         self.title = DELIMITERS.get(self._dialect.delimiter, "CSV of one column")
         if self._latin:
             self.title += ", Windows-1252"
+        if self._header_rows > 1:
+            self.title += f", its first {self._header_rows} rows a header"
 
     def rows(self) -> Iterator[tuple[Place, dict[str, Any] | Refused]]:
         source = io.TextIOWrapper(
@@ -84,7 +89,7 @@ class Delimited(Reader):
             next(lines)
         reader = self._dialect.reader(lines)
         names, columns = self.columns or [], len(self.columns or [])
-        said_utf8, header, empty = False, True, 0
+        said_utf8, header, empty = False, self._header_rows, 0
         while True:
             lines.begin()
             try:
@@ -99,7 +104,7 @@ class Delimited(Reader):
                 return
             empty = 0 if cells else empty + 1
             if header or not cells:
-                header = header and not cells
+                header -= bool(header and cells)
                 check_empty(empty, lines.first)
                 continue
             if len(cells) != columns:
@@ -182,7 +187,8 @@ class _Lines:
             if skipped > MAX_SKIPPED or self._number - self.first > MAX_SKIPPED_LINES:
                 raise Unreadable(
                     f"The row that begins on line {self.first:,} goes on for more than "
-                    f"{skipped:,} characters. Is a quote missing?"
+                    f"{self._number - self.first:,} lines and {MAX_ROW:,} characters. "
+                    "Is a quote missing?"
                 )
             line = self._source.readline(CHUNK)
             if not line and self._quoted % 2:
@@ -272,6 +278,16 @@ def _first_rows(dialect: Dialect, sample: str, whole: bool) -> list[list[str]]:
         if row:
             rows.append(row)
     return rows
+
+
+def _header_rows(rows: list[list[str]]) -> int:
+    """The rows of a header: in tables of Qualtrics questions and ids stand under the names."""
+    ids = (
+        number
+        for number, row in enumerate(rows[:3], 1)
+        if row and all(cell.startswith(QUALTRICS) for cell in row if cell) and any(row)
+    )
+    return next(ids, 1)
 
 
 def _header(rows: list[list[str]]) -> list[str]:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
+from annotate.importing.files.bounded_streams import Part, Window
+from annotate.importing.files.strict_json import decoded
 from annotate.importing.limits import CHUNK, MAX_ROW, MAX_SKIPPED
-from annotate.importing.problems import Unreadable
+from annotate.importing.problems import Refused, Unreadable
+
+BOM = b"\xef\xbb\xbf"
 
 SPACE = re.compile(rb"[ \t\r\n]*+")
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -114,3 +121,72 @@ class Cursor:
 
     def _fail(self, reason: str) -> None:
         raise Unreadable(f"{self.where or 'The text'}, byte {self.offset:,}: {reason}.")
+
+
+def each(cursor: Cursor) -> Iterator[bytes]:
+    """Step through an array or an object: the cursor stands before each value, which has to be
+    taken before the next step. Gives the key of each, b"" in arrays."""
+    opening = cursor.take(b"[{")
+    closing = b"]" if opening == b"[" else b"}"
+    if cursor.peek() == closing:
+        cursor.take(closing)
+        return
+    while True:
+        key = b""
+        if opening == b"{":
+            if cursor.peek() != b'"':
+                cursor.take(b'"')
+            key = cursor.value() or b""
+            cursor.take(b":")
+        yield key
+        if cursor.take(b"," + closing) == closing:
+            return
+
+
+def members(cursor: Cursor) -> Iterator[str]:
+    """The names of an object's members, as `each`."""
+    for key in each(cursor):
+        try:
+            yield str(json.loads(key))
+        except ValueError:
+            yield ""
+
+
+def elements(cursor: Cursor) -> Iterator[bytes | None]:
+    """The texts of an array's elements."""
+    for number, _ in enumerate(each(cursor), 1):
+        cursor.where = f"Row {number:,}"
+        yield cursor.value()
+        cursor.where = f"After row {number:,}"
+
+
+def at_end(cursor: Cursor) -> None:
+    """Raise Unreadable where more follows."""
+    if cursor.peek():
+        raise Unreadable(
+            f"The JSON document ends at byte {cursor.offset:,}, and more follows. "
+            "Is it several documents in one file?"
+        )
+
+
+def cursor_of(part: Part) -> Cursor:
+    """A cursor at the beginning of a file."""
+    stream = part.stream()
+    if stream.peek(3)[:3] == BOM:
+        stream.read(3)
+    return Cursor(stream)
+
+
+def row_of(raw: bytes | None) -> dict[str, Any] | Refused:
+    """The row that an object's text holds; None is the text of one that is too long."""
+    if raw is None or len(raw) > MAX_ROW:
+        return Refused("", f"the row is longer than {MAX_ROW:,} bytes")
+    return decoded(raw)
+
+
+def values_at(part: Part, offset: int, *, keys: bool = False) -> Iterator[bytes | None]:
+    """The texts of the values of an array or an object that begins there; or those of its keys."""
+    cursor = Cursor(io.BufferedReader(Window(part.seekable, offset), CHUNK))
+    for key in each(cursor):
+        value = cursor.value()
+        yield key if keys else value

@@ -6,12 +6,11 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
+from annotate.importing.files.json_cursor import BOM
 from annotate.importing.files.readers import Place, Reader
 from annotate.importing.files.strict_json import decoded
 from annotate.importing.limits import CHUNK, MAX_EMPTY, MAX_ROW, MAX_SKIPPED
 from annotate.importing.problems import Refused, Unreadable
-
-BOM = b"\xef\xbb\xbf"
 
 
 class JsonLines(Reader):
@@ -29,10 +28,23 @@ class JsonLines(Reader):
                 yield Place("", number), Refused("", f"the line is longer than {MAX_ROW:,} bytes")
             elif text := line.strip():
                 empty = 0
-                yield Place("", number), decoded(text)
+                yield Place("", number), unwrapped(decoded(text))
             else:
                 empty += 1
                 check_empty(empty, number)
+
+
+def unwrapped(row: dict[str, Any] | Refused) -> dict[str, Any] | Refused:
+    """A row that stands in an object beside its number, as in the API of the Hugging Face viewer,
+    or beside its index, as Elasticsearch gives it."""
+    if not isinstance(row, dict):
+        return row
+    if "row_idx" in row and isinstance(row.get("row"), dict):
+        return {**row["row"], "row_idx": row["row_idx"]}
+    if "_source" in row and "_index" in row and isinstance(row["_source"], dict):
+        beside = {key: value for key, value in row.items() if key != "_source"}
+        return beside | row["_source"]
+    return row
 
 
 def check_empty(empty: int, number: int) -> None:

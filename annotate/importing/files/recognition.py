@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -72,8 +73,27 @@ NO_DATA: tuple[tuple[bytes, str], ...] = (
     (b"Rar!", "This is a RAR archive. Unpack it first."),
     (b"\x89PNG", "This is an image."),
     (b"\xff\xd8\xff", "This is an image."),
+    (b"\x1e", "This is a JSON text sequence (RFC 7464). Save it as JSON lines."),
 )
-UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+WRITTEN: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (
+        re.compile(
+            rb"(?:(?:export\s+)?(?:const|let|var)\s+\w+\s*=|(?:window|module)\.\w+\s*=|"
+            rb"export\s+default\b)\s*[\[{(]"
+        ),
+        "This is JavaScript. Save what stands behind the = as JSON.",
+    ),
+    (
+        re.compile(rb"(?:---[ \t]*\r?\n)?- [\w ]{1,40}:[ \t].*\r?\n  [\w ]{1,40}:"),
+        "This is YAML. Save the rows as JSON lines.",
+    ),
+)
+"""Texts that hold rows in a language which is not read here."""
+MARKS = (
+    *((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32")),
+    *((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")),
+)
+"""Byte order marks; the first two bytes of a longer one are a shorter one."""
 PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 
 
@@ -86,7 +106,7 @@ def reader_of(part: Part, name: str, encoding: str = "") -> Reader:
     if not data.strip():
         empty = f"The file begins with {HEAD:,} bytes of white space. This is no data."
         raise Unreadable("The file holds no rows." if len(data) < HEAD else empty)
-    wide = _utf16(data)
+    wide = _wide(data)
     if not wide:
         _refuse_others(data)
     guess = _guess(data, encoding, wide)
@@ -102,7 +122,7 @@ def reader_of(part: Part, name: str, encoding: str = "") -> Reader:
     else:
         reader = csv_and_tsv.Delimited(part, head)
     if guess:
-        named = "UTF-16" if wide and not encoding else short_title(guess.encoding)
+        named = wide[:6].upper() if wide and not encoding else short_title(guess.encoding)
         reader.title += f", {'probably ' if guess.asked else ''}{named}"
         reader.encoding, reader.encoding_asked = guess.encoding, guess.asked
     return reader
@@ -138,10 +158,11 @@ def _is_json_with_accents(data: bytes) -> bool:
     return FORMATS_IN["json"].recognises(Head("", data)) and accents > 2
 
 
-def _utf16(data: bytes) -> str:
+def _wide(data: bytes) -> str:
     """The encoding, by the byte order mark or by the zeros beside ASCII letters; "" of others."""
-    if data[:2] in UTF16:
-        return UTF16[data[:2]]
+    for mark, encoding in MARKS:
+        if data.startswith(mark):
+            return encoding
     start = data[:200]
     for encoding, zeros, letters in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
         if len(start) > 3 and not any(start[zeros::2]) and all(start[letters::2]):
@@ -162,5 +183,8 @@ def _refuse_others(data: bytes) -> None:
         )
     if start.startswith(b"<?xml"):
         raise Unreadable("This is XML. Save the rows as CSV or JSON lines.")
+    for pattern, message in WRITTEN:
+        if pattern.match(data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")):
+            raise Unreadable(message)
     if start.startswith(b"{\\rtf"):
         raise Unreadable("This is a text document (RTF). Save the rows as CSV or JSON lines.")

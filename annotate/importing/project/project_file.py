@@ -7,7 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from annotate.exporting.project.project_file_writer import FORMAT, FORMAT_VERSION, Content
+from annotate.exporting.project.project_file_writer import (
+    COLUMNS,
+    FORMAT,
+    FORMAT_VERSION,
+    Content,
+)
 from annotate.importing import files
 from annotate.importing.problems import Refused, Unreadable
 from annotate.importing.project.line_values import HASH, Line
@@ -49,6 +54,8 @@ class ProjectFile:
         next(rows)
         for place, raw in rows:
             raw = _readable(place.line, raw)
+            if raw.get("type") == COLUMNS and not content.lines:
+                continue
             if raw.get("type") == "end":
                 self._end(place.line, raw, content)
                 if next(rows, None) is not None:

@@ -6,7 +6,6 @@ in the background rests, so that what is there at the end is what the file holds
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -30,13 +29,13 @@ from annotate.importing.project.project_file import PART, PERSON, opened_project
 from annotate.importing.storage.bulk_insert import json_text
 from annotate.importing.storage.earlier_rows import FileMemory
 from annotate.models import Import, Pair, Project
-from annotate.queue import write
+from annotate.queue import bulk_write
 
-LEAST, MOST = 200, 4000
+LEAST, MOST = 100, 4000
 """Rows of a transaction. People of other projects vote between two."""
-SHORT, LONG = 0.03, 0.06
+SHORT, LONG = 0.02, 0.05
 """Seconds of a transaction below which batches grow, and above which they shrink."""
-OPENED = 1000
+OPENED = 300
 
 _PROMPTS = columns(project_tables.PROMPT, "id", "project_id", "imported_by_id")
 _COMPLETIONS = columns(project_tables.COMPLETION, "id", "prompt_id", "imported_by_id")
@@ -123,7 +122,7 @@ def _open(project: Project, report: Report, progress: Progress) -> None:
     closed = project.pairs.filter(state=Pair.State.OPEN, open_slots=0, asked__gt=votes)
     while some := list(closed.order_by("pk").values_list("pk", flat=True)[:OPENED]):
         progress(report.rows, 0.95)
-        with write():
+        with bulk_write():
             Pair.objects.filter(pk__in=some).update(open_slots=F("asked") - votes)
 
 
@@ -172,17 +171,15 @@ class ProjectWriter:
         if not self._batch and not self._new_people:
             return
         self.before_batch()
-        began = time.perf_counter()
-        with write():
+        with bulk_write() as held:
             if self._new_people:
                 self._people.add(self._new_people)
             numbers = self._writers[self._part](self, self._batch) if self._batch else {}
         self._numbers.put(numbers)
         self._added["annotators"] += len(self._new_people)
-        seconds = time.perf_counter() - began
-        if seconds > LONG:
+        if held.seconds > LONG:
             self._most = max(LEAST, self._most // 2)
-        elif seconds < SHORT:
+        elif held.seconds < SHORT:
             self._most = min(MOST, self._most * 2)
         self._new_people, self._batch, self._rows = [], [], 0
 

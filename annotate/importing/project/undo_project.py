@@ -29,9 +29,9 @@ from annotate.models import (
     Rewrite,
     VoteRevision,
 )
-from annotate.queue import write
+from annotate.queue import bulk_write, write
 
-BATCH = 300
+BATCH = 150
 BEFORE, WHOLE = "before", "whole"
 """The state before, and True once people may work on it, in the import's report."""
 
@@ -109,7 +109,7 @@ def remove(import_: Import) -> Counter[str]:
     project.training_records.all().delete()
     pairs = Pair.objects.filter(imported_by=import_).order_by("-pk")  # Retests before originals.
     for batch in _batches(pairs):
-        with write():
+        with bulk_write():
             _remove_pairs(batch, gone)
     for name, rows in (
         ("ratings", Rating.objects.filter(imported_by=import_)),
@@ -117,7 +117,7 @@ def remove(import_: Import) -> Counter[str]:
         ("prompts", _unused_prompts(import_)),
     ):
         for batch in _batches(rows.order_by("-pk")):
-            with write():
+            with bulk_write():
                 gone[name] += remove_rows(rows.model._default_manager.filter(pk__in=batch))
     project.guideline_history.all().delete()
     gone["annotators"] = remove_idle_annotators(project)

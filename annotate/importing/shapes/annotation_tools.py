@@ -185,9 +185,10 @@ def _answers(given: Any, cells: Cells) -> Iterator[tuple[str, str, Any]]:
         return
     for one in objects_of(given, "responses"):
         if _counts(one, cells):
-            for question, value in object_of(one.get("values") or {}, "responses").items():
+            said = one.get("values") or one.get("data") or {}  # Surge writes `data`.
+            for question, value in object_of(said, "responses").items():
                 value = value.get("value") if isinstance(value, dict) else value
-                yield str(one.get("user_id") or ""), question, value
+                yield str(one.get("user_id") or one.get("worker_id") or ""), question, value
 
 
 def _counts(one: dict[str, Any], cells: Cells) -> bool:

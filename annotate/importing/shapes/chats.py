@@ -21,6 +21,7 @@ SPEAKERS = {
     "human": "user",
     "prompter": "user",
     "gpt": "assistant",
+    "chatbot": "assistant",
     "chatgpt": "assistant",
     "model": "assistant",
     "bot": "assistant",
@@ -34,6 +35,8 @@ CALLS = ("function_call", "tool_call")
 """Roles of turns that are a call written as JSON, in ShareGPT's spelling."""
 THINKING = ("thinking", "reasoning_content", "reasoning")
 PLAIN = {"role", "content"}
+CONTENTS = ("content", "value", "text", "parts")
+"""Names of what a message says; `parts` are Gemini's, and of ours only beside a content."""
 PROMPTS = ("prompt", "question", "instruction", "query", "context", "input", "history", "text")
 """Columns that hold a prompt as text or chat, the likelier first."""
 
@@ -81,7 +84,9 @@ def message(raw: Any, name: str, cells: Cells) -> dict[str, Any]:
         return {"role": _role(raw["role"], name), "content": text(content, name)}
     inside = cells.inside(raw)
     said = inside.take("role", "from")
-    content = next((inside.pop(key) for key in ("content", "value", "text") if key in inside), None)
+    if said is None and speaks(inside.get("type")):  # LangChain's
+        said = inside.pop("type")
+    content = next((inside.pop(key) for key in CONTENTS if key in inside), None)
     if said in CALLS:
         calls, content = decoded(content), ""
         result = {"role": "assistant", "content": "", "tool_calls": _calls(calls, name)}
@@ -100,8 +105,13 @@ def message(raw: Any, name: str, cells: Cells) -> dict[str, Any]:
     return result
 
 
+def speaks(said: Any) -> bool:
+    """True of a name of somebody who speaks in a chat."""
+    return isinstance(said, str) and said in SPEAKERS
+
+
 def _role(said: Any, name: str) -> str:
-    role = SPEAKERS.get(said) if isinstance(said, str) else None
+    role = SPEAKERS.get(said) or SPEAKERS.get(said.lower()) if isinstance(said, str) else None
     if role is None:
         raise Refused(name, f"a message's role must be one of {', '.join(ROLES)}")
     return role

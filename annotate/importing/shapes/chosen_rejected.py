@@ -5,6 +5,7 @@ TRL in all its forms, HH-RLHF, UltraFeedback binarised, Orca, LLaMA-Factory, Ope
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product, takewhile
 from typing import Any
@@ -38,6 +39,8 @@ ABOUT_VOTE = ("strength", "comment", "criteria", "reasons", "wall_ms", "left")
 
 def trl(cells: Cells) -> Row:
     """`chosen` and `rejected`, as texts or chats, with or without a prompt; or a list of each."""
+    if "chosen" not in cells and _ends(cells.get("messages")) == "assistant":
+        return beside_a_chat("rejected")(cells)
     sides = {name: cells.required(name) for name in SIDES}
     lists = [decoded(value) for value in sides.values()]
     if all(map(_are_texts, lists)):
@@ -45,6 +48,8 @@ def trl(cells: Cells) -> Row:
     given = (one for one in PROMPTS if one in cells or one in cells.nulls)
     # Of distilabel's sets `conversation` is a chat of another make, and the sides hold the prompt.
     name = next((one for one in given if not _is_of_other_objects(cells.get(one))), "")
+    if not name and _ends(cells.get("messages")) in ("user", "tool"):
+        name = "messages"
     if name:
         messages, tails = _explicit(cells, name, sides)
     else:
@@ -83,6 +88,31 @@ def _each_over_each(cells: Cells, better: list[str], worse: list[str]) -> Row:
         a, b = sorted((i, j), key=lambda n: replies[n].sha256)
         compared.append(Comparison(a, b, [Judgement("a" if a == i else "b")]))
     return built(cells, messages, replies, compared)
+
+
+def _ends(value: Any) -> str:
+    """The role that speaks last in a chat; "" of other values."""
+    turns = decoded(value)
+    last = turns[-1] if is_objects(turns) else {}
+    return str(chats.SPEAKERS.get(str(last.get("role", last.get("from"))), ""))
+
+
+def beside_a_chat(rejected: str) -> Callable[[Cells], Row]:
+    """A reader of whole chats whose last reply was chosen, beside one that was not."""
+
+    def read(cells: Cells) -> Row:
+        other = cells.required(rejected)
+        turns = chats.chat(decoded(cells.required("messages")), "messages", cells)
+        if turns is None:
+            raise Refused("messages", "a list of messages is expected")
+        messages, tail = chats.split(turns, "messages")
+        replies = {
+            "chosen": _tail(cells, tail, "chosen"),
+            "rejected": _reply(cells, other, rejected),
+        }
+        return _row(cells, chats.framed(cells, messages), replies)
+
+    return read
 
 
 def renamed(chosen: str, rejected: str) -> Any:

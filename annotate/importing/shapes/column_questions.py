@@ -18,12 +18,16 @@ from annotate.importing.shapes.judgements import CHOSEN, RATERS, choice_of
 from annotate.importing.shapes.two_named_replies import CAPITALS, SIDES, told_apart
 
 SIDE = re.compile(r"[ _-]?(\d+|[ab])$|(?<=[a-z])([AB])$")
+CROWD = re.compile(r"^(?:input|assignment)[.:]", re.IGNORECASE)
+"""Put before the names of columns by Mechanical Turk and Toloka."""
 FAR = 99
 SHORT = 6
 """Names of up to so many letters may differ in one; longer ones in two."""
 FEW_WORDS = 3
 """Values of at least so many words, on average, are texts; others are names or categories."""
 SEVERAL = 4
+OFTEN = 8
+"""Values that come more often are categories; texts come a few times where several people judge."""
 
 CHATS = ("messages", "conversations", "conversation", "data", "fields", "info", "i_chosen")
 """Columns that hold a prompt inside."""
@@ -185,6 +189,9 @@ def _by_name(column: str, missing: set[str], row: Row | None) -> Question | None
         if column == name:
             far = 0 if telling and (row is not None or name != field) else FAR
             why = f"`{column}` often is `{field}`"
+        elif (short := CROWD.sub("", column)) != column and letters(short) == letters(name):
+            far = 1 if telling or name == field else FAR
+            why = f"`{column}` ends in `{name}`"
         elif same_letters(column, name):
             far = 1 if telling or name == field else FAR
             why = f"`{column}` is `{name}` in other letters"
@@ -376,7 +383,7 @@ def _holds_texts(column: str, values: Mapping[str, Any], samples: list[Any]) -> 
     seen = [x for x in (values.get(column), *(s.get(column) for s in samples)) if x is not None]
     if not seen or not all(isinstance(x, str) for x in seen):
         return False
-    if len(seen) >= SEVERAL and len(set(seen)) * 2 < len(seen):
+    if len(set(seen)) * OFTEN < len(seen):
         return False  # the same few words again and again: a category
     return sum(len(x.split()) for x in seen) >= FEW_WORDS * len(seen)
 

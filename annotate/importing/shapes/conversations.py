@@ -1,6 +1,7 @@
 """Rows of one conversation or one instruction, and trees of messages.
 
-`messages`, ShareGPT, OpenAI's chats, Alpaca and its kin, OpenAssistant, prompts alone.
+`messages`, ShareGPT, OpenAI's and Gemini's chats, Alpaca and its kin, OpenAssistant, prompts alone,
+and logs of calls of models, as Langfuse, LangSmith, Weave and the makers of models write them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from annotate.importing.shapes.columns import (
     Cells,
     built,
     decoded,
+    is_objects,
     name_of,
     number,
     object_of,
@@ -30,11 +32,29 @@ REFERENCES = (
 )
 """Columns beside a prompt that hold the right answer."""
 OUTPUTS = ("output", "response", "completion")
+CHATS = ("messages", "conversations", "conversation", "contents")
+"""Columns that hold a whole chat."""
+ASKED = ("inputs", "input", "request", "modelInput")
+ANSWERED = ("outputs", "output", "response", "modelOutput", "choices")
+"""Columns of a logged call."""
+QUESTIONS = (
+    *("messages", "contents", "input", "question", "prompt", "query", "text", "content"),
+    *("user_input", "human_input"),
+)
+ANSWERS = (
+    *("body", "choices", "candidates", "generations", "message", "output", "outputs", "answer"),
+    *("response", "result", "completion", "output_text", "text", "content"),
+)
+"""Names within what was asked and what came back, the outer ones first."""
 
 
 def whole_chat(cells: Cells) -> Row:
     """`messages` or `conversations`: the last reply of the assistant, and what it answers."""
-    name = next(one for one in ("messages", "conversations", "conversation") if one in cells)
+    name = next(one for one in CHATS if one in cells)
+    given = cells.get("systemInstruction")  # Gemini's
+    if isinstance(given, dict) and is_objects(given.get("parts")):
+        del cells["systemInstruction"]
+        cells["system"] = chats.message({"role": "system", **given}, name, cells)["content"]
     turns = chats.chat(decoded(cells.required(name)), name, cells)
     if turns is None:
         raise Refused(name, "a list of messages is expected")
@@ -163,3 +183,100 @@ def means(labels: Any) -> list[Rating]:
         pairs = [(k, x.get("value") if isinstance(x, dict) else None) for k, x in labels.items()]
     known = [(str(name)[:80], number(value)) for name, value in pairs]
     return [Rating(name, value) for name, value in known if value is not None]
+
+
+def is_call(cells: Cells) -> bool:
+    """True of what was asked beside what came back, of which one at least is no plain text."""
+    asked, answered = (next((n for n in names if n in cells), "") for names in (ASKED, ANSWERED))
+    if not asked or not answered:
+        return False
+    plain = {asked, answered} == {"inputs", "outputs"}
+    return plain or any(isinstance(decoded(cells[x]), dict | list) for x in (asked, answered))
+
+
+def call(cells: Cells) -> Row:
+    """A logged call of a model: what it was asked, and each of the replies that came back."""
+    messages = asked_in(cells, next(name for name in ASKED if name in cells))
+    replies = answered_in(cells, next(name for name in ANSWERED if name in cells))
+    return built(cells, chats.framed(cells, messages), replies)
+
+
+def asked_in(cells: Cells, column: str) -> Messages:
+    """The prompt of a call: a text, a chat, or an object that holds one. Raises Refused."""
+    value, name, rest = _inside(decoded(cells.pop(column)), column, QUESTIONS)
+    if isinstance(rest.get("tools"), list):
+        chats.tools_from(cells, rest.pop("tools"))
+    if rest:
+        cells[column] = rest
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        value = value[0]  # One chat of a batch, as LangChain asks.
+    if is_objects(value):
+        value = [_of_langchain(one) for one in value]
+    return chats.prompt(value, name, cells)
+
+
+def answered_in(cells: Cells, column: str) -> list[Reply]:
+    """The replies of a call. What else its objects say stays in the column, and what is said of one
+    reply with it. Raises Refused."""
+    value, name, rest = _inside(decoded(cells.pop(column)), column, ANSWERS)
+    model = name_of(cells.take(*MODELS), "model")
+    if not model and isinstance(rest.get("model"), str):
+        model = name_of(rest.pop("model"), f"{column}.model")
+    given = [value]
+    if isinstance(value, list) and value and not _is_content(value):
+        spoken = [one for one in value if isinstance(one, dict) and one.keys() & {"role", "from"}]
+        other = [one for one in value if one not in spoken]
+        given = [spoken] if spoken else _flat(value)
+        if spoken and other:
+            rest |= {"output": other}  # Reasoning and calls of OpenAI's responses.
+    if rest:
+        cells[column] = rest
+    replies = [_came_back(cells, one, name, model) for one in given]
+    said = [one for one in replies if one.text.strip()]
+    if not said:
+        raise Refused(name, "the call brought no text back")
+    if len(said) < len(replies):
+        cells.warn(name, "a reply without a text was left out")
+    return said
+
+
+def _came_back(cells: Cells, value: Any, name: str, model: str) -> Reply:
+    said, _, about = _inside(value, "", ANSWERS)
+    if isinstance(said, list) and _is_content(said):
+        said = {"role": "assistant", "content": said}
+    return chats.reply(said, name, cells, model, metadata=about)
+
+
+def _flat(values: list[Any]) -> list[Any]:
+    return [x for one in values for x in (one if isinstance(one, list) else [one])]
+
+
+def _inside(value: Any, name: str, names: tuple[str, ...]) -> tuple[Any, str, dict[str, Any]]:
+    """The value in an object under the first of these names, as deep as it goes, its path, and what
+    stands beside it."""
+    rest: dict[str, Any] = {}
+    while isinstance(value := _of_langchain(value), dict) and not value.keys() & {"role", "from"}:
+        inner = next((one for one in names if value.get(one) not in (None, "", [])), "")
+        if not inner:
+            raise Refused(name, f"no text is found in it (it holds {', '.join(value)[:200]})")
+        beside = {key: x for key, x in value.items() if key != inner and x not in (None, "", [])}
+        rest = {**beside, **rest}
+        value, name = value[inner], f"{name}.{inner}" if name else inner
+    return value, name, rest
+
+
+def _is_content(value: list[Any]) -> bool:
+    """True of the parts of one message."""
+    return all(isinstance(x, dict) and "type" in x and "role" not in x for x in value) or all(
+        isinstance(x, dict) and x.keys() <= {"text", "thought"} for x in value
+    )
+
+
+def _of_langchain(value: Any) -> Any:
+    """A message that LangChain has written out, as others write it."""
+    if isinstance(value, dict) and isinstance(value.get("kwargs"), dict):
+        kind = value["id"][-1] if isinstance(value.get("id"), list) and value["id"] else ""
+        value = {"type": str(kind).removesuffix("Message").lower(), **value["kwargs"]}
+    if isinstance(value, dict) and "role" not in value and chats.speaks(value.get("type")):
+        return {"role": value["type"], "content": value.get("content", "")}
+    return value

@@ -1,6 +1,7 @@
 """Rows that only say something together: they wait on disk until the file is read.
 
-Flat messages of OpenAssistant, Reddit's posts and comments, MQM's tables, Potato's two files.
+Flat messages of OpenAssistant, Reddit's posts and comments, MQM's tables, Potato's two files, the
+input and the output of a batch of calls.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from annotate.importing.imported_row import Choice, Comparison, Judgement, Rating, Reply, Row
@@ -273,6 +275,41 @@ def post_with_comments(cells: Cells) -> Row:
     return row
 
 
+def is_batch(cells: Cells) -> bool:
+    """True of a line of a batch, as OpenAI and Anthropic take and give it."""
+    return "custom_id" in cells and bool(
+        cells.keys() & {"body", "params", "response", "result", "error"}
+    )
+
+
+def _batch(given: Objects) -> Rows:
+    """One call of a batch: its line of the input file, and those of the output."""
+    asked = [Cells(one) for one in given if one.keys() & {"body", "params"}]
+    answered = [Cells(one) for one in given if not one.keys() & {"body", "params"}]
+    name = str(given[0]["custom_id"])[:60]
+    if not asked:
+        yield Refused(
+            "custom_id",
+            f"what {name!r} asks is not in the file: the batch's input is needed beside its output",
+        )
+        return
+    cells = asked[0]
+    messages = conversations.asked_in(cells, "body" if "body" in cells else "params")
+    replies: list[Reply] = []
+    for one in answered:
+        one.pop("custom_id", None)
+        column = "response" if "response" in one else "result"
+        said = decoded(one.get(column))
+        failed = isinstance(said, dict) and said.get("type") in ("errored", "canceled", "expired")
+        if said is None or failed:
+            cells.warn("custom_id", f"the call {name!r} brought no reply back")
+            cells["error"] = one.take("error") or said
+            continue
+        made = conversations.answered_in(one, column)
+        replies += [replace(x, metadata=one.rest()) for x in made]
+    yield built(cells, chats.framed(cells, messages), replies)
+
+
 TREES = Joined(
     _named("message_tree_id"),
     _trees,
@@ -296,5 +333,11 @@ POTATO = Joined(
     _potato,
     "potato",
     frozenset(("user_id", "instance_id", "label_annotations")),
+)
+BATCH = Joined(
+    _named("custom_id"),
+    _batch,
+    "batch",
+    frozenset(("custom_id", "body", "params", "response", "result")),
 )
 ITEMS = POTATO._replace(at_once=ranked.responses)

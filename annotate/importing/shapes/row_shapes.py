@@ -83,6 +83,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "reddit": Shape("Reddit, posts and comments", joined_rows.is_reddit, join=joined_rows.REDDIT),
     "mqm": Shape("MQM, ratings by segment", joined_rows.is_mqm, join=joined_rows.MQM),
+    "batch": Shape("a batch of calls", joined_rows.is_batch, join=joined_rows.BATCH),
     # Public sets of pairs
     "openai": Shape(
         "OpenAI, preferences",
@@ -134,6 +135,16 @@ SHAPES: dict[str, Shape] = {
         has("chosen_response", "rejected_response"),
         chosen_rejected.renamed("chosen_response", "rejected_response"),
     ),
+    "wild_feedback": Shape(
+        "WildFeedback",
+        has("preferred", "dispreferred"),
+        chosen_rejected.renamed("preferred", "dispreferred"),
+    ),
+    "swift": Shape(
+        "ms-swift, preferences",
+        has("messages", "rejected_response"),
+        chosen_rejected.beside_a_chat("rejected_response"),
+    ),
     "preference": Shape(
         "preferences (chosen, rejected)", has_any("chosen", "rejected"), chosen_rejected.trl
     ),
@@ -161,6 +172,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "responses": Shape("lists of responses", has("responses"), ranked.responses),
     # One reply, or none
+    "call": Shape("logged calls of a model", conversations.is_call, conversations.call),
     "seed_tasks": Shape("seed tasks (stanford_alpaca)", has("instances"), conversations.seed_tasks),
     "instruction": Shape(
         "instructions (Alpaca)",
@@ -170,10 +182,7 @@ SHAPES: dict[str, Shape] = {
     "completions": Shape("completions", has_any("completion", "completions"), ranked.completions),
     "chat": Shape(
         "conversations",
-        lambda cells: any(
-            isinstance(cells.get(name), list | str)
-            for name in ("messages", "conversations", "conversation")
-        ),
+        lambda cells: any(isinstance(cells.get(name), list | str) for name in conversations.CHATS),
         conversations.whole_chat,
     ),
     "response": Shape(

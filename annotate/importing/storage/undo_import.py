@@ -28,12 +28,12 @@ from annotate.models import (
     Rating,
     VoteRevision,
 )
-from annotate.queue import recount, slots, write
+from annotate.queue import bulk_write, recount, slots, write
 from annotate.webhooks import outbox
 
 State = Assignment.State
 Table = ImportChange.Table
-BATCH = 300
+BATCH = 150
 MODELS: dict[str, type[models.Model]] = {
     Table.PROMPT: Prompt,
     Table.COMPLETION: Completion,
@@ -63,7 +63,7 @@ def undo(import_: Import, *, now: datetime | None = None) -> Counter[str]:
     _remove_pairs(import_, gone)
     ratings = Rating.objects.filter(imported_by=import_)
     for batch in _batches(ratings):
-        with write():
+        with bulk_write():
             gone["ratings"] += remove_rows(ratings.filter(pk__in=batch))
     _remove_unused(Completion.objects.filter(imported_by=import_), _USED_COMPLETION, gone)
     _remove_unused(Prompt.objects.filter(imported_by=import_), _USED_PROMPT, gone)
@@ -145,7 +145,7 @@ def _restore_contents(import_: Import) -> None:
     """Give prompts, completions and ratings that were there before their earlier values."""
     changes = import_.changes.filter(table__in=(Table.PROMPT, Table.COMPLETION, Table.RATING))
     for batch in _batches(changes):
-        with write():
+        with bulk_write():
             _restore(changes.filter(pk__in=batch))
 
 
@@ -171,7 +171,7 @@ def _clear_pairs_of_others(import_: Import, gone: Counter[str], *, now: datetime
         | Q(assignments__in=changed_votes.values("row"))
     ).distinct()
     for batch in _batches(pairs):
-        with write():
+        with bulk_write():
             slots.lock(batch)
             added = Assignment.objects.filter(imported_by=import_, pair__in=batch)
             _balance(added)
@@ -191,7 +191,7 @@ def _balance(votes: QuerySet[Assignment]) -> None:
 
 def _remove_pairs(import_: Import, gone: Counter[str]) -> None:
     for batch in _batches(_pairs(import_)):
-        with write():
+        with bulk_write():
             slots.lock(batch)
             # Once more, because people go on voting.
             if problem := _in_use(Pair.objects.filter(pk__in=batch)):
@@ -223,7 +223,7 @@ def _remove_unused(
     """Remove rows that nothing rests on; the others are the project's from now on."""
     name = f"{rows.model._meta.model_name}s"
     for batch in _batches(rows):
-        with write():
+        with bulk_write():
             those = rows.model._default_manager.filter(pk__in=batch)
             gone["kept"] += those.filter(used).update(imported_by=None)
             gone[name] += remove_rows(those.filter(imported_by__isnull=False))
@@ -237,7 +237,7 @@ def remove_idle_annotators(project: Project) -> int:
     )
     removed = 0
     for batch in _batches(idle):
-        with write():
+        with bulk_write():
             removed += len(batch)
             User.objects.filter(pk__in=batch).delete()
     return removed

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset, load_dataset, load_from_disk
+from datasets import load_dataset, load_from_disk
 from transformers import AutoTokenizer
 from trl import (
     DPOConfig,
@@ -26,6 +26,7 @@ from trl import (
 from annotate.exporting import FORMATS
 from annotate.models import Assignment, Pair, Prompt
 from tests.annotate.exporting.written import ASKED, CALLED, TOOLS, add_chat, export, judge
+from tests.annotate.importing.project.everything import live_through
 from tests.training.rlhf import tiny
 
 TEMPLATE = (
@@ -161,12 +162,43 @@ def loaded(path: Path, suffix: str) -> Any:
     return load_dataset(kind, data_files=str(path), split="train")
 
 
-@pytest.mark.parametrize("kind", ["person", "prompt", "completion", "pair", "assignment"])
-def test_lines_of_one_kind_of_a_whole_project_are_a_dataset(judged, kind, tmp_path):
-    """All lines together are no table: kinds have other columns, and empty ones are left out."""
-    lines = map(json.loads, export(tmp_path / "out", "project").read_bytes().splitlines())
-    rows = [row for row in lines if row["type"] == kind]
-    assert rows and Dataset.from_list(rows).num_rows == len(rows)
+def test_datasets_loads_a_whole_project_though_columns_come_late(
+    project, ann, ben, cleo, olga, zed, tmp_path
+):
+    """It takes the columns of the first piece, here of 2 kB, for those of all of the file."""
+    live_through(project, ann, ben, cleo, olga, zed)
+    path = export(tmp_path / "project.jsonl", "project")
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    told = {"data_files": str(path), "split": "train"}
+    for pieces in ({"chunksize": 2_000}, {}):
+        data = load_dataset("json", cache_dir=str(tmp_path / f"{len(pieces)}"), **told, **pieces)
+        data.save_to_disk(tmp_path / f"disk{len(pieces)}")
+        again = load_from_disk(str(tmp_path / f"disk{len(pieces)}"))
+        assert len(again) == len(lines)
+        for row, said in zip(again, lines, strict=True):
+            assert told_by(row) == told_by(said)
+
+
+def told_by(value: Any) -> Any:
+    """A value without what is null; `datasets` keeps ten digits of floats beside JSON."""
+    if isinstance(value, dict):
+        return {name: told_by(one) for name, one in value.items() if one is not None}
+    if isinstance(value, list):
+        return [told_by(one) for one in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def test_the_line_of_columns_names_every_column_of_a_project(
+    project, ann, ben, cleo, olga, zed, tmp_path
+):
+    live_through(project, ann, ben, cleo, olga, zed)
+    path = export(tmp_path / "project.jsonl", "project")
+    _, columns, *lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert columns["type"] == "columns"
+    for said in lines:
+        for name, value in said.items():
+            sample = columns[name]
+            assert sample == {} or value is None or type(sample) is type(value), name
 
 
 @pytest.mark.parametrize("format", [name for name, one in FORMATS.items() if not one.of_now])
@@ -188,6 +220,40 @@ def test_datasets_loads_every_file_of_every_format(judged, format, tmp_path):
         data = loaded(path, chosen.suffix)
         data.save_to_disk(tmp_path / "disk" / path.name)
         assert load_from_disk(str(tmp_path / "disk" / path.name)).num_rows == data.num_rows > 0
+
+
+def test_openrlhf_joins_prompt_and_reply_and_takes_off_the_prompt(judged, model, tmp_path):
+    """As its RewardDataset does: the reply is what the template adds to the prompt's text."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    data = loaded(export(tmp_path / "x.jsonl", "openrlhf"), "jsonl")
+    assert data.column_names == ["prompt", "chosen", "rejected", "margin"]
+    for row, (prompt, won, lost, _) in zip(data, SEEN, strict=True):
+        asked = tokenizer.apply_chat_template(
+            row["prompt"], tokenize=False, add_generation_prompt=True
+        )
+        for name, reply in (("chosen", won), ("rejected", lost)):
+            whole = tokenizer.apply_chat_template(row["prompt"] + row[name], tokenize=False)
+            told = tokenizer.apply_chat_template([*prompt, *turns(reply)], tokenize=False)
+            assert whole.startswith(asked) and whole == told
+    prompts = loaded(tmp_path / "x.prompts.jsonl", "jsonl")
+    assert [row["messages"][-1]["content"] for row in prompts][1] == "Hello?"
+
+
+def test_verl_finds_its_columns_and_applies_the_template(judged, model, tmp_path):
+    """Those of its RLHFDataset and of its reward managers."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    Prompt.objects.filter(pk=judged[1].prompt_id).update(reference="Good day to you.")
+    data = loaded(export(tmp_path / "x.parquet", "verl"), "parquet")
+    assert [row["extra_info"]["index"] for row in data] == [0, 1, 2, 3]
+    for row, (prompt, *_) in zip(data, SEEN, strict=False):
+        assert row["data_source"] == "pairloop/desk"
+        ids = tokenizer.apply_chat_template(
+            row["prompt"], add_generation_prompt=True, return_dict=False
+        )
+        assert ids == tokenizer.apply_chat_template(
+            prompt, add_generation_prompt=True, return_dict=False
+        )
+    assert [row["reward_model"]["ground_truth"] for row in data][:2] == ["", "Good day to you."]
 
 
 def test_a_packed_export_loads_as_it_is(judged, tmp_path):

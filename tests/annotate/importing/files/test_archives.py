@@ -127,6 +127,8 @@ def test_links_in_a_tar_lead_nowhere():
         (zipped({"in.zip": zipped({"a.jsonl": LINES})}), "An archive within an archive"),
         (zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "XLSX"),
         (zipped({"[Content_Types].xml": b"", "word/document.xml": b""}), "Word"),
+        (zipped({"mimetype": b"application/vnd.oasis", "content.xml": b""}), "ODS"),
+        (zipped({"Index/Document.iwa": b"\0"}), "Numbers"),
         (zipped({"archive/data.pkl": b""}), "PyTorch"),
         (zipped({"a.jsonl": LINES}, zipfile.ZIP_BZIP2), "not compressed by Deflate"),
         (zipped({f"{i}.jsonl": LINES for i in range(10_001)}), "more than 10,000 files"),
@@ -155,6 +157,9 @@ OTHERS = {
     "xz": b"\xfd7zXZ\x00\x00",
     "SQLite": b"SQLite format 3\x00",
     "XML": b"<?xml version='1.0'?><rows/>",
+    "JavaScript": b"const data = [{prompt: 1}];",
+    "YAML": b"- prompt: How?\n  chosen: So.\n  rejected: No.\n",
+    "RFC 7464": b'\x1e{"prompt": "How?"}\n',
     "no rows": b" \n\n",
 }
 

@@ -40,6 +40,7 @@ def table(content: list[dict[str, Any]], **dialect: Any) -> str:
         ("utf-16", ", UTF-16"),
         ("utf-16-le", ", UTF-16"),
         ("utf-16-be", ", UTF-16"),
+        ("utf-32", ", UTF-32"),
         ("cp1252", ", Windows-1252"),
     ],
 )
@@ -66,6 +67,15 @@ def test_the_line_that_names_the_separator_for_excel_is_no_row(declared):
     words, read = reading(text.encode("utf-8-sig"))
     assert (words, [row for *_, row in read]) == ("CSV with semicolons", ROWS)
     assert [number for _, number, _ in read] == [3, 5]
+
+
+@pytest.mark.parametrize("questions", ["", "What was asked?,Which is better?\n"])
+def test_the_rows_of_ids_and_questions_that_qualtrics_writes_are_no_rows(questions):
+    ids = '"{""ImportId"":""QID1""}","{""ImportId"":""QID2_1""}"\n'
+    text = f"prompt,winner\n{questions}{ids}How?,a\n".encode()
+    words, lines = reading(text)
+    assert words == f"CSV, its first {2 + bool(questions)} rows a header"
+    assert [row for *_, row in lines] == [{"prompt": "How?", "winner": "a"}]
 
 
 def test_an_empty_cell_is_null_and_a_formula_is_text():

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
 from typing import Any
 
+import pandas
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from annotate.importing import Unreadable
 from annotate.importing.files import opened
@@ -84,6 +88,10 @@ COLUMNS = {name: [row[name] for row in ROWS] for name in NAMES}
 WITH_INDEX = {name: {str(i): row[name] for i, row in enumerate(ROWS)} for name in NAMES}
 
 
+LISTS = [[row[name] for name in NAMES] for row in ROWS]
+SPLIT = {"columns": NAMES, "index": [0, 1], "data": LISTS}
+
+
 @pytest.mark.parametrize("pretty", [None, 1, "\t"])
 @pytest.mark.parametrize(
     ("document", "words"),
@@ -93,6 +101,12 @@ WITH_INDEX = {name: {str(i): row[name] for i, row in enumerate(ROWS)} for name i
         ({"rows": ROWS, "features": {"x": [1]}}, "JSON object with a list of rows"),
         (COLUMNS, "JSON object with a list per column"),
         (WITH_INDEX, "JSON object with a list per column"),
+        (SPLIT, "JSON table"),
+        ({"columns": NAMES, "data": LISTS, "ncols": 3}, "JSON table"),
+        ([NAMES, *LISTS], "JSON table"),
+        ({"meta": {}, "result": {"page": 1, "items": ROWS}}, "JSON object with a list of rows"),
+        ({"version": 1, "pairs": ROWS}, "JSON object with a list of rows"),
+        ({"data": {"entries": ROWS}}, "JSON object with a list of rows"),
     ],
 )
 def test_documents_of_json_give_their_rows(document, words, pretty):
@@ -175,3 +189,78 @@ def test_strings_hold_brackets_quotes_and_escapes_wherever_the_pieces_end():
     many = [row | {"n": number, "pad": "x" * (number % 97)} for number in range(3_000)]
     assert rows(json.dumps(many).encode()) == many
     assert rows(json.dumps(many, ensure_ascii=False, indent=1).encode()) == many
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)
+FRAMES = st.lists(
+    st.fixed_dictionaries({"prompt": TEXT, "chosen": TEXT, "margin": st.integers(-9, 9)}),
+    min_size=1,
+    max_size=7,
+)
+NAMES_OF_ROWS = st.lists(st.from_regex("[p-z]{1,5}-[0-9]{1,3}", fullmatch=True), unique=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    FRAMES,
+    NAMES_OF_ROWS,
+    st.sampled_from(["records", "split", "index", "columns", "table", "lines"]),
+    st.sampled_from([None, 2]),
+)
+def test_a_table_of_pandas_is_read_in_each_of_its_orientations(frame, names, orient, indent):
+    """Where its rows have names of their own, these stay."""
+    named = len(names) >= len(frame) and orient not in ("records", "lines")
+    table = pandas.DataFrame(frame, index=names[: len(frame)] if named else None)
+    if orient == "lines":
+        text = table.to_json(orient="records", lines=True)
+    else:
+        text = table.to_json(orient=orient, indent=indent)
+    read = rows(text.encode())
+    own = "index" if orient == "table" else "key"
+    assert [{name: row[name] for name in frame[0]} for row in read] == frame
+    if named:
+        assert [row[own] for row in read] == names[: len(frame)]
+
+
+def test_rows_that_are_lists_of_values_need_names():
+    for document in (LISTS, [["a long text of some words", 1], ["b", 2]]):
+        with pytest.raises(Unreadable, match="without the names of their columns"):
+            rows(json.dumps(document).encode())
+    short = rows(json.dumps([NAMES, LISTS[0][:2], *LISTS]).encode())
+    assert short == ["values: 2; the table names 3 columns", *ROWS]
+    assert [row.get("key") for row in rows(json.dumps(SPLIT | {"index": ["x"]}).encode())] == [
+        *("x", None)
+    ]
+    with pytest.raises(Unreadable, match="two columns 'prompt'"):
+        rows(json.dumps({"columns": ["prompt", "prompt"], "data": [[1, 2]]}).encode())
+    with pytest.raises(Unreadable, match="names 10,000 columns"):
+        rows(json.dumps({"columns": [f"c{n}" for n in range(10_000)], "data": [[1]]}).encode())
+
+
+def test_rows_of_elasticsearch_stand_beside_their_index():
+    hit = {"_index": "a", "_id": "7", "_score": 1.0, "_source": ROWS[0]}
+    expected = [{"_index": "a", "_id": "7", "_score": 1.0, **ROWS[0]}]
+    assert rows(json.dumps(hit).encode()) == expected
+    answer = {"took": 3, "hits": {"total": {"value": 1}, "hits": [hit]}}
+    assert rows(json.dumps(answer).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Hi", "comparisons": [{"a": 1}]},
+        {"id": 1, "data": {"items": [{"html": "x"}]}, "annotations": [{"result": []}]},
+        {"request": {"contents": [{"role": "user"}]}, "response": {"candidates": [{"x": 1}]}},
+        {"prompt": {"role": "user", "content": "Hi"}, "chosen": {"role": "a", "content": "x"}},
+        {"instruction": "Do", "tasks": [{"a": 1}, {"a": 2}]},
+    ],
+)
+def test_objects_within_a_row_are_no_rows(row):
+    assert rows(json.dumps(row).encode()) == [row]
+    assert rows(json.dumps(row, indent=2).encode()) == [row]
+
+
+def test_deep_brackets_where_names_are_looked_for_are_refused():
+    for text in (b"[" * 90_000 + b"]" * 90_000, b'{"columns": ' + b"[" * 90_000 + b"]" * 90_000):
+        with contextlib.suppress(Unreadable):
+            assert all(isinstance(one, str) for one in rows(text))

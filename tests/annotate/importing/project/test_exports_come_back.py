@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from io import StringIO
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.management import call_command
 
-from annotate.models import Membership, Project, Prompt
+from annotate.models import Assignment, Completion, Membership, Pair, Project, Prompt
 from annotate.models.content import is_held_out
 from tests.annotate.importing.project.everything import imported, live_through
 
@@ -37,7 +38,7 @@ def rows(project: Project, format: str, path: Path) -> list[dict[str, Any]]:
     style = ("--style", "chat") if format == "kto" else ()
     arguments = ("--project", project.slug, "--format", format, "--out", str(path))
     call_command("export_data", *arguments, *style, stdout=StringIO())
-    if format == "parquet":
+    if format in ("parquet", "verl"):
         return list(pq.read_table(path).to_pylist())
     if format == "csv":
         with path.open(newline="") as file:
@@ -85,3 +86,76 @@ def test_nothing_of_an_export_is_lost_by_an_import(lived, format, tmp_path):
     after = rows(other, format, tmp_path / f"after.{format}")
     assert len(before) == len(after) > 3
     assert [lost(*pair) for pair in zip(before, after, strict=True)] == [{}] * len(before)
+
+
+def test_ranked_replies_come_back_with_who_won_and_what_is_said_of_each(lived, tmp_path):
+    """Of equal ranks it is not known that anybody compared them."""
+    other = Project.objects.create(slug="other", name="Another desk")
+    before = rows(lived, "ranked", tmp_path / "before.jsonl")
+    imported(other, tmp_path / "before.jsonl")
+    assert len(before) > 3
+    won = {(one.completion_a.sha256, one.completion_b.sha256): one.n_a for one in pairs_of(other)}
+    for row in before:
+        prompt = other.prompts.get(sha256=row["prompt_id"])
+        assert (prompt.messages, prompt.tools) == (row["prompt"], row["tools"])
+        replies = {one.sha256: one for one in prompt.completions.all()}
+        told = zip(row["completion_ids"], row["models"], row["scores"], strict=True)
+        for sha256, model, score in told:
+            assert replies[sha256].policy == model
+            assert [one.value for one in replies[sha256].ratings.filter(name="score")] == [score]
+        ranked = zip(row["completion_ids"], row["ranks"], strict=True)
+        for (better, rank), (worse, lower) in combinations(ranked, 2):
+            if rank < lower:
+                assert won.get((better, worse)) == 1 or won.get((worse, better)) == 0
+
+
+def pairs_of(project: Project) -> list[Pair]:
+    return list(project.pairs.select_related("prompt", "completion_a", "completion_b"))
+
+
+def test_rows_for_openrlhf_come_back_as_they_left(lived, tmp_path):
+    other = Project.objects.create(slug="other", name="Another desk")
+    Assignment.objects.in_project(lived).filter(strength=None).update(strength=2)
+    before = rows(lived, "openrlhf", tmp_path / "before.jsonl")
+    imported(other, tmp_path / "before.jsonl")
+    after = rows(other, "openrlhf", tmp_path / "after.jsonl")
+    assert len(before) == len(after) > 2
+    margins = {one.prompt.messages[-1]["content"]: one.source_margin for one in pairs_of(other)}
+    for row, again in zip(before, after, strict=True):
+        assert row == again | {"margin": margins[row["prompt"][-1]["content"]]}
+
+
+def test_completions_to_imitate_come_back_with_all_that_is_known_of_them(lived, tmp_path):
+    """No comparison is in them, so what comes back are replies, and they leave as `project`."""
+    other = Project.objects.create(slug="other", name="Another desk")
+    before = rows(lived, "sft", tmp_path / "before.jsonl")
+    output = imported(other, tmp_path / "before.jsonl")
+    assert "rows refused                   0" in output
+    held = Completion.objects.filter(prompt__project=other).select_related("prompt")
+    by_text = {(one.prompt.sha256, one.sha256): one for one in held}
+    assert len(before) > 2
+    for row in before:
+        reply = by_text[row["prompt_id"], row["completion_id"]]
+        assert reply.prompt.messages == row["prompt"]
+        known = {**reply.metadata, **reply.prompt.metadata, "tags": reply.prompt.tags}
+        known |= {"tools": reply.prompt.tools, "model": reply.policy}
+        gone = {
+            name: value
+            for name, value in row.items()
+            if name not in ("prompt", "completion", "metadata")
+            and value not in (None, "", [])
+            and known.get(name) != value
+        }
+        assert gone == {}
+        assert (row.get("metadata") or {}).items() <= known.items()
+
+
+def test_prompts_for_verl_come_back_as_they_left(lived, tmp_path):
+    """Without their tools, which have no column there and are part of a prompt's hash."""
+    other = Project.objects.create(slug="other", name="Another desk")
+    before = rows(lived, "verl", tmp_path / "before.parquet")
+    imported(other, tmp_path / "before.parquet")
+    after = rows(other, "verl", tmp_path / "after.parquet")
+    for row in (*before, *after):
+        del row["data_source"], row["extra_info"]["prompt_id"]
+    assert before == after and len(before) > 3

@@ -16,6 +16,19 @@ USER = {"role": "user", "content": ASK}
 SAY = {"role": "assistant", "content": GOOD}
 SAY_BAD = {"role": "assistant", "content": BAD}
 CALL = {"name": "kettle", "arguments": {"degrees": 80}}
+CHOICE = {"index": 0, "message": SAY, "finish_reason": "stop"}
+HUMAN_MESSAGE = {
+    "lc": 1,
+    "type": "constructor",
+    "id": ["langchain", "schema", "messages", "HumanMessage"],
+    "kwargs": {"content": ASK, "type": "human"},
+}
+AI_MESSAGE = {
+    "lc": 1,
+    "type": "constructor",
+    "id": ["langchain", "schema", "messages", "AIMessage"],
+    "kwargs": {"content": GOOD},
+}
 
 
 class Example(NamedTuple):
@@ -45,7 +58,7 @@ def gpt(text: str) -> dict[str, str]:
     return {"from": "gpt", "value": text}
 
 
-def turn(text: str, role: str = "assistant") -> dict[str, str]:
+def turn(text: Any, role: str = "assistant") -> dict[str, Any]:
     return {"role": role, "content": text}
 
 
@@ -763,6 +776,131 @@ EXAMPLES: dict[str, Example] = {
         *(2, 1, 1),
     ),
     "sft_export": one({"prompt": ASK, "completion": GOOD, "pair_id": "k1", "n_votes": 2}, 1, 0, 0),
+    "wild_feedback": judged(
+        {"prompt": [USER], "preferred": SAY, "dispreferred": SAY_BAD, "language": "English"}
+    ),
+    "swift": judged({"messages": [USER, SAY], "rejected_response": BAD}),
+    "chat_beside_two_messages": judged({"messages": [USER], "chosen": SAY, "rejected": SAY_BAD}),
+    "gemini": one(
+        {
+            "systemInstruction": {"parts": [{"text": "Be brief."}]},
+            "contents": [
+                {"role": "user", "parts": [{"text": ASK}]},
+                {"role": "model", "parts": [{"text": GOOD}]},
+            ],
+        },
+        *(1, 0, 0),
+    ),
+    "cohere": one({"messages": [turn(ASK, "User"), turn(GOOD, "Chatbot")]}, 1, 0, 0),
+    "surge": judged(
+        {
+            "task_id": "t1",
+            "fields": OWN_PAIR | {"language": "en"},
+            "responses": [{"worker_id": "w1", "data": {"preference": "completion_a"}}],
+        }
+    ),
+    "openai_batch": Example(
+        [
+            {
+                "custom_id": "r1",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": "gpt", "messages": [USER]},
+            },
+            {
+                "id": "batch_req_1",
+                "custom_id": "r1",
+                "response": {"status_code": 200, "body": {"model": "gpt", "choices": [CHOICE]}},
+                "error": None,
+            },
+        ],
+        *(1, 1, 0, 0),
+    ),
+    "anthropic_batch": Example(
+        [
+            {"custom_id": "r1", "params": {"model": "claude", "messages": [USER]}},
+            {
+                "custom_id": "r1",
+                "result": {
+                    "type": "succeeded",
+                    "message": turn([{"type": "text", "text": GOOD}]) | {"model": "claude"},
+                },
+            },
+        ],
+        *(1, 1, 0, 0),
+    ),
+    "stored_completions": one(
+        {
+            "id": "chatcmpl-1",
+            "request": {"messages": [USER], "temperature": 1.0},
+            "choices": [CHOICE, {"index": 1, "message": SAY_BAD}],
+        },
+        *(2, 0, 0),
+    ),
+    "langfuse": one(
+        {
+            "id": "t1",
+            "input": {"messages": [USER]},
+            "output": SAY,
+            "scores": [{"name": "helpful", "value": 1}],
+        },
+        *(1, 0, 0),
+    ),
+    "langfuse_table": one(
+        {"id": "o1", "model": "gpt", "input": json.dumps([USER]), "output": json.dumps(SAY)},
+        *(1, 0, 0),
+    ),
+    "langsmith": one(
+        {
+            "id": "r1",
+            "run_type": "llm",
+            "inputs": {"messages": [[{"type": "human", "content": ASK}]]},
+            "outputs": {"generations": [[{"text": GOOD, "generation_info": {"stop": 1}}]]},
+        },
+        *(1, 0, 0),
+    ),
+    "langsmith_examples": one(
+        {"inputs": {"question": ASK}, "outputs": {"answer": GOOD}, "split": "base"}, 1, 0, 0
+    ),
+    "langchain_messages": one(
+        {"inputs": {"messages": [[HUMAN_MESSAGE]]}, "outputs": {"output": AI_MESSAGE}}, 1, 0, 0
+    ),
+    "weave": one(
+        {
+            "op_name": "weave:///e/p/op/predict:x",
+            "inputs": {"messages": [USER], "model": "gpt"},
+            "output": {"choices": [CHOICE], "model": "gpt"},
+        },
+        *(1, 0, 0),
+    ),
+    "bedrock": one(
+        {
+            "recordId": "1",
+            "modelInput": {"messages": [USER]},
+            "modelOutput": {"content": [{"type": "text", "text": GOOD}]},
+        },
+        *(1, 0, 0),
+    ),
+    "gemini_log": one(
+        {
+            "request": {"contents": [{"role": "user", "parts": [{"text": ASK}]}]},
+            "response": {"candidates": [{"content": {"role": "model", "parts": [{"text": GOOD}]}}]},
+        },
+        *(1, 0, 0),
+    ),
+    "openai_responses": one(
+        {
+            "input": [USER],
+            "output": [
+                {
+                    "type": "message",
+                    "role": "assistant",
+                    "content": [{"type": "output_text", "text": GOOD}],
+                }
+            ],
+        },
+        *(1, 0, 0),
+    ),
     "verl": one(
         {
             "data_source": "tea",

@@ -207,3 +207,39 @@ def test_what_numpy_prints_within_python_is_read():
     assert python_literals.parsed(printed) == told
     with pytest.raises(ValueError, match="never closed"):
         python_literals.parsed("['a', 'b")
+
+
+def test_what_a_log_says_of_a_call_and_of_each_reply_is_kept():
+    choices = [
+        {"index": 0, "message": SAY, "finish_reason": "stop"},
+        {"index": 1, "message": SAY_BAD, "finish_reason": "length"},
+        {"index": 2, "message": {"role": "assistant", "content": ""}},
+    ]
+    answer = {"choices": choices, "model": "gpt", "usage": {"total_tokens": 9}}
+    tools = [{"type": "function", "function": {"name": "kettle"}}]
+    asked = {"messages": [USER], "tools": tools, "temperature": 0.5}
+    row = row_of({"request": asked, "response": answer, "scores": [{"name": "kind", "value": 1}]})
+    assert row.messages == [USER] and row.tools == tools
+    assert [(one.text, one.model) for one in row.replies] == [(GOOD, "gpt"), (BAD, "gpt")]
+    assert [one.metadata["finish_reason"] for one in row.replies] == ["stop", "length"]
+    assert row.metadata == {
+        "request": {"temperature": 0.5},
+        "response": {"usage": {"total_tokens": 9}},
+        "scores": [{"name": "kind", "value": 1}],
+    }
+    assert ("response.choices", "a reply without a text was left out") in row.warnings
+
+
+def test_replies_of_several_turns_in_a_log_are_one_reply():
+    called = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [CALL],
+    }
+    turns = [called, {"role": "tool", "content": "80"}, SAY]
+    row = row_of({"input": [USER], "output": [{"type": "reasoning", "summary": ["Hm."]}, *turns]})
+    [reply] = row.replies
+    assert reply.messages and [one["role"] for one in reply.messages] == [
+        *("assistant", "tool", "assistant")
+    ]
+    assert row.metadata["output"] == {"output": [{"type": "reasoning", "summary": ["Hm."]}]}

@@ -312,3 +312,42 @@ def test_a_file_of_ever_new_columns_takes_bounded_memory():
         list(read.rows({"prompt": ASK, f"column{i}": i}))
     told = read.columns
     assert told["prompt"] == ("prompt", 3000) and told["column7"] == ("kept as metadata", 1)
+
+
+@pytest.mark.parametrize(
+    ("columns", "choices"),
+    [
+        (
+            ("WorkerId", "Input.prompt", "Input.response_a", "Input.response_b", "Answer.choice"),
+            "AB",
+        ),
+        (
+            ("WorkerId", "Input.question", "Input.answer1", "Input.answer2", "Answer.better"),
+            ("answer1", "answer2"),
+        ),
+        (
+            (
+                *("ASSIGNMENT:worker_id", "INPUT:prompt", "INPUT:response_a"),
+                *("INPUT:response_b", "OUTPUT:result"),
+            ),
+            "ab",
+        ),
+    ],
+)
+def test_tables_of_crowd_work_answered_with_yes_are_pairs_with_each_workers_vote(columns, choices):
+    who, ask, first, second, picked = columns
+    rows = [
+        {"HITId": f"H{i}", "Title": "Which reply is better?", who: f"W{n}", picked: choices[n % 2]}
+        | {ask: f"How do I make {i} cups?", first: GOOD, second: BAD}
+        for i in range(3)
+        for n in range(3)
+    ]
+    mapping: dict[str, list[str]] = {}
+    for _ in range(3):
+        read = outcome(rows, mapping)
+        for field, named in answers(read.reading.questions).items():
+            mapping.setdefault(field, []).extend(named)
+    assert not read.refused and not read.reading.questions
+    assert len(read.prompts) == 3
+    said = [(vote.choice, vote.rater) for vote in read.votes]
+    assert said == [("a", "W0"), ("b", "W1"), ("a", "W2")] * 3

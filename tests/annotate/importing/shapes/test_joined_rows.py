@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.annotate.importing.shapes.examples import ASK, BAD, EXAMPLES, GOOD, POST
+from tests.annotate.importing.shapes.examples import ASK, BAD, EXAMPLES, GOOD, POST, USER
 from tests.annotate.importing.shapes.outcome import outcome
 
 ITEM = {"id": "1", "prompt": ASK, "responses": [GOOD, BAD], "topic": "tea"}
@@ -121,3 +121,26 @@ def test_a_group_that_cannot_be_read_does_not_stop_the_others():
     bad = [one | {"seg_id": "0", "source": 7} for one in EXAMPLES["mqm"].rows]
     read = outcome([*bad, *EXAMPLES["mqm"].rows])
     assert len(read.rows) == 1 and [one.field for one in read.refused] == ["source"]
+
+
+def test_the_output_of_a_batch_needs_its_input_and_says_so():
+    [_, answer] = EXAMPLES["openai_batch"].rows
+    read = outcome([answer])
+    assert not read.rows
+    assert "the batch's input is needed beside its output" in str(read.refused[0])
+
+
+def test_a_call_of_a_batch_that_failed_leaves_its_prompt_and_says_so():
+    asked, answer = EXAMPLES["openai_batch"].rows
+    broken = answer | {"response": None, "error": {"code": "expired"}}
+    [row] = outcome([asked, broken]).rows
+    assert not row.replies and row.metadata["error"] == {"code": "expired"}
+    assert [reason for _, reason in row.warnings] == ["the call 'r1' brought no reply back"]
+
+
+def test_prompt_model_and_what_else_is_known_of_a_call_are_kept():
+    [row] = outcome(EXAMPLES["openai_batch"].rows).rows
+    [reply] = row.replies
+    assert (row.messages, reply.text, reply.model) == ([USER], GOOD, "gpt")
+    assert reply.metadata["response"] == {"status_code": 200}
+    assert row.metadata["body"] == {"model": "gpt"} and row.metadata["method"] == "POST"
