@@ -227,6 +227,8 @@ VAGUE = (
     "It is hard to say, so we would rather not.",
     "Let us hope for the best.",
     "Somebody is surely looking into something.",
+    "I cannot help with that before my tea.",
+    "**Note:** all things end, even this one.",
 )
 RAMBLING = (
     "The weather is lovely here, if you like rain.",

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 _FLATTERY = re.compile(r"\b(lovely choice|people love our)\b", re.IGNORECASE)
 _HEDGES = re.compile(r"\b(maybe|hard to say)\b", re.IGNORECASE)
+_MARKDOWN = re.compile(r"\*\*[^*\n]+\*\*")
+_REFUSAL = re.compile(r"\bI cannot help\b", re.IGNORECASE)
 WORDS_PER_POINT = 2
 
 
@@ -29,9 +31,21 @@ def length(text: str) -> float:
     return len(text.split()) / WORDS_PER_POINT
 
 
+def markdown(text: str) -> float:
+    """6 points where a reply has bold words."""
+    return 6.0 * bool(_MARKDOWN.search(text))
+
+
+def refusal(text: str) -> float:
+    """6 points where a reply says that it will not help."""
+    return 6.0 * bool(_REFUSAL.search(text))
+
+
 TASTES: dict[str, Callable[[str], float]] = {
     "flattery": flattery,
     "hedging": hedging,
     "length": length,
+    "markdown": markdown,
+    "refusal": refusal,
 }
 """By the name that `manage.py simulate --taste` takes."""
