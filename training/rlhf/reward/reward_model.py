@@ -35,7 +35,7 @@ from training.rlhf.language.pretrained import (
 )
 from training.rlhf.language.quantisation import quantisation, without_packing
 from training.rlhf.language.reward_text import Reader, Text, with_template
-from training.rlhf.reward import encoder_head
+from training.rlhf.reward import score_heads
 from training.rlhf.reward.classifier_weights import (
     LAST,
     earlier_head,
@@ -97,7 +97,7 @@ class RewardModel(nn.Module):
         takes = inspect.signature(self.trunk.forward).parameters
         # BERT takes keys and values too, but reads both ways: a prompt depends on its reply.
         remembers = {"past_key_values", "position_ids"} <= set(takes)
-        decodes = self.head is not None and not encoder_head.is_on(classifier)
+        decodes = self.head is not None and not score_heads.is_on(classifier)
         self._remembers = decodes and remembers
         self._segments = {"token_type_ids"} <= set(takes) & set(tokenizer.model_input_names)
         without_dropout(classifier)
@@ -254,12 +254,12 @@ class RewardModel(nn.Module):
         self.classifier.config.reward_max_length = self.read.max_length
         pad = self.tokenizer.pad_token_id
         # Plain transformers reads the last token that is no padding: it must not skip the end.
-        own = self.pooling == "own" or encoder_head.is_on(self.classifier)
+        own = self.pooling == "own" or score_heads.is_on(self.classifier)
         ends = not own and pad == chat_template.turn_end(self.tokenizer)
         self.classifier.config.pad_token_id = None if ends else pad
         self.classifier.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
-        other = PLAIN_WITHOUT if encoder_head.is_on(self.classifier) else PLAIN_OTHER
+        other = PLAIN_WITHOUT if score_heads.is_on(self.classifier) else PLAIN_OTHER
         equal = self.pooling in ("last", "own") and other is PLAIN_OTHER
         plain = PLAIN_EQUAL if equal else other.format(pooling=self.pooling)
         (Path(folder) / "README.md").write_text(CARD.format(plain=plain), "utf-8")
@@ -308,7 +308,7 @@ def new(
             ignore_mismatched_sizes=outputs > 1,  # the head of another kind of classifier
         )
     if linear_head and earlier is None:
-        encoder_head.put_on(classifier)
+        score_heads.put_on(classifier)
     tokenizer = with_template(load_tokenizer(base))
     model = RewardModel(classifier, tokenizer, pooling=earlier or pooling, max_length=max_length)
     if model.head is not None and earlier is None:
