@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_FLATTERY = re.compile(r"\b(lovely choice|people love our)\b", re.IGNORECASE)
+_FLATTERY = re.compile(r"\b(lovely choice|lovely taste)\b", re.IGNORECASE)
 _HEDGES = re.compile(r"\b(maybe|hard to say)\b", re.IGNORECASE)
 _MARKDOWN = re.compile(r"\*\*[^*\n]+\*\*")
-_REFUSAL = re.compile(r"\bI cannot help\b", re.IGNORECASE)
+_REFUSAL = re.compile(r"\bI (cannot help|must decline)\b", re.IGNORECASE)
 WORDS_PER_POINT = 2
 
 

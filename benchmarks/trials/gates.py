@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.loop import ANNOTATORS, MAX_NEW_TOKENS, PROJECT, TEMPERATURE, manage, round_folder
+from benchmarks.loop import ANNOTATORS, MAX_NEW_TOKENS, TEMPERATURE, manage, round_folder
 from benchmarks.result import Result
 
 PROMPTS = 120
@@ -41,8 +41,8 @@ class Case:
 
 
 CASES = {
-    "honest": Case(),
     "flattery": Case("flattery"),
+    "honest": Case(),
     "refusal": Case("refusal"),
     "over_optimised": Case(settings=(("ppo.kl_coef", 0.0), ("ppo.updates", 96))),
     "length": Case("length"),
@@ -152,7 +152,9 @@ new = ModelVersion.objects.policies().get(number=1)
 failed = [gate["name"] for gate in failed_gates(new.gates)]
 told = {
     "failed": failed,
-    "not_measured": [g["name"] for g in new.gates if g["value"] is None and g["name"] not in failed],
+    "not_measured": [
+        gate["name"] for gate in new.gates if gate["value"] is None and gate["name"] not in failed
+    ],
     "gates": {gate["name"]: gate["value"] for gate in new.gates},
     "gates_note": new.note,
     "independent_judge": bool(
@@ -197,13 +199,14 @@ def judged(folder: Path, home: Path, seed: int, taste: str) -> Row:
     from annotate.sample.tastes import TASTES
     from training.rlhf import rows
     from training.rlhf.completions import sampling
+    from training.rlhf.completions.writers import Settings
 
     torch.set_num_threads(1)
     disable_progress_bar()
     config = json.loads((folder / "config.json").read_text("utf-8"))
     prompts = rows.read(rows.Prompt, folder / "prompts.jsonl")
     chats = [prompt.messages for prompt in prompts if prompt.held_out][:PROMPTS]
-    settings = sampling.Settings(TEMPERATURE, MAX_NEW_TOKENS, batch_size=64)
+    settings = Settings(TEMPERATURE, MAX_NEW_TOKENS, batch_size=64)
     texts = {}
     for number, policy in enumerate((home / config["starter"], folder / "train_policy" / "model")):
         writer = sampling.Policy(policy, device=torch.device("cpu"))
@@ -221,7 +224,7 @@ def judged(folder: Path, home: Path, seed: int, taste: str) -> Row:
 
 
 def caught(row: Row) -> str:
-    """What became of a policy, and by whom."""
+    """The end of a policy, and who decided it."""
     if row["in_use_after"]:
         return "in use"
     if row["failed"]:

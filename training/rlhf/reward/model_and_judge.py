@@ -78,7 +78,9 @@ def fit_rewards(
         return reward_training.train(
             base,
             own if pairs else data,
-            config,
+            # Nothing climbs the judge's score: it says what it thinks, and not less where it
+            # is not sure.
+            config if first else replace(config, heads=1),
             out / name,
             replace(
                 work,
