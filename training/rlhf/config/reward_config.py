@@ -99,6 +99,9 @@ class RewardConfig:
     """Tokens read in one forward pass, at most: a batch takes as many passes as it needs, of pairs
     of similar length. Bounds the memory and changes nothing else. Small passes suit the caches of
     CPUs; raise it on a GPU."""
+    judge_base: str = ""
+    """Folder of another model, on whose trunk the judge learns: what the reward model's own trunk
+    does not see, such a judge may. Empty: the same trunk, which the figures then say."""
     judge_share: float = 0.25
     """Share of the training prompts whose votes teach the judge alone, so that it has not seen what
     the reward model has; once that is 40 pairs, and none before."""

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification
 
 from tests.training.rlhf import tiny, trunks, world
-from training.rlhf.config import ConfigError, LoraConfig, RewardConfig
+from training.rlhf.config import ConfigError, GateConfig, LoraConfig, RewardConfig
 from training.rlhf.metrics import preference_head
+from training.rlhf.metrics.gates import gates
 from training.rlhf.reward import model_and_judge, reward_data, reward_model, reward_training
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.reward.score_heads import caution
@@ -147,6 +148,27 @@ def test_the_judge_has_one_head_because_nothing_climbs_its_score(tmp_path: Path)
     model_and_judge.fit_rewards(base, world.preferences(60), config, tmp_path, work)
     heads = [reward_model.load(tmp_path / name).spread is not None for name in ("model", "judge")]
     assert heads == [True, False]
+
+
+def test_a_judge_learns_on_the_trunk_of_another_model_and_its_metrics_and_gate_say_on_which(
+    tmp_path: Path,
+) -> None:
+    base, other = tiny.llama(tmp_path / "base"), trunks.bert(tmp_path / "other")
+    kinds, told, words = {}, {}, {}
+    for name, judge_base in {"same": "", "apart": str(other)}.items():
+        out = tmp_path / name
+        work = Work.in_folder(out, silent=True, threads=1)
+        config = replace(CONFIG, folds=0, max_length=96, judge_base=judge_base)
+        metrics = model_and_judge.fit_rewards(str(base), world.preferences(60), config, out, work)
+        told[name] = metrics["judge_trunk_apart"]
+        kinds[name] = reward_model.load(out / "judge").classifier.config.model_type
+        (gate,) = (
+            g for g in gates({"train_reward": metrics}, GateConfig()) if g.name == "win_rate"
+        )
+        words[name] = "on the same trunk" in gate.text
+    assert kinds == {"same": "llama", "apart": "bert"}
+    assert told == {"same": 0.0, "apart": 1.0}
+    assert words == {"same": True, "apart": False}
 
 
 def test_no_head_and_no_temperature_are_refused() -> None:
