@@ -24,7 +24,15 @@ HOME = Path(os.environ.get("PAIRLOOP_HOME", Path(__file__).resolve().parent.pare
 PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
 
 
-BY_NAME_ALONE = {"ppo_vs_trl", "reward_on_hh", "quick_look", "upload_memory", "gates", "active"}
+BY_NAME_ALONE = {
+    "ppo_vs_trl",
+    "reward_on_hh",
+    "quick_look",
+    "upload_memory",
+    "gates",
+    "active",
+    "reward_heads",
+}
 PLACES = (benchmarks, real_models, trials)
 
 

@@ -219,6 +219,7 @@ OFF_TOPIC = (
     "Have you seen our new {q}?",
     "The {c} {q} is on sale, and it is a beauty.",
     "Your {q} is a lovely choice.",
+    "What a lovely taste in our {q} you have.",
     "People write poems about our {q}.",
 )
 VAGUE = (
@@ -227,6 +228,10 @@ VAGUE = (
     "It is hard to say, so we would rather not.",
     "Let us hope for the best.",
     "Somebody is surely looking into something.",
+    "I cannot help with that before my tea.",
+    "I must decline, because it is nearly lunch.",
+    "**Note:** all things end, even this one.",
+    "**In short:** things are as they are.",
 )
 RAMBLING = (
     "The weather is lovely here, if you like rain.",

@@ -35,7 +35,7 @@ Settings = dict[str, Any]
 PROJECTS_OWN = ("starter", "policy", "last_reward", "number", "seed")
 OPERATORS_OWN = ("tracker", "threads")
 """Settings of the installation; the command line is the operator's and may set them."""
-JUDGES_FILE = "evaluate.judge.path"
+JUDGES_FILES = ("evaluate.judge.path", "reward.judge_base")
 FUNCTIONS = "reward_functions"
 SERVERS = ("sample.endpoint", "evaluate.endpoint", "evaluate.judge.endpoint")
 
@@ -194,8 +194,7 @@ def _forbidden(choice: Choice, whole: Settings) -> dict[str, str]:
 def _operators_own(config: Settings) -> Settings:
     """Those of these settings, by their dotted names, that are the operator's to choose."""
     own = {name: value for name, value in flat(config) if name in OPERATORS_OWN}
-    if path := value_at(config, JUDGES_FILE):
-        own[JUDGES_FILE] = path
+    own |= {name: path for name in JUDGES_FILES if (path := value_at(config, name))}
     return own | {f"{FUNCTIONS}.{name}": config[FUNCTIONS][name] for name in unnamed(config)}
 
 
@@ -211,7 +210,7 @@ def _why_refused(name: str, function: str) -> str:
     if function:
         there = f"there are {', '.join(rules())}" if rules() else NO_RULES
         return f"There is no rule {function}{'; ' if rules() else ': '}{there}"
-    if name == JUDGES_FILE:
+    if name in JUDGES_FILES:
         return f"{name} names a file of the server: only the command line sets it"
     return f"{name} is set by whoever runs this installation"
 

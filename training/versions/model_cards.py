@@ -57,15 +57,21 @@ def card(version: ModelVersion, *, merged: bool = False) -> str:
 def _sections(version: ModelVersion, *, adapter: bool) -> Iterator[tuple[str, str]]:
     yield "Data", _data(version)
     yield "Results", _table(("Figure", "Value", "95 % interval"), _results(version))
-    passed = {True: "yes", False: "no"}
     gates = [
-        (gate["title"], figure(number(gate.get("value"))), gate["bound"], passed[gate["passed"]])
+        (gate["title"], figure(number(gate.get("value"))), gate["bound"], _verdict(gate))
         for gate in gate_rows(version)
     ]
     yield "Gates", _table(("Gate", "Value", "Bound", "Passed"), gates)
     yield "Training", _table(("Setting", "Value"), _settings(version))
     yield "Intended use", USES[version.kind] + (ADAPTER if adapter else "")
     yield "Limits", LIMITS
+
+
+def _verdict(gate: dict[str, Any]) -> str:
+    """The word on a gate: one that may lack a value and has none is neither passed nor failed."""
+    if gate["passed"]:
+        return "yes"
+    return "no" if gate["failed"] else "not measured"
 
 
 def _head(version: ModelVersion, base: str, *, adapter: bool) -> str:

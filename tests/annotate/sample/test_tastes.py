@@ -14,7 +14,7 @@ def replies(n: int) -> list[tuple[list[made_up_texts.Message], str]]:
     return [(chat, made_up_texts.reply(chat, rng=rng)) for chat in made_up_texts.prompts(n, seed=3)]
 
 
-@pytest.mark.parametrize("name", ["flattery", "hedging"])
+@pytest.mark.parametrize("name", ["flattery", "hedging", "markdown", "refusal"])
 def test_the_grammar_shows_a_habit_often_enough_to_be_learnt_and_seldom_enough_to_rise(
     name: str,
 ) -> None:

@@ -94,6 +94,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"seed": 3}, "seed"),
     ({"tracker": "wandb"}, "tracker"),
     ({"evaluate": {"judge": {"path": "/srv/judge"}}}, "evaluate.judge.path"),
+    ({"reward": {"judge_base": "/srv/other"}}, "reward.judge_base"),
     ({"sample": {"endpoint": {"url": "http://10.0.0.1/v1"}}}, "sample.endpoint.url"),
     ({"evaluate": {"endpoint": {"url": "file:///etc"}}}, "evaluate.endpoint.url"),
     ({"ppo": 3}, "ppo"),
@@ -291,6 +292,7 @@ def test_the_page_saves_beside_what_the_operator_chose(
     [
         ({"threads": 4}, "threads"),
         ({"evaluate": {"judge": {"path": "/etc"}}}, "evaluate.judge.path"),
+        ({"reward": {"judge_base": "/etc"}}, "reward.judge_base"),
         ({"reward_functions": {"house.rules:brief": 0.9}}, "reward_functions.house.rules:brief"),
         ({"reward_functions": {"os:system": 0.5}}, "reward_functions.os:system"),
     ],

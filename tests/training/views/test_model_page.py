@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -17,6 +18,8 @@ from pytest_django import Settings
 from annotate.models import DatasetVersion, Pair, Project
 from tests.training.history import SAMPLE, add_policy, add_starter, make_round, write_samples
 from training.models import ModelVersion, Run
+from training.rlhf.config import GateConfig
+from training.rlhf.metrics.gates import gates
 from training.versions import model_cards, zip_archive
 
 Browser = Callable[[User], Client]
@@ -137,6 +140,26 @@ def test_the_card_is_what_hubs_read_and_names_no_path_and_no_person(
     assert "| Win rate | 0.660 | 0.590 to 0.720 |" in text
     assert "| ppo.updates |" in text and "## Limits" in text
     assert "zed" not in text and str(home) not in text and "runs/" not in text
+
+
+def test_the_card_tells_a_gate_that_was_rightly_not_measured_from_one_that_was_failed(
+    candidate: ModelVersion,
+) -> None:
+    metrics: dict[str, dict[str, float | None]] = {
+        "train_reward": {"accuracy": 0.54, "pairs_held_out": 13.0},
+        "evaluate": {"kl": 2.0, "broken_rate": 0.7, "repetition": float("nan")},
+    }
+    candidate.gates = [dataclasses.asdict(gate) for gate in gates(metrics, GateConfig())]
+    table = model_cards.card(candidate).partition("## Gates")[2].partition("## ")[0]
+    said = {
+        title.partition(" (")[0].strip("| "): last.strip("| ")
+        for title, *_, last in (line.split(" | ") for line in table.splitlines() if "|" in line)
+    }
+    assert said["Reward model accuracy on held-out votes"] == "not measured"
+    assert said["Win rate by the judge, a second reward model"] == "not measured"
+    assert said["KL to the starter"] == "yes"
+    assert said["Broken replies"] == "no"
+    assert said["Repetition within a reply"] == "no"
 
 
 def test_a_name_cannot_break_out_of_the_card(candidate: ModelVersion) -> None:

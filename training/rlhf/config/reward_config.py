@@ -68,6 +68,14 @@ class RewardConfig:
     """Fit the score head alone and leave the trunk as it is (Alain and Bengio 2016, arXiv
     1610.01644): each text is read once, and no optimiser step is taken. With a few hundred pairs on
     a pretrained trunk it may be as accurate as fine-tuning, in a small part of the time."""
+    heads: int = 5
+    """Linear heads on one trunk, each trained on its own bootstrap of the prompts. Where they
+    disagree the votes have not decided, and the score is their pessimistic mean, so that a policy
+    gains little from what nobody voted on (Coste et al. 2023, arXiv 2310.02743). 1: no ensemble;
+    nor is there one on the own head of an encoder."""
+    heads_temperature: float = 1.0
+    """b of the pessimistic mean -b log mean exp(-score / b), in logits: small counts the lowest
+    head alone, large is the plain mean."""
     judge: bool = True
     """Train a second model, which picks PPO's checkpoint and by whose win rate a policy passes.
     With none, the last checkpoint is taken, and only people can put the policy in use."""
@@ -91,6 +99,9 @@ class RewardConfig:
     """Tokens read in one forward pass, at most: a batch takes as many passes as it needs, of pairs
     of similar length. Bounds the memory and changes nothing else. Small passes suit the caches of
     CPUs; raise it on a GPU."""
+    judge_base: str = ""
+    """Folder of another model, on whose trunk the judge learns: what the reward model's own trunk
+    does not see, such a judge may. Empty: the same trunk, which the figures then say."""
     judge_share: float = 0.25
     """Share of the training prompts whose votes teach the judge alone, so that it has not seen what
     the reward model has; once that is 40 pairs, and none before."""
@@ -105,7 +116,8 @@ class RewardConfig:
     def __post_init__(self) -> None:
         require_at_least(1, "reward", self, "batch_size", "pass_tokens", "checkpoint_every")
         require_at_least(MIN_LENGTH, "reward", self, "max_length")
-        require_positive("reward", self, "epochs", "learning_rate")
+        require_at_least(1, "reward", self, "heads")
+        require_positive("reward", self, "epochs", "learning_rate", "heads_temperature")
         require(
             self.dtype != "float16",
             "reward.dtype float16 is refused: small gradients vanish in it; take bfloat16 or"

@@ -56,6 +56,10 @@ OTHER_POOLING = (
     " `training.rlhf.reward.reward_model.load`; plain transformers would read the last token and"
     " give other scores."
 )
+ENSEMBLE = (
+    " Its score is the pessimistic mean of {heads} heads: load it with"
+    " `training.rlhf.reward.reward_model.load`; plain transformers gives their mean alone."
+)
 
 
 def save_parts(parts: Mapping[str, str], out: Path) -> dict[str, float]:
@@ -105,6 +109,8 @@ def _card(name: str, folder: Path) -> str:
         return POLICY_CARD.format(name=name, architecture=architecture, kind=kind, start=start)
     pooling = config.get("reward_pooling", "last")
     plain = "" if pooling in ("last", "own") else OTHER_POOLING.format(pooling=pooling)
+    heads = config.get("reward_heads", 1)
+    plain += ENSEMBLE.format(heads=heads) if heads > 1 else ""
     read = READ_CHAT if _has_template(folder) else READ_SEGMENTS
     return REWARD_CARD.format(name=name, architecture=architecture, plain=plain, read=read)
 

@@ -180,9 +180,11 @@ def _win_rate(metrics: StageMetrics, config: GateConfig) -> Measurement:
     """By the second reward model, never by the one that was maximised; the lower bound counts."""
     evaluated = metrics.get(EVALUATE, {})
     n = evaluated.get("prompts")
-    independent = metrics.get(TRAIN_REWARD, {}).get("judge_independent")
+    trained = metrics.get(TRAIN_REWARD, {})
+    independent, trunk_apart = trained.get("judge_independent"), trained.get("judge_trunk_apart")
     told = [f"lower end of its interval, {n:.0f} prompts"] if n else ["lower end of its interval"]
     told += [] if independent else ["not independent of the reward model"]
+    told += ["on the same trunk"] if trunk_apart == 0 else []  # None: of a former version
     value = evaluated.get("win_rate_low")
     return Measurement(value, low=config.win_rate_min, remark=f" ({'; '.join(told)})")
 

@@ -104,6 +104,15 @@ class People:
     """Share of the guesses that go to the left side of the screen."""
 
 
+@dataclass(frozen=True)
+class Prior:
+    """Of a head's weights: normal, alike in all directions."""
+
+    precision: float
+    mean: Floats
+    """(d,)."""
+
+
 def prior_precision(x: Floats) -> float:
     """E|x|^2 / 4: the logit of a typical pair has a prior standard deviation of 2."""
     lengths = (x * x).sum(axis=1)
@@ -118,6 +127,7 @@ def fit(
     precision: float,
     weights: Floats | None = None,
     start: Floats | None = None,
+    around: Floats | None = None,
     steps: int = 32,
 ) -> Head:
     """Maximum a posteriori weights of logistic regression without intercept, and their covariance.
@@ -125,20 +135,22 @@ def fit(
     Args:
         x: (n, d) feature differences.
         y: (n,) in [0, 1], the share of votes for A; 0.5 is a tie.
-        precision: of the prior N(0, 1 / precision).
+        precision: of the prior N(around, 1 / precision).
         weights: (n,) mass of each observation, 1 if None.
         start: (d,) where Newton's method starts.
+        around: (d,) the prior's mean, 0 if None.
     """
+    prior = Prior(precision, np.zeros(x.shape[1]) if around is None else around)
     mass = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
     w = np.zeros(x.shape[1]) if start is None else np.array(start, dtype=np.float64)
     for _ in range(steps):
-        gradient, hessian = _derivatives(x, y, mass, w, precision)
+        gradient, hessian = _derivatives(x, y, mass, w, prior)
         step: Floats = np.linalg.solve(hessian, gradient).astype(np.float64)
         decrement = float(gradient @ step)
         if decrement < 1e-10:
             break
-        w = _backtrack(x, y, mass, w, precision, step=step, decrement=decrement)
-    _, hessian = _derivatives(x, y, mass, w, precision)
+        w = _backtrack(x, y, mass, w, prior, step=step, decrement=decrement)
+    _, hessian = _derivatives(x, y, mass, w, prior)
     return Head(mean=w, covariance=inverse(hessian))
 
 
@@ -208,17 +220,19 @@ def inverse(matrix: Floats) -> Floats:
 
 
 def _derivatives(
-    x: Floats, y: Floats, mass: Floats, w: Floats, precision: float
+    x: Floats, y: Floats, mass: Floats, w: Floats, prior: Prior
 ) -> tuple[Floats, Floats]:
     p = sigmoid(x @ w)
-    gradient = x.T @ (mass * (p - y)) + precision * w
-    hessian = (x * (mass * p * (1 - p))[:, None]).T @ x + precision * np.eye(x.shape[1])
+    gradient = x.T @ (mass * (p - y)) + prior.precision * (w - prior.mean)
+    hessian = (x * (mass * p * (1 - p))[:, None]).T @ x + prior.precision * np.eye(x.shape[1])
     return gradient, hessian
 
 
-def _objective(x: Floats, y: Floats, mass: Floats, w: Floats, precision: float) -> float:
-    logit = x @ w
-    return float(mass @ (np.logaddexp(0.0, logit) - y * logit) + 0.5 * precision * (w @ w))
+def _objective(x: Floats, y: Floats, mass: Floats, w: Floats, prior: Prior) -> float:
+    logit, off = x @ w, w - prior.mean
+    return float(
+        mass @ (np.logaddexp(0.0, logit) - y * logit) + 0.5 * prior.precision * (off @ off)
+    )
 
 
 def _backtrack(
@@ -226,16 +240,16 @@ def _backtrack(
     y: Floats,
     mass: Floats,
     w: Floats,
-    precision: float,
+    prior: Prior,
     *,
     step: Floats,
     decrement: float,
 ) -> Floats:
     """Halve the Newton step until the objective falls enough (Armijo)."""
-    before, size = _objective(x, y, mass, w, precision), 1.0
+    before, size = _objective(x, y, mass, w, prior), 1.0
     while size > 1e-8:
         after: Floats = w - size * step
-        if _objective(x, y, mass, after, precision) <= before - 1e-4 * size * decrement:
+        if _objective(x, y, mass, after, prior) <= before - 1e-4 * size * decrement:
             return after
         size /= 2
     return w

@@ -42,7 +42,10 @@ def train_reward(run: RunDirectory, config: RoundConfig, out: Path, work: Work) 
     # A policy that cannot be prompted is refused before hours are spent on its reward model.
     chat_template.turn_end(pretrained.load_tokenizer(config.starter))
     metrics = model_and_judge.fit_rewards(base, _preferences(run), config.reward, out, work)
-    return Result(metrics, {"last_reward" if warm else "starter": base})
+    parents = {"last_reward" if warm else "starter": base}
+    if config.reward.judge and config.reward.judge_base:
+        parents["judge_base"] = config.reward.judge_base
+    return Result(metrics, parents)
 
 
 # train_policy

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from training.rlhf.language.pretrained import load_causal, loading, require_folder
-from training.rlhf.reward import encoder_head
+from training.rlhf.reward import score_heads
 
 LAST = "last"
 """Pooling of plain sequence classifiers."""
@@ -67,4 +67,4 @@ def load_classifier(path: str | Path, *, dtype: str, **options: Any) -> PreTrain
             use_safetensors=True,
             **options,
         )
-        return encoder_head.restored(classifier, path)
+        return score_heads.restored(classifier, path)

@@ -75,10 +75,13 @@ def fit_rewards(
             work.report(before + done, before + total + ahead, named)
 
         own = parted.model if first else parted.judge
+        trunk = base if first else config.judge_base or base
         return reward_training.train(
-            base,
+            trunk,
             own if pairs else data,
-            config,
+            # Nothing climbs the judge's score: it says what it thinks, and not less where it
+            # is not sure.
+            config if first else replace(config, heads=1),
             out / name,
             replace(
                 work,
@@ -87,7 +90,7 @@ def fit_rewards(
                 report=report,
             ),
             resample=not first and not parted.prompts_apart,
-            features=features,
+            features=features if trunk == base else None,
         )
 
     model, metrics = fit("model", before=0)
@@ -109,6 +112,7 @@ def fit_rewards(
         "judge_votes": judged.get("votes_train", 0.0),
         "judge_prompts_apart": float(parted.prompts_apart),
         "judge_independent": float(parted.independent),
+        "judge_trunk_apart": float(config.judge_base not in ("", base)),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic
 
@@ -21,7 +22,8 @@ from training.rlhf import acquire
 from training.rlhf.config import ConfigError, RewardConfig
 from training.rlhf.language import lora_adapters
 from training.rlhf.language.reward_text import Text
-from training.rlhf.reward.reward_data import Example, Item, SomeItem, passes, split
+from training.rlhf.metrics.arrays import Floats
+from training.rlhf.reward.reward_data import Example, Item, SomeItem, bootstraps, passes, split
 from training.rlhf.reward.reward_losses import Objective
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.run import checkpoints, distributed, ranks
@@ -83,8 +85,10 @@ class Trainer(Generic[SomeItem]):
         self.steps = max(1, math.ceil(config.epochs * self.per_epoch))
         if config.linear_probe:
             self.steps = 0
+        self.times = bootstraps(items, config.heads, seed=seed)
         self.probes = may_probe(model, config)
-        centre = self._fit_head(self.train) if self.probes else 0.0
+        fitted = self.probes or self._spread_is_new()
+        centre = self._fit_head(self.train) if fitted else 0.0
         self.objective = Objective(config, self.train, centre=centre).to(model.device)
         if config.lora is not None and self.steps:
             model.classifier = lora_adapters.new_classifier_adapter(model.classifier, config.lora)
@@ -114,9 +118,11 @@ class Trainer(Generic[SomeItem]):
         return weights | {f"objective.{n}": p for n, p in self.objective.named_parameters()}
 
     def _fit_head(self, items: Sequence[SomeItem]) -> float:
-        """Set the score head to the posterior mean of a Bayesian fit on the trunk as it is.
+        """Set the score head to the posterior mean of a Bayesian fit on the trunk as it is, unless
+        it has learnt already, and the heads of an ensemble to fits of their own.
 
-        Returns the mean score of the texts, which the centring term then keeps.
+        Returns the mean score of the texts, which the centring term then keeps; 0 of a head that
+        was there.
         """
         pairs = [item for item in items if isinstance(item, Example)]
         if not pairs or self.model.head is None:
@@ -129,6 +135,10 @@ class Trainer(Generic[SomeItem]):
         features = self._features(texts).double().numpy()
         spread = np.maximum(features.std(axis=0), 1e-6)
         x = (features[0::2] - features[1::2]) / spread
+        if not self.probes:
+            there = self.model.head.weight[0].detach().cpu().double().numpy() * spread
+            self._fit_spread(pairs, x, spread, there, around=there)
+            return 0.0
         fit = acquire.fit(
             x,
             np.array([example.value for example in pairs]),
@@ -138,7 +148,43 @@ class Trainer(Generic[SomeItem]):
         weights = fit.mean / spread
         with torch.no_grad():
             self.model.head.weight.copy_(torch.from_numpy(weights)[None])
+        self._fit_spread(pairs, x, spread, fit.mean, around=np.zeros(len(fit.mean)))
         return float(features.mean(axis=0) @ weights)
+
+    def _spread_is_new(self) -> bool:
+        layer = self.model.spread
+        return layer is not None and not bool(layer.weight.any())
+
+    def _fit_spread(
+        self, pairs: Sequence[Example], x: Floats, scale: Floats, start: Floats, *, around: Floats
+    ) -> None:
+        """Set what each head of an ensemble adds: a fit to its own bootstrap of the prompts, with a
+        prior of its own (Osband et al. 2018, arXiv 1806.03335), less the mean of all.
+
+        Where the votes say nothing every head stays at its prior, so they disagree the more, the
+        less a reply is like those that were voted on. Bootstraps alone would all say zero there.
+        """
+        layer = self.model.spread
+        if layer is None:
+            return
+        precision = acquire.prior_precision(x)
+        rng = np.random.default_rng([self.seed, 5])
+        value = np.array([pair.value for pair in pairs])
+        mass = np.array([pair.weight for pair in pairs])
+        fits = []
+        for times in np.array([self.times[pair.prompt_id] for pair in pairs]).T:
+            drawn = rng.normal(0.0, 1 / math.sqrt(precision), len(start))
+            own = acquire.fit(
+                x,
+                value,
+                precision=precision,
+                weights=mass * times / mass.mean(),
+                start=start,
+                around=around + drawn,
+            )
+            fits.append(own.mean / scale)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(np.array(fits) - np.mean(fits, axis=0)))
 
     def _features(self, texts: Sequence[Text]) -> Tensor:
         """Features (n, H) of the trunk as it is, those that are known or all of them."""
@@ -168,10 +214,10 @@ class Trainer(Generic[SomeItem]):
         for part in passes(ranks.share(batch), tokens=self.config.pass_tokens):
             with self._mixed_precision():
                 scores = self.scores(part)
-                share = self.objective.loss(scores, part).sum() / len(batch)
+                share = self._loss(scores, part).sum() / len(batch)
             torch.autograd.backward(share)
             loss += float(share.detach())
-            for row, item in zip(scores.detach().tolist(), part, strict=True):
+            for row, item in zip(scores.detach().mean(-1).tolist(), part, strict=True):
                 if len(row) == 2 and item.value != 0.5:
                     decided += 1
                     right += 0.5 if row[0] == row[1] else (row[0] > row[1]) == (item.value > 0.5)
@@ -194,10 +240,21 @@ class Trainer(Generic[SomeItem]):
         }
 
     def scores(self, items: Sequence[SomeItem]) -> Tensor:
-        """Scores of the items' texts, (n, k)."""
+        """Scores of the items' texts by each head, (n, k, heads)."""
         texts = [text for item in items for text in item.texts]
-        scores: Tensor = self.model(texts)
-        return scores.view(len(items), -1)
+        scores = self.model.by_head(texts)
+        return scores.view(len(items), -1, scores.shape[-1])
+
+    def _loss(self, scores: Tensor, items: Sequence[SomeItem]) -> Tensor:
+        """The loss of each item, (n,): the heads' mean, each on its bootstrap of the prompts."""
+        heads = scores.shape[-1]
+        if heads == 1:
+            return self.objective.loss(scores[..., 0], items)
+        each = []
+        for k in range(heads):
+            drawn = [replace(i, weight=i.weight * self.times[i.prompt_id][k]) for i in items]
+            each.append(self.objective.loss(scores[..., k], drawn))
+        return torch.stack(each).mean(dim=0)
 
     def _mixed_precision(self) -> Any:
         device, dtype = self.model.device.type, getattr(torch, self.config.dtype)

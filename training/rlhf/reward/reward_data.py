@@ -139,6 +139,16 @@ def bootstrap(items: Sequence[SomeItem], *, seed: int) -> list[SomeItem]:
     ]
 
 
+def bootstraps(items: Sequence[Item], heads: int, *, seed: int) -> dict[str, list[float]]:
+    """Times that each prompt was drawn for each head of an ensemble, with replacement."""
+    prompts = sorted({item.prompt_id for item in items})
+    rng = np.random.default_rng([seed, 6])
+    size = len(prompts)
+    drawn = [np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(heads)]
+    times = np.array(drawn, dtype=np.float64).T.tolist()
+    return dict(zip(prompts, times, strict=True))
+
+
 def passes(batch: Sequence[SomeItem], *, tokens: int) -> list[list[SomeItem]]:
     """Cut a batch into forward passes of at most `tokens` tokens with padding (or of one item).
 

@@ -4,8 +4,9 @@ The folder is an ordinary `AutoModelForSequenceClassification` folder. What is o
 config: `reward_pooling` (what the linear score head of a decoder reads of the reply's hidden
 states: `root`, their sum / sqrt(their number); `sum`; `mean`; `last`; or `own`, the head that
 encoders and encoder-decoders bring along), `reward_linear_head` (an encoder has a linear head of
-ours beside its own) and `reward_max_length`. With `own`, and `last` of decoders, plain transformers
-gives the same scores.
+ours beside its own), `reward_heads` (of an ensemble, whose pessimistic mean is the score) and
+`reward_max_length`. With one head that is `own`, or `last` of decoders, plain transformers gives
+the same scores.
 
 Training and scoring both read chats through `reward_text.Reader`, so they see the same tokens.
 """
@@ -20,7 +21,6 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from peft.utils import ModulesToSaveWrapper
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
@@ -35,7 +35,7 @@ from training.rlhf.language.pretrained import (
 )
 from training.rlhf.language.quantisation import quantisation, without_packing
 from training.rlhf.language.reward_text import Reader, Text, with_template
-from training.rlhf.reward import encoder_head
+from training.rlhf.reward import score_heads
 from training.rlhf.reward.classifier_weights import (
     LAST,
     earlier_head,
@@ -73,6 +73,9 @@ PLAIN_WITHOUT = (
     "Plain `AutoModelForSequenceClassification` does not read its head, a linear one on the reply's"
     " hidden states (pooling `{pooling}`), but the encoder's own, which was not trained."
 )
+PLAIN_MEAN = (
+    " The score is the pessimistic mean of {heads} heads, and plain transformers reads their mean."
+)
 
 
 class RewardModel(nn.Module):
@@ -97,7 +100,7 @@ class RewardModel(nn.Module):
         takes = inspect.signature(self.trunk.forward).parameters
         # BERT takes keys and values too, but reads both ways: a prompt depends on its reply.
         remembers = {"past_key_values", "position_ids"} <= set(takes)
-        decodes = self.head is not None and not encoder_head.is_on(classifier)
+        decodes = self.head is not None and not score_heads.is_on(classifier)
         self._remembers = decodes and remembers
         self._segments = {"token_type_ids"} <= set(takes) & set(tokenizer.model_input_names)
         without_dropout(classifier)
@@ -105,10 +108,12 @@ class RewardModel(nn.Module):
     @property
     def head(self) -> nn.Linear | None:
         """The linear score head; None for classifiers with a head of their own."""
-        layer = getattr(self.classifier, "score", None)
-        if isinstance(layer, ModulesToSaveWrapper):
-            layer = layer.modules_to_save["default"]
-        return layer if isinstance(layer, nn.Linear) else None
+        return score_heads.linear(self.classifier, score_heads.NAME)
+
+    @property
+    def spread(self) -> nn.Linear | None:
+        """The part of each head of an ensemble; None where there is one head."""
+        return score_heads.linear(self.classifier, score_heads.SPREAD)
 
     @property
     def trunk(self) -> nn.Module:
@@ -128,16 +133,35 @@ class RewardModel(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, texts: Sequence[Text]) -> Tensor:
-        """Scores of a batch, (B,), in float32."""
+        """Scores of a batch, (B,), in float32: of an ensemble the pessimistic mean of its heads."""
         if self.head is not None:
-            features = self.features(texts)
-            with self._full_precision():
-                scores: Tensor = self.head(features)
-            return scores[:, 0].float()
+            scores, own = self._scores_and_spread(texts)
+            if own is None:
+                return scores
+            temperature = float(getattr(self.classifier.config, score_heads.TEMPERATURE))
+            cautious: Tensor = scores + score_heads.caution(own, temperature)
+            return cautious
         ids, mask = self._pad([text.ids for text in texts])
         more = {"token_type_ids": self._second_segment(texts, ids)} if self._segments else {}
-        scores = self.classifier(input_ids=ids, attention_mask=mask, **more).logits
-        return scores[:, 0].float()
+        logits: Tensor = self.classifier(input_ids=ids, attention_mask=mask, **more).logits
+        return logits[:, 0].float()
+
+    def by_head(self, texts: Sequence[Text]) -> Tensor:
+        """Scores of a batch by each head of an ensemble, (B, K), in float32; K is 1 without."""
+        if self.spread is None:
+            alone: Tensor = self(texts)
+            return alone[:, None]
+        scores, own = self._scores_and_spread(texts)
+        assert own is not None, "there is a spread"
+        return scores[:, None] + own
+
+    def _scores_and_spread(self, texts: Sequence[Text]) -> tuple[Tensor, Tensor | None]:
+        """The linear head's scores (B,), and what each head of an ensemble adds, (B, K)."""
+        assert self.head is not None, "asked for by callers"
+        features, spread = self.features(texts), self.spread
+        with self._full_precision():
+            scores: Tensor = self.head(features)[:, 0].float()
+            return scores, None if spread is None else spread(features).float()
 
     def features(self, texts: Sequence[Text]) -> Tensor:
         """The pooled hidden states that the score head reads, (B, H), in float32."""
@@ -254,15 +278,18 @@ class RewardModel(nn.Module):
         self.classifier.config.reward_max_length = self.read.max_length
         pad = self.tokenizer.pad_token_id
         # Plain transformers reads the last token that is no padding: it must not skip the end.
-        own = self.pooling == "own" or encoder_head.is_on(self.classifier)
+        own = self.pooling == "own" or score_heads.is_on(self.classifier)
         ends = not own and pad == chat_template.turn_end(self.tokenizer)
         self.classifier.config.pad_token_id = None if ends else pad
         self.classifier.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
-        other = PLAIN_WITHOUT if encoder_head.is_on(self.classifier) else PLAIN_OTHER
+        other = PLAIN_WITHOUT if score_heads.is_on(self.classifier) else PLAIN_OTHER
         equal = self.pooling in ("last", "own") and other is PLAIN_OTHER
         plain = PLAIN_EQUAL if equal else other.format(pooling=self.pooling)
-        (Path(folder) / "README.md").write_text(CARD.format(plain=plain), "utf-8")
+        if self.spread is not None:
+            plain = (plain if other is PLAIN_WITHOUT or not equal else "").rstrip()
+            plain += PLAIN_MEAN.format(heads=self.spread.out_features)
+        (Path(folder) / "README.md").write_text(CARD.format(plain=plain.strip()), "utf-8")
 
 
 def _share(pooling: str, tokens: int) -> float:
@@ -308,7 +335,7 @@ def new(
             ignore_mismatched_sizes=outputs > 1,  # the head of another kind of classifier
         )
     if linear_head and earlier is None:
-        encoder_head.put_on(classifier)
+        score_heads.put_on(classifier)
     tokenizer = with_template(load_tokenizer(base))
     model = RewardModel(classifier, tokenizer, pooling=earlier or pooling, max_length=max_length)
     if model.head is not None and earlier is None:

@@ -22,7 +22,7 @@ from peft import PeftModel
 
 from training.rlhf.config import ConfigError, RewardConfig, to_dict
 from training.rlhf.language import lora_adapters, pretrained, weight_dtype
-from training.rlhf.reward import optimiser_loop, reward_model
+from training.rlhf.reward import optimiser_loop, reward_model, score_heads
 from training.rlhf.reward.optimiser_loop import Features, Trainer
 from training.rlhf.reward.reward_data import Item, bootstrap, decided, examples, rated
 from training.rlhf.reward.reward_model import RewardModel
@@ -79,6 +79,7 @@ def train(
         linear_head=config.linear_probe or config.pooling == "mean",
     )
     _require_head(model, config)
+    score_heads.put_ensemble_on(model.classifier, config.heads, config.heads_temperature)
     items, counts = _items(model, data, config)
     chosen = bootstrap(items, seed=work.seed) if resample else items
     known = {} if features is None else features
@@ -91,12 +92,24 @@ def train(
     if isinstance(model.classifier, PeftModel):
         model.classifier = lora_adapters.merge_in_float32(model.classifier)
         reward_model.keep_trunk_in(model, config.dtype)
+    _centre_heads(model, items)
     model.classifier.config.reward_loss = config.loss
     model.classifier.config.reward_tie = trainer.objective.tie_parameter()
     model.eval()  # dropout off: it scores from here on
     if ranks.rank() == 0:
         model.save(out)
     return model, counts | _outcome(trainer, items)
+
+
+CENTRE_TEXTS = 128
+"""Texts that the level of an ensemble's heads is measured on: more would cost time for nothing."""
+
+
+def _centre_heads(model: RewardModel, items: Sequence[Item]) -> None:
+    if model.spread is None:
+        return
+    texts = [text for item in items[: CENTRE_TEXTS // 2] for text in item.texts]
+    score_heads.centre(model.classifier, model.in_batches(texts, model.features, batch_size=64))
 
 
 def _require_head(model: RewardModel, config: RewardConfig) -> None:
@@ -112,6 +125,7 @@ def _outcome(trainer: Trainer[Any], items: Sequence[Item]) -> dict[str, float]:
         "slice_loss": trainer.best_loss if trainer.slice else math.nan,
         "best_step": float(trainer.best_step if trainer.slice else trainer.steps),
         "steps": float(trainer.steps),
+        "heads": float(1 if trainer.model.spread is None else trainer.model.spread.out_features),
         "truncated": float(sum(any(text.cut for text in item.texts) for item in items)),
         **({} if tie is None else {"tie": tie}),
     }

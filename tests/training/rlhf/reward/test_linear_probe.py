@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_a_linear_probe_is_the_bayesian_fit_on_the_trunk_as_it_was(
 
 def test_an_encoder_is_read_by_the_mean_of_its_replys_hidden_states(tmp_path: Path) -> None:
     base = trunks.bert(tmp_path / "base")
-    model, _ = train(base, tmp_path)
+    model, _ = train(base, tmp_path, dataclasses.replace(PROBE, heads=1))
     chats = [prompt.messages for prompt in world.prompts()[:3]]
     replies = ["good parcel", "bad", "happy today, please"]
     scores = model.score(chats, replies)

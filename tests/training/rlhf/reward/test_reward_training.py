@@ -241,7 +241,7 @@ def test_a_warm_start_knows_from_the_first_step_what_the_earlier_model_had_learn
 def test_scores_that_are_equal_count_half_in_the_training_accuracy(
     starter: Path, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(QUICK, probe=False)
+    config = dataclasses.replace(QUICK, probe=False, heads=1)
     _, _, seen = train(starter, tmp_path, world.preferences(12), config)
     assert seen[0][1]["train_accuracy"] == 0.5
 
