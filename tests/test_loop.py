@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from annotate.models import Pair
 from tests.training.conftest import environment
-from training.models import Plan, Run
+from training.models import ModelVersion, Plan, Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SLUG = "support-desk"
@@ -110,6 +110,25 @@ def test_votes_become_a_policy_that_is_better_than_the_starter_of_the_sample(
     stands(installation, tmp_path, last)
 
 
+@pytest.mark.long
+@pytest.mark.early
+def test_the_samples_first_round_changes_its_replies_after_40_votes_and_says_what_it_rests_on(
+    installation: dict[str, str], tmp_path: Path
+) -> None:
+    begin(installation)
+    vote(installation, 40)
+    manage("run_round", "--project", SLUG, "--seed", "1", environment=installation)
+    policy = ModelVersion.objects.policies().get(number=1)
+    assert policy.state == "promoted" and "its judge is not independent" in policy.note
+    told = {gate["name"]: gate["text"] for gate in policy.gates}
+    assert "pairs out of fold" in told["reward_accuracy"]
+    assert "not independent of the reward model" in told["win_rate"]
+    (file,) = (tmp_path / "home").glob("runs/*/evaluate/samples.jsonl")
+    samples = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    changed = [row["before"] != row["after"] for row in samples]
+    assert sum(changed) > len(changed) / 2
+
+
 def begin(installation: dict[str, str], *model: str) -> None:
     """Set up; first pairs are there."""
     manage("quickstart", "--seed", "1", *model, environment=installation)
@@ -134,12 +153,16 @@ def add_pairs(installation: dict[str, str], folder: Path) -> None:
     manage("import_data", str(file), "--project", SLUG, environment=installation)
 
 
-def go_around(installation: dict[str, str]) -> dict[str, Any]:
-    """Vote, and run the first round; the status after it."""
+def vote(installation: dict[str, str], votes: int) -> None:
     manage(
-        *("simulate", "--project", SLUG, "--annotators", "12", "--votes", "400"),
+        *("simulate", "--project", SLUG, "--annotators", "12", "--votes", str(votes)),
         environment=installation,
     )
+
+
+def go_around(installation: dict[str, str]) -> dict[str, Any]:
+    """Vote, and run the first round; the status after it."""
+    vote(installation, 400)
     manage("run_round", "--project", SLUG, "--seed", "1", environment=installation)
     last = status(installation)
     assert last["votes"] == 400
