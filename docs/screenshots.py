@@ -46,14 +46,17 @@ PAGES = {
     "compare": f"{PROJECT}/models/compare/?v=0&v=1",
     "prune": f"{PROJECT}/models/prune/?keep=0",
     "people": f"{PROJECT}/people/",
+    "batches": f"{PROJECT}/batches/",
     "settings": f"{PROJECT}/settings/",
     "webhooks": f"{PROJECT}/webhooks/",
+    "audit": f"{PROJECT}/audit/",
     "tokens": "/accounts/tokens/",
     "completions": f"{PROJECT}/completions/",
     "export": f"{PROJECT}/export/",
 }
 BEHIND = {
     "annotator": ("annotators", "th a[href*='/annotators/']"),
+    "batch": ("batches", "th a[href*='/batches/']"),
     "model": ("models", "th a[href*='/models/']"),
     "import": ("imports", "th a[href*='/import/']"),
     "version": ("export", "a[href*='/versions/']"),

@@ -15,8 +15,8 @@ from annotate.sample import made_up_texts, simulated_votes
 SLUG = "support-desk"
 PROMPTS = 1200
 GUIDELINES = """\
-You read a customer's message to an online shop and two replies. Choose the reply you would
-rather have sent.
+You read a customer's message to an online shop and two replies. Choose the reply \
+you would rather have sent.
 
 A good reply
 
@@ -25,7 +25,7 @@ A good reply
 - is **polite** without flattery;
 - says everything **once**.
 
-Choose *about the same* when you would send either, and *both are bad* when you would send
+Choose *about the same* when you would send either, and *both are bad* when you would send \
 neither. Do not choose a reply because it is longer.
 """
 

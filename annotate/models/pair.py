@@ -253,6 +253,12 @@ class Pair(models.Model):
                 condition=models.Q(margin__isnull=False),
                 name="pair_by_sureness",
             ),
+            # Few pairs compare policies; the leaderboard is read from them.
+            models.Index(
+                fields=["project", "prompt"],
+                condition=models.Q(kind="evaluation"),
+                name="evaluation_pairs",
+            ),
             models.Index(
                 fields=["imported_by"],
                 condition=models.Q(imported_by__isnull=False),

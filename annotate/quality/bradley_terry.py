@@ -89,8 +89,11 @@ def meetings(project: Project, pairs: str, *, include_simulated: bool = False) -
     if not include_simulated:
         votes = votes.filter(simulated=False)
     known = ~Q(one="") & ~Q(other="") & ~Q(one=F("other"))
+    kinds = KINDS[pairs]
+    # The index evaluation_pairs is found by "=" alone.
+    of_kind = Q(pair__kind=kinds[0]) if len(kinds) == 1 else Q(pair__kind__in=kinds)
     rows = (
-        votes.filter(pair__kind__in=KINDS[pairs])
+        votes.filter(of_kind)
         .annotate(one=wrote("a", "pair__"), other=wrote("b", "pair__"))
         .filter(known)
         .values_list("pair__prompt_id", "one", "other")

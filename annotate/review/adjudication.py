@@ -95,9 +95,14 @@ def first_waiting(project: Project, most: int) -> list[Waiting]:
     return first
 
 
-def waiting(project: Project) -> Counter[str]:
-    """Number of pairs that wait for a reviewer, by why; their total is what other pages name."""
-    return Counter({why: pairs.order_by().count() for why, pairs in _queues(project).items()})
+def waiting(project: Project, *, most: int | None = None) -> Counter[str]:
+    """Number of pairs that wait for a reviewer, by why; their total is what other pages name.
+
+    Args:
+        most: of each kind, beyond which they are not counted.
+    """
+    queues = _queues(project).items()
+    return Counter({why: pairs.order_by()[:most].count() for why, pairs in queues})
 
 
 def _queues(project: Project) -> dict[str, QuerySet[Pair]]:

@@ -22,6 +22,8 @@ FIRST_PROMPTS = 4
 """Prompts that are answered before people begin. A worker answers the others while they vote on
 these, and its pairs come as they are written."""
 FIRST_SECONDS, BATCH_GAIN = 30.0, 2.0
+PAIR_SECONDS = 10.0
+"""Between two pairs of the others: few people vote faster than they would come then."""
 FEWEST_PROMPTS, SHORTEST = 3, 96
 """On a slow machine: fewer prompts, whose replies have so many tokens at most."""
 QUICK_LOOK = 64
@@ -132,7 +134,7 @@ def write_first(project: exchange.Project, *, seed: int, out: foreground.Output)
     if not runs.filter(state=Run.State.DONE).exists():
         if run is None:
             some = _options(project, seed=seed, most=FIRST_PROMPTS)
-            affordable = _affordable(project)
+            affordable = _affordable(project, FIRST_SECONDS / FIRST_PROMPTS)
             some["max_new_tokens"] = min(some["max_new_tokens"], max(SHORTEST, affordable))
             if affordable < SHORTEST:
                 some["most"] = FEWEST_PROMPTS
@@ -146,18 +148,22 @@ def write_first(project: exchange.Project, *, seed: int, out: foreground.Output)
         if state != Run.State.DONE:
             raise writing_runs.Refused(run.error)
     if not being_written(project) and exchange.prompt_count(project, unanswered=True):
-        writing_runs.start(project, _options(project, seed=seed))
+        others = _options(project, seed=seed)
+        affordable = max(SHORTEST, _affordable(project, PAIR_SECONDS))
+        others["max_new_tokens"] = min(others["max_new_tokens"], affordable)
+        writing_runs.start(project, others)
     return True
 
 
-def _affordable(project: exchange.Project) -> int:
-    """Tokens of a reply that leave the first prompts' replies to be written in FIRST_SECONDS."""
+def _affordable(project: exchange.Project, seconds: float) -> int:
+    """Tokens of a reply with which the two of a pair are written in so many seconds."""
     first = added_models.starter(project)
     checked = added_models.check_of(first) if first is not None else None
     seen = checked.options["report"] if checked is not None else {}
     # A batch of replies is faster than the few of the check, by less than it is larger.
     speed = BATCH_GAIN * float(seen.get("tokens_per_second", 0.0))
-    return int(FIRST_SECONDS * speed / (2 * FIRST_PROMPTS))
+    # Of a check that measured nothing there is no bound to tell.
+    return int(seconds * speed / 2)
 
 
 def being_written(project: exchange.Project) -> bool:

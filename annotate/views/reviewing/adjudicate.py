@@ -27,6 +27,8 @@ from annotate.votes import scales
 
 MOST = 500
 """Of the queue, so many are looked through for the place of a pair."""
+COUNTED = 1000
+"""Pairs of a kind beyond which there are only known to be more."""
 
 
 @require_safe
@@ -38,7 +40,7 @@ def adjudicate(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     context: dict[str, Any] = {
         "project": project,
         "tab": "adjudicate",
-        "counts": adjudication.waiting(project),
+        "counts": _counts(project),
         "last": _last(request, project),
         "pair": pair,
     }
@@ -91,6 +93,11 @@ def settle(request: AuthenticatedHttpRequest, slug: str, pair_id: int) -> HttpRe
     if adjudication.settle_flags(pair):
         messages.success(request, "The flags are settled; the pair stays as it is.")
     return redirect("adjudicate", slug)
+
+
+def _counts(project: Project) -> dict[str, str]:
+    counts = adjudication.waiting(project, most=COUNTED + 1)
+    return {why: f"more than {COUNTED}" if n > COUNTED else str(n) for why, n in counts.items()}
 
 
 def _chosen(request: AuthenticatedHttpRequest, project: Project, waiting: list[int]) -> Pair | None:

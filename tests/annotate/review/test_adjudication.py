@@ -11,6 +11,7 @@ from annotate.exporting.formats import trl_format
 from annotate.models import Adjudication, Assignment, Flag, Label, Pair, Project
 from annotate.quality import reliability
 from annotate.review import adjudication
+from annotate.views.reviewing import adjudicate
 
 URL = "/projects/desk/adjudicate/"
 
@@ -340,6 +341,16 @@ def test_the_page_counts_everything_that_waits(client_for, project, split, make_
         Flag.objects.create(pair=pair, annotator=olga, kind="pii")
     assert adjudication.waiting(project) == {"split": 1, "conflict": 0, "flag": 3}
     assert "3 flagged" in client_for(olga).get(URL).text
+
+
+def test_a_long_queue_is_only_known_to_be_longer(
+    client_for, project, make_pairs, olga, ann, monkeypatch
+):
+    monkeypatch.setattr(adjudicate, "COUNTED", 2)
+    for n, said in ((2, "2 flagged"), (1, "more than 2 flagged")):
+        flagged = make_pairs(n)
+        Flag.objects.bulk_create(Flag(pair=pair, annotator=ann, kind="pii") for pair in flagged)
+        assert said in client_for(olga).get(URL).text
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "9" * 30, "٣", "12345"])

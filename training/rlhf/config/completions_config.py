@@ -42,7 +42,7 @@ class CompletionsJob(Job):
     temperature: float = 0.9
     top_p: float = 1.0
     max_new_tokens: int = 256
-    batch_size: int = 16
+    batch_size: int = 32
     """Of models here; endpoints have their `concurrency`."""
     held_out_share: float = 0.1
     list_models: bool = False

@@ -16,4 +16,8 @@ class Migration(migrations.Migration):
             model_name='pair',
             index=models.Index(models.F('project'), models.F('state'), models.OrderBy(django.db.models.functions.math.Abs('margin'), descending=True), models.F('id'), condition=models.Q(('margin__isnull', False)), name='pair_by_sureness'),
         ),
+        migrations.AddIndex(
+            model_name='pair',
+            index=models.Index(condition=models.Q(('kind', 'evaluation')), fields=['project', 'prompt'], name='evaluation_pairs'),
+        ),
     ]
