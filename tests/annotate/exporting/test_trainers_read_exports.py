@@ -180,12 +180,12 @@ def test_datasets_loads_a_whole_project_though_columns_come_late(
 
 
 def told_by(value: Any) -> Any:
-    """A value without what is null; `datasets` keeps ten digits of floats beside JSON."""
+    """A value without what is null; `datasets` keeps ten decimals of floats beside JSON."""
     if isinstance(value, dict):
         return {name: told_by(one) for name, one in value.items() if one is not None}
     if isinstance(value, list):
         return [told_by(one) for one in value]
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def test_the_line_of_columns_names_every_column_of_a_project(
@@ -225,7 +225,7 @@ def test_datasets_loads_every_file_of_every_format(judged, format, tmp_path):
 def test_openrlhf_joins_prompt_and_reply_and_takes_off_the_prompt(judged, model, tmp_path):
     """As its RewardDataset does: the reply is what the template adds to the prompt's text."""
     tokenizer = AutoTokenizer.from_pretrained(model)
-    data = loaded(export(tmp_path / "x.jsonl", "openrlhf"), "jsonl")
+    data = loaded(export(tmp_path / "x", "openrlhf"), "jsonl")
     assert data.column_names == ["prompt", "chosen", "rejected", "margin"]
     for row, (prompt, won, lost, _) in zip(data, SEEN, strict=True):
         asked = tokenizer.apply_chat_template(
@@ -243,7 +243,7 @@ def test_verl_finds_its_columns_and_applies_the_template(judged, model, tmp_path
     """Those of its RLHFDataset and of its reward managers."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     Prompt.objects.filter(pk=judged[1].prompt_id).update(reference="Good day to you.")
-    data = loaded(export(tmp_path / "x.parquet", "verl"), "parquet")
+    data = loaded(export(tmp_path / "x", "verl"), "parquet")
     assert [row["extra_info"]["index"] for row in data] == [0, 1, 2, 3]
     for row, (prompt, *_) in zip(data, SEEN, strict=False):
         assert row["data_source"] == "pairloop/desk"
