@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 from annotate import queue
 from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
-from training.models import Plan, Run, StageResult
-from training.rlhf import acquire
-from training.rlhf.config import ProposeConfig
-from training.rounds.rerank import (
+from training.active.rerank import (
     LEVELS,
     VOTES_BETWEEN,
     Features,
@@ -25,6 +22,9 @@ from training.rounds.rerank import (
     rank,
     refresh_priorities,
 )
+from training.models import Plan, Run, StageResult
+from training.rlhf import acquire
+from training.rlhf.config import ProposeConfig
 from training.runs import run_inputs
 
 N, D = 60, 4
