@@ -159,10 +159,14 @@ class SettingsForm(ProjectModelForm):
             "reward model, which takes eight active annotators; else a model decides alone in "
             "the sample project only.",
             "votes": "For pairs added from now on, and if you say so below for open ones. With "
-            "one vote per pair, another is asked where "
-            "the vote contradicts a reward model that was at least 90 % sure.",
-            "overlap_share": "With one vote per pair, or where pairs stop early: the share of "
-            "pairs with at least two, because agreement cannot be measured without.",
+            "Throughput, another vote is asked where "
+            "the first contradicts a reward model that was at least 90 % sure. "
+            "Votes saved against pairs in random order with two votes and a third, for an equally "
+            "good preference model, in simulated projects (mean of 4, 95 % interval): Throughput "
+            "2.4 times fewer (2.2 to 2.6), Adaptive 2.4 (1.9 to 2.9), Consensus 1.8 (1.5 to 2.2). "
+            "Evaluation was not measured. Consensus gives labels that two people stand behind.",
+            "overlap_share": "With Throughput and Adaptive, or where pairs stop early: the share "
+            "of pairs with at least two, because agreement cannot be measured without.",
             "random_share": "Of the pairs offered, once votes have ranked the others; before that "
             "all are drawn at random. Half of it goes to pairs that measure: those of held-out "
             "prompts, and with one vote per pair those of the overlap, which are never chosen.",
