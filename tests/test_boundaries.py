@@ -66,7 +66,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "management",
     ),
     "training": (
-        *("models", "figures", "versions", "plans", "runs", "rounds", "playground", "monitoring"),
+        *("models", "figures", "versions", "plans", "runs", "rounds", "active", "playground"),
+        "monitoring",
         *(
             "completions",
             "dashboard",

@@ -10,6 +10,7 @@ class TrainingConfig(AppConfig):
     def ready(self) -> None:
         # Models are there only now.
         from annotate import exchange
+        from training.active.acquisition_choices import acquisition_choices
         from training.dashboard.home_part import home_part
         from training.monitoring.training_figures import TrainingFigures
         from training.rounds.erased_names import take_out_name
@@ -21,6 +22,7 @@ class TrainingConfig(AppConfig):
         exchange.webhook_waiting.connect(
             task_queue.hand_webhooks_to_worker, dispatch_uid="training"
         )
+        exchange.acquisitions_wanted.connect(acquisition_choices, dispatch_uid="training")
         exchange.records_wanted.connect(project_records, dispatch_uid="training")
         exchange.person_erased.connect(take_out_name, dispatch_uid="training")
         exchange.home_wanted.connect(home_part, dispatch_uid="training")

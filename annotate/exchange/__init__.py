@@ -23,6 +23,7 @@ from annotate.exchange.incoming import (
     add_completions,
     add_pairs,
     add_prompts,
+    ask_again,
     publish_model_version,
     retire_untouched,
     set_priorities,
@@ -35,6 +36,7 @@ from annotate.exchange.outgoing import (
     has_both_kinds_of_prompts,
     known_prompts,
     leased_pair_keys,
+    may_be_asked_again,
     one_prompt,
     open_pairs,
     open_priorities,
@@ -62,12 +64,13 @@ from annotate.exchange.project_lookup import (
     set_triggers,
 )
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
+from annotate.exchange.vote_watch import Seen, VoteWatch
 from annotate.exporting.freezing import freeze
 from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
 from annotate.models import Project, TokenScope, WebhookEvent
 from annotate.models.integrations.webhook import webhook_waiting
 from annotate.models.job import job_waiting
-from annotate.models.project import records_wanted
+from annotate.models.project import acquisitions_wanted, records_wanted
 from annotate.monitoring.prometheus_page import database_registry
 from annotate.overview.home_parts import HomePart, Step, home_wanted
 from annotate.overview.kept_overview import (
@@ -97,14 +100,18 @@ __all__ = [
     "Figures",
     "HomePart",
     "Project",
+    "Seen",
     "Step",
     "TokenScope",
     "UnknownProject",
+    "VoteWatch",
     "WebhookEvent",
+    "acquisitions_wanted",
     "add_completions",
     "add_pairs",
     "add_prompts",
     "admins",
+    "ask_again",
     "ask_colleagues",
     "count_annotators_if_due",
     "count_overview_if_due",
@@ -131,6 +138,7 @@ __all__ = [
     "live_projects",
     "lock",
     "mail",
+    "may_be_asked_again",
     "needs_scope",
     "one_prompt",
     "open_pairs",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.db import connection
 from django.db.models import F, Min, Q
 
+from annotate import queue
 from annotate.exchange.batches import batched
 from annotate.models import Completion, ModelNote, Pair, Project, Prompt
 from annotate.models.content import (
@@ -211,6 +212,13 @@ def set_priorities(project: Project, priorities: Mapping[str, float], *, acquisi
                 cursor.executemany("UPDATE annotate_pair SET priority = %s WHERE id = %s", updates)
             changed += len(updates)
     return changed
+
+
+def ask_again(project: Project, keys: Collection[str]) -> None:
+    """Have second votes asked for on these pairs and, of those without one yet, on no others."""
+    asked = set(queue.asked_again(project).values_list("key", flat=True))
+    queue.withdraw(project, asked - set(keys))
+    queue.ask_again(project, set(keys) - asked)
 
 
 def tell_acquisition(project: Project, acquisition: str) -> None:

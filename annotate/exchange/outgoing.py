@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import Avg, Exists, F, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Length
 
+from annotate import queue
 from annotate.exchange.batches import batched
 from annotate.models import Assignment, Completion, DatasetVersion, Pair, Project, Prompt
 from annotate.models.assignment import AssignmentQuerySet
@@ -26,6 +27,8 @@ SHOWN = ("prompt", "completion_a", "completion_b", "label")
 SIDES = ("a", "tie", "b")
 UNKNOWN_STRENGTH = 2
 TEACHES = Q(kind__in=Pair.TEACHING) & ~Q(completion_a=F("completion_b"))
+Vote = tuple[str, int, float, float, float]
+"""A row of `single_votes`."""
 VALUE = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 
@@ -277,9 +280,13 @@ def open_priorities(project: Project) -> dict[str, float]:
     return dict(pairs.order_by().values_list("key", "priority"))
 
 
-def single_votes(
-    project: Project, *, include_simulated: bool
-) -> Iterator[tuple[str, int, float, float, float]]:
+def may_be_asked_again(project: Project) -> set[str]:
+    """Keys of pairs with one vote on which a ranking may ask for another, or has asked for it."""
+    there = queue.may_be_asked_again(project) | queue.asked_again(project)
+    return set(there.values_list("key", flat=True))
+
+
+def single_votes(project: Project, *, include_simulated: bool) -> Iterator[Vote]:
     """Standing votes that teach: key of the pair, annotator, value, mass and side.
 
     The value is 1 for A, 0 for B, 0.5 for a tie; the mass goes by strength, as in a reward model's
@@ -287,11 +294,16 @@ def single_votes(
     """
     votes = _teaching(project, include_simulated)
     columns = ("pair__key", "annotator_id", "choice", "strength", "left")
-    for key, annotator, choice, strength, left in votes.order_by().values_list(*columns).iterator():
-        value = VALUE[choice]
-        known = value != 0.5 and strength is not None
-        mass = ((strength or 0.5) if known else UNKNOWN_STRENGTH) / 2
-        yield key, annotator, value, mass, {"a": 1.0, "b": 0.0}.get(left, 0.5)
+    for row in votes.order_by().values_list(*columns).iterator():
+        yield single_vote(*row)
+
+
+def single_vote(key: str, annotator: int, choice: str, strength: int | None, left: str) -> Vote:
+    """The row of `single_votes` that a vote becomes."""
+    value = VALUE[choice]
+    known = value != 0.5 and strength is not None
+    mass = ((strength or 0.5) if known else UNKNOWN_STRENGTH) / 2
+    return key, annotator, value, mass, {"a": 1.0, "b": 0.0}.get(left, 0.5)
 
 
 def single_vote_count(project: Project, *, include_simulated: bool) -> int:

@@ -11,6 +11,7 @@ from django.utils.text import slugify
 
 from annotate.gold.qualification import questions
 from annotate.models import Pair, Project
+from annotate.models.project import acquisitions_wanted
 from annotate.votes import scales
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ SETTINGS = {
     ),
     "Queue": (
         *("votes", "overlap_share", "stop_when_certain", "apply_to_open"),
-        *("random_share", "evaluation_share", "lease_seconds"),
+        *("acquisition", "random_share", "evaluation_share", "lease_seconds"),
     ),
     "Rounds": ("promotion", "train_on_simulated"),
 }
@@ -129,6 +130,13 @@ class SettingsForm(ProjectModelForm):
     based_on = forms.IntegerField(widget=forms.HiddenInput)
     apply_to_open = forms.BooleanField(required=False, label="Apply this to open pairs")
     scale = forms.ChoiceField(choices=scales.titles, label="Scale")
+    acquisition = forms.ChoiceField(
+        required=False,
+        label="Ask first",
+        help_text="The rule that orders open pairs after every vote, and by which a round chooses "
+        "those it adds unless its own settings name another. It is stored with each pair that is "
+        "handed out by it.",
+    )
     reason_chips = LinesField(
         required=False,
         label="Reasons",
@@ -151,10 +159,14 @@ class SettingsForm(ProjectModelForm):
             "reward model, which takes eight active annotators; else a model decides alone in "
             "the sample project only.",
             "votes": "For pairs added from now on, and if you say so below for open ones. With "
-            "one vote per pair, another is asked where "
-            "the vote contradicts a reward model that was at least 90 % sure.",
-            "overlap_share": "With one vote per pair, or where pairs stop early: the share of "
-            "pairs with at least two, because agreement cannot be measured without.",
+            "Throughput, another vote is asked where "
+            "the first contradicts a reward model that was at least 90 % sure. "
+            "Votes saved against pairs in random order with two votes and a third, for an equally "
+            "good preference model, in simulated projects (mean of 7, 95 % interval): Throughput "
+            "2.2 times fewer (1.9 to 2.5), Adaptive 2.0 (1.6 to 2.5), Consensus 1.6 (1.4 to 1.9). "
+            "Evaluation was not measured. Consensus gives labels that two people stand behind.",
+            "overlap_share": "With Throughput and Adaptive, or where pairs stop early: the share "
+            "of pairs with at least two, because agreement cannot be measured without.",
             "random_share": "Of the pairs offered, once votes have ranked the others; before that "
             "all are drawn at random. Half of it goes to pairs that measure: those of held-out "
             "prompts, and with one vote per pair those of the overlap, which are never chosen.",
@@ -230,6 +242,9 @@ class SettingsForm(ProjectModelForm):
             f"Markdown, shown with the key g. This is version {version}. Saving other guidelines "
             "makes a new version; every vote remembers the one its author saw."
         )
+        rules = self.fields["acquisition"]
+        assert isinstance(rules, forms.ChoiceField), "the field above"
+        rules.choices = [("", "As rounds usually do"), *_acquisitions(self.instance)]
         self.fields["apply_to_open"].help_text = _open_pairs(self.instance)
 
     def sections(self) -> dict[str, list[forms.BoundField]]:
@@ -272,6 +287,14 @@ class ReadForm(forms.Form):
         super().__init__(data)
         newest = project.guideline_version
         self.fields["version"] = forms.IntegerField(min_value=1, max_value=newest)
+
+
+def _acquisitions(project: Project) -> list[tuple[str, str]]:
+    """The rules there are, and the one that is chosen though it is there no more."""
+    answers: list[tuple[Any, Any]] = acquisitions_wanted.send(sender=Project)
+    rules = [rule for _, answer in answers for rule in answer]
+    gone = project.acquisition and project.acquisition not in dict(rules)
+    return [*rules, *([(project.acquisition, project.acquisition)] if gone else [])]
 
 
 def _open_pairs(project: Project) -> str:

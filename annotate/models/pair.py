@@ -64,6 +64,9 @@ class Pair(models.Model):
     UNLIMITED = 30_000
     """Slots of a gold pair: everybody may be asked, and a column of two bytes holds it."""
 
+    ADAPTIVE = (1, 3, 1)
+    """Votes wanted, at most, and equal ones that resolve a pair whose first vote does."""
+
     class State(models.TextChoices):
         OPEN = "open", "Open"
         RESOLVED = "resolved", "Resolved"
@@ -322,7 +325,7 @@ class Pair(models.Model):
             chosen: by an acquisition or by hand, out of more than the queue holds.
         """
         certain = project.stop_when_certain is not None
-        thin = certain or project.votes == Project.Votes.SINGLE
+        thin = certain or project.votes in Project.ONE_VOTE
         sampled = thin and not chosen and kind == Pair.Kind.NORMAL
         if sampled and share_of(f"overlap:{key}") < project.overlap_share:
             # Agreement and reliabilities could not be measured without two votes on some.
@@ -338,6 +341,9 @@ class Pair(models.Model):
             wanted, limit, agree = 3, 5, 3
         elif project.votes == Project.Votes.CONSENSUS or kind == Pair.Kind.OVERLAP:
             wanted, limit, agree = 2, 3, 2
+        elif project.votes == Project.Votes.ADAPTIVE:
+            # The first vote resolves it; what ranks pairs may ask again (queue.second_votes).
+            wanted, limit, agree = Pair.ADAPTIVE
         else:
             wanted, limit, agree = 1, 1, 1
         if certain and kind == Pair.Kind.NORMAL:

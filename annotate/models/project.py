@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 records_wanted = Signal()
 """Sent with `project` when the whole of it leaves; whoever trains answers with the records of its
 rounds, runs and model versions: (kind, name, record)."""
+acquisitions_wanted = Signal()
+"""Sent when somebody may choose a rule; whoever trains answers with (name, title) of each."""
 LONGEST_LEASE = 7 * 24 * 3600
 """Seconds. Longer ones keep pairs from everybody else, and end beyond the calendar."""
 
@@ -45,7 +47,11 @@ class Project(models.Model):
     class Votes(models.TextChoices):
         CONSENSUS = "consensus", "Consensus: two votes, a third when they disagree"
         SINGLE = "single", "Throughput: one vote, a sample of pairs with two"
+        ADAPTIVE = "adaptive", "Adaptive: one vote, another where it teaches more than a new pair"
         EVALUATION = "evaluation", "Evaluation: first to three equal votes, five at most"
+
+    ONE_VOTE = (Votes.SINGLE, Votes.ADAPTIVE)
+    """Presets with one vote per pair, whose agreement is measured on a sample that gets two."""
 
     class Promotion(models.TextChoices):
         BOTH = "both", "By both: every gate passed, then people prefer it"
@@ -135,6 +141,13 @@ class Project(models.Model):
         db_default=0.5,
         validators=[MinValueValidator(0.0), MaxValueValidator(1.0)],
         help_text="Share of pairs offered that compare policies, while any of them wait for votes.",
+    )
+    acquisition = models.CharField(
+        max_length=20,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The rule that ranks open pairs between rounds; empty: that of their round.",
     )
     ranked_by = models.CharField(
         max_length=20,

@@ -41,6 +41,8 @@ class Votes:
     worker: Ints
     choice: Ints
     flipped: Bools
+    tells: Bools
+    """(v,) False where the method chose the pair for more votes: that would bias reliabilities."""
 
 
 def refresh_labels(project: Project) -> None:
@@ -57,6 +59,7 @@ def refresh_labels(project: Project) -> None:
         items=len(votes.pairs),
         workers=len(votes.people),
         known=anchors,
+        tells=votes.tells,
     )
     _store_reliabilities(project, votes, anchors, estimate, at=began)
     weightless = project.memberships.filter(weight=0).values_list("user_id", flat=True)
@@ -111,9 +114,10 @@ def _read(project: Project) -> Votes:
             default=Value(0),
             output_field=IntegerField(),
         ),
+        "pair__wanted",
     )
     chunks = list(_chunks(columns))
-    rows = np.concatenate(chunks) if chunks else np.zeros((0, 4), dtype=np.int64)
+    rows = np.concatenate(chunks) if chunks else np.zeros((0, 5), dtype=np.int64)
     pairs, item = np.unique(rows[:, 0], return_inverse=True)
     people, worker = np.unique(rows[:, 1], return_inverse=True)
     return Votes(
@@ -123,6 +127,8 @@ def _read(project: Project) -> Votes:
         worker=worker,
         choice=rows[:, 2],
         flipped=rows[:, 3] == 1,
+        # Where one vote is the rule, only pairs of the overlap and gold pairs want more.
+        tells=(rows[:, 4] > 1) | (project.votes not in Project.ONE_VOTE),
     )
 
 
@@ -150,7 +156,7 @@ def _store_reliabilities(
     project: Project, votes: Votes, anchors: Ints, estimate: Consensus, *, at: datetime
 ) -> None:
     """Of everybody with a vote that can be compared; of the others nothing is known."""
-    compared = aggregation.comparable(votes.item, anchors)
+    compared = aggregation.comparable(votes.item, anchors) & votes.tells
     told = np.bincount(votes.worker[compared], minlength=len(votes.people)) > 0
     place = {person: n for n, person in enumerate(votes.people.tolist())}
     prior = estimate.prior.round(6).tolist()

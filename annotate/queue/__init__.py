@@ -9,6 +9,7 @@ from annotate.queue.lease import blocked_by, next_pair, release_expired, shown
 from annotate.queue.objection import flag, skip_reason
 from annotate.queue.recount import Applied, apply_quota
 from annotate.queue.revision import remark, revise, rewrite
+from annotate.queue.second_votes import ask_again, asked_again, may_be_asked_again, withdraw
 from annotate.queue.skip_and_undo import renew, skip, undo, undo_token
 from annotate.queue.transactions import bulk_write, write
 from annotate.queue.vote import VoteResult, vote, vote_side
@@ -29,9 +30,12 @@ __all__ = [
     "UnknownCriterion",
     "VoteResult",
     "apply_quota",
+    "ask_again",
+    "asked_again",
     "blocked_by",
     "bulk_write",
     "flag",
+    "may_be_asked_again",
     "next_pair",
     "release_expired",
     "remark",
@@ -45,5 +49,6 @@ __all__ = [
     "undo_token",
     "vote",
     "vote_side",
+    "withdraw",
     "write",
 ]

@@ -244,7 +244,7 @@ def _measuring_share(project: Project, *, ranked: bool) -> float:
     them while it has all votes, more once it has few."""
     if ranked:
         return MEASURING_SHARE
-    thin = project.votes == Project.Votes.SINGLE or project.stop_when_certain is not None
+    thin = project.votes in Project.ONE_VOTE or project.stop_when_certain is not None
     return 1 - (1 - HELD_OUT_SHARE) * (1 - (project.overlap_share if thin else 0.0))
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
-from annotate.models import Adjudication, Label, Pair
-from annotate.queue import label_certainty, slots
+from annotate.models import Adjudication, Assignment, Label, Membership, Pair
+from annotate.queue import slots
 from annotate.queue.slots import SlotCounts
+from annotate.statistics.aggregation import PLACE, posterior
 from annotate.votes import labels
 from annotate.webhooks import outbox
 
+PRIOR = (1 / 3, 1 / 3, 1 / 3)
+"""A, tie, B before the first vote: which of the two is called A was drawn by lot."""
 TWO_AND_ONE = (2, 3, 2)
 """Votes wanted, at most, and equal ones that resolve: two, and a third where they differ."""
 
@@ -28,8 +32,9 @@ def state_and_votes_asked(counts: SlotCounts, *, certain: bool | None = None) ->
     if counts.contradicts:
         wanted, limit, agree = TWO_AND_ONE
     enough = max(counts.n_a, counts.n_b, counts.n_tie) >= agree
-    if not agree:
-        # The votes were there before the pair: nobody else is asked, and the most of them decide.
+    if not agree or (wanted, limit, agree) == Pair.ADAPTIVE:
+        # The votes were there before the pair, or another was asked for though one resolved it:
+        # the most of them decide.
         counted = {"a": counts.n_a, "tie": counts.n_tie, "b": counts.n_b}
         enough = labels.majority(counted) != "split"
     if certain is not None:
@@ -56,7 +61,26 @@ def certainty(counts: SlotCounts, *, voted: bool) -> bool | None:
     second_opinion = counts.kind == Pair.Kind.OVERLAP or counts.contradicts
     if counts.votes < (2 if second_opinion else 1):
         return False
-    return label_certainty.of_label(counts.id) >= stop
+    return label_certainty(counts.id) >= stop
+
+
+def label_certainty(pair_id: int) -> float:
+    """P(label | votes), from 0 to 1, given how reliable those are who voted.
+
+    The label is the class with most votes, so this agrees with what the votes amount to when they
+    are counted: 0 where no class has more votes than every other, whoever is better.
+    """
+    author = Membership.objects.filter(
+        project=OuterRef("pair__project"), user=OuterRef("annotator")
+    )
+    votes = Assignment.objects.filter(pair=pair_id).standing()
+    cast = list(
+        votes.values_list("choice", Subquery(author.values("reliability")[:1])).order_by("seq")
+    )
+    counts = Counter(PLACE[choice] for choice, _ in cast).most_common(2)
+    if not counts or (len(counts) > 1 and counts[0][1] == counts[1][1]):
+        return 0.0
+    return posterior(cast, PRIOR)[counts[0][0]]
 
 
 def is_adjudicated(pair_id: int) -> bool:
@@ -86,7 +110,8 @@ def resolve(counts: SlotCounts, *, voted: bool, now: datetime | None = None) -> 
         return
     if counts.has_webhooks and state == Pair.State.RESOLVED != counts.state:
         outbox.tell_resolved([counts.id])
-    if state != Pair.State.OPEN and voted:
+    # One that was asked again and is no more has its label again, without a new vote.
+    if state != Pair.State.OPEN and (voted or counts.state == Pair.State.OPEN):
         labels.refresh(Pair(pk=counts.id))
     elif state == Pair.State.OPEN and counts.state != Pair.State.OPEN:
         Label.objects.filter(pair=counts.id).delete()

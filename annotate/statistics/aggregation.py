@@ -162,6 +162,7 @@ def preferences(
     choice: Ints,
     flipped: Bools,
     known: Ints | None = None,
+    tells: Bools | None = None,
     *,
     items: int,
     workers: int,
@@ -171,7 +172,8 @@ def preferences(
     Confusion matrices are those of left, tie and right: symmetric in A and B, with a lean of the
     annotator's own. They start from `SHRINKAGE` votes of the average annotator, and a vote that
     stands alone on its item teaches nothing about its author. `flipped` votes saw B on the left;
-    `known` has the right class where it is given (gold and adjudicated items), else -1.
+    `known` has the right class where it is given (gold and adjudicated items), else -1. Only votes
+    of `tells`, by default all, say how reliable their authors are.
     """
     if not item.size:
         return _without_votes(items=items, workers=workers, classes=3)
@@ -181,6 +183,7 @@ def preferences(
     # Where a class of the completions is on the screen, per vote; flipping is its own inverse.
     places = np.where(flipped[:, None], [2, 1, 0], [0, 1, 2])
     taught = comparable(item, fixed)
+    taught = taught if tells is None else taught & tells
     posteriors = _anchored(vote_shares(item, choice, items=items, classes=3), fixed)
     for step in range(1, ITERATIONS + 1):  # noqa: B007 (reported)
         prior = _even(posteriors[voted].mean(axis=0))

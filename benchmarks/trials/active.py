@@ -8,6 +8,9 @@ that it has not seen, then 10 % at random and the others by the acquisition. Acc
 as accurate as random order with the plain head is after 2,000; and how many times fewer votes than
 random order with three votes a pair and their majority, to its accuracy at 3,000.
 
+With `--presets=single,adaptive,consensus` instead how many times fewer votes each preset of votes
+per pair needs than random order with two votes and a third, to its accuracy at 2,000.
+
 Options: `--seeds=8 --acquisition=i-optimal --worlds=base,region,... --first=0 --plot=FILE`.
 """
 
@@ -130,37 +133,62 @@ class Asked:
     people: list[int]
     values: list[float]
 
-    def votes(self) -> acquire.Votes:
-        return acquire.Votes(
-            np.arange(len(self.pairs)), np.array(self.people), np.array(self.values)
-        )
+    def votes(self, places: dict[int, int]) -> acquire.Votes:
+        """The votes, of pairs by their places."""
+        rows = np.array([places[pair] for pair in self.pairs])
+        return acquire.Votes(rows, np.array(self.people), np.array(self.values))
 
 
-def active(of: World, acquisition: str, seed: int) -> Curve:
-    """Accuracy by votes of the queue as it ships: one vote per pair, people known."""
+PRESETS = ("single", "adaptive", "consensus")
+"""Votes per pair: one; one, and another where the ranking picks the pair again; two and a third."""
+OVERLAP = 0.15
+
+
+def active(of: World, acquisition: str, seed: int, preset: str = "single") -> Curve:
+    """Accuracy by votes of the queue as it ships, people known, by a preset of votes per pair.
+
+    Under `adaptive` 15 % of the pairs that are drawn at random get two votes whatever they say,
+    and no pair gets more than three.
+    """
     config, rng = ProposeConfig(acquisition=acquisition), np.random.default_rng([seed, 13])
     free, asked, ranked = np.ones(PAIRS, dtype=bool), Asked([], [], []), False
     precision, curve = acquire.prior_precision(of.x), list[tuple[int, float]]()
     pool = of.x.astype(np.float16)
     head: acquire.Head | None = None
+    # Pairs that measure are drawn at random alone, and nobody draws a pair a second time.
+    measures = np.random.default_rng([seed, 14]).random(PAIRS) < OVERLAP * (preset == "adaptive")
+    new = free.copy()
+    voters: dict[int, list[int]] = {}
     while len(asked.pairs) < MOST:
-        drawn = rng.permutation(np.flatnonzero(free))
+        drawn = rng.permutation(np.flatnonzero(new))
         batch = drawn[:BATCH]
         if ranked and head is not None:
             ranking = acquire.rank(
-                head, pool, free, config, n=BATCH, seed=len(asked.pairs),
+                head, pool, free & ~measures, config, n=BATCH, seed=len(asked.pairs),
                 prompts=of.prompts, asked=of.prompts[asked.pairs],
             )  # fmt: skip
             some = int((rng.random(BATCH) < RANDOM_SHARE).sum())
             best = [one for one in ranking.order if one not in set(drawn[:some])]
             batch = np.concatenate([drawn[:some], best[: BATCH - some]]).astype(np.int64)
         for pair in batch:
-            person, value = of.vote(int(pair))
-            asked.pairs.append(int(pair))
-            asked.people.append(person)
-            asked.values.append(value)
-            free[pair] = False
-        x, votes = of.x[asked.pairs], asked.votes()
+            others = voters.setdefault(int(pair), [])
+            most = 1
+            if preset == "consensus" or measures[pair]:
+                most = 2
+            cast: list[float] = []
+            while len(cast) < most:
+                person, value = of.vote(int(pair), others)
+                others.append(person)
+                cast.append(value)
+                asked.pairs.append(int(pair))
+                asked.people.append(person)
+                asked.values.append(value)
+                if preset == "consensus" and len(cast) == 2 and cast[0] != cast[1]:
+                    most = 3
+            new[pair] = False
+            free[pair] = preset == "adaptive" and len(others) < 3
+        places = {pair: place for place, pair in enumerate(dict.fromkeys(asked.pairs))}
+        x, votes = of.x[list(places)], asked.votes(places)
         start = None if head is None else head.mean
         head, _, share = acquire.fit_with_people(
             x, votes, people=PEOPLE, precision=precision, start=start
@@ -171,25 +199,28 @@ def active(of: World, acquisition: str, seed: int) -> Curve:
     return curve
 
 
-def at_random(of: World, seed: int, *, each: int = 1, majority: bool = False, most: int) -> Curve:
-    """Accuracy by votes of random order with the plain head: `each` votes a pair, as they are or
-    their majority."""
+def at_random(
+    of: World, seed: int, *, each: int = 1, majority: bool = False, third: bool = False, most: int
+) -> Curve:
+    """Accuracy by votes of random order with the plain head: `each` votes a pair, with `third` one
+    more where they differ, as they are or their majority."""
     order = np.random.default_rng([seed, 13]).permutation(PAIRS)
     precision, curve, votes = acquire.prior_precision(of.x), list[tuple[int, float]](), 0
-    pairs, shares, start = list[int](), list[float](), None
+    pairs, shares, masses, start = list[int](), list[float](), list[float](), None
     for pair in order:
         cast: list[float] = []
         people: list[int] = []
-        for _ in range(each):
+        while len(cast) < each or (third and len(cast) == each and len(set(cast)) > 1):
             person, value = of.vote(int(pair), people)
             people.append(person)
             cast.append(value)
-        votes += each
+        votes += len(cast)
+        masses.append(1.0 if majority else len(cast))
         pairs.append(int(pair))
         mean = float(np.mean(cast))
         shares.append(float(mean > 0.5) if majority else mean)
-        if votes // BATCH > (votes - each) // BATCH:
-            mass = np.full(len(pairs), 1.0 if majority else each)
+        if votes // BATCH > (votes - len(cast)) // BATCH:
+            mass = np.array(masses)
             head = acquire.fit(
                 of.x[pairs], np.array(shares), precision=precision, weights=mass, start=start
             )
@@ -237,8 +268,16 @@ def options(arguments: list[str]) -> dict[str, str]:
     return dict(one[2:].split("=", 1) for one in arguments)
 
 
-def measured(kind: str, seed: int, acquisition: str) -> dict[str, float]:
-    """Votes of one seed."""
+def measured(kind: str, seed: int, acquisition: str, presets: Sequence[str]) -> dict[str, float]:
+    """Votes of one seed; with presets, how many times fewer each needs than random order with two
+    votes and a third, to its accuracy at 2,000."""
+    if presets:
+        usual = at_random(world(kind, seed), seed, each=2, third=True, most=MOST)
+        level, told = at(usual, TARGET), dict[str, float]()
+        for preset in presets:
+            curve = active(world(kind, seed), acquisition, seed, preset)
+            told[f"{kind}_{preset}_times_fewer"] = TARGET / reached(curve, level)
+        return told
     plain = at_random(world(kind, seed), seed, most=MOST)
     curve = active(world(kind, seed), acquisition, seed)
     told = {f"{kind}_votes": reached(curve, at(plain, TARGET))}
@@ -254,11 +293,12 @@ def benchmark(arguments: list[str]) -> Result:
     asked = options(arguments)
     first, seeds = int(asked.get("first", 0)), int(asked.get("seeds", 8))
     acquisition = asked.get("acquisition", ProposeConfig().acquisition)
+    presets = [one for one in asked.get("presets", "").split(",") if one]
     result = Result()
     for kind in asked.get("worlds", ",".join(WORLDS)).split(","):
         runs = []
         for seed in range(first, first + seeds):
-            runs.append(measured(kind, seed, acquisition))
+            runs.append(measured(kind, seed, acquisition, presets))
             print(kind, seed, json.dumps(runs[-1]), flush=True)
         for name in runs[0]:
             values = [one[name] for one in runs]

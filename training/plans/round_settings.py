@@ -124,6 +124,8 @@ def resolve(project: exchange.Project, choice: Choice) -> Settings:
 
 def _joined(project: exchange.Project, choice: Choice) -> Settings:
     base = _base(project, choice.preset) | {"optimiser": usual_optimiser(project)}
+    if project.acquisition in acquire.ACQUISITIONS:
+        base["propose"] = {**base["propose"], "acquisition": project.acquisition}
     whole = settled(base | {"tracker": settings.TRACKER}, choice.config)
     threads = choice.config.get("threads")
     if settings.TRAINING_THREADS and (threads is None or not choice.may("threads", threads)):

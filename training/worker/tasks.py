@@ -15,8 +15,8 @@ from django.utils import timezone
 from huey import crontab
 
 from annotate import exchange
+from training.active.rerank import refresh_priorities
 from training.models import Run, RunKind, Worker
-from training.rounds.rerank import refresh_priorities
 from training.runs import supervisor, task_queue
 from training.runs.task_queue import Kind
 from training.worker import scheduler

@@ -133,6 +133,15 @@ def test_an_admin_changes_settings(client_for: ClientFor, zed: User, project: Pr
     assert project.guideline_version == 1
 
 
+@pytest.mark.parametrize(("rule", "stored"), [("bald", "bald"), ("", ""), ("tarot", "")])
+def test_an_admin_chooses_the_rule_that_orders_open_pairs(
+    client_for: ClientFor, zed: User, project: Project, rule: str, stored: str
+) -> None:
+    client_for(zed).post(SETTINGS, settings_of(project, acquisition=rule))
+    project.refresh_from_db()
+    assert project.acquisition == stored
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -37,6 +37,15 @@ def ready(voted: Project, home: Path) -> Project:
     return voted
 
 
+def test_a_round_proposes_by_the_project_s_rule_unless_its_settings_name_another(
+    ready: Project,
+) -> None:
+    ready.acquisition = "bald"
+    assert round_settings.planned(ready).propose.acquisition == "bald"
+    named = Choice(config={"propose": {"acquisition": "fisher"}})
+    assert round_settings.resolve(ready, named)["propose"]["acquisition"] == "fisher"
+
+
 def start(project: Project, **chosen: Any) -> dict[str, Any]:
     """The configuration of a round that was started so."""
     choice = Choice(**chosen) if chosen else None

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connections
 from huey.consumer import Consumer
 
+from training.active import quick_order
 from training.playground import generator_process
 from training.runs import crash_recovery, supervisor
 from training.runs.task_queue import Kind, huey
@@ -46,6 +47,11 @@ class Command(BaseCommand):
                 threading.Thread(
                     target=generator_process.answer_until_stopped, name="playground", daemon=True
                 )
+            )
+        else:
+            stop = (supervisor.stopping,)
+            threads.append(
+                threading.Thread(target=quick_order.follow, args=stop, name="queue", daemon=True)
             )
         for thread in threads:
             thread.start()

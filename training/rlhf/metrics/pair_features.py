@@ -81,7 +81,7 @@ def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return bits ^ (bits >> np.uint64(31))
 
 
-def judgeable(x: Floats) -> Bools:
+def judgeable(x: NDArray[Any]) -> Bools:
     """True for pairs that may be picked actively: no near-duplicate, no outlier, no feature that
     is no number. (n, d) -> (n,). When nearly all pairs have the same |x| nothing is cut off.
     """

@@ -197,6 +197,13 @@ def _informed(logit: Floats, votes: Votes, informed: Floats, left: Floats) -> Fl
     return out
 
 
+def informed_share(logit: float, value: float, informed: float) -> float:
+    """P(a vote is no guess | the vote) of one vote of this value, whose author guesses to both
+    sides alike and answers informed with this probability."""
+    said = float(np.exp(-value * np.logaddexp(0, -logit) - (1 - value) * np.logaddexp(0, logit)))
+    return informed * said / (informed * said + (1 - informed) * 0.5)
+
+
 def _update(
     person: Whole,
     share: Floats,

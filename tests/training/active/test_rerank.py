@@ -11,20 +11,12 @@ from numpy.typing import NDArray
 from annotate import queue
 from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
+from training.active.learnt_head import Features, Learnt, learn
+from training.active.priority_order import LEVELS, changed, in_order
+from training.active.rerank import VOTES_BETWEEN, rank, refresh_priorities
 from training.models import Plan, Run, StageResult
 from training.rlhf import acquire
 from training.rlhf.config import ProposeConfig
-from training.rounds.rerank import (
-    LEVELS,
-    VOTES_BETWEEN,
-    Features,
-    Learnt,
-    changed,
-    in_order,
-    learn,
-    rank,
-    refresh_priorities,
-)
 from training.runs import run_inputs
 
 N, D = 60, 4
@@ -187,7 +179,7 @@ def test_a_leased_pair_keeps_its_priority(project: Project, scored: list[Pair], 
 
 
 def test_an_order_that_is_crowded_is_spread_anew() -> None:
-    keys, before = list("abcdefgh"), dict.fromkeys("abcdefgh", 2.0)
-    before |= {"a": 1.5 + 1e-16, "h": 1.5}
+    keys, before = list("abcdefgh"), dict.fromkeys("abcdefgh", 3.0)
+    before |= {"a": 2.5 + 1e-16, "h": 2.5}
     values = before | in_order(keys, before)
     assert [values[key] for key in keys] == sorted({*values.values()}, reverse=True)

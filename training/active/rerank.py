@@ -1,0 +1,132 @@
+"""Between rounds: the order of all open pairs, at most once a minute.
+
+A round leaves frozen features of the pairs it looked at. Votes that came since refit the small
+Bayesian head on them, together with the reliabilities of the people who cast them, and the pairs
+still open are ranked by what a vote on them would teach now. `quick_order` follows single votes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from annotate import exchange
+from training.active import quick_order
+from training.active.learnt_head import Features, Learnt, latest_run, learn, load
+from training.active.priority_order import changed
+from training.models import Plan, Run
+from training.rlhf import acquire
+from training.rlhf.config import ProposeConfig
+from training.rlhf.round import PROPOSE
+from training.versions.engine_environment import round_settings
+
+log = logging.getLogger(__name__)
+
+VOTES_BETWEEN = 10
+"""New votes that make another ranking of all pairs worth its while."""
+BATCH = 200
+"""Pairs that are picked jointly; the others follow by what each would teach alone."""
+
+
+def refresh_priorities(project_id: int) -> int:
+    """Refresh the priorities of a project's open pairs; how many were ranked.
+
+    Does nothing (0) before the first round, or with fewer than VOTES_BETWEEN new votes.
+    """
+    run = latest_run(project_id)
+    if run is None:
+        return 0
+    project, simulated = run.project, run.project.train_on_simulated
+    count = exchange.single_vote_count(project, include_simulated=simulated)
+    if not _claim(run, count):
+        return 0
+    features, votes = (
+        load(run.directory / PROPOSE),
+        exchange.single_votes(project, include_simulated=simulated),
+    )
+    propose, before = chosen(run), exchange.open_priorities(project)
+    quick_order.begin(project_id)
+    learnt = learn(features, votes, propose)
+    pending = exchange.leased_pair_keys(project)
+    voted = exchange.may_be_asked_again(project) - pending
+    keys = before.keys() | voted
+    scores = rank(features, learnt, keys, propose, seed=count, pending=pending)
+    again = second_votes(scores, voted) if learnt.head else set()
+    exchange.ask_again(project, again)
+    scores = {key: score for key, score in scores.items() if key not in voted - again}
+    if learnt.head is None:
+        log.info("project %s is asked at random: %s", project_id, learnt.why)
+    written = changed(scores, before)
+    exchange.set_priorities(
+        project, written, acquisition=propose.acquisition if learnt.head else ""
+    )
+    shortlist = sorted(scores, key=lambda key: -scores[key])[: acquire.SHORTLIST]
+    quick_order.keep(run, features, learnt, propose, shortlist, before | written, votes=count)
+    return len(scores)
+
+
+def second_votes(scores: Mapping[str, float], voted: Collection[str]) -> set[str]:
+    """Pairs with a vote on which another one teaches more than a first one elsewhere: those among
+    the BATCH best of all pairs, new ones and old ones."""
+    best = sorted(scores, key=lambda key: -scores[key])[:BATCH]
+    return {key for key in best if key in voted and scores[key] > 0}
+
+
+def chosen(run: Run) -> ProposeConfig:
+    """The settings of the round whose features there are, with the acquisition of the project."""
+    propose, name = round_settings(run).propose, run.project.acquisition
+    return replace(propose, acquisition=name) if name in acquire.ACQUISITIONS else propose
+
+
+def rank(
+    features: Features,
+    learnt: Learnt,
+    open_keys: Iterable[str],
+    config: ProposeConfig,
+    *,
+    seed: int,
+    pending: frozenset[str] | set[str] = frozenset(),
+) -> dict[str, float]:
+    """Score open pairs by the acquisition of their round; higher is asked first, 0 at random.
+
+    Pairs in `pending` are being judged now: they count as answered, and are in the result only
+    where nothing is ranked.
+    """
+    among = set(open_keys)
+    pool = [row for row, key in enumerate(features.keys) if key in among]
+    keys = [features.keys[row] for row in pool]
+    if not pool:
+        return {}
+    if learnt.head is None:
+        # Those on a screen too: one that kept its priority would stand for a ranking.
+        return dict.fromkeys(keys, 0.0)
+    ranking = acquire.rank(
+        learnt.head,
+        features.x[pool],
+        np.ones(len(pool), dtype=bool),
+        config,
+        n=BATCH,
+        seed=seed,
+        pending=np.array([key in pending for key in keys], dtype=bool),
+        asked=learnt.asked,
+    )
+    return {
+        key: float(score)
+        for key, score in zip(keys, ranking.scores, strict=True)
+        if np.isfinite(score)
+    }
+
+
+def _claim(run: Run, votes: int) -> bool:
+    """Take this batch of votes: of several workers one ranks."""
+    plan, _ = Plan.objects.get_or_create(project_id=run.project_id)
+    fresh = plan.reranked_run != run.uuid or votes >= plan.reranked_votes + VOTES_BETWEEN
+    # After a restart nothing is followed until all pairs were ranked again.
+    fresh = fresh or not quick_order.follows(run)
+    same = Plan.objects.filter(
+        pk=plan.pk, reranked_votes=plan.reranked_votes, reranked_run=plan.reranked_run
+    )
+    return fresh and bool(same.update(reranked_votes=votes, reranked_run=run.uuid))
