@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 import benchmarks
-from benchmarks import real_models, trials
+from benchmarks import real_models, trials, under_load
 from benchmarks.result import Result
 
 HOME = Path(os.environ.get("PAIRLOOP_HOME", Path(__file__).resolve().parent.parent / "var"))
@@ -25,7 +25,7 @@ PACKAGES = ("Django", "torch", "transformers", "trl", "numpy", "psycopg")
 
 
 BY_NAME_ALONE = {"ppo_vs_trl", "reward_on_hh", "quick_look", "upload_memory", "gates", "active"}
-PLACES = (benchmarks, real_models, trials)
+PLACES = (benchmarks, real_models, trials, under_load)
 
 
 def modules() -> dict[str, str]:
