@@ -22,7 +22,9 @@ HTMX = {"HX-Request": "true"}
 class Voter:
     """A person at the page, or a script with their token, who leases and votes again and again."""
 
-    def __init__(self, project: Project, user: User, send: Callable[[str, Assignment], int]) -> None:
+    def __init__(
+        self, project: Project, user: User, send: Callable[[str, Assignment], int]
+    ) -> None:
         self.project, self.user, self.send = project, user, send
 
     def vote(self) -> int:
