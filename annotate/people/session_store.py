@@ -19,7 +19,7 @@ class SessionStore(db.SessionStore):
     """Django's own sessions, in its own table."""
 
     def load(self) -> dict[str, Any]:
-        """What the session holds; nothing where it has expired or was ended."""
+        """The values of the session; none where it has expired or was ended."""
         row = prepared.row(LOAD, {"key": self.session_key, "now": timezone.now()})
         if row is None:
             self._session_key = None

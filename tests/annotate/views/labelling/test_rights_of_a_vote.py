@@ -1,4 +1,4 @@
-"""Whoever loses a right has lost it with the next vote: nothing about rights is remembered."""
+"""The loss of a right with the next vote: nothing about rights is remembered."""
 
 from __future__ import annotations
 
