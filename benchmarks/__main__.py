@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 import benchmarks
-from benchmarks import real_models, trials
+from benchmarks import real_models, trials, under_load
 from benchmarks.result import Result
 
 HOME = Path(os.environ.get("PAIRLOOP_HOME", Path(__file__).resolve().parent.parent / "var"))
@@ -33,7 +33,7 @@ BY_NAME_ALONE = {
     "active",
     "reward_heads",
 }
-PLACES = (benchmarks, real_models, trials)
+PLACES = (benchmarks, real_models, trials, under_load)
 
 
 def modules() -> dict[str, str]:

@@ -126,6 +126,8 @@ SQLITE_OPTIONS = {
     ),
 }
 POSTGRES_OPTIONS = {
+    # Statements of votes are prepared (annotate.statements.prepared); those of the ORM never are.
+    "prepare_threshold": 0,
     "pool": {"min_size": 1, "max_size": THREADS + 2, "timeout": 10},
     "options": "-c statement_timeout=30s -c lock_timeout=5s "
     "-c idle_in_transaction_session_timeout=60s",
@@ -172,7 +174,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 PASSWORD_RESET_TIMEOUT = 24 * 3600
-SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_ENGINE = "annotate.people.session_store"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True

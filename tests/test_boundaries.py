@@ -35,7 +35,17 @@ TORCH_FREE = (
 
 ROOMS: dict[str, tuple[str, ...]] = {
     "annotate": (
-        *("models", "webhooks", "text", "statistics", "votes", "exporting", "people", "audit"),
+        *(
+            "statements",
+            "models",
+            "webhooks",
+            "text",
+            "statistics",
+            "votes",
+            "exporting",
+            "people",
+            "audit",
+        ),
         *("queue", "gold", "monitoring"),
         *(
             "review",

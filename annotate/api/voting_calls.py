@@ -30,7 +30,7 @@ from annotate.api.serializers import (
     VoteRequest,
     pair_body,
 )
-from annotate.models import Assignment, Project, TokenScope
+from annotate.models import Assignment, TokenScope
 from annotate.people.permissions import project_or_404
 from annotate.people.token_scopes import needs_scope
 
@@ -161,6 +161,5 @@ def _wants_next(request: Request) -> bool:
 
 
 def _next(request: Request, assignment: Assignment) -> dict[str, Any] | None:
-    project = Project.objects.get(pairs=assignment.pair_id)
-    following = queue.next_pair(project, user_of(request))
+    following = queue.next_pair(assignment.pair.project, user_of(request))
     return pair_body(following) if following else None

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0035_evaluators'),
+        ('annotate', '0040_acquisition_and_adaptive'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -8,8 +8,20 @@ from django.http import Http404, HttpRequest
 
 from annotate.models import Membership, Project
 from annotate.models.roles import Role
+from annotate.statements import prepared
+from annotate.statements.instances import Columns
 
 NO_SUCH_PROJECT = "There is no such project, or you are not in it."
+
+
+PROJECT = Columns(Project, "project")
+SEEN = f"""
+    SELECT {PROJECT.sql}, member.role
+    FROM annotate_project project
+    LEFT JOIN annotate_membership member
+        ON member.project_id = project.id AND member.user_id = %(user)s AND member.active
+    WHERE project.slug = %(slug)s
+"""
 
 
 def role_of(user: User, project: Project) -> str | None:
@@ -30,10 +42,12 @@ def project_or_404(request: HttpRequest, slug: str, role: str = "annotator") -> 
     low gets 403. The role found is left on the project as `project.role`, for templates.
     """
     user = request.user
-    project = Project.objects.filter(slug=slug).first()
-    own_role = role_of(user, project) if project is not None and user.is_authenticated else None
-    if project is None or own_role is None:
+    # Asked anew by every request: whoever is put out is out with the next one.
+    row = prepared.row(SEEN, {"slug": slug, "user": user.pk}) if user.is_authenticated else None
+    own_role = row and (Role.ADMIN if user.is_superuser else row[-1])
+    if not row or not own_role:
         raise Http404(NO_SUCH_PROJECT)
+    project = PROJECT.instance(row[:-1])
     if own_role not in Role.at_least(role):
         raise PermissionDenied(f"This needs the role {role} in the project {project.name}.")
     project.role = own_role

@@ -65,7 +65,7 @@ def next_pair(
         )
         if assignment is None:
             assignment = _claim(project, user, member=member, now=now, rng=rng)
-    return Assignment.objects.for_display().get(pk=assignment) if assignment else None
+        return lease_sql.display(assignment) if assignment else None
 
 
 def blocked_by(project: Project, user: User) -> str:
@@ -88,7 +88,8 @@ def _blocked_by(project: Project, member: lease_sql.Member) -> str:
     if member.simulated:
         return ""
     unread = member.guidelines_read < project.guideline_version
-    if project.read_guidelines and project.guidelines and unread:
+    # The guidelines last: where a vote brought the project, their text is not read with it.
+    if unread and project.read_guidelines and project.guidelines:
         return "guidelines"
     if project.qualification and member.qualified_at is None:
         return "qualification"

@@ -9,11 +9,16 @@ the text, so that a plan made once suits every call.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
+
+from annotate.models import Assignment, Completion, Pair, Project, Prompt
+from annotate.statements import prepared
+from annotate.statements.instances import Columns
 
 
 class Order(NamedTuple):
@@ -23,26 +28,41 @@ class Order(NamedTuple):
     """Stored with the lease, and with a pair that is leased for the first time."""
     pairs: str
     by: str
-    other: str = ""
-    """Pairs of the arm that this one was drawn against."""
+    others: tuple[tuple[str, str], ...] = ()
+    """Pairs of the arm that this one was drawn against, each kind with the order of its index."""
 
 
-_DRAWN = "p.arms IN ('both', 'random')"
 # Spelt as in the partial index. What nothing has ranked is asked at random.
 _MAY_BE_ACTIVE = "p.arms IN ('both', 'active')"
 _RANKED = f"{_MAY_BE_ACTIVE} AND p.priority > 0"
 _BY_SHUFFLE = "p.shuffle, p.id"
 # Started pairs are completed before new ones of equal priority.
 _BY_PRIORITY = "p.priority DESC, p.started DESC, p.id"
+_ACTIVE = ((_RANKED, _BY_PRIORITY),)
+_DRAWN = (("p.arms = 'both'", _BY_SHUFFLE), ("p.arms = 'random'", _BY_SHUFFLE))
 ORDERS = {
-    "measuring": Order("random", "p.arms = 'random'", _BY_SHUFFLE, other=_RANKED),
-    "random": Order("random", "p.arms = 'both'", _BY_SHUFFLE, other=_RANKED),
-    "active": Order("active", _RANKED, _BY_PRIORITY, other=_DRAWN),
+    "measuring": Order("random", "p.arms = 'random'", _BY_SHUFFLE, _ACTIVE),
+    "random": Order("random", "p.arms = 'both'", _BY_SHUFFLE, _ACTIVE),
+    "active": Order("active", _RANKED, _BY_PRIORITY, _DRAWN),
     # Chosen, and then ranked no more: after all others.
     "unranked": Order("active", _MAY_BE_ACTIVE, _BY_PRIORITY),
     "evaluation": Order("evaluation", "p.arms = 'evaluation'", _BY_SHUFFLE),
     "check": Order("check", "p.arms = 'check'", _BY_SHUFFLE),
 }
+
+
+def _holds(which: str, *kinds: tuple[str, str]) -> str:
+    """True where there is such a pair.
+
+    The first in an order, and not EXISTS: for that PostgreSQL may read the table from its start,
+    past all the pairs that are done, because it expects one that fits soon.
+    """
+    firsts = (
+        f"(SELECT p.id FROM annotate_pair p WHERE {which} AND {pairs} ORDER BY {by} LIMIT 1)"
+        for pairs, by in kinds
+    )
+    return f"COALESCE({', '.join(firsts)}, NULL) IS NOT NULL"
+
 
 # `open_slots > 0` is spelt as in the partial indexes, so that both databases use them.
 AVAILABLE = """
@@ -132,9 +152,10 @@ def _pick(name: str) -> str:
 
 def _insert(name: str, pick: str) -> str:
     order = ORDERS[name]
-    other = f"SELECT 1 FROM annotate_pair p WHERE {AVAILABLE} AND {order.other}"
-    drawn = f"CASE WHEN %(propensity)s < 1 AND EXISTS ({other}) THEN %(propensity)s ELSE 1 END"
-    propensity = drawn if order.other else "%(propensity)s"
+    propensity = "%(propensity)s"
+    if order.others:
+        there = _holds(AVAILABLE, *order.others)
+        propensity = f"CASE WHEN {propensity} < 1 AND {there} THEN {propensity} ELSE 1 END"
     return INSERT_LEASE.format(pick=pick, arm=order.arm, propensity=propensity)
 
 
@@ -162,12 +183,32 @@ SLOT_ON_SQLITE = {
 }
 
 
-LOCK = """
-    SELECT a.id FROM annotate_assignment a
+_ASSIGNMENT = Columns(Assignment, "a")
+# What an import said of a pair has no part in its votes.
+_OF_IMPORTS = ("tags", "metadata", "source_ids")
+_PAIR = Columns(Pair, "p", without=_OF_IMPORTS)
+_PROJECT = Columns(Project, "project", without=("guidelines",))
+LOCK = f"""
+    SELECT {_ASSIGNMENT.sql}, {_PAIR.sql}, {_PROJECT.sql}
+    FROM annotate_assignment a
     JOIN annotate_pair p ON p.id = a.pair_id
     JOIN annotate_membership m ON m.project_id = p.project_id AND m.user_id = a.annotator_id
+    JOIN annotate_project project ON project.id = p.project_id
     WHERE a.token = %(token)s AND a.annotator_id = %(user)s AND m.active
 """
+_PROMPT = Columns(Prompt, "prompt", without=("reference", "metadata", "tags"))
+_TEXT_A = Columns(Completion, "one", without=("metadata",))
+_TEXT_B = Columns(Completion, "other", without=("metadata",))
+DISPLAY = f"""
+    SELECT {_ASSIGNMENT.sql}, {_PAIR.sql}, {_PROMPT.sql}, {_TEXT_A.sql}, {_TEXT_B.sql}
+    FROM annotate_assignment a
+    JOIN annotate_pair p ON p.id = a.pair_id
+    JOIN annotate_prompt prompt ON prompt.id = p.prompt_id
+    JOIN annotate_completion one ON one.id = p.completion_a_id
+    JOIN annotate_completion other ON other.id = p.completion_b_id
+    WHERE a.id = %(assignment)s
+"""
+_OPEN = "p.project_id = %(project)s AND p.open_slots > 0"
 # Which orders hold anything is asked here, so that no claim is spent on empty ones.
 MEMBER = f"""
     SELECT id, left_balance, pace_ms, simulated, guidelines_read, qualified_at, paused_at,
@@ -175,10 +216,8 @@ MEMBER = f"""
             SELECT 1 FROM annotate_batch_people given
             WHERE given.membership_id = annotate_membership.id
         ),
-        EXISTS (SELECT 1 FROM annotate_pair p WHERE p.project_id = %(project)s
-            AND p.open_slots > 0 AND {_RANKED}),
-        EXISTS (SELECT 1 FROM annotate_pair p WHERE p.project_id = %(project)s
-            AND p.open_slots > 0 AND p.arms = 'evaluation')
+        {_holds(_OPEN, *_ACTIVE)},
+        {_holds(_OPEN, ("p.arms = 'evaluation'", _BY_SHUFFLE))}
         AND (evaluates OR NOT EXISTS (SELECT 1 FROM annotate_membership other
             WHERE other.project_id = %(project)s AND other.evaluates
                 AND other.active AND other.paused_at IS NULL))
@@ -198,9 +237,37 @@ RENEW = """
 NO_TOKEN = UUID(int=0)
 
 
-def lock(*, user: int, token: UUID) -> int | None:
-    """Lock the pair of a member's own assignment and return the assignment's id."""
-    return _first(LOCK + _locking(" FOR NO KEY UPDATE OF p"), token=token, user=user)
+def lock(*, user: int, token: UUID) -> Assignment | None:
+    """Lock the pair of a member's own assignment, then the assignment: a dataset version that is
+    freezing this vote comes before or after. Returns it as it is then, its pair and project with
+    it."""
+    # The rows are locked in the order in which OF names them, and read anew once they are.
+    row = _row(LOCK + _locking(" FOR NO KEY UPDATE OF p, a"), token=token, user=user)
+    if row is None:
+        return None
+    assignment: Assignment
+    assignment, pair, project = _instances(row, _ASSIGNMENT, _PAIR, _PROJECT)
+    assignment.pair, pair.project = pair, project
+    return assignment
+
+
+def display(assignment: int) -> Assignment:
+    """An assignment with its pair and its texts."""
+    row = _row(DISPLAY, assignment=assignment)
+    assert row, "what was leased in this transaction is there"
+    shown: Assignment
+    shown, pair, *texts = _instances(row, _ASSIGNMENT, _PAIR, _PROMPT, _TEXT_A, _TEXT_B)
+    shown.pair = pair
+    pair.prompt, pair.completion_a, pair.completion_b = texts
+    return shown
+
+
+def _instances(row: tuple[Any, ...], *parts: Columns[Any]) -> Iterator[Any]:
+    """The instances of a row that has the columns of one table behind those of another."""
+    start = 0
+    for part in parts:
+        yield part.instance(row[start : start + len(part)])
+        start += len(part)
 
 
 class Member(NamedTuple):
@@ -275,10 +342,7 @@ def _first(sql: str, **parameters: Any) -> int | None:
 
 
 def _row(sql: str, **parameters: Any) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _adapted(parameters))
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+    return prepared.row(sql, parameters)
 
 
 def _id_in(row: tuple[int, ...] | None) -> int | None:
@@ -295,35 +359,16 @@ def claim(order: str, parameters: dict[str, Any], *, batches: bool = False) -> i
     sql = (ON_POSTGRES if on_postgres else ON_SQLITE)[order]
     if batches and order != "check":
         sql = of_batches(sql)
-    with connection.cursor() as cursor:
-        if on_postgres:
-            cursor.execute(sql, parameters)
-            return _id_in(cursor.fetchone())
-        adapted = _adapted(parameters)
-        cursor.execute(sql, adapted)
+    with prepared.cursor() as cursor:
+        cursor.execute(sql, prepared.adapted(parameters))
         row = cursor.fetchone()
-        if row is None:
-            return None
+        if on_postgres or row is None:
+            return _id_in(row)
         assignment: int
         assignment, pair, sign = row
-        cursor.execute(SLOT_ON_SQLITE[order], [sign, adapted["token"], pair])
+        cursor.execute(SLOT_ON_SQLITE[order], prepared.adapted([sign, parameters["token"], pair]))
         cursor.execute(
             "UPDATE annotate_membership SET left_balance = left_balance + %s WHERE id = %s",
             [sign, parameters["membership"]],
         )
         return assignment
-
-
-def _adapted(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters as this database stores them."""
-    if connection.vendor == "postgresql":
-        return parameters
-    return {name: _as_sqlite_stores(value) for name, value in parameters.items()}
-
-
-def _as_sqlite_stores(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return value.hex
-    if isinstance(value, datetime):
-        return connection.ops.adapt_datetimefield_value(value)
-    return value

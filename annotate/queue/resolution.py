@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Any
 
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from annotate.models import Adjudication, Assignment, Label, Membership, Pair
 from annotate.queue import slots
 from annotate.queue.slots import SlotCounts
+from annotate.statements import prepared
 from annotate.statistics.aggregation import PLACE, posterior
 from annotate.votes import labels
 from annotate.webhooks import outbox
@@ -20,6 +20,13 @@ PRIOR = (1 / 3, 1 / 3, 1 / 3)
 """A, tie, B before the first vote: which of the two is called A was drawn by lot."""
 TWO_AND_ONE = (2, 3, 2)
 """Votes wanted, at most, and equal ones that resolve: two, and a third where they differ."""
+# The right-hand sides see the row as it was: while the state stays, so does its time.
+SETTLE = """
+    UPDATE annotate_pair SET asked = asked - %(excess)s, open_slots = open_slots - %(excess)s,
+        resolved_at = CASE WHEN state = %(state)s THEN resolved_at ELSE %(at)s END,
+        state = %(state)s
+    WHERE id = %(pair)s
+"""
 
 
 def state_and_votes_asked(counts: SlotCounts, *, certain: bool | None = None) -> tuple[str, int]:
@@ -98,14 +105,10 @@ def resolve(counts: SlotCounts, *, voted: bool, now: datetime | None = None) -> 
         return
     state, wanted = state_and_votes_asked(counts, certain=certainty(counts, voted=voted))
     excess = min(counts.asked - wanted, counts.open_slots)
-    changed: dict[str, Any] = {}
-    if excess:
-        changed = {"asked": F("asked") - excess, "open_slots": F("open_slots") - excess}
-    if state != counts.state:
-        done = state != Pair.State.OPEN
-        changed |= {"state": state, "resolved_at": (now or timezone.now()) if done else None}
-    if changed:
-        Pair.objects.filter(pk=counts.id).update(**changed)
+    if excess or state != counts.state:
+        at = (now or timezone.now()) if state != Pair.State.OPEN else None
+        settled = {"pair": counts.id, "excess": excess, "state": str(state), "at": at}
+        prepared.execute(SETTLE, settled)
     if counts.kind in Pair.OUTSIDE_LABELS:
         return
     if counts.has_webhooks and state == Pair.State.RESOLVED != counts.state:

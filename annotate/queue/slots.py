@@ -15,6 +15,7 @@ from math import log
 from django.db import connection
 
 from annotate.models import Pair
+from annotate.statements import prepared
 from annotate.votes import labels
 
 COLUMNS = (
@@ -134,9 +135,7 @@ def update(
         f"UPDATE annotate_pair SET {assignments} WHERE id = %(pair)s AND {where} "
         f"RETURNING {_RETURNED}"
     )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, {"pair": pair_id, **parameters})
-        row = cursor.fetchone()
+    row = prepared.row(sql, {"pair": pair_id, **parameters})
     return SlotCounts(*row) if row else None
 
 

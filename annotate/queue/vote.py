@@ -24,6 +24,8 @@ from annotate.queue.vote_errors import (
     UnknownAssignment,
     UnknownCriterion,
 )
+from annotate.statements import prepared
+from annotate.statements.instances import Changes
 from annotate.votes.scales import off_scale
 
 Status = Literal["stored", "replayed", "surplus"]
@@ -170,10 +172,7 @@ def locked(user: User, token: UUID) -> Assignment:
     assignment = lease_sql.lock(user=user.pk, token=token)
     if assignment is None:
         raise UnknownAssignment
-    # Its own row too: a dataset version that is freezing this vote comes before or after.
-    own = Assignment.objects.select_for_update(no_key=True, of=("self",))
-    with_project = own.select_related("pair__project").defer("pair__project__guidelines")
-    return with_project.get(pk=assignment)
+    return assignment
 
 
 def _store(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -> VoteResult:
@@ -198,7 +197,7 @@ def _store(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -
     assignment.seq = after.cast
     assignment.voted_at = assignment.acted_at = now
     assignment.expires_at = None
-    assignment.save(update_fields=STORED)
+    prepared.execute(STORE.sql, STORE.of(assignment))
     if holds_slot:
         resolution.resolve(after, voted=True, now=now)
     if after.kind == Pair.Kind.GOLD:
@@ -236,3 +235,4 @@ STORED = (
     "acted_at",
     "expires_at",
 )
+STORE = Changes(Assignment, STORED)

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from django.db.models import F, Q
+from django.utils import timezone
 
 from annotate.models import Assignment, Label, Pair, Project
 from annotate.models.assignment import MAX_STRENGTH
+from annotate.statements import prepared
 
 # Agreement and labels know three classes; both_bad is a tie that says more.
 CLASS = {"a": "a", "b": "b", "tie": "tie", "both_bad": "tie"}
@@ -37,6 +39,19 @@ class Verdict(NamedTuple):
     n_votes: int
 
 
+_STORED = (
+    *("outcome", "vote_fraction", "margin", "n_votes", "method"),
+    *("p_a", "p_tie", "p_b"),
+)
+# One statement, because this is on the path of every vote that resolves a pair.
+STORE = """
+    INSERT INTO annotate_label (pair_id, updated_at, {columns}) VALUES (%(pair)s, %(now)s, {values})
+    ON CONFLICT (pair_id) DO UPDATE SET updated_at = excluded.updated_at, {changes}
+""".format(
+    columns=", ".join(_STORED),
+    values=", ".join(f"%({name})s" for name in _STORED),
+    changes=", ".join(f"{name} = excluded.{name}" for name in _STORED),
+)
 UNKNOWN = Verdict(outcome="split", fraction_a=0.5, margin=0.0, n_votes=0)
 """Of a pair without votes."""
 
@@ -75,14 +90,27 @@ def majority(counts: dict[str, int]) -> str:
     return "split" if first == second else max(counts, key=lambda kind: counts[kind])
 
 
+# As `standing().weighing()` has them, beside what a reviewer decided.
+VOTES = """
+    SELECT a.choice, a.strength, decision.choice, decision.strength
+    FROM annotate_assignment a
+    JOIN annotate_pair p ON p.id = a.pair_id
+    LEFT JOIN annotate_adjudication decision ON decision.pair_id = a.pair_id
+    WHERE a.pair_id = %(pair)s AND a.state = 'voted' AND NOT a.surplus
+        AND NOT EXISTS (
+            SELECT 1 FROM annotate_membership member
+            WHERE member.project_id = p.project_id AND member.user_id = a.annotator_id
+                AND member.weight = 0
+        )
+"""
+
+
 def refresh(pair: Pair) -> None:
     """Write the pair's label from its standing votes; a pair without votes has none.
 
     What a reviewer decided stays, whatever the votes say. People of weight 0 say nothing.
     """
-    votes = Assignment.objects.filter(pair=pair).standing().weighing()
-    decision = ("pair__adjudication__choice", "pair__adjudication__strength")
-    rows = list(votes.values_list("choice", "strength", *decision))
+    rows = prepared.rows(VOTES, {"pair": pair.pk})
     aggregate = verdict((choice, strength) for choice, strength, *_ in rows)
     if aggregate is None:
         Label.objects.filter(pair=pair).exclude(method=ADJUDICATED).delete()
@@ -108,13 +136,7 @@ def decide(pair: Pair, choice: str, strength: int) -> None:
 
 
 def _store(pair: Pair, label: dict[str, Any]) -> None:
-    # One statement, because this is on the path of every vote that resolves a pair.
-    Label.objects.bulk_create(
-        [Label(pair=pair, **label)],
-        update_conflicts=True,
-        unique_fields=["pair"],
-        update_fields=[*label, "updated_at"],
-    )
+    prepared.execute(STORE, {"pair": pair.pk, "now": timezone.now()} | label)
 
 
 def columns(aggregate: Verdict) -> dict[str, Any]:

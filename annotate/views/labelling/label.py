@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,10 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse, HttpResponseBadRequest, QueryDict
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import queue
@@ -21,7 +24,7 @@ from annotate.forms.voting_forms import UndoForm, VoteForm
 from annotate.models import Assignment, Project
 from annotate.people import guidelines
 from annotate.people.active_time import words_of
-from annotate.people.labelling_progress import Progress, open_pairs, progress
+from annotate.people.labelling_progress import Progress, open_pairs, progress, today
 from annotate.people.permissions import project_or_404
 from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review.vote_effect import effect
@@ -164,7 +167,7 @@ def _screen(
     note: Note | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    done = progress(project, request.user)
+    done = (today if assignment else progress)(project, request.user)
     context: dict[str, Any] = {
         "project": project,
         "tab": "label",
@@ -172,10 +175,13 @@ def _screen(
         "progress": done,
         "note": note or _message(request),
         "view": chosen_view(request),
-        "points": scales.points(project.scale),
         "both_bad": scales.both_bad(project.scale),
-    } | offered(project.reason_chips)
+    }
+    if not request.htmx:
+        # Beside the screen, which is all that a script asks for.
+        context |= offered(project.reason_chips)
     if assignment is not None:
+        context["scale_buttons"] = _scale_buttons(project.scale)
         context |= texts(assignment)
         context["criteria"] = criteria.rows(project, assignment)
         context["answers"] = criteria.answers(project.scale)
@@ -191,6 +197,13 @@ def _screen(
         context["undoable"] = own.last_vote_or_skip() is not None
     template = "annotate/label.html" + ("#screen" if request.htmx else "")
     return render(request, template, context, status=status)
+
+
+@cache
+def _scale_buttons(scale: str) -> SafeString:
+    """The same for every pair and person, and half of what a screen has to be rendered of."""
+    shown = {"project": {"scale": scale}, "points": scales.points(scale)}
+    return render_to_string("annotate/label_scale.html", shown)
 
 
 def texts(assignment: Assignment) -> dict[str, Any]:

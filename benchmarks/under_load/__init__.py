@@ -1,0 +1,1 @@
+"""Many people or programs at once against a running installation."""
