@@ -12,7 +12,7 @@ from annotate.models import Pair, Project
 from annotate.queue import write
 
 WRITTEN_ELSEWHERE = "endpoint-"
-"""How the sources of completions begin that a server wrote, and no policy of the project."""
+"""The beginning of sources of completions that a server wrote, no policy of the project."""
 
 
 def set_priorities(project: Project, priorities: Mapping[str, float], *, acquisition: str) -> int:

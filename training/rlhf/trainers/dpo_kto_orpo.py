@@ -249,7 +249,7 @@ def _log_odds(logprob: Tensor) -> Tensor:
 
 
 SUMS = ("right", "log_odds_ratios", "pairs", "entropies", "tokens")
-"""What ORPO adds up between two logged lines: over pairs, and over response tokens."""
+"""The sums of ORPO between two logged lines: over pairs, and over response tokens."""
 
 
 class _ORPOTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped here
