@@ -7,28 +7,36 @@ from annotate.views import (
     batch_pages,
     data_page,
     exports,
-    home,
     imports,
+    landing_page,
     project_home,
     projects,
 )
 from annotate.views.integrations import api_tokens, webhook_pages
-from annotate.views.joining import accounts, invitation_pages, password_reset, people
-from annotate.views.labelling import key_list, label, me, my_votes, preview, qualification, remarks
+from annotate.views.joining import accounts, invitation_pages, members_page, password_reset
+from annotate.views.labelling import (
+    key_list,
+    label,
+    my_votes,
+    own_figures_and_messages,
+    preview,
+    qualification,
+    remarks,
+)
 from annotate.views.reviewing import (
     adjudicate,
     annotators,
     gold,
     leaderboard,
-    pair,
+    pair_page,
     prompt_page,
-    quality,
+    quality_page,
 )
 
 PROJECT = "projects/<slug:slug>/"
 
 urlpatterns = [
-    path("", home.home, name="home"),
+    path("", landing_page.home, name="home"),
     path("accounts/login/", accounts.sign_in, name="login"),
     path("accounts/logout/", accounts.sign_out, name="logout"),
     path("accounts/password/", accounts.password, name="password"),
@@ -77,8 +85,8 @@ urlpatterns = [
     ),
     path(PROJECT + "checks/", gold.checks, name="checks"),
     path(PROJECT + "checks/<int:gold_id>/", gold.switch, name="check"),
-    path(PROJECT + "quality/", quality.quality, name="quality"),
-    path(PROJECT + "quality/pairs/", quality.pairs, name="quality-pairs"),
+    path(PROJECT + "quality/", quality_page.quality, name="quality"),
+    path(PROJECT + "quality/pairs/", quality_page.pairs, name="quality-pairs"),
     path(PROJECT + "leaderboard/", leaderboard.leaderboard, name="leaderboard"),
     path(PROJECT + "annotators/", annotators.annotators, name="annotators"),
     path(PROJECT + "annotators/export.csv", annotators.payment, name="payment"),
@@ -86,13 +94,17 @@ urlpatterns = [
     path(
         PROJECT + "annotators/<int:member_id>/change/", annotators.change, name="annotator-change"
     ),
-    path(PROJECT + "me/", me.me, name="me"),
-    path(PROJECT + "me/messages/<int:message_id>/", me.read, name="message-read"),
+    path(PROJECT + "me/", own_figures_and_messages.me, name="me"),
+    path(
+        PROJECT + "me/messages/<int:message_id>/",
+        own_figures_and_messages.read,
+        name="message-read",
+    ),
     path(PROJECT + "adjudicate/", adjudicate.adjudicate, name="adjudicate"),
     path(PROJECT + "adjudicate/<int:pair_id>/", adjudicate.decide, name="decide"),
     path(PROJECT + "adjudicate/<int:pair_id>/undo/", adjudicate.take_back, name="decide-undo"),
     path(PROJECT + "adjudicate/<int:pair_id>/flags/", adjudicate.settle, name="flags-settle"),
-    path(PROJECT + "pairs/<int:pair_id>/", pair.pair, name="pair"),
+    path(PROJECT + "pairs/<int:pair_id>/", pair_page.pair, name="pair"),
     path(PROJECT + "prompts/<int:prompt_id>/", prompt_page.prompt, name="prompt"),
     path(PROJECT + "data/", data_page.data, name="data"),
     path(PROJECT + "import/", imports.imports, name="imports"),
@@ -124,7 +136,7 @@ urlpatterns = [
     ),
     path(PROJECT + "audit/", audit_log.audit, name="audit"),
     path(PROJECT + "audit/entries.jsonl", audit_log.download, name="audit-download"),
-    path(PROJECT + "people/", people.people, name="people"),
+    path(PROJECT + "people/", members_page.people, name="people"),
     path(PROJECT + "people/invite/", invitation_pages.invite, name="invite"),
     path(
         PROJECT + "people/invite-several/", invitation_pages.invite_several, name="invite-several"
@@ -134,11 +146,11 @@ urlpatterns = [
         invitation_pages.revoke,
         name="revoke",
     ),
-    path(PROJECT + "people/announce/", people.announce, name="announce"),
+    path(PROJECT + "people/announce/", members_page.announce, name="announce"),
     path(PROJECT + "batches/", batch_pages.batches, name="batches"),
     path(PROJECT + "batches/<int:batch_id>/", batch_pages.batch, name="batch"),
     path(PROJECT + "batches/<int:batch_id>/delete/", batch_pages.delete, name="batch-delete"),
-    path(PROJECT + "people/<int:member_id>/", people.member, name="member"),
+    path(PROJECT + "people/<int:member_id>/", members_page.member, name="member"),
     path(
         PROJECT + "people/tokens/<int:token_id>/end/", api_tokens.end_in_project, name="token-end"
     ),

@@ -167,8 +167,8 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from annotate.models import Pair, Project, Batch
-from annotate.overview.kept_overview import count_overview_if_due
-from annotate.people.kept_figures import count_annotators_if_due
+from annotate.overview.home_figures import count_overview_if_due
+from annotate.people.cached_annotator_figures import count_annotators_if_due
 from annotate.templatetags.navigation import PAGES
 from training.models import ModelVersion
 from training.rounds import automatic_start

@@ -38,7 +38,7 @@ COMPARED = 64
 """Pairs whose losses are compared one by one."""
 ACCURACY_PAIRS, ACCURACY_FRESH, ACCURACY_EPOCHS, ACCURACY_RATE = 500, 400, 4, 1e-3
 TURN_COUNTS = (1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4)
-"""How often people write in a dialogue of HH-RLHF, roughly."""
+"""The number of people's turns in a dialogue of HH-RLHF, roughly."""
 TEMPLATE = (
     "{%- for m in messages -%}{{- '<|' + m['role'] + '|>' + m['content'] + '<|end|>' -}}"
     "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"

@@ -32,7 +32,7 @@ CAPTIONS = (
     ("3", "The new model’s replies, beside the old ones"),
 )
 READING_MS = (1600, 1200, 900)
-"""How long each pair is read before its vote."""
+"""The time that each pair is read before its vote."""
 KIND = re.compile("sorry|thank|happy", re.IGNORECASE)
 # Written by its properties: the pages' policy allows no style sheet of a stranger.
 DRAW = """([number, words, height]) => {

@@ -24,7 +24,7 @@ DOORS = (
     *(
         "metrics.sequential_test",
         "metrics.prediction_powered",
-        "delivery.folder_facts",
+        "delivery.licence_context_memory",
         "delivery.model_folder_checks",
     ),
 )

@@ -14,7 +14,7 @@ class TrainingConfig(AppConfig):
         from training.dashboard.home_part import home_part
         from training.monitoring.training_figures import TrainingFigures
         from training.rounds.erased_names import take_out_name
-        from training.rounds.project_records import project_records
+        from training.rounds.records_for_project_export import project_records
         from training.runs import task_queue
 
         exchange.database_registry.register(TrainingFigures())

@@ -10,7 +10,7 @@ from django import forms
 from annotate import exchange
 from training.completions import writing_runs
 from training.completions.writing_runs import ENDPOINT
-from training.playground import questions
+from training.playground import prompt_trials
 from training.setup.model_form import server_address
 
 MOST_COLLEAGUES = 50
@@ -79,13 +79,13 @@ class TrialForm(forms.Form):
 
     message = forms.CharField(
         label="Message",
-        max_length=questions.MOST_MESSAGE,
+        max_length=prompt_trials.MOST_MESSAGE,
         widget=forms.Textarea(attrs={"rows": 4}),
     )
     system = forms.CharField(
         label="Instructions",
         help_text="Said to the models before the chat begins.",
-        max_length=questions.MOST_MESSAGE,
+        max_length=prompt_trials.MOST_MESSAGE,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
@@ -97,7 +97,10 @@ class TrialForm(forms.Form):
         label="Temperature", min_value=0.0, max_value=2.0, help_text="0 takes the likeliest word."
     )
     max_new_tokens = forms.IntegerField(
-        label="Longest reply", min_value=1, max_value=questions.MOST_TOKENS, help_text="In tokens."
+        label="Longest reply",
+        min_value=1,
+        max_value=prompt_trials.MOST_TOKENS,
+        help_text="In tokens.",
     )
     seed = forms.IntegerField(
         label="Seed", min_value=0, max_value=2**31 - 1, help_text="Repeats the same draw."
@@ -117,8 +120,8 @@ class TrialForm(forms.Form):
 
     def clean_history(self) -> list[dict[str, str]]:
         try:
-            return questions.chat(self.cleaned_data["history"])
-        except questions.Refused as error:
+            return prompt_trials.chat(self.cleaned_data["history"])
+        except prompt_trials.Refused as error:
             raise forms.ValidationError(str(error)) from error
 
     def clean(self) -> dict[str, Any]:

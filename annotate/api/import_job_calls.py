@@ -53,7 +53,7 @@ from annotate.api.rate_limits import ImportThrottle, NewImportThrottle
 from annotate.api.serializers import ErrorBody
 from annotate.importing.files.text_encodings import ENCODINGS
 from annotate.importing.http_uploads import TooLarge, check_size
-from annotate.jobs import dataset_files, import_actions, problem_file, upload_files
+from annotate.jobs import datasets_by_name, import_actions, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal, WrongOffset
 from annotate.models import Import, Project
 from annotate.people.permissions import project_or_404
@@ -301,7 +301,7 @@ def _new(request: Request, project: Project) -> Import:
     upload_id, server_file = said.pop("upload", None), said.pop("server_file", "")
     parts = {name: said.pop(name, "") for name in PARTS_OF_DATASET}
     if name := said.pop("dataset", ""):
-        dataset = dataset_files.named(name, **parts)
+        dataset = datasets_by_name.named(name, **parts)
         return import_actions.take_dataset(project, by, dataset, options=said)
     if server_file:
         return import_actions.take_from_server(project, by, server_file, options=said)

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 
 from annotate.audit import chain
 from annotate.audit.actions import ACTIONS, Action
-from annotate.people import requests
+from annotate.people import http_requests
 
 LONGEST_VALUE = 200
 MOST_BODY = 64 * 1024
@@ -84,7 +84,7 @@ def record_command(name: str, *, project_slug: str = "", **details: Any) -> None
 
 def _address(request: HttpRequest) -> str | None:
     try:
-        return str(ipaddress.ip_address(requests.address(request)))
+        return str(ipaddress.ip_address(http_requests.address(request)))
     except ValueError:
         return None
 

@@ -18,18 +18,23 @@ from annotate.exchange.evaluation_pairs import (
     retire_evaluation,
     set_evaluators,
 )
-from annotate.exchange.incoming import (
+from annotate.exchange.priorities_and_retirement import (
     WRITTEN_ELSEWHERE,
-    add_completions,
-    add_pairs,
-    add_prompts,
     ask_again,
-    publish_model_version,
     retire_untouched,
     set_priorities,
     tell_acquisition,
 )
-from annotate.exchange.outgoing import (
+from annotate.exchange.project_lookup import (
+    UnknownProject,
+    admins,
+    installation_id,
+    live_projects,
+    lock,
+    project,
+    set_triggers,
+)
+from annotate.exchange.rows_for_training import (
     counts,
     counts_and_fresh,
     dataset_sizes,
@@ -54,14 +59,11 @@ from annotate.exchange.outgoing import (
     text_lengths,
     training_pairs,
 )
-from annotate.exchange.project_lookup import (
-    UnknownProject,
-    admins,
-    installation_id,
-    live_projects,
-    lock,
-    project,
-    set_triggers,
+from annotate.exchange.rows_from_training import (
+    add_completions,
+    add_pairs,
+    add_prompts,
+    publish_model_version,
 )
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.exchange.vote_watch import Seen, VoteWatch
@@ -72,17 +74,17 @@ from annotate.models.integrations.webhook import webhook_waiting
 from annotate.models.job import job_waiting
 from annotate.models.project import acquisitions_wanted, records_wanted
 from annotate.monitoring.prometheus_page import database_registry
-from annotate.overview.home_parts import HomePart, Step, home_wanted
-from annotate.overview.kept_overview import (
+from annotate.overview.home_figures import (
     Figures,
     count_overview_if_due,
     keep_fresh_pairs,
     kept_fresh_pairs,
 )
+from annotate.overview.home_parts import HomePart, Step, home_wanted
+from annotate.people.cached_annotator_figures import count_annotators_if_due
+from annotate.people.http_requests import AuthenticatedHttpRequest, public_url
 from annotate.people.joining import mail
-from annotate.people.kept_figures import count_annotators_if_due
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest, public_url
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired

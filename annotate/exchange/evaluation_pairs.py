@@ -12,7 +12,7 @@ from statistics import fmean
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from annotate.exchange.outgoing import VALUE, training_votes
+from annotate.exchange.rows_for_training import VALUE, training_votes
 from annotate.models import Assignment, Membership, Pair, Project
 from annotate.queue import write
 from annotate.review.search import wrote

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from annotate.exchange.incoming import add_prompts
+from annotate.exchange.rows_from_training import add_prompts
 from annotate.models import Guideline, Membership, Project
 from annotate.models.roles import Role
 from annotate.sample import made_up_texts, simulated_votes

@@ -21,7 +21,7 @@ from annotate.models.statement_timeout import unhurried
 LARGE = 50_000
 """Votes of a version beyond which a page hands an export to a worker."""
 KEPT = timedelta(days=7)
-"""How long the file of an export stays to be downloaded."""
+"""The time that the file of an export stays to be downloaded."""
 BYTES_PER_VOTE = 1500
 """A guess for the share that is done, before anything is known of the texts."""
 

@@ -44,7 +44,7 @@ class Judged(NamedTuple):
     n_both_bad: int
     votes: list[Cast]
     decision: str = ""
-    """What a reviewer decided, if one did."""
+    """The decision of a reviewer, if there is one."""
 
     @property
     def outcome(self) -> str:

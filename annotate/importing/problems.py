@@ -27,7 +27,7 @@ class Problem:
     file: str = ""
     """The member of an archive or the split that the row is in; "" of a plain file."""
     unit: str = "line"
-    """What `line` counts: "line" or "row"."""
+    """The thing that `line` counts: "line" or "row"."""
     value: str = ""
     """The field's value, cut."""
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotate.importing.any_file import in_the_way, is_begun
 from annotate.importing.files.text_encodings import ENCODINGS
-from annotate.jobs.dataset_files import Dataset
+from annotate.jobs.datasets_by_name import Dataset
 from annotate.jobs.import_job import obstacle, open_questions, start
 from annotate.jobs.job_states import ask_to_cancel, hand_over
 from annotate.jobs.upload_files import (

@@ -18,7 +18,7 @@ from annotate.importing.check_result import Check, Source
 from annotate.importing.limits import MAX_FILE_UNPACKED
 from annotate.importing.row_store import NotUndoable
 from annotate.importing.storage.import_context import Judged
-from annotate.jobs.dataset_files import Dataset, fetch
+from annotate.jobs.datasets_by_name import Dataset, fetch
 from annotate.jobs.job_states import Cancelled, Heartbeat, Lost, Stopping, close, hand_over, settle
 from annotate.jobs.problem_file import problem_file
 from annotate.jobs.upload_files import (

@@ -22,7 +22,7 @@ BODIES: dict[type[Job], Callable[[Any, Heartbeat], None]] = {
     Import: import_job.perform,
     Export: export_actions.perform,
 }
-"""What is done for a job of each kind. A body settles its job, or raises."""
+"""The work for a job of each kind. A body settles its job, or raises."""
 MOST_ATTEMPTS = 5
 EXHAUSTED = f"Given up: {MOST_ATTEMPTS} workers in a row ended while they were at it."
 UNEXPECTED = "Something went wrong on the server. It has been logged; please try again."

@@ -304,7 +304,7 @@ class TrainingRecord(models.Model):
 class Tally(models.Model):
     """Figures of each annotator of a large project, and when they were counted.
 
-    annotate.people.kept_figures writes them.
+    annotate.people.cached_annotator_figures writes them.
     """
 
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="+")
@@ -315,7 +315,7 @@ class Tally(models.Model):
 class Overview(models.Model):
     """Figures of a large project as its home shows them, and when they were counted.
 
-    annotate.overview.kept_overview writes them.
+    annotate.overview.home_figures writes them.
     """
 
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="+")

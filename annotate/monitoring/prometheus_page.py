@@ -19,7 +19,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-from annotate.people.requests import from_this_machine
+from annotate.people.http_requests import from_this_machine
 
 database_registry = CollectorRegistry(auto_describe=False)
 """Collectors that read the database: the same whichever process answers."""

@@ -15,7 +15,7 @@ from django.urls import NoReverseMatch, reverse
 
 from annotate.models import Project
 from annotate.models.roles import Role
-from annotate.overview.kept_overview import Figures
+from annotate.overview.home_figures import Figures
 
 home_wanted = Signal()
 

@@ -2,7 +2,7 @@
 
 Everything is counted in a handful of statements over the whole project. That takes seconds where
 there are many votes: there the minute tick counts, and pages show what it kept
-(annotate.people.kept_figures). Agreement counts the first two votes of each pair, like
+(annotate.people.cached_annotator_figures). Agreement counts the first two votes of each pair, like
 annotate.quality.agreement_counts. Gold pairs and retests count as work, and only there.
 """
 

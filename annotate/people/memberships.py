@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Message, Project
 from annotate.models.roles import Role
-from annotate.people import kept_figures
+from annotate.people import cached_annotator_figures
 from annotate.votes import labels
 
 
@@ -22,7 +22,7 @@ def members(project: Project) -> list[Membership]:
     """
     order = ("simulated", "-active", "user__username")
     everybody = project.memberships.select_related("user").order_by(*order)
-    kept = kept_figures.votes_by_person(project)
+    kept = cached_annotator_figures.votes_by_person(project)
     if kept is None:
         return list(_with_votes(everybody, project))
     members = list(everybody)

@@ -25,7 +25,7 @@ from annotate.statistics.agreement import Agreement, agreement, sums
 
 State = Pair.State
 STREAMS = ("random", "all")
-"""What scripts may ask for; the page shows the active stream as well."""
+"""The streams that scripts may ask for; the page shows the active stream as well."""
 ENOUGH_RANDOM = 200
 """Pairs the random stream must hold before it is the default."""
 SAMPLE = 10_000

@@ -48,7 +48,7 @@ WHOLESALE = (
     *("enable_hashjoin", "enable_mergejoin", "enable_sort", "enable_material", "enable_seqscan"),
     "jit",
 )
-"""What PostgreSQL plans for reading everything."""
+"""The plans of PostgreSQL that read everything."""
 State = Assignment.State
 Row = TypeVar("Row", bound=Model)
 

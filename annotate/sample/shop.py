@@ -41,7 +41,7 @@ class Problem:
     cues: tuple[str, ...]
     """Words of a prompt or a reply that show this problem is meant."""
     topics: tuple[str, ...]
-    """How a reply names it; completes 'I am sorry that ...'."""
+    """The words by which a reply names it; completes 'I am sorry that ...'."""
     steps: tuple[str, ...]
     """Concrete next steps."""
 

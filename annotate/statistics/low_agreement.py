@@ -29,7 +29,7 @@ middle a standard deviation of six points."""
 FEWEST = 15
 """Comparisons before a person is judged, and twice as many of the rest to judge by."""
 BY_CHANCE = (1 / 3, *[0.5] * MAX_STRENGTH)
-"""How often a coin gives the other's answer: a tie, or one of the sides, by strength."""
+"""The share in which a coin gives the other's answer: a tie, or one of the sides, by strength."""
 STEP = 0.25
 MOST = 120
 """Counts beyond this are scaled down: by then people's own rates decide, not luck."""

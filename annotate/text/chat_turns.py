@@ -22,7 +22,7 @@ ROLES = {
     "tool": "Tool",
 }
 KEPT = ("role", "content", "name", "tool_calls", "tool_call_id", "thinking", "parts")
-"""What a message may show to those who judge it: other keys may name a model or a score."""
+"""The keys of a message that those who judge it may see: other keys may name a model or a score."""
 MOST_TURNS = 400
 MOST_OF_A_KIND = 50
 """Calls and images of one turn, and tools of a prompt, that are shown."""

@@ -12,8 +12,8 @@ from django.views.decorators.http import require_safe
 from annotate.audit import chain, recording
 from annotate.audit.actions import ACTIONS, words
 from annotate.models import AuditEntry, PersonKey
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 
 PER_PAGE = 50
 

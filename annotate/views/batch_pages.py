@@ -13,8 +13,8 @@ from annotate.forms.people_forms import BatchForm
 from annotate.models import Project
 from annotate.models.roles import Role
 from annotate.people import assigned_batches
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import search
 
 

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_safe
 from annotate.forms.people_forms import BatchForm
 from annotate.models import Assignment, Project, Prompt
 from annotate.models.roles import Role
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import search
 from annotate.review.search import Search
 from annotate.views.address_ids import number_in

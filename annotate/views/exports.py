@@ -19,8 +19,8 @@ from annotate.forms.export_forms import ExportForm
 from annotate.jobs import export_actions
 from annotate.jobs.upload_files import Refusal
 from annotate.models import DatasetVersion, ModelNote, Project
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 
 VERSIONS = 25
 LISTED = 20

@@ -24,11 +24,11 @@ from annotate.importing.any_file import is_begun
 from annotate.importing.files.text_encodings import ENCODINGS
 from annotate.importing.http_uploads import TooLarge, check_size
 from annotate.importing.limits import MAX_PIECE, MAX_REQUEST
-from annotate.jobs import dataset_files, import_actions, import_job, problem_file, upload_files
+from annotate.jobs import datasets_by_name, import_actions, import_job, problem_file, upload_files
 from annotate.jobs.upload_files import Refusal
 from annotate.models import Import, Project
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 
 PER_PAGE = 25
 LISTED_PROBLEMS = 100
@@ -138,7 +138,7 @@ def _received(request: AuthenticatedHttpRequest, project: Project) -> Import:
         return import_actions.take_from_server(project, request.user, given[:1000])
     if given := request.POST.get("dataset", "").strip():
         parts = {name: request.POST.get(name, "")[:200] for name in ("config", "split")}
-        dataset = dataset_files.named(given[:300], **parts)
+        dataset = datasets_by_name.named(given[:300], **parts)
         return import_actions.take_dataset(project, request.user, dataset)
     file = request.FILES.get("file")
     if file is None:

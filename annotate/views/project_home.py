@@ -10,11 +10,11 @@ from django.views.decorators.http import require_safe
 
 from annotate.models import Project
 from annotate.models.roles import Role
-from annotate.overview import home_parts, kept_overview
+from annotate.overview import home_figures, home_parts
 from annotate.overview.vote_days import day_chart
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.labelling_progress import progress
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 
 
 @require_safe
@@ -27,7 +27,7 @@ def project_home(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 
 def _standing(project: Project) -> dict[str, Any]:
-    figures = kept_overview.figures(project)
+    figures = home_figures.figures(project)
     parts = home_parts.parts(project, figures)
     steps = home_parts.steps(project, figures, parts)
     return {

@@ -15,9 +15,9 @@ from annotate.forms.project_forms import ProjectForm, ReadForm, SettingsForm
 from annotate.models import Guideline, Membership, Project
 from annotate.models.roles import Role
 from annotate.people.guidelines import confirm, revise
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.labelling_progress import projects_of
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 
 
 @require_safe

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook as Signer
 
 from annotate.models import Webhook, WebhookDelivery
 from annotate.models.integrations.webhook import webhook_waiting
-from annotate.webhooks.posting import NotAnswered, post
+from annotate.webhooks.checked_http_post import NotAnswered, post
 
 State = WebhookDelivery.State
 

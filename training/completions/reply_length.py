@@ -6,7 +6,7 @@ from pathlib import Path
 
 from annotate import exchange
 from training.models import ModelVersion, Run
-from training.rlhf.delivery import folder_facts, model_folder_checks
+from training.rlhf.delivery import licence_context_memory, model_folder_checks
 from training.versions import added_models
 
 CHARACTERS_PER_TOKEN = 4
@@ -52,6 +52,6 @@ def _context(location: str) -> int:
     folder = Path(location)
     try:
         whole = model_folder_checks.folder_of_base(folder)
-        return folder_facts.context(folder_facts.settings(whole))
+        return licence_context_memory.context(licence_context_memory.settings(whole))
     except model_folder_checks.Unusable:
         return 0

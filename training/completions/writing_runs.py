@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from annotate import exchange
 from training.models import ModelVersion, Run, RunKind, Worker
 from training.models.model_version import ModelVersionQuerySet
-from training.runs import states, task_queue
+from training.runs import run_states, task_queue
 from training.versions import endpoint_hosts
 
 PREVIEWED = 3
@@ -206,7 +206,7 @@ def last(project: exchange.Project, kind: RunKind) -> Run | None:
 
 def cancel(run: Run) -> bool:
     """Stop a run; what was written stays. False when it had ended."""
-    return states.cancel(Run.objects.filter(pk=run.pk))
+    return run_states.cancel(Run.objects.filter(pk=run.pk))
 
 
 def go_on(run: Run, *, enqueue: bool = True) -> None:
@@ -217,7 +217,7 @@ def go_on(run: Run, *, enqueue: bool = True) -> None:
     """
     try:
         with transaction.atomic():
-            if not states.reopen(run, enqueue=enqueue):
+            if not run_states.reopen(run, enqueue=enqueue):
                 raise Refused("These completions are being written, or are written.")
     except IntegrityError as error:
         raise Refused(BUSY[RunKind.COMPLETIONS]) from error

@@ -37,7 +37,7 @@ UNREADABLE = (
     OverflowError,
     RecursionError,
 )
-"""What reading files that somebody else may have written can raise."""
+"""The errors of reading files that somebody else may have written."""
 
 
 class ComparisonRefused(Exception):

@@ -67,7 +67,7 @@ class Line:
     number: int
     name: str
     label: Dot
-    """What stands at the line's end: where it has come to, and of several lines its name."""
+    """The words at the line's end: where it has come to, and of several lines its name."""
     path: str
     band: str
     dots: tuple[Dot, ...]

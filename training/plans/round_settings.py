@@ -60,7 +60,7 @@ class Choice:
     operator: bool = False
     """Whether the command line chose: it may name files and what the installation decides."""
     granted: Settings = field(default_factory=dict)
-    """What the command line chose earlier, by dotted names: it may stay as it is."""
+    """The choices that the command line made earlier, by dotted names: it may stay as it is."""
 
     def may(self, name: str, value: Any) -> bool:
         """True where a setting that is the operator's stands here by the operator's will."""

@@ -75,7 +75,7 @@ class Result:
 
     metrics: dict[str, float]
     parents: dict[str, str]
-    """What it was made from: role -> folder."""
+    """The folders it was made from: role -> folder."""
     notes: dict[str, Any] | None = None
     """Further entries of meta.json, such as why training stopped."""
 

@@ -24,7 +24,7 @@ MAX_STRENGTH = 3
 """Strengths of a preference: 0 negligibly, 1 slightly, 2 clearly, 3 much."""
 
 VALUE: dict[str, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
-"""What a vote says about P(a is better): y in the Bradley-Terry likelihood."""
+"""The value of a vote for P(a is better): y in the Bradley-Terry likelihood."""
 
 
 class RowError(ValueError):

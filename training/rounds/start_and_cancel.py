@@ -11,7 +11,7 @@ from training.models import Round, Run, RunKind
 from training.plans import expected_cost, round_settings
 from training.plans.round_settings import Choice, SettingsRefused
 from training.rlhf.config import RoundConfig, from_dict, to_dict
-from training.runs import states, task_queue
+from training.runs import run_states, task_queue
 from training.versions.added_models import next_number
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def cancel(round_: Round) -> bool:
 
     A running one ends when its supervisor has stopped the process, at the edge of a step.
     """
-    return states.cancel(Run.objects.filter(round=round_))
+    return run_states.cancel(Run.objects.filter(round=round_))
 
 
 def retry(round_: Round) -> bool:
@@ -155,7 +155,7 @@ def retry(round_: Round) -> bool:
     """
     try:
         with transaction.atomic():
-            return any(states.reopen(run) for run in Run.objects.filter(round=round_))
+            return any(run_states.reopen(run) for run in Run.objects.filter(round=round_))
     except IntegrityError as error:
         raise RoundRunning("Another round of this project is live.") from error
 

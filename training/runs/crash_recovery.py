@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from training.models import Run, Worker
 from training.runs import processes, task_queue
-from training.runs.states import set_state
+from training.runs.run_states import set_state
 from training.runs.task_queue import huey
 
 TRIGGER_GRACE = timedelta(seconds=30)

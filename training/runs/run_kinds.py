@@ -171,7 +171,7 @@ ENDINGS = {
 
 
 TOLD = "error: "
-"""How the engine's commands begin the sentence that says why they end."""
+"""The beginning of the sentence in which the engine's commands say why they end."""
 
 
 def _last_line(path: Path) -> str:

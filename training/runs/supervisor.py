@@ -36,8 +36,8 @@ from training.runs import (
     processes,
     run_inputs,
     run_kinds,
+    run_states,
     stage_results,
-    states,
     streamed_rows,
 )
 from training.runs.metrics_and_log import LOG, Journal, progress_fields, store_metrics
@@ -309,7 +309,7 @@ class Supervision:
         def write() -> bool:
             with transaction.atomic():
                 rows = Run.objects.held(self.run).filter(**where or {})
-                return states.set_state(self.run, state, rows=rows, **fields)
+                return run_states.set_state(self.run, state, rows=rows, **fields)
 
         return self.patiently(write)
 

@@ -14,7 +14,7 @@ from training.rlhf.round import STAGES, stop_on_signals
 from training.runs import run_kinds, supervisor
 
 Output = TextIO | OutputWrapper
-"""Where a command writes: a stream, or Django's wrapper of one."""
+"""The place where a command writes: a stream, or Django's wrapper of one."""
 TITLES: dict[str, str] = {stage.name: stage.title for stage in STAGES} | run_kinds.TITLES
 
 PLAIN_EVERY = 5.0

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 
 from annotate import exchange
 from training.models import Plan, Run, RunKind
-from training.runs import run_kinds, states
+from training.runs import run_kinds, run_states
 from training.setup import foreground
 
 
@@ -99,7 +99,7 @@ def _finish(
         project=project, kind=kind, defaults={"options": options}
     )
     if not created:
-        states.reopen(run, enqueue=False)
+        run_states.reopen(run, enqueue=False)
     state = foreground.follow(run, out=out, program=program)
     if state in (Run.State.FAILED, Run.State.CANCELLED):
         raise SetupFailed(f"{foreground.TITLES[kind]}: {run.error}\n{run.log_tail[-2000:]}")

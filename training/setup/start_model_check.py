@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from annotate import exchange
 from training.models import LONGEST_PATH, ModelVersion, Run, RunKind, Worker
 from training.rlhf.delivery import model_folder_checks
-from training.runs import states, task_queue
+from training.runs import run_states, task_queue
 from training.versions import added_models, endpoint_hosts, fetched_models, model_roots, promotion
 from training.versions.added_models import CANDIDATE, STARTER, USE, Declined, Known
 
@@ -175,7 +175,7 @@ def place_of(project: exchange.Project, wish: str = "") -> str:
 
 def cancel(run: Run) -> bool:
     """Stop a check; what was fetched stays. False when it had ended."""
-    return states.cancel(Run.objects.filter(pk=run.pk))
+    return run_states.cancel(Run.objects.filter(pk=run.pk))
 
 
 def go_on(run: Run, *, enqueue: bool = True) -> None:
@@ -186,7 +186,7 @@ def go_on(run: Run, *, enqueue: bool = True) -> None:
     """
     try:
         with transaction.atomic():
-            if not states.reopen(run, enqueue=enqueue):
+            if not run_states.reopen(run, enqueue=enqueue):
                 raise Refused("This model is being checked, or is checked.")
             # Written anew: prompts may have come, and a folder been mended.
             (run.directory / "config.json").unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from training.dashboard.comparisons import ALL, Cell, Comparison
 from training.figures.charts import Chart, Point, Series, line_chart
 from training.models import ModelVersion, Run
 from training.rounds import loop_state
-from training.runs import states
+from training.runs import run_states
 from training.views.polling import ended, unchanged
 
 PER_PAGE = 6
@@ -89,7 +89,7 @@ def start(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 def cancel(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "admin")
     run = comparisons.last_run(project)
-    if run is not None and states.cancel(Run.objects.filter(pk=run.pk)):
+    if run is not None and run_states.cancel(Run.objects.filter(pk=run.pk)):
         messages.info(request, "The comparison stops; what was measured is kept.")
     else:
         messages.warning(request, "No comparison is running.")

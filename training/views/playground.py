@@ -16,7 +16,7 @@ from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
 from training.forms import TrialForm
 from training.models import Trial
-from training.playground import questions
+from training.playground import prompt_trials
 from training.rounds import loop_state
 from training.views.polling import STOP_POLLING, unchanged
 
@@ -35,8 +35,8 @@ def home(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, form, status=400)
     try:
-        trial = questions.ask(project, request.user, **form.trial())
-    except questions.Refused as error:
+        trial = prompt_trials.ask(project, request.user, **form.trial())
+    except prompt_trials.Refused as error:
         form.add_error(None, str(error))
         return _page(request, project, form, status=429)
     return redirect("trial", project.slug, trial.uuid)
@@ -66,7 +66,7 @@ def progress(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpRe
 @require_POST
 def stop(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpResponse:
     project = exchange.project_or_404(request, slug, "reviewer")
-    questions.stop(_trial(request, project, uuid))
+    prompt_trials.stop(_trial(request, project, uuid))
     return redirect("trial", project.slug, uuid)
 
 
@@ -77,10 +77,10 @@ def queue(request: AuthenticatedHttpRequest, slug: str, uuid: UUID) -> HttpRespo
     trial = _trial(request, project, uuid)
     try:
         first, second = (int(request.POST.get(name, "")) for name in ("a", "b"))
-        added = questions.queue_pair(trial, first, second)
+        added = prompt_trials.queue_pair(trial, first, second)
     except ValueError:
         messages.warning(request, "Choose two replies.")
-    except questions.Refused as error:
+    except prompt_trials.Refused as error:
         messages.warning(request, str(error))
     else:
         said = "The pair is in the queue." if added else "That pair was queued before."
@@ -96,11 +96,11 @@ def _trial(request: AuthenticatedHttpRequest, project: exchange.Project, uuid: U
 
 
 def _form(project: exchange.Project, *args: Any, **kwargs: Any) -> TrialForm:
-    return TrialForm(*args, choices=questions.choices(project), **kwargs)
+    return TrialForm(*args, choices=prompt_trials.choices(project), **kwargs)
 
 
 def _suggested(project: exchange.Project, model: str) -> dict[str, Any]:
-    names = questions.suggested(project, model)
+    names = prompt_trials.suggested(project, model)
     named = dict(zip(TrialForm.PLACES, names, strict=False))
     return DEFAULTS | named | {"seed": secrets.randbelow(10_000)}
 
@@ -190,12 +190,12 @@ def _trial_context(project: exchange.Project, trial: Trial) -> dict[str, Any]:
         "is_admin": project.role == "admin",
         "trial": trial,
         "turns": trial.messages,
-        "columns": questions.columns(trial),
-        "status": questions.status(trial),
+        "columns": prompt_trials.columns(trial),
+        "status": prompt_trials.status(trial),
         "stamp": _stamp(trial),
     }
 
 
 def _stamp(trial: Trial) -> str:
-    shown = [trial.state, trial.stage, trial.replies, trial.error, questions.status(trial)]
+    shown = [trial.state, trial.stage, trial.replies, trial.error, prompt_trials.status(trial)]
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]

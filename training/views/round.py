@@ -24,7 +24,7 @@ from training.figures.run_progress import (
     verdict,
 )
 from training.models import ModelVersion, Round
-from training.plans import round_record
+from training.plans import started_round_settings
 from training.rlhf.round import TRAIN_REWARD
 from training.rounds import loop_state, start_and_cancel
 from training.versions import people_verdict
@@ -159,5 +159,5 @@ def _result_context(round: Round) -> dict[str, Any]:
         "stage_metrics": [line for line in lines if line.metrics],
         "started": STARTED.get(round.trigger, f"Started by {round.started_by or 'an admin'}"),
         "config": list(run_files.flat(round.config)),
-        "record": round_record.record(round),
+        "record": started_round_settings.record(round),
     }

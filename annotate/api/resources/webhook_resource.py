@@ -19,10 +19,10 @@ from annotate.api.import_job_calls import check_body
 from annotate.api.pagination import ListQuery, asked, listed, page_of
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField
 from annotate.models import Project, TokenScope, Webhook, WebhookEvent
+from annotate.people.http_requests import public_url
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import public_url
 from annotate.people.token_scopes import needs_scope
-from annotate.webhooks import hooks
+from annotate.webhooks import webhook_changes
 from annotate.webhooks.target_address import LONGEST, WrongAddress, check_url
 
 ANSWERS = {403: DENIED, 404: FOREIGN}
@@ -93,8 +93,10 @@ def webhooks(request: Request, slug: str) -> Response:
     form.is_valid(raise_exception=True)
     seen_at = public_url(request)
     try:
-        hook = hooks.create(project, user_of(request), seen_at=seen_at, **form.validated_data)
-    except hooks.TooMany as problem:
+        hook = webhook_changes.create(
+            project, user_of(request), seen_at=seen_at, **form.validated_data
+        )
+    except webhook_changes.TooMany as problem:
         raise ValidationError({"detail": str(problem)}) from problem
     body = _body(project, hook) | {"secret": hook.secret}
     where = {"Location": body["address"]}
@@ -126,7 +128,7 @@ def one(request: Request, slug: str, hook_id: int) -> Response:
     if request.method == "PATCH":
         form = NewWebhook(data=request.data, partial=True)
         form.is_valid(raise_exception=True)
-        hooks.change(hook, seen_at=public_url(request), **form.validated_data)
+        webhook_changes.change(hook, seen_at=public_url(request), **form.validated_data)
     return Response(_body(project, hook))
 
 

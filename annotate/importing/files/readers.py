@@ -34,7 +34,7 @@ class Reader:
 
     title = ""
     unit = "line"
-    """What Place.line counts: "line" or "row"."""
+    """The thing that Place.line counts: "line" or "row"."""
     columns: list[str] | None = None
     """Of tables, known before the first row."""
     encoding = ""

@@ -52,7 +52,7 @@ class Source:
     left_out: list[str] = field(default_factory=list)
     """Members of an archive or folder that hold no rows, by name: README.md."""
     unit: str = "line"
-    """What Place.line counts: "line" or "row"."""
+    """The thing that Place.line counts: "line" or "row"."""
     encoding: str = ""
     """Python's name of the one that the text was read in, where it is not UTF-8."""
     encoding_asked: bool = False

@@ -26,7 +26,7 @@ ENCODINGS = {
     "cp949": "EUC-KR (Korean)",
     "utf-16": "UTF-16",
 }
-"""What a person may choose, by Python's name."""
+"""The encodings that a person may choose, by Python's name."""
 GUESSED = [name for name in ENCODINGS if not name.startswith("utf")]
 CLEAR = 0.02
 """How much less disorder the likeliest reading must have than the next one that differs."""

@@ -23,14 +23,14 @@ from annotate.importing.shapes.columns import (
     object_of,
     objects_of,
 )
-from annotate.importing.shapes.judgements import (
+from annotate.importing.shapes.two_named_replies import choice_in, sides_in, two_replies
+from annotate.importing.shapes.winners_and_votes import (
     annotator,
     choice_of,
     compared,
     numbered,
     plain,
 )
-from annotate.importing.shapes.two_named_replies import choice_in, sides_in, two_replies
 from annotate.models.content import Messages
 
 SUBMITTED = ("submitted", None, "completed")

@@ -26,8 +26,8 @@ from annotate.importing.shapes.columns import (
     name_of,
     number,
 )
-from annotate.importing.shapes.judgements import better_first, judgement, rater_of
 from annotate.importing.shapes.two_named_replies import source_of
+from annotate.importing.shapes.winners_and_votes import better_first, judgement, rater_of
 from annotate.models.content import Messages
 
 SIDES = ("chosen", "rejected")

@@ -37,7 +37,7 @@ FIELDS: dict[str, str] = {
     "left": "Which reply stood on the left: a or b.",
     "comment": "What the person said of the vote.",
 }
-"""What can be mapped, with a word on each."""
+"""The fields that can be mapped, with a word on each."""
 MOST_NAMES = 1_000
 """Sets of columns whose names are remembered."""
 Chosen = Mapping[str, str | Sequence[str]]

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from annotate.importing.imported_row import Row
 from annotate.importing.shapes.chats import PROMPTS
 from annotate.importing.shapes.column_mapping import letters, same_letters
-from annotate.importing.shapes.judgements import CHOSEN, RATERS, choice_of
 from annotate.importing.shapes.two_named_replies import CAPITALS, SIDES, told_apart
+from annotate.importing.shapes.winners_and_votes import CHOSEN, RATERS, choice_of
 
 SIDE = re.compile(r"[ _-]?(\d+|[ab])$|(?<=[a-z])([AB])$")
 CROWD = re.compile(r"^(?:input|assignment)[.:]", re.IGNORECASE)

@@ -15,7 +15,12 @@ from typing import Any, NamedTuple
 from annotate.importing.imported_row import Choice, Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.limits import MAX_COMMENTS
 from annotate.importing.problems import Refused
-from annotate.importing.shapes import annotation_tools, chats, conversations, ranked
+from annotate.importing.shapes import (
+    annotation_tools,
+    chats,
+    ranked_and_rated_replies,
+    single_chats_and_message_trees,
+)
 from annotate.importing.shapes.columns import (
     Cells,
     built,
@@ -25,8 +30,8 @@ from annotate.importing.shapes.columns import (
     number,
     text,
 )
-from annotate.importing.shapes.judgements import annotator
-from annotate.importing.shapes.public_pairs import by_score
+from annotate.importing.shapes.public_pair_datasets import by_score
+from annotate.importing.shapes.winners_and_votes import annotator
 
 TREE = ("message_tree_id", "tree_state")
 GONE = ("[deleted]", "[removed]")
@@ -106,7 +111,7 @@ def _trees(given: Objects) -> Rows:
             yield Refused("parent_id", f"no message {str(parent)[:60]} is in the file")
     for root in roots:
         about = {name: root.pop(name) for name in TREE if name in root}
-        yield from conversations.tree(Cells({"prompt": root, **about}))
+        yield from single_chats_and_message_trees.tree(Cells({"prompt": root, **about}))
 
 
 def is_reddit(cells: Cells) -> bool:
@@ -294,7 +299,9 @@ def _batch(given: Objects) -> Rows:
         )
         return
     cells = asked[0]
-    messages = conversations.asked_in(cells, "body" if "body" in cells else "params")
+    messages = single_chats_and_message_trees.asked_in(
+        cells, "body" if "body" in cells else "params"
+    )
     replies: list[Reply] = []
     for one in answered:
         one.pop("custom_id", None)
@@ -305,7 +312,7 @@ def _batch(given: Objects) -> Rows:
             cells.warn("custom_id", f"the call {name!r} brought no reply back")
             cells["error"] = one.take("error") or said
             continue
-        made = conversations.answered_in(one, column)
+        made = single_chats_and_message_trees.answered_in(one, column)
         replies += [replace(x, metadata=one.rest()) for x in made]
     yield built(cells, chats.framed(cells, messages), replies)
 
@@ -340,4 +347,4 @@ BATCH = Joined(
     "batch",
     frozenset(("custom_id", "body", "params", "response", "result")),
 )
-ITEMS = POTATO._replace(at_once=ranked.responses)
+ITEMS = POTATO._replace(at_once=ranked_and_rated_replies.responses)

@@ -10,10 +10,10 @@ from annotate.importing.shapes import (
     annotation_tools,
     chats,
     chosen_rejected,
-    conversations,
     joined_rows,
-    public_pairs,
-    ranked,
+    public_pair_datasets,
+    ranked_and_rated_replies,
+    single_chats_and_message_trees,
     two_named_replies,
 )
 from annotate.importing.shapes.columns import Cells, has, has_any, has_lists
@@ -74,7 +74,7 @@ SHAPES: dict[str, Shape] = {
     "oasst_tree": Shape(
         "OpenAssistant, trees",
         _and(has("message_tree_id"), _is_object("prompt")),
-        conversations.tree,
+        single_chats_and_message_trees.tree,
     ),
     "reddit_post": Shape(
         "Reddit, posts with comments",
@@ -90,45 +90,57 @@ SHAPES: dict[str, Shape] = {
         _and(_is_object("input"), has("preferred_output")),
         chosen_rejected.openai,
     ),
-    "pku": Shape("PKU-SafeRLHF", has("response_0", "better_response_id"), public_pairs.pku_safe),
-    "shp": Shape("SHP", has("human_ref_A", "labels"), public_pairs.shp),
+    "pku": Shape(
+        "PKU-SafeRLHF", has("response_0", "better_response_id"), public_pair_datasets.pku_safe
+    ),
+    "shp": Shape("SHP", has("human_ref_A", "labels"), public_pair_datasets.shp),
     "webgpt": Shape(
-        "WebGPT comparisons", has("question", "answer_0", "answer_1"), public_pairs.webgpt
+        "WebGPT comparisons", has("question", "answer_0", "answer_1"), public_pair_datasets.webgpt
     ),
     "summaries": Shape(
-        "summarize-from-feedback, comparisons", has("info", "summaries"), public_pairs.summaries
+        "summarize-from-feedback, comparisons",
+        has("info", "summaries"),
+        public_pair_datasets.summaries,
     ),
-    "axis": Shape("summarize-from-feedback, axis", has("info", "summary"), public_pairs.axis),
+    "axis": Shape(
+        "summarize-from-feedback, axis", has("info", "summary"), public_pair_datasets.axis
+    ),
     "helpsteer3": Shape(
         "HelpSteer3",
         _and(
             has("response1", "response2"),
             has_any("overall_preference", "individual_preference"),
         ),
-        public_pairs.helpsteer3,
+        public_pair_datasets.helpsteer3,
     ),
     "helpsteer2_preference": Shape(
-        "HelpSteer2-preference", has("response_1", "preference_strength"), public_pairs.helpsteer2
+        "HelpSteer2-preference",
+        has("response_1", "preference_strength"),
+        public_pair_datasets.helpsteer2,
     ),
     "outputs": Shape(
         "AlpacaFarm, AlpacaEval, LLMBar",
         _and(has("output_1", "output_2"), has_any("instruction", "input")),
-        public_pairs.two_outputs,
+        public_pair_datasets.two_outputs,
     ),
-    "auto_j": Shape("Auto-J", has("response 1", "response 2"), public_pairs.auto_j),
+    "auto_j": Shape("Auto-J", has("response 1", "response 2"), public_pair_datasets.auto_j),
     "panda_lm": Shape(
         "PandaLM",
         _and(has("response1", "response2"), has_any("annotator1", "cmp_key")),
-        public_pairs.panda_lm,
+        public_pair_datasets.panda_lm,
     ),
     "arena": Shape(
-        "MT-Bench and Arena", has_any("conversation_a", "conversation_b"), public_pairs.arena
+        "MT-Bench and Arena",
+        has_any("conversation_a", "conversation_b"),
+        public_pair_datasets.arena,
     ),
     "lmsys": Shape(
-        "LMSYS 55k", has("response_a", "response_b", "winner_model_a"), public_pairs.lmsys
+        "LMSYS 55k", has("response_a", "response_b", "winner_model_a"), public_pair_datasets.lmsys
     ),
     "dove": Shape("DOVE, pairs", has("i_chosen", "r_chosen"), chosen_rejected.dove),
-    "dove_feedback": Shape("DOVE, feedback", has("response_0", "feedback"), public_pairs.feedback),
+    "dove_feedback": Shape(
+        "DOVE, feedback", has("response_0", "feedback"), public_pair_datasets.feedback
+    ),
     # Chosen and rejected
     "argilla_binarized": Shape(
         "UltraFeedback, binarised by Argilla",
@@ -158,42 +170,59 @@ SHAPES: dict[str, Shape] = {
         "pairs of two named replies", two_named_replies.has_sides, two_named_replies.two_sided
     ),
     # Any number of replies
-    "nectar": Shape("ranked answers (Nectar)", has_lists("answers"), ranked.nectar),
+    "nectar": Shape(
+        "ranked answers (Nectar)", has_lists("answers"), ranked_and_rated_replies.nectar
+    ),
     "ultra_feedback": Shape(
         "UltraFeedback",
-        _and(has("instruction"), ranked.is_ranked("completions")),
-        ranked.ultra_feedback,
+        _and(has("instruction"), ranked_and_rated_replies.is_ranked("completions")),
+        ranked_and_rated_replies.ultra_feedback,
     ),
     "predictions": Shape(
-        "fine-grained RLHF", has("prediction 1", "preference"), ranked.predictions
+        "fine-grained RLHF", has("prediction 1", "preference"), ranked_and_rated_replies.predictions
     ),
     "potato_item": Shape(
-        "Potato, items", joined_rows.is_potato_item, ranked.responses, join=joined_rows.ITEMS
+        "Potato, items",
+        joined_rows.is_potato_item,
+        ranked_and_rated_replies.responses,
+        join=joined_rows.ITEMS,
     ),
-    "responses": Shape("lists of responses", has("responses"), ranked.responses),
+    "responses": Shape("lists of responses", has("responses"), ranked_and_rated_replies.responses),
     # One reply, or none
-    "call": Shape("logged calls of a model", conversations.is_call, conversations.call),
-    "seed_tasks": Shape("seed tasks (stanford_alpaca)", has("instances"), conversations.seed_tasks),
+    "call": Shape(
+        "logged calls of a model",
+        single_chats_and_message_trees.is_call,
+        single_chats_and_message_trees.call,
+    ),
+    "seed_tasks": Shape(
+        "seed tasks (stanford_alpaca)", has("instances"), single_chats_and_message_trees.seed_tasks
+    ),
     "instruction": Shape(
         "instructions (Alpaca)",
-        _and(has("instruction"), has_any(*conversations.OUTPUTS)),
-        conversations.instruction,
+        _and(has("instruction"), has_any(*single_chats_and_message_trees.OUTPUTS)),
+        single_chats_and_message_trees.instruction,
     ),
-    "completions": Shape("completions", has_any("completion", "completions"), ranked.completions),
+    "completions": Shape(
+        "completions", has_any("completion", "completions"), ranked_and_rated_replies.completions
+    ),
     "chat": Shape(
         "conversations",
-        lambda cells: any(isinstance(cells.get(name), list | str) for name in conversations.CHATS),
-        conversations.whole_chat,
+        lambda cells: any(
+            isinstance(cells.get(name), list | str) for name in single_chats_and_message_trees.CHATS
+        ),
+        single_chats_and_message_trees.whole_chat,
     ),
     "response": Shape(
         "responses with ratings",
         _and(has("response"), has_any(*chats.PROMPTS)),
-        conversations.one_reply,
+        single_chats_and_message_trees.one_reply,
     ),
     "doccano": Shape(
         "doccano",
         _and(has_any("text", "data"), has_any("label", "labels"), has("id")),
-        conversations.written_to,
+        single_chats_and_message_trees.written_to,
     ),
-    "prompt": Shape("prompts", has_any("prompt", "instruction"), conversations.prompt_alone),
+    "prompt": Shape(
+        "prompts", has_any("prompt", "instruction"), single_chats_and_message_trees.prompt_alone
+    ),
 }

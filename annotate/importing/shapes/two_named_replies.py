@@ -19,7 +19,7 @@ from annotate.importing.shapes.columns import (
     number,
     object_of,
 )
-from annotate.importing.shapes.judgements import (
+from annotate.importing.shapes.winners_and_votes import (
     CHOSEN,
     choice_of,
     compared,

@@ -25,7 +25,7 @@ from annotate.importing import Report, Unreadable
 from annotate.importing.check_result import Check, Source
 from annotate.importing.files.text_encodings import ENCODINGS, short_title
 from annotate.importing.shapes.column_mapping import Chosen
-from annotate.jobs import dataset_files, foreground_import
+from annotate.jobs import datasets_by_name, foreground_import
 from annotate.jobs.foreground_import import Display
 from annotate.jobs.import_actions import JUDGED
 from annotate.jobs.upload_files import Refusal, problems_path
@@ -124,10 +124,10 @@ class Command(BaseCommand):
     def _import_dataset(self, project: Project, options: Mapping[str, Any]) -> None:
         """Fetch a dataset, import it, and remove its files; what a broken-off fetch has stays."""
         parts = {name: options[name] for name in ("config", "split", "revision")}
-        dataset = dataset_files.named(options["dataset"], **parts)
+        dataset = datasets_by_name.named(options["dataset"], **parts)
         folder = Path(settings.HOME) / "datasets" / dataset.folder_name
         with display("Fetching") as show:
-            dataset_files.fetch(dataset, folder, partial(show, 0), with_token=True)
+            datasets_by_name.fetch(dataset, folder, partial(show, 0), with_token=True)
         try:
             self._import(project, folder, options)
         finally:

@@ -10,8 +10,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate.forms.integration_forms import TokenForm
 from annotate.models import ApiToken, Project, TokenScope
+from annotate.people.http_requests import AuthenticatedHttpRequest, public_url
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest, public_url
 
 TRY = {
     TokenScope.READ: ("api-agreement", ""),

@@ -11,9 +11,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate.forms.integration_forms import ChangedWebhookForm, WebhookForm
 from annotate.models import Project, Webhook
+from annotate.people.http_requests import AuthenticatedHttpRequest, public_url
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest, public_url
-from annotate.webhooks import delivery, hooks, outbox
+from annotate.webhooks import delivery, outbox, webhook_changes
 
 LATEST = 50
 """Deliveries on the page of a webhook."""
@@ -26,8 +26,10 @@ def webhooks(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         seen_at = public_url(request)
         try:
-            hook = hooks.create(project, request.user, seen_at=seen_at, **form.cleaned_data)
-        except hooks.TooMany as problem:
+            hook = webhook_changes.create(
+                project, request.user, seen_at=seen_at, **form.cleaned_data
+            )
+        except webhook_changes.TooMany as problem:
             form.add_error(None, str(problem))
         else:
             # Shown in this answer only; from now on it signs, and nobody needs to read it.
@@ -49,7 +51,7 @@ def webhook(request: AuthenticatedHttpRequest, slug: str, hook_id: int) -> HttpR
     project, hook = _hook_of(request, slug, hook_id)
     form = ChangedWebhookForm(request.POST or None, initial=_columns(hook))
     if request.method == "POST" and form.is_valid():
-        hooks.change(hook, seen_at=public_url(request), **form.cleaned_data)
+        webhook_changes.change(hook, seen_at=public_url(request), **form.cleaned_data)
         messages.success(request, "The webhook is saved.")
         return redirect("webhook", slug, hook.pk)
     return _one(request, project, hook, {"form": form}, status=400 if form.is_bound else 200)

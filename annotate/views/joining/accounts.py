@@ -17,8 +17,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect
 
 from annotate.forms.people_forms import ChangePasswordForm, OwnAddressForm
+from annotate.people.http_requests import AuthenticatedHttpRequest, HtmxRequest, from_this_machine
 from annotate.people.joining import sign_in_link
-from annotate.people.requests import AuthenticatedHttpRequest, HtmxRequest, from_this_machine
 from annotate.views.joining import sign_in_limits
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"

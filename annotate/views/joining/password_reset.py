@@ -20,8 +20,8 @@ from django.views.decorators.http import require_http_methods
 
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
 from annotate.people import permissions
+from annotate.people.http_requests import AuthenticatedHttpRequest, network, public_url
 from annotate.people.joining import attempt_counter, mail
-from annotate.people.requests import AuthenticatedHttpRequest, network, public_url
 from annotate.views.joining.accounts import MODEL_BACKEND
 from annotate.views.joining.shown_links import ShownLink
 

@@ -15,8 +15,8 @@ from django.contrib.auth.forms import UsernameField
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
 
+from annotate.people.http_requests import network
 from annotate.people.joining import attempt_counter
-from annotate.people.requests import network
 
 LIMIT = 5
 """By name and address, and of a known browser."""

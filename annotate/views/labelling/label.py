@@ -24,9 +24,9 @@ from annotate.forms.voting_forms import UndoForm, VoteForm
 from annotate.models import Assignment, Project
 from annotate.people import guidelines
 from annotate.people.active_time import words_of
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.labelling_progress import Progress, open_pairs, progress, today
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review.vote_effect import effect
 from annotate.text.chat_turns import question, tools, turns
 from annotate.text.word_diff import word_diff

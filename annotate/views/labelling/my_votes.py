@@ -16,8 +16,8 @@ from django.views.decorators.http import require_POST, require_safe
 from annotate import queue
 from annotate.forms.voting_forms import ReviseForm, RewriteForm, SkipReasonForm
 from annotate.models import Assignment, Project, Rewrite
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import search
 from annotate.votes import scales
 

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_safe
 
 from annotate.forms.project_forms import LinesField
 from annotate.models import Project
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.views.labelling import criteria
 from annotate.views.labelling.remarks import lettered
 from annotate.votes import scales

@@ -19,8 +19,8 @@ from annotate.gold.qualification import (
 )
 from annotate.models import Assignment, Gold, Membership, Project
 from annotate.people import memberships
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.views.labelling.label import chosen_view, texts
 from annotate.votes import scales
 

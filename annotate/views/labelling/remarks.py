@@ -13,8 +13,8 @@ from django.views.decorators.http import require_POST
 
 from annotate import queue
 from annotate.forms.voting_forms import RemarkForm
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.votes.scales import FLAGS, SKIP_REASONS, SKIPS
 
 # Letters that the screen uses otherwise; those of the skip reasons are never shown beside chips.

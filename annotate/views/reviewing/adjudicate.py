@@ -16,8 +16,8 @@ from django.views.decorators.http import require_POST, require_safe
 from annotate.forms.review_forms import DecisionForm
 from annotate.models import Adjudication, Assignment, Flag, Pair, Project
 from annotate.people.annotator_figures import TOO_FAST_MS
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import adjudication
 from annotate.review.adjudication import ANSWERS
 from annotate.text.chat_turns import blind

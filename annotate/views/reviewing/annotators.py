@@ -21,10 +21,10 @@ from annotate.gold import qualification
 from annotate.models import Membership, Message, Project
 from annotate.models.assignment import MAX_STRENGTH
 from annotate.models.roles import Role
-from annotate.people import annotator_figures, kept_figures, memberships
+from annotate.people import annotator_figures, cached_annotator_figures, memberships
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.payment import payment_lines
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.people.warnings_and_pauses import flags, resume
 from annotate.views.tables import counts_simulated, heading
 
@@ -82,7 +82,7 @@ def annotators(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     if state not in STATES:
         return HttpResponseBadRequest("There is no such state.")
     simulated = counts_simulated(request, project)
-    table = kept_figures.table(project, include_simulated=simulated)
+    table = cached_annotator_figures.table(project, include_simulated=simulated)
     rows = [(row, flags(row)) for row in _sorted(table.rows, sort)]
     context = {
         "project": project,
@@ -194,7 +194,7 @@ def _page(
     refused: dict[str, object] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    table = kept_figures.table(project, include_simulated=member.simulated)
+    table = cached_annotator_figures.table(project, include_simulated=member.simulated)
     one = next((row for row in table.rows if row.annotator_id == member.user_id), None)
     days = annotator_figures.votes_per_day(project, member.user_id, simulated=member.simulated)
     context = {

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotate.forms.review_forms import GoldForm
 from annotate.gold import gold_pairs
 from annotate.models import Gold, Pair, Project
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review import search
 
 PAGE = 20

@@ -7,8 +7,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.models import Project
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality import bradley_terry
 from annotate.statistics.interval_plot import Estimate, plot
 from annotate.views.tables import counts_simulated

@@ -10,7 +10,7 @@ from annotate import queue
 from annotate.models import Pair, Prompt
 from annotate.quality import breakdowns
 from annotate.quality.breakdowns import Day
-from annotate.views.reviewing import quality
+from annotate.views.reviewing import quality_page
 
 URL = "/projects/desk/quality/"
 
@@ -167,7 +167,7 @@ def test_the_page_names_a_fall_within_a_margin(client_for, make_pairs, olga):
 def test_a_large_project_shows_its_sections_one_by_one(client_for, judged, olga, monkeypatch):
     whole = client_for(olga).get(URL).text
     assert "ann-ben" in whole and "policy-2" in whole
-    monkeypatch.setattr(quality, "AT_ONCE", 3)
+    monkeypatch.setattr(quality_page, "AT_ONCE", 3)
     first = client_for(olga).get(URL).text
     assert "ann-ben" not in first and "?section=duos&amp;stream=all" in first
     opened = client_for(olga).get(URL + "?section=groups").text

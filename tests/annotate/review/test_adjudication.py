@@ -198,7 +198,7 @@ def test_exports_and_training_rows_carry_the_decision(project, split, olga):
     (row,) = rows(version)
     assert row["chosen"] == split.completion_b.text
     assert (row["margin"], row["n_votes"], row["method"]) == (1.0, 3, "adjudicated")
-    (taught,) = exchange.outgoing.preferences(project, version, include_simulated=False)
+    (taught,) = exchange.rows_for_training.preferences(project, version, include_simulated=False)
     assert taught["decided"] == "b"
 
 
@@ -243,7 +243,7 @@ def test_training_rows_of_a_version_know_nothing_of_later_decisions(
 
 
 def taught(project, version):
-    return list(exchange.outgoing.preferences(project, version, include_simulated=False))
+    return list(exchange.rows_for_training.preferences(project, version, include_simulated=False))
 
 
 def test_the_page_shows_anonymous_votes_and_hides_policies(client_for, project, split, olga):

@@ -9,7 +9,7 @@ from pathlib import Path
 from django.template import Context, Template
 
 from annotate.templatetags.terms import GLOSSARY, in_words, moment
-from annotate.views.reviewing.quality import TERMS
+from annotate.views.reviewing.quality_page import TERMS
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 

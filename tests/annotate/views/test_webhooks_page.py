@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from annotate.models import Project, Webhook, WebhookDelivery
 from annotate.webhooks import outbox
-from annotate.webhooks.hooks import MOST
+from annotate.webhooks.webhook_changes import MOST
 from tests.annotate.webhooks.receiver import hook_of
 
 HOOKS = "/projects/desk/webhooks/"

@@ -16,6 +16,7 @@ from standardwebhooks import Webhook as Verifier
 
 from annotate.models import Project, Webhook, WebhookDelivery
 from annotate.webhooks import outbox
+from annotate.webhooks.checked_http_post import MOST_READ, NotAnswered, post
 from annotate.webhooks.delivery import (
     BACKOFF,
     DAYS_OF_FAILURE,
@@ -27,7 +28,6 @@ from annotate.webhooks.delivery import (
     send_again,
     send_next_webhook,
 )
-from annotate.webhooks.posting import MOST_READ, NotAnswered, post
 from tests.annotate.webhooks.receiver import Receiver, hook_of
 from tests.conftest import at_once
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from annotate.models import Project, Webhook, WebhookDelivery
-from annotate.webhooks import hooks, outbox
+from annotate.webhooks import outbox, webhook_changes
 from annotate.webhooks.delivery import (
     UNDER_WAY,
     seconds_to_next_webhook,
@@ -48,7 +48,7 @@ class World:
             )
         elif what in ("rest", "go on"):
             active = what == "go on"
-            hooks.change(self.hook, seen_at="https://pairs.example/", active=active)
+            webhook_changes.change(self.hook, seen_at="https://pairs.example/", active=active)
         else:
             self.send(int(what))
 

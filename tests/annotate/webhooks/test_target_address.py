@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest_django import Settings
 
-from annotate.webhooks.posting import NotAnswered, post
+from annotate.webhooks.checked_http_post import NotAnswered, post
 from annotate.webhooks.target_address import WrongAddress, check_url, public_addresses
 
 INSIDE = [

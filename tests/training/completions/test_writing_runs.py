@@ -31,7 +31,7 @@ from training.completions import token_usage_and_cost, writing_runs
 from training.models import Metric, Run
 from training.rlhf.completions.pairs_from_replies import finished_prompt
 from training.rlhf.completions.writers import Settings
-from training.runs import states, streamed_rows, supervisor
+from training.runs import run_states, streamed_rows, supervisor
 from training.versions import promotion
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -85,7 +85,7 @@ def test_a_cancelled_run_keeps_what_it_wrote_and_goes_on(asked: Project, server:
         # What is on its way arrives when the process knows that it shall end.
         server.open.clear()
         threading.Timer(1.0, server.open.set).start()
-        states.cancel(Run.objects.all())
+        run_states.cancel(Run.objects.all())
 
     once_after(5, server, cancel)
     run = see_through(started(asked, server))

@@ -24,7 +24,7 @@ from tests.training.conftest import wait_for
 from tests.training.history import add_starter
 from training.models import ModelVersion
 from training.models.trial import Trial
-from training.playground import questions
+from training.playground import prompt_trials
 from training.playground.generator_process import Answerer, answer_until_stopped, clear_left_behind
 from training.runs import supervisor
 
@@ -49,7 +49,7 @@ def ask(project: Project, olga: User) -> Ask:
     def put(text: str, **changes: Any) -> Trial:
         asked = [{"role": "user", "content": text}]
         how: dict[str, Any] = {"choices": [str(starter.pk)], "temperature": 0.7, "seed": 1}
-        trial = questions.ask(project, olga, messages=asked, max_new_tokens=16, **how | changes)
+        trial = prompt_trials.ask(project, olga, messages=asked, max_new_tokens=16, **how | changes)
         return trial
 
     return put
@@ -159,12 +159,12 @@ def test_stopping_a_trial_takes_the_question_away_and_keeps_what_was_written(
 
     thread = in_thread(look_and_stay)
     wait_for(lambda: Trial.objects.get(pk=trial.pk).replies)
-    assert questions.stop(trial)
+    assert prompt_trials.stop(trial)
     thread.join()
     assert noticed.exists()
     trial.refresh_from_db()
     assert (trial.state, trial.replies[0]["text"], trial.error) == ("stopped", "starter", "")
-    assert not questions.stop(trial)
+    assert not prompt_trials.stop(trial)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -181,7 +181,7 @@ def test_a_worker_that_is_stopped_says_so(answerer: Answerer, ask: Ask) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_two_clicks_at_once_one_asks(ask: Ask) -> None:
     outcomes = at_once(lambda: ask("hello"), lambda: ask("again"))
-    assert {type(one) for one in outcomes} == {Trial, questions.Refused}
+    assert {type(one) for one in outcomes} == {Trial, prompt_trials.Refused}
     assert Trial.objects.count() == 1
 
 

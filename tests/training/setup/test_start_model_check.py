@@ -18,7 +18,7 @@ from tests.training.history import add_starter
 from tests.training.rlhf import tiny
 from training.dashboard import comparisons
 from training.models import ModelVersion, Plan, Round, Run
-from training.playground import questions
+from training.playground import prompt_trials
 from training.rlhf.reward import reward_model
 from training.rounds import start_and_cancel
 from training.runs import run_inputs
@@ -72,7 +72,7 @@ def test_a_folder_is_checked_and_becomes_a_candidate(starter: ModelVersion, save
     )
     assert version.note == f"Added from {saved / 'sft'}. Recipe gpt2."
     assert version.location == str(saved / "sft")
-    assert "policy-1 (candidate)" in dict(questions.choices(starter.project)).values()
+    assert "policy-1 (candidate)" in dict(prompt_trials.choices(starter.project)).values()
     with pytest.raises(CommandError, match="It is policy-1 of desk already"):
         add_model(f"{saved}/../{saved.name}/sft")
 

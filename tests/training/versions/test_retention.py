@@ -15,7 +15,7 @@ from tests.conftest import at_once
 from tests.training.history import make_round
 from training.models import ModelVersion, Run
 from training.models.trial import Trial
-from training.playground import questions
+from training.playground import prompt_trials
 from training.setup import start_model_check
 from training.versions import promotion, retention, serving
 
@@ -63,7 +63,7 @@ def prune(*options: str) -> str:
 
 def ask(project: Project, version: ModelVersion) -> Trial:
     """Somebody asks the version in the playground."""
-    return questions.ask(
+    return prompt_trials.ask(
         project,
         User.objects.create_user("pia"),
         messages=[{"role": "user", "content": "hello"}],
@@ -194,7 +194,7 @@ def test_what_the_playground_uses_stays_and_is_named(train: Train, project: Proj
     said = prune("--keep", "0", "--yes")
     assert "policy-3 stays: the playground uses it now." in said
     assert [has_weights(one) for one in (older, other, tried)] == [True, False, True]
-    questions.stop(trial)
+    prompt_trials.stop(trial)
     assert "weights of policy-3" in prune("--keep", "0", "--yes")
 
 

@@ -19,7 +19,7 @@ from tests.training.history import add_policy, add_starter, make_round
 from training.dashboard import comparisons
 from training.models import ModelVersion, Run, StageResult
 from training.rlhf import __main__ as engine
-from training.runs import run_inputs, run_kinds, stage_results, states
+from training.runs import run_inputs, run_kinds, run_states, stage_results
 
 Browser = Callable[[User], Client]
 URL = "/projects/desk/models/compare/"
@@ -227,7 +227,7 @@ def test_an_admin_has_them_asked_the_same_prompts(
     held = Run.objects.claim(run.pk, owner="host:1")
     assert held is not None
     stage_results.apply(held, "compare")
-    states.set_state(run, Run.State.DONE, rows=Run.objects.held(held))
+    run_states.set_state(run, Run.State.DONE, rows=Run.objects.held(held))
     held_out = sum(row["held_out"] for row in exchange.prompts(run.project))
     assert f"The same {held_out} held-out prompts" in page(client, "?v=0&v=2")
 

@@ -18,7 +18,7 @@ from tests.annotate.tool_chat import tool_pair
 from tests.training.history import add_policy, add_starter, make_round
 from training.models import ModelVersion
 from training.models.trial import Trial
-from training.playground import questions
+from training.playground import prompt_trials
 from training.worker import scheduler
 
 Browser = Callable[[User], Client]
@@ -168,7 +168,7 @@ def test_a_trial_whose_worker_went_away_says_so(
     ("changes", "said"),
     [
         ({"message": " "}, "This field is required"),
-        ({"message": "x" * (questions.MOST_MESSAGE + 1)}, "at most 8000 characters"),
+        ({"message": "x" * (prompt_trials.MOST_MESSAGE + 1)}, "at most 8000 characters"),
         ({"temperature": "9"}, "less than or equal to 2"),
         ({"temperature": "nan"}, "Enter a number"),
         ({"max_new_tokens": "5000"}, "less than or equal to 1024"),
@@ -228,13 +228,13 @@ def test_one_prompt_at_a_time_and_not_too_many_a_minute(
     assert answer.status_code == 429 and "still being answered" in text(answer)
     assert "Keep these words." in text(answer)
     assert f'href="{URL}{Trial.objects.get().uuid}/">Go to it</a>' in text(answer)
-    for _ in range(questions.PER_MINUTE - 1):
+    for _ in range(prompt_trials.PER_MINUTE - 1):
         client.post(f"{URL}{Trial.objects.latest('pk').uuid}/stop/")
         client.post(URL, fields(*policies))
     client.post(f"{URL}{Trial.objects.latest('pk').uuid}/stop/")
     answer = client.post(URL, fields(*policies))
     assert answer.status_code == 429 and "a minute" in text(answer)
-    assert Trial.objects.count() == questions.PER_MINUTE
+    assert Trial.objects.count() == prompt_trials.PER_MINUTE
 
 
 def test_a_chat_goes_on_from_the_reply_that_was_chosen(

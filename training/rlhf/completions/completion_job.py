@@ -18,7 +18,6 @@ from itertools import islice
 from pathlib import Path
 
 from training.rlhf import rows
-from training.rlhf.completions.kept_replies import GrowingFile, Place, Row
 from training.rlhf.completions.openai_endpoint import (
     Endpoint,
     EndpointError,
@@ -26,6 +25,7 @@ from training.rlhf.completions.openai_endpoint import (
     UnknownModel,
 )
 from training.rlhf.completions.pairs_from_replies import finished_prompt
+from training.rlhf.completions.reply_files import GrowingFile, Place, Row
 from training.rlhf.completions.writers import Reply, Settings
 from training.rlhf.config import CompletionsJob, EndpointConfig, SourceConfig
 from training.rlhf.data import data_files

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from training.rlhf import rows
-from training.rlhf.completions.kept_replies import Row
+from training.rlhf.completions.reply_files import Row
 from training.rlhf.completions.reply_filter import UNREADABLE, comparable, fault_of, readable
 from training.rlhf.completions.writers import Settings
 from training.rlhf.rows import Completion

@@ -55,7 +55,7 @@ from training.rlhf.config.job_config import (
     sample_round_config,
     sample_sft_config,
 )
-from training.rlhf.config.model_facts import ModelFacts, read_facts
+from training.rlhf.config.model_size import ModelFacts, read_facts
 from training.rlhf.config.optimisers import OPTIMISERS, Optimiser
 from training.rlhf.config.policy_config import (
     GroupConfig,

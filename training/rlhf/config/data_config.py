@@ -64,7 +64,7 @@ class SuccessJob(Job):
     replies: str = ""
     """`replies.jsonl` of a comparison."""
     score: str = ""
-    """What is judged by, such as `score_NAME` of a reward model there."""
+    """The number that is judged by, such as `score_NAME` of a reward model there."""
     baseline: str = ""
     """The model whose median score is the bar, unless there is a threshold."""
     threshold: float | None = None
@@ -77,7 +77,7 @@ class SelectJob(Job):
     replies: str = ""
     """`replies.jsonl` of a comparison."""
     score: str = ""
-    """What is chosen by, such as `score_NAME` of a judge there."""
+    """The number that is chosen by, such as `score_NAME` of a judge there."""
     candidates: dict[str, str] = field(default_factory=dict)
     """Folders by their names in the comparison."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from training.rlhf.config.config_file import changes, from_dict, merged, to_dict
 from training.rlhf.config.job_config import RoundConfig, sample_round_config
-from training.rlhf.config.model_facts import ModelFacts
+from training.rlhf.config.model_size import ModelFacts
 
 Settings = dict[str, Any]
 

@@ -198,7 +198,7 @@ class PolicyJob(Job):
     reward_models: tuple[str, ...] = ()
     """Further reward models, of any tokenizer; the score is the mean of all."""
     disagreement: float = 0.0
-    """How often the models' standard deviation is subtracted from their mean."""
+    """The multiple of the models' standard deviation that is subtracted from their mean."""
     reward_function: str = ""
     """`package.module:name` of a Python function of chats and replies, instead of models."""
     reward_functions: dict[str, float] = field(default_factory=dict)

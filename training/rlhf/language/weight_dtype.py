@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from training.rlhf.config.model_facts import read_facts
+from training.rlhf.config.model_size import read_facts
 
 SMALL = 1_000_000_000
 """Parameters up to which a CPU that computes slowly in bfloat16 is given float32."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from training.rlhf import acquire
 from training.rlhf.config import ConfigError, RewardConfig
 from training.rlhf.language import lora_adapters
-from training.rlhf.language.reward_text import Text
+from training.rlhf.language.reward_tokens import Text
 from training.rlhf.metrics.arrays import Floats
 from training.rlhf.reward.reward_data import Example, Item, SomeItem, bootstraps, passes, split
 from training.rlhf.reward.reward_losses import Objective

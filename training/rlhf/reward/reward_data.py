@@ -12,8 +12,8 @@ import numpy as np
 from training.rlhf import rows
 from training.rlhf.config import ConfigError, RewardConfig, require
 from training.rlhf.data import soft_labels
-from training.rlhf.language import reward_text
-from training.rlhf.language.reward_text import Reader, Text
+from training.rlhf.language import reward_tokens
+from training.rlhf.language.reward_tokens import Reader, Text
 from training.rlhf.rows import Preference, Rating
 
 SLICE_SALT = "early stopping "
@@ -156,10 +156,10 @@ def passes(batch: Sequence[SomeItem], *, tokens: int) -> list[list[SomeItem]]:
     """
     batches: list[list[SomeItem]] = []
     widest = 0
-    for item in sorted(batch, key=lambda item: reward_text.cells(item.texts), reverse=True):
+    for item in sorted(batch, key=lambda item: reward_tokens.cells(item.texts), reverse=True):
         if not batches or widest * (len(batches[-1]) + 1) > tokens:
             batches.append([])
-            widest = reward_text.cells(item.texts)
+            widest = reward_tokens.cells(item.texts)
         batches[-1].append(item)
     return batches
 

@@ -8,7 +8,7 @@ ours beside its own), `reward_heads` (of an ensemble, whose pessimistic mean is 
 `reward_max_length`. With one head that is `own`, or `last` of decoders, plain transformers gives
 the same scores.
 
-Training and scoring both read chats through `reward_text.Reader`, so they see the same tokens.
+Training and scoring both read chats through `reward_tokens.Reader`, so they see the same tokens.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from training.rlhf.language import chat_template, reward_text, weight_dtype
+from training.rlhf.language import chat_template, reward_tokens, weight_dtype
 from training.rlhf.language.chat_template import Message
 from training.rlhf.language.lora_adapters import HEADS, adapter_base
 from training.rlhf.language.pretrained import (
@@ -34,7 +34,7 @@ from training.rlhf.language.pretrained import (
     without_dropout,
 )
 from training.rlhf.language.quantisation import quantisation, without_packing
-from training.rlhf.language.reward_text import Reader, Text, with_template
+from training.rlhf.language.reward_tokens import Reader, Text, with_template
 from training.rlhf.reward import score_heads
 from training.rlhf.reward.classifier_weights import (
     LAST,
@@ -263,7 +263,7 @@ class RewardModel(nn.Module):
         Texts so long that `batch_size` of them take more than BATCH_TOKENS are read in fewer.
         """
         most = BATCH_TOKENS if self.device.type == "cuda" else CPU_BATCH_TOKENS
-        batches = reward_text.batches(texts, size=batch_size, tokens=most)
+        batches = reward_tokens.batches(texts, size=batch_size, tokens=most)
         parts = [read([texts[i] for i in batch]).cpu() for batch in batches]
         if not parts:
             return torch.zeros(0)

@@ -20,8 +20,8 @@ from training.rlhf import rows
 from training.rlhf.completions.openai_endpoint import Endpoint
 from training.rlhf.completions.writers import Reply, Settings
 from training.rlhf.config import CheckJob
-from training.rlhf.delivery import folder_facts, hub_download, model_folder_checks
-from training.rlhf.delivery.folder_facts import Facts
+from training.rlhf.delivery import hub_download, licence_context_memory, model_folder_checks
+from training.rlhf.delivery.licence_context_memory import Facts
 from training.rlhf.delivery.memory_table import GIB, SINGLE
 from training.rlhf.rows import Message
 from training.rlhf.run.failures import ModelError
@@ -115,9 +115,12 @@ class _Check:
             raise ModelError(
                 f"{self.name} is a {kind} model by its architecture, not a {self.config.kind} model"
             )
-        facts, known = folder_facts.facts(folder), folder_facts.fingerprint(folder)
-        settings = folder_facts.settings(model_folder_checks.folder_of_base(folder))
-        memory = folder_facts.memory(settings, facts.parameters)
+        facts, known = (
+            licence_context_memory.facts(folder),
+            licence_context_memory.fingerprint(folder),
+        )
+        settings = licence_context_memory.settings(model_folder_checks.folder_of_base(folder))
+        memory = licence_context_memory.memory(settings, facts.parameters)
         report = {"kind": kind, "folder": str(folder), "commit": commit, "memory": memory}
         report["fingerprint"] = known
         report |= dataclasses.asdict(facts)
@@ -178,7 +181,9 @@ class _Check:
         import torch
 
         on_gpu = device == "cuda"
-        free = (torch.cuda.mem_get_info()[0] if on_gpu else folder_facts.free_memory()) / GIB
+        free = (
+            torch.cuda.mem_get_info()[0] if on_gpu else licence_context_memory.free_memory()
+        ) / GIB
         if free and facts.parameters * SINGLE / GIB > free:
             raise ModelError(
                 f"{self.name} has {_size(facts)} and takes about {writing:.1f} GiB to write; the "

@@ -209,7 +209,7 @@ class _StepEdge(TrainerCallback):  # type: ignore[misc]  # transformers is untyp
         self.work, self.names, self.every = work, names, every
         self.stopped: Stopped | None = None
         self.lines: list[dict[str, float]] = []
-        """What was logged since the last update."""
+        """The lines logged since the last update."""
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

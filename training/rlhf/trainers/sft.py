@@ -49,7 +49,7 @@ from training.rlhf.language.pretrained import (
     load_tokenizer,
     without_dropout,
 )
-from training.rlhf.language.reward_text import with_template
+from training.rlhf.language.reward_tokens import with_template
 from training.rlhf.run import distributed, ranks
 from training.rlhf.run.device import seed_everything
 from training.rlhf.run.work import Work

@@ -20,11 +20,11 @@ from annotate.api.serializers import KnownFieldsOnly, StrictCharField
 from annotate.forms.people_forms import MOST_DAYS, MOST_PLACES
 from annotate.models import Invitation, Membership, Project, TokenScope
 from annotate.models.roles import Role
-from annotate.people import kept_figures, memberships
+from annotate.people import cached_annotator_figures, memberships
 from annotate.people.annotator_figures import Row, Share
+from annotate.people.http_requests import public_url
 from annotate.people.joining import invitation_links
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import public_url
 from annotate.people.token_scopes import needs_scope
 from annotate.people.warnings_and_pauses import resume
 
@@ -239,7 +239,7 @@ def _invite(request: Request, project: Project) -> Response:
 
 
 def _bodies(project: Project, page: Any) -> list[dict[str, Any]]:
-    table = kept_figures.table(project, include_simulated=project.train_on_simulated)
+    table = cached_annotator_figures.table(project, include_simulated=project.train_on_simulated)
     figures = {row.annotator_id: _figures(row) for row in table.rows}
     named = project.role == Role.ADMIN
     for member in page:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.training.rlhf import tiny, world
 from training.rlhf import rows
 from training.rlhf.config import ConfigError
-from training.rlhf.language import reward_text
-from training.rlhf.language.reward_text import Reader, Text
+from training.rlhf.language import reward_tokens
+from training.rlhf.language.reward_tokens import Reader, Text
 from training.rlhf.reward import reward_data
 from training.rlhf.rows import Preference, Rating, Vote
 
@@ -49,7 +49,7 @@ def test_a_batch_is_cut_into_passes_that_keep_to_their_tokens_and_lose_nothing(
     found = reward_data.passes(batch, tokens=tokens)
     assert sorted(e.prompt_id for part in found for e in part) == sorted(e.prompt_id for e in batch)
     for part in found:
-        widest = max(reward_text.cells(example.texts) for example in part)
+        widest = max(reward_tokens.cells(example.texts) for example in part)
         assert len(part) == 1 or widest * len(part) <= tokens
 
 
@@ -58,7 +58,7 @@ def test_texts_are_scored_in_batches_that_keep_to_their_size_and_tokens_and_lose
     lengths: list[tuple[int, int, int]], size: int, tokens: int
 ) -> None:
     texts = [text([i] * p, a) for i, (p, a, _) in enumerate(lengths)]
-    found = reward_text.batches(texts, size=size, tokens=tokens)
+    found = reward_tokens.batches(texts, size=size, tokens=tokens)
     assert sorted(i for batch in found for i in batch) == list(range(len(texts)))
     for batch in found:
         widest = max(len(texts[i].ids) for i in batch)
@@ -68,15 +68,15 @@ def test_texts_are_scored_in_batches_that_keep_to_their_size_and_tokens_and_lose
 def test_short_texts_are_not_read_beside_a_long_one() -> None:
     lengths = [4, 200, 5, 180, 6, 190, 4, 210]
     texts = [Text([prompt] * 8 + [9] * n, n, 0) for prompt, n in enumerate(lengths)]
-    read = reward_text.batches(texts, size=4, tokens=10_000)
+    read = reward_tokens.batches(texts, size=4, tokens=10_000)
     padded = sum(len(batch) * max(len(texts[i].ids) for i in batch) for batch in read)
     assert sorted(i for batch in read for i in batch) == list(range(8))
     assert padded < 1.1 * sum(len(text.ids) for text in texts)
 
 
 def test_a_prompt_counts_once_where_replies_share_it() -> None:
-    assert reward_text.cells([text([1, 2, 3], 2), text([1, 2, 3], 4)]) == 3 + 2 + 4
-    assert reward_text.cells([text([1, 2, 3], 2), text([2, 3], 4)]) == 3 + 2 + 2 + 4
+    assert reward_tokens.cells([text([1, 2, 3], 2), text([1, 2, 3], 4)]) == 3 + 2 + 4
+    assert reward_tokens.cells([text([1, 2, 3], 2), text([2, 3], 4)]) == 3 + 2 + 2 + 4
 
 
 def test_ratings_are_learnt_on_a_scale_of_their_own(read: Reader) -> None:

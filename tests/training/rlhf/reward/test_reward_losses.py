@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.rlhf.config import ConfigError, RewardConfig
-from training.rlhf.language.reward_text import Text
+from training.rlhf.language.reward_tokens import Text
 from training.rlhf.reward import reward_losses
 from training.rlhf.reward.reward_data import Example, Rated
 from training.rlhf.reward.reward_losses import Objective

@@ -1,14 +1,12 @@
-"""Rows from training: prompts, completions, pairs, priorities and notes on its models."""
+"""Rows from training: prompts, completions, pairs and notes on its models."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.db import connection
-from django.db.models import F, Min, Q
+from django.db.models import F
 
-from annotate import queue
 from annotate.exchange.batches import batched
 from annotate.models import Completion, ModelNote, Pair, Project, Prompt
 from annotate.models.content import (
@@ -20,9 +18,6 @@ from annotate.models.content import (
 from annotate.queue import write
 
 Row = Mapping[str, Any]
-
-WRITTEN_ELSEWHERE = "endpoint-"
-"""How the sources of completions begin that a server wrote, and no policy of the project."""
 
 
 class UnknownRow(LookupError):
@@ -191,64 +186,6 @@ def _reads(completion: Completion) -> list[str]:
 def _none_missing(what: str, missing: set[str]) -> None:
     if missing:
         raise UnknownRow(f"The project has no {what} {min(missing)} ({len(missing)} missing).")
-
-
-def set_priorities(project: Project, priorities: Mapping[str, float], *, acquisition: str) -> int:
-    """Rank open pairs by key; return how many there were. Pairs in use are not waited for.
-
-    A pair of priority 0 is leased at random alone. `acquisition` is stored with the leases that
-    the active arm gives from now on.
-    """
-    tell_acquisition(project, acquisition)
-    changed = 0
-    for batch in batched(sorted(priorities)):
-        with write():
-            pairs = project.pairs.filter(key__in=batch, state=Pair.State.OPEN).order_by("pk")
-            if connection.features.has_select_for_update_skip_locked:
-                pairs = pairs.select_for_update(skip_locked=True, no_key=True)
-            keys = dict(pairs.values_list("pk", "key"))
-            updates = [(priorities[key], pk) for pk, key in keys.items()]
-            with connection.cursor() as cursor:
-                cursor.executemany("UPDATE annotate_pair SET priority = %s WHERE id = %s", updates)
-            changed += len(updates)
-    return changed
-
-
-def ask_again(project: Project, keys: Collection[str]) -> None:
-    """Have second votes asked for on these pairs and, of those without one yet, on no others."""
-    asked = set(queue.asked_again(project).values_list("key", flat=True))
-    queue.withdraw(project, asked - set(keys))
-    queue.ask_again(project, set(keys) - asked)
-
-
-def tell_acquisition(project: Project, acquisition: str) -> None:
-    """Say which rule gives open pairs their priorities."""
-    if project.ranked_by != acquisition:
-        project.ranked_by = acquisition
-        project.save(update_fields=["ranked_by"])
-
-
-def retire_untouched(project: Project, *, before_source: str) -> int:
-    """Retire pairs nobody was offered that training added before the pairs of `before_source`.
-
-    Imported, gold and retest pairs stay, and those that servers wrote. Evaluation pairs go as well:
-    they ask about a policy that is no longer in use.
-    """
-    first = project.pairs.filter(source=before_source).aggregate(first=Min("pk"))["first"]
-    if first is None:
-        return 0
-    stale = project.pairs.filter(
-        pk__lt=first,
-        state=Pair.State.OPEN,
-        started=False,
-        kind__in=(Pair.Kind.NORMAL, Pair.Kind.OVERLAP, Pair.Kind.EVALUATION),
-        assignments=None,
-    ).exclude(Q(source="import") | Q(source__startswith=WRITTEN_ELSEWHERE))
-    with write():
-        pks = list(stale.values_list("pk", flat=True))
-        # The condition again, because a claim may have taken a slot in between.
-        untouched = Pair.objects.filter(pk__in=pks, started=False, state=Pair.State.OPEN)
-        return untouched.update(state=Pair.State.RETIRED, open_slots=0, asked=0)
 
 
 def publish_model_version(

@@ -19,7 +19,8 @@ from annotate.importing.shapes.columns import (
     ratings,
     text,
 )
-from annotate.importing.shapes.judgements import (
+from annotate.importing.shapes.two_named_replies import source_of, two_replies
+from annotate.importing.shapes.winners_and_votes import (
     choice_of,
     compared,
     from_scale,
@@ -28,7 +29,6 @@ from annotate.importing.shapes.judgements import (
     plain,
     rater_of,
 )
-from annotate.importing.shapes.two_named_replies import source_of, two_replies
 from annotate.models.content import Messages
 
 ANNOTATOR = re.compile(r"annotator_?\d+")

@@ -15,7 +15,7 @@ from huggingface_hub import constants, file_download
 
 from annotate.importing import Unreadable, limits
 from annotate.jobs import import_actions
-from annotate.jobs.dataset_files import Listed, choose, fetch, named
+from annotate.jobs.datasets_by_name import Listed, choose, fetch, named
 from annotate.jobs.import_actions import stage
 from annotate.jobs.upload_files import Refusal, fetched_path
 from tests.annotate.jobs.files import lines, pair, work_off

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from tests.training.model_files import write_model
-from training.rlhf.delivery import folder_facts, model_folder_checks
+from training.rlhf.delivery import licence_context_memory, model_folder_checks
 from training.rlhf.delivery.model_folder_checks import Unusable
 
 
-def look(folder: Path) -> folder_facts.Facts:
+def look(folder: Path) -> licence_context_memory.Facts:
     """What a check reads of a folder before it loads the model."""
     (folder / "tokenizer.json").write_text("{}")
     model_folder_checks.kind(folder)
-    facts = folder_facts.facts(folder)
-    folder_facts.memory(folder_facts.settings(folder), facts.parameters)
+    facts = licence_context_memory.facts(folder)
+    licence_context_memory.memory(licence_context_memory.settings(folder), facts.parameters)
     return facts
 
 

@@ -15,9 +15,9 @@ from annotate.gold import qualification
 from annotate.models import Message, Project
 from annotate.people import assigned_batches
 from annotate.people.annotator_figures import votes_per_day
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.labelling_progress import progress
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.review.vote_effect import effect
 
 

@@ -26,7 +26,7 @@ class Table:
 
     rows: list[Row]
     counted_at: datetime | None
-    """When the figures were counted; None for just now."""
+    """The time at which the figures were counted; None for just now."""
 
 
 def table(project: Project, *, include_simulated: bool = False) -> Table:

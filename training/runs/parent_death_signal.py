@@ -1,4 +1,6 @@
-"""Start a program that ends with its supervisor: `launch.py PARENT_PID SIGNAL PROGRAM [ARGS...]`.
+"""Start a program that ends with its supervisor.
+
+Call: `parent_death_signal.py PARENT_PID SIGNAL PROGRAM [ARGS...]`.
 
 The kernel sends SIGNAL to this process when the *thread* that started it ends (Linux,
 PR_SET_PDEATHSIG), so a supervisor starts it from a thread that lives as long as the supervision

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotate import queue
 from annotate.models import Assignment, Flag, Overview, Pair
-from annotate.overview import kept_overview
+from annotate.overview import home_figures
 from annotate.overview.vote_days import day_chart
 from annotate.quality import agreement_counts
 
@@ -29,14 +29,14 @@ def voted(project, make_pairs, ann, ben):
 
 
 def test_kept_figures_are_what_a_count_gives(voted, monkeypatch):
-    counted = kept_overview.figures(voted)
-    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
-    assert kept_overview.count_overview_if_due(voted)
-    kept = kept_overview.figures(voted)
+    counted = home_figures.figures(voted)
+    monkeypatch.setattr(home_figures, "LIVE_UP_TO", 3)
+    assert home_figures.count_overview_if_due(voted)
+    kept = home_figures.figures(voted)
     assert kept.counted_at and dataclasses.replace(kept, counted_at=None) == counted
     assert (counted.votes, counted.annotators, counted.active_minutes) == (8, 2, 4.0)
     assert counted.votes == agreement_counts.summary(voted).votes
-    assert counted.days[-1][1:] == (8, 0) and len(counted.days) == kept_overview.DAYS
+    assert counted.days[-1][1:] == (8, 0) and len(counted.days) == home_figures.DAYS
 
 
 def test_the_page_of_agreement_shows_kept_figures_of_a_large_project(
@@ -44,61 +44,61 @@ def test_the_page_of_agreement_shows_kept_figures_of_a_large_project(
 ):
     live = client_for(olga).get(f"{URL}quality/").text
     counted = agreement_counts.by_stream(voted)
-    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
-    assert kept_overview.count_overview_if_due(voted)
-    streams, at = kept_overview.agreement_by_stream(voted, include_simulated=False)
-    assert (streams, kept_overview.progress(voted)) == (counted, agreement_counts.summary(voted))
+    monkeypatch.setattr(home_figures, "LIVE_UP_TO", 3)
+    assert home_figures.count_overview_if_due(voted)
+    streams, at = home_figures.agreement_by_stream(voted, include_simulated=False)
+    assert (streams, home_figures.progress(voted)) == (counted, agreement_counts.summary(voted))
     kept = client_for(olga).get(f"{URL}quality/").text
     assert at and "and again as votes come" in kept and "and again as votes come" not in live
     Pair.objects.update(n_a=0)
-    assert kept_overview.progress(voted).votes == 8, "nothing is counted for the page"
+    assert home_figures.progress(voted).votes == 8, "nothing is counted for the page"
 
 
 def test_simulated_votes_are_told_apart_and_surplus_ones_count_nowhere(voted):
     first, second, *_ = Assignment.objects.voted()
     Assignment.objects.filter(pk=first.pk).update(simulated=True)
     Assignment.objects.filter(pk=second.pk).update(surplus=True)
-    figures = kept_overview.figures(voted)
+    figures = home_figures.figures(voted)
     assert figures.simulated_votes == 1 and figures.days[-1][1:] == (6, 1)
 
 
 def test_a_small_project_keeps_none_and_a_large_one_follows_its_votes(voted, ann, monkeypatch):
-    assert not kept_overview.count_overview_if_due(voted)
-    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
-    assert kept_overview.count_overview_if_due(voted)
-    assert not kept_overview.count_overview_if_due(voted)
+    assert not home_figures.count_overview_if_due(voted)
+    monkeypatch.setattr(home_figures, "LIVE_UP_TO", 3)
+    assert home_figures.count_overview_if_due(voted)
+    assert not home_figures.count_overview_if_due(voted)
     queue.vote(ann, queue.next_pair(voted, ann).token, choice="b")
-    assert kept_overview.count_overview_if_due(voted)
+    assert home_figures.count_overview_if_due(voted)
     Overview.objects.update(counted_at=timezone.now() - timedelta(minutes=61))
-    assert kept_overview.count_overview_if_due(voted)
+    assert home_figures.count_overview_if_due(voted)
 
 
 def test_figures_of_another_release_are_counted_anew(voted, monkeypatch):
-    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
-    kept_overview.count_overview_if_due(voted)
+    monkeypatch.setattr(home_figures, "LIVE_UP_TO", 3)
+    home_figures.count_overview_if_due(voted)
     Overview.objects.update(figures={"votes": 8, "formerly": 1})
-    assert kept_overview.figures(voted).counted_at is None
-    assert kept_overview.count_overview_if_due(voted)
-    assert kept_overview.figures(voted).counted_at is not None
+    assert home_figures.figures(voted).counted_at is None
+    assert home_figures.count_overview_if_due(voted)
+    assert home_figures.figures(voted).counted_at is not None
 
 
 def test_fresh_pairs_are_kept_by_version_where_figures_are(voted, monkeypatch):
-    kept_overview.keep_fresh_pairs(voted, None, 12)
-    assert kept_overview.kept_fresh_pairs(voted, None) is None
-    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
-    kept_overview.count_overview_if_due(voted)
+    home_figures.keep_fresh_pairs(voted, None, 12)
+    assert home_figures.kept_fresh_pairs(voted, None) is None
+    monkeypatch.setattr(home_figures, "LIVE_UP_TO", 3)
+    home_figures.count_overview_if_due(voted)
     for version, n in ((None, 12), (3, 7)):
-        kept_overview.keep_fresh_pairs(voted, version, n)
-        assert kept_overview.kept_fresh_pairs(voted, version) == n
-    assert kept_overview.kept_fresh_pairs(voted, None) is None
+        home_figures.keep_fresh_pairs(voted, version, n)
+        assert home_figures.kept_fresh_pairs(voted, version) == n
+    assert home_figures.kept_fresh_pairs(voted, None) is None
 
 
 def test_the_home_of_a_large_project_counts_no_votes(
     voted, client_for, olga, monkeypatch, django_assert_max_num_queries
 ):
-    monkeypatch.setattr(kept_overview, "LIVE_UP_TO", 3)
-    kept_overview.count_overview_if_due(voted)
-    kept_overview.keep_fresh_pairs(voted, None, 2)
+    monkeypatch.setattr(home_figures, "LIVE_UP_TO", 3)
+    home_figures.count_overview_if_due(voted)
+    home_figures.keep_fresh_pairs(voted, None, 2)
     client = client_for(olga)
     client.get(URL)
     with django_assert_max_num_queries(16) as asked:
@@ -128,7 +128,7 @@ def test_every_page_counts_the_pairs_of_the_project_alike(
     )
     Pair.objects.filter(kind=Pair.Kind.GOLD).update(open_slots=0, asked=0)
     client = client_for(olga)
-    assert kept_overview.figures(project).pairs == 3
+    assert home_figures.figures(project).pairs == 3
     assert "Pairs in the project</dt><dd>3<" in client_for(ann).get(f"{URL}label/").text
     assert "of 3 pairs settled" in client.get("/projects/").text
     assert "3 pairs, 2 gold pairs and 1 retired pair" in client.get(f"{URL}data/").text

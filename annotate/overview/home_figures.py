@@ -16,7 +16,12 @@ from django.utils import timezone
 
 from annotate.models import Assignment, Overview, Pair, Project
 from annotate.models.statement_timeout import unhurried
-from annotate.people.kept_figures import AT_LEAST_EVERY, LIVE_UP_TO, NEW_PART, acts_since
+from annotate.people.cached_annotator_figures import (
+    AT_LEAST_EVERY,
+    LIVE_UP_TO,
+    NEW_PART,
+    acts_since,
+)
 from annotate.quality import agreement_counts
 from annotate.quality.agreement_counts import Summary
 from annotate.review import adjudication

@@ -23,8 +23,8 @@ from annotate.importing.shapes.columns import (
     objects_of,
     text,
 )
-from annotate.importing.shapes.judgements import by_rank
-from annotate.importing.shapes.ranked import MODELS, one_completion, rated
+from annotate.importing.shapes.ranked_and_rated_replies import MODELS, one_completion, rated
+from annotate.importing.shapes.winners_and_votes import by_rank
 from annotate.models.content import Messages
 
 REFERENCES = (

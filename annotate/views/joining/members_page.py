@@ -14,9 +14,9 @@ from annotate.forms.people_forms import AnnouncementForm, InvitationsForm, Share
 from annotate.models import ApiToken, Membership, Project
 from annotate.models.roles import Role
 from annotate.people import memberships
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.joining import mail
 from annotate.people.permissions import may_reset, project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.views.joining import password_reset
 
 

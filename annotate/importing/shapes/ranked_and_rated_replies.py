@@ -24,8 +24,8 @@ from annotate.importing.shapes.columns import (
     ratings,
     text,
 )
-from annotate.importing.shapes.judgements import by_rank, numbered, rater_of
 from annotate.importing.shapes.two_named_replies import source_of
+from annotate.importing.shapes.winners_and_votes import by_rank, numbered, rater_of
 from annotate.models.content import Messages
 
 TEXTS = ("text", "response", "answer", "completion", "content", "output", "generation")

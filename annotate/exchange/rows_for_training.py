@@ -16,7 +16,7 @@ from annotate.exchange.batches import batched
 from annotate.models import Assignment, Completion, DatasetVersion, Pair, Project, Prompt
 from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
-from annotate.overview import kept_overview
+from annotate.overview import home_figures
 from annotate.quality.agreement_counts import Summary
 from annotate.quality.vote_weights import pseudonyms_and_weights
 from annotate.review.search import NEWEST, tagged
@@ -212,12 +212,12 @@ def one_prompt(project: Project, pk: int | None = None) -> list[dict[str, str]] 
 def counts(project: Project) -> dict[str, int]:
     """pairs_open, pairs_resolved and votes: those that count, simulated ones included; in large
     projects as last counted."""
-    return _counts(kept_overview.progress(project))
+    return _counts(home_figures.progress(project))
 
 
 def counts_and_fresh(project: Project, version: int | None) -> tuple[dict[str, int], int]:
     """`counts`, and the pairs that were `resolved_since` the version, as last counted alike."""
-    progress, fresh = kept_overview.progress_and_fresh(project, version)
+    progress, fresh = home_figures.progress_and_fresh(project, version)
     return _counts(progress), resolved_since(project, version) if fresh is None else fresh
 
 

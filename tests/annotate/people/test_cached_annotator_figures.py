@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from annotate.models import Assignment, Gold, Membership, Pair, Tally
-from annotate.people import annotator_figures, kept_figures
+from annotate.people import annotator_figures, cached_annotator_figures
 from annotate.people.annotator_figures import Share
 from annotate.queue import slots
 from tests.conftest import person
@@ -109,9 +109,9 @@ def test_kept_and_counted_figures_are_what_loops_over_the_votes_give(
     project, make_pairs, monkeypatch, seed
 ):
     people = random_project(project, make_pairs, seed)
-    monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
-    assert kept_figures.count_annotators_if_due(project)
-    kept, counted = kept_figures.table(project), annotator_figures.rows(project)
+    monkeypatch.setattr(cached_annotator_figures, "LIVE_UP_TO", 10)
+    assert cached_annotator_figures.count_annotators_if_due(project)
+    kept, counted = cached_annotator_figures.table(project), annotator_figures.rows(project)
     assert kept.rows == counted and kept.counted_at is not None
     found = {row.annotator_id: row for row in counted}
     assert set(found) == {user.pk for user in people[:5]}
@@ -122,42 +122,42 @@ def test_kept_and_counted_figures_are_what_loops_over_the_votes_give(
 
 def test_a_small_project_is_counted_while_the_page_waits(project, make_pairs):
     random_project(project, make_pairs, 1)
-    assert not kept_figures.count_annotators_if_due(project)
-    assert kept_figures.table(project).counted_at is None
+    assert not cached_annotator_figures.count_annotators_if_due(project)
+    assert cached_annotator_figures.table(project).counted_at is None
 
 
 def test_kept_figures_follow_new_votes_and_the_hour(project, make_pairs, ann, monkeypatch):
     random_project(project, make_pairs, 1)
-    monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
-    assert kept_figures.count_annotators_if_due(project)
-    assert not kept_figures.count_annotators_if_due(project)
+    monkeypatch.setattr(cached_annotator_figures, "LIVE_UP_TO", 10)
+    assert cached_annotator_figures.count_annotators_if_due(project)
+    assert not cached_annotator_figures.count_annotators_if_due(project)
     now = timezone.now()
     Assignment.objects.create(
         pair=make_pairs(1)[0], annotator=ann, state="voted", choice="a", left="a", seq=1,
         stream="random", leased_at=now, voted_at=now, acted_at=now,
     )  # fmt: skip
-    assert kept_figures.count_annotators_if_due(project)
-    assert ann.pk in {row.annotator_id for row in kept_figures.table(project).rows}
+    assert cached_annotator_figures.count_annotators_if_due(project)
+    assert ann.pk in {row.annotator_id for row in cached_annotator_figures.table(project).rows}
     # A vote that was changed or taken back is no new act.
     Assignment.objects.filter(annotator=ann).delete()
-    assert not kept_figures.count_annotators_if_due(project)
+    assert not cached_annotator_figures.count_annotators_if_due(project)
     Tally.objects.update(counted_at=now - timedelta(minutes=61))
-    assert kept_figures.count_annotators_if_due(project)
-    assert ann.pk not in {row.annotator_id for row in kept_figures.table(project).rows}
+    assert cached_annotator_figures.count_annotators_if_due(project)
+    assert ann.pk not in {row.annotator_id for row in cached_annotator_figures.table(project).rows}
 
 
 def test_figures_that_another_release_kept_are_counted_anew(
     client_for, project, make_pairs, olga, monkeypatch
 ):
     random_project(project, make_pairs, 1)
-    monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
-    kept_figures.count_annotators_if_due(project)
+    monkeypatch.setattr(cached_annotator_figures, "LIVE_UP_TO", 10)
+    cached_annotator_figures.count_annotators_if_due(project)
     kept = Tally.objects.get()
     for one in kept.figures:
         one["formerly"] = one.pop("ties")
     kept.save()
     assert "Counted <time" not in client_for(olga).get(URL).text
-    assert kept_figures.count_annotators_if_due(project)
+    assert cached_annotator_figures.count_annotators_if_due(project)
     assert "Counted <time" in client_for(olga).get(URL).text
 
 
@@ -165,8 +165,8 @@ def test_what_admins_change_shows_at_once_beside_kept_figures(
     client_for, project, make_pairs, olga, monkeypatch
 ):
     random_project(project, make_pairs, 1)
-    monkeypatch.setattr(kept_figures, "LIVE_UP_TO", 10)
-    kept_figures.count_annotators_if_due(project)
+    monkeypatch.setattr(cached_annotator_figures, "LIVE_UP_TO", 10)
+    cached_annotator_figures.count_annotators_if_due(project)
     Membership.objects.filter(user__username="p1").update(paused_at=timezone.now())
     page = client_for(olga).get(URL).text
     assert "paused</span>" in page and "Counted <time" in page

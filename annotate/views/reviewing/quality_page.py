@@ -9,9 +9,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.models import Project
-from annotate.overview import kept_overview
+from annotate.overview import home_figures
+from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.people.requests import AuthenticatedHttpRequest
 from annotate.quality import agreement_counts, bias, breakdowns, pairs_by_agreement
 from annotate.statistics import published_agreement
 from annotate.statistics.agreement import Agreement
@@ -112,10 +112,10 @@ def pairs(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 def _page(project: Project, stream: str | None, simulated: bool, section: str) -> dict[str, Any]:
     """The page with what is quick to read; `section` is one more that was asked for."""
-    streams, counted_at = kept_overview.agreement_by_stream(project, include_simulated=simulated)
+    streams, counted_at = home_figures.agreement_by_stream(project, include_simulated=simulated)
     judged = agreement_counts.default_stream(streams)
     stream = stream or judged
-    summary = kept_overview.progress(project)
+    summary = home_figures.progress(project)
     small = summary.votes <= AT_ONCE
     shares = _shares(streams)
     sections: list[tuple[str, str, str]] = []
@@ -128,7 +128,7 @@ def _page(project: Project, stream: str | None, simulated: bool, section: str) -
         "nothing": not (section or summary.votes or any(one.pairs for one in streams.values())),
         "summary": summary,
         "counted_at": counted_at,
-        "waiting": kept_overview.waiting(project),
+        "waiting": home_figures.waiting(project),
         "agreement": [(title, streams[name]) for name, title in STREAMS.items()],
         "judged": STREAMS[judged].lower(),
         "enough": agreement_counts.ENOUGH_RANDOM,
