@@ -88,9 +88,10 @@ def test_queries_do_not_grow_with_the_rounds(
     browser = client_for(olga)
     add_policy(make_round(project, 1), state="retired")
     browser.get(URL)
-    with django_assert_max_num_queries(22):
+    # Three of them count what wants a reviewer: each kind by its own index.
+    with django_assert_max_num_queries(24) as with_one:
         browser.get(URL)
     for number in range(2, 6):
         add_policy(make_round(project, number), state="retired")
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(len(with_one)):
         browser.get(URL)
