@@ -50,6 +50,15 @@ LONGEST = ("rlhf", "browser", "setup", "versions", "runs", "queue")
 """Rooms with files of many seconds, in the order in which they are handed out."""
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A name for bytes that is the same in every process.
+
+    pytest takes the bytes themselves. Archives hold the second in which they were made, and workers
+    that collect their tests a second apart would run none.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what asks a database; begin with what takes long, and end with files of seconds."""
     for item in items:

@@ -60,7 +60,10 @@ def test_lists_and_tables_may_be_gzipped(name: str, tmp_path: Path) -> None:
     assert prompt.messages[-1]["content"] == "Hi"
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b'{"prompt": "Hi"}\n' * 99)[:-12]])
+WHOLE = gzip.compress(b'{"prompt": "Hi"}\n' * 99)
+
+
+@pytest.mark.parametrize("content", [b"no gzip", WHOLE[:-12]])
 def test_a_damaged_archive_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl.gz").write_bytes(content)
     with pytest.raises(RowError, match=r"cannot read .*rows\.jsonl\.gz: "):
