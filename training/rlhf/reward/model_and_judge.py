@@ -96,7 +96,7 @@ def fit_rewards(
     model, metrics = fit("model", before=0)
     metrics |= _held_out(model, data, out / "heldout.jsonl") | {"accuracy_folds": 0.0}
     if out_of_fold.wanted(parted.model, config):
-        folded = out_of_fold.out_of_fold(base, parted.model, config, work)
+        folded = out_of_fold.out_of_fold(base, parted.model, config, work, features=features)
         metrics |= folded.metrics() | {"accuracy_folds": float(config.folds)} if folded else {}
     if not config.judge:
         return metrics

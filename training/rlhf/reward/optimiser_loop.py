@@ -51,10 +51,13 @@ def may_probe(model: RewardModel, config: RewardConfig) -> bool:
     return wanted and model.head is not None and not bool(model.head.weight.any())
 
 
-def features_of(model: RewardModel, items: Sequence[Item], config: RewardConfig) -> Features:
-    """The features of all items, for every fit on the same trunk; empty where no head is fitted, or
-    where they are too many to be kept."""
+def features_of(
+    model: RewardModel, items: Sequence[Item], config: RewardConfig, known: Features
+) -> Features:
+    """The features of those items that are not known, for every fit on the same trunk; empty where
+    no head is fitted, or where they are too many to be kept."""
     texts = {_key(text): text for i in items if isinstance(i, Example) for text in i.texts}
+    texts = {key: text for key, text in texts.items() if key not in known}
     if not texts or len(items) > PROBE_PAIRS or not may_probe(model, config):
         return {}
     read = model.in_batches(list(texts.values()), model.features, batch_size=64)
@@ -132,7 +135,7 @@ class Trainer(Generic[SomeItem]):
             pairs = [pairs[i] for i in sorted(drawn.tolist())]
         mass = sum(example.weight for example in pairs) / len(pairs)
         texts = [text for example in pairs for text in example.texts]
-        features = self._features(texts).double().numpy()
+        features = self.trunk_features(texts).double().numpy()
         spread = np.maximum(features.std(axis=0), 1e-6)
         x = (features[0::2] - features[1::2]) / spread
         if not self.probes:
@@ -186,7 +189,7 @@ class Trainer(Generic[SomeItem]):
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(np.array(fits) - np.mean(fits, axis=0)))
 
-    def _features(self, texts: Sequence[Text]) -> Tensor:
+    def trunk_features(self, texts: Sequence[Text]) -> Tensor:
         """Features (n, H) of the trunk as it is, those that are known or all of them."""
         keys = [_key(text) for text in texts]
         if all(key in self.features for key in keys):

@@ -12,6 +12,7 @@ from training.rlhf.config import ConfigError, RewardConfig
 from training.rlhf.data import soft_labels
 from training.rlhf.reward import held_out_report, reward_training
 from training.rlhf.reward.held_out_report import HeldOut
+from training.rlhf.reward.optimiser_loop import Features
 from training.rlhf.rows import Preference
 from training.rlhf.run import ranks
 from training.rlhf.run.work import Work
@@ -30,10 +31,17 @@ def wanted(pairs: Sequence[Preference], config: RewardConfig) -> bool:
 
 
 def out_of_fold(
-    base: str | Path, pairs: Sequence[Preference], config: RewardConfig, work: Work
+    base: str | Path,
+    pairs: Sequence[Preference],
+    config: RewardConfig,
+    work: Work,
+    *,
+    features: Features | None = None,
 ) -> HeldOut | None:
     """Predictions for all pairs with votes, by `config.folds` models; None where a fold leaves
-    nothing to learn from, as with a single prompt."""
+    nothing to learn from, as with a single prompt. `features` as in `reward_training.train`: the
+    base reads every text once, and not in every fold."""
+    features = {} if features is None else features
     known = [row for row in pairs if row.votes and row.kind != "evaluation"]
     parts = []
     for fold in range(config.folds):
@@ -43,7 +51,9 @@ def out_of_fold(
         place = work.checkpoints / f"fold-{fold}"
         quiet = replace(work, checkpoints=place / "steps", report=lambda *_: None)
         try:
-            model, _ = reward_training.train(base, split, config, place / "model", quiet)
+            model, _ = reward_training.train(
+                base, split, config, place / "model", quiet, features=features
+            )
         except ConfigError:
             return None
         parts.append(held_out_report.held_out(model, split))

@@ -53,7 +53,8 @@ def train(
             pairs and pairs without votes are left out.
         work: told and asked at the edge of every step; training goes on from its checkpoints.
         resample: train on a bootstrap of the prompts (the judge).
-        features: filled with what the head reads of the texts, for another training on this base.
+        features: what the head reads of texts by this base, from a training before; those of
+            further texts are added.
 
     Returns:
         The model, and loss (last epoch's mean), slice_loss, best_step, steps, truncated (pairs or
@@ -83,8 +84,9 @@ def train(
     items, counts = _items(model, data, config)
     chosen = bootstrap(items, seed=work.seed) if resample else items
     known = {} if features is None else features
-    # Of all items, also where few of them were drawn: the bits must not depend on who reads first.
-    known |= {} if known else optimiser_loop.features_of(model, items, config)
+    # Of all items, also where few of them were drawn, and before a checkpoint is read: a training
+    # that goes on reads the same batches, and so has the same bits.
+    known |= optimiser_loop.features_of(model, items, config, known)
     trainer = Trainer(model, chosen, config, seed=work.seed, features=known)
     made_of = _fingerprint(pretrained.digest(base), config, work.seed, chosen)
     _optimise(trainer, work, made_of)
@@ -92,7 +94,7 @@ def train(
     if isinstance(model.classifier, PeftModel):
         model.classifier = lora_adapters.merge_in_float32(model.classifier)
         reward_model.keep_trunk_in(model, config.dtype)
-    _centre_heads(model, items)
+    _centre_heads(trainer, items)
     model.classifier.config.reward_loss = config.loss
     model.classifier.config.reward_tie = trainer.objective.tie_parameter()
     model.eval()  # dropout off: it scores from here on
@@ -105,11 +107,16 @@ CENTRE_TEXTS = 128
 """Texts that the level of an ensemble's heads is measured on: more would cost time for nothing."""
 
 
-def _centre_heads(model: RewardModel, items: Sequence[Item]) -> None:
+def _centre_heads(trainer: Trainer[Any], items: Sequence[Item]) -> None:
+    model = trainer.model
     if model.spread is None:
         return
     texts = [text for item in items[: CENTRE_TEXTS // 2] for text in item.texts]
-    score_heads.centre(model.classifier, model.in_batches(texts, model.features, batch_size=64))
+    if trainer.config.linear_probe:
+        features = trainer.trunk_features(texts)  # The trunk is what it was.
+    else:
+        features = model.in_batches(texts, model.features, batch_size=64)
+    score_heads.centre(model.classifier, features)
 
 
 def _require_head(model: RewardModel, config: RewardConfig) -> None:
