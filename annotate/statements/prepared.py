@@ -16,6 +16,8 @@ from uuid import UUID
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from psycopg import Cursor
+from psycopg.errors import FeatureNotSupported
+from psycopg.pq import TransactionStatus
 
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any] | Sequence[Any]
@@ -25,12 +27,22 @@ class PreparingCursor(Cursor[Any]):
     """A cursor that sends parameters beside a statement and has PostgreSQL keep its plan: Django's
     writes them into the text, which is then another one each time.
 
-    Without a `prepare_threshold` in the connection's OPTIONS nothing is prepared: some connection
-    poolers cannot bear it.
+    A pooler that gives each transaction another connection has to know prepared statements
+    (docs/operations.md).
     """
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> PreparingCursor:
-        super().execute(query, params, prepare=True, **options)
+        alone = self.connection.info.transaction_status == TransactionStatus.IDLE
+        try:
+            super().execute(query, params, prepare=True, **options)
+        except FeatureNotSupported:
+            # A migration beside us changed a column's type: "cached plan must not change result
+            # type". After a rollback psycopg plans anew by itself; outside of a transaction there
+            # is none, and this connection would fail until its end.
+            if not alone:
+                raise
+            self.connection.execute("DEALLOCATE ALL", prepare=False)
+            super().execute(query, params, prepare=True, **options)
         return self
 
 
