@@ -13,7 +13,15 @@ from django.db.models.functions import Cast, Length
 
 from annotate import queue
 from annotate.exchange.batches import batched
-from annotate.models import Assignment, Completion, DatasetVersion, Pair, Project, Prompt
+from annotate.models import (
+    Assignment,
+    Completion,
+    DatasetVersion,
+    Label,
+    Pair,
+    Project,
+    Prompt,
+)
 from annotate.models.assignment import AssignmentQuerySet
 from annotate.models.content import Messages, messages_sha256
 from annotate.overview import home_figures
@@ -244,9 +252,12 @@ def resolved_since(project: Project, version: int | None, *, most: int | None = 
     fresh = training_votes(project).filter(pair=OuterRef("pk"))
     if version is not None:
         fresh = fresh.filter(Q(frozen_from=None) | Q(frozen_from__gt=version))
-    pairs = Pair.objects.filter(
-        TEACHES, project=project, state=Pair.State.RESOLVED, prompt__held_out=False
-    )
+    pairs = Pair.objects.filter(TEACHES, project=project, prompt__held_out=False)
+    # One that is only asked again has its label, and teaches what it taught.
+    wanted, limit, agree = Pair.ADAPTIVE
+    adaptive = Q(state=Pair.State.OPEN, wanted=wanted, limit=limit, agree=agree)
+    asked_again = adaptive & Exists(Label.objects.filter(pair=OuterRef("pk")))
+    pairs = pairs.filter(Q(state=Pair.State.RESOLVED) | asked_again)
     return pairs.filter(Exists(fresh)).order_by()[:most].count()
 
 

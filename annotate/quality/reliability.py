@@ -115,9 +115,11 @@ def _read(project: Project) -> Votes:
             output_field=IntegerField(),
         ),
         "pair__wanted",
+        "pair__limit",
+        "pair__agree",
     )
     chunks = list(_chunks(columns))
-    rows = np.concatenate(chunks) if chunks else np.zeros((0, 5), dtype=np.int64)
+    rows = np.concatenate(chunks) if chunks else np.zeros((0, 7), dtype=np.int64)
     pairs, item = np.unique(rows[:, 0], return_inverse=True)
     people, worker = np.unique(rows[:, 1], return_inverse=True)
     return Votes(
@@ -127,8 +129,10 @@ def _read(project: Project) -> Votes:
         worker=worker,
         choice=rows[:, 2],
         flipped=rows[:, 3] == 1,
-        # Where one vote is the rule, only pairs of the overlap and gold pairs want more.
-        tells=(rows[:, 4] > 1) | (project.votes not in Project.ONE_VOTE),
+        # Where one vote is the rule, only pairs of the overlap and gold pairs want more; pairs
+        # that a ranking had asked again stay chosen ones when the rule is another.
+        tells=(rows[:, 4] > 1)
+        | ((project.votes not in Project.ONE_VOTE) & (rows[:, 4:] != Pair.ADAPTIVE).any(axis=1)),
     )
 
 

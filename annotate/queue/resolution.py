@@ -39,9 +39,9 @@ def state_and_votes_asked(counts: SlotCounts, *, certain: bool | None = None) ->
     if counts.contradicts:
         wanted, limit, agree = TWO_AND_ONE
     enough = max(counts.n_a, counts.n_b, counts.n_tie) >= agree
-    if not agree or (wanted, limit, agree) == Pair.ADAPTIVE:
-        # The votes were there before the pair, or another was asked for though one resolved it:
-        # the most of them decide.
+    if not agree or (agree == 1 and counts.votes > 1):
+        # The votes were there before the pair, or another was asked for though one is enough: the
+        # most of them decide.
         counted = {"a": counts.n_a, "tie": counts.n_tie, "b": counts.n_b}
         enough = labels.majority(counted) != "split"
     if certain is not None:
@@ -111,12 +111,13 @@ def resolve(counts: SlotCounts, *, voted: bool, now: datetime | None = None) -> 
         prepared.execute(SETTLE, settled)
     if counts.kind in Pair.OUTSIDE_LABELS:
         return
-    if counts.has_webhooks and state == Pair.State.RESOLVED != counts.state:
+    if voted and counts.has_webhooks and state == Pair.State.RESOLVED != counts.state:
         outbox.tell_resolved([counts.id])
-    # One that was asked again and is no more has its label again, without a new vote.
-    if state != Pair.State.OPEN and (voted or counts.state == Pair.State.OPEN):
+    # A pair that was asked again kept its label, until a second vote leaves it undecided.
+    had_label = counts.state != Pair.State.OPEN or (voted and counts.quota == Pair.ADAPTIVE)
+    if state != Pair.State.OPEN and voted:
         labels.refresh(Pair(pk=counts.id))
-    elif state == Pair.State.OPEN and counts.state != Pair.State.OPEN:
+    elif state == Pair.State.OPEN and had_label:
         Label.objects.filter(pair=counts.id).delete()
 
 

@@ -7,11 +7,10 @@ a vote beside the new ones, and may have them asked again; agreement never count
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
-from annotate.models import Adjudication, Assignment, Label, Pair, Project
+from annotate.models import Adjudication, Assignment, Membership, Pair, Project
 from annotate.models.pair import PairQuerySet
 from annotate.queue import resolution, slots
 from annotate.queue.transactions import write
@@ -20,16 +19,21 @@ BATCH = 300
 
 
 def may_be_asked_again(project: Project) -> PairQuerySet:
-    """Pairs that one vote resolved, of a project whose ranking may ask for more."""
-    if project.votes != Project.Votes.ADAPTIVE:
+    """Pairs that one vote resolved, of a project whose ranking may ask for more.
+
+    None where a label's certainty asks for more votes: that alone decides then.
+    """
+    if project.votes != Project.Votes.ADAPTIVE or project.stop_when_certain is not None:
         return project.pairs.none()
     decided = Adjudication.objects.filter(pair__project=project).values("pair")
-    resolved = _adaptive(project).filter(state=Pair.State.RESOLVED)
+    resolved = _adaptive(project).filter(state=Pair.State.RESOLVED, prompt__held_out=False)
     return resolved.exclude(pk__in=decided)
 
 
 def asked_again(project: Project) -> PairQuerySet:
     """Those whose second vote was asked for, and that nobody has on the screen."""
+    if project.stop_when_certain is not None:
+        return project.pairs.none()
     held = Assignment.objects.in_project(project).leased().values("pair")
     waiting = _adaptive(project).filter(state=Pair.State.OPEN, open_slots__gt=0)
     return waiting.exclude(pk__in=held)
@@ -46,10 +50,11 @@ def _adaptive(project: Project) -> PairQuerySet:
 def ask_again(project: Project, keys: Collection[str]) -> int:
     """Open a place for a second vote on these pairs; how many of them could have one.
 
-    The active arm alone leases them: at random they would stand for pairs that nobody chose.
+    The active arm alone leases them: at random they would stand for pairs that nobody chose. They
+    keep their labels: what is known of them holds until somebody else has said more.
     """
     asked = 0
-    for batch in _batches(may_be_asked_again(project).filter(key__in=keys)):
+    for batch in _batches(_with_somebody_left(may_be_asked_again(project).filter(key__in=keys))):
         with write():
             slots.lock(batch)
             still = may_be_asked_again(project).filter(pk__in=batch)
@@ -61,21 +66,29 @@ def ask_again(project: Project, keys: Collection[str]) -> int:
                 arms=Pair.Arms.ACTIVE,
                 resolved_at=None,
             )
-            Label.objects.filter(pair__in=pks).delete()
     return asked
 
 
-def withdraw(project: Project, keys: Collection[str]) -> int:
-    """Close the places for second votes on these pairs; how many were free."""
-    closed = 0
-    for batch in _batches(asked_again(project).filter(key__in=keys)):
+def _with_somebody_left(pairs: PairQuerySet) -> PairQuerySet:
+    """Those that a person could be shown who has not seen them; a place on another would stay
+    open."""
+    seen = Assignment.objects.filter(pair=OuterRef(OuterRef("pk")), annotator=OuterRef("user"))
+    people = Membership.objects.filter(
+        project=OuterRef("project"), active=True, simulated=False, paused_at=None
+    )
+    return pairs.filter(Exists(people.filter(~Exists(seen))))
+
+
+def withdraw(project: Project, keys: Collection[str] | None = None) -> int:
+    """Close the places for second votes on these pairs, or on all; how many were free."""
+    asked, closed = asked_again(project), 0
+    for batch in _batches(asked if keys is None else asked.filter(key__in=keys)):
         with write():
             slots.lock(batch)
             for pk in asked_again(project).filter(pk__in=batch).values_list("pk", flat=True):
                 counts = slots.update(pk, '"cast" = "cast"')
                 assert counts, "pairs are never deleted on their own"
-                # No vote came, so there is nothing new to tell others.
-                resolution.resolve(replace(counts, has_webhooks=False), voted=True)
+                resolution.resolve(counts, voted=False)
                 closed += 1
     return closed
 

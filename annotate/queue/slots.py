@@ -113,6 +113,11 @@ class SlotCounts:
     """The project has active ones, so that votes of all others need not look for them."""
 
     @property
+    def quota(self) -> tuple[int, int, int]:
+        """Votes wanted, at most, and equal ones that resolve."""
+        return self.wanted, self.limit, self.agree
+
+    @property
     def votes(self) -> int:
         return self.n_a + self.n_b + self.n_tie
 

@@ -113,5 +113,7 @@ def _save(form: SettingsForm, project: Project, request: AuthenticatedHttpReques
     with transaction.atomic():
         if changed:
             project.save(update_fields=changed)
+        if "votes" in changed and project.votes != Project.Votes.ADAPTIVE:
+            queue.withdraw(project)
         if "guidelines" in form.changed_data:
             revise(project, form.cleaned_data["guidelines"], author=request.user)

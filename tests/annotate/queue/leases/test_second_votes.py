@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
 
 from annotate import exchange, queue
-from annotate.models import Label, Membership, Pair, Project
+from annotate.models import Label, Membership, Pair, Project, Webhook
 from annotate.quality import agreement_counts, reliability
 from tests.annotate.queue.test_votes_per_pair import MakePairs, cast, crew, outcome
+from tests.annotate.views.test_projects_page import settings_of
 from tests.conftest import make_pair
+
+ClientFor = Callable[[User], Client]
 
 
 @pytest.fixture
@@ -60,16 +66,74 @@ def test_a_pair_that_is_asked_again_is_leased_by_the_active_arm_alone(
     assert Pair.objects.get(pk=pair.pk).stream == "random", "its first lease was drawn"
 
 
-def test_a_pair_that_is_no_longer_worth_it_has_its_label_again(
-    adaptive: Project, ann: User, make_pairs: MakePairs
+def test_a_pair_that_is_asked_again_keeps_its_label_until_two_votes_differ(
+    adaptive: Project, ann: User, ben: User, make_pairs: MakePairs
+) -> None:
+    (pair,) = make_pairs(1, project=adaptive)
+    cast(adaptive, ann, "b")
+    label = Label.objects.get()
+    exchange.ask_again(adaptive, {pair.key})
+    assert outcome(pair) == ("open", "b")
+    assert exchange.resolved_since(adaptive, None) == 1, "it teaches what it taught"
+    exchange.ask_again(adaptive, set())
+    assert outcome(pair) == ("resolved", "b")
+    assert Label.objects.get().updated_at == label.updated_at
+    assert Pair.objects.get(pk=pair.pk).open_slots == 0
+    exchange.ask_again(adaptive, {pair.key})
+    cast(adaptive, ben, "a")
+    assert outcome(pair) == ("open", "")
+
+
+def test_nothing_is_asked_again_where_nobody_is_left_to_answer(
+    adaptive: Project, ann: User, ben: User, cleo: User, make_pairs: MakePairs
+) -> None:
+    (pair,) = make_pairs(1, project=adaptive)
+    cast(adaptive, ann, "b")
+    others = Membership.objects.filter(project=adaptive).exclude(user=ann)
+    others.update(active=False)
+    exchange.ask_again(adaptive, {pair.key})
+    assert outcome(pair) == ("resolved", "b")
+    others.update(active=True)
+    exchange.ask_again(adaptive, {pair.key})
+    assert outcome(pair) == ("open", "b")
+
+
+def test_another_preset_takes_back_what_was_asked_again(
+    adaptive: Project, ann: User, zed: User, client_for: ClientFor, make_pairs: MakePairs
 ) -> None:
     (pair,) = make_pairs(1, project=adaptive)
     cast(adaptive, ann, "b")
     exchange.ask_again(adaptive, {pair.key})
-    assert outcome(pair) == ("open", "") and not Label.objects.exists()
-    exchange.ask_again(adaptive, set())
+    client_for(zed).post("/projects/desk/settings/", settings_of(adaptive, votes="single"))
+    assert Project.objects.get(pk=adaptive.pk).votes == "single"
     assert outcome(pair) == ("resolved", "b")
-    assert Pair.objects.get(pk=pair.pk).open_slots == 0
+
+
+def test_two_votes_that_differ_are_no_label_under_a_preset_of_two_at_most(
+    adaptive: Project, ann: User, ben: User, make_pairs: MakePairs
+) -> None:
+    (pair,) = make_pairs(1, project=adaptive)
+    vote_in_turn(adaptive, pair, [ann, ben], "ab")
+    adaptive.votes = Project.Votes.SINGLE
+    adaptive.save()
+    queue.apply_quota(adaptive, now=timezone.now())
+    assert outcome(pair)[0] != "resolved"
+
+
+def test_others_are_told_of_a_vote_and_never_of_a_place_that_closed(
+    adaptive: Project, ann: User, ben: User, make_pairs: MakePairs
+) -> None:
+    hook = Webhook.objects.create(
+        project=adaptive, url="https://hooks.example/in", events=["pair.resolved"]
+    )
+    (pair,) = make_pairs(1, project=adaptive)
+    cast(adaptive, ann, "b")
+    assert hook.deliveries.count() == 1
+    exchange.ask_again(adaptive, {pair.key})
+    lease = queue.next_pair(adaptive, ben)
+    assert lease is not None
+    queue.skip(ben, lease.token)
+    assert outcome(pair) == ("resolved", "b") and hook.deliveries.count() == 1
 
 
 def test_a_second_lease_that_runs_out_leaves_the_first_vote_s_label(
@@ -81,7 +145,7 @@ def test_a_second_lease_that_runs_out_leaves_the_first_vote_s_label(
     lease = queue.next_pair(adaptive, ben)
     assert lease is not None
     exchange.ask_again(adaptive, set())
-    assert outcome(pair) == ("open", ""), "it is on a screen"
+    assert outcome(pair) == ("open", "b"), "it is on a screen"
     queue.skip(ben, lease.token)
     assert outcome(pair) == ("resolved", "b")
 
