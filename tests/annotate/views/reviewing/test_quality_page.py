@@ -130,7 +130,7 @@ def test_it_takes_a_fixed_number_of_queries(
         vote(project, ann, "a")
         vote(project, ben, "b")
     client = client_for(olga)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         client.get(reverse("quality", args=["desk"]))
 
 
