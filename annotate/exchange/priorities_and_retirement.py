@@ -38,10 +38,17 @@ def set_priorities(project: Project, priorities: Mapping[str, float], *, acquisi
 
 
 def ask_again(project: Project, keys: Collection[str]) -> None:
-    """Have second votes asked for on these pairs and, of those without one yet, on no others."""
+    """Have second votes asked for on these pairs and, of those without one yet, on no others.
+
+    Pairs of held-out prompts are never among them: they measure, so nobody chooses them.
+    """
+    wanted = set(keys)
+    for batch in batched(sorted(keys)):
+        measuring = project.pairs.filter(key__in=batch, prompt__held_out=True)
+        wanted -= set(measuring.values_list("key", flat=True))
     asked = set(queue.asked_again(project).values_list("key", flat=True))
-    queue.withdraw(project, asked - set(keys))
-    queue.ask_again(project, set(keys) - asked)
+    queue.withdraw(project, asked - wanted)
+    queue.ask_again(project, wanted - asked)
 
 
 def tell_acquisition(project: Project, acquisition: str) -> None:
