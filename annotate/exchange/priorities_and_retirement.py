@@ -16,14 +16,17 @@ WRITTEN_ELSEWHERE = "endpoint-"
 """The beginning of sources of completions that a server wrote, no policy of the project."""
 
 
-def set_priorities(project: Project, priorities: Mapping[str, float], *, acquisition: str) -> int:
-    """Rank open pairs by key; return how many there were. Pairs in use are not waited for.
+def set_priorities(
+    project: Project, priorities: Mapping[str, float], *, acquisition: str
+) -> set[str]:
+    """Rank open pairs by key; the keys of those that were written. Pairs in use are left out, and
+    not waited for.
 
     A pair of priority 0 is leased at random alone. `acquisition` is stored with the leases that
     the active arm gives from now on.
     """
     tell_acquisition(project, acquisition)
-    changed = 0
+    written: set[str] = set()
     for batch in batched(sorted(priorities)):
         with write():
             pairs = project.pairs.filter(key__in=batch, state=Pair.State.OPEN).order_by("pk")
@@ -33,8 +36,8 @@ def set_priorities(project: Project, priorities: Mapping[str, float], *, acquisi
             updates = [(priorities[key], pk) for pk, key in keys.items()]
             with connection.cursor() as cursor:
                 cursor.executemany("UPDATE annotate_pair SET priority = %s WHERE id = %s", updates)
-            changed += len(updates)
-    return changed
+        written.update(keys.values())
+    return written
 
 
 def ask_again(project: Project, keys: Collection[str]) -> None:
