@@ -16,14 +16,17 @@ WRITTEN_ELSEWHERE = "endpoint-"
 """The beginning of sources of completions that a server wrote, no policy of the project."""
 
 
-def set_priorities(project: Project, priorities: Mapping[str, float], *, acquisition: str) -> int:
-    """Rank open pairs by key; return how many there were. Pairs in use are not waited for.
+def set_priorities(
+    project: Project, priorities: Mapping[str, float], *, acquisition: str
+) -> set[str]:
+    """Rank open pairs by key; the keys of those that were written. Pairs in use are left out, and
+    not waited for.
 
     A pair of priority 0 is leased at random alone. `acquisition` is stored with the leases that
     the active arm gives from now on.
     """
     tell_acquisition(project, acquisition)
-    changed = 0
+    written: set[str] = set()
     for batch in batched(sorted(priorities)):
         with write():
             pairs = project.pairs.filter(key__in=batch, state=Pair.State.OPEN).order_by("pk")
@@ -33,15 +36,22 @@ def set_priorities(project: Project, priorities: Mapping[str, float], *, acquisi
             updates = [(priorities[key], pk) for pk, key in keys.items()]
             with connection.cursor() as cursor:
                 cursor.executemany("UPDATE annotate_pair SET priority = %s WHERE id = %s", updates)
-            changed += len(updates)
-    return changed
+        written.update(keys.values())
+    return written
 
 
 def ask_again(project: Project, keys: Collection[str]) -> None:
-    """Have second votes asked for on these pairs and, of those without one yet, on no others."""
+    """Have second votes asked for on these pairs and, of those without one yet, on no others.
+
+    Pairs of held-out prompts are never among them: they measure, so nobody chooses them.
+    """
+    wanted = set(keys)
+    for batch in batched(sorted(keys)):
+        measuring = project.pairs.filter(key__in=batch, prompt__held_out=True)
+        wanted -= set(measuring.values_list("key", flat=True))
     asked = set(queue.asked_again(project).values_list("key", flat=True))
-    queue.withdraw(project, asked - set(keys))
-    queue.ask_again(project, set(keys) - asked)
+    queue.withdraw(project, asked - wanted)
+    queue.ask_again(project, wanted - asked)
 
 
 def tell_acquisition(project: Project, acquisition: str) -> None:

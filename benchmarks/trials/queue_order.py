@@ -54,7 +54,7 @@ def benchmark(arguments: list[str]) -> Result:
     priorities = changed(scores, {})
     nobody: Any = None
     shortlist = Shortlist(
-        project=nobody, run=uuid.uuid4(), votes=0, config=config,
+        project=nobody, ranking=uuid.uuid4(), votes=0, config=config,
         rows={str(row): row for row in range(pairs)}, x=x,
         moment=acquire.moment_of(x, np.arange(pairs)), head=head, trust={}, asked=known[-500:],
         keys=keys, priorities={key: priorities[key] for key in keys},
@@ -66,7 +66,9 @@ def benchmark(arguments: list[str]) -> Result:
         began = time.process_time()
         shortlist.closed |= {key for key, *_ in votes}
         shortlist.learn(votes)
-        written.append(len(shortlist.order(set(best[VOTES : 2 * VOTES]))))
+        moved = shortlist.order(set(best[VOTES : 2 * VOTES]))
+        shortlist.priorities |= moved
+        written.append(len(moved))
         spent.append(time.process_time() - began)
     result.figures["turn_cpu_seconds"] = float(np.mean(spent))
     result.figures["priorities_written_a_turn"] = float(np.mean(written))

@@ -2,15 +2,16 @@
 
 The ranking of all pairs leaves its head, and the features of its shortlist, in the memory of the
 worker that did it. Each vote then moves the head by one rank, which equals a refit with the head as
-prior, and the shortlist is ordered anew. The next ranking of all pairs starts from all votes again,
-so nothing that is missed here lasts longer than a minute.
+prior, and the shortlist is ordered anew. The next ranking of all pairs starts from all votes again:
+what is missed here lasts until then.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 EVERY = 1.5
 """Seconds between two looks at the votes."""
+PATIENCE = 60.0
+"""Seconds between two looks at what is still worth its memory; at most so many between two looks at
+the votes while each of them fails."""
 BATCH = 32
 """Pairs that are picked jointly: more than people lease until the next look."""
 REMEMBERED = 500
@@ -40,9 +44,10 @@ class Shortlist:
     """The part of a ranking of all pairs by which single votes are followed."""
 
     project: exchange.Project
-    run: UUID
+    ranking: UUID
+    """Its name: a later ranking, by whatever worker, makes this one stale."""
     votes: int
-    """That the ranking knew: a later ranking by another worker makes this one stale."""
+    """That the ranking knew."""
     config: ProposeConfig
     rows: dict[str, int]
     x: NDArray[np.float16]
@@ -55,15 +60,25 @@ class Shortlist:
     """The best pairs."""
     priorities: dict[str, float]
     closed: set[str] = field(default_factory=set)
+    counted: set[tuple[int, int]] = field(default_factory=set)
+    """Row and annotator of each vote that the head knows."""
 
-    def learn(self, votes: Sequence[Vote]) -> int:
-        """Move the head by these votes; how many of them were on pairs whose features are known."""
+    def learn(self, votes: Collection[Vote]) -> int:
+        """Move the head by those of these votes that it does not know; by how many it was moved.
+
+        A vote that was taken back and cast anew is one that it knows: what it said first stays
+        until the next ranking of all pairs.
+        """
         known = 0
-        for key, person, value, mass, _ in votes:
+        # Of two votes of a person on a pair, the later one stands.
+        for key, person, value, mass, _ in {vote[:2]: vote for vote in votes}.values():
             row = self.rows.get(key)
-            x = None if row is None else self.x[row].astype(np.float64)
-            if x is None or not np.isfinite(x).all():
+            if row is None or (row, person) in self.counted:
                 continue
+            x = self.x[row].astype(np.float64)
+            if not np.isfinite(x).all():
+                continue
+            self.counted.add((row, person))
             trust = self.trust.get(person, acquire.PRIOR_RIGHT[0] / sum(acquire.PRIOR_RIGHT))
             weight = mass * acquire.informed_share(float(x @ self.head.mean), value, trust)
             self.head, known = self.head.after(x, value, weight), known + 1
@@ -71,7 +86,8 @@ class Shortlist:
         return known
 
     def order(self, on_screen: set[str]) -> dict[str, float]:
-        """Order the shortlist anew; the priorities that have to be written."""
+        """Order the shortlist anew; the priorities that have to be written, and then belong into
+        `priorities`."""
         keys = [k for k in self.keys if k not in self.closed and k not in on_screen]
         if not keys:
             return {}
@@ -84,14 +100,12 @@ class Shortlist:
         # Seeded by the votes of the ranking: a rule that draws draws the same until the next.
         rng = np.random.default_rng(self.votes)
         scores = score(pairs, head, n=min(BATCH, len(keys)), rng=rng)
-        written = changed(dict(zip(keys, scores.tolist(), strict=True)), self.priorities)
-        self.priorities |= written
-        return written
+        return changed(dict(zip(keys, scores.tolist(), strict=True)), self.priorities)
 
 
 _kept: dict[int, Shortlist] = {}
-_known: set[tuple[int, UUID]] = set()
-"""Projects and runs that this process ranked, also where the votes taught no head."""
+_known: dict[int, UUID] = {}
+"""Of each project, the run by which this process ranked, also where the votes taught no head."""
 _seen: dict[int, list[Vote]] = {}
 """Votes of each project since a ranking began that has not ended."""
 _turn = threading.Lock()
@@ -105,7 +119,20 @@ def begin(project: int) -> None:
 
 def follows(run: Run) -> bool:
     """True where this process ranked all pairs by the features of this run."""
-    return (run.project_id, run.uuid) in _known
+    return _known.get(run.project_id) == run.uuid
+
+
+def forget(project: int, *, ended: bool = False) -> None:
+    """Follow no votes of this project until all its pairs were ranked again, which is soon.
+
+    Args:
+        ended: the ranking that began has failed: no `keep` waits for votes.
+    """
+    with _turn:
+        _known.pop(project, None)
+        _kept.pop(project, None)
+        if ended:
+            _seen.pop(project, None)
 
 
 def keep(
@@ -116,11 +143,16 @@ def keep(
     keys: Sequence[str],
     priorities: dict[str, float],
     *,
-    votes: int,
+    ranking: UUID,
+    votes: Sequence[Vote],
+    seed: int,
 ) -> None:
-    """Follow the votes of this project from now on, those that came since `begin` too."""
+    """Follow the votes of this project from now on, those that came since `begin` too.
+
+    `votes` are those that the ranking counted, on pairs of `features`.
+    """
     with _turn:
-        _known.add((run.project_id, run.uuid))
+        _known[run.project_id] = run.uuid
         _kept.pop(run.project_id, None)
         late = _seen.pop(run.project_id, [])
         if learnt.head is None or config.acquisition == "random":
@@ -129,8 +161,8 @@ def keep(
         inside = np.array([row for key, row in rows.items() if key in priorities], dtype=np.int64)
         shortlist = Shortlist(
             project=run.project,
-            run=run.uuid,
-            votes=votes,
+            ranking=ranking,
+            votes=seed,
             config=config,
             rows=rows,
             x=features.x,
@@ -140,50 +172,89 @@ def keep(
             asked=learnt.asked[-REMEMBERED:],
             keys=list(keys),
             priorities={key: priorities.get(key, 0.0) for key in keys},
+            counted={(rows[vote[0]], vote[1]) for vote in votes},
         )
         shortlist.learn(late)
         _kept[run.project_id] = shortlist
 
 
 def catch_up(watch: exchange.VoteWatch) -> int:
-    """Order the queues anew whose projects had votes since the last look; priorities written."""
-    written = 0
+    """Order the queues anew whose projects had votes since the last look; priorities written.
+
+    Raises:
+        Exception: the first that the votes of a project met, after the other projects had their
+            turn. That project is ranked anew, as its votes of this look are lost.
+    """
+    written, errors = 0, list[Exception]()
     for project, seen in watch.look().items():
-        with _turn:
-            if project in _seen:
-                _seen[project] += seen.votes
-            shortlist = _kept.get(project)
-            if shortlist is None or not _is_newest(shortlist):
-                continue
-            shortlist.closed |= {key for key, is_open in seen.open.items() if not is_open}
-            shortlist.closed -= {key for key, is_open in seen.open.items() if is_open}
-            if not shortlist.learn(seen.votes):
-                continue
-            priorities = shortlist.order(seen.on_screen)
-        name = shortlist.config.acquisition
-        written += exchange.set_priorities(shortlist.project, priorities, acquisition=name)
+        try:
+            with _turn:
+                written += _order_anew(project, seen)
+        except Exception as error:  # noqa: BLE001 (raised below, when the others had their turn)
+            forget(project)
+            errors.append(error)
+    if errors:
+        raise errors[0]
     return written
 
 
+def _order_anew(project: int, seen: exchange.Seen) -> int:
+    if project in _seen:
+        _seen[project] += seen.votes
+    shortlist = _kept.get(project)
+    if shortlist is None:
+        return 0
+    if not _is_newest(shortlist):
+        del _kept[project]
+        return 0
+    shortlist.closed |= {key for key, is_open in seen.open.items() if not is_open}
+    shortlist.closed -= {key for key, is_open in seen.open.items() if is_open}
+    if not shortlist.learn(seen.votes):
+        return 0
+    wanted = shortlist.order(seen.on_screen)
+    # Another worker may have begun to rank all pairs meanwhile. This one cannot: `_turn` is ours.
+    if not _is_newest(shortlist):
+        del _kept[project]
+        return 0
+    name = shortlist.config.acquisition
+    written = exchange.set_priorities(shortlist.project, wanted, acquisition=name)
+    shortlist.priorities |= {key: wanted[key] for key in written}
+    return len(written)
+
+
 def _is_newest(shortlist: Shortlist) -> bool:
-    newest = Plan.objects.filter(
-        project=shortlist.project, reranked_run=shortlist.run, reranked_votes=shortlist.votes
-    )
-    return newest.exists()
+    return Plan.objects.filter(project=shortlist.project, ranking=shortlist.ranking).exists()
+
+
+def let_go() -> None:
+    """Drop what no vote will be followed by, a whole pool each: rankings that are not the newest,
+    and all of projects that are archived or deleted."""
+    known = set(_known)
+    live = set(exchange.live_projects().filter(pk__in=known).values_list("pk", flat=True))
+    for project in known - live:
+        forget(project)
+    with _turn:
+        for project in [key for key, kept in _kept.items() if not _is_newest(kept)]:
+            del _kept[project]
 
 
 def follow(stopping: threading.Event) -> None:
     """Follow the votes until `stopping`, in a thread of a worker."""
     watch: exchange.VoteWatch | None = None
-    while not stopping.wait(EVERY):
+    pause, looked = EVERY, time.monotonic()
+    while not stopping.wait(pause):
         try:
             close_old_connections()
             watch = watch or exchange.VoteWatch()
             catch_up(watch)
+            if time.monotonic() - looked > PATIENCE:
+                looked = time.monotonic()
+                let_go()
+            pause = EVERY
         except OperationalError:
             # The database restarts or is busy: what was missed comes with the next full ranking.
             connections.close_all()
         except Exception:
             log.exception("the queue does not follow the votes")
-            watch = None
+            watch, pause = None, min(2 * pause, PATIENCE)
     connections.close_all()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from uuid import UUID, uuid4
 
 import numpy as np
 
@@ -30,6 +31,9 @@ VOTES_BETWEEN = 10
 BATCH = 200
 """Pairs that are picked jointly; the others follow by what each would teach alone."""
 
+_gone: dict[int, UUID] = {}
+"""Of each project, the run whose features are no longer there."""
+
 
 def refresh_priorities(project_id: int) -> int:
     """Refresh the priorities of a project's open pairs; how many were ranked.
@@ -37,34 +41,67 @@ def refresh_priorities(project_id: int) -> int:
     Does nothing (0) before the first round, or with fewer than VOTES_BETWEEN new votes.
     """
     run = latest_run(project_id)
-    if run is None:
+    if run is None or _gone.get(project_id) == run.uuid:
         return 0
-    project, simulated = run.project, run.project.train_on_simulated
-    count = exchange.single_vote_count(project, include_simulated=simulated)
-    if not _claim(run, count):
+    simulated = run.project.train_on_simulated
+    count = exchange.single_vote_count(run.project, include_simulated=simulated)
+    ranking = _claim(run, count)
+    if ranking is None:
         return 0
-    features, votes = (
-        load(run.directory / PROPOSE),
-        exchange.single_votes(project, include_simulated=simulated),
-    )
-    propose, before = chosen(run), exchange.open_priorities(project)
-    quick_order.begin(project_id)
+    try:
+        return _rank_all(run, ranking, count)
+    except BaseException as error:
+        quick_order.forget(project_id, ended=True)
+        # Else no worker would rank again before VOTES_BETWEEN more votes.
+        Plan.objects.filter(project=project_id, ranking=ranking).update(reranked_run=None)
+        if not isinstance(error, FileNotFoundError):
+            raise
+        _gone[project_id] = run.uuid
+        log.warning("the pairs of project %s keep their order: %s is gone", project_id, error)
+        return 0
+
+
+def _rank_all(run: Run, ranking: UUID, count: int) -> int:
+    project, propose = run.project, chosen(run)
+    features = load(run.directory / PROPOSE)
+    before = exchange.open_priorities(project)
+    quick_order.begin(project.pk)
+    # Read after `begin`, and once: no vote is missed, and `keep` knows which were counted.
+    cast = exchange.single_votes(project, include_simulated=project.train_on_simulated)
+    rows = features.rows
+    votes = [vote for vote in cast if vote[0] in rows]
     learnt = learn(features, votes, propose)
     pending = exchange.leased_pair_keys(project)
     voted = exchange.may_be_asked_again(project) - pending
     keys = before.keys() | voted
     scores = rank(features, learnt, keys, propose, seed=count, pending=pending)
-    again = second_votes(scores, voted) if learnt.head else set()
-    exchange.ask_again(project, again)
-    scores = {key: score for key, score in scores.items() if key not in voted - again}
+    teaches = learnt.head is not None and propose.acquisition in acquire.COMPARE_VOTES
+    exchange.ask_again(project, second_votes(scores, voted) if teaches else set())
+    if voted:
+        # Some of them are open now and some no longer; all that are open have to be ranked.
+        before = exchange.open_priorities(project)
+    scores = {key: score for key, score in scores.items() if key in before}
+    # A pair without features that kept its priority would stand for a ranking.
+    unknown = before.keys() - scores.keys() - (pending if learnt.head else set())
+    scores |= dict.fromkeys(unknown, 0.0)
     if learnt.head is None:
-        log.info("project %s is asked at random: %s", project_id, learnt.why)
-    written = changed(scores, before)
-    exchange.set_priorities(
-        project, written, acquisition=propose.acquisition if learnt.head else ""
+        log.info("project %s is asked at random: %s", project.pk, learnt.why)
+    wanted = changed(scores, before)
+    name = propose.acquisition if learnt.head else ""
+    written = exchange.set_priorities(project, wanted, acquisition=name)
+    before |= {key: wanted[key] for key in written}
+    ranked = [key for key in scores if scores[key] > 0]
+    quick_order.keep(
+        run,
+        features,
+        learnt,
+        propose,
+        sorted(ranked, key=lambda key: -scores[key])[: acquire.SHORTLIST],
+        before,
+        ranking=ranking,
+        votes=votes,
+        seed=count,
     )
-    shortlist = sorted(scores, key=lambda key: -scores[key])[: acquire.SHORTLIST]
-    quick_order.keep(run, features, learnt, propose, shortlist, before | written, votes=count)
     return len(scores)
 
 
@@ -120,13 +157,17 @@ def rank(
     }
 
 
-def _claim(run: Run, votes: int) -> bool:
-    """Take this batch of votes: of several workers one ranks."""
+def _claim(run: Run, votes: int) -> UUID | None:
+    """Take this batch of votes: of several workers one ranks. The name of the ranking, or None."""
     plan, _ = Plan.objects.get_or_create(project_id=run.project_id)
     fresh = plan.reranked_run != run.uuid or votes >= plan.reranked_votes + VOTES_BETWEEN
     # After a restart nothing is followed until all pairs were ranked again.
     fresh = fresh or not quick_order.follows(run)
-    same = Plan.objects.filter(
-        pk=plan.pk, reranked_votes=plan.reranked_votes, reranked_run=plan.reranked_run
+    ranking = uuid4()
+    same = Plan.objects.filter(pk=plan.pk, ranking=plan.ranking).filter(
+        reranked_votes=plan.reranked_votes, reranked_run=plan.reranked_run
     )
-    return fresh and bool(same.update(reranked_votes=votes, reranked_run=run.uuid))
+    if not fresh:
+        return None
+    taken = same.update(reranked_votes=votes, reranked_run=run.uuid, ranking=ranking)
+    return ranking if taken else None

@@ -29,6 +29,10 @@ class Plan(models.Model):
         default=0, help_text="Votes the queue's order was last computed from."
     )
     reranked_run = models.UUIDField(null=True, help_text="Run whose features those votes met.")
+    ranking = models.UUIDField(
+        null=True,
+        help_text="The last ranking of all pairs: only its worker follows single votes.",
+    )
 
     def __str__(self) -> str:
         return f"training plan of {self.project}"

@@ -98,6 +98,9 @@ ACQUISITIONS: dict[str, Acquisition] = {
     "random": uniform,
 }
 """Values of the setting `propose.acquisition`."""
+COMPARE_VOTES = frozenset({"i-optimal", "fisher", "bald", "bal-pm", "ensemble"})
+"""Those whose scores fall with what is known of a pair, so that a second vote on one compares with
+a first one on another. A toss-up stays one however many voted, and a lot says nothing."""
 
 
 def acquisition(name: str) -> Acquisition:

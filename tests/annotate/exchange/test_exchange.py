@@ -246,7 +246,8 @@ def test_priorities_reorder_open_pairs(project: Project, make_pairs: MakePairs) 
     pairs = make_pairs(4)
     Pair.objects.filter(pk=pairs[0].pk).update(state="retired", open_slots=0)
     wanted = {pair.key: float(i) for i, pair in enumerate(pairs)}
-    assert exchange.set_priorities(project, wanted | {"unknown": 9.0}, acquisition="bald") == 3
+    written = exchange.set_priorities(project, wanted | {"unknown": 9.0}, acquisition="bald")
+    assert written == {pair.key for pair in pairs[1:]}
     assert project.ranked_by == "bald"
     assert exchange.open_priorities(project) == {pair.key: wanted[pair.key] for pair in pairs[1:]}
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 from numpy.typing import NDArray
 
-from annotate import queue
+from annotate import exchange, queue
 from annotate.models import Pair, Project
 from tests.training.conftest import vote_on
+from training.active import quick_order
 from training.active.learnt_head import Features, Learnt, learn
 from training.active.priority_order import LEVELS, changed, in_order
 from training.active.rerank import VOTES_BETWEEN, rank, refresh_priorities
@@ -183,3 +185,82 @@ def test_an_order_that_is_crowded_is_spread_anew() -> None:
     before |= {"a": 2.5 + 1e-16, "h": 2.5}
     values = before | in_order(keys, before)
     assert [values[key] for key in keys] == sorted({*values.values()}, reverse=True)
+
+
+def test_a_ranking_that_failed_is_tried_again_at_once_and_followed(
+    project: Project, scored: list[Pair], run: Run, ann: User
+) -> None:
+    refresh_priorities(project.pk)
+    vote_on(scored[:20], ann)
+    features = run.directory / "propose" / "features.npy"
+    whole = features.read_bytes()
+    features.write_bytes(whole[:-8])
+    with pytest.raises(ValueError):
+        refresh_priorities(project.pk)
+    assert not quick_order.follows(run) and project.pk not in quick_order._seen
+    features.write_bytes(whole)
+    assert refresh_priorities(project.pk) == N - 20
+    watch = exchange.VoteWatch()
+    lease = queue.next_pair(project, ann)
+    assert lease is not None
+    queue.vote_side(ann, lease.token, "left")
+    assert quick_order.catch_up(watch) > 0
+
+
+def test_a_run_whose_files_are_gone_is_told_of_once_and_another_run_is_ranked(
+    project: Project, scored: list[Pair], run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    refresh_priorities(project.pk)
+    before = priorities(scored)
+    folder = run.directory / "propose"
+    kept = shutil.move(folder, folder.with_name("elsewhere"))
+    Plan.objects.update(reranked_run=None)
+    assert [refresh_priorities(project.pk) for _ in range(3)] == [0, 0, 0]
+    [told] = [one for one in caplog.records if "is gone" in one.getMessage()]
+    assert told.exc_info is None and priorities(scored) == before
+    run.stages.all().delete()
+    other = Run.objects.create(project=project, kind=run.kind)
+    shutil.copytree(run.directory, other.directory)
+    shutil.move(kept, other.directory / "propose")
+    StageResult.objects.create(run=other, stage="propose")
+    assert refresh_priorities(project.pk) == N
+
+
+def adaptive(project: Project, rule: str) -> None:
+    Project.objects.filter(pk=project.pk).update(votes=Project.Votes.ADAPTIVE, acquisition=rule)
+    wanted, limit, agree = Pair.ADAPTIVE
+    project.pairs.update(kind="normal", wanted=wanted, limit=limit, agree=agree)
+
+
+@pytest.mark.parametrize(
+    ("rule", "asks"), [("i-optimal", True), ("bald", True), ("random", False), ("margin", False)]
+)
+def test_only_a_rule_that_compares_what_votes_teach_asks_for_second_ones(
+    project: Project, scored: list[Pair], ann: User, rule: str, asks: bool
+) -> None:
+    adaptive(project, rule)
+    vote_on(scored[10:30], ann)
+    ranked = refresh_priorities(project.pk)
+    opened = Pair.objects.filter(pk__in=[pair.pk for pair in scored[10:30]], state="open")
+    assert opened.exists() is asks
+    assert ranked == N - 20 + opened.count()
+
+
+def test_every_open_pair_is_ranked_whatever_it_was_before(
+    project: Project,
+    scored: list[Pair],
+    run: Run,
+    make_pairs: Callable[..., list[Pair]],
+    ann: User,
+) -> None:
+    """One that was asked again by an older ranking, and one that no feature is known of."""
+    adaptive(project, "i-optimal")
+    voted = run.directory / "propose" / "labelled.npy"
+    np.save(voted, np.full_like(np.load(voted), np.nan))
+    vote_on(scored[:1], ann)
+    exchange.ask_again(project, {scored[0].key})
+    (unknown,) = make_pairs(1)
+    Pair.objects.filter(project=project, state="open").update(priority=4.0)
+    refresh_priorities(project.pk)
+    left = Pair.objects.filter(project=project, state="open")
+    assert unknown in left and set(left.values_list("priority", flat=True)) == {0.0}

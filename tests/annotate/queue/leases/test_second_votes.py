@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from annotate import exchange, queue
-from annotate.models import Label, Membership, Pair, Project, Webhook
+from annotate.models import Label, Membership, Pair, Project, Prompt, Webhook
 from annotate.quality import agreement_counts, reliability
 from tests.annotate.queue.test_votes_per_pair import MakePairs, cast, crew, outcome
 from tests.annotate.views.test_projects_page import settings_of
@@ -158,6 +158,16 @@ def test_only_pairs_with_one_vote_of_an_adaptive_project_are_asked_again(
     assert exchange.may_be_asked_again(project) == set()
     assert queue.ask_again(project, {pair.key}) == 0
     assert outcome(pair) == ("resolved", "a")
+
+
+def test_a_pair_of_a_held_out_prompt_is_never_asked_again(
+    adaptive: Project, ann: User, make_pairs: MakePairs
+) -> None:
+    measures, other = make_pairs(2, project=adaptive)
+    assert cast(adaptive, ann, "a") and cast(adaptive, ann, "a")
+    Prompt.objects.filter(pk=measures.prompt_id).update(held_out=True)
+    exchange.ask_again(adaptive, {measures.key, other.key})
+    assert outcome(measures) == ("resolved", "a") and outcome(other) == ("open", "")
 
 
 def test_a_chooser_that_seeks_disagreement_does_not_move_agreement_or_reliability(
