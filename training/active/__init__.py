@@ -1,4 +1,4 @@
-"""Active learning between rounds: the order of the queue, whether it pays, what more votes would.
+"""Active learning between rounds: the order of all pairs, and of the shortlist after every vote.
 
 May import: models, figures, versions, plans, runs, rounds.
 """
