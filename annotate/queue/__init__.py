@@ -6,11 +6,11 @@ May import: models, text, statistics, votes, people.
 from __future__ import annotations
 
 from annotate.queue.lease import blocked_by, next_pair, release_expired, shown
-from annotate.queue.objection import flag, skip_reason
 from annotate.queue.recount import Applied, apply_quota
 from annotate.queue.revision import remark, revise, rewrite
 from annotate.queue.second_votes import ask_again, asked_again, may_be_asked_again, withdraw
 from annotate.queue.skip_and_undo import renew, skip, undo, undo_token
+from annotate.queue.skip_reasons_and_flags import flag, skip_reason
 from annotate.queue.transactions import bulk_write, write
 from annotate.queue.vote import VoteResult, vote, vote_side
 from annotate.queue.vote_errors import (

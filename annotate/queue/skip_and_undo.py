@@ -11,8 +11,8 @@ from django.utils import timezone
 from annotate.models import Assignment, Project
 from annotate.queue import lease_sql, resolution, slots
 from annotate.queue.lease import lease_length, release
-from annotate.queue.objection import object_to, withdraw
 from annotate.queue.revision import keep_revision, refuse_decided
+from annotate.queue.skip_reasons_and_flags import object_to, withdraw
 from annotate.queue.transactions import write
 from annotate.queue.vote import STORED, locked
 from annotate.queue.vote_errors import Gone, UnknownAssignment

@@ -17,10 +17,10 @@ from django.utils import timezone
 from annotate import queue
 from annotate.models import Adjudication, Flag, Label, Pair, Project
 from annotate.models.assignment import Choice
-from annotate.queue import objection, resolution, slots
+from annotate.queue import resolution, skip_reasons_and_flags, slots
 from annotate.queue.slots import SURE
 from annotate.queue.vote_errors import QueueError
-from annotate.votes import flags, labels
+from annotate.votes import flags_that_retire_pairs, labels
 from annotate.webhooks import outbox
 
 if TYPE_CHECKING:
@@ -230,8 +230,8 @@ def take_back(pair: Pair) -> bool:
         counts = slots.update(pair.pk, "state = 'open', resolved_at = NULL")
         assert counts, "pairs are never deleted"
         resolution.resolve(counts, voted=True)
-        if flags.enough_objections(pair.pk):
-            objection.retire(pair.pk)
+        if flags_that_retire_pairs.enough_objections(pair.pk):
+            skip_reasons_and_flags.retire(pair.pk)
     return True
 
 

@@ -12,7 +12,7 @@ from django.db.models import DurationField, Exists, ExpressionWrapper, F, Sum
 from django.utils import timezone
 
 from annotate import exchange
-from training.dashboard import round_curves
+from training.dashboard import round_charts
 from training.figures.charts import Chart
 from training.figures.run_progress import accuracy_told, results_of
 from training.models import ModelVersion, Round, Run, StageResult, Worker
@@ -210,7 +210,7 @@ def _charts(policies: list[ModelVersion], results: list[StageResult]) -> list[Ch
     human = {one.number: one.metrics.get("human") or {} for one in policies}
     newest = _newest(results, EVALUATE)
     drawn = [
-        round_curves.win_rates(results, human),
-        round_curves.reward_against_kl(newest.run if newest else None),
+        round_charts.win_rates(results, human),
+        round_charts.reward_against_kl(newest.run if newest else None),
     ]
     return [chart for chart in drawn if chart is not None]

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
-from training.dashboard import round_curves
+from training.dashboard import round_charts
 from training.figures import run_files
 from training.figures.run_progress import (
     gain,
@@ -125,8 +125,8 @@ def _progress_context(project: exchange.Project, round: Round) -> dict[str, Any]
 def _curves_context(project: exchange.Project, round: Round) -> dict[str, Any]:
     history = [r for r in results_of(project, up_to=round.number) if r.stage == TRAIN_REWARD]
     updates, accuracy = (
-        round_curves.policy_charts(last_run(round)),
-        round_curves.accuracy_chart(history),
+        round_charts.policy_charts(last_run(round)),
+        round_charts.accuracy_chart(history),
     )
     return {
         "updates": bool(updates),

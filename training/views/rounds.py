@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from annotate import exchange
 from annotate.exchange import AuthenticatedHttpRequest
-from training.dashboard import round_curves
+from training.dashboard import round_charts
 from training.figures.run_progress import (
     headline,
     last_run,
@@ -75,8 +75,8 @@ def _page(
 ) -> HttpResponse:
     results = results_of(project)
     charts = [
-        round_curves.accuracy_chart(_of(results, TRAIN_REWARD)),
-        round_curves.win_rate_chart(_of(results, EVALUATE)),
+        round_charts.accuracy_chart(_of(results, TRAIN_REWARD)),
+        round_charts.win_rate_chart(_of(results, EVALUATE)),
     ]
     context = _loop_context(request, project, form)
     context |= {"charts": [chart for chart in charts if chart is not None]}

@@ -27,7 +27,7 @@ from annotate.people.active_time import words_of
 from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.labelling_progress import Progress, open_pairs, progress, today
 from annotate.people.permissions import project_or_404
-from annotate.review.vote_effect import effect
+from annotate.review.models_trained_on_votes import effect
 from annotate.text.chat_turns import question, tools, turns
 from annotate.text.word_diff import word_diff
 from annotate.views.labelling import criteria

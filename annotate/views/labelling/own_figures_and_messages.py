@@ -18,7 +18,7 @@ from annotate.people.annotator_figures import votes_per_day
 from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.labelling_progress import progress
 from annotate.people.permissions import project_or_404
-from annotate.review.vote_effect import effect
+from annotate.review.models_trained_on_votes import effect
 
 
 @require_safe

@@ -10,7 +10,7 @@ from django.utils import timezone
 from annotate import exchange, queue
 from annotate.exporting import freezing
 from annotate.models import Assignment, Membership, Pair, Project, Prompt
-from annotate.review.vote_effect import effect
+from annotate.review.models_trained_on_votes import effect
 
 ME = "/projects/desk/me/"
 

@@ -6,7 +6,7 @@ import pytest
 
 from annotate.models import Project
 from tests.training.history import NUMBERS, add_policy, add_starter, make_round
-from training.dashboard import round_curves
+from training.dashboard import round_charts
 from training.figures.run_progress import (
     failed_gates,
     gate_rows,
@@ -127,7 +127,7 @@ def test_results_stop_at_the_round_that_is_looked_at(project: Project) -> None:
 def test_the_accuracy_chart_shows_the_interval_of_the_held_out_pairs(project: Project) -> None:
     make_round(project, 1)
     make_round(project, 2)
-    chart = round_curves.accuracy_chart(StageResult.objects.filter(stage="train_reward"))
+    chart = round_charts.accuracy_chart(StageResult.objects.filter(stage="train_reward"))
     assert chart is not None
     assert [line.name for line in chart.lines] == ["Reward model", "Judge"]
     assert chart.rows[1] == ("1", "0.810 (0.711 to 0.881)", "0.780")
@@ -139,6 +139,6 @@ def test_the_win_rate_chart_survives_missing_intervals(project: Project) -> None
     result = StageResult.objects.get(stage="evaluate", run__round__number=2)
     result.metrics = NUMBERS["evaluate"] | {"win_rate_low": None}
     result.save()
-    chart = round_curves.win_rate_chart(r for r in results_of(project) if r.stage == "evaluate")
+    chart = round_charts.win_rate_chart(r for r in results_of(project) if r.stage == "evaluate")
     assert chart is not None
     assert chart.rows[1:] == (("1", "0.660 (0.590 to 0.720)"), ("2", "0.660"))

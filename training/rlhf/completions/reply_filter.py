@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Sequence
 
-from training.rlhf.metrics.texts.reply_faults import fault
+from training.rlhf.metrics.texts.broken_replies import fault
 from training.rlhf.rows import Completion
 
 UNREADABLE = ("looping", "gibberish")

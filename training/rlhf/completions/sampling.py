@@ -20,7 +20,7 @@ from training.rlhf.config import ConfigError, EndpointConfig, SampleConfig
 from training.rlhf.language import chat_template, generation, pretrained, weight_dtype
 from training.rlhf.language.chat_template import Message
 from training.rlhf.language.reward_tokens import with_template
-from training.rlhf.metrics.texts.reply_faults import FAULTS
+from training.rlhf.metrics.texts.broken_replies import FAULTS
 from training.rlhf.rows import Author, Completion, Prompt, completion_key
 from training.rlhf.run.work import Report, Work
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from training.rlhf.metrics.arrays import Floats
 from training.rlhf.metrics.texts import diversity_and_refusals, rouge_bleu_meteor, style_habits
-from training.rlhf.metrics.texts.reply_faults import FAULTS, Fault, fault
+from training.rlhf.metrics.texts.broken_replies import FAULTS, Fault, fault
 from training.rlhf.rows import Message
 
 Better = Literal["higher", "lower", ""]

@@ -28,7 +28,7 @@ from training.rlhf.evaluation import (
 )
 from training.rlhf.evaluation.comparison_metrics import MeasuredReply
 from training.rlhf.language import lora_adapters, pretrained
-from training.rlhf.metrics.texts.reply_faults import fault
+from training.rlhf.metrics.texts.broken_replies import fault
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Prompt
 from training.rlhf.run.work import Work

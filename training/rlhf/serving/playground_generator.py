@@ -32,7 +32,7 @@ from training.rlhf.completions.sampling import Policy
 from training.rlhf.completions.writers import Settings
 from training.rlhf.config import EndpointConfig
 from training.rlhf.language import chat_template, generation
-from training.rlhf.metrics.texts.reply_faults import filtered
+from training.rlhf.metrics.texts.broken_replies import filtered
 from training.rlhf.reward import reward_model
 from training.rlhf.reward.reward_model import RewardModel
 from training.rlhf.rows import Message

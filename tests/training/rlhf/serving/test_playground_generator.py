@@ -17,7 +17,7 @@ from tests.training.rlhf import tiny
 from training.rlhf.completions import sampling
 from training.rlhf.completions.writers import Settings
 from training.rlhf.language import chat_template, generation, pretrained
-from training.rlhf.metrics.texts.reply_faults import FALLBACK
+from training.rlhf.metrics.texts.broken_replies import FALLBACK
 from training.rlhf.reward import reward_model
 from training.rlhf.serving import playground_generator
 from training.rlhf.serving.playground_generator import Memory, Question

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from training.rlhf.metrics.texts.reply_faults import FALLBACK, fault, filtered
+from training.rlhf.metrics.texts.broken_replies import FALLBACK, fault, filtered
 
 CODE = "```python\nfor i in range(10):\n    print(x[i] + y[i], end='')\n```"
 TABLE = "| item | price |\n|------|-------|\n| tea  | 3.20  |\n| milk | 1.10  |"
