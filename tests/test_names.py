@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +33,25 @@ def test_descriptions_begin_with_the_thing_and_not_with_a_question() -> None:
         if isinstance(node, described) and (text := ast.get_docstring(node))
         if text.split()[0] in ASKING
     ] == []
+
+
+def described_values(module: ast.Module) -> list[str]:
+    """Descriptions below constants and fields, which Python drops."""
+    bodies = [node.body for node in ast.walk(module) if isinstance(node, ast.Module | ast.ClassDef)]
+    return [
+        after.value.value
+        for body in bodies
+        for before, after in itertools.pairwise(body)
+        if isinstance(before, ast.Assign | ast.AnnAssign)
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(after.value.value, str)
+    ]
+
+
+def test_descriptions_of_constants_and_fields_begin_with_the_thing_too() -> None:
+    texts = [(path, text) for path, module in modules() for text in described_values(module)]
+    assert len(texts) > 500
+    assert [f"{path}: {text}" for path, text in texts if text.split()[0] in ASKING] == []
 
 
 def test_functions_say_what_they_do_and_names_what_they_hold() -> None:

@@ -20,7 +20,7 @@ class Seen:
 
     votes: list[Vote] = field(default_factory=list)
     open: dict[str, bool] = field(default_factory=dict)
-    """Whether pairs that were touched still want votes, by their keys."""
+    """True when pairs that were touched still want votes, by their keys."""
     on_screen: set[str] = field(default_factory=set)
     """Keys of all pairs that somebody looks at now."""
 

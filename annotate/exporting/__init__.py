@@ -61,7 +61,7 @@ class ExportFormat(NamedTuple):
     counts: Counts | None = None
     """Without it, the lines of the first part are counted."""
     read_by: str = ""
-    """Who reads it, in a sentence."""
+    """Its readers, in a sentence."""
     suffix: str = "jsonl"
     """Of its files: jsonl, csv, parquet or zip."""
     files: Files | None = None
@@ -69,7 +69,7 @@ class ExportFormat(NamedTuple):
     rows: Rows | None = None
     """Of a format that cannot be looked at."""
     options: Mapping[str, str] = {}
-    """What it can be told besides, and what that does, in words."""
+    """Further options, and their effects in words."""
     of_now: bool = False
     """It holds more than a version does, and so leaves with the newest alone."""
 

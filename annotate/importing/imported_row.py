@@ -79,7 +79,7 @@ class Comparison:
     source_id: str = ""
     """The source's own name of the pair: two rows with different names are two pairs."""
     margin: float | None = None
-    """How much better the winner is, on the source's own scale."""
+    """The winner's lead, on the source's own scale."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -13,7 +13,7 @@ ARRAY = re.compile(r"\barray\(|, *dtype=object\)")
 NAMES = {"None": "null", "True": "true", "False": "false", "nan": "null"}
 NAME = re.compile(r"\b(?:None|True|False|nan)\b")
 APART = re.compile(r"([}\]])\s+(?=[{\[])")
-"""Where numpy prints no comma."""
+"""A gap in which numpy prints no comma."""
 LONGEST = 2_000_000
 """Characters that are read: of short texts each costs as much memory as thirty."""
 

@@ -31,7 +31,7 @@ from annotate.models.job import SILENCE, Job
 
 JUDGED = {"labels": "use as labels", "ask": "ask our people as well"}
 PATIENCE_SECONDS = 10
-"""How long a worker may take to come before the page says that there is none."""
+"""Seconds a worker may take to come before the page says that there is none."""
 MOST_UNFINISHED = 50
 """Of a project: uploads and checked files that wait for somebody."""
 

@@ -33,7 +33,7 @@ class DatasetVersion(models.Model):
     )
     created_at = models.DateTimeField(auto_now_add=True)
     plain_chats: bool | None = None
-    """Whether its messages have a role and a content alone, once somebody looked; no column."""
+    """True when its messages have a role and a content alone, once somebody looked; no column."""
     undecided: dict[bool, Sequence[int]] | None = None
     """With and without simulated votes: its pairs without a winner, once somebody read all; no
     column."""

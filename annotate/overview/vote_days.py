@@ -43,7 +43,7 @@ class DayChart:
     ticks: list[tuple[float, int]]
     """Places on the y axis and their numbers of votes."""
     simulated: bool
-    """Whether any day has simulated votes."""
+    """True when any day has simulated votes."""
     total: int
     busiest: Bar | None
     """The day whose number is written above its bar."""

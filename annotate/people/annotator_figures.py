@@ -131,7 +131,7 @@ class Figures:
     skips: Share
     too_fast: Share
     doubt: float | None
-    """How probable so little agreement is for an honest person; None when too few votes say."""
+    """Probability of so little agreement for an honest person; None when too few votes say."""
 
     @property
     def active_minutes(self) -> float:

@@ -33,7 +33,7 @@ KINDS = {
     "evaluation": (Pair.Kind.EVALUATION,),
     "training": (Pair.Kind.NORMAL, Pair.Kind.OVERLAP),
 }
-"""Which pairs count. Evaluation pairs are drawn for it; what acquisition chose is no sample."""
+"""Kinds of pairs that count: evaluation is drawn for it, acquisition's choice is no sample."""
 FEW = 20
 """Prompts below which the sandwich is too thin, so that the model's own variance is the least."""
 STEPS, TOLERANCE = 50, 1e-10

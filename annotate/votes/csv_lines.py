@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the start of a formula (OWASP, "CSV Injection")."""
+"""Characters a spreadsheet takes for the start of a formula (OWASP, "CSV Injection")."""
 MARKED = (*FORMULA, "'")
 
 

@@ -46,14 +46,14 @@ class Headline:
     pairs_held_out: float | None
     """Pairs that the accuracy is of."""
     folds: bool
-    """Whether it is of all pairs, out of fold, and not of held-out prompts."""
+    """True when it is of all pairs, out of fold, and not of held-out prompts."""
     win_rate: float | None
     win_rate_low: float | None
     win_rate_high: float | None
     prompts: float | None
     """Held-out prompts on which a model judged the policy against the one before."""
     independent: bool | None
-    """Whether that judge learnt from other people's votes than the reward model."""
+    """True when that judge learnt from other people's votes than the reward model."""
     verdict: str
 
 

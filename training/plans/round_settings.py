@@ -58,7 +58,7 @@ class Choice:
     policy: str = ""
     """Name of the version to start from, such as policy-3; empty: the one in use."""
     operator: bool = False
-    """Whether the command line chose: it may name files and what the installation decides."""
+    """True when the command line chose: it may name files and what the installation decides."""
     granted: Settings = field(default_factory=dict)
     """The choices that the command line made earlier, by dotted names: it may stay as it is."""
 

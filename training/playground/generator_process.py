@@ -39,7 +39,7 @@ MOST_SECONDS = 600
 LOOK_SECONDS = 1.0
 FOLLOW_SECONDS = 0.15
 NOTE_SECONDS = 1.0
-"""How often the lease is renewed, and so how soon it is noticed that somebody stopped a trial."""
+"""Time between renewals of the lease, and so until it is noticed that somebody stopped a trial."""
 
 Program = Callable[[Path], list[str]]
 

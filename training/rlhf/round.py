@@ -92,7 +92,7 @@ class Stage:
     description: str
     function: str
     shared: bool = False
-    """Whether every process of a launcher takes part; otherwise they wait for the first."""
+    """True when every process of a launcher takes part; otherwise they wait for the first."""
 
     def perform(self, run: RunDirectory, config: RoundConfig) -> Result:
         """Import the function, and torch with it, and call it."""

@@ -18,7 +18,7 @@ from training.runs.run_states import set_state
 from training.runs.task_queue import huey
 
 TRIGGER_GRACE = timedelta(seconds=30)
-"""How long a trigger may be on its way before an empty queue means that it was lost."""
+"""Time a trigger may be on its way before an empty queue means that it was lost."""
 
 
 def recover(*, at_once: bool = False) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 STARTER, CANDIDATE, USE = "starter", "candidate", "use"
-"""What a model becomes: the project's first policy, one to try and compare, or the one in use."""
+"""Roles a model may get: the project's first policy, one to try and compare, or the one in use."""
 ADMIN = Decision.By.ADMIN
 
 

@@ -16,7 +16,7 @@ from training.rlhf.run import durable
 CONFIG = "config.json"
 PROGRAM = (sys.executable, "-m", "training.rlhf")
 OURS = "PAIRLOOP_"
-"""How the names of this installation's own settings begin: the engine has its own in config.json,
+"""Beginning of names of this installation's own settings: the engine has its own in config.json,
 so a process is given none, not those that come later either."""
 KEPT = ("PAIRLOOP_HOME",)
 PRIVATE = ("SECRET_KEY", "DATABASE_URL", "TEST_DATABASE_URL")

@@ -56,7 +56,7 @@ class Graph:
     boxes: list[Box]
     arrows: list[str]
     gap: float | None
-    """Where the middle of a long history was left out."""
+    """Place at which the middle of a long history was left out."""
     summary: str
     width: int = WIDTH
 

@@ -157,7 +157,7 @@ class _Lines:
         """Another row begins."""
         self.first, self._length, self._quoted = self._number + 1, 0, 0
         self.peculiar = False
-        """Whether the row holds anything beyond ASCII, or NUL."""
+        """True when the row holds anything beyond ASCII, or NUL."""
 
     def __next__(self) -> str:
         line = self._source.readline(MAX_ROW + 1)

@@ -68,7 +68,7 @@ class JsonTable(Reader):
         if twice is not None:
             raise NoTable(f"The table names two columns {twice[:40]!r}.")
         self.columns, self._index = names, index
-        """Where the list of the rows' own names begins, if they have any."""
+        """Start of the list of the rows' own names, if they have any."""
 
     def rows(self) -> Rows:
         cursor = cursor_of(self.part)

@@ -29,7 +29,7 @@ ENCODINGS = {
 """The encodings that a person may choose, by Python's name."""
 GUESSED = [name for name in ENCODINGS if not name.startswith("utf")]
 CLEAR = 0.02
-"""How much less disorder the likeliest reading must have than the next one that differs."""
+"""Least lead in order of the likeliest reading over the next one that differs."""
 
 
 class Guess(NamedTuple):

@@ -28,7 +28,7 @@ class Cast:
     id: int | None = None
     judgement: Judgement | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-    """What its row says of the pair, where the pair has another value."""
+    """Values its row has for the pair that differ from the pair's own."""
 
     def is_repeated_by(self, judgement: Judgement) -> bool:
         """True when the judgement says nothing new."""

@@ -46,7 +46,7 @@ class CompletionsJob(Job):
     """Of models here; endpoints have their `concurrency`."""
     held_out_share: float = 0.1
     list_models: bool = False
-    """Whether the servers' models are asked for; a source without one then writes nothing."""
+    """True when the servers' models are asked for; a source without one then writes nothing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

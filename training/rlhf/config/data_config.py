@@ -17,7 +17,7 @@ class RedditConfig:
     words: tuple[str, ...] = ()
     """Posts with one of these words in title or text; empty takes all."""
     adult: bool = False
-    """Whether posts marked as over 18 count too."""
+    """True when posts marked as over 18 count too."""
     min_characters: int = 40
     max_characters: int = 4000
     min_ratio: float = 2.0

@@ -69,7 +69,7 @@ class EvaluateConfig:
     samples: int = 12
     """Examples kept for people to read. All replies are in replies.jsonl."""
     endpoint: EndpointConfig | None = None
-    """Who writes the replies; None: this process. What is measured on them is measured here."""
+    """Endpoint that writes the replies; None: this process. It measures them in either case."""
     judge: JudgeConfig | None = None
     """Reads the replies itself, beside the reward models, which score them one by one."""
     resamples: int = 1000

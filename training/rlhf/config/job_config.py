@@ -20,7 +20,7 @@ from training.rlhf.config.reward_config import RewardConfig
 from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelConfig
 
 Tracker = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
-"""Where metrics go besides metrics.jsonl; all but `none` need requirements-extras.txt."""
+"""Services that get metrics besides metrics.jsonl; all but `none` need requirements-extras.txt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class SampleConfig:
     held_out_share: float = 0.15
     """Share of sampled prompts that are held out: their votes only ever measure."""
     endpoint: EndpointConfig | None = None
-    """Who writes the replies; None: this process."""
+    """Endpoint that writes the replies; None: this process."""
 
     def __post_init__(self) -> None:
         require_at_least(1, "sample", self, "prompts", "per_prompt", "max_new_tokens", "batch_size")
@@ -93,10 +93,10 @@ class GateConfig:
     length_ratio_max: float = 1.5
     distinct2_ratio_min: float = 0.65
     habit_rise_max: float = 0.25
-    """How much larger than the starter's the share of replies may be that refuse, that flatter,
-    that hedge, or that use Markdown."""
+    """Most growth over the starter of the shares of replies that refuse, that flatter, that hedge,
+    or that use Markdown."""
     judge_lead_max: float = 0.2
-    """How much more often the reward model may prefer the new policy than the judge does."""
+    """Most by which the reward model's win rate of the new policy may exceed the judge's."""
     repetition_max: float = 0.2
     broken_max: float = 0.2
     """Share of replies that are empty, cut off or stuck in a loop; where the policy before has
@@ -129,7 +129,7 @@ class RoundConfig:
     """Functions by `package.module:name` with weights, whose scores are added to the reward
     model's, as in `ppo`."""
     optimiser: str = "ppo"
-    """How the policy learns, of `OPTIMISERS`; its settings are `ppo`, `pairs` or `groups`."""
+    """Method of the training, of `OPTIMISERS`; its settings are `ppo`, `pairs` or `groups`."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     groups: GroupConfig = field(default_factory=GroupConfig)
@@ -294,7 +294,7 @@ class PushJob(Job):
     card: str = ""
     """File that becomes the README.md; empty: the folder's own."""
     merge: bool = False
-    """Whether an adapter leaves as one model with its base, because nobody else has the base."""
+    """True when an adapter leaves as one model with its base, because nobody else has the base."""
 
 
 def sample_sft_config(*, data: str, seed: int = 0) -> SFTConfig:
@@ -352,13 +352,13 @@ class CheckJob(Job):
     keep: str = ""
     """Folder below which models of the hub are kept; one that is there is not fetched again."""
     private: bool = False
-    """Whether HF_TOKEN may open what is not public."""
+    """True when HF_TOKEN may open what is not public."""
     endpoint: EndpointConfig | None = None
     """A server instead, which writes and is never trained."""
     kind: Literal["", "policy", "reward"] = ""
-    """What the model has to be; empty: what its files say."""
+    """Kind the model has to be; empty: the one its files say."""
     trained: bool = False
-    """Whether rounds shall train it: it then needs a chat template."""
+    """True when rounds shall train it: it then needs a chat template."""
     roots: tuple[str, ...] = ()
     """Folders; with any, all files of the model and of what it adapts lie below them. A model of
     the hub has to lie in its own folder, whatever is here."""

@@ -22,7 +22,7 @@ class Optimiser:
     """The section of RoundConfig and PolicyJob that it reads."""
     help: str
     judged: bool = False
-    """Whether a second reward model picks among its checkpoints."""
+    """True when a second reward model picks among its checkpoints."""
 
 
 OPTIMISERS: dict[str, Optimiser] = {

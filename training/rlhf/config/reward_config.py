@@ -18,7 +18,7 @@ class LoraConfig:
     r: int = 16
     """Rank: the width of the adapters. More can learn more, and takes more memory."""
     alpha: int = 32
-    """What adapters add is multiplied by alpha / rank."""
+    """Adapters' output is multiplied by alpha / rank."""
     dropout: float = 0.0
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
 
@@ -48,14 +48,14 @@ class RewardConfig:
     margin: float = 0.0
     """Subtracted from the logit in favour of the winner (Llama 2, arXiv 2307.09288, eq. 2)."""
     margin_by: Literal["votes", "fixed", "strength"] = "votes"
-    """Which share of the margin a pair gets: as far as its votes agree, all of it, or the mean
+    """Share of the margin that a pair gets: as far as its votes agree, all of it, or the mean
     signed strength of its votes / rows.MAX_STRENGTH."""
     label_smoothing: float = 0.0
     """Share of every label that is spread over all outcomes alike."""
     centre: float = 0.01
     """Weight of (r_a + r_b)^2, which centres the scores (Eisenstein et al. 2023)."""
     pooling: Literal["root", "sum", "mean", "last"] = "root"
-    """How the score reads the reply's hidden states: their sum divided by the root of their number,
+    """Pooling of the reply's hidden states: their sum divided by the root of their number,
     their sum, their mean, or the last one. Small trunks trained from scratch are 3 to 5 points more
     accurate with one of the first three than with the last. Under the mean every sentence that is
     good, but less good than the best, lowers the score, and PPO learns to be curt

@@ -29,7 +29,7 @@ class Setting:
     text: str
     options: tuple[str, ...] = ()
     optional: bool = False
-    """Whether None is a value: it switches something off."""
+    """True when None is a value: it switches something off."""
 
 
 @functools.cache

@@ -86,7 +86,7 @@ def changed(noted: Mapping[str, Note]) -> list[str]:
 
 
 Stamp = tuple[int, int, int]
-"""How many files, their bytes, and when the last was written (nanoseconds)."""
+"""Number of files, their bytes, and the time the last was written (nanoseconds)."""
 
 
 def _stamp(place: Path) -> Stamp:

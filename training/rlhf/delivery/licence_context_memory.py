@@ -37,7 +37,7 @@ LICENCES = {
     "MIT License": "mit",
     "GNU GENERAL PUBLIC LICENSE": "gpl",
 }
-"""How the texts of well-known licences begin, and their names on hubs."""
+"""Beginnings of the texts of well-known licences, and their names on hubs."""
 
 
 @dataclass(frozen=True, kw_only=True)

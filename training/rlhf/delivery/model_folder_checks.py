@@ -19,7 +19,7 @@ KINDS = {
     "ForConditionalGeneration": POLICY,
     "ForSequenceClassification": REWARD,
 }
-"""How names of architectures end, and what such a model is here."""
+"""Ends of names of architectures, and the kind of such a model here."""
 FORMATS = {
     "GGUF": {".gguf", ".ggml"},
     "pickled weights (.bin)": {".bin", ".pt", ".pth"},

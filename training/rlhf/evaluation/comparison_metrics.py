@@ -72,7 +72,7 @@ class Metric:
     """Instead of numbers: a property of the set of texts. It falls or rises with their number,
     so that resamples, which repeat texts, would not tell its interval."""
     by_tag: bool = False
-    """Whether the report's tables by tag hold it too; comparison.json holds every metric there."""
+    """True when the report's tables by tag hold it too; comparison.json holds all metrics there."""
 
 
 def _mean(

@@ -12,7 +12,7 @@ from transformers import BitsAndBytesConfig
 from training.rlhf.run.failures import ModelError
 
 PACKS = "support_avx512bf16_for_cpu"
-"""What bitsandbytes' 4-bit layers call that they may pack their weights."""
+"""Flag of bitsandbytes' 4-bit layers that lets them pack their weights."""
 
 
 def quantisation(kind: str, *, keep: Sequence[str]) -> BitsAndBytesConfig | None:

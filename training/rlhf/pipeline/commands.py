@@ -54,14 +54,14 @@ class Command:
     needs: tuple[str, ...] = ()
     """Settings that may not be empty; `check` knows more."""
     shared: bool = False
-    """Whether all processes of a launcher do it; otherwise they wait for the first."""
+    """True when all processes of a launcher do it; otherwise they wait for the first."""
     computes: bool = True
     """False: the function needs no torch, and is called without `work`."""
     follows: bool = False
     """True: instead of `work` the function takes the run directory and the stage, keeps state there
     and loads torch itself where it needs it."""
     scored: bool = False
-    """Whether it takes the scores of reward models or of a Python function."""
+    """True when it takes the scores of reward models or of a Python function."""
     given: tuple[str, ...] = ()
     """Arguments before the config."""
 

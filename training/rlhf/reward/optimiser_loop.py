@@ -38,7 +38,7 @@ TIE_LEARNING_RATE = 0.01
 
 
 Features = dict[tuple[tuple[int, ...], int], Tensor]
-"""What the score head reads, (H,), by the text's tokens and how many of them are the reply."""
+"""The score head's input, (H,), by the text's tokens and how many of them are the reply."""
 
 
 def _key(text: Text) -> tuple[tuple[int, ...], int]:

@@ -22,7 +22,7 @@ from training.rlhf.run import ranks
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)
-"""How long a process waits for the others: the first one evaluates and samples alone. A launcher
+"""Time a process waits for the others: the first one evaluates and samples alone. A launcher
 ends all of them when one dies."""
 BUCKET = 2**24
 """Numbers that are summed in one message."""

@@ -39,12 +39,12 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """The disk, a quota, or the limit of a file's size."""
 
 UNWRITTEN = re.compile(r"\(os error (28|122|27)\)|PytorchStreamWriter|inline_container.*unexpected")
-"""How safetensors and torch.save, which hide the errno, say that a file could not be written."""
+"""Words of safetensors and torch.save, which hide the errno, for a file that was not written."""
 
 EXHAUSTED = re.compile(
     r"(?i)out of memory|can't allocate|bad allocation|cannot allocate memory|STATUS_ALLOC_FAILED"
 )
-"""How CUDA, torch's allocator on a CPU, C++, the system and cuBLAS say that no memory is left."""
+"""Words of CUDA, torch's allocator on a CPU, C++, the system and cuBLAS for memory run out."""
 
 
 def sentence(error: BaseException) -> str | None:

@@ -50,7 +50,7 @@ class PeerFailed(Exception):
 
 
 _STOP, _FENCE, _FAILURE = 1, 2, 3
-"""What the processes of one run tell each other at the edge of a step, the worst counts."""
+"""Message of one run's processes to each other at the edge of a step; the worst counts."""
 
 
 class RunDirectory:
@@ -68,7 +68,7 @@ class RunDirectory:
         self.metrics_listener: Callable[[dict[str, Any]], None] | None = None
         """Called with every metrics line, for a tracker."""
         self.leads = ranks.rank() == 0
-        """Whether this process is the one that writes."""
+        """True when this process is the one that writes."""
         self.agree: Callable[[int], int] = int
         """The greatest number that any process of this run passes, once all have come here."""
         self._lock: BinaryIO | None = None

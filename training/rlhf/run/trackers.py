@@ -22,7 +22,7 @@ from training.rlhf.run.run_directory import Fenced, RunDirectory, Stopped
 
 PROJECT = "pairloop"
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
-"""How a run ends, in MLflow's words; one that was killed goes on later."""
+"""Ends of a run, in MLflow's words; one that was killed goes on later."""
 
 Log = Callable[[dict[str, float], int], None]
 Close = Callable[[str], None]

@@ -68,7 +68,7 @@ class Written:
     finished: bool = False
     fault: str = ""
     shown: str = ""
-    """What a reader would be shown instead of a reply with a fault."""
+    """Text a reader would be shown instead of a reply with a fault."""
     score: float | None = None
     error: str = ""
 

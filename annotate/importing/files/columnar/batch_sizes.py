@@ -44,7 +44,7 @@ class _Column:
     whole: float
     """Of all rows of the group."""
     shares: bool
-    """Whether `per_row` is large for the repeating of a dictionary's entries alone."""
+    """True when `per_row` is large for the repeating of a dictionary's entries alone."""
 
 
 def batch_size(file: IO[bytes], metadata: Any, schema: Any, group: int) -> BatchSize:

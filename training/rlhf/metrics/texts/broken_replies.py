@@ -16,7 +16,7 @@ from training.rlhf.metrics.texts.diversity_and_refusals import repetition
 Fault = Literal["", "empty", "truncated", "looping", "gibberish"]
 
 FAULTS: tuple[Fault, ...] = ("empty", "looping", "gibberish", "truncated")
-"""What can be wrong with a reply, in the order in which it is named: one that was cut off because
+"""Faults of replies, in the order in which they are named: one that was cut off because
 it never left a loop is looping."""
 FALLBACK = "I could not write a useful answer to this. Please ask again, perhaps in other words."
 
