@@ -25,6 +25,7 @@ DOORS = (
         "metrics.sequential_test",
         "metrics.prediction_powered",
         "delivery.licence_context_memory",
+        "delivery.model_fingerprint",
         "delivery.model_folder_checks",
     ),
 )

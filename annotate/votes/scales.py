@@ -183,3 +183,10 @@ RETIRING_SKIPS = tuple(reason.name for reason in SKIPS if reason.retires)
 RETIRING_FLAG = Flag.Kind.UNSAFE.value
 ENOUGH = 2
 """People who have to object before a pair leaves the queue: one may be mistaken."""
+
+
+def on_screen(choice: str, *, left: str) -> str:
+    """A choice in the letters of the screen, on which A is whatever stands on the left."""
+    if choice in ("a", "b"):
+        return f"{'A' if choice == left else 'B'} is better"
+    return {"tie": "About the same", "both_bad": "Both are bad"}[choice]

@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from training.models import ModelVersion, Trial
 from training.rlhf.run import durable
-from training.runs import processes, run_kinds, supervisor
+from training.runs import exit_reasons, processes, supervisor
 from training.versions import engine_environment, serving
 
 log = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ class Answerer:
             if processes.has_exited(self.process):
                 code = processes.reap(self.process)
                 if code < 0:
-                    return f"The process with the models was {run_kinds.ended_by(code)}."
+                    return f"The process with the models was {exit_reasons.ended_by(code)}."
                 if reply or code:
                     return f"The process with the models ended: {self._last_line()}"
                 self._begin()  # its idle time was over just as the question came

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 MARK = "PAIRLOOP_RUN"
-LAUNCHER = Path(__file__).with_name("parent_death_signal.py")
+LAUNCHER = Path(__file__).parents[2] / "config" / "parent_death_signal.py"
 PROC = Path("/proc")
 
 

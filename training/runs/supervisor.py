@@ -33,6 +33,7 @@ from training.models import Lost, Round, Run, RunKind
 from training.rlhf.round import DONE
 from training.runs import (
     crash_recovery,
+    exit_reasons,
     processes,
     run_inputs,
     run_kinds,
@@ -283,9 +284,9 @@ class Supervision:
             return self.finish(Run.State.FAILED, error, code=code)
         if verdict is Verdict.STOPPING:
             return self.give_back("", code=code, attempts=F("attempts") - 1)
-        if run_kinds.was_interrupted(self.run, code):
-            return self.give_back(run_kinds.explain(self.run, code), code=code)
-        return self.finish(Run.State.FAILED, run_kinds.explain(self.run, code), code=code)
+        if exit_reasons.was_interrupted(self.run, code):
+            return self.give_back(exit_reasons.explain(self.run, code), code=code)
+        return self.finish(Run.State.FAILED, exit_reasons.explain(self.run, code), code=code)
 
     def give_back(self, error: str, *, code: int, **fields: Any) -> bool:
         """Make the run claimable at once; finished stages and checkpoints are kept.

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from annotate import exchange
 from training.models import LONGEST_PATH, Decision, ModelVersion, Run, RunKind
-from training.rlhf.delivery import licence_context_memory
+from training.rlhf.delivery import model_fingerprint
 from training.rlhf.delivery.model_folder_checks import Unusable
 from training.versions import promotion
 
@@ -96,7 +96,7 @@ def require_unchanged(version: ModelVersion) -> None:
     if known is None or not folder.is_dir():
         return
     try:
-        same = licence_context_memory.fingerprint(folder) == known
+        same = model_fingerprint.fingerprint(folder) == known
     except Unusable as error:
         raise Declined(f"{version.name}: {error}") from error
     if not same:

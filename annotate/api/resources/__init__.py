@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "project_list",
         "prompt_resource",
         "pair_resource",
+        "label_resource",
         "vote_resource",
         "review_resource",
         "people.annotator_resource",

@@ -1,4 +1,4 @@
-"""Pairs and their labels: lists, single ones, tags and metadata."""
+"""Pairs: lists, single ones, tags and metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotate.api.pagination import ListQuery, asked, listed, page_of
+from annotate.api.pagination import asked, listed, page_of
 from annotate.api.resources.fields import (
     ANSWERS,
     ROOT,
@@ -22,27 +22,16 @@ from annotate.api.resources.fields import (
     save_tags,
     with_imports,
 )
+from annotate.api.resources.label_resource import LabelBody
 from annotate.api.resources.prompt_resource import (
     SEARCHED,
     ContentQuery,
     columns,
     searched,
 )
-from annotate.models import Label, Pair, Project
+from annotate.models import Pair
 from annotate.people.permissions import project_or_404
 from annotate.review import search
-from annotate.votes.labels import ADJUDICATED
-
-
-class LabelBody(serializers.ModelSerializer[Label]):
-    pair = serializers.IntegerField(source="pair_id")
-
-    class Meta:
-        model = Label
-        fields = (
-            *("pair", "outcome", "vote_fraction", "margin", "n_votes", "method"),
-            *("p_a", "p_tie", "p_b", "updated_at"),
-        )
 
 
 class PairCounts(serializers.Serializer[Any]):
@@ -92,16 +81,6 @@ class PairQuery(ContentQuery):
     flagged = serializers.BooleanField(required=False, help_text="Only those with a warning.")
 
 
-class LabelQuery(ListQuery):
-    outcome = serializers.ChoiceField(choices=Label.Outcome.choices, required=False)
-    method = serializers.ChoiceField(choices=("majority", ADJUDICATED), required=False)
-    kind = serializers.ChoiceField(choices=Pair.Kind.choices, required=False)
-    updated_since = serializers.DateTimeField(required=False)
-
-
-LABEL_COLUMNS = {"kind": "pair__kind", "updated_since": "updated_at__gte"}
-
-
 @extend_schema(
     operation_id="pairs_list",
     tags=["pairs"],
@@ -142,34 +121,12 @@ def pair(request: Request, slug: str, pair_id: int) -> Response:
     return Response(StoredPair(get_object_or_404(rows, pk=pair_id)).data)
 
 
-@extend_schema(
-    operation_id="labels_list",
-    tags=["labels"],
-    parameters=[LabelQuery],
-    responses={200: page_of(LabelBody), **ANSWERS},
-)
-@api_view(["GET"])
-def labels(request: Request, slug: str) -> Response:
-    """Labels of the project's pairs, newest first (reviewers). p_a, p_tie and p_b are what the
-    votes say once the annotators' reliabilities are known."""
-    project = project_or_404(request, slug, "reviewer")
-    filters = asked(request, LabelQuery)
-    wanted = {LABEL_COLUMNS.get(name, name): value for name, value in filters.items()}
-    rows = _labels(project).filter(**wanted)
-    return listed(request, rows, lambda page: list(LabelBody(page, many=True).data))
-
-
 def _shown(rows: QuerySet[Pair]) -> QuerySet[Pair]:
     named = rows.annotate(wrote_a=search.wrote("a"), wrote_b=search.wrote("b"))
     return with_imports(named.select_related(None).select_related("label"))
 
 
-def _labels(project: Project) -> QuerySet[Label]:
-    return Label.objects.filter(pair__project=project)
-
-
 urlpatterns = [
     path(ROOT + "pairs/", pairs, name="api-pairs"),
     path(ROOT + "pairs/<int:pair_id>/", pair, name="api-pair"),
-    path(ROOT + "labels/", labels, name="api-labels"),
 ]

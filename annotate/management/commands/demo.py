@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 # By path and not by import: it must run without Django, and belongs to the other app.
-LAUNCHER = settings.BASE_DIR / "training" / "runs" / "parent_death_signal.py"
+LAUNCHER = settings.BASE_DIR / "config" / "parent_death_signal.py"
 PROCESSES = {
     "web": ["-m", "gunicorn", "--config", "config/gunicorn.py"],
     "worker": ["manage.py", "worker"],

@@ -84,15 +84,8 @@ def _asked(member: Membership, gold: Gold) -> dict[str, object]:
         "gold": gold,
         "result": result(member),
         "given": given,
-        "said": _said(given.choice, left) if given else "",
-        "wanted": _said(gold.expected, left),
+        "said": scales.on_screen(given.choice, left=left) if given else "",
+        "wanted": scales.on_screen(gold.expected, left=left),
         "points": scales.points(project.scale),
         "both_bad": scales.both_bad(project.scale),
     }
-
-
-def _said(choice: str, left: str) -> str:
-    """A choice in the letters of the screen, on which A is whatever stands on the left."""
-    if choice in ("a", "b"):
-        return f"{'A' if choice == left else 'B'} is better"
-    return {"tie": "About the same", "both_bad": "Both are bad"}[choice]

@@ -7,16 +7,11 @@ one starts anew.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
-from training.rlhf import rows
 from training.rlhf.completions.sampling import Policy, writer
 from training.rlhf.completions.writers import Reply, Settings, reply_in_chunks
 from training.rlhf.config import EndpointConfig, JudgeConfig
@@ -27,14 +22,13 @@ from training.rlhf.evaluation import (
     llm_judge,
 )
 from training.rlhf.evaluation.comparison_metrics import MeasuredReply
-from training.rlhf.language import lora_adapters, pretrained
+from training.rlhf.evaluation.resumed_measurements import Numbers, computed_once, digest
+from training.rlhf.language import pretrained
 from training.rlhf.metrics.texts.broken_replies import fault
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Prompt
 from training.rlhf.run.work import Work
 
-Numbers = list[dict[str, float]]
-"""Of every reply, in the order of the prompts."""
 JUDGED_AT_ONCE = 64
 """Pairs between two chances to stop."""
 
@@ -90,38 +84,6 @@ def measure_replies(
     measured = {name: _measured(name, prompts, replies[name], numbers[name]) for name in replies}
     _compare(measured, setup, work)
     return measured
-
-
-def computed_once(
-    work: Work, name: str, parts: Sequence[Any], make: Callable[[], Numbers]
-) -> Numbers:
-    """The numbers that `make` gives, computed once for these `parts`.
-
-    Every file holds one finished step: work that is ended in between goes on after the last one.
-    """
-    work.guard()
-    work.checkpoints.mkdir(parents=True, exist_ok=True)
-    file = work.checkpoints / f"{name}-{digest(*parts)}.jsonl"
-    if not file.exists():
-        numbers = make()
-        work.guard()  # what lost its run while it computed writes nothing
-        rows.write(file, numbers)
-    return [data for _, data in rows.read_json(file)]
-
-
-def digest(*parts: Any) -> str:
-    """A short name for a mixture of folders, settings and texts."""
-    seen = [fingerprint(part) if isinstance(part, Path) else part for part in parts]
-    return hashlib.sha256(json.dumps(seen, default=dataclasses.asdict).encode()).hexdigest()[:16]
-
-
-def fingerprint(folder: Path) -> list[Any]:
-    """Names, sizes and times of a model's files, and of what an adapter adapts: a retrained model
-    is another one."""
-    files = sorted(path for path in folder.glob("*") if path.is_file())
-    own = [str(folder), *((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)]
-    base = lora_adapters.adapter_base(folder)
-    return own if base is None else [*own, fingerprint(Path(base))]
 
 
 def _replies(

@@ -20,7 +20,12 @@ from training.rlhf import rows
 from training.rlhf.completions.openai_endpoint import Endpoint
 from training.rlhf.completions.writers import Reply, Settings
 from training.rlhf.config import CheckJob
-from training.rlhf.delivery import hub_download, licence_context_memory, model_folder_checks
+from training.rlhf.delivery import (
+    hub_download,
+    licence_context_memory,
+    model_fingerprint,
+    model_folder_checks,
+)
 from training.rlhf.delivery.licence_context_memory import Facts
 from training.rlhf.delivery.memory_table import GIB, SINGLE
 from training.rlhf.rows import Message
@@ -117,7 +122,7 @@ class _Check:
             )
         facts, known = (
             licence_context_memory.facts(folder),
-            licence_context_memory.fingerprint(folder),
+            model_fingerprint.fingerprint(folder),
         )
         settings = licence_context_memory.settings(model_folder_checks.folder_of_base(folder))
         memory = licence_context_memory.memory(settings, facts.parameters)

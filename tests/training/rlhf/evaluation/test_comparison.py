@@ -17,7 +17,13 @@ from training.rlhf.completions.openai_endpoint import EndpointError
 from training.rlhf.completions.sampling import Policy
 from training.rlhf.completions.writers import Settings
 from training.rlhf.config import CompareJob, ConfigError, JudgeConfig, from_dict
-from training.rlhf.evaluation import comparison, kl_and_perplexity, llm_judge, measured_replies
+from training.rlhf.evaluation import (
+    comparison,
+    kl_and_perplexity,
+    llm_judge,
+    measured_replies,
+    resumed_measurements,
+)
 from training.rlhf.reward import reward_model
 from training.rlhf.rows import Prompt
 from training.rlhf.run.run_directory import Stopped
@@ -209,18 +215,18 @@ def test_a_judge_that_fails_goes_on_after_the_last_part_that_it_judged(
 
 def test_a_retrained_model_is_asked_again(recipe: dict[str, Any], tmp_path: Path) -> None:
     folder = tiny.llama(tmp_path / "model")
-    before = measured_replies.digest(folder, SETTINGS)
-    assert measured_replies.digest(folder, SETTINGS) == before
+    before = resumed_measurements.digest(folder, SETTINGS)
+    assert resumed_measurements.digest(folder, SETTINGS) == before
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text(
         json.dumps({"base_model_name_or_path": str(folder)})
     )
     save_file({}, adapter / "adapter_model.safetensors")
-    adapted = measured_replies.digest(adapter, SETTINGS)
+    adapted = resumed_measurements.digest(adapter, SETTINGS)
     tiny.llama(tmp_path / "model", seed=1)
-    assert measured_replies.digest(folder, SETTINGS) != before
-    assert measured_replies.digest(adapter, SETTINGS) != adapted
+    assert resumed_measurements.digest(folder, SETTINGS) != before
+    assert resumed_measurements.digest(adapter, SETTINGS) != adapted
 
 
 def test_models_of_other_vocabularies_have_a_perplexity_and_no_kl(tmp_path: Path) -> None:
