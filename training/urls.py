@@ -4,8 +4,8 @@ from django.urls import include, path
 
 from training.api import (
     completions_calls,
-    loop_calls,
     model_calls,
+    round_calls,
     schedule_calls,
     settings_calls,
 )
@@ -16,7 +16,7 @@ checks = project + "model-checks/<uuid:uuid>/"
 
 urlpatterns = [
     path("", include("training.views.urls")),
-    path(project + "rounds/", loop_calls.rounds, name="api-rounds"),
+    path(project + "rounds/", round_calls.rounds, name="api-rounds"),
     path(
         project + "rounds/settings/",
         settings_calls.round_settings_call,

@@ -6,11 +6,10 @@ May import: nothing of annotate.
 from __future__ import annotations
 
 from annotate.models.assignment import Assignment, VoteRevision
-from annotate.models.attempt import Attempts
 from annotate.models.audit import AuditEntry, PersonKey
 from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
-from annotate.models.gold_pair import Gold, QualificationAnswer
+from annotate.models.gold_and_qualification import Gold, QualificationAnswer
 from annotate.models.integrations.api_token import ApiToken, TokenScope
 from annotate.models.integrations.idempotency_key import IdempotencyKey
 from annotate.models.integrations.webhook import Webhook, WebhookDelivery
@@ -26,6 +25,7 @@ from annotate.models.membership import (
 from annotate.models.pair import Label, Pair
 from annotate.models.project import Guideline, ModelNote, Overview, Project, Tally, TrainingRecord
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
+from annotate.models.sign_in_attempt import Attempts
 
 __all__ = [
     "Adjudication",
