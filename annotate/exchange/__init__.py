@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from annotate.audit.erasure import drop_old_addresses, person_erased
 from annotate.audit.recording import record_command
+from annotate.exchange.annotator_doubts import set_head_doubts
 from annotate.exchange.evaluation_pairs import (
     Comparisons,
     evaluation_open,
@@ -172,6 +173,7 @@ __all__ = [
     "seconds_to_next_webhook",
     "send_next_webhook",
     "set_evaluators",
+    "set_head_doubts",
     "set_priorities",
     "set_triggers",
     "single_vote_count",

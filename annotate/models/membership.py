@@ -45,6 +45,11 @@ class Membership(models.Model):
         help_text="What the reliability comes from: prior of A, tie, B, and confusion by side.",
     )
     reliability_at = models.DateTimeField(null=True)
+    head_doubt = models.FloatField(
+        null=True,
+        help_text="Chance that an honest person's votes follow so little what the others' votes "
+        "teach about replies; null while too few votes say.",
+    )
     pace_ms = models.PositiveIntegerField(
         null=True, help_text="Running median of the active time per vote."
     )

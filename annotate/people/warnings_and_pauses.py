@@ -20,6 +20,9 @@ PAUSE_AFTER = 20
 ONE_SIDED = 0.005
 """An honest person's votes lean this far to one side so often."""
 SIDED_AFTER = 20
+AGAINST_MODEL = 0.01
+"""Of 60 votes each in planted crews, 2 % of honest people were below: the model is an estimate, too
+(`python -m benchmarks clickers_found`)."""
 CONSISTENT = 0.6
 WARNING = (
     "Some of your recent answers are not what the guidelines ask for. Please read the guidelines "
@@ -32,6 +35,9 @@ def flags(row: Row) -> list[str]:
     """Sentences on what stands out about a person; nothing for about 19 of 20 honest ones."""
     conditions = {
         "agrees too little": row.doubt is not None and row.doubt < DOUBTFUL,
+        "against the model": row.member is not None
+        and row.member.head_doubt is not None
+        and row.member.head_doubt < AGAINST_MODEL,
         "one side": one_sided(row.left),
         "gold pairs wrong": row.member is not None
         and _certainly_below(row.gold, row.member.project.check_threshold, after=WARN_AFTER),

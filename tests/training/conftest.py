@@ -62,8 +62,8 @@ def voted(project: Project, make_pairs: Callable[..., Any], ann: User, ben: User
     return project
 
 
-def vote_on(pairs: list[Pair], *people: User) -> None:
-    """Give every pair a vote for A by each person, and resolve it."""
+def vote_on(pairs: list[Pair], *people: User, choice: str = "a") -> None:
+    """Give every pair a vote for A, or the other side, by each person, and resolve it."""
     now = timezone.now()
     Assignment.objects.bulk_create(
         Assignment(
@@ -73,7 +73,7 @@ def vote_on(pairs: list[Pair], *people: User) -> None:
             left="a",
             stream="random",
             leased_at=now,
-            choice="a",
+            choice=choice,
             strength=2,
             voted_at=now,
             acted_at=now,
@@ -83,7 +83,11 @@ def vote_on(pairs: list[Pair], *people: User) -> None:
         for seq, person in enumerate(people, start=1)
     )
     Pair.objects.filter(pk__in=[pair.pk for pair in pairs]).update(
-        state=Pair.State.RESOLVED, open_slots=0, n_a=len(people), cast=len(people), resolved_at=now
+        state=Pair.State.RESOLVED,
+        open_slots=0,
+        cast=len(people),
+        resolved_at=now,
+        **{f"n_{choice}": len(people)},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,8 @@ class Learnt:
     """Share of each annotator's answers that are no guesses."""
     asked: NDArray[np.float64]
     why: str = ""
+    doubts: dict[int, float] = field(default_factory=dict)
+    """Chance of each annotator's votes for somebody honest; see `acquire.doubts`."""
 
 
 def latest_run(project_id: int) -> Run | None:
@@ -78,7 +80,9 @@ def learn(features: Features, votes: Iterable[Vote], config: ProposeConfig) -> L
     if not acquire.predicts(x, of, precision=precision, weights=of.weight * share):
         return Learnt(None, {}, nothing, "the head does not predict votes yet")
     trust = dict(zip(people, known.informed.tolist(), strict=True))
-    return Learnt(head, trust, x)
+    doubts = acquire.doubts(x, of, head, share, precision=precision)
+    named = {people[person]: chance for person, chance in doubts.items()}
+    return Learnt(head, trust, x, doubts=named)
 
 
 def load(folder: Path) -> Features:

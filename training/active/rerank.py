@@ -71,6 +71,7 @@ def _rank_all(run: Run, ranking: UUID, count: int) -> int:
     rows = features.rows
     votes = [vote for vote in cast if vote[0] in rows]
     learnt = learn(features, votes, propose)
+    exchange.set_head_doubts(project, learnt.doubts)
     pending = exchange.leased_pair_keys(project)
     voted = exchange.may_be_asked_again(project) - pending
     keys = before.keys() | voted

@@ -50,6 +50,7 @@ from training.rlhf.metrics.preference_head import (
     prior_precision,
     probability,
 )
+from training.rlhf.metrics.random_clickers import doubts
 
 __all__ = [
     "ACQUISITIONS",
@@ -62,6 +63,7 @@ __all__ = [
     "Votes",
     "acquisition",
     "answered",
+    "doubts",
     "fit",
     "fit_with_people",
     "information",

@@ -10,7 +10,9 @@ from django.contrib.auth.models import User
 from numpy.typing import NDArray
 
 from annotate import exchange, queue
-from annotate.models import Pair, Project
+from annotate.models import Membership, Pair, Project
+from annotate.people.annotator_figures import rows
+from annotate.people.warnings_and_pauses import flags
 from tests.training.conftest import vote_on
 from training.active import quick_order
 from training.active.learnt_head import Features, Learnt, learn
@@ -264,3 +266,32 @@ def test_every_open_pair_is_ranked_whatever_it_was_before(
     refresh_priorities(project.pk)
     left = Pair.objects.filter(project=project, state="open")
     assert unknown in left and set(left.values_list("priority", flat=True)) == {0.0}
+
+
+def test_who_clicks_at_random_is_flagged_with_one_vote_per_pair(
+    project: Project, run: Run, make_pairs: Callable[..., list[Pair]]
+) -> None:
+    people = [User.objects.create(username=f"reader-{i}") for i in range(8)]
+    for user in people:
+        Membership.objects.create(project=project, user=user)
+    pairs = make_pairs(8 * 40 + 1)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(len(pairs), D))
+    folder = run.directory / "propose"
+    folder.mkdir(parents=True)
+    run_inputs.prepare(run)
+    np.save(folder / "features.npy", x.astype(np.float16))
+    (folder / "pool.jsonl").write_text("".join(json.dumps({"key": p.key}) + "\n" for p in pairs))
+    np.save(folder / "labelled.npy", np.zeros((0, D), dtype=np.float16))
+    (folder / "labelled.jsonl").write_text("")
+    StageResult.objects.create(run=run, stage="propose")
+    for i, pair in enumerate(pairs[:-1]):
+        right = "a" if x[i, 0] > 0 else "b"
+        choice = "ab"[rng.integers(2)] if i % 8 == 0 else right
+        vote_on([pair], people[i % 8], choice=choice)
+    assert refresh_priorities(project.pk) == 1
+    doubts = dict(project.memberships.values_list("user__username", "head_doubt"))
+    assert doubts["reader-0"] < 0.01
+    assert all(doubts[f"reader-{i}"] > 0.01 for i in range(1, 8))
+    flagged = [row.pseudonym for row in rows(project) if "against the model" in flags(row)]
+    assert flagged == [Membership.objects.get(user=people[0]).pseudonym]
