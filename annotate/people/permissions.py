@@ -35,7 +35,9 @@ def remember(user: User, slug: str, row: Row) -> None:
 def _seen(user: User, slug: str) -> Row | None:
     """The project with the role of this user in it: as the request read them at first, once, and
     read anew after that."""
-    known, row = user.__dict__.pop("seen_project", ("", None))
+    known, row = getattr(user, "seen_project", ("", None))
+    if row is not None:
+        del user.seen_project  # type: ignore[attr-defined]
     if known == slug and row is not None:
         return row if row[0] is not None else None
     return prepared.row(SEEN, {"slug": slug, "user": user.pk})

@@ -29,7 +29,7 @@ class Kept(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self, key: bytes, make: Callable[[], T]) -> T:
-        """What is kept under the key, or else what `make` returns."""
+        """The result kept under the key, or else what `make` returns."""
         with self._lock:
             if key in self._by_key:
                 self._by_key.move_to_end(key)

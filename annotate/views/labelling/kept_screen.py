@@ -103,8 +103,8 @@ class Frame(NamedTuple):
     pieces: list[str]
     names: list[str]
 
-    def around(self, values: Mapping[str, object]) -> str:
-        """The screen with these values, which are escaped unless they are HTML."""
+    def around(self, values: Mapping[str, Any]) -> str:
+        """The screen with these values by name, which are escaped unless they are HTML."""
         shown = {name: conditional_escape(value) for name, value in values.items()}
         filled = [self.pieces[0]]
         for name, piece in zip(self.names, self.pieces[1:], strict=True):

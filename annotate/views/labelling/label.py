@@ -73,7 +73,7 @@ def vote(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpRespo
         # The vote and the lease of the pair that follows are one commit.
         with queue.write():
             cast = queue.vote_side(request.user, token, **submitted)
-            following = _following(request, project)
+            following = _following(request, project, voted=True)
     except queue.UnknownAssignment as error:
         raise Http404(str(error)) from error
     except (queue.ChoiceConflict, queue.Gone) as problem:
@@ -120,12 +120,14 @@ def undo(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     return _answer(request, project, Note("Taken back", "info"), taken_back)
 
 
-def _following(request: AuthenticatedHttpRequest, project: Project) -> Assignment | None:
+def _following(
+    request: AuthenticatedHttpRequest, project: Project, *, voted: bool = False
+) -> Assignment | None:
     """The pair to show after a vote, skip or undo: the next one, or the one after that which the
     page says it shows already. A redirect shows nothing."""
     if not request.htmx:
         return None
-    return queue.next_pair(project, request.user, after=_after(request))
+    return queue.next_pair(project, request.user, after=_after(request), voted=voted)
 
 
 @require_POST

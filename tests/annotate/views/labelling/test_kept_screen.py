@@ -20,7 +20,7 @@ from annotate.views.labelling.criteria import Row, answers
 from annotate.votes import scales
 
 LABEL = "/projects/desk/label/"
-FORM_TOKEN = re.compile('csrfmiddlewaretoken" value="[^"]*"')
+CHANGING = re.compile('csrfmiddlewaretoken" value="[^"]*"|data-lease="[^"]*"')
 HTMX = {"HX-Request": "true"}
 ROWS = st.lists(
     st.sampled_from([Row("Tone & tact", "left", True, False), Row("B", "", False, True)])
