@@ -84,7 +84,7 @@ def vote(request: Request, token: UUID) -> Response:
         result = queue.vote_side(
             user_of(request), token, submitted.pop("choice"), on_scale=True, **submitted
         )
-        following = _next(request, result.assignment) if wants_next else None
+        following = _next(request, result.assignment, voted=True) if wants_next else None
     return Response({"status": result.status, "next": following})
 
 
@@ -160,6 +160,8 @@ def _wants_next(request: Request) -> bool:
     return value in ("1", "true")
 
 
-def _next(request: Request, assignment: Assignment) -> dict[str, Any] | None:
-    following = queue.next_pair(assignment.pair.project, user_of(request))
+def _next(
+    request: Request, assignment: Assignment, *, voted: bool = False
+) -> dict[str, Any] | None:
+    following = queue.next_pair(assignment.pair.project, user_of(request), voted=voted)
     return pair_body(following) if following else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 
 from annotate.models import Project
 from annotate.queue.vote import INPUTS
@@ -113,6 +114,29 @@ class VoteForm(RemarkForm):
         side, strength = data["vote"]
         given = ("reasons", "comment", "criteria", "active_ms", "first_key_ms", "wall_ms", "input")
         return {"side": side, "strength": strength} | {name: data[name] for name in given}
+
+
+PLAIN = {"csrfmiddlewaretoken", "last", "after", "view", "raw", "vote", "scale", "input"}
+TIMES = {"active_ms": MAX_ACTIVE_MS, "first_key_ms": MAX_ACTIVE_MS, "wall_ms": MAX_WALL_MS}
+
+
+def plain_vote(data: QueryDict, project: Project) -> tuple[dict[str, Any], str] | None:
+    """`submitted` and `caption` of a `VoteForm` for a vote without remarks, which most are; None
+    for any other, and for one that is wrong: the form takes a tenth of a vote's time."""
+    if project.criteria or not PLAIN | TIMES.keys() >= data.keys():
+        return None
+    scale = data.get("scale") or project.scale
+    point = all_points(scale).get(data.get("vote", "")) if scale in SCALES else None
+    times = {name: data.get(name, "") for name in TIMES}
+    whole = all(not ms or (ms.isascii() and ms.isdigit() and len(ms) < 11) for ms in times.values())
+    pressed = data.get("input", "")
+    if point is None or pressed not in INPUTS or not whole:
+        return None
+    taken = {name: int(ms) if ms else None for name, ms in times.items()}
+    if any(ms is not None and ms > TIMES[name] for name, ms in taken.items()):
+        return None
+    submitted = {"side": point.choice, "strength": point.strength, "input": pressed} | taken
+    return submitted | {"reasons": [], "comment": "", "criteria": {}}, point.caption
 
 
 class ReviseForm(RemarkForm):

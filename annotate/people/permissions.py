@@ -10,6 +10,7 @@ from annotate.models import Membership, Project
 from annotate.models.roles import Role
 from annotate.statements import prepared
 from annotate.statements.instances import Columns
+from annotate.statements.prepared import Row
 
 NO_SUCH_PROJECT = "There is no such project, or you are not in it."
 
@@ -22,6 +23,24 @@ SEEN = f"""
         ON member.project_id = project.id AND member.user_id = %(user)s AND member.active
     WHERE project.slug = %(slug)s
 """
+
+
+def remember(user: User, slug: str, row: Row) -> None:
+    """Keep what was read of a project beside the user, in the order of SEEN, for `project_or_404`
+    of the same request."""
+    # With the user and not for longer: each request reads its own.
+    user.seen_project = (slug, row)  # type: ignore[attr-defined]
+
+
+def _seen(user: User, slug: str) -> Row | None:
+    """The project with the role of this user in it: as the request read them at first, once, and
+    read anew after that."""
+    known, row = getattr(user, "seen_project", ("", None))
+    if row is not None:
+        del user.seen_project  # type: ignore[attr-defined]
+    if known == slug and row is not None:
+        return row if row[0] is not None else None
+    return prepared.row(SEEN, {"slug": slug, "user": user.pk})
 
 
 def role_of(user: User, project: Project) -> str | None:
@@ -43,11 +62,11 @@ def project_or_404(request: HttpRequest, slug: str, role: str = "annotator") -> 
     """
     user = request.user
     # Asked anew by every request: whoever is put out is out with the next one.
-    row = prepared.row(SEEN, {"slug": slug, "user": user.pk}) if user.is_authenticated else None
+    row = _seen(user, slug) if user.is_authenticated else None
     own_role = row and (Role.ADMIN if user.is_superuser else row[-1])
     if not row or not own_role:
         raise Http404(NO_SUCH_PROJECT)
-    project = PROJECT.instance(row[:-1])
+    project = PROJECT.instance(row[: len(PROJECT)])
     if own_role not in Role.at_least(role):
         raise PermissionDenied(f"This needs the role {role} in the project {project.name}.")
     project.role = own_role

@@ -1,17 +1,40 @@
-"""Sessions in the database, read by one prepared statement."""
+"""Sessions in the database, and who is behind one: read with the project that the request names, by
+one prepared statement."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends import db
+from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+from django.utils.functional import SimpleLazyObject
 
+from annotate.people.permissions import PROJECT, remember
 from annotate.statements import prepared
+from annotate.statements.instances import Columns
 
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+REMEMBERED = 4096
+"""Sessions whose owners a process remembers."""
 LOAD = """
     SELECT session_data FROM django_session
     WHERE session_key = %(key)s AND expire_date > %(now)s
+"""
+USER = Columns(User, "person")
+WHO = f"""
+    SELECT session.session_data, {USER.sql}, {PROJECT.sql}, member.role
+    FROM django_session session
+    JOIN auth_user person ON person.id = %(user)s
+    LEFT JOIN annotate_project project ON project.slug = %(slug)s
+    LEFT JOIN annotate_membership member
+        ON member.project_id = project.id AND member.user_id = person.id AND member.active
+    WHERE session.session_key = %(key)s AND session.expire_date > %(now)s
 """
 
 
@@ -26,3 +49,74 @@ class SessionStore(db.SessionStore):
             return {}
         held: dict[str, Any] = self.decode(row[0])
         return held
+
+    def load_with_owner(self, user: int, slug: str) -> User | None:
+        """Load the session and with it this user, if the session is theirs and may still be used;
+        else None, with nothing loaded.
+
+        The project of this slug and the user's role in it are kept for `project_or_404`.
+        """
+        asked = {"key": self.session_key, "user": user, "slug": slug, "now": timezone.now()}
+        row = prepared.row(WHO, asked)
+        if row is None:
+            return None
+        held, person = self.decode(row[0]), USER.instance(row[1 : 1 + len(USER)])
+        if not _is_of(held, person):
+            return None
+        self._session_cache = held
+        self.accessed = True
+        remember(person, slug, row[1 + len(USER) :])
+        return person
+
+
+def _is_of(session: dict[str, Any], person: User) -> bool:
+    """As `django.contrib.auth.get_user` decides it, without its ways for older secrets."""
+    return (
+        session.get(SESSION_KEY) == str(person.pk)
+        and session.get(BACKEND_SESSION_KEY) == BACKEND
+        and person.is_active
+        and constant_time_compare(session.get(HASH_SESSION_KEY, ""), person.get_session_auth_hash())
+    )
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _owner(session_key: str) -> list[int]:
+    """The user to read with a session, once somebody was seen to own it: a guess that saves a
+    statement, and decides nothing."""
+    return []
+
+
+class Authentication(AuthenticationMiddleware):
+    """Django's own, but that who asks is read in one statement with the project."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        request.user = SimpleLazyObject(lambda: _user_of(request))  # type: ignore[assignment]  # As Django does itself.
+
+
+def _user_of(request: HttpRequest) -> User | AnonymousUser:
+    known: User | AnonymousUser | None = getattr(request, "_cached_user", None)
+    if known is not None:
+        return known
+    known = _read_at_once(request) or _read_by_django(request)
+    request._cached_user = known  # type: ignore[attr-defined]  # Where Django itself keeps it.
+    return known
+
+
+def _read_at_once(request: HttpRequest) -> User | None:
+    session = request.session
+    key = session.session_key
+    # What was read already may have been changed by this request.
+    if not key or hasattr(session, "_session_cache") or not (owner := _owner(key)):
+        return None
+    match = request.resolver_match
+    slug = match.kwargs.get("slug", "") if match else ""
+    return session.load_with_owner(owner[0], str(slug))  # type: ignore[attr-defined, no-any-return]  # SESSION_ENGINE names the store above.
+
+
+def _read_by_django(request: HttpRequest) -> User | AnonymousUser:
+    person = get_user(request)
+    key = request.session.session_key
+    if key and isinstance(person, User):
+        _owner(key)[:] = [person.pk]
+    return person

@@ -18,6 +18,7 @@ from annotate.models.content import HELD_OUT_SHARE
 from annotate.models.roles import Role
 from annotate.queue import lease_sql, resolution, retest
 from annotate.queue.transactions import write
+from annotate.statements import prepared
 from annotate.text.chat_turns import blind
 
 # Expired leases are looked for at most once a second per project, and when nothing is open.
@@ -40,6 +41,7 @@ def next_pair(
     user: User,
     *,
     after: UUID | None = None,
+    voted: bool = False,
     now: datetime | None = None,
     rng: random.Random = _chance,
 ) -> Assignment | None:
@@ -48,24 +50,31 @@ def next_pair(
     A lease the user already has is returned again with its expiry renewed. With `after`, the
     token of a lease, one more is returned, so that a page can prefetch; nobody has more than
     two. None when there is nothing for this user just now, or when something holds this user up.
+    `voted` says that this user voted in the project in the transaction around this call, which
+    holds their membership since.
     """
     now = now or timezone.now()
     if project.archived:
         return None
     with write():
-        member = _lock_membership(project, user)
+        if voted:
+            member = lease_sql.member(project=project.pk, user=user.pk, after=after)
+        else:
+            member = _lock_membership(project, user)
         if member is None or _blocked_by(project, member):
             return None
-        assignment = lease_sql.renew(
-            project=project.pk,
-            user=user.pk,
-            after=after,
-            expires=now + lease_length(project, member.pace_ms),
-            version=project.guideline_version,
-        )
-        if assignment is None:
-            assignment = _claim(project, user, member=member, now=now, rng=rng)
-        return lease_sql.display(assignment) if assignment else None
+        # Where the lock came first, no lease can have come since the statement looked for one.
+        if not voted or member.lease is not None:
+            renewed = lease_sql.renew(
+                project=project.pk,
+                user=user.pk,
+                after=after,
+                expires=now + lease_length(project, member.pace_ms),
+                version=project.guideline_version,
+            )
+            if renewed is not None:
+                return lease_sql.display(renewed)
+        return _claim(project, user, member=member, now=now, rng=rng)
 
 
 def blocked_by(project: Project, user: User) -> str:
@@ -171,7 +180,7 @@ def _claim(
     member: lease_sql.Member,
     now: datetime,
     rng: random.Random,
-) -> int | None:
+) -> Assignment | None:
     _release_sometimes(project, now)
     if member.batches_only and not lease_sql.something_open(
         project=project.pk, user=user.pk, evaluation=member.evaluation, membership=member.id
@@ -183,7 +192,7 @@ def _claim(
     if project.retest_share and rng.random() < project.retest_share:
         again = retest.lease(project, user, member, now=now, expires=expires, rng=rng)
         if again is not None:
-            return again
+            return lease_sql.display(again)
     for attempt in range(2):
         for batches, (order, propensity) in product(_reach(member), orders):
             claim = {
@@ -270,15 +279,23 @@ def lease_length(project: Project, pace_ms: int | None) -> timedelta:
     return min(max(timedelta(milliseconds=3 * pace_ms), SHORTEST), LONGEST)
 
 
+RECENT_TIMES = f"""
+    SELECT a.active_ms FROM annotate_assignment a JOIN annotate_pair p ON p.id = a.pair_id
+    WHERE a.annotator_id = %(user)s AND p.project_id = %(project)s AND a.state = 'voted'
+        AND NOT a.surplus AND a.active_ms IS NOT NULL
+    ORDER BY a.acted_at DESC LIMIT {RECENT}
+"""
+PACE = """
+    UPDATE annotate_membership SET pace_ms = %(pace)s
+    WHERE project_id = %(project)s AND user_id = %(user)s
+"""
+
+
 def update_pace(vote: Assignment) -> None:
     """Update the person's time per vote, the running median of their recent ones."""
     if vote.active_ms is None or vote.pk % EVERY_NTH:
         return
-    project = vote.pair.project_id
-    votes = Assignment.objects.filter(annotator=vote.annotator_id, pair__project=project)
-    timed = votes.standing().exclude(active_ms=None).order_by("-acted_at")
-    recent = [ms for ms in timed.values_list("active_ms", flat=True)[:RECENT] if ms is not None]
+    whose = {"project": vote.pair.project_id, "user": vote.annotator_id}
+    recent = [ms for (ms,) in prepared.rows(RECENT_TIMES, whose)]
     if len(recent) >= FEWEST:
-        Membership.objects.filter(project=project, user=vote.annotator_id).update(
-            pace_ms=round(median(recent))
-        )
+        prepared.execute(PACE, whose | {"pace": round(median(recent))})

@@ -130,7 +130,7 @@ INSERT_LEASE = """
         propensity = excluded.propensity, leased_at = excluded.leased_at,
         expires_at = excluded.expires_at, guideline_version = excluded.guideline_version
     WHERE annotate_assignment.state = 'released'
-    RETURNING id, pair_id, CASE WHEN "left" = 'a' THEN 1 ELSE -1 END AS sign
+    RETURNING {returned}, CASE WHEN "left" = 'a' THEN 1 ELSE -1 END AS sign
 """
 
 
@@ -141,7 +141,7 @@ TAKE_SLOT = """
     UPDATE annotate_pair SET open_slots = open_slots - 1, left_balance = left_balance + {sign},
         stream = CASE WHEN EXISTS (
             SELECT 1 FROM annotate_assignment had WHERE had.pair_id = annotate_pair.id {but}
-        ) THEN stream ELSE '{arm}' END
+        ) THEN annotate_pair.stream ELSE '{arm}' END
 """
 
 
@@ -150,43 +150,26 @@ def _pick(name: str) -> str:
     return PICK.format(pairs=order.pairs, by=order.by, hidden=HIDDEN if name == "check" else "")
 
 
-def _insert(name: str, pick: str) -> str:
+def _insert(name: str, pick: str, *, returned: str) -> str:
     order = ORDERS[name]
     propensity = "%(propensity)s"
     if order.others:
         there = _holds(AVAILABLE, *order.others)
         propensity = f"CASE WHEN {propensity} < 1 AND {there} THEN {propensity} ELSE 1 END"
-    return INSERT_LEASE.format(pick=pick, arm=order.arm, propensity=propensity)
-
-
-# Both updates follow the insert: if that is suppressed, no slot leaks.
-ON_POSTGRES = {
-    name: f"""
-    WITH pick AS ({_pick(name)} FOR NO KEY UPDATE OF p SKIP LOCKED),
-    lease AS ({_insert(name, "pick")}),
-    pair AS (
-        {TAKE_SLOT.format(sign="sign", arm=order.arm, but="")}
-        FROM lease WHERE annotate_pair.id = lease.pair_id
-    ),
-    member AS (
-        UPDATE annotate_membership SET left_balance = left_balance + sign
-        FROM lease WHERE annotate_membership.id = %(membership)s
-    )
-    SELECT id FROM lease
-    """
-    for name, order in ORDERS.items()
-}
-ON_SQLITE = {name: _insert(name, f"({_pick(name)}) AS pick WHERE TRUE") for name in ORDERS}
-SLOT_ON_SQLITE = {
-    name: TAKE_SLOT.format(sign="%s", arm=order.arm, but="AND had.token <> %s") + " WHERE id = %s"
-    for name, order in ORDERS.items()
-}
+    return INSERT_LEASE.format(pick=pick, arm=order.arm, propensity=propensity, returned=returned)
 
 
 _ASSIGNMENT = Columns(Assignment, "a")
 # What an import said of a pair has no part in its votes.
 _OF_IMPORTS = ("tags", "metadata", "source_ids")
 _PAIR = Columns(Pair, "p", without=_OF_IMPORTS)
+# What a lease or a vote may change beside whoever is shown the pair; read where it is asked for.
+_MOVING = (
+    *("state", "stream", "priority", "arms", "open_slots", "asked", "started", "left_balance"),
+    *("n_a", "n_b", "n_tie", "first", "second", "first_by", "second_by", "firsts_simulated"),
+    *("fell", "second_at", "last_vote_at", "cast", "resolved_at"),
+)
+_SETTLED = Columns(Pair, "p", without=(*_OF_IMPORTS, *_MOVING))
 _PROJECT = Columns(Project, "project", without=("guidelines",))
 LOCK = f"""
     SELECT {_ASSIGNMENT.sql}, {_PAIR.sql}, {_PROJECT.sql}
@@ -199,16 +182,50 @@ LOCK = f"""
 _PROMPT = Columns(Prompt, "prompt", without=("reference", "metadata", "tags"))
 _TEXT_A = Columns(Completion, "one", without=("metadata",))
 _TEXT_B = Columns(Completion, "other", without=("metadata",))
-DISPLAY = f"""
-    SELECT {_ASSIGNMENT.sql}, {_PAIR.sql}, {_PROMPT.sql}, {_TEXT_A.sql}, {_TEXT_B.sql}
-    FROM annotate_assignment a
+_SHOWN = f"SELECT {_ASSIGNMENT.sql}, {_SETTLED.sql}, {_PROMPT.sql}, {_TEXT_A.sql}, {_TEXT_B.sql}"
+_TEXTS = """
     JOIN annotate_pair p ON p.id = a.pair_id
     JOIN annotate_prompt prompt ON prompt.id = p.prompt_id
     JOIN annotate_completion one ON one.id = p.completion_a_id
     JOIN annotate_completion other ON other.id = p.completion_b_id
-    WHERE a.id = %(assignment)s
 """
+DISPLAY = f"{_SHOWN} FROM annotate_assignment a {_TEXTS} WHERE a.id = %(assignment)s"
+
+
+# Both updates follow the insert: if that is suppressed, no slot leaks.
+ON_POSTGRES = {
+    name: f"""
+    WITH pick AS ({_pick(name)} FOR NO KEY UPDATE OF p SKIP LOCKED),
+    lease AS ({_insert(name, "pick", returned="annotate_assignment.*")}),
+    pair AS (
+        {TAKE_SLOT.format(sign="sign", arm=order.arm, but="")}
+        FROM lease WHERE annotate_pair.id = lease.pair_id
+    ),
+    member AS (
+        UPDATE annotate_membership SET left_balance = left_balance + sign
+        FROM lease WHERE annotate_membership.id = %(membership)s
+    )
+    {_SHOWN} FROM lease a {_TEXTS}
+    """
+    for name, order in ORDERS.items()
+}
+ON_SQLITE = {
+    name: _insert(name, f"({_pick(name)}) AS pick WHERE TRUE", returned="id, pair_id")
+    for name in ORDERS
+}
+SLOT_ON_SQLITE = {
+    name: TAKE_SLOT.format(sign="%s", arm=order.arm, but="AND had.token <> %s") + " WHERE id = %s"
+    for name, order in ORDERS.items()
+}
+
+
 _OPEN = "p.project_id = %(project)s AND p.open_slots > 0"
+OLDEST_LEASE = """
+    SELECT a.id FROM annotate_assignment a JOIN annotate_pair p ON p.id = a.pair_id
+    WHERE a.annotator_id = %(user)s AND a.state = 'reserved' AND p.project_id = %(project)s
+        AND a.token <> %(after)s
+    ORDER BY a.leased_at, a.id LIMIT 1
+"""
 # Which orders hold anything is asked here, so that no claim is spent on empty ones.
 MEMBER = f"""
     SELECT id, left_balance, pace_ms, simulated, guidelines_read, qualified_at, paused_at,
@@ -220,15 +237,10 @@ MEMBER = f"""
         {_holds(_OPEN, ("p.arms = 'evaluation'", _BY_SHUFFLE))}
         AND (evaluates OR NOT EXISTS (SELECT 1 FROM annotate_membership other
             WHERE other.project_id = %(project)s AND other.evaluates
-                AND other.active AND other.paused_at IS NULL))
+                AND other.active AND other.paused_at IS NULL)),
+        ({OLDEST_LEASE})
     FROM annotate_membership
     WHERE project_id = %(project)s AND user_id = %(user)s AND active
-"""
-OLDEST_LEASE = """
-    SELECT a.id FROM annotate_assignment a JOIN annotate_pair p ON p.id = a.pair_id
-    WHERE a.annotator_id = %(user)s AND a.state = 'reserved' AND p.project_id = %(project)s
-        AND a.token <> %(after)s
-    ORDER BY a.leased_at, a.id LIMIT 1
 """
 RENEW = """
     UPDATE annotate_assignment SET expires_at = %(expires)s, guideline_version = %(version)s
@@ -237,12 +249,13 @@ RENEW = """
 NO_TOKEN = UUID(int=0)
 
 
-def lock(*, user: int, token: UUID) -> Assignment | None:
-    """Lock the pair of a member's own assignment, then the assignment: a dataset version that is
-    freezing this vote comes before or after. Returns it as it is then, its pair and project with
-    it."""
+def lock(*, user: int, token: UUID, membership: bool = False) -> Assignment | None:
+    """Lock the pair of a member's own assignment, on request the membership, then the assignment: a
+    dataset version that is freezing this vote comes before or after. Returns it as it is then, its
+    pair and project with it."""
     # The rows are locked in the order in which OF names them, and read anew once they are.
-    row = _row(LOCK + _locking(" FOR NO KEY UPDATE OF p, a"), token=token, user=user)
+    rows = "p, m, a" if membership else "p, a"
+    row = _row(LOCK + _locking(f" FOR NO KEY UPDATE OF {rows}"), token=token, user=user)
     if row is None:
         return None
     assignment: Assignment
@@ -255,8 +268,13 @@ def display(assignment: int) -> Assignment:
     """An assignment with its pair and its texts."""
     row = _row(DISPLAY, assignment=assignment)
     assert row, "what was leased in this transaction is there"
+    return _shown(row)
+
+
+def _shown(row: tuple[Any, ...]) -> Assignment:
+    """The assignment of a row of _SHOWN."""
     shown: Assignment
-    shown, pair, *texts = _instances(row, _ASSIGNMENT, _PAIR, _PROMPT, _TEXT_A, _TEXT_B)
+    shown, pair, *texts = _instances(row, _ASSIGNMENT, _SETTLED, _PROMPT, _TEXT_A, _TEXT_B)
     shown.pair = pair
     pair.prompt, pair.completion_a, pair.completion_b = texts
     return shown
@@ -287,13 +305,17 @@ class Member(NamedTuple):
     evaluation: bool
     """The evaluation arm has, and the person may compare policies: where some of the members taught
     no reward model, they alone may."""
+    lease: int | None
+    """Their oldest one but the one asked without, as the statement saw it: before it could lock the
+    membership."""
 
 
-def member(*, project: int, user: int, lock: bool = False) -> Member | None:
-    """An active membership, on request locked."""
-    row = _row(
-        MEMBER + (_locking(" FOR NO KEY UPDATE") if lock else ""), project=project, user=user
-    )
+def member(
+    *, project: int, user: int, lock: bool = False, after: UUID | None = None
+) -> Member | None:
+    """An active membership, on request locked; its lease is one other than `after`."""
+    sql = MEMBER + (_locking(" FOR NO KEY UPDATE") if lock else "")
+    row = _row(sql, project=project, user=user, after=after or NO_TOKEN)
     return Member(*row) if row else None
 
 
@@ -338,20 +360,16 @@ def _locking(clause: str) -> str:
 
 def _first(sql: str, **parameters: Any) -> int | None:
     row = _row(sql, **parameters)
-    return _id_in(row)
+    return row[0] if row else None
 
 
 def _row(sql: str, **parameters: Any) -> tuple[Any, ...] | None:
     return prepared.row(sql, parameters)
 
 
-def _id_in(row: tuple[int, ...] | None) -> int | None:
-    return row[0] if row else None
-
-
-def claim(order: str, parameters: dict[str, Any], *, batches: bool = False) -> int | None:
-    """Take a slot of the first pair of an order, a name in ORDERS; return the assignment's id,
-    None when the order holds nothing for the person.
+def claim(order: str, parameters: dict[str, Any], *, batches: bool = False) -> Assignment | None:
+    """Take a slot of the first pair of an order, a name in ORDERS; return the assignment to be
+    shown, None when the order holds nothing for the person.
 
     With `batches`, of the pairs in the person's batches; checks are in none.
     """
@@ -363,12 +381,11 @@ def claim(order: str, parameters: dict[str, Any], *, batches: bool = False) -> i
         cursor.execute(sql, prepared.adapted(parameters))
         row = cursor.fetchone()
         if on_postgres or row is None:
-            return _id_in(row)
-        assignment: int
+            return _shown(row) if row else None
         assignment, pair, sign = row
         cursor.execute(SLOT_ON_SQLITE[order], prepared.adapted([sign, parameters["token"], pair]))
         cursor.execute(
             "UPDATE annotate_membership SET left_balance = left_balance + %s WHERE id = %s",
             [sign, parameters["membership"]],
         )
-        return assignment
+    return display(assignment)

@@ -21,12 +21,12 @@ PRIOR = (1 / 3, 1 / 3, 1 / 3)
 TWO_AND_ONE = (2, 3, 2)
 """Votes wanted, at most, and equal ones that resolve: two, and a third where they differ."""
 # The right-hand sides see the row as it was: while the state stays, so does its time.
-SETTLE = """
-    UPDATE annotate_pair SET asked = asked - %(excess)s, open_slots = open_slots - %(excess)s,
-        resolved_at = CASE WHEN state = %(state)s THEN resolved_at ELSE %(at)s END,
-        state = %(state)s
-    WHERE id = %(pair)s
+SETTLED = """
+    asked = asked - %(excess)s, open_slots = open_slots - %(excess)s,
+    resolved_at = CASE WHEN state = %(state)s THEN resolved_at ELSE %(settled_at)s END,
+    state = %(state)s
 """
+SETTLE = f"UPDATE annotate_pair SET {SETTLED} WHERE id = %(pair)s"
 
 
 def state_and_votes_asked(counts: SlotCounts, *, certain: bool | None = None) -> tuple[str, int]:
@@ -95,6 +95,18 @@ def is_adjudicated(pair_id: int) -> bool:
     return Adjudication.objects.filter(pair=pair_id).exists()
 
 
+def follows_from_counts(pair: Pair) -> bool:
+    """True where a vote's consequences are known from the pair's row, read with its project: no
+    label has to be sure enough, and no reviewer has decided."""
+    return pair.project.stop_when_certain is None and pair.state != Pair.State.RESOLVED
+
+
+def settled(counts: SlotCounts) -> tuple[str, int]:
+    """State of a pair whose fate its counts alone decide, and its slots that nobody needs."""
+    state, wanted = state_and_votes_asked(counts)
+    return state, min(counts.asked - wanted, counts.open_slots)
+
+
 def resolve(counts: SlotCounts, *, voted: bool, now: datetime | None = None) -> None:
     """Open or withdraw slots so that the pair asks for what its counts call for.
 
@@ -107,8 +119,13 @@ def resolve(counts: SlotCounts, *, voted: bool, now: datetime | None = None) -> 
     excess = min(counts.asked - wanted, counts.open_slots)
     if excess or state != counts.state:
         at = (now or timezone.now()) if state != Pair.State.OPEN else None
-        settled = {"pair": counts.id, "excess": excess, "state": str(state), "at": at}
+        settled = {"pair": counts.id, "excess": excess, "state": str(state), "settled_at": at}
         prepared.execute(SETTLE, settled)
+    follow(counts, state, voted=voted)
+
+
+def follow(counts: SlotCounts, state: str, *, voted: bool) -> None:
+    """Write what follows from a pair's new state: its label, and what webhooks are told."""
     if counts.kind in Pair.OUTSIDE_LABELS:
         return
     if voted and counts.has_webhooks and state == Pair.State.RESOLVED != counts.state:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from math import log
+from typing import Any
 
 from django.db import connection
 
@@ -33,10 +34,13 @@ COLUMNS = (
     "open_slots",
     "margin",
 )
+HAS_WEBHOOKS = (
+    "EXISTS (SELECT 1 FROM annotate_webhook hook"
+    " WHERE hook.project_id = annotate_pair.project_id AND hook.active)"
+)
 _RETURNED = ", ".join(f'"{name}"' for name in COLUMNS) + (
     ", (SELECT stop_when_certain FROM annotate_project of_it WHERE of_it.id = project_id)"
-    ", EXISTS (SELECT 1 FROM annotate_webhook hook"
-    " WHERE hook.project_id = annotate_pair.project_id AND hook.active)"
+    f", {HAS_WEBHOOKS}"
 )
 SURE = log(9)
 """Logit beyond which the reward model counts as confident: a probability of 0.9."""
@@ -145,21 +149,44 @@ def update(
 
 
 def count_vote(
-    pair_id: int, choice: str, *, holds_slot: bool, by: int, now: datetime, simulated: bool = False
+    pair_id: int,
+    choice: str,
+    *,
+    holds_slot: bool,
+    by: int,
+    now: datetime,
+    simulated: bool = False,
 ) -> SlotCounts:
     """Number one more vote of the pair and, unless it is surplus, count it."""
-    column = COUNT_OF[choice]
-    after = update(
-        pair_id,
-        '"cast" = "cast" + 1'
-        + (f", {column} = {column} + 1, {_ADD_TO_FIRST_TWO}" if holds_slot else ""),
-        choice_class=labels.CLASS[choice],
-        by=by,
-        simulated=int(simulated),
-        at=connection.ops.adapt_datetimefield_value(now),
-    )
+    after = update(pair_id, counting(choice, holds_slot), **counted(choice, by, now, simulated))
     assert after, "pairs with assignments are never deleted on their own"
     return after
+
+
+def counting(choice: str, holds_slot: bool) -> str:
+    """Assignments of `count_vote`, with the parameters that `counted` has."""
+    column = COUNT_OF[choice]
+    counts = f", {column} = {column} + 1, {_ADD_TO_FIRST_TWO}" if holds_slot else ""
+    return f'"cast" = "cast" + 1{counts}'
+
+
+def counted(choice: str, by: int, now: datetime, simulated: bool) -> dict[str, Any]:
+    """Parameters of a vote's `counting`."""
+    return {
+        "choice_class": labels.CLASS[choice],
+        "by": by,
+        "simulated": int(simulated),
+        "at": connection.ops.adapt_datetimefield_value(now),
+    }
+
+
+def after_vote(pair: Pair, choice: str) -> SlotCounts:
+    """The counts that `count_vote` would return of a pair whose row is locked and was read since,
+    with its project."""
+    counts = {name: getattr(pair, name) for name in COLUMNS}
+    counts["cast"] += 1
+    counts[COUNT_OF[choice]] += 1
+    return SlotCounts(**counts, stop_when_certain=pair.project.stop_when_certain)
 
 
 def uncount_vote(pair_id: int, choice: str) -> SlotCounts:

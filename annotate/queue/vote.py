@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from django.contrib.auth.models import User
+from django.db import connection
 from django.utils import timezone
 
 from annotate.models import Assignment, Pair
@@ -152,7 +153,7 @@ def _vote(
 ) -> VoteResult:
     """Store a vote worded by sides or by completions: the first become the second."""
     with write():
-        assignment = locked(user, token)
+        assignment = locked(user, token, membership=True)
         submitted = SubmittedVote.of(assignment, side, strength=strength, **rest)
         if assignment.state == State.SKIPPED:
             raise Gone("You skipped this pair. Undo the skip to vote on it.")
@@ -167,25 +168,41 @@ def _vote(
         return _store(assignment, submitted, now=now or timezone.now())
 
 
-def locked(user: User, token: UUID) -> Assignment:
-    """The user's assignment, read while its pair is locked. Raises UnknownAssignment."""
-    assignment = lease_sql.lock(user=user.pk, token=token)
+def locked(user: User, token: UUID, *, membership: bool = False) -> Assignment:
+    """The user's assignment, read while its pair is locked, on request with their membership.
+
+    Raises UnknownAssignment.
+    """
+    assignment = lease_sql.lock(user=user.pk, token=token, membership=membership)
     if assignment is None:
         raise UnknownAssignment
     return assignment
 
 
 def _store(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -> VoteResult:
+    pair = assignment.pair
     holds_slot = assignment.state == State.RESERVED and not assignment.surplus
+    at_once = holds_slot and resolution.follows_from_counts(pair)
     holds_slot = holds_slot or slots.take(assignment.pair_id, left=assignment.left) is not None
-    after = slots.count_vote(
-        assignment.pair_id,
-        submitted.choice,
-        holds_slot=holds_slot,
-        by=assignment.annotator_id,
-        now=now,
-        simulated=submitted.simulated,
-    )
+    _fill_in(assignment, submitted, now=now)
+    assignment.surplus = not holds_slot
+    if at_once:
+        _store_and_settle(assignment, now=now)
+    else:
+        after = slots.count_vote(
+            assignment.pair_id, submitted.choice, holds_slot=holds_slot, **_cast(assignment, now)
+        )
+        assignment.seq = after.cast
+        prepared.execute(STORE.sql, STORE.of(assignment))
+        if holds_slot:
+            resolution.resolve(after, voted=True, now=now)
+    if pair.kind == Pair.Kind.GOLD:
+        warnings_and_pauses.review(assignment)
+    update_pace(assignment)
+    return VoteResult("stored" if holds_slot else "surplus", assignment)
+
+
+def _fill_in(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -> None:
     assignment.state = State.VOTED
     assignment.reasons = list(submitted.reasons)
     assignment.criteria = dict(submitted.criteria)
@@ -193,17 +210,37 @@ def _store(assignment: Assignment, submitted: SubmittedVote, *, now: datetime) -
     for name in AS_HANDED_IN:
         setattr(assignment, name, getattr(submitted, name))
     assignment.active_ms = active_time.counted(assignment, submitted.active_ms)
-    assignment.surplus = not holds_slot
-    assignment.seq = after.cast
     assignment.voted_at = assignment.acted_at = now
     assignment.expires_at = None
-    prepared.execute(STORE.sql, STORE.of(assignment))
-    if holds_slot:
-        resolution.resolve(after, voted=True, now=now)
-    if after.kind == Pair.Kind.GOLD:
-        warnings_and_pauses.review(assignment)
-    update_pace(assignment)
-    return VoteResult("stored" if holds_slot else "surplus", assignment)
+
+
+def _cast(vote: Assignment, now: datetime) -> dict[str, Any]:
+    return {"by": vote.annotator_id, "now": now, "simulated": vote.simulated}
+
+
+def _store_and_settle(vote: Assignment, *, now: datetime) -> None:
+    """Count a vote that holds a slot, settle its pair and store it: what else takes three
+    statements, in one on PostgreSQL and two on SQLite, where the counts alone decide."""
+    after = slots.after_vote(vote.pair, vote.choice)
+    state, excess = resolution.settled(after)
+    vote.seq = after.cast
+    counted = f"UPDATE annotate_pair SET {slots.counting(vote.choice, True)}, {resolution.SETTLED}"
+    counted += f" WHERE id = %(pair)s RETURNING {slots.HAS_WEBHOOKS}"
+    settled_at = None if state == Pair.State.OPEN else now
+    parameters = slots.counted(vote.choice, **_cast(vote, now)) | {
+        "pair": after.id,
+        "excess": excess,
+        "state": str(state),
+        "settled_at": settled_at,
+    }
+    if connection.vendor == "postgresql":
+        both = f"WITH stored AS ({STORE.sql}), pair AS ({counted}) SELECT * FROM pair"
+        row = prepared.row(both, parameters | STORE.of(vote))
+    else:
+        prepared.execute(STORE.sql, STORE.of(vote))
+        row = prepared.row(counted, parameters)
+    assert row, "pairs with assignments are never deleted on their own"
+    resolution.follow(replace(after, has_webhooks=bool(row[0])), state, voted=True)
 
 
 def asked(assignment: Assignment, when: str = CriteriaAsked.WITH_PAIR) -> str:

@@ -53,20 +53,27 @@ class Columns(Generic[M]):
 
 
 class Changes(Generic[M]):
-    """An UPDATE of some fields of one row, by its primary key."""
+    """An UPDATE of some fields of one row, by its primary key.
+
+    Its parameters have names that begin with the table's, so that another statement can hold it.
+    """
 
     def __init__(self, model: type[M], names: Sequence[str]) -> None:
         by_name = {field.name: field for field in model._meta.concrete_fields}
         self.fields = [by_name[name] for name in names]
-        assigned = ", ".join(f'"{field.column}" = %s' for field in self.fields)
-        self.sql = f"UPDATE {model._meta.db_table} SET {assigned} WHERE id = %s"
+        table = model._meta.db_table
+        self.parameters = [f"{table}_{field.column}" for field in self.fields]
+        assigned = ", ".join(
+            f'"{field.column}" = %({name})s'
+            for field, name in zip(self.fields, self.parameters, strict=True)
+        )
+        self.key = f"{table}_pk"
+        self.sql = f"UPDATE {table} SET {assigned} WHERE id = %({self.key})s"
 
-    def of(self, instance: M) -> list[Any]:
+    def of(self, instance: M) -> dict[str, Any]:
         """The parameters: what the instance holds, as the database stores it."""
-        return [
-            *(
-                field.get_db_prep_save(getattr(instance, field.attname), connection)
-                for field in self.fields
-            ),
-            instance.pk,
-        ]
+        values = (
+            field.get_db_prep_save(getattr(instance, field.attname), connection)
+            for field in self.fields
+        )
+        return dict(zip(self.parameters, values, strict=True)) | {self.key: instance.pk}

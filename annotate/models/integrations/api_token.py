@@ -10,7 +10,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from annotate.models.project import Project, ProjectQuerySet
@@ -38,11 +38,6 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def live(self) -> ApiTokenQuerySet:
         unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
         return self.filter(unexpired, user__is_active=True)
-
-    def for_secret(self, secret: str) -> ApiTokenQuerySet:
-        """The live token with this secret, and whether an admin ended its access anywhere."""
-        ended = ApiToken.ended_in.through.objects.filter(apitoken=OuterRef("pk"))
-        return self.live().filter(sha256=digest(secret)).annotate(ended_somewhere=Exists(ended))
 
     def reaching(self, project: Project) -> ApiTokenQuerySet:
         """Live tokens that can be used in the project, as far as their owners' roles let them."""
@@ -126,7 +121,7 @@ class ApiToken(models.Model):
     @property
     def limited(self) -> bool:
         """True when some of its owner's projects are out of its reach."""
-        # `for_secret` found out, so that the calls of ordinary tokens need not ask.
+        # Who read it by its secret found out, so that calls with ordinary tokens need not ask.
         return self.project_id is not None or getattr(self, "ended_somewhere", True)
 
     def projects(self) -> ProjectQuerySet:

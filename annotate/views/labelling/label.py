@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse, HttpResponseBadRequest, QueryDict
+from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
 from annotate import queue
-from annotate.forms.voting_forms import UndoForm, VoteForm
+from annotate.forms.voting_forms import UndoForm, VoteForm, plain_vote
 from annotate.models import Assignment, Project
 from annotate.people import guidelines
 from annotate.people.active_time import words_of
@@ -30,7 +29,7 @@ from annotate.people.permissions import project_or_404
 from annotate.review.models_trained_on_votes import effect
 from annotate.text.chat_turns import question, tools, turns
 from annotate.text.word_diff import word_diff
-from annotate.views.labelling import criteria
+from annotate.views.labelling import criteria, kept_screen
 from annotate.views.labelling.remarks import offered
 from annotate.votes import scales
 
@@ -63,22 +62,25 @@ def label(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def vote(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpResponse:
     project = project_or_404(request, slug)
-    form = VoteForm(request.POST, project=project)
-    if not form.is_valid():
-        return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
+    said = plain_vote(request.POST, project)
+    if said is None:
+        form = VoteForm(request.POST, project=project)
+        if not form.is_valid():
+            return HttpResponseBadRequest(form.errors.as_text(), content_type="text/plain")
+        said = form.submitted, form.caption
+    submitted, caption = said
     try:
         # The vote and the lease of the pair that follows are one commit.
         with queue.write():
-            cast = queue.vote_side(request.user, token, **form.submitted)
-            following = _following(request, project)
+            cast = queue.vote_side(request.user, token, **submitted)
+            following = _following(request, project, voted=True)
     except queue.UnknownAssignment as error:
         raise Http404(str(error)) from error
     except (queue.ChoiceConflict, queue.Gone) as problem:
         return _refused(request, project, problem)
-    said = form.caption
     if cast.status == "surplus":
-        said += " (kept as an extra vote: others filled the pair meanwhile)"
-    return _answer(request, project, Note(said, last=token), following)
+        caption += " (kept as an extra vote: others filled the pair meanwhile)"
+    return _answer(request, project, Note(caption, last=token), following)
 
 
 @require_POST
@@ -118,12 +120,14 @@ def undo(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     return _answer(request, project, Note("Taken back", "info"), taken_back)
 
 
-def _following(request: AuthenticatedHttpRequest, project: Project) -> Assignment | None:
+def _following(
+    request: AuthenticatedHttpRequest, project: Project, *, voted: bool = False
+) -> Assignment | None:
     """The pair to show after a vote, skip or undo: the next one, or the one after that which the
     page says it shows already. A redirect shows nothing."""
     if not request.htmx:
         return None
-    return queue.next_pair(project, request.user, after=_after(request))
+    return queue.next_pair(project, request.user, after=_after(request), voted=voted)
 
 
 @require_POST
@@ -168,12 +172,17 @@ def _screen(
     status: int = 200,
 ) -> HttpResponse:
     done = (today if assignment else progress)(project, request.user)
+    tally = render_to_string("annotate/label_tally.html", {"progress": done})
+    note = note or _message(request)
+    if assignment is not None and request.htmx:
+        return HttpResponse(_next_screen(request, project, assignment, note, tally), status=status)
     context: dict[str, Any] = {
         "project": project,
         "tab": "label",
         "assignment": assignment,
         "progress": done,
-        "note": note or _message(request),
+        "tally": tally,
+        "note": note,
         "view": chosen_view(request),
         "both_bad": scales.both_bad(project.scale),
     }
@@ -181,8 +190,10 @@ def _screen(
         # Beside the screen, which is all that a script asks for.
         context |= offered(project.reason_chips)
     if assignment is not None:
-        context["scale_buttons"] = _scale_buttons(project.scale)
-        context |= texts(assignment)
+        pair = _pair(request, assignment)
+        context |= {"pair_html": pair.html, "words": pair.words, "short": pair.short}
+        context["lease_seconds"] = _lease_seconds(assignment)
+        context["scale_buttons"] = kept_screen.scale_buttons(project.scale)
         context["criteria"] = criteria.rows(project, assignment)
         context["answers"] = criteria.answers(project.scale)
     else:
@@ -199,11 +210,46 @@ def _screen(
     return render(request, template, context, status=status)
 
 
-@cache
-def _scale_buttons(scale: str) -> SafeString:
-    """The same for every pair and person, and half of what a screen has to be rendered of."""
-    shown = {"project": {"scale": scale}, "points": scales.points(scale)}
-    return render_to_string("annotate/label_scale.html", shown)
+def _next_screen(
+    request: AuthenticatedHttpRequest,
+    project: Project,
+    assignment: Assignment,
+    note: Note | None,
+    tally: str,
+) -> str:
+    """The screen of a pair as a script asks for it, of pieces that are kept."""
+    pair = _pair(request, assignment)
+    key = kept_screen.FrameKey.of(
+        project,
+        criteria=tuple(criteria.rows(project, assignment)),
+        view=chosen_view(request),
+        short=pair.short,
+        note_level=note.level if note else "",
+        has_last=bool(note and note.last),
+    )
+    values = {
+        "token": assignment.token,
+        "lease_seconds": _lease_seconds(assignment),
+        "words": pair.words,
+        "person": request.user.pk,
+        "path": request.path,
+        "tally": tally,
+        "pair": pair.html,
+        "csrf_token": get_token(request),
+        "note_text": note.text if note else "",
+        "note_last": note.last if note else "",
+    }
+    return kept_screen.frame(key).around(values)
+
+
+def _pair(request: AuthenticatedHttpRequest, assignment: Assignment) -> kept_screen.PairOnScreen:
+    shown = queue.shown(assignment)
+    return kept_screen.kept_pair(shown, chosen_view(request), lambda: texts(assignment))
+
+
+def _lease_seconds(assignment: Assignment) -> int:
+    lease = assignment.expires_at - timezone.now() if assignment.expires_at else timedelta()
+    return round(lease.total_seconds())
 
 
 def texts(assignment: Assignment) -> dict[str, Any]:
@@ -219,11 +265,9 @@ def texts(assignment: Assignment) -> dict[str, Any]:
         }
         for letter, side, source in zip("AB", ("left", "right"), sources, strict=True)
     ]
-    lease = assignment.expires_at - timezone.now() if assignment.expires_at else timedelta()
     longest = max(_lines_on_a_phone(reply["text"]) for reply in replies)
     context = asked(shown["prompt"], shown["tools"])
     return context | {
-        "lease_seconds": round(lease.total_seconds()),
         "words": words_of(assignment),
         "replies": replies,
         "long": longest > LONG,

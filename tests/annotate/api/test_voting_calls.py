@@ -234,7 +234,7 @@ def test_a_vote_on_the_api_asks_the_database_a_bounded_number_of_times(
 ) -> None:
     make_pairs(3)
     _, lease = post(api, NEXT)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(11):
         post(api, url(lease, "vote") + "?next=1", {"choice": "left"})
 
 

@@ -104,7 +104,7 @@ def test_a_vote_counts_itself_in_the_one_update_of_its_pair(
 ):
     make_pairs(1)
     lease = queue.next_pair(project, ann)
-    with django_assert_max_num_queries(6) as seen:
+    with django_assert_max_num_queries(3) as seen:
         queue.vote(ann, lease.token, choice="a")
     updates = [q["sql"] for q in seen.captured_queries if "UPDATE annotate_pair" in q["sql"]]
     assert len(updates) == 1 and '"first"' in updates[0]

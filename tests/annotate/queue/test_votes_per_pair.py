@@ -6,6 +6,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from math import log
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from annotate import exchange, queue
-from annotate.models import Assignment, Membership, Pair, Project
+from annotate.models import Assignment, Label, Membership, Pair, Project
 from annotate.quality import agreement_counts
 from tests.conftest import examples, make_pair, person
 
@@ -287,7 +288,7 @@ def test_without_a_threshold_no_vote_is_read_to_settle_a_pair(
     make_pairs(1)
     lease = queue.next_pair(project, ann)
     assert lease is not None
-    with django_assert_max_num_queries(5) as seen:  # type: ignore[attr-defined]
+    with django_assert_max_num_queries(3) as seen:  # type: ignore[attr-defined]
         queue.vote(ann, lease.token, choice="a")
     assert not any("reliability" in query["sql"] for query in seen.captured_queries)
 
@@ -331,3 +332,66 @@ def test_pairs_of_an_old_policy_leave_the_queue_and_started_ones_are_finished(
         queue.vote(ben, lease.token, choice="a")
     assert started.pk in offered and len(offered) == 2
     assert outcome(started) == ("resolved", "a")
+
+
+def _fate(project: Project, choices: list[str], *, late: bool, **columns: object) -> list[object]:
+    """What people's votes made of a pair, and of its label; late ones come after their leases
+    ended, one by one, while their places are still free."""
+    pair, begun = make_pair(project, 0, **columns), datetime(2026, 5, 4, 9, tzinfo=UTC)
+    for number, choice in enumerate(choices):
+        name = f"{project.slug}-{number}"
+        user, leased = person(name, project=project, role="annotator"), begun + number * HOUR
+        lease = queue.next_pair(project, user, now=leased, rng=random.Random(number))
+        if lease is None:
+            continue
+        if late:
+            assert queue.release_expired(project, now=leased + HOUR / 2) == 1
+        queue.vote(
+            user,
+            lease.token,
+            choice=choice,
+            strength=number % 4,
+            now=leased + HOUR / 2,
+            simulated=number == 1,
+        )
+    pair.refresh_from_db()
+    told = {name: getattr(pair, name) for name in FATE}
+    seen = [named.username.rpartition("-")[2] for named in (pair.first_by, pair.second_by) if named]
+    label = Label.objects.filter(pair=pair).values("outcome", "margin", "n_votes", "vote_fraction")
+    votes = pair.assignments.order_by("seq").values_list("state", "choice", "strength", "surplus")
+    return [told, seen, list(label), list(votes)]
+
+
+HOUR = timedelta(hours=1)
+FATE = (
+    *("state", "cast", "asked", "open_slots", "left_balance", "resolved_at", "last_vote_at"),
+    *("n_a", "n_b", "n_tie", "first", "second", "second_at", "firsts_simulated", "fell"),
+)
+
+
+@pytest.mark.django_db
+@QUICK
+@given(
+    choices=st.lists(CHOICES, min_size=1, max_size=5),
+    quota=st.sampled_from([(2, 3, 2), (1, 1, 1), (1, 3, 1), (1, 3, 2), (3, 5, 3), (1, 2, 0)]),
+    margin=st.sampled_from([None, 4.0, -4.0, 0.5]),
+    kind=st.sampled_from(["normal", "overlap", "evaluation"]),
+)
+def test_a_vote_in_time_has_the_consequences_of_one_that_takes_its_place_again(
+    choices: list[str], quota: tuple[int, int, int], margin: float | None, kind: str
+) -> None:
+    wanted, limit, agree = quota
+    columns = {"wanted": wanted, "limit": limit, "agree": agree, "margin": margin, "kind": kind}
+    columns |= {"asked": wanted, "open_slots": wanted}
+    if kind == "evaluation":
+        columns["arms"] = "evaluation"
+    fates = [
+        _fate(
+            Project.objects.create(slug=f"fate-{next(numbers)}", name="Fate"),
+            choices,
+            late=late,
+            **columns,
+        )
+        for late in (False, True)
+    ]
+    assert fates[0] == fates[1]

@@ -106,6 +106,18 @@ def test_the_label_page_asks_few_questions(
     assert len(queries) <= 13, "\n".join(query["sql"] for query in queries)
 
 
+def test_a_vote_with_the_pair_that_follows_asks_few_questions(
+    client_for: ClientFor, ann: User, project: Project, make_pairs: MakePairs
+) -> None:
+    make_pairs(30)
+    client, assignment = client_for(ann), lease(project, ann)
+    client.get(LABEL)
+    with CaptureQueriesContext(connection) as queries:
+        assert client.post(address(assignment), {"vote": "1"}, headers=HTMX).status_code == 200
+    most = 8 if connection.vendor == "postgresql" else 11
+    assert len(queries) <= most, "\n".join(query["sql"] for query in queries)
+
+
 @pytest.mark.parametrize(
     ("key", "choice", "strength"),
     [

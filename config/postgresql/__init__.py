@@ -1,0 +1,1 @@
+"""Django's backend for PostgreSQL, whose pool looks at a connection without asking the server."""
