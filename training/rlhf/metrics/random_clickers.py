@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from training.rlhf.metrics.arrays import Floats, sigmoid
-from training.rlhf.metrics.preference_head import Head, Votes, Whole
+from training.rlhf.metrics.preference_head import Head, Votes, Whole, inverse
 
 FEWEST_DECIDED = 30
 """Votes for a side before a person is judged."""
@@ -57,7 +57,7 @@ def doubts(
     rows, mass = x[votes.pair], votes.weight * share
     p = sigmoid(rows @ head.mean)
     hessian = (rows * (mass * p * (1 - p))[:, None]).T @ rows + precision * np.eye(x.shape[1])
-    covariance: Floats = np.linalg.inv(hessian)
+    covariance = inverse(hessian)
     decided = votes.value != 0.5
     slopes = {}
     for person in np.unique(votes.person).tolist():
