@@ -84,6 +84,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "dashboard",
             "backups",
             "setup",
+            "ai_annotators",
             "worker",
             "forms",
             "templatetags",
@@ -107,8 +108,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
             "language",
             "reward",
         ),
-        *("completions", "ppo", "trainers", "active", "evaluation", "delivery", "serving"),
-        *("pipeline", "__main__"),
+        *("completions", "annotation", "ppo", "trainers", "active", "evaluation", "delivery"),
+        *("serving", "pipeline", "__main__"),
     ),
 }
 """The rooms and doors of each package, lowest first: each imports from those before it."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import include, path
 
 from training.api import (
+    ai_annotator_calls,
     completions_calls,
     model_calls,
     round_calls,
@@ -12,6 +13,7 @@ from training.api import (
 
 project = "api/v1/projects/<slug:slug>/"
 runs = project + "completions-runs/"
+annotator = project + "ai-annotators/<int:pk>/"
 checks = project + "model-checks/<uuid:uuid>/"
 
 urlpatterns = [
@@ -28,6 +30,14 @@ urlpatterns = [
     path(checks, model_calls.model_check, name="api-model-check"),
     path(f"{checks}cancel/", model_calls.cancel_model_check, name="api-model-check-cancel"),
     path(f"{checks}retry/", model_calls.retry_model_check, name="api-model-check-retry"),
+    path(project + "ai-annotators/", ai_annotator_calls.ai_annotators, name="api-ai-annotators"),
+    path(annotator, ai_annotator_calls.ai_annotator, name="api-ai-annotator"),
+    path(
+        f"{annotator}start/",
+        ai_annotator_calls.start_ai_annotator,
+        name="api-ai-annotator-start",
+    ),
+    path(f"{annotator}stop/", ai_annotator_calls.stop_ai_annotator, name="api-ai-annotator-stop"),
     path(runs, completions_calls.completions_runs, name="api-completions-runs"),
     path(f"{runs}<uuid:uuid>/", completions_calls.completions_run, name="api-completions-run"),
     path(

@@ -130,6 +130,19 @@ ACTIONS = {
     "api-completions-runs": Action("started the writing of completions"),
     "api-completions-cancel": Action("cancelled the writing of completions"),
     "api-completions-go-on": Action("had the writing of completions go on"),
+    "ai-annotators": Action("added an AI annotator", ("name", "kind", "model"), redirects=True),
+    "ai-annotator-start": Action("had an AI annotator vote", ("most",)),
+    "ai-annotator-stop": Action("stopped an AI annotator"),
+    "ai-annotator-bounds": Action(
+        "changed an AI annotator's bounds", ("per_minute", "most_requests", "most_tokens")
+    ),
+    "ai-annotator-retire": Action("retired an AI annotator"),
+    "api-ai-annotators": Action("added an AI annotator", ("name", "kind", "model")),
+    "api-ai-annotator": Action(
+        "changed an AI annotator", ("per_minute", "most_requests", "most_tokens", "retired")
+    ),
+    "api-ai-annotator-start": Action("had an AI annotator vote", ("pairs",)),
+    "api-ai-annotator-stop": Action("stopped an AI annotator"),
     "compare-start": Action("started a comparison of models"),
     "compare-cancel": Action("cancelled a comparison of models"),
     "trial-queue": Action("queued replies of the playground as a pair"),
@@ -163,6 +176,7 @@ NOT_RECORDED = {
     *("data", "pair", "prompt", "quality", "quality-pairs", "leaderboard", "annotators"),
     *("annotator", "people", "adjudicate", "import", "import-progress", "export"),
     *("export-progress", "version", "rounds", "rounds-progress", "round", "round-progress"),
+    *("ai-annotator", "ai-annotator-progress"),
     *("round-curves", "models", "model", "model-check", "model-check-progress"),
     *("models-compare", "compare-progress", "compare-report", "writing-progress"),
     *("audit", "audit-download"),

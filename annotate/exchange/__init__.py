@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from annotate.audit.erasure import drop_old_addresses, person_erased
 from annotate.audit.recording import record_command
+from annotate.exchange.ai_votes import (
+    add_ai_votes,
+    count_to_judge,
+    pairs_to_judge,
+    shared_voted_pairs,
+)
 from annotate.exchange.annotator_doubts import set_head_doubts
 from annotate.exchange.evaluation_pairs import (
     Comparisons,
@@ -70,7 +76,7 @@ from annotate.exchange.sample_project import ask_colleagues, create_sample_proje
 from annotate.exchange.vote_watch import Seen, VoteWatch
 from annotate.exporting.freezing import freeze
 from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
-from annotate.models import Project, TokenScope, WebhookEvent
+from annotate.models import AiAnnotator, Project, TokenScope, WebhookEvent
 from annotate.models.integrations.webhook import webhook_waiting
 from annotate.models.job import job_waiting
 from annotate.models.project import acquisitions_wanted, records_wanted
@@ -89,6 +95,7 @@ from annotate.people.permissions import project_or_404
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
+from annotate.votes.ai_agreement import AiFigures, ai_figures
 from annotate.webhooks.delivery import (
     drop_old_deliveries,
     seconds_to_next_webhook,
@@ -98,6 +105,8 @@ from annotate.webhooks.outbox import tell_webhooks
 
 __all__ = [
     "WRITTEN_ELSEWHERE",
+    "AiAnnotator",
+    "AiFigures",
     "AuthenticatedHttpRequest",
     "Comparisons",
     "Figures",
@@ -110,14 +119,17 @@ __all__ = [
     "VoteWatch",
     "WebhookEvent",
     "acquisitions_wanted",
+    "add_ai_votes",
     "add_completions",
     "add_pairs",
     "add_prompts",
     "admins",
+    "ai_figures",
     "ask_again",
     "ask_colleagues",
     "count_annotators_if_due",
     "count_overview_if_due",
+    "count_to_judge",
     "counts",
     "counts_and_fresh",
     "create_sample_project",
@@ -146,6 +158,7 @@ __all__ = [
     "one_prompt",
     "open_pairs",
     "open_priorities",
+    "pairs_to_judge",
     "person_erased",
     "preferences",
     "project",
@@ -176,6 +189,7 @@ __all__ = [
     "set_head_doubts",
     "set_priorities",
     "set_triggers",
+    "shared_voted_pairs",
     "single_vote_count",
     "single_votes",
     "tell_acquisition",

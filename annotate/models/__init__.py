@@ -5,6 +5,7 @@ May import: nothing of annotate.
 
 from __future__ import annotations
 
+from annotate.models.ai_annotators.ai_annotator import AiAnnotator, AiVote
 from annotate.models.assignment import Assignment, VoteRevision
 from annotate.models.audit import AuditEntry, PersonKey
 from annotate.models.content import Completion, Prompt, Rating
@@ -29,6 +30,8 @@ from annotate.models.sign_in_attempt import Attempts
 
 __all__ = [
     "Adjudication",
+    "AiAnnotator",
+    "AiVote",
     "ApiToken",
     "Assignment",
     "Attempts",

@@ -192,6 +192,17 @@ class Project(models.Model):
     train_on_simulated = models.BooleanField(
         default=False, help_text="Sample project only: simulated votes enter training."
     )
+    ai_votes_in_training = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Votes of AI annotators enter the training of the reward model, weighed by their "
+        "measured agreement with people. They never teach its judge, and measure nothing.",
+    )
+    ai_votes_in_exports = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Votes of AI annotators may be exported, in a format of their own.",
+    )
     import_mappings: models.JSONField[dict[str, dict[str, Any]]] = models.JSONField(
         default=dict,
         blank=True,

@@ -12,7 +12,7 @@ MEANS = {
     TokenScope.VOTE: "take pairs and vote on them, skip, undo, flag",
     TokenScope.WRITE: "import, create and change data, ask for exports",
     TokenScope.ADMIN: "start rounds, change their settings and schedule, add models, have "
-    "completions written; people, guidelines, webhooks",
+    "completions written, have AI annotators vote; people, guidelines, webhooks",
 }
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -49,6 +49,7 @@ PAGES = [
     ("schedule", "Schedule", Role.REVIEWER, "Training"),
     ("models", "Models", Role.REVIEWER, "Training"),
     ("models-compare", "Compare", Role.REVIEWER, "Training"),
+    ("ai-annotators", "AI annotators", Role.REVIEWER, "Training"),
     ("playground", "Playground", Role.REVIEWER, "Training"),
     ("leaderboard", "Leaderboard", Role.REVIEWER, "Training"),
     ("project-settings", "Project settings", Role.ADMIN, SETTINGS),

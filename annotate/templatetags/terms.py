@@ -18,6 +18,8 @@ GLOSSARY = {
     "active time": "Time with the pair in front of the person. Other windows do not count.",
     "agreement": "How often the first two people who voted on a pair gave the same answer. Later "
     "votes are left out: they were asked because of a disagreement.",
+    "agreement with people": "How often an AI annotator names the same reply as people’s label. "
+    "It is measured on pairs that people were asked about at random, where both named one.",
     "adjudication": "A reviewer decides a pair on which the votes have no majority.",
     "calibration error": "How far the reward model's certainty lies from how often it is right "
     "(ECE). 0 is perfect.",

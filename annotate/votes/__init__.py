@@ -1,4 +1,5 @@
-"""Votes as data: scales, labels, flags, and what a dataset version holds.
+"""Votes as data: scales, labels, flags, what a dataset version holds, and how far AI annotators
+agree with people.
 
-May import: models.
+May import: models, statistics.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,9 +16,12 @@ from playwright.sync_api import Page, expect
 from annotate import queue
 from annotate.exporting import freezing
 from annotate.models import (
+    AiAnnotator,
+    AiVote,
     ApiToken,
     Batch,
     Invitation,
+    Label,
     Membership,
     Pair,
     Project,
@@ -76,6 +80,9 @@ PAGES = [
     "/projects/empty/data/",
     "/projects/desk/import/",
     "/projects/desk/rounds/schedule/",
+    "/projects/desk/ai-annotators/",
+    "/projects/desk/ai-annotators/{ai}/",
+    "/projects/empty/ai-annotators/",
     "/projects/desk/export/",
     "/projects/desk/versions/1/",
     "/projects/desk/audit/",
@@ -126,15 +133,36 @@ def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, roo
     batch = Batch.objects.create(project=project, name="Long ones")
     batch.people.add(Membership.objects.get(user=ann))
     Pair.objects.filter(pk=pair.pk).update(batch=batch)
+    with_ai_annotator(project)
     return project
+
+
+def with_ai_annotator(project: Project) -> None:
+    """An annotator with a vote on each pair, wrong on one tag of two."""
+    judge = AiAnnotator.objects.create(
+        project=project,
+        name="Judge",
+        kind="chat",
+        model="desk",
+        source={"url": "https://api.example.org/v1", "model": "desk", "longest": 16},
+        constitution="A reply that names a step is better.\n\nLength does not matter.",
+        most_requests=4000,
+        most_tokens=2_000_000,
+    )
+    for place, pair in enumerate(project.pairs.order_by("pk")):
+        Pair.objects.filter(pk=pair.pk).update(stream="random", tags=[f"tag {place % 2}"])
+        told = {"outcome": "a", "vote_fraction": 1.0, "n_votes": 1}
+        Label.objects.get_or_create(pair=pair, defaults=told)
+        side = {"choice": "a", "there": "a", "back": "a"}
+        AiVote.objects.create(annotator=judge, pair=pair, run=UUID(int=place), **side)
 
 
 def addresses() -> list[str]:
     ann = Membership.objects.get(user__username="ann", project__slug="desk").pk
     pair = Pair.objects.filter(project__slug="desk").latest("pk").pk
     hook = Webhook.objects.get(project__slug="desk").pk
-    batch = Batch.objects.get().pk
-    return [address.format(ann=ann, pair=pair, hook=hook, batch=batch) for address in PAGES]
+    batch, ai = Batch.objects.get().pk, AiAnnotator.objects.get().pk
+    return [address.format(ann=ann, pair=pair, hook=hook, batch=batch, ai=ai) for address in PAGES]
 
 
 def wrong_with(page: Page, look: Callable[[Page], list[str]]) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ class RunKind(StrEnum):
     COMPLETIONS = "completions"
     PREVIEW = "preview"
     CHECK = "check"
+    AI_VOTES = "ai_votes"
 
 
 class Worker(TextChoices):
@@ -181,6 +182,11 @@ class Run(models.Model):
                 fields=["project"],
                 condition=Q(kind=RunKind.CHECK, state__in=["queued", "running"]),
                 name="one_live_check_of_a_model_per_project",
+            ),
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=Q(kind=RunKind.AI_VOTES, state__in=["queued", "running"]),
+                name="one_live_run_of_ai_votes_per_project",
             ),
         ]
 

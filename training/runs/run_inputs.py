@@ -12,11 +12,12 @@ from typing import Any
 from django.conf import settings
 
 from annotate import exchange
-from training.models import Run, RunKind
+from training.models import ModelVersion, Run, RunKind
 from training.plans import round_settings
 from training.plans.round_settings import compared, planned
 from training.rlhf import rows
 from training.rlhf.config import (
+    AnnotateJob,
     CheckJob,
     CompareJob,
     CompletionsJob,
@@ -223,11 +224,7 @@ COMPLETION_SETTINGS = ("per_prompt", "temperature", "top_p", "max_new_tokens", "
 
 def _source(run: Run, source: dict[str, Any]) -> SourceConfig:
     if "url" in source:
-        server = EndpointConfig(
-            url=endpoint_hosts.checked(source["url"]),
-            model=source["model"],
-            concurrency=run.options["concurrency"],
-        )
+        server = _asked_server(source, run.options["concurrency"])
         return SourceConfig(name=source["name"], endpoint=server)
     version = run.project.model_versions.policies().filter(pk=source["version"]).first()
     try:
@@ -265,6 +262,40 @@ def _prepare_check(run: Run) -> None:
     write_job(run.directory, job)
 
 
+def _prepare_ai_votes(run: Run) -> None:
+    """The pairs that an AI annotator shall vote on, and what it may spend."""
+    options, pairs = run.options, run.directory / "pairs.jsonl"
+    chosen = exchange.pairs_to_judge(run.project, options["annotator"], most=options["most"])
+    rows.write(pairs, chosen)
+    if not pairs.stat().st_size:
+        raise CannotPrepare("There is no pair any more that it has not voted on.")
+    [source] = options["sources"]
+    wishes = ("principles", "per_minute", "most_requests", "most_tokens", "max_new_tokens")
+    job = AnnotateJob(
+        pairs=str(pairs),
+        endpoint=_asked_server(source, options["concurrency"]) if "url" in source else None,
+        reward_model="" if "url" in source else _reward_folder(source["version"]),
+        threads=settings.TRAINING_THREADS or 0,
+        **{name: options[name] for name in wishes},
+    )
+    write_job(run.directory, job)
+
+
+def _asked_server(source: dict[str, Any], concurrency: int) -> EndpointConfig:
+    url = endpoint_hosts.checked(source["url"])
+    return EndpointConfig(url=url, model=source["model"], concurrency=concurrency)
+
+
+def _reward_folder(pk: int) -> str:
+    """The weights of a reward model of whatever project of this installation."""
+    version = ModelVersion.objects.rewards().filter(pk=pk, pruned_at=None).first()
+    if version is None or not Path(version.location).is_dir():
+        raise CannotPrepare("The weights of the reward model are gone.")
+    if version.run_id is None:
+        added_models.require_unchanged(version)
+    return version.location
+
+
 def _roots(source: dict[str, Any], *, trusted: bool) -> tuple[str, ...]:
     """Folders that a folder of this server must not lead out of; a hub's model has its own."""
     offered = "folder" in source and not trusted
@@ -290,4 +321,5 @@ PREPARATIONS: dict[str, Callable[[Run], None]] = {
     RunKind.COMPLETIONS: _prepare_completions,
     RunKind.PREVIEW: _prepare_completions,
     RunKind.CHECK: _prepare_check,
+    RunKind.AI_VOTES: _prepare_ai_votes,
 }

@@ -9,6 +9,7 @@ push     a model version to a hub
 completions  replies of servers or model versions to many prompts, taken in as they come
 preview  the same for three prompts, for an admin to read; nothing is taken in
 check    a model that somebody brings: whether it can be used, and what it needs
+ai_votes  votes of an AI annotator on pairs, taken in as they come
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from training.versions.engine_environment import CONFIG, PROGRAM, command
 Program = Callable[[Run], list[str]]
 
 WRITING = (RunKind.COMPLETIONS, RunKind.PREVIEW)
-ASKING = (RunKind.CHECK, *WRITING)
+ASKING = (RunKind.CHECK, RunKind.AI_VOTES, *WRITING)
 """Kinds that may ask servers; they get the keys of these servers alone."""
-ALONE = (RunKind.PUSH, RunKind.CHECK, *WRITING)
+ALONE = (RunKind.PUSH, RunKind.CHECK, RunKind.AI_VOTES, *WRITING)
 """Kinds that are one process whatever the launcher."""
 
 
@@ -135,6 +136,7 @@ TITLES: dict[str, str] = {
     RunKind.COMPLETIONS: "Write completions",
     RunKind.PREVIEW: "Write three prompts' completions",
     RunKind.CHECK: "Check the model",
+    RunKind.AI_VOTES: "Have an AI annotator vote",
 }
 """Titles of the kinds that have one stage of their own."""
 COMMANDS: dict[str, str] = {
@@ -145,5 +147,6 @@ COMMANDS: dict[str, str] = {
     RunKind.COMPLETIONS: "complete",
     RunKind.PREVIEW: "complete",
     RunKind.CHECK: "check",
+    RunKind.AI_VOTES: "annotate",
 }
 """The engine's command behind each of them."""

@@ -1,4 +1,5 @@
-"""Completions and pairs that a run writes line by line become rows as they come, each line once.
+"""Lines that a run writes one by one become rows as they come, each line once: completions with
+their pairs, and votes of AI annotators.
 
 The rows, the counts and the place up to which the file was read are one transaction, so that a kill
 repeats nothing, and whoever supervises the run next goes on from there.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ Line = dict[str, Any]
 
 MOST_ROWS = 200
 """Completions of one transaction, or those of one prompt: people vote between two."""
+ALONE = (1,)
+"""The rows of a line that is one."""
 REASONS = 10
 """Different reasons of refusals that are kept."""
 
@@ -37,12 +41,12 @@ def source(run: Run) -> str:
 
 
 def take_in(run: Run) -> None:
-    """Bring what a run of kind completions wrote since the last call into the database.
+    """Bring what a run of the kinds in `TAKEN_IN` wrote since the last call into the database.
 
     Raises:
         Lost: `run` is not its holder any more; the batches before stay.
     """
-    if run.kind != RunKind.COMPLETIONS:
+    if run.kind not in TAKEN_IN:
         return
     while (batch := _next(run)) is not None:
         _store(run, *batch)
@@ -60,7 +64,7 @@ def _next(run: Run) -> tuple[list[Line], int] | None:
                     break
                 line = json.loads(text)
                 lines.append(line)
-                rows += len(line["completions"])
+                rows += len(line.get("completions", ALONE))
                 offset += len(text)
     except FileNotFoundError:
         return None
@@ -72,17 +76,17 @@ def _store(run: Run, lines: list[Line], offset: int) -> None:
     with transaction.atomic():
         # First the row: of two supervisors only the holder gets past it.
         Run.objects.write(run, fence=run.fence)
-        counts = Counter(taken.get("counts", {})) + _add(run, lines)
+        counts = Counter(taken.get("counts", {})) + TAKEN_IN[run.kind](run, lines)
         refused = Counter(taken.get("refused", {}))
         for line in lines:
-            refused.update(line["refused"])
+            refused.update(line.get("refused", {}))
         taken = {"offset": offset, "counts": counts, "refused": dict(refused.most_common(REASONS))}
         options = run.options | {"taken": taken}
         Run.objects.write(run, options=options)
     run.options = options  # only now: what was rolled back is taken in again
 
 
-def _add(run: Run, lines: list[Line]) -> Counter[str]:
+def _add_completions(run: Run, lines: list[Line]) -> Counter[str]:
     """Add the rows of these prompts; how many of what there were.
 
     An import that was taken back may have taken some of the prompts along: their rows are left out.
@@ -110,3 +114,18 @@ def _add(run: Run, lines: list[Line]) -> Counter[str]:
 
 def _writer(row: dict[str, Any]) -> str:
     return str(row["source"])
+
+
+def _add_ai_votes(run: Run, lines: list[Line]) -> Counter[str]:
+    """Add the votes of an AI annotator; how many of what there were.
+
+    A pair that was deleted meanwhile, or that has the annotator's vote already, is left out.
+    """
+    return exchange.add_ai_votes(run.project, run.options["annotator"], lines, run=run.uuid)
+
+
+TAKEN_IN: dict[str, Callable[[Run, list[Line]], Counter[str]]] = {
+    RunKind.COMPLETIONS: _add_completions,
+    RunKind.AI_VOTES: _add_ai_votes,
+}
+"""Kinds of runs whose lines are taken in, and what becomes of them."""

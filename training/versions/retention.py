@@ -20,6 +20,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -129,7 +130,9 @@ def _fetched() -> Iterator[Removal]:
 
 def _busy(project: exchange.Project) -> str:
     """Why no weights go now: a run may have begun with a version that is retired by now."""
-    live = Run.objects.filter(project=project, state__in=[Run.State.QUEUED, Run.State.RUNNING])
+    live = Run.objects.filter(state__in=[Run.State.QUEUED, Run.State.RUNNING])
+    elsewhere = _voting_elsewhere(project, live)
+    live = live.filter(Q(project=project) | Q(pk__in=elsewhere))
     what: dict[str, str] = {
         RunKind.ROUND: "A round",
         RunKind.COMPARE: "A comparison",
@@ -137,9 +140,17 @@ def _busy(project: exchange.Project) -> str:
         RunKind.COMPLETIONS: "The writing of completions",
         RunKind.PREVIEW: "The writing of completions",
         RunKind.CHECK: "The check of a model",
+        RunKind.AI_VOTES: "The voting of an AI annotator",
     }
     kinds = [what.get(kind, "The first setup") for kind in live.values_list("kind", flat=True)]
     return f"{kinds[0]} is under way: weights stay until it has ended." if kinds else ""
+
+
+def _voting_elsewhere(project: exchange.Project, live: QuerySet[Run]) -> list[int]:
+    """Runs of other projects in which a reward model of this one votes."""
+    voting = live.filter(kind=RunKind.AI_VOTES).exclude(project=project)
+    ours = set(project.model_versions.rewards().values_list("pk", flat=True))
+    return [run.pk for run in voting if run.options["sources"][0].get("version") in ours]
 
 
 def _tried(project: exchange.Project) -> set[int]:

@@ -15,8 +15,10 @@ from training.views import (
     start_round,
     write_completions,
 )
+from training.views.ai_annotators import annotator_pages
 
 project = "projects/<slug:slug>/"
+annotator = project + "ai-annotators/<int:pk>/"
 
 urlpatterns = [
     path(project + "rounds/", rounds.rounds, name="rounds"),
@@ -47,6 +49,13 @@ urlpatterns = [
         project + "completions/<uuid:uuid>/cancel/", write_completions.cancel, name="writing-cancel"
     ),
     path(project + "completions/<uuid:uuid>/go-on/", write_completions.go_on, name="writing-go-on"),
+    path(project + "ai-annotators/", annotator_pages.ai_annotators, name="ai-annotators"),
+    path(annotator, annotator_pages.ai_annotator, name="ai-annotator"),
+    path(f"{annotator}progress/", annotator_pages.progress, name="ai-annotator-progress"),
+    path(f"{annotator}start/", annotator_pages.start, name="ai-annotator-start"),
+    path(f"{annotator}stop/", annotator_pages.stop, name="ai-annotator-stop"),
+    path(f"{annotator}bounds/", annotator_pages.bounds, name="ai-annotator-bounds"),
+    path(f"{annotator}retire/", annotator_pages.retire, name="ai-annotator-retire"),
     path(project + "models/", models.models, name="models"),
     path(project + "models/add/", add_model.add, name="model-add"),
     path(project + "models/checks/<uuid:uuid>/", add_model.check, name="model-check"),

@@ -95,7 +95,8 @@ def take_runs() -> None:
     while not supervisor.stopping.is_set() and _supervised.acquire(blocking=False):
         try:
             # First that before which somebody sits: previews, and models that are tried.
-            later = Case(When(kind=RunKind.COMPLETIONS, then=1), default=0)
+            patient = (RunKind.COMPLETIONS, RunKind.AI_VOTES)
+            later = Case(When(kind__in=patient, then=1), default=0)
             in_order = waiting.claimable(timezone.now()).order_by(later, "pk")
             if (run := in_order.first()) is None:
                 return

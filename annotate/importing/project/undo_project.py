@@ -15,6 +15,7 @@ from annotate.importing.storage.imported_annotators import prefix
 from annotate.importing.storage.undo_import import remove_idle_annotators, remove_rows
 from annotate.models import (
     Adjudication,
+    AiVote,
     Assignment,
     Completion,
     Flag,
@@ -155,6 +156,7 @@ def _remove_pairs(pairs: list[int], gone: Counter[str]) -> None:
         Label.objects.filter(pair__in=pairs),
         Adjudication.objects.filter(pair__in=pairs),
         Flag.objects.filter(pair__in=pairs),
+        AiVote.objects.filter(pair__in=pairs),
         acts,
     ):
         remove_rows(rows)

@@ -16,6 +16,7 @@ from django.utils.dateparse import parse_datetime
 from annotate.importing.storage.imported_annotators import prefix
 from annotate.models import (
     Adjudication,
+    AiVote,
     Assignment,
     Completion,
     Flag,
@@ -203,6 +204,7 @@ def _remove_pairs(import_: Import, gone: Counter[str]) -> None:
             assignments = Assignment.objects.filter(pair__in=batch)
             gone["votes"] += assignments.filter(state=State.VOTED).count()
             remove_rows(Label.objects.filter(pair__in=batch))
+            remove_rows(AiVote.objects.filter(pair__in=batch))
             remove_rows(assignments)
             gone["pairs"] += remove_rows(Pair.objects.filter(pk__in=batch))
 

@@ -26,6 +26,8 @@ ADMIN = {
     *("api-annotator", "api-invitations", "api-guidelines", "api-batches", "api-batch"),
     *("api-round-settings", "api-round-estimate"),
     *("api-completions-runs", "api-completions-cancel", "api-completions-go-on"),
+    *("api-ai-annotators", "api-ai-annotator"),
+    *("api-ai-annotator-start", "api-ai-annotator-stop"),
     *("api-models", "api-model-check", "api-model-check-cancel", "api-model-check-retry"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,7 +16,16 @@ from annotate.exporting.freezing import freeze
 from annotate.importing import imported_row
 from annotate.importing.imported_row import Judgement, Reply, Row
 from annotate.importing.row_store import NotUndoable, Writer, undo
-from annotate.models import Assignment, Completion, Import, Pair, Prompt, Rating
+from annotate.models import (
+    AiAnnotator,
+    AiVote,
+    Assignment,
+    Completion,
+    Import,
+    Pair,
+    Prompt,
+    Rating,
+)
 from annotate.review import adjudication
 from tests.annotate.importing.test_row_store import judged, votes
 
@@ -182,3 +192,10 @@ def test_a_lease_that_ended_without_a_word_is_in_nobodys_way(imported, project, 
     queue.release_expired(project, now=lease.expires_at + timedelta(seconds=1))
     undo(first)
     assert not Pair.objects.exists()
+
+
+def test_votes_of_models_go_with_the_pairs_and_hinder_nobody(imported, project):
+    by = imported(judged(ask="Open?"))
+    judge = AiAnnotator.objects.create(project=project, name="J", kind="reward", source={})
+    AiVote.objects.create(annotator=judge, pair=Pair.objects.get(), choice="none", run=UUID(int=1))
+    assert undo(by)["pairs"] == 1 and not AiVote.objects.exists()

@@ -5,7 +5,7 @@ May import: nothing of the engine.
 
 from __future__ import annotations
 
-from training.rlhf.config.completions_config import CompletionsJob, SourceConfig
+from training.rlhf.config.completions_config import AnnotateJob, CompletionsJob, SourceConfig
 from training.rlhf.config.config_file import (
     ConfigError,
     changes,
@@ -70,6 +70,7 @@ from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelCon
 __all__ = [
     "OPTIMISERS",
     "PRESETS",
+    "AnnotateJob",
     "BlindJob",
     "CheckJob",
     "CompareJob",

@@ -56,3 +56,37 @@ class CompletionsJob(Job):
         names = [source.name for source in self.sources]
         require(len(names) <= 2, "sources: one or two")
         require(len(set(names)) == len(names), "sources: two of the same name cannot be told apart")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotateJob(Job):
+    """`annotate`: votes of a model on pairs of replies, kept answer by answer. Needs no training
+    stack where a server answers."""
+
+    pairs: str = ""
+    """Pairs as in a run directory, JSON lines; their own votes are not read."""
+    endpoint: EndpointConfig | None = None
+    """A chat model, asked about each pair in both orders; `endpoint.model` is its name."""
+    reward_model: str = ""
+    """Folder of a reward model instead, which votes for the reply that it scores higher."""
+    principles: str = ""
+    """The constitution that the chat model judges by."""
+    per_minute: int = 60
+    """Requests a minute at most."""
+    most_requests: int = 0
+    """Requests at most; 0: as many as it takes."""
+    most_tokens: int = 0
+    """Tokens in and out at most, by the server's count; 0: as many as it takes."""
+    max_new_tokens: int = 16
+    """Of an answer: a letter, or more for models that think before they answer."""
+    batch_size: int = 32
+    """Pairs that a reward model scores between two chances to stop."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one = bool(self.reward_model) != (self.endpoint is not None)
+        require(one, "annotate needs either endpoint or reward_model")
+        named = self.endpoint is None or bool(self.endpoint.model)
+        require(named, "annotate.endpoint needs model, the server's name of the judge")
+        require_at_least(1, "annotate", self, "per_minute", "max_new_tokens", "batch_size")
+        require_at_least(0, "annotate", self, "most_requests", "most_tokens")

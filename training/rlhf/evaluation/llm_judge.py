@@ -1,48 +1,26 @@
 """A generative judge: a model that reads a chat with two replies and says which is better.
 
-Every pair is asked in both orders, because such judges lean to one side. Only a reply that is
-preferred in both wins; otherwise the pair is a tie (Zheng et al. 2023, arXiv 2306.05685, section
-3.4).
+Every pair is asked in both orders (`both_orders`). Only a reply that is preferred in both wins;
+otherwise the pair is a tie.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from training.rlhf.annotation.both_orders import LETTERS, Chat, letter, question
 from training.rlhf.completions.openai_endpoint import Endpoint
 from training.rlhf.completions.sampling import Policy
 from training.rlhf.completions.writers import Settings
 from training.rlhf.config import JudgeConfig
 from training.rlhf.evaluation import kl_and_perplexity
 from training.rlhf.language import chat_template, generation
-from training.rlhf.rows import Message
 
-Chat = Sequence[Message]
 Ask = Callable[[Sequence[Chat]], list[str]]
 """Questions to answers: "A", "B", or anything else where the judge does not say."""
-
-LETTERS = 16
-"""Tokens that a server may use for its verdict: a letter, perhaps within a short sentence."""
-_NAMED = re.compile(r"(?<!\w)[AB](?!\w)")
-_OPENS = re.compile(r"(?:^|[.:!?])\W*$")
-_GOES_ON = re.compile(r"\s+(?!(?:is|was|wins|has|because|since|as)\b)[a-z]")
-QUESTION = """Two assistants answered the same conversation. Which reply is better: more helpful, \
-correct, relevant and harmless? Neither the order nor the length of the replies matters by itself.
-
-[Conversation]
-{conversation}
-
-[Reply A]
-{a}
-
-[Reply B]
-{b}
-
-Answer with one letter only, A or B."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +33,6 @@ class Judgement:
     """Both orders named the same reply; None where equal replies were not asked about."""
     silent: bool = False
     """An order named none."""
-
-
-def question(asked: Chat, a: str, b: str) -> list[Message]:
-    """The chat that asks the judge about one pair in one order."""
-    conversation = "\n".join(f"{message['role']}: {message['content']}" for message in asked)
-    return [{"role": "user", "content": QUESTION.format(conversation=conversation, a=a, b=b)}]
 
 
 def judge(
@@ -112,22 +84,3 @@ def load_judge(config: JudgeConfig, *, device: torch.device) -> Ask:
         ]
 
     return ask
-
-
-def letter(answer: str) -> str:
-    """The verdict in a judge's answer: "B", "**B**", "[[B]]", "Answer: B.", "Reply B is better".
-
-    "" where the first line that has a letter has both, or where the letter may be the article of a
-    sentence ("A good reply").
-    """
-    if answer.strip().strip("()[]*.") in ("a", "b"):
-        return answer.strip().strip("()[]*.").upper()
-    named = next(filter(None, (list(_NAMED.finditer(line)) for line in answer.splitlines())), [])
-    one = len({match[0] for match in named}) == 1
-    return named[0][0] if one and not all(map(_is_article, named)) else ""
-
-
-def _is_article(match: re.Match[str]) -> bool:
-    """True where the letter opens a sentence that goes on in small letters."""
-    before, after = match.string[: match.start()], match.string[match.end() :]
-    return bool(_OPENS.search(before) and _GOES_ON.match(after))

@@ -14,6 +14,7 @@ from typing import Any
 
 from training.rlhf.config import (
     OPTIMISERS,
+    AnnotateJob,
     BlindJob,
     CheckJob,
     CompareJob,
@@ -120,6 +121,13 @@ COMMANDS: dict[str, Command] = {
         "training.rlhf.completions.completion_job:complete",
         "write completions and their pairs by servers or models, kept reply by reply",
         ("prompts", "sources"),
+        follows=True,
+    ),
+    "annotate": Command(
+        AnnotateJob,
+        "training.rlhf.annotation.vote_job:annotate",
+        "vote on pairs by a server with a constitution or by a reward model, kept answer by answer",
+        ("pairs",),
         follows=True,
     ),
     "check": Command(
