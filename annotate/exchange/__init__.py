@@ -13,6 +13,7 @@ from annotate.exchange.ai_votes import (
     count_to_judge,
     pairs_to_judge,
     shared_voted_pairs,
+    surely_judged,
 )
 from annotate.exchange.annotator_doubts import set_head_doubts
 from annotate.exchange.evaluation_pairs import (
@@ -192,6 +193,7 @@ __all__ = [
     "shared_voted_pairs",
     "single_vote_count",
     "single_votes",
+    "surely_judged",
     "tell_acquisition",
     "tell_webhooks",
     "text_lengths",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,9 @@ from uuid import UUID
 from django.db.models import Exists, F, OuterRef, Q
 
 from annotate.exchange.batches import batched
-from annotate.models import AiAnnotator, AiVote, Pair, Project
+from annotate.models import AiAnnotator, AiVote, Assignment, DatasetVersion, Pair, Project
 from annotate.models.pair import PairQuerySet
+from annotate.quality.vote_weights import mean_trust
 from annotate.queue import write
 from annotate.votes import ai_agreement
 
@@ -100,3 +102,81 @@ def shared_voted_pairs(project: Project, other: Project) -> bool:
     voted = Q(n_a__gt=0) | Q(n_b__gt=0) | Q(n_tie__gt=0)
     there = other.pairs.filter(voted, key=OuterRef("key"), kind__in=Pair.TEACHING)
     return project.pairs.filter(voted, Exists(there)).exists()
+
+
+@dataclass(frozen=True)
+class AiTeacher:
+    """An AI annotator whose votes teach: by which weight, and on which tags they do not."""
+
+    name: str
+    weight: float
+    wrong_tags: frozenset[str]
+
+
+def teachers(project: Project, *, include_simulated: bool) -> dict[int, AiTeacher]:
+    """The annotators whose votes teach, by their numbers; none unless the project wants them.
+
+    A vote weighs as one of a person would who agrees with people's labels as often: 2 r - 1, over
+    the same of the average vote by people.
+    """
+    if not project.ai_votes_in_training:
+        return {}
+    mean = mean_trust(project, include_simulated=include_simulated)
+    return {
+        one.pk: AiTeacher(
+            f"ai-{one.pk}",
+            round(figures.trust / (mean or 1.0), 4),
+            frozenset(figures.wrong_tags),
+        )
+        for one, figures in ai_agreement.standing(project)
+        if figures.trust > 0
+    }
+
+
+def ai_votes_on(
+    pairs: Collection[Pair], by: Mapping[int, AiTeacher]
+) -> Mapping[int, list[dict[str, Any]]]:
+    """Votes that teach on these pairs, as rows of preferences.jsonl have them, by the pair's
+    number. Those of held-out prompts and those on a tag that the model is wrong on are left out."""
+    told: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    if not by:
+        return told
+    tags = {pair.pk: {*pair.tags, *pair.prompt.tags} for pair in pairs}
+    votes = AiVote.objects.that_teach().filter(annotator__in=by, pair__in=tags)
+    rows = votes.order_by("pair", "annotator").values_list("pair", "annotator", "choice")
+    for pair, annotator, choice in rows:
+        teacher = by[annotator]
+        if not teacher.wrong_tags & tags[pair]:
+            vote = {"annotator": teacher.name, "choice": choice, "weight": teacher.weight}
+            told[pair].append(vote)
+    return told
+
+
+def voted_by_models_alone(
+    project: Project, version: DatasetVersion, by: Mapping[int, AiTeacher]
+) -> PairQuerySet:
+    """Pairs with votes of these annotators on which the version holds no vote of a person."""
+    people = Assignment.objects.filter(
+        pair=OuterRef("pk"), state=Assignment.State.VOTED, frozen_from__lte=version.number
+    )
+    votes = AiVote.objects.that_teach().filter(annotator__in=by, pair=OuterRef("pk"))
+    pairs = Pair.objects.filter(Exists(votes), ~Exists(people), project=project)
+    return pairs.exclude(completion_a=F("completion_b")).order_by("pk")
+
+
+def surely_judged(project: Project) -> set[str]:
+    """Keys of open pairs of which an AI annotator is sure that is right where people tell: votes by
+    people teach more elsewhere. None unless its votes enter training, and none on a tag that it is
+    wrong on."""
+    if not project.ai_votes_in_training:
+        return set()
+    keys: set[str] = set()
+    for annotator, figures in ai_agreement.standing(project):
+        if not figures.is_right or figures.trust <= 0:
+            continue
+        votes = AiVote.objects.that_teach().sure()
+        votes = votes.filter(annotator=annotator, pair__state=Pair.State.OPEN)
+        wrong = set(figures.wrong_tags)
+        rows = votes.values_list("pair__key", "pair__tags", "pair__prompt__tags").iterator()
+        keys.update(key for key, own, of_prompt in rows if not wrong & {*own, *of_prompt})
+    return keys

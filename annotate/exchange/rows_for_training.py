@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -12,6 +12,7 @@ from django.db.models import Avg, Exists, F, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Length
 
 from annotate import queue
+from annotate.exchange.ai_votes import ai_votes_on, teachers, voted_by_models_alone
 from annotate.exchange.batches import batched
 from annotate.models import (
     Assignment,
@@ -51,12 +52,13 @@ def preferences(
     A vote's weight is its author's `Membership.weight` times trust / (mean trust of the votes),
     with trust = max(2 * reliability - 1, 0.05), 0 for a coin flip; who has no reliability yet
     counts as average. `soft` is [P(a), P(tie), P(b)] where the label rests on the same votes, and
-    `decided` the answer of the reviewer whose decision the version holds.
+    `decided` the answer of the reviewer whose decision the version holds. Where the project wants
+    it, `ai_votes` has the votes of AI annotators, and pairs on which only these voted follow.
     """
     if isinstance(version, int):
         version = project.dataset_versions.get(number=version)
     people = pseudonyms_and_weights(project, include_simulated=include_simulated)
-    decided = version.decided
+    decided, by = version.decided, teachers(project, include_simulated=include_simulated)
     columns = ("pair_id", "seq", "annotator_id", "choice", "strength", "surplus")
     votes = dataset_versions.votes_in(version, include_simulated=include_simulated, columns=columns)
     counted = (row for row in votes.iterator() if not row[5])
@@ -64,10 +66,23 @@ def preferences(
     for batch in batched(by_pair):
         pairs = Pair.objects.filter(TEACHES).select_related(*SHOWN)
         teaching = pairs.in_bulk([key for key, _ in batch])
+        models = ai_votes_on(teaching.values(), by)
         for key, cast in batch:
             if key in teaching:
                 choice, _ = decided.get(key, ("", 0))
-                yield _preference(teaching[key], cast, people, decided=choice)
+                row = _preference(teaching[key], cast, people, decided=choice)
+                yield row | _by_models(models, key)
+    alone = voted_by_models_alone(project, version, by) if by else Pair.objects.none()
+    for more in batched(alone.select_related(*SHOWN).iterator(chunk_size=2000)):
+        models = ai_votes_on(more, by)
+        for pair in more:
+            if told := _by_models(models, pair.pk):
+                yield _preference(pair, [], people) | told
+
+
+def _by_models(models: Mapping[int, list[dict[str, Any]]], pair: int) -> dict[str, Any]:
+    """The column of votes by models; none where there are none."""
+    return {"ai_votes": models[pair]} if models.get(pair) else {}
 
 
 def open_pairs(project: Project, *, most: int) -> Iterator[dict[str, Any]]:

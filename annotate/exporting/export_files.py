@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate.exporting import ExportFormat, format_named
+from annotate.exporting.ai_votes_part import AI_VOTES
 from annotate.exporting.compression import compressed
 from annotate.exporting.export_names import ending
 from annotate.exporting.zip_stream import zipped
@@ -126,8 +127,11 @@ def write_folder(out: Path, files: Iterator[tuple[str, Iterator[bytes]]]) -> Non
 
 
 def archive(version: DatasetVersion, chosen: ExportFormat, options: Options) -> Iterator[bytes]:
-    """Every part of a format that has rows, as one ZIP file."""
+    """Every part of a format, as one ZIP file."""
     suffix = ending(chosen, options.compression)
+    left_out = set() if version.project.ai_votes_in_exports else {AI_VOTES}
     return zipped(
-        (f"{part}.{suffix}", pieces(version, chosen, part, options)) for part in chosen.parts
+        (f"{part}.{suffix}", pieces(version, chosen, part, options))
+        for part in chosen.parts
+        if part not in left_out
     )

@@ -120,6 +120,7 @@ SETTINGS = {
         *("acquisition", "random_share", "evaluation_share", "lease_seconds"),
     ),
     "Rounds": ("promotion", "train_on_simulated"),
+    "AI annotators": ("ai_votes_in_training", "ai_votes_in_exports"),
 }
 """The fields of the settings page by its sections."""
 
@@ -219,6 +220,8 @@ class SettingsForm(ProjectModelForm):
             "lease_seconds": "Reservation, in seconds",
             "promotion": "Promotion of a new policy",
             "train_on_simulated": "Train on simulated votes",
+            "ai_votes_in_training": "Train on votes of AI annotators",
+            "ai_votes_in_exports": "Export votes of AI annotators",
         }
         widgets = {
             "description": forms.Textarea(attrs={"rows": 2}),

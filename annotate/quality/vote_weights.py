@@ -19,14 +19,29 @@ def pseudonyms_and_weights(
     """
     members = Membership.objects.filter(project=project)
     rows = list(members.values_list("user_id", "pseudonym", "weight", "reliability"))
-    trust = {user: max(2 * r - 1, LEAST_TRUST) for user, _, _, r in rows if r is not None}
+    trust = _trust([(user, r) for user, _, _, r in rows])
+    mean = _mean(project, trust, include_simulated)
+    return {
+        user: (pseudonym, round(weight * trust.get(user, mean) / mean, 4))
+        for user, pseudonym, weight, _ in rows
+    }
+
+
+def mean_trust(project: Project, *, include_simulated: bool) -> float | None:
+    """The trust in its author of the average vote; None before any reliability is known."""
+    members = Membership.objects.filter(project=project)
+    trust = _trust(list(members.values_list("user_id", "reliability")))
+    return _mean(project, trust, include_simulated) if trust else None
+
+
+def _trust(reliabilities: list[tuple[int, float | None]]) -> dict[int, float]:
+    return {user: max(2 * r - 1, LEAST_TRUST) for user, r in reliabilities if r is not None}
+
+
+def _mean(project: Project, trust: dict[int, float], include_simulated: bool) -> float:
     votes = Assignment.objects.in_project(project).standing().filter(annotator__in=trust)
     if not include_simulated:
         votes = votes.filter(simulated=False)
     cast = dict(votes.order_by().values_list("annotator_id").annotate(n=Count("pk")))
     total = sum(cast.values())
-    mean = sum(trust[user] * n for user, n in cast.items()) / total if total else 1.0
-    return {
-        user: (pseudonym, round(weight * trust.get(user, mean) / mean, 4))
-        for user, pseudonym, weight, _ in rows
-    }
+    return sum(trust[user] * n for user, n in cast.items()) / total if total else 1.0

@@ -71,6 +71,9 @@ class Preference:
     held_out: bool = False
     kind: str = "normal"
     votes: tuple[Vote, ...] = ()
+    ai_votes: tuple[Vote, ...] = ()
+    """Votes of models, weighed like people's. They teach the reward model alone, not its judge, and
+    nothing is measured by them."""
     soft: tuple[float, float, float] | None = None
     """P(a), P(tie), P(b) as aggregated with the annotators' reliabilities, where that is known."""
     decided: Literal["", "a", "b", "tie", "both_bad"] = ""
@@ -246,8 +249,8 @@ def _row(cls: type[Row], data: dict[str, Any]) -> Row:
 def _field(name: str, value: Any) -> Any:
     if name == "messages":
         return messages(value)
-    if name == "votes":
-        return tuple(_vote(vote, f"votes[{i}]") for i, vote in enumerate(_list(name, value)))
+    if name in ("votes", "ai_votes"):
+        return tuple(_vote(vote, f"{name}[{i}]") for i, vote in enumerate(_list(name, value)))
     if name == "soft":
         return None if value is None else _probabilities(name, value)
     if name == "tags":

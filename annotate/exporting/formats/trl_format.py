@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from annotate.exporting import judged_pairs
+from annotate.exporting.ai_votes_part import AI_VOTES, HOLDS, ai_votes
 from annotate.exporting.formats.text_styles import CHAT, Style, text_style
 from annotate.exporting.judged_pairs import DECIDED, UNDECIDED, Judged, PairTexts, with_texts
 from annotate.models import DatasetVersion
@@ -18,8 +19,9 @@ from annotate.votes.dataset_versions import votes_in
 from annotate.votes.export_values import line
 
 TIES = "the pairs without a winner: ties, both bad, no majority, and those of two equal texts"
-PARTS = {"trl": "one line per pair with a winner (prompt, chosen, rejected)", "ties": TIES}
-CHAT_PARTS = {"trl-conversational": PARTS["trl"], "ties": TIES}
+WINNERS = "one line per pair with a winner (prompt, chosen, rejected)"
+PARTS = {"trl": WINNERS, "ties": TIES, AI_VOTES: HOLDS}
+CHAT_PARTS = {"trl-conversational": WINNERS, "ties": TIES, AI_VOTES: HOLDS}
 
 Row = dict[str, Any]
 Rows = Callable[[Judged, PairTexts], Row]
@@ -58,6 +60,8 @@ def chat_lines(
 def _lines(
     version: DatasetVersion, style: Style, part: str, include_simulated: bool
 ) -> Iterator[bytes]:
+    if part == AI_VOTES:
+        return map(line, ai_votes(version, style))
     rows = ties if part == "ties" else winners
     return map(line, rows(version, style, include_simulated=include_simulated))
 

@@ -68,6 +68,17 @@ def label(row: Preference, *, soft: bool = False) -> SoftLabel | None:
     return pooled
 
 
+def with_ai_votes(row: Preference) -> Preference:
+    """The row as a reward model learns it: votes of models among people's, by their weights.
+
+    Never of a pair that measures. What was aggregated from people's votes alone is dropped where
+    models add to them.
+    """
+    if not row.ai_votes or row.held_out or row.kind == "evaluation":
+        return dataclasses.replace(row, ai_votes=()) if row.ai_votes else row
+    return dataclasses.replace(row, votes=row.votes + row.ai_votes, ai_votes=(), soft=None)
+
+
 def verdict(row: Preference) -> Literal["a", "b"] | None:
     """The better side by the reviewer, or else by most votes; None for a tie."""
     if row.decided:

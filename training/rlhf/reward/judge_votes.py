@@ -46,16 +46,24 @@ def part(pairs: Sequence[Preference], *, share: float) -> Parted:
     """
     own = [row for row in pairs if _teaches(row) and _of_judge(row, share)]
     if sum(soft_labels.verdict(row) is not None for row in own) < MIN_PAIRS:
-        return Parted(list(pairs), list(pairs), False, False)
+        return Parted(list(pairs), list(map(by_people, pairs)), False, False)
     other = [row for row in pairs if _teaches(row) and not _of_judge(row, share)]
     measured = [row for row in pairs if not _teaches(row)]
+    # Of models alone; on the judge's prompts they would have both models learn from one prompt.
+    apart = [by_people(row) if _of_judge(row, share) else row for row in measured]
     judges = judges_people(pairs)
     votes = sum(vote.annotator in judges for row in own for vote in row.votes)
-    apart = bool(judges) and votes >= MIN_VOTES
-    if apart:
+    people_apart = bool(judges) and votes >= MIN_VOTES
+    if people_apart:
         own = [_by(row, judges, inside=True) for row in own]
         other = [_by(row, judges, inside=False) for row in other]
-    return Parted(other + measured, own + measured, True, apart)
+    judge = [by_people(row) for row in own + measured]
+    return Parted(other + apart, judge, True, people_apart)
+
+
+def by_people(row: Preference) -> Preference:
+    """The row without votes of models."""
+    return replace(row, ai_votes=()) if row.ai_votes else row
 
 
 def judges_people(pairs: Sequence[Preference]) -> frozenset[str]:

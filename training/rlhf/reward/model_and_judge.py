@@ -11,7 +11,7 @@ from pathlib import Path
 
 from training.rlhf import rows
 from training.rlhf.config import RewardConfig, RewardJob
-from training.rlhf.data import data_files
+from training.rlhf.data import data_files, soft_labels
 from training.rlhf.reward import (
     held_out_report,
     judge_votes,
@@ -74,7 +74,7 @@ def fit_rewards(
             ahead = total if first and config.judge else 0
             work.report(before + done, before + total + ahead, named)
 
-        own = parted.model if first else parted.judge
+        own = list(map(soft_labels.with_ai_votes, parted.model)) if first else parted.judge
         trunk = base if first else config.judge_base or base
         return reward_training.train(
             trunk,
@@ -94,6 +94,7 @@ def fit_rewards(
         )
 
     model, metrics = fit("model", before=0)
+    metrics |= _votes_of_models_apart(parted.model, metrics)
     metrics |= _held_out(model, data, out / "heldout.jsonl") | {"accuracy_folds": 0.0}
     if out_of_fold.wanted(parted.model, config):
         folded = out_of_fold.out_of_fold(base, parted.model, config, work, features=features)
@@ -113,6 +114,22 @@ def fit_rewards(
         "judge_prompts_apart": float(parted.prompts_apart),
         "judge_independent": float(parted.independent),
         "judge_trunk_apart": float(config.judge_base not in ("", base)),
+    }
+
+
+def _votes_of_models_apart(
+    rows_: Sequence[Preference], metrics: dict[str, float]
+) -> dict[str, float]:
+    """The numbers of votes and of who cast them, for people and models apart; none to change where
+    no model has voted."""
+    learnt = [row for row in rows_ if not row.held_out and row.kind != "evaluation"]
+    votes = [vote for row in learnt for vote in row.ai_votes]
+    if not votes:
+        return {}
+    return {
+        "ai_votes_train": float(len(votes)),
+        "votes_train": metrics["votes_train"] - len(votes),
+        "annotators": metrics["annotators"] - len({vote.annotator for vote in votes}),
     }
 
 

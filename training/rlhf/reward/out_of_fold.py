@@ -42,17 +42,19 @@ def out_of_fold(
     nothing to learn from, as with a single prompt. `features` as in `reward_training.train`: the
     base reads every text once, and not in every fold."""
     features = {} if features is None else features
-    known = [row for row in pairs if row.votes and row.kind != "evaluation"]
+    known = [row for row in pairs if (row.votes or row.ai_votes) and row.kind != "evaluation"]
     parts = []
     for fold in range(config.folds):
-        split = [replace(row, held_out=_fold(row, config.folds) == fold) for row in known]
+        split = [_in_fold(row, fold, config.folds) for row in known]
         if not any(row.held_out for row in split):
             continue
         place = work.checkpoints / f"fold-{fold}"
         quiet = replace(work, checkpoints=place / "steps", report=lambda *_: None)
         try:
+            # Learnt with what models voted, and measured by people's votes alone.
+            taught = list(map(soft_labels.with_ai_votes, split))
             model, _ = reward_training.train(
-                base, split, config, place / "model", quiet, features=features
+                base, taught, config, place / "model", quiet, features=features
             )
         except ConfigError:
             return None
@@ -60,6 +62,12 @@ def out_of_fold(
         if ranks.rank() == 0:
             shutil.rmtree(place, ignore_errors=True)
     return held_out_report.joined(parts) if parts else None
+
+
+def _in_fold(row: Preference, fold: int, folds: int) -> Preference:
+    """The row, held out in its fold; what models voted on a held-out prompt teaches nowhere."""
+    ai_votes = () if row.held_out else row.ai_votes
+    return replace(row, held_out=_fold(row, folds) == fold, ai_votes=ai_votes)
 
 
 def _fold(row: Preference, folds: int) -> int:

@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.training.rlhf import world
+from training.rlhf import rows
+from training.rlhf.data import soft_labels
 from training.rlhf.reward import judge_votes
 from training.rlhf.rows import Preference, Prompt, Vote
 
@@ -69,3 +71,57 @@ def test_of_few_votes_none_are_taken_from_the_reward_model() -> None:
     parted = judge_votes.part(rows, share=0.25)
     assert parted.model == parted.judge == rows
     assert not parted.prompts_apart and not parted.independent
+
+
+PEOPLE = [Vote(annotator=f"p{i}", choice="a") for i in range(10)]
+MODEL = Vote(annotator="ai-1", choice="b", weight=0.5)
+
+
+def voted_by_a_model(i: int, *, by_people: bool = True) -> Preference:
+    return Preference(
+        pair_id=f"pair {i}",
+        prompt_id=f"prompt {i}",
+        messages=[{"role": "user", "content": "Hello"}],
+        completion_a="one",
+        completion_b="two",
+        votes=(PEOPLE[i % 10],) if by_people else (),
+        ai_votes=(MODEL,),
+        soft=(0.9, 0.0, 0.1),
+    )
+
+
+def test_the_judge_never_sees_them_and_shares_no_prompt_with_the_model() -> None:
+    rows_ = [voted_by_a_model(i, by_people=i % 2 == 0) for i in range(1000)]
+    parted = judge_votes.part(rows_, share=0.25)
+    assert parted.prompts_apart and not any(row.ai_votes for row in parted.judge)
+    taught = [row for row in map(soft_labels.with_ai_votes, parted.model) if row.votes]
+    learnt = {row.prompt_id for row in taught}
+    assert not learnt & {row.prompt_id for row in parted.judge if row.votes}
+    alone = [row for row in taught if row.votes == (MODEL,)]
+    assert 300 < len(alone) < 450
+    few = judge_votes.part(rows_[:20], share=0.25)
+    assert not few.prompts_apart and not any(row.ai_votes for row in few.judge)
+    assert sum(bool(row.ai_votes) for row in few.model) == 20
+
+
+def test_they_count_by_their_weight_and_not_where_a_pair_measures() -> None:
+    row = soft_labels.with_ai_votes(voted_by_a_model(0))
+    assert row.votes == (PEOPLE[0], MODEL) and row.soft is None
+    label = soft_labels.label(row, soft=True)
+    assert label is not None and (label.value, label.weight) == (1 / 1.5, 1.5)
+    for measures in (
+        replace(voted_by_a_model(0), held_out=True),
+        replace(voted_by_a_model(0), kind="evaluation"),
+    ):
+        told = soft_labels.with_ai_votes(measures)
+        assert told.votes == (PEOPLE[0],) and told.ai_votes == ()
+    assert soft_labels.verdict(voted_by_a_model(0)) == "a"
+
+
+def test_a_file_may_hold_them() -> None:
+    vote = {"annotator": "ai-1", "choice": "b", "weight": 0.5}
+    told = {"pair_id": "1", "prompt_id": "1", "messages": [{"role": "user", "content": "Hi"}]}
+    row = rows.parse(
+        Preference, told | {"completion_a": "x", "completion_b": "y", "ai_votes": [vote]}, "file"
+    )
+    assert row.ai_votes == (MODEL,) and row.votes == ()
