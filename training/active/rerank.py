@@ -87,11 +87,14 @@ def _rank_all(run: Run, ranking: UUID, count: int) -> int:
     scores |= dict.fromkeys(unknown, 0.0)
     if learnt.head is None:
         log.info("project %s is asked at random: %s", project.pk, learnt.why)
+    sure = exchange.surely_judged(project)
+    scores = behind(scores, sure)
     wanted = changed(scores, before)
     name = propose.acquisition if learnt.head else ""
     written = exchange.set_priorities(project, wanted, acquisition=name)
     before |= {key: wanted[key] for key in written}
-    ranked = [key for key in scores if scores[key] > 0]
+    # Of those that a model is sure of none comes forward before the next ranking of all pairs.
+    ranked = [key for key in scores if scores[key] > 0 and key not in sure]
     quick_order.keep(
         run,
         features,
@@ -111,6 +114,16 @@ def second_votes(scores: Mapping[str, float], voted: Collection[str]) -> set[str
     the BATCH best of all pairs, new ones and old ones."""
     best = sorted(scores, key=lambda key: -scores[key])[:BATCH]
     return {key for key in best if key in voted and scores[key] > 0}
+
+
+def behind(scores: dict[str, float], sure: Collection[str]) -> dict[str, float]:
+    """The scores with those of `sure` below all others that are above 0, in their own order."""
+    others = [score for key, score in scores.items() if score > 0 and key not in sure]
+    late = [score for key, score in scores.items() if score > 0 and key in sure]
+    if not others or not late:
+        return scores
+    factor = min(1.0, min(others) / 2 / max(late))
+    return {key: score * factor if key in sure else score for key, score in scores.items()}
 
 
 def chosen(run: Run) -> ProposeConfig:

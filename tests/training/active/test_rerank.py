@@ -17,7 +17,7 @@ from tests.training.conftest import vote_on
 from training.active import quick_order
 from training.active.learnt_head import Features, Learnt, learn
 from training.active.priority_order import LEVELS, changed, in_order
-from training.active.rerank import VOTES_BETWEEN, rank, refresh_priorities
+from training.active.rerank import VOTES_BETWEEN, behind, rank, refresh_priorities
 from training.models import Plan, Run, StageResult
 from training.rlhf import acquire
 from training.rlhf.config import ProposeConfig
@@ -295,3 +295,12 @@ def test_who_clicks_at_random_is_flagged_with_one_vote_per_pair(
     assert all(doubts[f"reader-{i}"] > 0.01 for i in range(1, 8))
     flagged = [row.pseudonym for row in rows(project) if "against the model" in flags(row)]
     assert flagged == [Membership.objects.get(user=people[0]).pseudonym]
+
+
+def test_what_a_judge_is_sure_of_comes_behind_all_others_in_its_own_order() -> None:
+    scores = {"a": 5.0, "b": 0.5, "c": 4.0, "d": 0.0, "e": 0.1}
+    told = behind(scores, {"a", "c", "d"})
+    order = sorted(told, key=lambda key: -told[key])
+    assert order == ["b", "e", "a", "c", "d"] and told["d"] == 0 and told["c"] > 0
+    assert behind(scores, set()) == scores
+    assert behind(scores, set(scores)) == scores
