@@ -32,6 +32,7 @@ BY_NAME_ALONE = {
     "gates",
     "active",
     "reward_heads",
+    "ai_annotators",
 }
 PLACES = (benchmarks, real_models, trials, under_load)
 
