@@ -13,7 +13,7 @@ from training.api import (
 
 project = "api/v1/projects/<slug:slug>/"
 runs = project + "completions-runs/"
-annotator = project + "ai-annotators/<int:pk>/"
+annotator = project + "ai-annotators/<int:ai_annotator_id>/"
 checks = project + "model-checks/<uuid:uuid>/"
 
 urlpatterns = [

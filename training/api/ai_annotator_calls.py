@@ -154,11 +154,11 @@ def _by_names(versions: list[Any], given: dict[str, Any]) -> dict[str, Any]:
     responses=AiAnnotatorSerializer,
 )
 @api_view(["GET", "PATCH"])
-def ai_annotator(request: Request, slug: str, pk: int) -> Response:
+def ai_annotator(request: Request, slug: str, ai_annotator_id: int) -> Response:
     """One annotator with its figures (reviewers). PATCH changes its bounds, or retires it
     (admins)."""
     role = "admin" if request.method == "PATCH" else "reviewer"
-    annotator = _annotator(request, slug, pk, role)
+    annotator = _annotator(request, slug, ai_annotator_id, role)
     if request.method == "PATCH":
         given = AiBoundsSerializer(data=request.data)
         given.is_valid(raise_exception=True)
@@ -190,9 +190,9 @@ def _change(annotator: AiAnnotator, wishes: dict[str, Any]) -> None:
     },
 )
 @api_view(["POST"])
-def start_ai_annotator(request: Request, slug: str, pk: int) -> Response:
+def start_ai_annotator(request: Request, slug: str, ai_annotator_id: int) -> Response:
     """Have it vote on pairs that it has not voted on."""
-    annotator = _annotator(request, slug, pk, "admin")
+    annotator = _annotator(request, slug, ai_annotator_id, "admin")
     given = AiStartSerializer(data=request.data)
     given.is_valid(raise_exception=True)
     form = StartForm({"most": given.validated_data["pairs"]})
@@ -208,9 +208,9 @@ def start_ai_annotator(request: Request, slug: str, pk: int) -> Response:
 @exchange.needs_scope(exchange.TokenScope.ADMIN)
 @extend_schema(operation_id="stop_ai_annotator", request=None, responses=AiAnnotatorSerializer)
 @api_view(["POST"])
-def stop_ai_annotator(request: Request, slug: str, pk: int) -> Response:
+def stop_ai_annotator(request: Request, slug: str, ai_annotator_id: int) -> Response:
     """Stop its run; its votes stay."""
-    annotator = _annotator(request, slug, pk, "admin")
+    annotator = _annotator(request, slug, ai_annotator_id, "admin")
     serializers.Serializer(data=request.data).is_valid(raise_exception=True)
     ai_voting.stop(annotator)
     return Response(_told(annotator))

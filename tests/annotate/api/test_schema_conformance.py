@@ -31,7 +31,7 @@ from annotate.exporting.export_files import Options
 from annotate.gold.gold_pairs import make_gold
 from annotate.jobs import export_actions, import_actions
 from annotate.jobs.job_runner import run_job
-from annotate.models import ApiToken, Assignment, Batch, Pair, Project
+from annotate.models import AiAnnotator, ApiToken, Assignment, Batch, Pair, Project
 from annotate.review import adjudication
 from config.wsgi import application
 from tests.annotate.webhooks.receiver import hook_of
@@ -91,9 +91,15 @@ def populated(project: Project, pairs: list[Pair], voters: list[User], reviewer:
         "number": [1, 2],
         "hook_id": [hook_of(project).pk],
         "batch_id": [Batch.objects.create(project=project, name="Some").pk],
+        "ai_annotator_id": [judge_of(project).pk],
         "completions-runs": [writing.uuid],
         "model-checks": [check.uuid],
     }
+
+
+def judge_of(project: Project) -> AiAnnotator:
+    told = {"kind": "chat", "model": "desk", "source": {"url": "https://api.example.org/v1"}}
+    return AiAnnotator.objects.create(project=project, name="J", constitution="Be kind.", **told)
 
 
 @st.composite
