@@ -190,7 +190,9 @@ def test_every_page_passes_axe_in_every_form(
 def test_every_page_of_the_navigation_is_looked_at() -> None:
     looked_at = [*PAGES, *test_rounds.PAGES]
     shown = {
-        str(resolve(address.partition("?")[0].format(ann=1, pair=1, hook=1, batch=1)).url_name)
+        str(
+            resolve(address.partition("?")[0].format(ann=1, pair=1, hook=1, batch=1, ai=1)).url_name
+        )
         for address in looked_at
     }
     assert {name for name, *_ in navigation.PAGES} - shown == set()
