@@ -10,7 +10,7 @@ class TrainingConfig(AppConfig):
     def ready(self) -> None:
         # Models are there only now.
         from annotate import exchange
-        from training.active.acquisition_choices import acquisition_choices
+        from training.active.acquisition_titles import acquisition_choices
         from training.dashboard.home_part import home_part
         from training.monitoring.training_figures import TrainingFigures
         from training.rounds.erased_names import take_out_name

@@ -14,7 +14,13 @@ from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate.exporting import FORMATS, ExportFormat, export_job, freezing, version_contents
+from annotate.exporting import (
+    FORMATS,
+    ExportFormat,
+    export_job,
+    freezing,
+    version_contents_and_changes,
+)
 from annotate.forms.export_forms import ExportForm
 from annotate.jobs import export_actions
 from annotate.jobs.upload_files import Refusal
@@ -120,7 +126,7 @@ def version(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpRe
         "weightless": sum(1 for weight, *_ in one.people.values() if weight == 0),
     }
     if context["counted"]:
-        held = version_contents.contents(one, include_simulated=simulated)
+        held = version_contents_and_changes.contents(one, include_simulated=simulated)
         by = {"Split": held.splits, "Kind": held.kinds, "Stream": held.streams}
         # A template would look for an item of a counter where it is to call `items`.
         context["pairs"] = [
@@ -144,7 +150,7 @@ def _difference(
     if before is None:
         return {}
     before.project = one.project
-    difference = version_contents.difference(before, one, include_simulated=simulated)
+    difference = version_contents_and_changes.difference(before, one, include_simulated=simulated)
     return {"against": before, "difference": difference}
 
 

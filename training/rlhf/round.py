@@ -108,33 +108,33 @@ STAGES = (
         TRAIN_REWARD,
         "Train reward model",
         "Learns to predict the votes, and trains a second model as a judge.",
-        "training.rlhf.pipeline.stages:train_reward",
+        "training.rlhf.pipeline.stage_functions:train_reward",
         shared=True,
     ),
     Stage(
         TRAIN_POLICY,
         "Improve policy",
         "Optimises the policy by the reward model or the votes, held near the starter.",
-        "training.rlhf.pipeline.stages:train_policy",
+        "training.rlhf.pipeline.stage_functions:train_policy",
         shared=True,
     ),
     Stage(
         EVALUATE,
         "Evaluate",
         "Compares the new policy with the one before it on held-out prompts.",
-        "training.rlhf.pipeline.stages:evaluate",
+        "training.rlhf.pipeline.stage_functions:evaluate",
     ),
     Stage(
         SAMPLE,
         "Sample completions",
         "Writes completions of the new policy for people to compare.",
-        "training.rlhf.pipeline.stages:sample",
+        "training.rlhf.pipeline.stage_functions:sample",
     ),
     Stage(
         PROPOSE,
         "Propose pairs",
         "Picks the pairs whose votes will teach most, beside a random stream.",
-        "training.rlhf.pipeline.stages:propose_pairs",
+        "training.rlhf.pipeline.stage_functions:propose_pairs",
     ),
 )
 

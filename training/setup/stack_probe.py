@@ -26,7 +26,7 @@ def model(path: str) -> dict[str, Any]:
 
 
 def _ask(*arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "training.rlhf.serving.generation_probe", *arguments]
+    command = [sys.executable, "-m", "training.rlhf.serving.stack_and_generation_probe", *arguments]
     try:
         done = subprocess.run(
             command,

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from annotate.exporting.version_contents import Contents, contents
+from annotate.exporting.version_contents_and_changes import Contents, contents
 from annotate.models import DatasetVersion, Guideline
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))

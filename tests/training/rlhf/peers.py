@@ -24,7 +24,7 @@ def shortness(chats: list[Any], replies: list[str]) -> list[float]:
 def forked(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     """A new process that has computed nothing yet, but need not import everything first."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.rlhf.pipeline.stages"])
+    context.set_forkserver_preload(["training.rlhf.pipeline.stage_functions"])
     process = context.Process(target=target, args=arguments)
     process.start()
     return process

@@ -56,13 +56,13 @@ from training.rlhf.config.job_config import (
     sample_sft_config,
 )
 from training.rlhf.config.model_size import ModelFacts, read_facts
-from training.rlhf.config.optimisers import OPTIMISERS, Optimiser
 from training.rlhf.config.policy_config import (
     GroupConfig,
     PairsConfig,
     PPOConfig,
     WatchedConfig,
 )
+from training.rlhf.config.policy_optimisers import OPTIMISERS, Optimiser
 from training.rlhf.config.reward_config import LoraConfig, RewardConfig
 from training.rlhf.config.setting_texts import Setting, schema, settings_of
 from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelConfig

@@ -14,8 +14,8 @@ from training.rlhf.config.config_file import (
     require_positive,
 )
 from training.rlhf.config.evaluate_config import EndpointConfig, EvaluateConfig
-from training.rlhf.config.optimisers import OPTIMISERS
 from training.rlhf.config.policy_config import GroupConfig, PairsConfig, PPOConfig
+from training.rlhf.config.policy_optimisers import OPTIMISERS
 from training.rlhf.config.reward_config import RewardConfig
 from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelConfig
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from training.rlhf.config import ConfigError, LoraConfig, PolicyJob, RewardJob, SFTJob
-from training.rlhf.config.optimisers import OPTIMISERS
+from training.rlhf.config.policy_optimisers import OPTIMISERS
 from training.rlhf.data import input_fingerprints
 from training.rlhf.pipeline.recipe import Phase
 from training.rlhf.run.failures import ModelError

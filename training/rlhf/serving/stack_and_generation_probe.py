@@ -1,6 +1,6 @@
 """A probe of the training stack and of a model that should generate and stop: one JSON line.
 
-`python -m training.rlhf.serving.generation_probe` tells of
+`python -m training.rlhf.serving.stack_and_generation_probe` tells of
 
     (nothing)         the libraries and the GPU
     MODEL             replies of a model folder, adapter folder or hub id
