@@ -5,6 +5,7 @@ PORT ?= 8000
 TORCH_INDEX_URL ?=
 TORCH := torch==2.13.0
 BIN := .venv/bin
+PIP := $(BIN)/pip install --disable-pip-version-check -q
 export PORT
 export HF_HUB_DISABLE_TELEMETRY := 1
 
@@ -35,10 +36,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/.engine: requirements-web.txt requirements-engine.txt requirements.txt | $(BIN)/python
-	$(if $(TORCH_INDEX_URL),$(BIN)/pip install --disable-pip-version-check -q $(TORCH) --index-url $(TORCH_INDEX_URL))
-	$(BIN)/pip install --disable-pip-version-check -q -r requirements.txt
+	$(if $(TORCH_INDEX_URL),$(PIP) $(TORCH) --index-url $(TORCH_INDEX_URL))
+	$(PIP) -r requirements.txt
 	@touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.engine
-	$(BIN)/pip install --disable-pip-version-check -q -r requirements-dev.txt
-	@touch $@
+# The engine's packages are among these: one call installs all of them.
+.venv/.dev: requirements-dev.txt requirements-web.txt requirements-engine.txt requirements.txt | $(BIN)/python
+	$(if $(TORCH_INDEX_URL),$(PIP) $(TORCH) --index-url $(TORCH_INDEX_URL))
+	$(PIP) -r requirements-dev.txt
+	@touch .venv/.engine $@

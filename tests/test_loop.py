@@ -11,10 +11,13 @@ import json
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from pytest_django import Settings
 from safetensors.numpy import load_file
 
 from annotate.models import Pair
@@ -44,8 +47,9 @@ PLAN: dict[str, Any] = {
 
 
 @pytest.fixture
-def installation(tmp_path: Path, transactional_db: None) -> dict[str, str]:
+def installation(tmp_path: Path, transactional_db: None, settings: Settings) -> dict[str, str]:
     """A home of its own and the migrated database of the tests; the real training program."""
+    settings.HOME, settings.MIN_FREE_GB = tmp_path / "home", 0.0
     own = environment(tmp_path / "home") | {"PAIRLOOP_LAUNCHER": "", "HF_HUB_OFFLINE": "1"}
     return os.environ | own
 
@@ -63,8 +67,15 @@ def manage(*arguments: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def status(environment: dict[str, str]) -> dict[str, Any]:
-    return dict(json.loads(manage("status", "--project", SLUG, "--json", environment=environment)))
+def here(*arguments: str) -> str:
+    """The output of a command in this process; a new one only loads the product once more."""
+    out = StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+def status() -> dict[str, Any]:
+    return dict(json.loads(here("status", "--project", SLUG, "--json")))
 
 
 def weights(home: Path) -> set[str]:
@@ -84,7 +95,7 @@ def test_votes_become_a_changed_policy_whose_pairs_are_in_the_queue(
 
     model = str(tiny.brief(tmp_path / "model"))
     begin(installation, "--model", model)
-    add_pairs(installation, tmp_path)
+    add_pairs(tmp_path)
     Plan.objects.update(config=PLAN)
     last = go_around(installation)
     assert last["rounds"][0]["metrics"]["train_reward"]["annotators"] == 12
@@ -116,7 +127,7 @@ def test_the_samples_first_round_changes_its_replies_after_40_votes_and_says_wha
     installation: dict[str, str], tmp_path: Path
 ) -> None:
     begin(installation)
-    vote(installation, 40)
+    vote(40)
     manage("run_round", "--project", SLUG, "--seed", "1", environment=installation)
     policy = ModelVersion.objects.policies().get(number=1)
     assert policy.state == "promoted" and "its judge is not independent" in policy.note
@@ -132,12 +143,12 @@ def test_the_samples_first_round_changes_its_replies_after_40_votes_and_says_wha
 def begin(installation: dict[str, str], *model: str) -> None:
     """Set up; first pairs are there."""
     manage("quickstart", "--seed", "1", *model, environment=installation)
-    first = status(installation)
+    first = status()
     assert first["pairs_open"] >= (1 if model else 300)
     assert first["rounds"] == []
 
 
-def add_pairs(installation: dict[str, str], folder: Path) -> None:
+def add_pairs(folder: Path) -> None:
     """Pairs from a file, in place of those that a worker would write for minutes."""
     Run.objects.filter(kind="completions", state="queued").delete()
     rows = [
@@ -150,21 +161,18 @@ def add_pairs(installation: dict[str, str], folder: Path) -> None:
     ]
     file = folder / "pairs.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    manage("import_data", str(file), "--project", SLUG, environment=installation)
+    here("import_data", str(file), "--project", SLUG)
 
 
-def vote(installation: dict[str, str], votes: int) -> None:
-    manage(
-        *("simulate", "--project", SLUG, "--annotators", "12", "--votes", str(votes)),
-        environment=installation,
-    )
+def vote(votes: int) -> None:
+    here("simulate", "--project", SLUG, "--annotators", "12", "--votes", str(votes))
 
 
 def go_around(installation: dict[str, str]) -> dict[str, Any]:
     """Vote, and run the first round; the status after it."""
-    vote(installation, 400)
+    vote(400)
     manage("run_round", "--project", SLUG, "--seed", "1", environment=installation)
-    last = status(installation)
+    last = status()
     assert last["votes"] == 400
     (turn,) = last["rounds"]
     assert turn["number"] == 1 and turn["state"] == "done"
@@ -174,11 +182,8 @@ def go_around(installation: dict[str, str]) -> dict[str, Any]:
 def stands(installation: dict[str, str], folder: Path, last: dict[str, Any], *model: str) -> None:
     """What a round leaves: data to export, pairs to vote on, and a setup that finds all of it."""
     out = folder / "preferences.jsonl"
-    manage(
-        *("export_data", "--project", SLUG, "--format", "trl", "--out", str(out)),
-        "--include-simulated",
-        environment=installation,
-    )
+    wanted = ("--format", "trl", "--out", str(out), "--include-simulated")
+    here("export_data", "--project", SLUG, *wanted)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert rows and {"prompt", "chosen", "rejected", "margin"} <= set(rows[0])
 
@@ -187,4 +192,4 @@ def stands(installation: dict[str, str], folder: Path, last: dict[str, Any], *mo
 
     # Setting up again finds everything in place.
     manage("quickstart", "--seed", "1", *model, environment=installation)
-    assert status(installation) == last
+    assert status() == last

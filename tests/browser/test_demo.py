@@ -1,4 +1,8 @@
-"""`make demo` as a newcomer meets it: from nothing to a policy changed by votes."""
+"""`make demo` as a newcomer meets it: from nothing to a policy changed by votes.
+
+`make test` trains the starter on a quarter of its texts and asks for fewer updates in the form;
+`make test-long` trains all of it, with what the sample's preset says.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,16 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROUND_MS = 900_000
+SHORTER_STARTER = Path(__file__).with_name("shorter_starter.py")
+ROUND_MS = 1_800_000
+FEW_UPDATES = 12
+"""Of 32: four fifths of what the judge gives for all of them."""
 
 
 class Demo:
     """A running `manage.py demo` with a home of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, whole: bool) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -32,6 +39,8 @@ class Demo:
         self.output = home.with_suffix(".log")
         self.environment = os.environ | {"PAIRLOOP_HOME": str(home), "PORT": str(self.port)}
         self.environment |= {"DATABASE_URL": "", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        if not whole:
+            self.environment["PAIRLOOP_LAUNCHER"] = f"{sys.executable} {SHORTER_STARTER}"
         with self.output.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "demo"],
@@ -44,7 +53,7 @@ class Demo:
 
     def sign_in_link(self) -> str:
         """Wait until the demo is up and return the link it prints."""
-        deadline = time.monotonic() + 900
+        deadline = time.monotonic() + ROUND_MS / 1000
         while time.monotonic() < deadline and self.process.poll() is None:
             found = re.search(rf"{self.address}/accounts/enter/\S+", self.output.read_text())
             if found:
@@ -81,12 +90,20 @@ def processes_of(home: Path) -> list[str]:
     return found
 
 
+@pytest.fixture(
+    params=[False, pytest.param(True, marks=pytest.mark.long)], ids=["shorter", "whole"]
+)
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Whether all of the sample's training is done."""
+    return bool(request.param)
+
+
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Callable[[], Demo]]:
+def demo(tmp_path: Path, whole: bool) -> Iterator[Callable[[], Demo]]:
     started: list[Demo] = []
 
     def start() -> Demo:
-        started.append(Demo(tmp_path / "home"))
+        started.append(Demo(tmp_path / "home", whole=whole))
         return started[-1]
 
     yield start
@@ -103,7 +120,7 @@ def vote(page: Page, key: str) -> None:
 
 @pytest.mark.early
 def test_a_newcomer_votes_closes_the_loop_and_sees_pairs_of_the_new_policy(
-    demo: Callable[[], Demo], chromium: Browser, tmp_path: Path
+    demo: Callable[[], Demo], chromium: Browser, tmp_path: Path, whole: bool
 ) -> None:
     running = demo()
     page = chromium.new_context(viewport={"width": 1280, "height": 800}).new_page()
@@ -122,6 +139,9 @@ def test_a_newcomer_votes_closes_the_loop_and_sees_pairs_of_the_new_policy(
     start = page.get_by_role("link", name="Start a round")
     expect(start).to_be_visible(timeout=ROUND_MS)
     start.click()
+    if not whole:
+        page.get_by_text("Settings in detail").click()
+        page.locator("[name='ppo.updates']").fill(str(FEW_UPDATES))
     page.get_by_role("button", name="Start the round").click()
     row = page.get_by_role("row", name=re.compile("Round 1"))
     expect(row).to_contain_text("Done", timeout=ROUND_MS)
@@ -136,6 +156,7 @@ def test_a_newcomer_votes_closes_the_loop_and_sees_pairs_of_the_new_policy(
     assert running.process.returncode == 0
     assert processes_of(tmp_path / "home") == []
     (turn,) = running.status()["rounds"]
+    assert turn["metrics"]["train_policy"]["updates"] == (32 if whole else FEW_UPDATES)
     assert turn["metrics"]["train_reward"]["accuracy"] > 0.6
     assert turn["metrics"]["evaluate"]["win_rate"] > 0.5
 
