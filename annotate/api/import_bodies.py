@@ -129,10 +129,10 @@ class ColumnOrColumns(serializers.Field[Any, Any, Any, Any]):
 
     def to_internal_value(self, data: Any) -> str | list[str]:
         if not isinstance(data, list):
-            return COLUMN.run_validation(data)
+            return str(COLUMN.run_validation(data))
         if len(data) > MOST_COLUMNS:
             raise serializers.ValidationError(f"At most {MOST_COLUMNS} columns are one field.")
-        return [COLUMN.run_validation(one) for one in data]
+        return [str(COLUMN.run_validation(one)) for one in data]
 
     def to_representation(self, value: Any) -> Any:
         return value
