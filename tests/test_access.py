@@ -142,3 +142,14 @@ def test_a_member_stays_below_their_role(
 ) -> None:
     found = codes(client_for(request.getfixturevalue(who)), name)
     assert found <= {403, 405} and 403 in found
+
+
+def test_a_number_that_no_database_can_hold_is_no_error(
+    client_for: Callable[[User], Client], root: User, project: Project
+) -> None:
+    client = client_for(root)
+    with_numbers = {name for name, keys in PARAMETERS.items() if {*keys} - {*VALUES}}
+    for name in sorted(with_numbers - PUBLIC):
+        path = reverse(name, kwargs={key: VALUES.get(key, 2**100) for key in PARAMETERS[name]})
+        for method in ("get", "post", "patch", "delete"):
+            assert getattr(client, method)(path).status_code < 500, (method, path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.urls import reverse
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
@@ -107,14 +108,45 @@ class AnswerBody(KnownFieldsOnly):
     yes = serializers.BooleanField()
 
 
+COLUMN = StrictCharField(max_length=1000, allow_blank=True)
+MOST_COLUMNS = 100
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "maxLength": 1000},
+            {
+                "type": "array",
+                "items": {"type": "string", "maxLength": 1000},
+                "maxItems": MOST_COLUMNS,
+            },
+        ]
+    }
+)
+class ColumnOrColumns(serializers.Field[Any, Any, Any, Any]):
+    """A column, or several, of which each row has one."""
+
+    def to_internal_value(self, data: Any) -> str | list[str]:
+        if not isinstance(data, list):
+            return str(COLUMN.run_validation(data))
+        if len(data) > MOST_COLUMNS:
+            raise serializers.ValidationError(f"At most {MOST_COLUMNS} columns are one field.")
+        return [str(COLUMN.run_validation(one)) for one in data]
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
 class ImportChange(ImportOptions):
     """Changes in how a checked file is read. What is left out stays as it is."""
 
     mapping = serializers.DictField(
-        child=StrictCharField(max_length=1000, allow_blank=True),
+        child=ColumnOrColumns(),
         required=False,
-        help_text="Field of a row -> column, or an empty text where no column is the field. What "
-        "is left out is recognised by the file. The file is checked again.",
+        help_text="Field of a row -> column, or columns of which each row has one, or an empty "
+        "text where no column is the field. What is left out is recognised by the file. The file "
+        "is checked again.",
     )
     answers = AnswerBody(many=True, required=False)
 
@@ -184,7 +216,7 @@ class ImportBody(ImportSummary):
     format = serializers.CharField(allow_blank=True)
     shape = serializers.CharField(allow_blank=True)
     mapping = serializers.DictField(
-        child=serializers.CharField(), help_text="Field -> column, as chosen or recognised."
+        child=ColumnOrColumns(), help_text="Field -> column or columns, as chosen or recognised."
     )
     judged = serializers.ChoiceField(choices=list(JUDGED.items()))
     strict = serializers.BooleanField()
@@ -239,7 +271,7 @@ def import_body(project: Project, import_: Import) -> dict[str, Any]:
     return import_summary(project, import_) | {
         "format": import_.format,
         "shape": import_.shape,
-        "mapping": check.get("mapping") or import_.mapping,
+        "mapping": check.get("mapping", {}) | import_.mapping,
         "judged": import_job.judged(import_),
         "strict": bool(import_.options.get("strict")),
         "pairs_by": import_.options.get("pairs_by", ""),

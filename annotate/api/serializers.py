@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -39,6 +40,17 @@ class StrictIntegerField(serializers.IntegerField):
         if isinstance(data, bool) or not isinstance(data, int):
             raise serializers.ValidationError("Must be a whole number.")
         return super().to_internal_value(data)
+
+
+class StrictFloatField(serializers.FloatField):
+    """Numbers only, as a database holds them: DRF would read "2" and true as numbers."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            raise serializers.ValidationError("Must be a number.")
+        if not abs(data) <= sys.float_info.max:
+            raise serializers.ValidationError("The number is too large.")
+        return float(data)
 
 
 class KnownFieldsOnly(serializers.Serializer[Any]):

@@ -21,7 +21,7 @@ from annotate.importing.storage.pair_merge import PairBatch
 from annotate.importing.storage.rating_batch import RatingBatch
 from annotate.importing.storage.undo_import import NotUndoable, in_the_way, undo
 from annotate.models import Import, Project
-from annotate.queue import bulk_write
+from annotate.queue import Pace
 
 __all__ = ["Judged", "NotUndoable", "Note", "Writer", "in_the_way", "undo"]
 
@@ -31,12 +31,7 @@ ATTEMPTS = 5
 LEAST = {"sqlite": 60, "postgresql": 1200}
 FIRST = {"sqlite": 300, "postgresql": 1200}
 MOST = 6000
-"""Parts of a batch: at least, of the first one, and at most.
-
-On SQLite nobody else writes meanwhile; on PostgreSQL only who wants the same pairs waits.
-"""
-LOCKED = {"sqlite": 0.04, "postgresql": 0.08}
-"""Seconds that a batch is to keep people from voting. They vote between two batches."""
+"""Parts of a batch: at least, of the first one, and at most. People vote between two batches."""
 TEXT_PER_PART = 2000
 
 
@@ -78,7 +73,8 @@ class Writer:
             by_id=by.pk if by else None,
             has_earlier_pairs=has_earlier_pairs(project),
         )
-        self._most = FIRST[connection.vendor]
+        vendor = connection.vendor
+        self._pace = Pace(FIRST[vendor], least=LEAST[vendor], most=MOST)
 
     def add(self, rows: Sequence[Row]) -> list[Note]:
         """Store the rows, and return what is to be said of some of them."""
@@ -98,7 +94,7 @@ class Writer:
         for place in range(start, len(rows)):
             row = rows[place]
             parts += _parts(row)
-            if parts > self._most and place > start:
+            if parts > self._pace.rows and place > start:
                 return
             yield _item(place, row)
 
@@ -133,13 +129,12 @@ class Writer:
         elif contents.is_changed or pairs.is_changed or ratings.is_changed:
             contents.number()
             pairs.number()
-            with bulk_write() as held:
+            with self._pace.write(sum(_parts(item.row) for item in items)) as held:
                 self._take_turn()
                 held.begin()
                 for part in (contents, pairs, ratings):
                     part.store()
                 outcome.journal()
-            self._adapt(held.seconds, sum(_parts(item.row) for item in items))
         pairs.finish()
         return outcome
 
@@ -153,12 +148,6 @@ class Writer:
             with connection.cursor() as cursor:
                 key = [TURN, self._context.project.pk]
                 cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", key)
-
-    def _adapt(self, seconds: float, parts: int) -> None:
-        """Make the next batch as large as the pace of this one allows, by steps."""
-        wanted = parts * LOCKED[connection.vendor] / max(seconds, 0.001)
-        wanted = min(max(wanted, self._most / 2), self._most * 2, MOST)
-        self._most = max(LEAST[connection.vendor], round(wanted))
 
 
 @contextmanager

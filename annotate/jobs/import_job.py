@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
@@ -176,12 +176,28 @@ def obstacle(import_: Import) -> str:
         return f"Say first what these columns are: {columns}."
     counted = import_.report.get("check", {}).get("report", {})
     if not counted.get("accepted"):
-        return "No row can be imported as it is read now. Choose the columns of its fields."
+        return _nothing_accepted(import_.report.get("check", {}))
     if import_.options.get("strict") and counted["refused"]:
         refused = counted["refused"]
         rows = "1 row is" if refused == 1 else f"{refused:,} rows are"
         return f"{rows} refused, and nothing is to be imported then."
     return ""
+
+
+def _nothing_accepted(check: Mapping[str, Any]) -> str:
+    """The sentence about a file of which no row can be imported, with the first one's reason."""
+    problems = check.get("report", {}).get("problems", ())
+    if not problems:
+        return "No row can be imported as it is read now. Choose the columns of its fields."
+    first = problems[0]
+    place = f"{first['unit']} {first['line']:,}"
+    said = ": ".join(one for one in (first["file"], place, first["field"], first["reason"]) if one)
+    if not check.get("columns"):
+        return f"No row of the file can be read. The first: {said}."
+    return (
+        f"No row can be imported as it is read now. The first: {said}. "
+        "If other columns hold its fields, choose them."
+    )
 
 
 def drop_old_files(now: datetime) -> None:

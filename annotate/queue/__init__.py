@@ -11,7 +11,7 @@ from annotate.queue.revision import remark, revise, rewrite
 from annotate.queue.second_votes import ask_again, asked_again, may_be_asked_again, withdraw
 from annotate.queue.skip_and_undo import renew, skip, undo, undo_token
 from annotate.queue.skip_reasons_and_flags import flag, skip_reason
-from annotate.queue.transactions import bulk_write, write
+from annotate.queue.transactions import Pace, bulk_write, write
 from annotate.queue.vote import VoteResult, vote, vote_side
 from annotate.queue.vote_errors import (
     ChoiceConflict,
@@ -26,6 +26,7 @@ __all__ = [
     "ChoiceConflict",
     "Gone",
     "OffScale",
+    "Pace",
     "UnknownAssignment",
     "UnknownCriterion",
     "VoteResult",

@@ -20,6 +20,9 @@ _one_writer = threading.Lock()
 ROOM = 0.03
 """Seconds between two transactions of many rows on SQLite. Other processes look for the lock in
 steps, of 25 ms at most within the first 0.13 s of their waiting: they find it free in between."""
+LASTS = {"sqlite": 0.04, "postgresql": 0.08}
+"""Seconds that a transaction of many rows is to take: on SQLite nobody else writes meanwhile, on
+PostgreSQL only who wants the same rows waits."""
 
 
 @contextmanager
@@ -82,6 +85,26 @@ def bulk_write() -> Iterator[Held]:
         _to_disk(f"{connection.settings_dict['NAME']}-wal")
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+
+class Pace:
+    """The number of rows for the next transaction of many, by how long the last one took.
+
+    It is halved or doubled at most, and stays between `least` and `most`. Rows are whatever the
+    caller counts.
+    """
+
+    def __init__(self, first: int, *, least: int, most: int) -> None:
+        self.rows, self._least, self._most = first, least, most
+
+    @contextmanager
+    def write(self, rows: int) -> Iterator[Held]:
+        """`bulk_write` of so many rows, from which the next number follows."""
+        with bulk_write() as held:
+            yield held
+        wanted = rows * LASTS[connection.vendor] / max(held.seconds, 0.001)
+        wanted = min(max(wanted, self.rows / 2), self.rows * 2, self._most)
+        self.rows = max(self._least, round(wanted))
 
 
 class _LastBulk(threading.local):

@@ -8,8 +8,13 @@ from typing import Any
 from rest_framework import serializers
 
 from annotate.api.resources.fields import tags
-from annotate.api.serializers import KnownFieldsOnly, StrictCharField, StrictIntegerField
-from annotate.importing.imported_row import Comparison, Reply, Row
+from annotate.api.serializers import (
+    KnownFieldsOnly,
+    StrictCharField,
+    StrictFloatField,
+    StrictIntegerField,
+)
+from annotate.importing.imported_row import Comparison, Rating, Reply, Row
 from annotate.importing.limits import MAX_NAME, MAX_TURNS
 from annotate.importing.problems import Refused
 from annotate.importing.shapes import chats
@@ -18,6 +23,7 @@ from annotate.importing.shapes.columns import Cells, text
 MOST_PROMPTS = 100
 """More of them come as a file: a request takes its time while nobody sees how far it is."""
 MOST_COMPLETIONS = 20
+LONGEST_RATING = 80
 
 
 class NewMessage(KnownFieldsOnly):
@@ -35,6 +41,17 @@ class NewCompletion(KnownFieldsOnly):
         required=False, allow_blank=True, max_length=MAX_NAME, help_text="That wrote it."
     )
     metadata = serializers.DictField(required=False)
+    ratings = serializers.DictField(
+        child=StrictFloatField(),
+        required=False,
+        help_text="Numbers by name: helpfulness, ...; label is 1 for a good reply and 0 for a bad "
+        "one.",
+    )
+
+    def validate_ratings(self, ratings: dict[str, float]) -> dict[str, float]:
+        if any(not 0 < len(name) <= LONGEST_RATING for name in ratings):
+            raise serializers.ValidationError(f"A name has 1 to {LONGEST_RATING} characters.")
+        return ratings
 
 
 class NewPrompt(KnownFieldsOnly):
@@ -98,6 +115,7 @@ def _row(said: dict[str, Any]) -> Row:
         Reply(
             text(one["text"], f"completions.{place}.text"),
             one.get("model", ""),
+            ratings=[Rating(*rating) for rating in one.get("ratings", {}).items()],
             metadata=one.get("metadata", {}),
         )
         for place, one in enumerate(said.get("completions", ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from django.db.models import Prefetch, QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils import timezone
@@ -29,11 +30,22 @@ from annotate.api.resources.fields import (
 from annotate.api.resources.new_prompts import NewPrompts, imported_rows
 from annotate.importing.problems import Refused
 from annotate.importing.row_store import Writer
-from annotate.models import Completion, Project, Prompt
+from annotate.models import Completion, Project, Prompt, Rating
 from annotate.people.permissions import project_or_404
 from annotate.review import search
+from annotate.votes.export_values import pseudonyms
 
 SPLITS = ("train", "held_out")
+
+
+class RatingBody(serializers.Serializer[Any]):
+    """Somebody's word on one completion by itself."""
+
+    name = serializers.CharField(help_text="label (1 is good, 0 bad), helpfulness, ...")
+    value = serializers.FloatField()
+    annotator = serializers.CharField(
+        allow_null=True, help_text="Pseudonym; null where the source names nobody."
+    )
 
 
 class CompletionBody(serializers.ModelSerializer[Completion]):
@@ -42,14 +54,27 @@ class CompletionBody(serializers.ModelSerializer[Completion]):
     messages = Chat(allow_null=True, help_text="The turns of a reply that is more than one text.")
     sampling = serializers.DictField()
     metadata = serializers.DictField()
+    ratings = serializers.SerializerMethodField()
     imported_by = imported_by()
 
     class Meta:
         model = Completion
         fields = (
             *("id", "prompt", "text", "messages", "model", "source", "sampling", "metadata"),
-            *("created_at", "imported_by"),
+            *("ratings", "created_at", "imported_by"),
         )
+
+    @extend_schema_field(RatingBody(many=True))
+    def get_ratings(self, completion: Completion) -> list[dict[str, Any]]:
+        name = self.context["pseudonyms"]
+        return [
+            {
+                "name": one.name,
+                "value": one.value,
+                "annotator": name(one.annotator_id) if one.annotator_id else None,
+            }
+            for one in completion.ratings.all()
+        ]
 
 
 class PromptBody(serializers.ModelSerializer[Prompt]):
@@ -186,7 +211,7 @@ def _new(request: Request, project: Project) -> Response:
     by_hash = {prompt.sha256: prompt for prompt in there}
     ordered = [by_hash[sha256] for sha256 in dict.fromkeys(hashes)]
     counts = {name: added[name] for name in ("prompts", "completions", "pairs", "merged")}
-    new = any(added[name] for name in ("prompts", "completions", "pairs"))
+    new = any(added[name] for name in ("prompts", "completions", "pairs", "ratings"))
     return Response(
         {"added": counts, "results": _prompt_bodies(ordered)},
         status=status.HTTP_201_CREATED if new else status.HTTP_200_OK,
@@ -230,9 +255,16 @@ def completions(request: Request, slug: str) -> Response:
     project = project_or_404(request, slug, "reviewer")
     filters = asked(request, CompletionQuery)
     rows = search.completions(project, searched(filters, {"model": "policy"}))
-    rows = with_imports(rows.filter(**columns(filters)))
+    rows = _with_ratings(with_imports(rows.filter(**columns(filters))))
+    told = {"pseudonyms": pseudonyms(project)}
     with search.from_the_newest():
-        return listed(request, rows, lambda page: list(CompletionBody(page, many=True).data))
+        return listed(
+            request, rows, lambda page: list(CompletionBody(page, many=True, context=told).data)
+        )
+
+
+def _with_ratings(rows: QuerySet[Completion]) -> QuerySet[Completion]:
+    return rows.prefetch_related(Prefetch("ratings", Rating.objects.order_by("pk")))
 
 
 @extend_schema(
@@ -244,8 +276,9 @@ def completions(request: Request, slug: str) -> Response:
 def completion(request: Request, slug: str, completion_id: int) -> Response:
     """One completion (reviewers)."""
     project = project_or_404(request, slug, "reviewer")
-    rows = with_imports(Completion.objects.filter(prompt__project=project))
-    return Response(CompletionBody(get_object_or_404(rows, pk=completion_id)).data)
+    rows = _with_ratings(with_imports(Completion.objects.filter(prompt__project=project)))
+    told = {"pseudonyms": pseudonyms(project)}
+    return Response(CompletionBody(get_object_or_404(rows, pk=completion_id), context=told).data)
 
 
 urlpatterns = [

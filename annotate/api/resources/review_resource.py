@@ -159,7 +159,7 @@ def decision(request: Request, slug: str, pair_id: int) -> Response:
             raise Http404("There is no decision on this pair.")
         return Response(status=status.HTTP_204_NO_CONTENT)
     rows = Adjudication.objects.filter(pair__project=project).select_related("reviewer")
-    return Response(AdjudicationBody(get_object_or_404(rows, pair=pair_id)).data)
+    return Response(AdjudicationBody(get_object_or_404(rows, pair__pk=pair_id)).data)
 
 
 @extend_schema(

@@ -29,12 +29,13 @@ from annotate.importing.project.project_file import PART, PERSON, opened_project
 from annotate.importing.storage.bulk_insert import json_text
 from annotate.importing.storage.earlier_rows import FileMemory
 from annotate.models import Import, Pair, Project
-from annotate.queue import bulk_write
+from annotate.queue import Pace
 
-LEAST, MOST = 100, 4000
-"""Rows of a transaction. People of other projects vote between two."""
-SHORT, LONG = 0.02, 0.05
-"""Seconds of a transaction below which batches grow, and above which they shrink."""
+FIRST, LEAST, MOST = 100, 60, 4000
+"""Rows of a transaction, of the first one, at least and at most. People of other projects vote
+between two."""
+PEOPLE = 20
+"""Those of the first transaction of people, who take longer than other rows."""
 OPENED = 300
 
 _PROMPTS = columns(project_tables.PROMPT, "id", "project_id", "imported_by_id")
@@ -120,9 +121,10 @@ def _open(project: Project, report: Report, progress: Progress) -> None:
     """Offer the places of open pairs, which nobody could take so far."""
     votes = F("n_a") + F("n_b") + F("n_tie")
     closed = project.pairs.filter(state=Pair.State.OPEN, open_slots=0, asked__gt=votes)
-    while some := list(closed.order_by("pk").values_list("pk", flat=True)[:OPENED]):
+    pace = Pace(OPENED, least=LEAST, most=MOST)
+    while some := list(closed.order_by("pk").values_list("pk", flat=True)[: pace.rows]):
         progress(report.rows, 0.95)
-        with bulk_write():
+        with pace.write(len(some)):
             Pair.objects.filter(pk__in=some).update(open_slots=F("asked") - votes)
 
 
@@ -136,17 +138,19 @@ class ProjectWriter:
         self._pairs = PairWriter(project.pk, by.pk, self._people.user, self._people.member)
         self._new_people: list[Values] = []
         self._part, self._batch, self._rows = -1, list[Any](), 0
-        self._most = LEAST
+        self._pace = Pace(FIRST, least=LEAST, most=MOST)
+        self._pace_of_people = Pace(PEOPLE, least=PEOPLE // 4, most=MOST)
         self.before_batch: Callable[[], None] = lambda: None
 
     def add(self, kind: str, one: Any) -> None:
         """Take in a line; what is full is written before."""
         if kind == PERSON:
             self._new_people.append(one.values)
-            self._rows += 2
+            if len(self._new_people) >= self._pace_of_people.rows:
+                self._add_people()
             return
         behind = kind in ("assignment", "answer", "version_people", "version_decisions")
-        if PART[kind] != self._part or (self._rows >= self._most and not behind):
+        if PART[kind] != self._part or (self._rows >= self._pace.rows and not behind):
             self.flush()
         self._part = PART[kind]
         self._rows += 1
@@ -167,21 +171,23 @@ class ProjectWriter:
                 self._batch.append(one)
 
     def flush(self) -> None:
-        """Write what there is, in one transaction."""
-        if not self._batch and not self._new_people:
+        """Write what there is, people first, whom the rows may name."""
+        if self._new_people:
+            self._add_people()
+        if not self._batch:
             return
         self.before_batch()
-        with bulk_write() as held:
-            if self._new_people:
-                self._people.add(self._new_people)
-            numbers = self._writers[self._part](self, self._batch) if self._batch else {}
+        with self._pace.write(self._rows):
+            numbers = self._writers[self._part](self, self._batch)
         self._numbers.put(numbers)
+        self._batch, self._rows = [], 0
+
+    def _add_people(self) -> None:
+        self.before_batch()
+        with self._pace_of_people.write(len(self._new_people)):
+            self._people.add(self._new_people)
         self._added["annotators"] += len(self._new_people)
-        if held.seconds > LONG:
-            self._most = max(LEAST, self._most // 2)
-        elif held.seconds < SHORT:
-            self._most = min(MOST, self._most * 2)
-        self._new_people, self._batch, self._rows = [], [], 0
+        self._new_people = []
 
     def _settings(self, batch: list[Any]) -> dict[str, int]:
         values = batch[0].values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -12,7 +13,7 @@ from django.utils import timezone
 from annotate.exporting.project.project_tables import SETTINGS
 from annotate.importing.import_report import Report
 from annotate.importing.storage.imported_annotators import prefix
-from annotate.importing.storage.undo_import import remove_idle_annotators, remove_rows
+from annotate.importing.storage.undo_import import batch_pace, remove_idle_annotators, remove_rows
 from annotate.models import (
     Adjudication,
     AiVote,
@@ -30,9 +31,8 @@ from annotate.models import (
     Rewrite,
     VoteRevision,
 )
-from annotate.queue import bulk_write, write
+from annotate.queue import Pace, write
 
-BATCH = 150
 BEFORE, WHOLE = "before", "whole"
 """The state before, and True once people may work on it, in the import's report."""
 
@@ -109,16 +109,18 @@ def remove(import_: Import) -> Counter[str]:
     project.model_notes.all().delete()
     project.training_records.all().delete()
     pairs = Pair.objects.filter(imported_by=import_).order_by("-pk")  # Retests before originals.
-    for batch in _batches(pairs):
-        with bulk_write():
+    pace = batch_pace()
+    for batch in _batches(pairs, pace):
+        with pace.write(len(batch)):
             _remove_pairs(batch, gone)
     for name, rows in (
         ("ratings", Rating.objects.filter(imported_by=import_)),
         ("completions", _unused(Completion.objects.filter(imported_by=import_))),
         ("prompts", _unused_prompts(import_)),
     ):
-        for batch in _batches(rows.order_by("-pk")):
-            with bulk_write():
+        pace = batch_pace()
+        for batch in _batches(rows.order_by("-pk"), pace):
+            with pace.write(len(batch)):
                 gone[name] += remove_rows(rows.model._default_manager.filter(pk__in=batch))
     project.guideline_history.all().delete()
     gone["annotators"] = remove_idle_annotators(project)
@@ -176,12 +178,12 @@ def _unused_prompts(import_: Import) -> QuerySet[Any]:
     )
 
 
-def _batches(rows: QuerySet[Any]) -> Any:
+def _batches(rows: QuerySet[Any], pace: Pace) -> Iterator[list[int]]:
     """Numbers of the rows, from the last to the first."""
     before = None
     while True:
         rest = rows if before is None else rows.filter(pk__lt=before)
-        batch = list(rest.values_list("pk", flat=True)[:BATCH])
+        batch = list(rest.values_list("pk", flat=True)[: pace.rows])
         if not batch:
             return
         before = batch[-1]

@@ -11,9 +11,12 @@ from django.contrib.auth.models import User
 
 from annotate.models import Membership, Project
 from annotate.models.membership import new_pseudonym
-from annotate.queue import write
+from annotate.queue import Pace
 
 AT_ONCE = 500
+"""People looked for by one statement."""
+FIRST, LEAST, MOST = 20, 5, 500
+"""People added in one transaction, in the first one, at least and at most."""
 
 
 class Annotators:
@@ -30,9 +33,10 @@ class Annotators:
         """Accounts whose votes say nothing."""
         self._known: dict[str, int] = {}
         self._unknown: list[int] = []
+        self._pace = Pace(FIRST, least=LEAST, most=MOST)
 
     def prepare(self, names: Iterable[str], weights: Mapping[str, float | None] = {}) -> None:
-        """Find or add everybody of these names, in a transaction of its own.
+        """Find or add everybody of these names, in transactions of its own.
 
         Who is added has the weight that the file says, or 1.
         """
@@ -60,7 +64,9 @@ class Annotators:
         if self.dry_run:
             accounts |= {account: -self.added + i for i, account in enumerate(missing)}
         elif missing:
-            self._add({account: of[account] for account in missing}, weights)
+            while some := missing[: self._pace.rows]:
+                self._add({account: of[account] for account in some}, weights)
+                del missing[: len(some)]
             accounts = self._accounts(of)
         self._known |= {of[account]: pk for account, pk in accounts.items()}
 
@@ -73,10 +79,11 @@ class Annotators:
             User(username=account, first_name=name[:150], password=make_password(None))
             for account, name in names.items()
         ]
-        with write():
+        with self._pace.write(len(users)):
             User.objects.bulk_create(users, ignore_conflicts=True)
             accounts = User.objects.filter(username__in=list(names)).values_list("username", "pk")
-            taken = set(self.project.memberships.values_list("pseudonym", flat=True))
+            ours = self.project.memberships.filter(pseudonym__in=list(names.values()))
+            taken = set(ours.values_list("pseudonym", flat=True))
             # Inactive: they are not offered pairs, and the people page shows them apart.
             members = [
                 Membership(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.deletion import Collector
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -29,12 +30,15 @@ from annotate.models import (
     Rating,
     VoteRevision,
 )
-from annotate.queue import bulk_write, recount, slots, write
+from annotate.queue import Pace, recount, slots, write
 from annotate.webhooks import outbox
 
 State = Assignment.State
 Table = ImportChange.Table
-BATCH = 150
+FIRST, LEAST, MOST = 40, 20, 1_000
+"""Rows of a transaction, of the first one, at least and at most, with all that belongs to them."""
+FEW = 5
+"""People of a transaction, at least: the database looks through all pairs for each."""
 MODELS: dict[str, type[models.Model]] = {
     Table.PROMPT: Prompt,
     Table.COMPLETION: Completion,
@@ -63,17 +67,23 @@ def undo(import_: Import, *, now: datetime | None = None) -> Counter[str]:
     _clear_pairs_of_others(import_, gone, now=now)
     _remove_pairs(import_, gone)
     ratings = Rating.objects.filter(imported_by=import_)
-    for batch in _batches(ratings):
-        with bulk_write():
+    pace = batch_pace()
+    for batch in _batches(ratings, pace):
+        with pace.write(len(batch)):
             gone["ratings"] += remove_rows(ratings.filter(pk__in=batch))
     _remove_unused(Completion.objects.filter(imported_by=import_), _USED_COMPLETION, gone)
     _remove_unused(Prompt.objects.filter(imported_by=import_), _USED_PROMPT, gone)
     gone["annotators"] = remove_idle_annotators(import_.project)
+    _forget_changes(import_)
     with write():
-        import_.changes.all().delete()
         import_.undone_at = now
         import_.save(update_fields=["undone_at"])
     return gone
+
+
+def batch_pace(*, first: int = FIRST, least: int = LEAST) -> Pace:
+    """The pace of a loop of transactions that take rows out, or give them their earlier values."""
+    return Pace(first, least=least, most=MOST)
 
 
 def in_the_way(import_: Import) -> str:
@@ -145,12 +155,13 @@ def _in_use(pairs: QuerySet[Pair]) -> str:
 def _restore_contents(import_: Import) -> None:
     """Give prompts, completions and ratings that were there before their earlier values."""
     changes = import_.changes.filter(table__in=(Table.PROMPT, Table.COMPLETION, Table.RATING))
-    for batch in _batches(changes):
-        with bulk_write():
+    pace = batch_pace()
+    for batch in _batches(changes, pace):
+        with pace.write(len(batch)):
             _restore(changes.filter(pk__in=batch))
 
 
-def _restore(changes: QuerySet[ImportChange]) -> None:
+def _restore(changes: Iterable[ImportChange]) -> None:
     for change in changes:
         before = {name: _read(name, value) for name, value in change.before.items()}
         MODELS[change.table]._default_manager.filter(pk=change.row).update(**before)
@@ -171,15 +182,17 @@ def _clear_pairs_of_others(import_: Import, gone: Counter[str], *, now: datetime
         | Q(pk__in=changed_pairs.values("row"))
         | Q(assignments__in=changed_votes.values("row"))
     ).distinct()
-    for batch in _batches(pairs):
-        with bulk_write():
+    pace = batch_pace()
+    for batch in _batches(pairs, pace):
+        # Written once, by this import: read before others have to wait.
+        of_batch = Assignment.objects.filter(pair__in=batch).values("pk")
+        before = [*changed_votes.filter(row__in=of_batch), *changed_pairs.filter(row__in=batch)]
+        with pace.write(len(batch)):
             slots.lock(batch)
             added = Assignment.objects.filter(imported_by=import_, pair__in=batch)
             _balance(added)
             gone["votes"] += remove_rows(added)
-            of_batch = Assignment.objects.filter(pair__in=batch).values("pk")
-            _restore(changed_votes.filter(row__in=of_batch))
-            _restore(changed_pairs.filter(row__in=batch))
+            _restore(before)
             outbox.tell_resolved(recount.recount(batch, now=now))
 
 
@@ -191,8 +204,9 @@ def _balance(votes: QuerySet[Assignment]) -> None:
 
 
 def _remove_pairs(import_: Import, gone: Counter[str]) -> None:
-    for batch in _batches(_pairs(import_)):
-        with bulk_write():
+    pace = batch_pace()
+    for batch in _batches(_pairs(import_), pace):
+        with pace.write(len(batch)):
             slots.lock(batch)
             # Once more, because people go on voting.
             if problem := _in_use(Pair.objects.filter(pk__in=batch)):
@@ -224,8 +238,9 @@ def _remove_unused(
 ) -> None:
     """Remove rows that nothing rests on; the others are the project's from now on."""
     name = f"{rows.model._meta.model_name}s"
-    for batch in _batches(rows):
-        with bulk_write():
+    pace = batch_pace()
+    for batch in _batches(rows, pace):
+        with pace.write(len(batch)):
             those = rows.model._default_manager.filter(pk__in=batch)
             gone["kept"] += those.filter(used).update(imported_by=None)
             gone[name] += remove_rows(those.filter(imported_by__isnull=False))
@@ -238,18 +253,30 @@ def remove_idle_annotators(project: Project) -> int:
         | Exists(Rating.objects.filter(annotator=OuterRef("pk")))
     )
     removed = 0
-    for batch in _batches(idle):
-        with bulk_write():
-            removed += len(batch)
-            User.objects.filter(pk__in=batch).delete()
+    pace = batch_pace(first=2 * FEW, least=FEW)
+    for batch in _batches(idle, pace):
+        # What belongs to them is looked for in some thirty tables: before others have to wait.
+        rows = Collector(using=idle.db)
+        rows.collect(User.objects.filter(pk__in=batch))
+        with pace.write(len(batch)):
+            rows.delete()
+        removed += len(batch)
     return removed
 
 
-def _batches(rows: QuerySet[Any]) -> Iterator[list[int]]:
+def _forget_changes(import_: Import) -> None:
+    """Remove the earlier states, which may be as many as the rows of the file."""
+    pace = batch_pace()
+    for batch in _batches(import_.changes.all(), pace):
+        with pace.write(len(batch)):
+            remove_rows(ImportChange.objects.filter(pk__in=batch))
+
+
+def _batches(rows: QuerySet[Any], pace: Pace) -> Iterator[list[int]]:
     """Numbers of the rows, until there are no more; those that stay are passed over."""
     after = 0
     while batch := list(
-        rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH]
+        rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[: pace.rows]
     ):
         after = batch[-1]
         yield batch

@@ -84,6 +84,23 @@ def test_a_question_is_answered_and_a_mapping_given(api_for, project, zed):
     assert project.pairs.count() == 1
 
 
+def test_several_columns_are_one_field_by_answers_or_a_mapping(api_for, project, zed):
+    client = api_for(zed)
+    one = {"prompt": "P", "choosen": "x", "rejected": "y"}
+    other = {"prompt": "Q", "Chosen": "x", "rejected": "y"}
+    job = send(client, one, other).json()
+    work_off()
+    asked = client.get(job["url"]).json()["questions"]
+    answers = [{"column": one["column"], "field": one["field"], "yes": True} for one in asked]
+    told = client.patch(job["url"], {"answers": answers}, format="json").json()
+    assert sorted(told["mapping"]["chosen"]) == ["Chosen", "choosen"]
+    work_off()
+    job = client.get(job["url"]).json()
+    assert (job["state"], job["checked"]["accepted"]) == ("ready", 2)
+    again = client.patch(job["url"], {"mapping": job["mapping"]}, format="json")
+    assert again.status_code == 200 and again.json()["mapping"] == job["mapping"]
+
+
 def test_options_are_changed_and_strict_keeps_a_file_with_refused_rows_out(api_for, project, zed):
     client = api_for(zed)
     job = send(client, pair(), {"prompt": ""}, query="?strict=1").json()

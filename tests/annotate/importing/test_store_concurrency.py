@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -15,7 +16,7 @@ from annotate import queue
 from annotate.importing.imported_row import Row
 from annotate.importing.row_store import Writer
 from annotate.models import Assignment, Completion, Pair, Project, Prompt
-from annotate.queue import bulk_write, recount
+from annotate.queue import Pace, bulk_write, recount
 from tests.annotate.importing.test_row_store import judged, votes
 from tests.conftest import at_once
 
@@ -110,3 +111,11 @@ def test_a_batch_that_fails_leaves_nothing_and_the_next_vote_is_as_safe_as_befor
         raise ZeroDivisionError
     assert not Project.objects.filter(slug="bulk").exists()
     assert safety() == before
+
+
+def test_a_batch_that_took_long_makes_the_next_one_smaller_and_a_short_one_larger() -> None:
+    pace = Pace(100, least=30, most=150)
+    for slow, rows in ((False, 150), (True, 75), (True, 38), (True, 30), (True, 30), (False, 60)):
+        with pace.write(pace.rows):
+            time.sleep(0.25 if slow else 0)
+        assert pace.rows == rows

@@ -42,6 +42,21 @@ def test_a_file_is_checked_and_written_only_once_its_owner_says_so(project, zed)
     assert project.pairs.count() == 7 and import_.share == 1.0
 
 
+def test_five_pairs_are_looked_at_where_every_vote_has_a_row_of_its_own(project, zed):
+    swapped = {"prompt": "Q0", "completion_a": "two 0", "completion_b": "one 0"}
+    rows = [
+        *(pair(i, rater=rater, winner="a") for i in range(6) for rater in ("u1", "u2")),
+        swapped | {"rater": "u3", "winner": "a"},
+        pair(4, rater="u1", winner="tie"),
+    ]
+    seen = checked(project, zed, *rows).report["check"]["preview"]
+    assert [one["messages"][0]["content"] for one in seen] == [f"Q{i}" for i in range(5)]
+    votes = [[(vote["rater"], vote["choice"]) for vote in one["votes"]] for one in seen]
+    assert votes[0] == [("u1", "a"), ("u2", "a"), ("u3", "b")]
+    assert votes[3] == [("u1", "a"), ("u2", "a")]
+    assert votes[4] == [("u2", "a"), ("u1", "tie")], "the later vote of a person counts"
+
+
 def test_the_file_is_removed_once_it_is_imported_and_the_report_stays(project, zed):
     import_ = imported(project, zed, pair(), b"{broken")
     assert not upload_files.sent_path(import_).exists() and import_.path == ""

@@ -62,6 +62,23 @@ def test_a_file_without_pairs_says_so_before_it_is_imported(client_for, project,
     assert "0 pairs." not in client.get(page).text
 
 
+def test_a_file_of_refused_rows_says_why_and_asks_for_columns_only_where_there_are_some(
+    client_for, project, zed
+):
+    client = client_for(zed)
+    file = SimpleUploadedFile("rows.jsonl", b'{"prompt": "Q", "margin": NaN}\n')
+    page = client.post(URL, {"file": file})["Location"]
+    work_off()
+    seen = client.get(page).text
+    assert seen.count("No row of the file can be read. The first: line 1: margin: NaN is not") == 2
+    assert "Read other columns" not in seen
+    page = upload(client, {"user_id": "anna", "instance_id": "7", "label_annotations": {}})
+    work_off()
+    seen = client.get(page).text
+    assert "No row can be imported as it is read now. The first: line 1: instance_id: " in seen
+    assert "If other columns hold its fields, choose them." in seen and "Read other" in seen
+
+
 def test_a_question_is_answered_on_the_page_before_the_button_works(client_for, project, zed):
     client = client_for(zed)
     page = upload(client, {"prompt": "Q", "choosen": "x", "rejected": "y"})

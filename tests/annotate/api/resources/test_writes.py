@@ -49,6 +49,19 @@ def test_a_prompt_with_three_completions_is_three_pairs(api: APIClient, project:
     assert (status, said["added"]["pairs"]) == (200, 0), "all of it was there"
 
 
+def test_ratings_of_a_completion_are_taken_and_told(api: APIClient, project: Project) -> None:
+    rated = {"text": "It is here.", "ratings": {"label": 1, "helpfulness": 3.5}}
+    body = {"prompts": [prompt(completions=[rated, {"text": "No."}])]}
+    assert send(api, "post", "prompts/", body)[0] == 201
+    plain, told = send(api, "get", "completions/")[1]["results"]
+    assert plain["ratings"] == []
+    assert told["ratings"] == [
+        {"name": "label", "value": 1.0, "annotator": None},
+        {"name": "helpfulness", "value": 3.5, "annotator": None},
+    ]
+    assert send(api, "get", f"completions/{told['id']}/")[1] == told
+
+
 def test_only_the_pairs_that_are_named_are_made(api: APIClient, project: Project) -> None:
     texts = [{"text": text} for text in "abc"]
     body = {"prompts": [prompt(completions=texts, pairs=[[0, 2]]), prompt(), prompt()]}
@@ -66,6 +79,14 @@ def test_only_the_pairs_that_are_named_are_made(api: APIClient, project: Project
         ({"completions": [{"text": "a"}], "pairs": [[0, 1]]}, "prompts.0.pairs"),
         ({"completions": [{"text": "a"}, {"text": "b"}], "pairs": [[1, 1]]}, "prompts.0.pairs"),
         ({"completions": [7]}, "prompts.0.completions.0"),
+        (
+            {"completions": [{"text": "a", "ratings": {"x": True}}]},
+            "prompts.0.completions.0.ratings.x",
+        ),
+        (
+            {"completions": [{"text": "a", "ratings": {"x" * 81: 1}}]},
+            "prompts.0.completions.0.ratings",
+        ),
         ({"tags": [7]}, "prompts.0.tags.0"),
     ],
 )

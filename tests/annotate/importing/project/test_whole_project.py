@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from annotate import queue
 from annotate.exporting import seal
 from annotate.exporting.freezing import freeze
 from annotate.exporting.project.project_file_writer import Content, project_lines
+from annotate.importing import import_rows
+from annotate.importing.project import project_writer
 from annotate.jobs import import_actions, import_job, job_runner
 from annotate.jobs.import_actions import stage
 from annotate.jobs.job_states import Heartbeat, Stopping
@@ -70,6 +73,20 @@ def test_a_project_comes_back_with_the_same_hash_and_leaves_again_as_the_same_fi
     assert [seal.sha256(one) for one in versions] == list(
         lived.dataset_versions.order_by("number").values_list("sha256", flat=True)
     )
+
+
+def test_a_project_of_many_people_comes_back_and_goes_again(project, other, zed, tmp_path):
+    people = 3 * project_writer.PEOPLE
+    judged_row = {"prompt": "Q", "completion_a": "x", "completion_b": "y"}
+    rows = [judged_row | {"votes": {f"rater {i}": "a" for i in range(people)}}]
+    import_rows(project, BytesIO(b"".join(map(json_line, rows))))
+    freeze(project, by=zed)
+    before = exported(project, tmp_path / "project.jsonl")
+    imported(other, tmp_path / "project.jsonl")
+    assert exported(other, tmp_path / "again.jsonl")[1:] == before[1:]
+    assert other.memberships.filter(active=False).count() == people + 1, "who froze the version"
+    call_command("import_data", project="other", undo=str(Import.objects.get(project=other).uuid))
+    assert list(other.memberships.values_list("user", flat=True)) == [zed.pk]
 
 
 def test_a_file_of_an_earlier_release_and_another_database_leaves_as_it_came(other, tmp_path):
