@@ -92,10 +92,22 @@ class Matcher(SequenceMatcher[str]):
 
 
 def word_diff(left: str, right: str) -> tuple[SafeString, SafeString]:
-    """Each text's source as HTML: what only the left has in <del>, only the right in <ins>."""
+    """Each text's source as HTML: what only the left has in <del>, only the right in <ins>.
+
+    Both orders of two texts have the same marks, of which the second person sees the other one.
+    """
+    if left > right:
+        second, first = word_diff(right, left)
+        return _other_side(first, "ins", "del"), _other_side(second, "del", "ins")
     if len(left) + len(right) > CACHED_CHARACTERS:
         return _word_diff(left, right)
     return _word_diff_cached(left, right)
+
+
+def _other_side(html: SafeString, mark: str, other: str) -> SafeString:
+    """The HTML of one side with the mark of the other."""
+    # Safe as before: the text in it is escaped, so that these are our own tags and no others.
+    return mark_safe(html.replace(f"<{mark}>", f"<{other}>").replace(f"</{mark}>", f"</{other}>"))
 
 
 def _word_diff(left: str, right: str) -> tuple[SafeString, SafeString]:

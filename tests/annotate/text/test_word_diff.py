@@ -44,6 +44,14 @@ def test_what_is_not_marked_is_the_same_on_both_sides(left: str, right: str) -> 
     assert "".join(rest[0].split()) == "".join(rest[1].split())
 
 
+@given(TEXTS, TEXTS)
+def test_who_sees_both_in_the_other_order_has_the_same_marks(left: str, right: str) -> None:
+    one, other = word_diff(left, right)
+    there, here = word_diff(right, left)
+    assert (changed(one), changed(other)) == (changed(here), changed(there))
+    assert "<ins>" not in one + there and "<del>" not in other + here
+
+
 @given(TEXTS)
 def test_a_text_does_not_differ_from_itself(text: str) -> None:
     assert [changed(side) for side in word_diff(text, text)] == [[], []]
