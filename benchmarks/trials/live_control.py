@@ -42,7 +42,7 @@ class Plant:
 
 PLANTS = {
     "gain": Plant("base", 0.4, 0.0),
-    "loss": Plant("base", 0.3, 0.52),
+    "loss": Plant("base", 0.3, 0.56),
     "none": Plant("base", 0.3, 0.3),
     "none_heavy": Plant("heavy", 0.3, 0.3),
 }

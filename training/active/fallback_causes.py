@@ -117,7 +117,7 @@ def of_pool(pool: NDArray[np.float16], asked: Floats, *, open_pairs: int) -> Fac
     """Facts of the open pairs' features, (n, d), beside those of the pairs with votes."""
     some = pool if len(pool) <= ROWS else pool[:: -(-len(pool) // ROWS)]
     x = some.astype(np.float64)
-    finite = np.isfinite(x).all(axis=1)
+    finite = np.asarray(np.isfinite(x).all(axis=1))
     x = x[finite]
     length = np.linalg.norm(x, axis=1)
     outside, scale = _drift(x, asked)

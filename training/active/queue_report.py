@@ -112,7 +112,7 @@ def _held_out(features: Features, votes: Sequence[Vote]) -> tuple[Floats, list[V
     measuring = features.measuring
     if measuring is None:
         return np.zeros((0, features.x.shape[1])), []
-    finite = np.isfinite(measuring.x).all(axis=1)
+    finite = np.asarray(np.isfinite(measuring.x).all(axis=1))
     rows = {key: row for row, key in enumerate(measuring.keys) if finite[row]}
     held = [vote for vote in votes if vote[0] in rows]
     return measuring.x[[rows[vote[0]] for vote in held]].astype(np.float64), held
@@ -124,7 +124,7 @@ def pool_map(
     """Points of pairs by kind, "voted", "open" and "next": the two principal directions of the
     features. A pair points from the reply that the head likes less to the other; before there is a
     head, to the side of the first direction."""
-    finite = np.isfinite(features.x).all(axis=1)
+    finite = np.asarray(np.isfinite(features.x).all(axis=1))
     ranked = sorted(
         (key for key in priorities if priorities[key] > 0), key=lambda k: -priorities[k]
     )

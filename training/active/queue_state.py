@@ -147,7 +147,7 @@ def _slope(
     measuring = features.measuring
     if measuring is None or learnt.head is None:
         return None
-    finite = np.isfinite(measuring.x).all(axis=1)
+    finite = np.asarray(np.isfinite(measuring.x).all(axis=1))
     rows = {key: row for key, row in measuring.rows.items() if finite[row]}
     cast = [vote for vote in votes if vote[0] in rows and vote[0] in prompts]
     if not cast:

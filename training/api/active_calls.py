@@ -20,7 +20,9 @@ class ComparisonBody(serializers.Serializer[Any]):
     pairs = serializers.IntegerField(help_text="Of held-out prompts, that heads were scored on.")
     gain = serializers.FloatField(help_text="Accuracy of active order minus that of random order.")
     low = serializers.FloatField()
-    high = serializers.FloatField(help_text="Ends of its 95 % interval.")
+    high = serializers.FloatField(
+        help_text="Ends of its interval, which holds however often one looks."
+    )
     active = serializers.FloatField()
     random = serializers.FloatField(help_text="Accuracies of heads on real votes of each arm.")
 

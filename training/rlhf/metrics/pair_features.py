@@ -41,7 +41,7 @@ def normalise(features: Floats, *, dims: int, fitted: Bools | None = None) -> Fl
             held-out prompts are carried along and shape nothing.
     """
     x = np.asarray(features, dtype=np.float64)
-    known = np.isfinite(x).all(axis=1)
+    known = np.asarray(np.isfinite(x).all(axis=1))
     of = known if fitted is None else known & fitted
     rows = len(x) if fitted is None else int(fitted.sum())
     out: Floats = np.full((len(x), min(dims, rows, x.shape[1])), np.nan)
