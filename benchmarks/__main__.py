@@ -33,6 +33,7 @@ BY_NAME_ALONE = {
     "active",
     "reward_heads",
     "ai_annotators",
+    "live_control",
 }
 PLACES = (benchmarks, real_models, trials, under_load)
 

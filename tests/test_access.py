@@ -40,6 +40,7 @@ REVIEWER = {
     *("models-compare", "compare-progress", "compare-report"),
     *("playground", "trial", "trial-progress", "trial-stop"),
     *("api-agreement", "api-rounds", "api-models", "schedule", "api-schedule"),
+    *("active-learning", "api-active"),
     "api-round-settings",
     *("ai-annotators", "ai-annotator", "ai-annotator-progress"),
     *("api-ai-annotators", "api-ai-annotator"),

@@ -11,6 +11,7 @@ class TrainingConfig(AppConfig):
         # Models are there only now.
         from annotate import exchange
         from training.active.acquisition_titles import acquisition_choices
+        from training.active.pair_reason import pair_reason
         from training.dashboard.home_part import home_part
         from training.monitoring.training_figures import TrainingFigures
         from training.rounds.erased_names import take_out_name
@@ -26,3 +27,4 @@ class TrainingConfig(AppConfig):
         exchange.records_wanted.connect(project_records, dispatch_uid="training")
         exchange.person_erased.connect(take_out_name, dispatch_uid="training")
         exchange.home_wanted.connect(home_part, dispatch_uid="training")
+        exchange.reasons_wanted.connect(pair_reason, dispatch_uid="training")

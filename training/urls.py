@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import include, path
 
 from training.api import (
+    active_calls,
     ai_annotator_calls,
     completions_calls,
     model_calls,
@@ -25,6 +26,7 @@ urlpatterns = [
         name="api-round-settings",
     ),
     path(project + "rounds/estimate/", settings_calls.round_estimate, name="api-round-estimate"),
+    path(project + "active/", active_calls.active_learning, name="api-active"),
     path(project + "schedule/", schedule_calls.schedule, name="api-schedule"),
     path(project + "models/", model_calls.models, name="api-models"),
     path(checks, model_calls.model_check, name="api-model-check"),

@@ -66,6 +66,8 @@ from annotate.exchange.rows_for_training import (
     single_votes,
     text_lengths,
     training_pairs,
+    vote_coverage,
+    votes_of_arms,
 )
 from annotate.exchange.rows_from_training import (
     add_completions,
@@ -96,6 +98,7 @@ from annotate.people.permissions import project_or_404
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
+from annotate.review.pair_reasons import reasons_wanted
 from annotate.votes.ai_agreement import AiFigures, ai_figures
 from annotate.webhooks.delivery import (
     drop_old_deliveries,
@@ -172,6 +175,7 @@ __all__ = [
     "public_url",
     "publish_model_version",
     "queue_depth",
+    "reasons_wanted",
     "record_command",
     "records_wanted",
     "refresh_labels",
@@ -199,6 +203,8 @@ __all__ = [
     "text_lengths",
     "tidy_jobs",
     "training_pairs",
+    "vote_coverage",
+    "votes_of_arms",
     "waiting_jobs",
     "webhook_waiting",
 ]

@@ -332,6 +332,18 @@ def single_vote(key: str, annotator: int, choice: str, strength: int | None, lef
     return key, annotator, value, mass, {"a": 1.0, "b": 0.0}.get(left, 0.5)
 
 
+ArmVote = tuple[str, int, int, str, str]
+"""A row of `votes_of_arms`."""
+
+
+def votes_of_arms(project: Project, *, include_simulated: bool) -> Iterator[ArmVote]:
+    """Key of the pair, annotator, prompt, arm of the lease and acquisition that ranked the pair, of
+    the votes that `single_votes` tells."""
+    votes = _teaching(project, include_simulated).order_by()
+    columns = ("pair__key", "annotator_id", "pair__prompt_id", "stream", "acquisition")
+    yield from votes.values_list(*columns).iterator()
+
+
 def single_vote_count(project: Project, *, include_simulated: bool) -> int:
     """The number of votes that `single_votes` tells."""
     return _teaching(project, include_simulated).count()
@@ -352,3 +364,41 @@ def queue_depth(project: Project) -> int:
     """Number of pairs with a free slot."""
     free = Pair.objects.filter(project=project, open_slots__gt=0)
     return free.exclude(arms=Pair.Arms.CHECK).count()
+
+
+def vote_coverage(
+    project: Project, votes: Iterable[tuple[int, str]], *, most_tags: int
+) -> dict[str, Any]:
+    """Prompts with pairs, and those of them with a vote, by arm; the same of each tag.
+
+    Args:
+        votes: prompt and arm of each.
+        most_tags: the commonest so many.
+
+    Returns:
+        `prompts`, a row, and `tags`, a list of rows with their `tag`. A row has `all`, `voted`,
+        `random` and `active`.
+    """
+    arms: dict[int, set[str]] = {}
+    for prompt, arm in votes:
+        arms.setdefault(prompt, set()).add(arm)
+    whole, of_tags = _Counted(), dict[str, _Counted]()
+    asked = project.prompts.filter(Exists(project.pairs.filter(prompt=OuterRef("pk"))))
+    for prompt, tags in asked.order_by().values_list("pk", "tags").iterator():
+        for counted in (whole, *(of_tags.setdefault(tag, _Counted()) for tag in set(tags))):
+            counted.add(arms.get(prompt, set()))
+    common = sorted(of_tags.items(), key=lambda one: (-one[1]["all"], one[0]))[:most_tags]
+    return {"prompts": dict(whole), "tags": [{"tag": tag, **row} for tag, row in common]}
+
+
+class _Counted(dict[str, int]):
+    """Counts of prompts: `all`, and those with a vote, by arm."""
+
+    def __init__(self) -> None:
+        super().__init__(all=0, voted=0, random=0, active=0)
+
+    def add(self, arms: set[str]) -> None:
+        self["all"] += 1
+        self["voted"] += bool(arms)
+        self["random"] += "random" in arms
+        self["active"] += "active" in arms

@@ -46,6 +46,7 @@ PAGES = [
     ("adjudicate", "Adjudication", Role.REVIEWER, "Quality"),
     ("checks", "Gold pairs", Role.REVIEWER, "Quality"),
     ("rounds", "Rounds", Role.REVIEWER, "Training"),
+    ("active-learning", "Active learning", Role.REVIEWER, "Training"),
     ("schedule", "Schedule", Role.REVIEWER, "Training"),
     ("models", "Models", Role.REVIEWER, "Training"),
     ("models-compare", "Compare", Role.REVIEWER, "Training"),

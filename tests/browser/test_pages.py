@@ -83,6 +83,8 @@ PAGES = [
     "/projects/desk/ai-annotators/",
     "/projects/desk/ai-annotators/{ai}/",
     "/projects/empty/ai-annotators/",
+    "/projects/desk/active/",
+    "/projects/empty/active/",
     "/projects/desk/export/",
     "/projects/desk/versions/1/",
     "/projects/desk/audit/",

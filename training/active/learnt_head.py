@@ -26,9 +26,16 @@ class Features:
     keys: list[str]
     x: NDArray[np.float16]
 
+    measuring: Features | None = None
+    """Pairs of held-out prompts: heads are scored on them, and none learns of them."""
+
     @property
     def rows(self) -> dict[str, int]:
         return {key: row for row, key in enumerate(self.keys)}
+
+    @property
+    def measured_keys(self) -> frozenset[str]:
+        return frozenset(self.measuring.keys if self.measuring else ())
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,16 @@ class Learnt:
     trust: dict[int, float]
     """Share of each annotator's answers that are no guesses."""
     asked: NDArray[np.float64]
+    """(p, d) features of the pairs with votes."""
     why: str = ""
     doubts: dict[int, float] = field(default_factory=dict)
     """Chance of each annotator's votes for somebody honest; see `acquire.doubts`."""
+    cast: tuple[Vote, ...] = ()
+    """The votes that it rests on, whose pairs have features that are numbers."""
+    places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """(v,) row in `asked` of each of them."""
+    weight: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """(v,) by strength and by the share that is no guess."""
 
 
 def latest_run(project_id: int) -> Run | None:
@@ -82,7 +96,15 @@ def learn(features: Features, votes: Iterable[Vote], config: ProposeConfig) -> L
     trust = dict(zip(people, known.informed.tolist(), strict=True))
     doubts = acquire.doubts(x, of, head, share, precision=precision)
     named = {people[person]: chance for person, chance in doubts.items()}
-    return Learnt(head, trust, x, doubts=named)
+    return Learnt(
+        head,
+        trust,
+        x,
+        doubts=named,
+        cast=tuple(cast),
+        places=of.pair,
+        weight=of.weight * share,
+    )
 
 
 def load(folder: Path) -> Features:
@@ -100,7 +122,15 @@ def load(folder: Path) -> Features:
     rows = {key: row for row, key in enumerate(keys)}
     if len(rows) < len(keys):
         keys, x = list(rows), x[list(rows.values())]
-    return Features(keys=keys, x=x)
+    return Features(keys=keys, x=x, measuring=_measuring(folder))
+
+
+def _measuring(folder: Path) -> Features | None:
+    """Those of held-out prompts; None where an earlier release proposed the pairs."""
+    keys, x = folder / "measuring.jsonl", folder / "measuring.npy"
+    if not keys.exists() or not x.exists():
+        return None
+    return Features(keys=_keys(keys), x=np.asarray(np.load(x), dtype=np.float16))
 
 
 def _keys(path: Path) -> list[str]:

@@ -8,15 +8,15 @@ still open are ranked by what a vote on them would teach now. `quick_order` foll
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
 import numpy as np
 
 from annotate import exchange
-from training.active import quick_order
-from training.active.learnt_head import Features, Learnt, latest_run, learn, load
+from training.active import queue_report, queue_state, quick_order
+from training.active.learnt_head import Features, Learnt, Vote, latest_run, learn, load
 from training.active.priority_order import changed
 from training.models import Plan, Run
 from training.rlhf import acquire
@@ -68,10 +68,17 @@ def _rank_all(run: Run, ranking: UUID, count: int) -> int:
     quick_order.begin(project.pk)
     # Read after `begin`, and once: no vote is missed, and `keep` knows which were counted.
     cast = exchange.single_votes(project, include_simulated=project.train_on_simulated)
-    rows = features.rows
-    votes = [vote for vote in cast if vote[0] in rows]
+    rows, measuring = features.rows, features.measured_keys
+    known = [vote for vote in cast if vote[0] in rows or vote[0] in measuring]
+    votes = [vote for vote in known if vote[0] in rows]
     learnt = learn(features, votes, propose)
     exchange.set_head_doubts(project, learnt.doubts)
+    cause = queue_state.judge(
+        run, features, learnt, propose, open_keys=before.keys(), votes=known, count=count
+    )
+    taught = learnt
+    if cause is not None:
+        learnt = replace(learnt, head=None, why=learnt.why or cause.value)
     pending = exchange.leased_pair_keys(project)
     voted = exchange.may_be_asked_again(project) - pending
     keys = before.keys() | voted
@@ -106,7 +113,25 @@ def _rank_all(run: Run, ranking: UUID, count: int) -> int:
         votes=votes,
         seed=count,
     )
+    _report(run, features, taught, known, before, count)
     return len(scores)
+
+
+def _report(
+    run: Run,
+    features: Features,
+    learnt: Learnt,
+    votes: Sequence[Vote],
+    priorities: Mapping[str, float],
+    count: int,
+) -> None:
+    """Count what the page of active learning shows; the order of the pairs stands without it."""
+    try:
+        queue_report.write_report(
+            run, features, learnt, votes=votes, priorities=priorities, seed=count
+        )
+    except Exception:
+        log.exception("the report on active learning of project %s failed", run.project_id)
 
 
 def second_votes(scores: Mapping[str, float], voted: Collection[str]) -> set[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from training.views import (
+    active_learning,
     add_model,
     compare,
     model,
@@ -28,6 +29,7 @@ urlpatterns = [
     path(project + "rounds/ask-colleagues/", rounds.ask_colleagues, name="ask-colleagues"),
     path(project + "rounds/schedule/", schedule.schedule, name="schedule"),
     path(project + "rounds/schedule/pause/", schedule.pause, name="schedule-pause"),
+    path(project + "active/", active_learning.active_learning, name="active-learning"),
     path(project + "rounds/<int:number>/", round.round, name="round"),
     path(
         project + "rounds/<int:number>/progress/",

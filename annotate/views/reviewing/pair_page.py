@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
-from annotate.review import pair_history, source_columns
+from annotate.review import pair_history, pair_reasons, source_columns
 
 
 @require_safe
@@ -29,5 +29,6 @@ def pair(request: AuthenticatedHttpRequest, slug: str, pair_id: int) -> HttpResp
         "round": pair_history.round_of(shown.source),
         "probability": pair_history.probability_of_a(shown),
         "events": pair_history.events(shown),
+        "reasons": pair_reasons.reasons(shown) if project.role == "admin" else [],
     }
     return render(request, "annotate/pair.html", context)

@@ -29,6 +29,8 @@ from training.rlhf.run.work import Work
 Score = Callable[[list[list[rows.Message]], list[str]], Sequence[float]]
 """A reward model's scores of replies to chats, from which candidates get their margins."""
 FEATURES_BATCH = 64
+MOST_MEASURING = 2000
+"""Pairs of held-out prompts whose features are written: the control needs no more."""
 
 
 @dataclass(frozen=True)
@@ -171,11 +173,12 @@ def propose_pairs(
 ) -> dict[str, float]:
     """Write candidates.jsonl, and the features with which the queue is ranked between rounds.
 
-    The features are features.npy (n, d) with pool.jsonl, and labelled.npy (m, d) with
-    labelled.jsonl, float16.
+    The features are features.npy (n, d) with pool.jsonl, labelled.npy (m, d) with labelled.jsonl,
+    and measuring.npy (k, d) with measuring.jsonl, float16.
 
     The pool holds every pair of training prompts that could be asked, and the open pairs (no
-    votes yet) of `preferences`; pool.jsonl has their keys, labelled.jsonl the pair ids.
+    votes yet) of `preferences`; pool.jsonl has their keys, labelled.jsonl the pair ids. Pairs of
+    held-out prompts are in measuring.npy alone: heads are scored on them, and none learns of them.
 
     Args:
         score: of the reward model, from which candidates get their margins.
@@ -197,8 +200,12 @@ def propose_pairs(
     ends = [(c.completion_a, c.completion_b) for c in train]
     ends += [_keys(row) for row in waiting]
     ends += [(pair.first, pair.second) for pair in labelled]
+    measuring = _measuring(preferences, held_out)
     seed = work.seed
-    x = differences(starter, texts, ends, work, dims=config.features)
+    x = differences(
+        starter, texts, ends, work, dims=config.features, beside=list(measuring.values())
+    )
+    x, measured = x[: len(ends)], x[len(ends) :]
     pool, old = x[: len(ends) - len(labelled)], x[len(ends) - len(labelled) :]
     ranking = _rank(labelled, old, pool[: len(train)], config, seed=seed)
     picked = choose(train, held_out, ranking, config, held_out_share=held_out_share, seed=seed)
@@ -207,6 +214,8 @@ def propose_pairs(
     rows.write(out / "candidates.jsonl", margins)
     keys = [c.key for c in train] + [row.pair_id for row in waiting]
     _write_features(out, keys, pool, labelled, old)
+    np.save(out / "measuring.npy", measured.astype(np.float16))
+    rows.write(out / "measuring.jsonl", ({"key": key} for key in measuring))
     return {
         "candidates": float(len(picked) + len(compared)),
         "active": float(sum(candidate.stream == "active" for candidate in picked)),
@@ -217,6 +226,17 @@ def propose_pairs(
         "labelled": float(len(labelled)),
         "votes": sum(pair.weight for pair in labelled),
     }
+
+
+def _measuring(
+    preferences: Sequence[Preference], held_out: Sequence[Candidate]
+) -> dict[str, tuple[str, str]]:
+    """Keys of pairs of held-out prompts, those with votes first, and of their completions."""
+    known = [row for row in preferences if row.held_out and row.kind != "evaluation"]
+    known.sort(key=lambda row: not row.votes)
+    measuring = {row.pair_id: _keys(row) for row in known}
+    measuring |= {pair.key: (pair.completion_a, pair.completion_b) for pair in held_out}
+    return dict(itertools.islice(measuring.items(), MOST_MEASURING))
 
 
 def _write_features(
@@ -291,12 +311,17 @@ def differences(
     work: Work,
     *,
     dims: int,
+    beside: Sequence[tuple[str, str]] = (),
 ) -> Floats:
     """Feature difference of every pair of completion keys, (n, d): mean hidden states of the
-    reply in the starter, normalised and projected."""
-    keys = sorted({key for pair in ends for key in pair})
-    if not keys:
-        return np.zeros((0, dims))
+    reply in the starter, normalised and projected.
+
+    Those of the pairs `beside` follow, (n + m, d); they have no part in the normalisation.
+    """
+    ours = {key for pair in ends for key in pair}
+    keys = sorted(ours | {key for pair in beside for key in pair})
+    if not ours:
+        return np.full((len(beside), dims), np.nan)
     dtype = weight_dtype.resolved("auto", starter, work.device)
     model = reward_model.new(
         starter, pooling="mean", max_length=100_000, device=work.device, dtype=dtype
@@ -309,8 +334,9 @@ def differences(
         parts.append(model.in_batches(chunk, model.features, batch_size=FEATURES_BATCH))
         work.report(min(start + len(chunk), len(read)), len(read), {})
         work.guard()
-    features = acquire.normalise(torch.cat(parts).double().numpy(), dims=dims)
+    fitted = np.array([key in ours for key in keys])
+    features = acquire.normalise(torch.cat(parts).double().numpy(), dims=dims, fitted=fitted)
     row = {key: i for i, key in enumerate(keys)}
-    first, second = ([row[pair[side]] for pair in ends] for side in (0, 1))
+    first, second = ([row[pair[side]] for pair in (*ends, *beside)] for side in (0, 1))
     result: Floats = features[first] - features[second]
     return result

@@ -27,7 +27,7 @@ LOT_FEATURES = 16
 """The first features tell pairs apart: they are principal directions."""
 
 
-def normalise(features: Floats, *, dims: int) -> Floats:
+def normalise(features: Floats, *, dims: int, fitted: Bools | None = None) -> Floats:
     """Standardise, clip, scale to unit length, centre, keep the `dims` principal directions.
 
     (n, k) -> (n, min(dims, k, n)). Deterministic, signs included. Clip and length come before the
@@ -35,26 +35,33 @@ def normalise(features: Floats, *, dims: int) -> Floats:
 
     A row with a feature that is no number has no influence on the others and comes out as NaN,
     which `judgeable` screens.
+
+    Args:
+        fitted: (n,) rows that means, deviations and directions are taken of, all if None: those of
+            held-out prompts are carried along and shape nothing.
     """
     x = np.asarray(features, dtype=np.float64)
-    known = np.isfinite(x).all(axis=1)
-    out: Floats = np.full((len(x), min(dims, *x.shape)), np.nan)
-    if known.any():
-        of_known = _normalised(x[known], dims=dims)
+    known = np.asarray(np.isfinite(x).all(axis=1))
+    of = known if fitted is None else known & fitted
+    rows = len(x) if fitted is None else int(fitted.sum())
+    out: Floats = np.full((len(x), min(dims, rows, x.shape[1])), np.nan)
+    if of.any():
+        of_known = _normalised(x[known], of[known], dims=dims)
         # Fewer rows than dims have fewer directions: the others add nothing to any length.
         out[known] = np.pad(of_known, ((0, 0), (0, out.shape[1] - of_known.shape[1])))
     return out
 
 
-def _normalised(x: Floats, *, dims: int) -> Floats:
-    spread = x.std(axis=0)
-    x = (x - x.mean(axis=0)) / np.where(spread > 1e-8, spread, 1.0)
+def _normalised(x: Floats, fitted: Bools, *, dims: int) -> Floats:
+    spread = x[fitted].std(axis=0)
+    x = (x - x[fitted].mean(axis=0)) / np.where(spread > 1e-8, spread, 1.0)
     x = np.clip(x, -CLIP, CLIP)
     length = np.linalg.norm(x, axis=1, keepdims=True)
     x = x / np.where(length > 1e-8, length, 1.0)
-    x = x - x.mean(axis=0)
-    _, vectors = np.linalg.eigh(x.T @ x)
-    vectors = vectors[:, ::-1][:, : min(dims, *x.shape)]
+    x = x - x[fitted].mean(axis=0)
+    of = x[fitted]
+    _, vectors = np.linalg.eigh(of.T @ of)
+    vectors = vectors[:, ::-1][:, : min(dims, *of.shape)]
     largest = np.abs(vectors).argmax(axis=0)
     vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
     out: Floats = x @ vectors
