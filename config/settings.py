@@ -243,7 +243,7 @@ SPECTACULAR_SETTINGS = {
         "FlagKind": "annotate.models.review.Flag.Kind",
         "JobKind": "annotate.api.resources.job_list.KINDS",
         "MemberRole": "annotate.models.roles.Role",
-        "AiAnnotatorKind": "annotate.models.ai_annotators.AiAnnotator.Kind",
+        "AiAnnotatorKind": "annotate.models.ai_annotators.ai_annotator.AiAnnotator.Kind",
     },
 }
 

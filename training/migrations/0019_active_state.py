@@ -7,8 +7,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0042_sure_and_evaluation_pairs'),
-        ('training', '0016_ranking'),
+        ('annotate', '0045_ai_annotators'),
+        ('training', '0017_ai_votes'),
     ]
 
     operations = [
