@@ -22,7 +22,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SHORTER_STARTER = Path(__file__).with_name("shorter_starter.py")
+SHORTER_STARTER = ROOT / "tests" / "training" / "shorter_starter.py"
 ROUND_MS = 1_800_000
 FEW_UPDATES = 12
 """Of 32: four fifths of what the judge gives for all of them."""

@@ -4,12 +4,8 @@ from django.urls import path
 
 from training.views import (
     active_learning,
-    add_model,
     compare,
-    model,
-    models,
     playground,
-    prune,
     round,
     rounds,
     schedule,
@@ -17,6 +13,7 @@ from training.views import (
     write_completions,
 )
 from training.views.ai_annotators import annotator_pages
+from training.views.model_pages import add_model, model, models, prune
 
 project = "projects/<slug:slug>/"
 annotator = project + "ai-annotators/<int:pk>/"

@@ -27,7 +27,7 @@ from training.versions import (
     promotion,
     zip_archive,
 )
-from training.views.models import headline
+from training.views.model_pages.models import headline
 
 Act = Callable[[ModelVersion, str], str]
 """Does something to a version for a reason, and says what it did."""
