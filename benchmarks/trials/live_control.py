@@ -73,7 +73,12 @@ class Run:
         head = acquire.fit(x, y, precision=acquire.prior_precision(x))
         mine = np.arange(len(rows)) < len(active)
         pool, held = self.of.x[self.order], self.of.x[self.held_out]
-        arms = Arms(x, y, np.ones(len(y)), mine, ~mine, pool, held)
+        share = HELD_OUT * min(count, COLD_START) + RANDOM_SHARE * MEASURING_PART * max(
+            count - COLD_START, 0
+        )
+        voted = np.arange(round(share))
+        says = self.says[self.held_out[voted]]
+        arms = Arms(x, y, np.ones(len(y)), mine, ~mine, pool, held, voted, says, voted)
         return arm_comparison.compare(arms, head, informed=1 - 2 * LAPSE, seed=count)
 
     def truth(self, count: int, rng: np.random.Generator) -> float:

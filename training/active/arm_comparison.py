@@ -13,7 +13,7 @@ live_control` measures what it finds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ CONTRADICTS = 3.0
 Z = 2.8
 """Half an interval in standard errors, for whoever looks again and again: at 1.96 every third run
 with equal arms was called a gain or a loss at one of 24 looks, at this one in fifty."""
+LEAST_PROMPTS = 30
+"""Held-out prompts with votes below which these alone overrule nothing."""
 LEAST_DOUBLING, MOST_WORTH = 0.01, 5.0
 STEPS = 5
 """Of Newton's method, from no opinion at all; further ones turn no sign."""
@@ -66,6 +68,10 @@ class Arms:
     """(p, d) pairs that random order draws from, with votes and without."""
     held_out: Floats
     """(t, d) pairs of held-out prompts, with votes and without."""
+    held_votes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    held_value: Floats = field(default_factory=lambda: np.zeros(0))
+    held_prompt: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """(h,) votes on them: rows in `held_out`, values, and prompts."""
 
 
 @dataclass(frozen=True)
@@ -124,18 +130,43 @@ def compare(arms: Arms, head: acquire.Head, *, informed: float, seed: int) -> Co
     held = arms.held_out[rng.permutation(len(arms.held_out))[:MOST_HELD_OUT]]
     precision = acquire.prior_precision(arms.order)
     told = _by_model(arms, head, held, n=n, precision=precision, informed=informed, rng=rng)
-    scores = _by_votes(arms, head, held, n=n, precision=precision, rng=rng)
+    scores, right = _by_votes(arms, head, held, n=n, precision=precision, rng=rng)
     real = float(scores[:, 0].mean() - scores[:, 1].mean())
     # Subsamples of few votes are nearly the same votes: their mean is no surer than their share.
     of_one, of_other = (max(1 / len(scores), n / len(rows)) for rows in (one, other))
-    error = math.sqrt(told.luck**2 * (of_one + of_other) + told.error**2)
-    contradicted = abs(real - told.gain) > CONTRADICTS * math.hypot(error, told.error)
-    part = 0.0 if contradicted else error**2 / (error**2 + told.error**2)
-    gain = part * told.gain + (1 - part) * real
-    spread = Z * (error if contradicted else math.sqrt(part) * told.error)
+    luck = told.luck**2 * (of_one + of_other)
+    error = math.sqrt(luck + told.error**2)
+    part = error**2 / (error**2 + told.error**2)
+    gain, spread = part * told.gain + (1 - part) * real, Z * math.sqrt(part) * told.error
+    # Neither of these two knows the model: the votes of held-out prompts do not even share it.
+    plain = [(real, error), *_on_votes(right, arms.held_prompt, luck)]
+    gain, spread, contradicted = _overruled(plain, told, (gain, spread))
     active, at_random = scores.mean(axis=0).tolist()
     ends = (gain - spread, gain + spread)
     return Comparison(n, len(held), gain, *ends, active, at_random, contradicted, told.doubling)
+
+
+def _overruled(
+    plain: list[tuple[float, float]], told: _Model, assisted: tuple[float, float]
+) -> tuple[float, float, bool]:
+    """Gain and half its interval, and True where it is that of real votes which contradict the
+    model. The last of the plain gains is the plainest."""
+    for gain, error in reversed(plain):
+        if abs(gain - told.gain) > CONTRADICTS * math.hypot(error, told.error):
+            return gain, Z * error, True
+    return *assisted, False
+
+
+def _on_votes(right: Floats, prompt: NDArray[np.int64], luck: float) -> list[tuple[float, float]]:
+    """The gain in votes told right, (h, 2), and its standard error by prompt; none of few votes."""
+    names, places = np.unique(prompt, return_inverse=True)
+    if len(names) < LEAST_PROMPTS:
+        return []
+    difference = right[:, 0] - right[:, 1]
+    gain = float(difference.mean())
+    pull = np.bincount(places, weights=difference - gain)
+    error = float((pull**2).sum()) * len(names) / (len(names) - 1) / len(right) ** 2
+    return [(gain, math.sqrt(error + luck))]
 
 
 @dataclass(frozen=True)
@@ -189,14 +220,17 @@ def _by_votes(
     n: int,
     precision: float,
     rng: np.random.Generator,
-) -> Floats:
-    """Accuracy of heads on real votes of the active and of the random arm, (subsamples, 2).
+) -> tuple[Floats, Floats]:
+    """Accuracy of heads on real votes of the active and of the random arm, (subsamples, 2), and
+    the share of them that tell each vote on held-out prompts right, (h, 2).
 
     By the preferences that all other votes tell: the head on all moves away from a subsample by one
     Newton step, so that nothing is scored by what it learned from.
     """
     one, other = np.flatnonzero(arms.active), np.flatnonzero(arms.random)
     score = np.zeros((2 * SUBSAMPLES, 2))
+    right = np.zeros((len(arms.held_votes), 2))
+    asked, value = arms.held_out[arms.held_votes], arms.held_value
     for subsample in range(len(score)):
         parts = [rng.permutation(rows)[:n] for rows in (one, other)]
         surely = _surely(held, _without(arms, head, np.concatenate(parts)))
@@ -204,7 +238,8 @@ def _by_votes(
             some = rows[None]
             (w,) = modes(arms.x[some], arms.value[some], arms.weight[some], precision)
             score[subsample, arm] = np.where(held @ w > 0, surely, 1 - surely).mean()
-    return score
+            right[:, arm] += np.where(asked @ w > 0, value, 1 - value) / len(score)
+    return score, right
 
 
 def _without(arms: Arms, head: acquire.Head, rows: NDArray[np.int64]) -> acquire.Head:

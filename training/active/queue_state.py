@@ -50,7 +50,7 @@ def judge(
         arms = exchange.votes_of_arms(run.project, include_simulated=run.project.train_on_simulated)
         known = features.measured_keys.union(features.keys)
         leased = {(row[0], row[1]): row[2:] for row in arms if row[0] in known}
-        comparison = _compared(run, state, features, learnt, leased, count)
+        comparison = _compared(run, state, features, learnt, leased, votes, count)
         facts = _facts(features, learnt, open_keys)
         slope = _slope(features, learnt, votes, {key: row[0] for (key, _), row in leased.items()})
         state.facts = _told(facts, slope)
@@ -76,13 +76,19 @@ Leased = Mapping[tuple[str, int], tuple[int, str, str]]
 
 
 def _compared(
-    run: Run, state: ActiveState, features: Features, learnt: Learnt, leased: Leased, count: int
+    run: Run,
+    state: ActiveState,
+    features: Features,
+    learnt: Learnt,
+    leased: Leased,
+    votes: Collection[Vote],
+    count: int,
 ) -> Comparison | None:
     """The comparison of the arms: a new one where enough votes came since the last."""
     fresh = state.compared_run == run.uuid and state.comparison
     if fresh and count < arm_comparison.COMPARED_AGAIN * state.compared_votes:
         return comparison_of(state)
-    arms = arms_of(features, learnt, leased, state.acquisition)
+    arms = arms_of(features, learnt, leased, state.acquisition, votes)
     state.lacking = arm_comparison.lacking(arms)
     state.measurable_at = _measurable_at(arms, run.project, count) if state.lacking else None
     if state.lacking or learnt.head is None:
@@ -100,15 +106,22 @@ def _mass(learnt: Learnt) -> float:
     return max(sum(vote[3] for vote in learnt.cast), 1e-9)
 
 
-def arms_of(features: Features, learnt: Learnt, leased: Leased, acquisition: str) -> Arms:
-    """The votes of the active arm by this acquisition and those of the random arm."""
+def arms_of(
+    features: Features,
+    learnt: Learnt,
+    leased: Leased,
+    acquisition: str,
+    votes: Collection[Vote],
+) -> Arms:
+    """The votes of the active arm by this acquisition and those of the random arm; and, of all
+    `votes`, those on held-out prompts."""
     nobody = (0, "", "")
     arms = [leased.get(vote[:2], nobody) for vote in learnt.cast]
     active = [arm == "active" and ranked == acquisition for _, arm, ranked in arms]
     finite = features.x[np.isfinite(features.x).all(axis=1)]
-    measuring = features.measuring
-    held = finite[:0] if measuring is None else measuring.x
-    held = held[np.isfinite(held).all(axis=1)]
+    held, rows = _measuring_pairs(features)
+    asked = [vote for vote in votes if vote[0] in rows]
+    prompts = [leased.get(vote[:2], nobody)[0] for vote in asked]
     step = max(len(finite) // ORDER_ROWS, 1)
     return Arms(
         x=learnt.asked[learnt.places],
@@ -117,8 +130,23 @@ def arms_of(features: Features, learnt: Learnt, leased: Leased, acquisition: str
         active=np.array(active, dtype=bool),
         random=np.array([arm == "random" for _, arm, _ in arms], dtype=bool),
         order=finite[::step].astype(np.float64),
-        held_out=held[np.linalg.norm(held, axis=1) > 0].astype(np.float64),
+        held_out=held,
+        held_votes=np.array([rows[vote[0]] for vote in asked], dtype=np.int64),
+        held_value=np.array([vote[2] for vote in asked], dtype=np.float64),
+        held_prompt=np.array(prompts, dtype=np.int64),
     )
+
+
+def _measuring_pairs(features: Features) -> tuple[NDArray[np.float64], dict[str, int]]:
+    """Features of the pairs of held-out prompts, and the row of each, of those that tell their
+    replies apart."""
+    measuring = features.measuring
+    if measuring is None:
+        return np.zeros((0, features.x.shape[1])), {}
+    x = measuring.x.astype(np.float64)
+    length = np.linalg.norm(x, axis=1)
+    kept = np.flatnonzero(np.isfinite(length) & (length > 0))
+    return x[kept], {measuring.keys[row]: place for place, row in enumerate(kept.tolist())}
 
 
 def _measurable_at(arms: Arms, project: exchange.Project, count: int) -> int | None:

@@ -60,7 +60,15 @@ def test_real_votes_overrule_a_model_that_they_contradict() -> None:
     """The active arm met pairs that nobody can judge, and their features do not show it."""
     of = arms(active_length=1.0, random_length=1.0, votes=300)
     coins = (np.random.default_rng(2).random(len(of.value)) < 0.5).astype(float)
-    comparison = told(replace(of, value=np.where(of.active, coins, of.value)))
+    mixed = replace(of, value=np.where(of.active, coins, of.value))
+    honest = acquire.fit(of.x, of.value, precision=D / 4).mean
+    measured = replace(
+        mixed,
+        held_votes=np.arange(400),
+        held_value=(of.held_out @ honest > 0).astype(float),
+        held_prompt=np.arange(400) // 2,
+    )
+    comparison = told(measured)
     assert comparison.contradicted and comparison.high < 0
 
 
