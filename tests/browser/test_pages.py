@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import resolve, reverse
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from annotate import queue
@@ -39,6 +42,9 @@ from tests.browser.accessibility import (
     violations,
     violations_in_both_schemes,
 )
+from training.active.arm_comparison import Comparison
+from training.active.learning_forecast import Forecast
+from training.models import ActiveState
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Browse = Callable[..., Page]
@@ -132,6 +138,7 @@ def furnished(project: Project, make_pairs: MakePairs, ann: User, zed: User, roo
     wrote = {"policy_a": "policy-1", "policy_b": "starter"}
     Pair.objects.filter(pk__in=[one.pk for one in judged]).update(open_slots=0, **wrote)
     freezing.freeze(project)
+    measured(project)
     batch = Batch.objects.create(project=project, name="Long ones")
     batch.people.add(Membership.objects.get(user=ann))
     Pair.objects.filter(pk=pair.pk).update(batch=batch)
@@ -157,6 +164,26 @@ def with_ai_annotator(project: Project) -> None:
         Label.objects.get_or_create(pair=pair, defaults=told)
         side = {"choice": "a", "there": "a", "back": "a"}
         AiVote.objects.create(annotator=judge, pair=pair, run=UUID(int=place), **side)
+
+
+def measured(project: Project) -> None:
+    """A state of active learning in which every part of its page has something to show."""
+    rng = np.random.default_rng(0)
+    dots = {kind: rng.normal(size=(n, 2)).tolist()
+            for kind, n in (("voted", 90), ("open", 200), ("next", 25))}  # fmt: skip
+    comparison = Comparison(120, 640, -0.031, -0.055, -0.007, 0.71, 0.74, False, 0.05)
+    forecast = Forecast(
+        [50, 110, 240, 530], [0.58, 0.63, 0.67, 0.69], [0.52, 0.58, 0.62, 0.64],
+        [0.64, 0.68, 0.72, 0.74], 290, 0.016, 0.004, 0.024, 450, 310, 1200, False,
+    )  # fmt: skip
+    row = {"all": 640, "voted": 312, "random": 101, "active": 240}
+    tags = [{"tag": tag, **row} for tag in ("delivery", "a tag that goes on and on" * 2)]
+    report = {"active_votes": 480, "forecast": asdict(forecast), "map": dots}
+    report |= {"coverage": {"prompts": row, "tags": tags}}
+    ActiveState.objects.create(
+        project=project, cause="loss", since=timezone.now(), acquisition="i-optimal", votes=712,
+        comparison=asdict(comparison), counted_at=timezone.now(), report=report,
+    )  # fmt: skip
 
 
 def addresses() -> list[str]:

@@ -79,15 +79,15 @@ def verdict(state: ActiveState) -> str:
     return "Not decided: the interval holds zero."
 
 
-def votes_saved(state: ActiveState) -> tuple[int, int, int] | None:
-    """Votes that active order has saved so far, and the ends of their interval; None before that
+def votes_saved(state: ActiveState) -> tuple[str, str] | None:
+    """Votes that active order has saved so far, and their interval, as written; None before that
     can be measured. Each active vote was worth so many random ones."""
     worth = Comparison(**state.comparison).worth() if state.comparison else None
     cast = state.report.get("active_votes", 0)
     if worth is None or not cast:
         return None
-    value, low, high = (round(cast * (one - 1)) for one in worth)
-    return value, low, high
+    value, low, high = (f"{round(cast * (one - 1)):,}".replace("-", MINUS) for one in worth)
+    return value, f"{low} to {high}"
 
 
 def gain(state: ActiveState) -> tuple[str, str]:
