@@ -175,6 +175,29 @@ def test_held_out_pairs_are_in_neither_features_nor_labels(starter: Path, tmp_pa
     assert labelled == votes
 
 
+def test_pairs_of_held_out_prompts_have_features_beside_the_others(
+    starter: Path, tmp_path: Path
+) -> None:
+    run(starter, tmp_path / "out")
+    keys = {row["key"] for row in read(tmp_path / "out" / "measuring.jsonl")}
+    x = np.load(tmp_path / "out" / "measuring.npy")
+    assert x.shape == (len(keys), 8) and np.isfinite(x).all() and np.abs(x).max() > 0
+    held_out = {p.prompt_id for p in world.prompts() if p.held_out}
+    found = rows.read(Candidate, tmp_path / "out" / "candidates.jsonl")
+    asked = {c.key for c in found if c.prompt_id in held_out and c.kind == "normal"}
+    voted = {p.pair_id for p in world.preferences(24) if p.held_out}
+    assert asked and voted and asked | voted <= keys
+    assert not keys & {row["key"] for row in read(tmp_path / "out" / "pool.jsonl")}
+
+
+def test_features_of_held_out_prompts_shape_no_others() -> None:
+    features = np.random.default_rng(0).normal(size=(40, 6))
+    alone = acquire.normalise(features[:30], dims=4)
+    features[30:] *= 50
+    beside = acquire.normalise(features, dims=4, fitted=np.arange(40) < 30)
+    assert np.array_equal(beside[:30], alone) and np.isfinite(beside[30:]).all()
+
+
 def test_few_votes_make_a_random_batch(starter: Path, tmp_path: Path) -> None:
     metrics = run(starter, tmp_path / "out", cold_start_votes=100)
     assert metrics["active"] == 0 and metrics["random"] == 40
