@@ -168,10 +168,14 @@ def ai_annotator(request: Request, slug: str, ai_annotator_id: int) -> Response:
 
 
 def _change(annotator: AiAnnotator, wishes: dict[str, Any]) -> None:
-    if wishes.pop("retired", False):
+    retired = wishes.pop("retired", False)
+    if wishes:
+        _set_bounds(annotator, wishes)
+    if retired:  # last: a wrong bound changes nothing, and this is for good
         ai_voting.retire(annotator)
-    if not wishes:
-        return
+
+
+def _set_bounds(annotator: AiAnnotator, wishes: dict[str, Any]) -> None:
     form = BoundsForm({name: getattr(annotator, name) for name in BoundsForm.BOUNDS} | wishes)
     form.is_valid()
     wrong = {name: list(map(str, said)) for name, said in form.errors.items() if name in wishes}

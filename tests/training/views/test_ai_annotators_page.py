@@ -129,3 +129,10 @@ def test_rest_adds_starts_stops_and_tells_figures(
     assert client.patch(address, {"per_minute": 99_999}, format="json").status_code == 400
     wrong = wishes(server, name="Other", kind="reward", project="desk", version="reward-9")
     assert client.post(API, wrong, format="json").status_code == 400
+
+
+def test_a_wrong_bound_retires_nobody(annotator: AiAnnotator, zed: User, api_for: Api) -> None:
+    wrong = {"retired": True, "per_minute": 99_999}
+    answer = api_for(zed).patch(f"{API}{annotator.pk}/", wrong, format="json")
+    annotator.refresh_from_db()
+    assert answer.status_code == 400 and annotator.retired_at is None
