@@ -176,7 +176,7 @@ NOT_RECORDED = {
     *("data", "pair", "prompt", "quality", "quality-pairs", "leaderboard", "annotators"),
     *("annotator", "people", "adjudicate", "import", "import-progress", "export"),
     *("export-progress", "version", "rounds", "rounds-progress", "round", "round-progress"),
-    *("ai-annotator", "ai-annotator-progress"),
+    *("ai-annotator", "ai-annotator-progress", "active-learning", "api-active"),
     *("round-curves", "models", "model", "model-check", "model-check-progress"),
     *("models-compare", "compare-progress", "compare-report", "writing-progress"),
     *("audit", "audit-download"),

@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from annotate import queue
 from annotate.api.json_parser import parse
 from annotate.exporting import freezing
-from annotate.models import Assignment, Export, Import, Pair, Project
+from annotate.models import AiAnnotator, Assignment, Export, Import, Pair, Project
 from tests.annotate.webhooks.receiver import hook_of
 from training.models import Run
 
@@ -113,12 +113,20 @@ def send(
     }
 
     hook = hook_of(project)
+    annotator = AiAnnotator.objects.create(
+        project=project,
+        name="a",
+        kind="chat",
+        source={"url": "http://127.0.0.1:9/v1", "model": "m"},
+        constitution="Be kind.",
+    )
 
     def post(path: str, body: bytes) -> int:
         # Throttled as one person would be: these are many.
         caches["default"].clear()
         address = path.replace("{slug}", "desk").replace("{token}", str(lease.token))
         address = address.replace("{hook_id}", str(hook.pk))
+        address = address.replace("{ai_annotator_id}", str(annotator.pk))
         if "{uuid}" in path:
             address = address.replace("{uuid}", str(job[path.split("/")[5]].uuid))
         response = client.post(address, body, content_type="application/json")
