@@ -187,7 +187,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("part", nargs="?", help="a folder, a file, or a word of a test's name")
     parser.add_argument("--long", action="store_true", help="full counts")
     asked = parser.parse_args(arguments)
-    url, chromium = postgres(), any(map(shutil.which, ("chromium-headless-shell", "chromium")))
+    url, chromium = postgres(), shutil.which("chromium")
     missing = [name for name, there in (("PostgreSQL", url), ("Chromium", chromium)) if not there]
     if missing and REQUIRED:
         print(f"Missing and required: {', '.join(missing)}")
@@ -199,7 +199,7 @@ def main(arguments: list[str]) -> int:
         if asked.part:
             passed = run_part(url, counts, *selection(asked.part))
         else:
-            passed = run_all(url, chromium, counts)
+            passed = run_all(url, bool(chromium), counts)
         if failures.exists():
             print(f"\nFailed:\n{failures.read_text(encoding='utf-8')}", flush=True)
     for name in missing:

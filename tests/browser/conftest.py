@@ -21,9 +21,7 @@ from training.models import Run
 from training.runs import supervisor
 from training.worker import scheduler, tasks
 
-CHROMIUM = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
-"""The first of them that is there. The shell has the same engine without the windows of a browser,
-which take two fifths of Chromium's CPU seconds in these tests."""
+CHROMIUM = "/usr/bin/chromium"
 WITHOUT = [
     # Pages of the browser's own in every window, which took a third of the tests' time.
     *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup"),
@@ -50,16 +48,15 @@ expect.set_options(timeout=30_000)
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    program = next(filter(os.path.exists, CHROMIUM), None)
-    if program is None:
-        missing = f"{' or '.join(CHROMIUM)} is missing: the browser tests need it"
+    if not Path(CHROMIUM).exists():
+        missing = f"{CHROMIUM} is missing: the browser tests need it"
         if os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1":
             pytest.fail(missing)
         pytest.skip(missing)
     # Playwright's loop runs in this thread; Django would refuse the tests' own queries.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
