@@ -73,7 +73,9 @@ def vote(request: AuthenticatedHttpRequest, slug: str, token: UUID) -> HttpRespo
         # The vote and the lease of the pair that follows are one commit.
         with queue.write():
             cast = queue.vote_side(request.user, token, **submitted)
-            following = _following(request, project, voted=True)
+            # A token of another project holds that one's membership, not the one leased by here.
+            here = cast.assignment.pair.project_id == project.pk
+            following = _following(request, project, voted=here)
     except queue.UnknownAssignment as error:
         raise Http404(str(error)) from error
     except (queue.ChoiceConflict, queue.Gone) as problem:
