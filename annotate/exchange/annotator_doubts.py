@@ -20,7 +20,7 @@ def set_head_doubts(project: Project, doubts: Mapping[int, float]) -> None:
     wanted = {annotator: round(chance, TOLD) for annotator, chance in doubts.items()}
     kept = project.memberships.values_list("pk", "user_id", "head_doubt")
     changed = [(pk, wanted.get(user)) for pk, user, was in kept if was != wanted.get(user)]
-    with write():
-        for pk, chance in sorted(changed):
-            # Alone: other columns of the row are counted up by votes meanwhile.
+    for pk, chance in changed:
+        # A row at a time: whoever locks several members at once does so in an order of its own.
+        with write():
             project.memberships.filter(pk=pk).update(head_doubt=chance)
