@@ -26,10 +26,9 @@ def pairs_to_judge(project: Project, annotator: int, *, most: int) -> Iterator[d
     then open ones in the random order of the queue. Its votes on open pairs measure, too, once
     people have voted there.
     """
-    measured = AiVote.objects.filter(annotator=annotator, pair__in=ai_agreement.labelled(project))
-    wanted = min(most, max(0, ai_agreement.ENOUGH - measured.count()))
-    labelled = _without_vote(ai_agreement.labelled(project), annotator)
-    first = list(labelled.order_by("shuffle", "pk").values_list("pk", flat=True)[:wanted])
+    labelled = _without_vote(ai_agreement.labelled(project), annotator).order_by("shuffle", "pk")
+    wanted = min(most, _measurements_missing(project, annotator))
+    first = list(labelled.values_list("pk", flat=True)[:wanted])
     open_ = _without_vote(to_vote_on(project), annotator).exclude(pk__in=first)
     then = open_.order_by("shuffle", "pk").values_list("pk", flat=True)[: most - len(first)]
     for batch in batched(chain(first, then.iterator())):
@@ -38,8 +37,17 @@ def pairs_to_judge(project: Project, annotator: int, *, most: int) -> Iterator[d
 
 
 def count_to_judge(project: Project, annotator: int) -> int:
-    """Open pairs without a vote of this annotator."""
-    return _without_vote(to_vote_on(project), annotator).count()
+    """Number of pairs that `pairs_to_judge` would give without an end."""
+    labelled = _without_vote(ai_agreement.labelled(project), annotator)
+    labelled = labelled.exclude(state=Pair.State.OPEN)  # open ones are counted already
+    first = labelled[: _measurements_missing(project, annotator)].count()
+    return first + _without_vote(to_vote_on(project), annotator).count()
+
+
+def _measurements_missing(project: Project, annotator: int) -> int:
+    """Labelled pairs on which the annotator has to vote before its agreement is known enough."""
+    measured = AiVote.objects.filter(annotator=annotator, pair__in=ai_agreement.labelled(project))
+    return max(0, ai_agreement.ENOUGH - measured.count())
 
 
 def to_vote_on(project: Project) -> PairQuerySet:
@@ -79,7 +87,10 @@ def add_ai_votes(
                 pk=annotator, project=project, retired_at=None
             ).exists():
                 return counts
-            pairs = dict(project.pairs.filter(key__in=by_key).values_list("key", "pk"))
+            # Locked: an import that is undone meanwhile would take the pairs away before the votes.
+            rows_of = project.pairs.filter(key__in=by_key).order_by("pk")
+            locked = rows_of.select_for_update(no_key=True, of=("self",))
+            pairs = dict(locked.values_list("key", "pk"))
             had = AiVote.objects.filter(annotator=annotator, pair__in=pairs.values())
             known = set(had.values_list("pair_id", flat=True))
             new = [
@@ -134,15 +145,16 @@ def teachers(project: Project, *, include_simulated: bool) -> dict[int, AiTeache
 
 
 def ai_votes_on(
-    pairs: Collection[Pair], by: Mapping[int, AiTeacher]
+    pairs: Collection[Pair], version: DatasetVersion, by: Mapping[int, AiTeacher]
 ) -> Mapping[int, list[dict[str, Any]]]:
-    """Votes that teach on these pairs, as rows of preferences.jsonl have them, by the pair's
-    number. Those of held-out prompts and those on a tag that the model is wrong on are left out."""
+    """Votes that teach on these pairs, cast before the version was made, as rows of
+    preferences.jsonl have them, by the pair's number. Those of held-out prompts and those on a tag
+    that the model is wrong on are left out."""
     told: dict[int, list[dict[str, Any]]] = defaultdict(list)
     if not by:
         return told
     tags = {pair.pk: {*pair.tags, *pair.prompt.tags} for pair in pairs}
-    votes = AiVote.objects.that_teach().filter(annotator__in=by, pair__in=tags)
+    votes = AiVote.objects.that_teach().known_to(version).filter(annotator__in=by, pair__in=tags)
     rows = votes.order_by("pair", "annotator").values_list("pair", "annotator", "choice")
     for pair, annotator, choice in rows:
         teacher = by[annotator]
@@ -159,7 +171,8 @@ def voted_by_models_alone(
     people = Assignment.objects.filter(
         pair=OuterRef("pk"), state=Assignment.State.VOTED, frozen_from__lte=version.number
     )
-    votes = AiVote.objects.that_teach().filter(annotator__in=by, pair=OuterRef("pk"))
+    votes = AiVote.objects.that_teach().known_to(version)
+    votes = votes.filter(annotator__in=by, pair=OuterRef("pk"))
     pairs = Pair.objects.filter(Exists(votes), ~Exists(people), project=project)
     return pairs.exclude(completion_a=F("completion_b")).order_by("pk")
 

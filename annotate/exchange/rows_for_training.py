@@ -66,7 +66,7 @@ def preferences(
     for batch in batched(by_pair):
         pairs = Pair.objects.filter(TEACHES).select_related(*SHOWN)
         teaching = pairs.in_bulk([key for key, _ in batch])
-        models = ai_votes_on(teaching.values(), by)
+        models = ai_votes_on(teaching.values(), version, by)
         for key, cast in batch:
             if key in teaching:
                 choice, _ = decided.get(key, ("", 0))
@@ -74,7 +74,7 @@ def preferences(
                 yield row | _by_models(models, key)
     alone = voted_by_models_alone(project, version, by) if by else Pair.objects.none()
     for more in batched(alone.select_related(*SHOWN).iterator(chunk_size=2000)):
-        models = ai_votes_on(more, by)
+        models = ai_votes_on(more, version, by)
         for pair in more:
             if told := _by_models(models, pair.pk):
                 yield _preference(pair, [], people) | told

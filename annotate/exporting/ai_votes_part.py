@@ -32,7 +32,7 @@ def ai_votes(version: DatasetVersion, style: Style) -> Iterator[Row]:
         return
     known = {one.name: figures for one, figures in ai_agreement.standing(project)}
     votes = AiVote.objects.of(project).that_teach().for_a_side()
-    votes = votes.filter(cast_at__lte=version.created_at).order_by("pair", "annotator")
+    votes = votes.known_to(version).order_by("pair", "annotator")
     rows = votes.values_list(*COLUMNS).iterator(chunk_size=2000)
     for batch in batches(rows, BATCH):
         pairs = texts(row[0] for row in batch)

@@ -113,7 +113,7 @@ def ai_figures(annotator: AiAnnotator) -> AiFigures:
     cast = AiVote.objects.filter(annotator=annotator)
     counted = cast.aggregate(
         **{name: Count("pk", filter=Q(choice=name)) for name in AiVote.Choice.values},
-        swayed=Count("pk", filter=Q(choice=AiVote.Choice.TIE) & ~Q(there=F("back"))),
+        swayed=Count("pk", filter=Q(choice=AiVote.Choice.TIE, margin=None) & ~Q(there=F("back"))),
     )
     swayed = counted.pop("swayed")
     rows = _compared(annotator)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from annotate import exchange
@@ -120,6 +121,9 @@ def start(annotator: AiAnnotator, *, most: int, enqueue: bool = True) -> Run:
     worker = Worker.SHORT if "url" in annotator.source else Worker.GPU
     try:
         with transaction.atomic():
+            mine = AiAnnotator.objects.select_for_update(no_key=True, of=("self",))
+            if not mine.filter(pk=annotator.pk, retired_at=None).exists():
+                raise Refused(f"{annotator.name} was retired.")
             run = Run.objects.create(
                 kind=RunKind.AI_VOTES,
                 project=project,
@@ -168,15 +172,14 @@ def _options(annotator: AiAnnotator, most: int) -> dict[str, Any]:
     }
 
 
-def runs(annotator: AiAnnotator) -> Any:
+def runs(annotator: AiAnnotator) -> QuerySet[Run]:
     """Runs of this annotator, the latest first."""
     mine = Run.objects.filter(project=annotator.project_id, kind=RunKind.AI_VOTES)
     return mine.filter(options__annotator=annotator.pk).order_by("-pk")
 
 
 def last_run(annotator: AiAnnotator) -> Run | None:
-    run: Run | None = runs(annotator).first()
-    return run
+    return runs(annotator).first()
 
 
 def live_run(project: exchange.Project) -> Run | None:
@@ -186,12 +189,13 @@ def live_run(project: exchange.Project) -> Run | None:
 
 def is_bounded(run: Run) -> bool:
     """True where a run ended because a bound of requests or tokens was reached."""
-    return bool(_numbers(run).get("bounded"))
+    (values,) = _last_numbers(Run.objects.filter(pk=run.pk))
+    return bool((values or {}).get("bounded"))
 
 
 def usage(annotator: AiAnnotator) -> Usage:
     """Requests and tokens of all its runs until now, as their processes told last."""
-    told = [_numbers(run) for run in runs(annotator)]
+    told = [values or {} for values in _last_numbers(runs(annotator))]
     names = ("requests", "failed", "tokens_in", "tokens_out", "tokens")
     spent = {name: int(sum(one.get(name, 0) for one in told)) for name in names}
     tokens = spent.pop("tokens")
@@ -206,9 +210,12 @@ def _left(bound: int | None, spent: int) -> int | None:
     return None if bound is None else max(0, bound - spent)
 
 
-def _numbers(run: Run) -> dict[str, float]:
-    last = Metric.objects.filter(run=run, stage=run.kind).order_by("-step").first()
-    return last.values if last else {}
+def _last_numbers(of: QuerySet[Run]) -> list[dict[str, float] | None]:
+    """The latest numbers of each of these runs, by one statement; None before there are some."""
+    told = Metric.objects.filter(run=OuterRef("pk"), stage=OuterRef("kind")).order_by("-step")
+    return list(
+        of.annotate(last=Subquery(told.values("values")[:1])).values_list("last", flat=True)
+    )
 
 
 def stop(annotator: AiAnnotator) -> bool:
@@ -224,5 +231,6 @@ def set_bounds(annotator: AiAnnotator, **bounds: int | None) -> None:
 
 def retire(annotator: AiAnnotator) -> None:
     """Take it out for good: it is stopped, and its votes are kept but used nowhere."""
-    stop(annotator)
+    # First of all: whoever starts it meanwhile is refused, and nothing is asked that nobody uses.
     AiAnnotator.objects.filter(pk=annotator.pk, retired_at=None).update(retired_at=timezone.now())
+    stop(annotator)

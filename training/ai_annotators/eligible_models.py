@@ -36,16 +36,18 @@ def refusal(version: ModelVersion, project: exchange.Project) -> str:
         return f"{version.name} writes replies: choose a reward model."
     if version.pruned_at is not None or not Path(version.location).is_dir():
         return f"The weights of {version.name} are not here."
-    if any(run.project_id == project.pk for run in _runs_behind(version)):
+    behind = [run.project for run in _runs_behind(version)]
+    if project in behind:
         return (
             f"{version.name} of {version.project.name} was trained on votes of this project. An "
             "AI annotator has to come from elsewhere: a model of another project, or a chat model."
         )
-    if version.project_id != project.pk and exchange.shared_voted_pairs(project, version.project):
-        return (
-            f"{version.project.name} holds votes on pairs that this project has votes on, too: "
-            f"{version.name} may have been trained on them."
-        )
+    for other in {version.project, *behind} - {project}:
+        if exchange.shared_voted_pairs(project, other):
+            return (
+                f"{other.name} holds votes on pairs that this project has votes on, too: "
+                f"{version.name} may have been trained on them."
+            )
     if twin := _twin(version, project):
         return f"{version.name} is {twin.name} of this project, which its votes have trained."
     try:
@@ -75,7 +77,7 @@ def _runs_at(paths: list[str]) -> list[Run]:
         if path and (place := Path(settings.HOME, path).resolve()).is_relative_to(home):
             with_run = place.relative_to(home).parts[:1]
             uuids |= {UUID(name) for name in with_run if _is_uuid(name)}
-    return list(Run.objects.filter(uuid__in=uuids).select_related("round"))
+    return list(Run.objects.filter(uuid__in=uuids).select_related("round", "project"))
 
 
 def _is_uuid(name: str) -> bool:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from annotate.models.dataset_version import DatasetVersion
 from annotate.models.pair import Pair
 from annotate.models.project import Project
 
@@ -88,6 +89,10 @@ class AiVoteQuerySet(models.QuerySet["AiVote"]):
         reward model gives it a probability of at least .8."""
         by_far = Q(margin=None) | Q(margin__gte=SURE) | Q(margin__lte=-SURE)
         return self.for_a_side().filter(by_far)
+
+    def known_to(self, version: DatasetVersion) -> AiVoteQuerySet:
+        """Those cast before a dataset version was made, so that it gives the same rows later."""
+        return self.filter(cast_at__lte=version.created_at)
 
     def that_teach(self) -> AiVoteQuerySet:
         """Those that may enter training: never on pairs that measure."""

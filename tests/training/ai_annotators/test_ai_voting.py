@@ -30,7 +30,7 @@ from tests.training.ai_annotators.conftest import (
 from tests.training.conftest import QUICK
 from tests.training.fake_endpoint import Server
 from training.ai_annotators import ai_voting
-from training.models import Run
+from training.models import Metric, Run
 from training.runs import run_states, supervisor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -242,3 +242,39 @@ def test_agreement_is_measured_on_labels_of_the_random_share_alone(
     assert (figures.compared.pairs, figures.compared.same, figures.undecided) == (2, 1, 1)
     assert figures.trust == 0.0 and not figures.is_right
     assert ai_agreement.labelled(judged).count() == 3
+
+
+def test_a_project_that_is_labelled_as_a_whole_has_pairs_to_measure_it_on(
+    annotator: AiAnnotator,
+) -> None:
+    for pair in Pair.objects.all():
+        label(pair, "a")
+    assert exchange.count_to_judge(annotator.project, annotator.pk) == PAIRS
+    see_through(started(annotator))
+    assert exchange.ai_figures(annotator).compared.pairs == PAIRS
+    assert exchange.count_to_judge(annotator.project, annotator.pk) == 0
+
+
+def test_what_somebody_retired_meanwhile_is_not_started(annotator: AiAnnotator) -> None:
+    seen_before = AiAnnotator.objects.get(pk=annotator.pk)
+    ai_voting.retire(annotator)
+    with pytest.raises(ai_voting.Refused, match="was retired"):
+        started(seen_before)
+    assert not Run.objects.exists()
+
+
+def test_what_was_spent_is_read_by_one_statement_however_many_runs_there_were(
+    annotator: AiAnnotator, django_assert_num_queries: Any
+) -> None:
+    for _ in range(3):
+        run = Run.objects.create(
+            kind="ai_votes", project=annotator.project, options={"annotator": annotator.pk}
+        )
+        for step in (1, 2):
+            values = {"requests": 2.0 * step, "tokens": 5.0 * step}
+            Metric.objects.create(run=run, stage="ai_votes", step=step, values=values)
+        Run.objects.filter(pk=run.pk).update(state="done")
+    annotator.most_requests = 20
+    with django_assert_num_queries(1):
+        spent = ai_voting.usage(annotator)
+    assert (spent.requests, spent.requests_left) == (12, 8)

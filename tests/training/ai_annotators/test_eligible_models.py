@@ -94,6 +94,25 @@ def test_a_model_of_a_project_with_the_same_voted_pairs_is_refused(
     assert "may have been trained on them" in eligible_models.refusal(other, project)
 
 
+def test_a_model_that_began_in_a_project_with_the_same_voted_pairs_is_refused(
+    project: Project,
+    elsewhere: Project,
+    home: Path,
+    make_pairs: Callable[..., list[Pair]],
+    ann: User,
+) -> None:
+    first = Project.objects.create(slug="first", name="First")
+    (here,) = make_pairs(1)
+    twin = Pair.objects.get(pk=here.pk)
+    twin.pk, twin.project = None, first
+    twin.save()
+    vote_on([here], ann)
+    later = trained(elsewhere, home, config={"last_reward": trained(first, home).location})
+    assert eligible_models.refusal(later, project) == ""
+    Pair.objects.filter(pk=twin.pk).update(n_b=1, open_slots=1)
+    assert "First holds votes on pairs" in eligible_models.refusal(later, project)
+
+
 def test_a_model_without_weights_and_a_policy_are_refused(
     project: Project, elsewhere: Project, home: Path
 ) -> None:

@@ -157,3 +157,20 @@ def test_a_judge_that_is_sure_and_right_sends_people_elsewhere(
     assert exchange.surely_judged(project) == {open_pair.key}
     AiVote.objects.filter(pair__in=compared[:8]).update(choice="b", there="b", back="b")
     assert exchange.surely_judged(project) == set()  # right on 28 of 40, the lower end below .7
+
+
+def test_a_version_gives_the_same_rows_whatever_is_voted_later(
+    project: Project,
+    judge: AiAnnotator,
+    compared: list[Pair],
+    open_pair: Pair,
+    make_pairs: MakePairs,
+) -> None:
+    project.ai_votes_in_training = True
+    project.save()
+    version = freezing.freeze(project)
+    before = list(exchange.preferences(project, version, include_simulated=False))
+    for pair in make_pairs(2):
+        Prompt.objects.filter(pk=pair.prompt_id).update(held_out=False)
+        vote(judge, pair, "a")
+    assert list(exchange.preferences(project, version, include_simulated=False)) == before
