@@ -3,7 +3,6 @@ one prepared statement."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user
@@ -21,7 +20,8 @@ from annotate.statements.instances import Columns
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 REMEMBERED = 4096
-"""Sessions whose owners a process remembers."""
+"""Sessions whose owners a process remembers at most."""
+_owners: dict[str, int] = {}
 LOAD = """
     SELECT session_data FROM django_session
     WHERE session_key = %(key)s AND expire_date > %(now)s
@@ -79,11 +79,12 @@ def _is_of(session: dict[str, Any], person: User) -> bool:
     )
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _owner(session_key: str) -> list[int]:
-    """The user to read with a session, once somebody was seen to own it: a guess that saves a
-    statement, and decides nothing."""
-    return []
+def _remember_owner(session_key: str, user: int) -> None:
+    """Keep whose session somebody was seen to use: a guess that saves a statement, and decides
+    nothing."""
+    if len(_owners) >= REMEMBERED:
+        _owners.clear()  # each of them costs one statement once
+    _owners[session_key] = user
 
 
 class Authentication(AuthenticationMiddleware):
@@ -107,16 +108,16 @@ def _read_at_once(request: HttpRequest) -> User | None:
     session = request.session
     key = session.session_key
     # What was read already may have been changed by this request.
-    if not key or hasattr(session, "_session_cache") or not (owner := _owner(key)):
+    if not key or hasattr(session, "_session_cache") or (owner := _owners.get(key)) is None:
         return None
     match = request.resolver_match
     slug = match.kwargs.get("slug", "") if match else ""
-    return session.load_with_owner(owner[0], str(slug))  # type: ignore[attr-defined, no-any-return]  # SESSION_ENGINE names the store above.
+    return session.load_with_owner(owner, str(slug))  # type: ignore[attr-defined, no-any-return]  # SESSION_ENGINE names the store above.
 
 
 def _read_by_django(request: HttpRequest) -> User | AnonymousUser:
     person = get_user(request)
     key = request.session.session_key
     if key and isinstance(person, User):
-        _owner(key)[:] = [person.pk]
+        _remember_owner(key, person.pk)
     return person

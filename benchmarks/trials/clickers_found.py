@@ -35,7 +35,7 @@ def flagged(of: World, scale: float, people: int, votes: int, seed: int) -> dict
     x = of.x[pairs]
     precision = acquire.prior_precision(x)
     head, _, share = acquire.fit_with_people(x, cast, people=people, precision=precision)
-    doubts = acquire.doubts(x, cast, head, share, precision=precision)
+    doubts = acquire.doubts(x, cast, head, share)
     told: dict[str, list[bool]] = {"random": [], "liar": [], "honest": []}
     for who, chance in doubts.items():
         told[str(kind[who])].append(chance < FLAGGED)

@@ -197,7 +197,7 @@ def _by_model(
         """Of the heads that these votes of each draw would fit, (draws,)."""
         rows = [rng.choice(len(pool), votes, replace=len(pool) < votes) for _ in range(draws)]
         x, w = pool[np.array(rows)], weights[:draws]
-        p = informed / (1 + np.exp(-(x @ w[..., None])[..., 0])) + (1 - informed) / 2
+        p = informed * acquire.sigmoid((x @ w[..., None])[..., 0]) + (1 - informed) / 2
         y = (rng.random(p.shape) < p).astype(np.float64)
         told = held @ modes(x, y, np.ones(y.shape), precision).T > 0
         out: Floats = (told == wanted[:, :draws]).mean(axis=0)
@@ -233,23 +233,15 @@ def _by_votes(
     asked, value = arms.held_out[arms.held_votes], arms.held_value
     for subsample in range(len(score)):
         parts = [rng.permutation(rows)[:n] for rows in (one, other)]
-        surely = _surely(held, _without(arms, head, np.concatenate(parts)))
+        both = np.concatenate(parts)
+        others = head.without(arms.x[both], arms.value[both], arms.weight[both])
+        surely = _surely(held, others)
         for arm, rows in enumerate(parts):
             some = rows[None]
             (w,) = modes(arms.x[some], arms.value[some], arms.weight[some], precision)
             score[subsample, arm] = np.where(held @ w > 0, surely, 1 - surely).mean()
             right[:, arm] += np.where(asked @ w > 0, value, 1 - value) / len(score)
     return score, right
-
-
-def _without(arms: Arms, head: acquire.Head, rows: NDArray[np.int64]) -> acquire.Head:
-    """The head without these votes, by one Newton step."""
-    x, mass = arms.x[rows], arms.weight[rows]
-    p = 1 / (1 + np.exp(-x @ head.mean))
-    hessian = np.linalg.inv(head.covariance) - (x * (mass * p * (1 - p))[:, None]).T @ x
-    covariance = np.linalg.inv(hessian).astype(np.float64)
-    pull = x.T @ (mass * (arms.value[rows] - p))
-    return acquire.Head(head.mean - covariance @ pull, covariance)
 
 
 def _surely(x: Floats, head: acquire.Head) -> Floats:
@@ -277,7 +269,7 @@ def modes(x: Floats, y: Floats, mass: Floats, precision: float) -> Floats:
         prior = precision * np.eye(x.shape[2])
         w = np.zeros((len(x), x.shape[2]))
         for _ in range(STEPS):
-            p = 1 / (1 + np.exp(-(x @ w[..., None])[..., 0]))
+            p = acquire.sigmoid((x @ w[..., None])[..., 0])
             pull = (turned @ (mass * (y - p))[..., None])[..., 0] - precision * w
             hessian = turned @ (x * (mass * p * (1 - p))[..., None]) + prior
             w = w + np.linalg.solve(hessian, pull[..., None])[..., 0]
@@ -285,7 +277,7 @@ def modes(x: Floats, y: Floats, mass: Floats, precision: float) -> Floats:
     kernel = x @ turned / precision
     logit, slope = np.zeros(y.shape), np.zeros(y.shape)
     for _ in range(STEPS):
-        p = 1 / (1 + np.exp(-logit))
+        p = acquire.sigmoid(logit)
         curve = mass * p * (1 - p)
         target = curve * logit + mass * (y - p)
         root = np.sqrt(curve)

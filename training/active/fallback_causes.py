@@ -161,11 +161,11 @@ def slope(logit: Floats, value: Floats, prompt: NDArray[np.int64]) -> Slope | No
     low, high = -STEEPEST, STEEPEST
     for _ in range(HALVINGS):
         b = (low + high) / 2
-        if float((logit * (value - 1 / (1 + np.exp(-b * logit)))).sum()) > 0:
+        if float((logit * (value - acquire.sigmoid(b * logit))).sum()) > 0:
             low = b
         else:
             high = b
-    p = 1 / (1 + np.exp(-b * logit))
+    p = acquire.sigmoid(b * logit)
     curve = float((logit**2 * p * (1 - p)).sum()) + 1e-9
     _, places = np.unique(prompt, return_inverse=True)
     pull = np.bincount(places, weights=logit * (value - p))

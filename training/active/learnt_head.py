@@ -94,7 +94,7 @@ def learn(features: Features, votes: Iterable[Vote], config: ProposeConfig) -> L
     if not acquire.predicts(x, of, precision=precision, weights=of.weight * share):
         return Learnt(None, {}, nothing, "the head does not predict votes yet")
     trust = dict(zip(people, known.informed.tolist(), strict=True))
-    doubts = acquire.doubts(x, of, head, share, precision=precision)
+    doubts = acquire.doubts(x, of, head, share)
     named = {people[person]: chance for person, chance in doubts.items()}
     return Learnt(
         head,

@@ -29,7 +29,7 @@ from training.rlhf.acquisition.uncertainty import (
     uniform,
 )
 from training.rlhf.config import ConfigError, ProposeConfig
-from training.rlhf.metrics.arrays import Bools, Floats
+from training.rlhf.metrics.arrays import Bools, Floats, sigmoid
 from training.rlhf.metrics.pair_features import (
     ROWS_AT_ONCE,
     drawn,
@@ -76,6 +76,7 @@ __all__ = [
     "probability",
     "rank",
     "rerank",
+    "sigmoid",
 ]
 
 SHORTLIST = 2000

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,25 @@ class Head:
         """Posterior mean and variance of the logit of every pair: (n,), (n,)."""
         variance = np.einsum("ij,ij->i", x @ self.covariance, x)
         return x @ self.mean, np.maximum(variance, 1e-9)
+
+    @cached_property
+    def information(self) -> Floats:
+        """The inverse of the covariance, (d, d)."""
+        return inverse(self.covariance)
+
+    def without(self, x: Floats, y: Floats, mass: Floats) -> Head:
+        """The posterior without votes that it was fitted to, by one Newton step from it, so that
+        nothing is judged by what was learned from itself.
+
+        Args:
+            x: (v, d) feature differences of the votes' pairs.
+            y: (v,) their values.
+            mass: (v,) the weights that they were fitted with.
+        """
+        p = sigmoid(x @ self.mean)
+        # Positive definite still: the prior and the other votes are left in it.
+        covariance = inverse(self.information - (x * (mass * p * (1 - p))[:, None]).T @ x)
+        return Head(self.mean - covariance @ (x.T @ (mass * (y - p))), covariance)
 
     def after(self, x: Floats, y: float, mass: float = 1.0) -> Head:
         """The posterior after one more vote of value y on the pair x, (d,), in O(d^2): what a refit

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from training.rlhf.metrics.arrays import Floats, sigmoid
-from training.rlhf.metrics.preference_head import Head, Votes, Whole, inverse
+from training.rlhf.metrics.preference_head import Head, Votes
 
 FEWEST_DECIDED = 30
 """Votes for a side before a person is judged."""
@@ -40,9 +40,7 @@ class _Slope(NamedTuple):
     """Standard error of the value."""
 
 
-def doubts(
-    x: Floats, votes: Votes, head: Head, share: Floats, *, precision: float
-) -> dict[int, float]:
+def doubts(x: Floats, votes: Votes, head: Head, share: Floats) -> dict[int, float]:
     """Person -> chance that an honest person's votes follow the others' head so little, or less.
 
     A tie says nothing here. People with fewer than FEWEST_DECIDED votes for a side are left out,
@@ -52,54 +50,26 @@ def doubts(
         x: (n, d) feature differences of the pairs.
         head: fitted to all votes, as `fit_with_people` does.
         share: (v,) of each vote that is no guess, from there.
-        precision: of the prior of the head's weights.
     """
-    rows, mass = x[votes.pair], votes.weight * share
-    p = sigmoid(rows @ head.mean)
-    hessian = (rows * (mass * p * (1 - p))[:, None]).T @ rows + precision * np.eye(x.shape[1])
-    covariance = inverse(hessian)
-    decided = votes.value != 0.5
-    slopes = {}
+    mass, slopes = votes.weight * share, {}
     for person in np.unique(votes.person).tolist():
         own = np.flatnonzero(votes.person == person)
-        sided = decided[own]
-        if sided.sum() < FEWEST_DECIDED:
+        value = votes.value[own]
+        decided = np.flatnonzero(value != 0.5)
+        if len(decided) < FEWEST_DECIDED:
             continue
-        logit = _others_logit(rows, votes.value, mass, head, own, covariance, hessian)[sided]
-        looked = np.linspace(0, len(logit) - 1, min(MOST, len(logit))).astype(np.int64)
-        follows = np.where(logit > 0, votes.value[own][sided], 1 - votes.value[own][sided])
+        some = decided[np.linspace(0, len(decided) - 1, min(MOST, len(decided))).astype(np.int64)]
+        logit = _others_logit(head, x[votes.pair[own]], value, mass[own])[some]
         # By the side that the head prefers, so that it does not matter which is called A.
-        sure = np.abs(logit[looked])
-        slope, error = _slopes(sure, follows[looked][None])
-        slopes[person] = _Slope(sure, float(slope[0]), float(error[0]))
+        follows = np.where(logit > 0, value[some], 1 - value[some])
+        slope, error = _slopes(np.abs(logit), follows[None])
+        slopes[person] = _Slope(np.abs(logit), float(slope[0]), float(error[0]))
     return _chances(slopes) if len(slopes) >= FEWEST_PEOPLE else {}
 
 
-def _others_logit(
-    rows: Floats,
-    value: Floats,
-    mass: Floats,
-    head: Head,
-    own: Whole,
-    covariance: Floats,
-    hessian: Floats,
-) -> Floats:
-    """Logits of a person's own pairs by the head without their votes, shrunk by its uncertainty.
-
-    One Newton step from the head of all votes, for the objective of the others' votes; in the space
-    of the person's votes (Woodbury) where they are fewer than the features.
-    """
-    x, y, m = rows[own], value[own], mass[own]
-    p = sigmoid(x @ head.mean)
-    curved = m * p * (1 - p)
-    if len(own) < x.shape[1]:
-        within = x @ covariance @ x.T
-        spread = np.linalg.solve(np.eye(len(own)) - within * curved, within)
-    else:
-        # Positive definite still: the prior and the others' votes are left in it.
-        spread = x @ np.linalg.solve(hessian - (x * curved[:, None]).T @ x, x.T)
-    mean = x @ head.mean + spread @ (m * (p - y))
-    variance = np.maximum(np.diagonal(spread), 0.0)
+def _others_logit(head: Head, x: Floats, value: Floats, mass: Floats) -> Floats:
+    """Logits of a person's pairs by the head without their votes, shrunk by its uncertainty."""
+    mean, variance = head.without(x, value, mass).logit(x)
     out: Floats = mean / np.sqrt(1 + np.pi * variance / 8)
     return out
 

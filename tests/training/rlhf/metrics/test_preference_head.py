@@ -107,3 +107,17 @@ def test_a_head_predicts_votes_that_follow_its_features_and_no_others() -> None:
         told = Votes(votes.pair, votes.person, shuffled)
         wrong += predicts(x, told, precision=prior_precision(x))
     assert wrong <= 3
+
+
+def test_a_head_without_a_tenth_of_its_votes_is_nearly_that_of_the_others() -> None:
+    x, votes, _ = crowd(1500, [0.9, 0.8])
+    precision = prior_precision(x)
+    head = fit(x, votes.value, precision=precision)
+    own, others = np.arange(150), np.arange(150, 1500)
+    exact = fit(x[others], votes.value[others], precision=precision)
+    told = head.without(x[own], votes.value[own], np.ones(150))
+    np.testing.assert_allclose(told.mean, exact.mean, atol=2e-3)
+    np.testing.assert_allclose(told.covariance, exact.covariance, atol=2e-4)
+    # It takes more than the head's own mean and covariance to pass.
+    assert np.abs(head.mean - exact.mean).max() > 0.02
+    assert np.abs(head.covariance - exact.covariance).max() > 2e-4
