@@ -43,6 +43,7 @@ from annotate.exchange.project_lookup import (
     set_triggers,
 )
 from annotate.exchange.rows_for_training import (
+    ArmVote,
     counts,
     counts_and_fresh,
     dataset_sizes,
@@ -111,6 +112,7 @@ __all__ = [
     "WRITTEN_ELSEWHERE",
     "AiAnnotator",
     "AiFigures",
+    "ArmVote",
     "AuthenticatedHttpRequest",
     "Comparisons",
     "Figures",

@@ -36,6 +36,7 @@ def write_report(
     learnt: Learnt,
     *,
     votes: Sequence[Vote],
+    arms: Sequence[exchange.ArmVote],
     priorities: Mapping[str, float],
     seed: int,
 ) -> None:
@@ -43,11 +44,10 @@ def write_report(
 
     Args:
         votes: all single votes on pairs with features, of held-out prompts too.
+        arms: the arm of each vote of the project.
         priorities: of the open pairs, by which the next ones are known.
     """
     project = run.project
-    simulated = project.train_on_simulated
-    arms = list(exchange.votes_of_arms(project, include_simulated=simulated))
     leased = {(row[0], row[1]): row[2:] for row in arms}
     told: dict[str, Any] = {
         "active_votes": sum(row[3] == "active" for row in arms),

@@ -32,12 +32,14 @@ def judge(
     *,
     open_keys: Collection[str],
     votes: Collection[Vote],
+    arms: Collection[exchange.ArmVote],
     count: int,
 ) -> Cause | None:
     """Judge whether the queue has to ask at random, and write down why.
 
     Args:
         votes: all single votes, on pairs of held-out prompts too.
+        arms: the arm of each vote of the project.
         count: of the votes, which seeds what is drawn.
     """
     state, _ = ActiveState.objects.get_or_create(project=run.project)
@@ -47,7 +49,6 @@ def judge(
     state.acquisition, state.votes, state.counted_at = config.acquisition, count, timezone.now()
     cause: Cause | None = Cause.NO_HEAD
     if learnt.head is not None and config.acquisition != "random":
-        arms = exchange.votes_of_arms(run.project, include_simulated=run.project.train_on_simulated)
         known = features.measured_keys.union(features.keys)
         leased = {(row[0], row[1]): row[2:] for row in arms if row[0] in known}
         comparison = _compared(run, state, features, learnt, leased, votes, count)

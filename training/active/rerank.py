@@ -8,15 +8,16 @@ still open are ranked by what a vote on them would teach now. `quick_order` foll
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
 
 from annotate import exchange
 from training.active import queue_report, queue_state, quick_order
-from training.active.learnt_head import Features, Learnt, Vote, latest_run, learn, load
+from training.active.learnt_head import Features, Learnt, latest_run, learn, load
 from training.active.priority_order import changed
 from training.models import Plan, Run
 from training.rlhf import acquire
@@ -73,8 +74,16 @@ def _rank_all(run: Run, ranking: UUID, count: int) -> int:
     votes = [vote for vote in known if vote[0] in rows]
     learnt = learn(features, votes, propose)
     exchange.set_head_doubts(project, learnt.doubts)
+    arms = list(exchange.votes_of_arms(project, include_simulated=project.train_on_simulated))
     cause = queue_state.judge(
-        run, features, learnt, propose, open_keys=before.keys(), votes=known, count=count
+        run,
+        features,
+        learnt,
+        propose,
+        open_keys=before.keys(),
+        votes=known,
+        arms=arms,
+        count=count,
     )
     taught = learnt
     if cause is not None:
@@ -113,7 +122,7 @@ def _rank_all(run: Run, ranking: UUID, count: int) -> int:
         votes=votes,
         seed=count,
     )
-    _report(run, features, taught, known, before, count)
+    _report(run, features, taught, votes=known, arms=arms, priorities=before, seed=count)
     return len(scores)
 
 
@@ -121,15 +130,11 @@ def _report(
     run: Run,
     features: Features,
     learnt: Learnt,
-    votes: Sequence[Vote],
-    priorities: Mapping[str, float],
-    count: int,
+    **told: Any,
 ) -> None:
     """Count what the page of active learning shows; the order of the pairs stands without it."""
     try:
-        queue_report.write_report(
-            run, features, learnt, votes=votes, priorities=priorities, seed=count
-        )
+        queue_report.write_report(run, features, learnt, **told)
     except Exception:
         log.exception("the report on active learning of project %s failed", run.project_id)
 
