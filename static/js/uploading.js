@@ -173,3 +173,5 @@ function listen() {
 }
 
 listen();
+// Who was quick chose a file before anybody listened.
+start(input.files[0]);

@@ -196,3 +196,17 @@ def test_a_file_is_chosen_and_imported_by_keys_alone(
     page.keyboard.press("Enter")
     worked_off(page)
     assert Pair.objects.count() == 1
+
+
+def test_a_file_that_is_chosen_before_the_page_listens_is_sent(
+    browse: Browse, project: Project, zed: User, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(lines(pair()))
+    page, held = browse(zed), list[Route]()
+    page.route("**/js/uploading*.js", lambda route: held.append(route))
+    page.goto(URL, wait_until="commit")
+    page.locator("#file").set_input_files(path)
+    page.wait_for_timeout(100)
+    held[0].continue_()
+    page.wait_for_url("**/import/*-*/")
