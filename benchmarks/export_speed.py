@@ -40,7 +40,7 @@ import json, resource, sys, time
 from pathlib import Path
 from annotate.exporting import export_files, format_named
 from annotate.models import DatasetVersion
-from annotate.models.statement_timeout import unhurried
+from annotate.statements.statement_timeout import unhurried
 version = DatasetVersion.objects.select_related("project").get()
 start, before = time.perf_counter(), time.process_time()
 with unhurried():

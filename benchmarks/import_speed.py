@@ -99,7 +99,7 @@ print(json.dumps(figures))
 FREEZE = """
 from annotate.exporting.freezing import freeze
 from annotate.models import Project
-from annotate.models.statement_timeout import unhurried
+from annotate.statements.statement_timeout import unhurried
 with unhurried():
     print(freeze(Project.objects.get(slug="p0")).n_votes)
 """

@@ -26,6 +26,13 @@ from annotate.exchange.evaluation_pairs import (
     retire_evaluation,
     set_evaluators,
 )
+from annotate.exchange.pair_and_vote_counts import (
+    counts,
+    counts_and_fresh,
+    dataset_sizes,
+    resolved_since,
+    training_pairs,
+)
 from annotate.exchange.priorities_and_retirement import (
     WRITTEN_ELSEWHERE,
     ask_again,
@@ -42,34 +49,19 @@ from annotate.exchange.project_lookup import (
     project,
     set_triggers,
 )
-from annotate.exchange.rows_for_training import (
-    ArmVote,
-    counts,
-    counts_and_fresh,
-    dataset_sizes,
+from annotate.exchange.prompts_for_training import (
     has_both_kinds_of_prompts,
     known_prompts,
-    leased_pair_keys,
-    may_be_asked_again,
     one_prompt,
-    open_pairs,
-    open_priorities,
-    preferences,
     prompt_count,
     prompt_id,
     prompt_length,
     prompt_tags,
     prompts,
-    queue_depth,
     reply_lengths,
-    resolved_since,
-    single_vote_count,
-    single_votes,
     text_lengths,
-    training_pairs,
-    vote_coverage,
-    votes_of_arms,
 )
+from annotate.exchange.rows_for_training import open_pairs, preferences
 from annotate.exchange.rows_from_training import (
     add_completions,
     add_pairs,
@@ -78,6 +70,17 @@ from annotate.exchange.rows_from_training import (
 )
 from annotate.exchange.sample_project import ask_colleagues, create_sample_project, sample_corpus
 from annotate.exchange.vote_watch import Seen, VoteWatch
+from annotate.exchange.votes_for_ranking import (
+    ArmVote,
+    leased_pair_keys,
+    may_be_asked_again,
+    open_priorities,
+    queue_depth,
+    single_vote_count,
+    single_votes,
+    vote_coverage,
+    votes_of_arms,
+)
 from annotate.exporting.freezing import freeze
 from annotate.jobs.job_runner import run_job, tidy_jobs, waiting_jobs
 from annotate.models import AiAnnotator, Project, TokenScope, WebhookEvent

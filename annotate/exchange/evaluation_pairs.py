@@ -12,7 +12,8 @@ from statistics import fmean
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from annotate.exchange.rows_for_training import VALUE, training_votes
+from annotate.exchange.pair_and_vote_counts import training_votes
+from annotate.exchange.votes_for_ranking import VALUE
 from annotate.models import Assignment, Membership, Pair, Project
 from annotate.queue import write
 from annotate.review.search import wrote

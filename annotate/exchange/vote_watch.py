@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.db.models import F, Max, Q
 
-from annotate.exchange.rows_for_training import Vote, single_vote
+from annotate.exchange.votes_for_ranking import Vote, single_vote
 from annotate.models import Assignment, Pair
 
 MOST = 500

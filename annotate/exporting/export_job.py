@@ -16,7 +16,7 @@ from annotate.exporting.export_files import Options
 from annotate.exporting.export_names import ending, file_name
 from annotate.models import Export
 from annotate.models.job import Job
-from annotate.models.statement_timeout import unhurried
+from annotate.statements.statement_timeout import unhurried
 
 LARGE = 50_000
 """Votes of a version beyond which a page hands an export to a worker."""

@@ -9,7 +9,7 @@ from django.db.models import Count, Q
 
 from annotate.exporting import people_in_version, seal
 from annotate.models import Adjudication, Assignment, DatasetVersion, Project, VoteRevision
-from annotate.models.statement_timeout import take_time
+from annotate.statements.statement_timeout import take_time
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

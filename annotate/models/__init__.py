@@ -16,6 +16,7 @@ from annotate.models.integrations.idempotency_key import IdempotencyKey
 from annotate.models.integrations.webhook import Webhook, WebhookDelivery
 from annotate.models.integrations.webhook_events import WebhookEvent
 from annotate.models.job import Export, Import, ImportChange, Job
+from annotate.models.label import Label
 from annotate.models.membership import (
     Batch,
     ConfirmedAddress,
@@ -23,7 +24,7 @@ from annotate.models.membership import (
     Invitation,
     Membership,
 )
-from annotate.models.pair import Label, Pair
+from annotate.models.pair import Pair
 from annotate.models.project import Guideline, ModelNote, Overview, Project, Tally, TrainingRecord
 from annotate.models.review import Adjudication, Flag, Message, Rewrite
 from annotate.models.sign_in_attempt import Attempts

@@ -1,4 +1,4 @@
-"""Pairs, the counts that decide their fate, and the label their votes amount to."""
+"""Pairs, and the counts that decide their fate."""
 
 from __future__ import annotations
 
@@ -385,30 +385,3 @@ class Pair(models.Model):
     def of_one_text(self) -> bool:
         """True where two models wrote the same: votes to count, but nothing to ask or to teach."""
         return self.completion_a_id == self.completion_b_id
-
-
-class Label(models.Model):
-    """The label of a pair: the aggregate of its standing votes."""
-
-    class Outcome(models.TextChoices):
-        A = "a", "A"
-        B = "b", "B"
-        TIE = "tie", "Tie"
-        SPLIT = "split", "No majority"
-
-    pair = models.OneToOneField(Pair, on_delete=models.CASCADE, related_name="label")
-    outcome = models.CharField(max_length=6, choices=Outcome.choices)
-    vote_fraction = models.FloatField(help_text="Share of votes for A, ties counting half.")
-    margin = models.FloatField(
-        null=True,
-        help_text="|mean signed strength| / 3, in 0 to 1; empty where no strength is known.",
-    )
-    n_votes = models.PositiveSmallIntegerField()
-    method = models.CharField(
-        max_length=20, default="majority", help_text="majority, or adjudicated by a reviewer."
-    )
-    # What the votes say once the annotators' reliabilities are known; filled in by a job.
-    p_a = models.FloatField(null=True)
-    p_tie = models.FloatField(null=True)
-    p_b = models.FloatField(null=True)
-    updated_at = models.DateTimeField(auto_now=True)

@@ -15,7 +15,6 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from annotate.models import Assignment, Overview, Pair, Project
-from annotate.models.statement_timeout import unhurried
 from annotate.people.cached_annotator_figures import (
     AT_LEAST_EVERY,
     LIVE_UP_TO,
@@ -25,6 +24,7 @@ from annotate.people.cached_annotator_figures import (
 from annotate.quality import agreement_counts
 from annotate.quality.agreement_counts import Summary
 from annotate.review import adjudication
+from annotate.statements.statement_timeout import unhurried
 from annotate.statistics import agreement
 
 DAYS = 28

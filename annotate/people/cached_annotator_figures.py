@@ -9,8 +9,8 @@ from typing import Any
 from django.utils import timezone
 
 from annotate.models import Assignment, Project, Tally
-from annotate.models.statement_timeout import unhurried
 from annotate.people.annotator_figures import Figures, Row, Share, count, named, rows
+from annotate.statements.statement_timeout import unhurried
 
 LIVE_UP_TO = 20_000
 """Votes and skips that are counted while somebody waits for the page."""

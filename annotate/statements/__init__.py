@@ -1,4 +1,5 @@
-"""Hand-written SQL: planned once per connection where the database can, rows as instances.
+"""Hand-written SQL: planned once per connection where the database can, rows as instances, and how
+long a statement may take.
 
 May import: nothing of this app.
 """

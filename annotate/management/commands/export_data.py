@@ -21,7 +21,7 @@ from annotate.exporting import (
 from annotate.exporting.compression import SUFFIXES
 from annotate.exporting.formats.kto_sft_format import STYLES
 from annotate.models import DatasetVersion, Project
-from annotate.models.statement_timeout import unhurried
+from annotate.statements.statement_timeout import unhurried
 
 
 class Command(BaseCommand):

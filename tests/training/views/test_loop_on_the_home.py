@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from annotate.exchange import rows_for_training
+from annotate.exchange import pair_and_vote_counts
 from annotate.models import Project
 from tests.training.history import add_curve, add_policy, make_round
 from training.dashboard import home_part
@@ -41,7 +41,7 @@ def test_it_says_how_many_pairs_are_missing(client_for, project, starter, olga, 
         (99, "1 more resolved pair until the next round"),
         (100, "The next round is due"),
     ):
-        for door in (home_part.exchange, rows_for_training):
+        for door in (home_part.exchange, pair_and_vote_counts):
             monkeypatch.setattr(door, "resolved_since", lambda *_, n=fresh: n)
         assert title in browser.get(URL).text
         # Where the page of the rounds says how many are missing, it says the same.
