@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from annotate import exchange
 from training.active import queue_report, queue_state, quick_order
-from training.active.learnt_head import Features, Learnt, latest_run, learn, load
+from training.active.learnt_head import Features, Learnt, Vote, latest_run, learn, load
 from training.active.priority_order import changed
 from training.models import Plan, Run
 from training.rlhf import acquire
@@ -62,36 +62,93 @@ def refresh_priorities(project_id: int) -> int:
         return 0
 
 
+@dataclass(frozen=True)
+class _Cast:
+    """Votes at the time of a ranking.
+
+    `known` are those on pairs with features, `ranked` those of them on pairs that may be ranked,
+    `arms` the arms that all of them came from.
+    """
+
+    known: list[Vote]
+    ranked: list[Vote]
+    arms: list[exchange.ArmVote]
+
+
 def _rank_all(run: Run, ranking: UUID, count: int) -> int:
     project, propose = run.project, chosen(run)
     features = load(run.directory / PROPOSE)
     before = exchange.open_priorities(project)
     quick_order.begin(project.pk)
     # Read after `begin`, and once: no vote is missed, and `keep` knows which were counted.
-    cast = exchange.single_votes(project, include_simulated=project.train_on_simulated)
-    rows, measuring = features.rows, features.measured_keys
-    known = [vote for vote in cast if vote[0] in rows or vote[0] in measuring]
-    votes = [vote for vote in known if vote[0] in rows]
-    learnt = learn(features, votes, propose)
-    exchange.set_head_doubts(project, learnt.doubts)
-    arms = list(exchange.votes_of_arms(project, include_simulated=project.train_on_simulated))
+    cast = _cast(project, features)
+    taught = learn(features, cast.ranked, propose)
+    exchange.set_head_doubts(project, taught.doubts)
     cause = queue_state.judge(
+        run,
+        features,
+        taught,
+        propose,
+        open_keys=before.keys(),
+        votes=cast.known,
+        arms=cast.arms,
+        count=count,
+    )
+    learnt = taught
+    if cause is not None:
+        learnt = replace(taught, head=None, why=taught.why or cause.value)
+    scores, before = _scores(project, features, learnt, propose, before, seed=count)
+    sure = exchange.surely_judged(project)
+    scores = behind(scores, sure)
+    wanted = changed(scores, before)
+    name = propose.acquisition if learnt.head else ""
+    written = exchange.set_priorities(project, wanted, acquisition=name)
+    before |= {key: wanted[key] for key in written}
+    # Of those that a model is sure of none comes forward before the next ranking of all pairs.
+    best = sorted(
+        (key for key in scores if scores[key] > 0 and key not in sure), key=lambda key: -scores[key]
+    )
+    quick_order.keep(
         run,
         features,
         learnt,
         propose,
-        open_keys=before.keys(),
-        votes=known,
-        arms=arms,
-        count=count,
+        best[: acquire.SHORTLIST],
+        before,
+        ranking=ranking,
+        votes=cast.ranked,
+        seed=count,
     )
-    taught = learnt
-    if cause is not None:
-        learnt = replace(learnt, head=None, why=learnt.why or cause.value)
+    _report(run, features, taught, votes=cast.known, arms=cast.arms, priorities=before, seed=count)
+    return len(scores)
+
+
+def _cast(project: exchange.Project, features: Features) -> _Cast:
+    simulated = project.train_on_simulated
+    rows, measuring = features.rows, features.measured_keys
+    votes = exchange.single_votes(project, include_simulated=simulated)
+    known = [vote for vote in votes if vote[0] in rows or vote[0] in measuring]
+    return _Cast(
+        known=known,
+        ranked=[vote for vote in known if vote[0] in rows],
+        arms=list(exchange.votes_of_arms(project, include_simulated=simulated)),
+    )
+
+
+def _scores(
+    project: exchange.Project,
+    features: Features,
+    learnt: Learnt,
+    propose: ProposeConfig,
+    before: dict[str, float],
+    *,
+    seed: int,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Scores of the open pairs, and their priorities until now. Pairs with one vote that it pays
+    to ask again are opened first, and those that it pays no longer are closed."""
     pending = exchange.leased_pair_keys(project)
     voted = exchange.may_be_asked_again(project) - pending
-    keys = before.keys() | voted
-    scores = rank(features, learnt, keys, propose, seed=count, pending=pending)
+    scores = rank(features, learnt, before.keys() | voted, propose, seed=seed, pending=pending)
     teaches = learnt.head is not None and propose.acquisition in acquire.COMPARE_VOTES
     exchange.ask_again(project, second_votes(scores, voted) if teaches else set())
     if voted:
@@ -100,30 +157,9 @@ def _rank_all(run: Run, ranking: UUID, count: int) -> int:
     scores = {key: score for key, score in scores.items() if key in before}
     # A pair without features that kept its priority would stand for a ranking.
     unknown = before.keys() - scores.keys() - (pending if learnt.head else set())
-    scores |= dict.fromkeys(unknown, 0.0)
     if learnt.head is None:
         log.info("project %s is asked at random: %s", project.pk, learnt.why)
-    sure = exchange.surely_judged(project)
-    scores = behind(scores, sure)
-    wanted = changed(scores, before)
-    name = propose.acquisition if learnt.head else ""
-    written = exchange.set_priorities(project, wanted, acquisition=name)
-    before |= {key: wanted[key] for key in written}
-    # Of those that a model is sure of none comes forward before the next ranking of all pairs.
-    ranked = [key for key in scores if scores[key] > 0 and key not in sure]
-    quick_order.keep(
-        run,
-        features,
-        learnt,
-        propose,
-        sorted(ranked, key=lambda key: -scores[key])[: acquire.SHORTLIST],
-        before,
-        ranking=ranking,
-        votes=votes,
-        seed=count,
-    )
-    _report(run, features, taught, votes=known, arms=arms, priorities=before, seed=count)
-    return len(scores)
+    return scores | dict.fromkeys(unknown, 0.0), before
 
 
 def _report(
