@@ -12,12 +12,13 @@ from annotate.models import Adjudication, Assignment, Label, Membership, Pair
 from annotate.queue import slots
 from annotate.queue.slots import SlotCounts
 from annotate.statements import prepared
-from annotate.statistics.aggregation import PLACE, posterior
+from annotate.statistics.aggregation import PLACE
+from annotate.statistics.label_certainty import posterior
 from annotate.votes import labels
 from annotate.webhooks import outbox
 
-PRIOR = (1 / 3, 1 / 3, 1 / 3)
-"""A, tie, B before the first vote: which of the two is called A was drawn by lot."""
+TIES = 1 / 3
+"""Share of pairs with no better side while nothing is known of it: A, tie and B are alike."""
 TWO_AND_ONE = (2, 3, 2)
 """Votes wanted, at most, and equal ones that resolve: two, and a third where they differ."""
 # The right-hand sides see the row as it was: while the state stays, so does its time.
@@ -77,17 +78,20 @@ def label_certainty(pair_id: int) -> float:
     The label is the class with most votes, so this agrees with what the votes amount to when they
     are counted: 0 where no class has more votes than every other, whoever is better.
     """
-    author = Membership.objects.filter(
-        project=OuterRef("pair__project"), user=OuterRef("annotator")
+    crew = Membership.objects.filter(project=OuterRef("pair__project"))
+    author = crew.filter(user=OuterRef("annotator"))
+    # Everybody's estimate was made with the same share of ties.
+    ties = crew.filter(estimate__isnull=False).values("estimate__prior__1")
+    votes = Assignment.objects.filter(pair=pair_id).standing().order_by("seq")
+    told = list(
+        votes.values_list("choice", Subquery(author.values("reliability")[:1]), Subquery(ties[:1]))
     )
-    votes = Assignment.objects.filter(pair=pair_id).standing()
-    cast = list(
-        votes.values_list("choice", Subquery(author.values("reliability")[:1])).order_by("seq")
-    )
-    counts = Counter(PLACE[choice] for choice, _ in cast).most_common(2)
+    counts = Counter(PLACE[choice] for choice, *_ in told).most_common(2)
     if not counts or (len(counts) > 1 and counts[0][1] == counts[1][1]):
         return 0.0
-    return posterior(cast, PRIOR)[counts[0][0]]
+    share = TIES if told[0][2] is None else float(told[0][2])
+    cast = [(choice, reliability) for choice, reliability, _ in told]
+    return posterior(cast, share)[counts[0][0]]
 
 
 def is_adjudicated(pair_id: int) -> bool:

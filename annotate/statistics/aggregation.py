@@ -12,7 +12,6 @@ Labels from Labelers of Unknown Expertise" (2009), which gives items a difficult
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +30,6 @@ SHRINKAGE = 4.0
 """Votes of an average annotator that every row of a confusion matrix starts from."""
 ABILITY, EASE = 1.0, 1.0
 """Means of GLAD's standard normal priors: of abilities, and of logarithms of easiness."""
-GUESS = 0.75
-"""Reliability of somebody about whom nothing is known yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,22 +135,6 @@ def _without_votes(*, items: int, workers: int, classes: int) -> Consensus:
         reliability=np.full(workers, float(confusion[0, 0, 0]) if workers else 0.0)[:workers],
         iterations=0,
     )
-
-
-def posterior(
-    votes: Iterable[tuple[str, float | None]], prior: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    """P(A), P(tie), P(B) after votes of (choice, reliability of who cast it), in any order.
-
-    A vote is right with its author's reliability (`GUESS` for None), and each wrong class is
-    equally likely. `prior` is (A, tie, B).
-    """
-    scores = np.log(np.array(prior) + 1e-12)
-    for choice, reliability in votes:
-        right = min(max(GUESS if reliability is None else reliability, 0.01), 0.99)
-        scores += np.log(np.where(np.arange(3) == PLACE[choice], right, (1 - right) / 2))
-    a, tie, b = _softmax(scores[None])[0].tolist()
-    return a, tie, b
 
 
 def preferences(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from annotate import exchange, queue
 from annotate.models import Assignment, Label, Membership, Pair, Project
 from annotate.quality import agreement_counts
+from annotate.statistics.label_certainty import posterior
 from tests.conftest import examples, make_pair, person
 
 MakePairs = Callable[..., list[Pair]]
@@ -187,13 +188,9 @@ def test_votes_asked_because_a_label_was_uncertain_are_outside_agreement(
 
 
 def believed(votes: list[tuple[str, float | None]]) -> dict[str, float]:
-    """Bayes' rule with equal classes beforehand; a vote is wrong in two equally likely ways."""
-    weights = dict.fromkeys(("a", "b", "tie"), 1.0)
-    for choice, reliability in votes:
-        right = 0.75 if reliability is None else reliability
-        for kind in weights:
-            weights[kind] *= right if kind == CLASS[choice] else (1 - right) / 2
-    return {kind: weight / sum(weights.values()) for kind, weight in weights.items()}
+    """The probability of each class; `tests/annotate/statistics/test_label_certainty.py` has what
+    it should be."""
+    return dict(zip(("a", "tie", "b"), posterior(votes, 1 / 3), strict=True))
 
 
 def expected(

@@ -1,13 +1,11 @@
-"""GLAD, the side-aware model of preferences, and the posterior of one pair."""
+"""GLAD, and the side-aware model of preferences."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from annotate.statistics.aggregation import dawid_skene, glad, majority, posterior, preferences
+from annotate.statistics.aggregation import dawid_skene, glad, majority, preferences
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -120,30 +118,3 @@ def test_known_answers_tell_who_is_right_where_two_contradict_each_other():
     assert found.posteriors[:15] == pytest.approx(np.tile([0, 0, 1], (15, 1)))
     assert found.posteriors[15:].argmax(1).tolist() == [2] * 15
     assert found.reliability[1] > 0.7 and found.reliability[0] < 0.4
-
-
-# One pair
-
-
-def test_two_equal_votes_of_reliable_people_are_nearly_certain():
-    even = (0.45, 0.1, 0.45)
-    assert posterior([], even) == pytest.approx(even)
-    a, tie, b = posterior([("a", 0.9), ("a", 0.9)], even)
-    assert a > 0.98 and tie < 0.01
-    assert posterior([("b", 0.9), ("b", 0.9)], even) == pytest.approx((b, tie, a))
-    assert posterior([("tie", 0.9)], even) == posterior([("both_bad", 0.9)], even)
-    assert posterior([("a", None)], even)[0] < posterior([("a", 0.9)], even)[0]
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["a", "tie", "b", "both_bad"]), st.floats(0, 1, allow_nan=False)),
-        max_size=8,
-    ),
-    st.randoms(),
-)
-def test_the_order_of_the_votes_does_not_matter(votes, random):
-    found = posterior(votes, (0.4, 0.2, 0.4))
-    random.shuffle(votes)
-    assert sum(found) == pytest.approx(1) and min(found) >= 0
-    assert posterior(votes, (0.4, 0.2, 0.4)) == pytest.approx(found)
