@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.forms import model_to_dict
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
@@ -22,11 +22,25 @@ LATEST = 100
 BOUNDS = ("zone", "quiet_from", "quiet_until", "most_rounds", "most_hours", "stop_after")
 
 
+@extend_schema_field({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"})
+class ClockField(serializers.TimeField):
+    """A time on the clock of the schedule's zone, such as 22:30.
+
+    OpenAPI's format `time` has an offset, which would contradict the zone: one is refused, where
+    the field of Django would leave it out in silence.
+    """
+
+    def __init__(self, **told: Any) -> None:
+        super().__init__(format="%H:%M:%S", input_formats=["%H:%M", "%H:%M:%S"], **told)
+
+
 class ScheduleFields(serializers.ModelSerializer[LoopSchedule]):
     """Triggers and bounds, as the page Schedule has them."""
 
     round_after = serializers.IntegerField(help_text="Resolved pairs that start a round; 0: never.")
     round_schedule = serializers.CharField(allow_blank=True, help_text="A cron line.")
+    quiet_from = ClockField(allow_null=True, required=False)
+    quiet_until = ClockField(allow_null=True, required=False)
 
     class Meta:
         model = LoopSchedule

@@ -102,6 +102,14 @@ def test_a_script_reads_and_changes_the_schedule(
     said = patch(zed, paused=True).json()
     assert (said["paused"], said["round_after"], said["most_rounds"]) == (True, 10, 2)
     assert [one["kind"] for one in said["events"]] == ["paused"]
-    for wrong in ({"quiet_from": None}, {"zone": "nowhere"}, {"round_schedule": "x"}, {"x": 1}):
+    assert said["quiet_until"] == "06:30:00"
+    offset = {"quiet_from": "22:00:00+02:00"}  # the zone is the schedule's
+    for wrong in (
+        {"quiet_from": None},
+        {"zone": "nowhere"},
+        {"round_schedule": "x"},
+        {"x": 1},
+        offset,
+    ):
         assert patch(zed, **wrong).status_code == 400, wrong
     assert api_for(olga).get(API).json()["held"].startswith("Rounds by themselves are paused")
