@@ -34,6 +34,7 @@ BY_NAME_ALONE = {
     "reward_heads",
     "ai_annotators",
     "live_control",
+    "peers",
 }
 PLACES = (benchmarks, real_models, trials, under_load)
 

@@ -122,10 +122,10 @@ def served(url: str, port: int) -> Iterator[dict[str, str]]:
             web.wait()
 
 
-def wait_until_live(port: int) -> None:
+def wait_until_live(port: int, path: str = "/livez") -> None:
     for _ in range(300):
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=2).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2).close()
             return
         except OSError:
             time.sleep(0.1)

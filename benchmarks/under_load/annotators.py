@@ -52,7 +52,8 @@ for side in (0, 1):
            created_at=now)
 insert("annotate_pair", "n", id="i", project_id="@project", prompt_id="i", key="CAST(i AS text)",
        completion_a_id="2 * i", completion_b_id="2 * i - 1", priority="i % 7",
-       shuffle="(i * 7919 % @pairs) * 1.0 / @pairs", created_at=now, firsts_simulated="FALSE")
+       shuffle="(CAST(i AS bigint) * 7919 % @pairs) * 1.0 / @pairs", created_at=now,
+       firsts_simulated="FALSE")
 Project.objects.update(random_share=0.3)
 keys = []
 for i in range(int(sys.argv[2])):
