@@ -56,20 +56,15 @@ def votes_in(
     """The version's votes as tuples of `columns` (pair_id and seq among them), pair by pair.
 
     `weighing` takes those whose authors had a weight above 0 when the version was made, or (False)
-    only the others; `pairs` those on these pairs; `only` are conditions on columns that a vote and
-    its revision have.
+    only the others; `pairs` those on these pairs of its project; `only` are conditions on columns
+    that a vote and its revision have.
 
     One statement, so that a vote taken back meanwhile is seen once: as it stood, or as its
     revision.
     """
     number = version.number
-    standing = Assignment.objects.in_project(version.project).voted()
-    standing = standing.filter(frozen_from__lte=number)
-    revised = VoteRevision.objects.filter(
-        assignment__pair__project=version.project,
-        frozen_from__lte=number,
-        frozen_until__gte=number,
-    )
+    standing = Assignment.objects.voted().filter(frozen_from__lte=number)
+    revised = VoteRevision.objects.filter(frozen_from__lte=number, frozen_until__gte=number)
     if not include_simulated:
         only["simulated"] = False
     if pairs is not None:
@@ -90,9 +85,11 @@ def _by_whom_on_what(
     version: DatasetVersion, weighing: bool | None, pairs: list[int] | None, at: str
 ) -> Q:
     """Votes as `votes_in` wants them; `at` leads from the queried rows to the assignment."""
-    wanted = Q()
-    if pairs is not None:
-        wanted &= Q(**{f"{at}pair_id__in": pairs})
+    if pairs is None:
+        wanted = Q(**{f"{at}pair__project": version.project})
+    else:
+        # Without the project, which says no more: SQLite would begin with all of its pairs.
+        wanted = Q(**{f"{at}pair_id__in": pairs})
     if weighing is not None:
         weightless = [user for user, (weight, *_) in version.people.items() if weight == 0]
         by_them = Q(**{f"{at}annotator__in": weightless})
