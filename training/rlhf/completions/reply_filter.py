@@ -50,5 +50,5 @@ def comparable(replies: Sequence[Completion]) -> list[Completion]:
 
 
 def fault_of(completion: Completion) -> str:
-    """Its fault by the text alone, "" without one (metrics.reply_faults)."""
+    """Its fault by the text alone, "" without one (metrics.texts.broken_replies)."""
     return fault(completion.text, finished=completion.finish_reason == "stop")
