@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from annotate import exchange
 from annotate.exchange import AiAnnotator
-from training.ai_annotators import eligible_models
 from training.models import Metric, ModelVersion, Run, RunKind, Worker
 from training.runs import run_states, task_queue
 from training.versions import endpoint_hosts
+from training.versions.provenance import eligible_models
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -13,11 +13,12 @@ from django.contrib.auth.models import User
 from annotate.models import AiVote, Pair, Project
 from tests.training.conftest import QUICK, vote_on
 from tests.training.rlhf import tiny
-from training.ai_annotators import ai_voting, eligible_models
+from training.ai_annotators import ai_voting
 from training.models import ModelVersion, Round, Run
 from training.rlhf.reward import reward_model
 from training.runs import supervisor
 from training.versions import retention
+from training.versions.provenance import eligible_models
 
 pytestmark = pytest.mark.django_db
 

@@ -12,11 +12,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import exchange
 from annotate.exchange import AiAnnotator, AuthenticatedHttpRequest
-from training.ai_annotators import ai_voting, eligible_models
+from training.ai_annotators import ai_voting
 from training.ai_annotators.ai_annotator_form import AiAnnotatorForm, BoundsForm, StartForm
 from training.completions import writing_runs
 from training.models import Run
 from training.rounds import loop_state
+from training.versions.provenance import eligible_models
 from training.views.polling import ended, unchanged
 
 

@@ -1,0 +1,1 @@
+"""Where versions come from, and what their origin lets them do."""
