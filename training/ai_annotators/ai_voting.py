@@ -41,6 +41,11 @@ class Usage:
     tokens_left: int | None = None
 
     @property
+    def tokens(self) -> int:
+        """In and out."""
+        return self.tokens_in + self.tokens_out
+
+    @property
     def is_spent(self) -> bool:
         """True where no pair can be asked about any more, which takes two requests."""
         few = self.requests_left is not None and self.requests_left < 2
