@@ -186,6 +186,14 @@ def test_simulated_and_surplus_votes_are_left_out(project, judged):
     assert sum(m.won for m in meetings(project, "evaluation", include_simulated=True)) == 8
 
 
+def test_a_prompt_with_simulated_votes_alone_counts_for_nobody(project, judged):
+    Assignment.objects.filter(pair=judged[0]).update(simulated=True)
+    found = meetings(project, "evaluation")
+    assert {m.prompt for m in found} == {pair.prompt_id for pair in judged[1:]}
+    assert leaderboard(found).prompts == 2
+    assert len(meetings(project, "evaluation", include_simulated=True)) == 3
+
+
 def test_the_page_shows_ratings_and_says_which_pairs_they_are_from(client_for, olga, judged):
     page = client_for(olga).get(URL).text
     assert "policy-1" in page and "100.0 %" in page and "9 votes on 3 prompts" in page
