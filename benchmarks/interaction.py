@@ -1,9 +1,10 @@
 """From the key to the next pair: a browser votes by keyboard against a real server.
 
-`python -m benchmarks interaction [--votes=100] [--think=400]`, on SQLite in a temporary home. The
-time runs in the page, from the key's event to the second animation frame after the next pair is in
-place, the first that is sure to have been painted. `think` is the pause before each key in
-milliseconds: keys right after a change are ignored, as they are for people.
+`python -m benchmarks interaction [--votes=100] [--think=400] [--criteria=0]`, on SQLite in a
+temporary home. The time runs in the page, from the key's event to the second animation frame after
+the next pair is in place, the first that is sure to have been painted. With criteria each is
+answered by a key first, and the time runs from the key of the overall vote. `think` is the pause
+before each key in milliseconds: keys right after a change are ignored, as they are for people.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ user.set_password({PASSWORD!r})
 user.save()
 print("done")
 """
+COMPARE = """
+import sys
+from annotate.models import Project
+Project.objects.update(criteria=["Helpful", "Correct", "Kind"][: int(sys.argv[1])])
+print("done")
+"""
 CHROMIUM = "/usr/bin/chromium"
 # Each key's milliseconds, in window.times.
 CLOCK = """
@@ -34,9 +41,12 @@ document.addEventListener("pairloop:arrived", () => requestAnimationFrame(() =>
 SAVED = "() => document.getElementById('state').textContent.includes('✓')"
 
 
-def vote(page: Any, votes: int, think: int) -> list[float]:
+def vote(page: Any, votes: int, think: int, criteria: int) -> list[float]:
     """Vote by keyboard, each next key after a pause once the vote before is saved."""
     for number in range(votes):
+        for criterion in range(criteria):
+            page.wait_for_timeout(think)
+            page.keyboard.press("1234567"[(number + criterion) % 7])
         page.wait_for_timeout(think)
         page.keyboard.press("1234567"[number % 7])
         page.wait_for_function(f"() => window.times.length > {number}")
@@ -44,7 +54,9 @@ def vote(page: Any, votes: int, think: int) -> list[float]:
     return list(page.evaluate("window.times"))
 
 
-def measure(address: str, votes: int, think: int) -> tuple[list[float], float, float]:
+def measure(
+    address: str, votes: int, think: int, criteria: int
+) -> tuple[list[float], float, float]:
     """The times, the bytes of the first load, and the bytes of each vote."""
     from playwright.sync_api import sync_playwright
 
@@ -69,7 +81,7 @@ def measure(address: str, votes: int, think: int) -> tuple[list[float], float, f
         first = sum(loaded)
         page.wait_for_load_state("networkidle")
         loaded.clear()
-        times = vote(page, votes, think)
+        times = vote(page, votes, think, criteria)
         page.wait_for_load_state("networkidle")
         browser.close()
     return times, first, sum(loaded) / votes
@@ -78,11 +90,13 @@ def measure(address: str, votes: int, think: int) -> tuple[list[float], float, f
 def benchmark(arguments: list[str]) -> Result:
     options = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
     votes, think = int(options.get("votes", 100)), int(options.get("think", 400))
+    criteria = int(options.get("criteria", 0))
     port = free_port()
     with served("", port) as environment:
         shell(SETUP, "1", str(votes + 10), environment=environment)
         shell(SIGN_UP, environment=environment)
-        times, first, each = measure(f"http://127.0.0.1:{port}", votes, think)
+        shell(COMPARE, str(criteria), environment=environment)
+        times, first, each = measure(f"http://127.0.0.1:{port}", votes, think, criteria)
     figures = {
         "votes": float(len(times)),
         "key_to_next_pair_p50_ms": statistics.median(times),

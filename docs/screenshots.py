@@ -1,8 +1,8 @@
 """Take the screenshots in docs/screenshots: `python docs/screenshots.py LINK [NAME ...]`.
 
-LINK is the sign-in link that `make demo` prints, after a round, a comparison and a question in the
-playground. Without names, all that the project has; the qualification only where it asks for one,
-which then hides the label page.
+LINK is the sign-in link that `make demo` prints, after a round, a comparison, a question in the
+playground and votes of an AI annotator. Without names, all that the project has; the qualification
+only where it asks for one, which then hides the label page.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ PAGES = {
     "schedule": f"{PROJECT}/rounds/schedule/",
     "round-new": f"{PROJECT}/rounds/new/",
     "round": f"{PROJECT}/rounds/1/",
+    "active": f"{PROJECT}/active/",
+    "ai-annotators": f"{PROJECT}/ai-annotators/",
     "models": f"{PROJECT}/models/",
     "model-add": f"{PROJECT}/models/add/",
     "playground": f"{PROJECT}/playground/?prompt=any",
@@ -57,6 +59,7 @@ PAGES = {
 BEHIND = {
     "annotator": ("annotators", "th a[href*='/annotators/']"),
     "batch": ("batches", "th a[href*='/batches/']"),
+    "ai-annotator": ("ai-annotators", "th a[href*='/ai-annotators/']"),
     "model": ("models", "th a[href*='/models/']"),
     "import": ("imports", "th a[href*='/import/']"),
     "version": ("export", "a[href*='/versions/']"),

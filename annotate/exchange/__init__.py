@@ -43,6 +43,7 @@ from annotate.exchange.priorities_and_retirement import (
 from annotate.exchange.project_lookup import (
     UnknownProject,
     admins,
+    archived_refusal,
     installation_id,
     live_projects,
     lock,
@@ -134,6 +135,7 @@ __all__ = [
     "add_prompts",
     "admins",
     "ai_figures",
+    "archived_refusal",
     "ask_again",
     "ask_colleagues",
     "count_annotators_if_due",

@@ -35,6 +35,13 @@ def live_projects() -> QuerySet[Project]:
     return Project.objects.filter(archived=False)
 
 
+def archived_refusal(project: Project) -> str:
+    """A sentence where the project is archived, by now; "" where it is not."""
+    if not Project.objects.filter(pk=project.pk, archived=True).exists():
+        return ""
+    return f"{project.name} is archived: reopen it on Projects first."
+
+
 def set_triggers(project: Project, *, round_after: int, round_schedule: str) -> None:
     """Say when rounds of the project start by themselves: after so many pairs, and at times."""
     project.round_after, project.round_schedule = round_after, round_schedule

@@ -239,6 +239,8 @@ class Assignment(models.Model):
             ),
             models.Index(fields=["annotator", "-acted_at"], name="acts_of_a_person"),
             models.Index(fields=["pair", "seq"], name="votes_in_order"),
+            # Projects of people have none, so that what leaves them out need not look at all.
+            models.Index(fields=["pair"], condition=Q(simulated=True), name="simulated_votes"),
             models.Index(
                 fields=["imported_by"],
                 condition=Q(imported_by__isnull=False),

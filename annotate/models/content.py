@@ -114,6 +114,11 @@ class Prompt(models.Model):
                 condition=models.Q(imported_by__isnull=False),
                 name="prompts_of_an_import",
             ),
+            models.Index(
+                fields=["project", "-id"],
+                condition=~models.Q(reference=""),
+                name="prompts_with_a_reference",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -164,6 +169,8 @@ class Completion(models.Model):
                 condition=models.Q(imported_by__isnull=False),
                 name="completions_of_an_import",
             ),
+            # Narrow: whether a prompt has a completion, and who wrote the sides of many pairs.
+            models.Index(fields=["prompt", "id", "policy"], name="names_of_completions"),
         ]
 
     def __str__(self) -> str:

@@ -136,13 +136,13 @@ def open_pairs(project: Project, user: User) -> OpenPairs:
 
 
 def projects_of(user: User) -> QuerySet[Project]:
-    """The user's projects with their pairs, the user's own votes and role, in one query."""
+    """The user's projects with their pairs, all and open, and the user's own votes and role."""
     pairs = Pair.objects.filter(project=OuterRef("pk")).asked_about()
     own = Assignment.objects.filter(VOTED, annotator=user, pair__project=OuterRef("pk"))
     roles = Membership.objects.filter(project=OuterRef("pk"), user=user, active=True)
     return Project.objects.for_user(user).annotate(
         all_pairs=_count(pairs, "project"),
-        closed_pairs=_count(pairs.exclude(state=Pair.State.OPEN), "project"),
+        open_pairs=_count(pairs.filter(state=Pair.State.OPEN), "project"),
         own_votes=_count(own, "pair__project"),
         my_role=Subquery(roles.values("role")[:1]),
     )

@@ -14,12 +14,12 @@ each, in the estimate and in its variance: a policy that won every time would ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from django.db.models import Count, F, Q
+from django.db.models import Aggregate, Count, F, Q, QuerySet, Sum
 from numpy.typing import NDArray
 
 from annotate.models import Assignment, Pair, Project
@@ -85,26 +85,50 @@ class Leaderboard:
 
 def meetings(project: Project, pairs: str, *, include_simulated: bool = False) -> list[Met]:
     """Standing votes on pairs of that key of KINDS whose sides two different policies wrote."""
-    votes = Assignment.objects.in_project(project).standing()
-    if not include_simulated:
-        votes = votes.filter(simulated=False)
-    known = ~Q(one="") & ~Q(other="") & ~Q(one=F("other"))
+    voted = project.pairs.filter(_of_kind(pairs), _KNOWN_SIDES).alias(standing=_STANDING)
+    sums = {"won": Sum("n_a"), "tied": Sum("n_tie"), "lost": Sum("n_b")}
+    met = _between_policies(voted.filter(standing__gt=0), "", sums)
+    simulated = Assignment.objects.standing().filter(simulated=True)
+    # The counts of pairs have them, too. Where there are none, an index says so at once.
+    if include_simulated or not simulated.exists():
+        return met
+    chosen = {
+        "won": Q(choice="a"),
+        "tied": Q(choice__in=("tie", "both_bad")),
+        "lost": Q(choice="b"),
+    }
+    counts = {name: Count("pk", filter=side) for name, side in chosen.items()}
+    those = simulated.filter(_of_kind(pairs, "pair__"), pair__project=project)
+    taken = {one[:3]: one[3:] for one in _between_policies(those, "pair__", counts)}
+    left = (
+        Met(
+            *one[:3],
+            *(n - out for n, out in zip(one[3:], taken.get(one[:3], (0, 0, 0)), strict=True)),
+        )
+        for one in met
+    )
+    return [one for one in left if one.won or one.tied or one.lost]
+
+
+_STANDING = F("n_a") + F("n_tie") + F("n_b")
+_KNOWN_SIDES = Q(completion_a__prompt=F("prompt"), completion_b__prompt=F("prompt"))
+"""True of every pair; said because the index `names_of_completions` begins with the prompt."""
+
+
+def _of_kind(pairs: str, path: str = "") -> Q:
     kinds = KINDS[pairs]
     # The index evaluation_pairs is found by "=" alone.
-    of_kind = Q(pair__kind=kinds[0]) if len(kinds) == 1 else Q(pair__kind__in=kinds)
-    rows = (
-        votes.filter(of_kind)
-        .annotate(one=wrote("a", "pair__"), other=wrote("b", "pair__"))
-        .filter(known)
-        .values_list("pair__prompt_id", "one", "other")
-        .annotate(
-            won=Count("pk", filter=Q(choice="a")),
-            tied=Count("pk", filter=Q(choice__in=("tie", "both_bad"))),
-            lost=Count("pk", filter=Q(choice="b")),
-        )
-        .order_by("pair__prompt_id", "one", "other")
-    )
-    return [Met(*row) for row in rows]
+    one = Q(**{f"{path}kind": kinds[0]})
+    return one if len(kinds) == 1 else Q(**{f"{path}kind__in": kinds})
+
+
+def _between_policies(rows: QuerySet[Any], path: str, counts: Mapping[str, Aggregate]) -> list[Met]:
+    """These counts of rows of pairs or of votes, by the prompt and the two policies that wrote."""
+    known = ~Q(one="") & ~Q(other="") & ~Q(one=F("other"))
+    named = rows.annotate(one=wrote("a", path), other=wrote("b", path)).filter(known)
+    by = (f"{path}prompt_id", "one", "other")
+    counted = named.order_by(*by).values_list(*by).annotate(**counts)
+    return [Met._make(row) for row in counted]
 
 
 def leaderboard(met: Iterable[Met], *, reference: str = "") -> Leaderboard | None:

@@ -32,6 +32,12 @@ def interval(bounds: tuple[float, float] | None) -> str:
 
 
 @register.filter
+def grouped(value: int | None) -> str:
+    """1001762 -> 1,001,762; a dash where there is nothing."""
+    return "–" if value is None else f"{value:,}"
+
+
+@register.filter
 def seconds(ms: int | None) -> str:
     """1500 -> 1.5 s; a dash where nothing was measured."""
     return "–" if ms is None else f"{ms / 1000:.1f} s"

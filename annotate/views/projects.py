@@ -24,7 +24,12 @@ from annotate.people.permissions import project_or_404
 def projects(request: AuthenticatedHttpRequest) -> HttpResponse:
     own = list(projects_of(request.user))
     context = {
-        "projects": [project for project in own if not project.archived],
+        # With the pairs that are settled. Of many pairs few are open, and those an index counts.
+        "projects": [
+            (project, counted["all_pairs"] - counted["open_pairs"])
+            for project in own
+            if not project.archived and (counted := vars(project))
+        ],
         "archived": [project for project in own if project.archived],
     }
     return render(request, "annotate/projects.html", context)

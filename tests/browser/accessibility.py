@@ -63,3 +63,8 @@ def violations_in_both_schemes(page: Page) -> list[str]:
     found = violations(page)
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     return found + violations(page, *COLOURS)
+
+
+def with_all_unfolded(page: Page) -> None:
+    """Opens every fold of the page's own part, so that what lies in them is looked at too."""
+    page.evaluate("for (const d of document.querySelectorAll('main details')) d.open = true")

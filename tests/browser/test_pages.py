@@ -41,6 +41,7 @@ from tests.browser.accessibility import (
     problems_in_every_form,
     violations,
     violations_in_both_schemes,
+    with_all_unfolded,
 )
 from training.active.arm_comparison import Comparison
 from training.active.learning_forecast import Forecast
@@ -195,10 +196,11 @@ def addresses() -> list[str]:
 
 
 def wrong_with(page: Page, look: Callable[[Page], list[str]]) -> dict[str, list[str]]:
-    """The problems of all pages, by their addresses."""
+    """The problems of all pages, by their addresses, with all that is folded in sight."""
     problems_of: dict[str, list[str]] = {}
     for address in addresses():
         page.goto(address)
+        with_all_unfolded(page)
         problems_of[address] = look(page)
     return {address: found for address, found in problems_of.items() if found}
 

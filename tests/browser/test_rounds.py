@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from annotate import exchange
 from annotate.models import Project
-from tests.browser.accessibility import problems, problems_in_every_form
+from tests.browser.accessibility import problems, problems_in_every_form, with_all_unfolded
 from tests.training.comparison import write
 from tests.training.history import (
     SAMPLE,
@@ -77,7 +77,7 @@ def wrong_with(page: Page, look: Callable[[Page], list[str]]) -> dict[str, list[
     problems_of = {}
     for address in [*PAGES, newest()]:
         page.goto(address)
-        page.evaluate("for (const d of document.querySelectorAll('main details')) d.open = true")
+        with_all_unfolded(page)
         problems_of[address] = look(page)
     return {address: found for address, found in problems_of.items() if found}
 

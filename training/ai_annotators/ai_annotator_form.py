@@ -14,6 +14,7 @@ from training.models import ModelVersion
 from training.setup.model_form import server_address
 
 MOST_PAIRS = 100_000
+USUAL_PAIRS = 500
 LONGEST_CONSTITUTION = 20_000
 
 
@@ -158,4 +159,4 @@ class AiAnnotatorForm(BoundsForm):
 class StartForm(forms.Form):
     """The number of pairs to vote on."""
 
-    most = forms.IntegerField(label="Pairs", min_value=1, max_value=MOST_PAIRS, initial=500)
+    most = forms.IntegerField(label="Pairs", min_value=1, max_value=MOST_PAIRS)

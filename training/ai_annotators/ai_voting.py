@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from annotate import exchange
 from annotate.exchange import AiAnnotator
-from training.ai_annotators import eligible_models
 from training.models import Metric, ModelVersion, Run, RunKind, Worker
 from training.runs import run_states, task_queue
 from training.versions import endpoint_hosts
+from training.versions.provenance import eligible_models
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -39,6 +39,11 @@ class Usage:
     tokens_out: int = 0
     requests_left: int | None = None
     tokens_left: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        """In and out."""
+        return self.tokens_in + self.tokens_out
 
     @property
     def is_spent(self) -> bool:
@@ -112,10 +117,13 @@ def start(annotator: AiAnnotator, *, most: int, enqueue: bool = True) -> Run:
     """Have it vote on pairs that it has not voted on, `most` of them.
 
     Raises:
-        Refused: it may not, its bounds are spent, nothing is left, or one is voting already.
+        Refused: it may not, its project is archived, its bounds are spent, nothing is left, or one
+            is voting already.
     """
     project = annotator.project
-    _require_startable(annotator)
+    _require_allowed(annotator)
+    if usage(annotator).is_spent:
+        raise Refused("Its bounds of requests or tokens are used up. Raise them first.")
     if next(iter(exchange.pairs_to_judge(project, annotator.pk, most=1)), None) is None:
         raise Refused("There is no pair that it has not voted on.")
     worker = Worker.SHORT if "url" in annotator.source else Worker.GPU
@@ -137,11 +145,11 @@ def start(annotator: AiAnnotator, *, most: int, enqueue: bool = True) -> Run:
     return run
 
 
-def _require_startable(annotator: AiAnnotator) -> None:
+def _require_allowed(annotator: AiAnnotator) -> None:
+    if why := exchange.archived_refusal(annotator.project):
+        raise Refused(why)
     if annotator.retired_at is not None:
         raise Refused(f"{annotator.name} was retired.")
-    if usage(annotator).is_spent:
-        raise Refused("Its bounds of requests or tokens are used up. Raise them first.")
     if "url" in annotator.source:
         try:
             endpoint_hosts.checked(annotator.source["url"])

@@ -14,10 +14,11 @@ from rest_framework.response import Response
 
 from annotate import exchange
 from annotate.exchange import AiAnnotator
-from training.ai_annotators import ai_voting, eligible_models
+from training.ai_annotators import ai_voting
 from training.ai_annotators.ai_annotator_form import AiAnnotatorForm, BoundsForm, StartForm
 from training.api.list_pages import BAD_PAGE, PageQuery, page_if_asked, whole_or_page
 from training.models import Run
+from training.versions.provenance import eligible_models
 
 
 class NewAiAnnotatorSerializer(serializers.Serializer[Any]):

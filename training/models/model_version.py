@@ -91,9 +91,16 @@ class ModelVersion(models.Model):
 
     @property
     def location(self) -> str:
-        """Folder as an absolute path, or the hub id."""
+        """Folder as an absolute path, its weights there or gone, or the hub id."""
         folder = Path(settings.HOME) / self.path
-        return str(folder) if folder.is_dir() else self.path
+        return str(folder) if folder.is_dir() or not self._may_be_hub_id else self.path
+
+    @property
+    def _may_be_hub_id(self) -> bool:
+        """What a run made or somebody pruned lies in the home, and what was brought in `models/`;
+        an id has an owner at most."""
+        kept = self.run_id is not None or self.pruned_at is not None
+        return not (kept or self.path.startswith("models/")) and self.path.count("/") < 2
 
 
 class Decision(models.Model):

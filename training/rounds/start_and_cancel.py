@@ -34,6 +34,10 @@ class RoundRunning(RoundRefused):
     """The project has a live round already."""
 
 
+class Archived(RoundRefused):
+    """The project is archived."""
+
+
 class NoStarter(RoundRefused):
     """The project has no policy to start from."""
 
@@ -64,9 +68,10 @@ def start_round(
         enqueue: False leaves the run to the caller, who supervises it.
 
     Raises:
-        RoundRunning, NotEnoughVotes, NoStarter, WrongSettings
+        Archived, RoundRunning, NotEnoughVotes, NoStarter, WrongSettings
     """
     # Before freezing, which makes votes final. Again by the constraint: of two starts one gets on.
+    _require_active(project)
     _lineage(project)
     require_votes(project)
     choice = choice or round_settings.saved(project)
@@ -106,16 +111,24 @@ def refusal(project: exchange.Project) -> str:
 
 
 def _require_readiness(project: exchange.Project) -> None:
-    """Raises: RoundRunning, NotEnoughVotes, NoStarter."""
+    """Raises: Archived, RoundRunning, NotEnoughVotes, NoStarter."""
+    _require_active(project)
     _require_none_live(project)
     _lineage(project)
     _require_pairs(project)
 
 
 def require_votes(project: exchange.Project) -> None:
-    """Find all that a round wants besides a policy. Raises: RoundRunning, NotEnoughVotes."""
+    """Find all that a round wants besides a policy. Raises: Archived, RoundRunning,
+    NotEnoughVotes."""
+    _require_active(project)
     _require_none_live(project)
     _require_pairs(project)
+
+
+def _require_active(project: exchange.Project) -> None:
+    if why := exchange.archived_refusal(project):
+        raise Archived(why)
 
 
 def _require_none_live(project: exchange.Project) -> None:
@@ -151,8 +164,10 @@ def retry(round_: Round) -> bool:
     """Queue a failed or cancelled round again; it goes on after its last finished stage.
 
     Raises:
+        Archived: the project is.
         RoundRunning: another round of the project is live.
     """
+    _require_active(round_.project)
     try:
         with transaction.atomic():
             return any(run_states.reopen(run) for run in Run.objects.filter(round=round_))

@@ -39,6 +39,7 @@ from training.versions import (
     zip_archive,
 )
 from training.versions.engine_environment import CONFIG, write_job
+from training.versions.provenance import eligible_models
 
 OPEN_PAIRS = 2000
 """Pairs without votes that a round looks at: their features cost a forward pass each."""
@@ -265,6 +266,8 @@ def _prepare_check(run: Run) -> None:
 def _prepare_ai_votes(run: Run) -> None:
     """The pairs that an AI annotator shall vote on, and what it may spend."""
     options, pairs = run.options, run.directory / "pairs.jsonl"
+    if why := exchange.archived_refusal(run.project):
+        raise CannotPrepare(why)
     chosen = exchange.pairs_to_judge(run.project, options["annotator"], most=options["most"])
     rows.write(pairs, chosen)
     if not pairs.stat().st_size:
@@ -274,7 +277,7 @@ def _prepare_ai_votes(run: Run) -> None:
     job = AnnotateJob(
         pairs=str(pairs),
         endpoint=_asked_server(source, options["concurrency"]) if "url" in source else None,
-        reward_model="" if "url" in source else _reward_folder(source["version"]),
+        reward_model="" if "url" in source else _reward_folder(source["version"], run.project),
         threads=settings.TRAINING_THREADS or 0,
         **{name: options[name] for name in wishes},
     )
@@ -286,13 +289,12 @@ def _asked_server(source: dict[str, Any], concurrency: int) -> EndpointConfig:
     return EndpointConfig(url=url, model=source["model"], concurrency=concurrency)
 
 
-def _reward_folder(pk: int) -> str:
+def _reward_folder(pk: int, project: exchange.Project) -> str:
     """The weights of a reward model of whatever project of this installation."""
-    version = ModelVersion.objects.rewards().filter(pk=pk, pruned_at=None).first()
-    if version is None or not Path(version.location).is_dir():
-        raise CannotPrepare("The weights of the reward model are gone.")
-    if version.run_id is None:
-        added_models.require_unchanged(version)
+    version = ModelVersion.objects.get(pk=pk)
+    # Again: votes may have come here, or weights gone, while the run was queued.
+    if why := eligible_models.refusal(version, project):
+        raise CannotPrepare(why)
     return version.location
 
 

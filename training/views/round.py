@@ -94,7 +94,7 @@ def retry(request: AuthenticatedHttpRequest, slug: str, number: int) -> HttpResp
         return redirect("round", project.slug, number)
     try:
         start_and_cancel.retry(shown)
-    except start_and_cancel.RoundRunning as error:
+    except start_and_cancel.RoundRefused as error:
         messages.warning(request, str(error))
     else:
         messages.success(request, f"Round {number} goes on from its last checkpoint.")

@@ -7,12 +7,14 @@ from math import exp, log
 
 import numpy as np
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from annotate import queue
 from annotate.models import Assignment, Pair, Project
 from annotate.quality.bradley_terry import Met, leaderboard, meetings
+from annotate.queue import recount
 
 URL = "/projects/desk/leaderboard/"
 
@@ -179,8 +181,17 @@ def test_simulated_and_surplus_votes_are_left_out(project, judged):
     first, second, *_ = Assignment.objects.order_by("pk")
     Assignment.objects.filter(pk=first.pk).update(simulated=True)
     Assignment.objects.filter(pk=second.pk).update(surplus=True)
+    recount.recount([second.pair_id], now=timezone.now())
     assert sum(m.won for m in meetings(project, "evaluation")) == 7
     assert sum(m.won for m in meetings(project, "evaluation", include_simulated=True)) == 8
+
+
+def test_a_prompt_with_simulated_votes_alone_counts_for_nobody(project, judged):
+    Assignment.objects.filter(pair=judged[0]).update(simulated=True)
+    found = meetings(project, "evaluation")
+    assert {m.prompt for m in found} == {pair.prompt_id for pair in judged[1:]}
+    assert leaderboard(found).prompts == 2
+    assert len(meetings(project, "evaluation", include_simulated=True)) == 3
 
 
 def test_the_page_shows_ratings_and_says_which_pairs_they_are_from(client_for, olga, judged):

@@ -278,3 +278,14 @@ def test_what_was_spent_is_read_by_one_statement_however_many_runs_there_were(
     with django_assert_num_queries(1):
         spent = ai_voting.usage(annotator)
     assert (spent.requests, spent.requests_left) == (12, 8)
+
+
+def test_an_archived_project_is_not_voted_on_and_says_so(annotator: AiAnnotator) -> None:
+    said = "is archived: reopen it on Projects first."
+    queued = started(annotator)
+    Project.objects.filter(pk=annotator.project_id).update(archived=True)
+    with pytest.raises(ai_voting.Refused, match=said):
+        started(annotator)
+    run = see_through(queued)
+    assert run.state == "failed" and run.error.endswith(said)
+    assert not AiVote.objects.exists()

@@ -13,11 +13,12 @@ from django.contrib.auth.models import User
 from annotate.models import AiVote, Pair, Project
 from tests.training.conftest import QUICK, vote_on
 from tests.training.rlhf import tiny
-from training.ai_annotators import ai_voting, eligible_models
+from training.ai_annotators import ai_voting
 from training.models import ModelVersion, Round, Run
 from training.rlhf.reward import reward_model
 from training.runs import supervisor
 from training.versions import retention
+from training.versions.provenance import eligible_models
 
 pytestmark = pytest.mark.django_db
 
@@ -155,3 +156,37 @@ def test_a_reward_model_of_another_project_votes_and_is_kept_meanwhile(
     votes = AiVote.objects.all()
     assert len(votes) == 3
     assert all((vote.choice == "a") == ((vote.margin or 0) > 0) for vote in votes)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_model_that_may_no_more_vote_when_its_run_is_claimed_is_refused_with_a_sentence(
+    project: Project,
+    elsewhere: Project,
+    home: Path,
+    make_pairs: Callable[..., list[Pair]],
+) -> None:
+    other = trained(elsewhere, home)
+    make_pairs(3)
+    source = ai_voting.reward_source(project, other)
+    run = ai_voting.start(
+        ai_voting.create(project, source, by=None, name="Model"), most=10, enqueue=False
+    )
+    twin = trained(project, home)
+    shutil.rmtree(twin.location)
+    shutil.copytree(other.location, twin.location)
+    supervisor.supervise(run, pace=QUICK)
+    run.refresh_from_db()
+    assert run.state == "failed" and "which its votes have trained" in run.error
+    assert not AiVote.objects.exists()
+
+
+def test_the_place_of_weights_that_are_gone_is_the_one_where_they_were(
+    project: Project, home: Path
+) -> None:
+    version = trained(project, home)
+    before = version.location
+    shutil.rmtree(before)
+    assert version.location == before and Path(before).is_absolute()
+    brought = ModelVersion(path="models/brought", kind="reward", number=0, project=project)
+    assert brought.location == str(home / "models" / "brought")
+    assert ModelVersion(path="someone/tiny").location == "someone/tiny"

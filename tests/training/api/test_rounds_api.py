@@ -156,3 +156,13 @@ def test_rounds_and_models_come_whole_or_in_pages_where_somebody_asks(
     assert address is None and other is None
     for wrong in ("page_size=0", "cursor=x"):
         assert {client.get(f"{url}?{wrong}").status_code for url in (ROUNDS, MODELS)} == {400}
+
+
+def test_an_archived_project_starts_no_round_and_says_so(
+    ready: Project, zed: User, api_for: Api
+) -> None:
+    Project.objects.update(archived=True)
+    answer = api_for(zed).post(ROUNDS)
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == f"{ready.name} is archived: reopen it on Projects first."
+    assert not Round.objects.exists()

@@ -244,3 +244,20 @@ def test_an_older_round_that_is_retried_is_live_beside_the_last_one(voted: Proje
     assert voted.rounds.live_and_last() == (first, last)
     make_round(voted, 3, "failed")
     assert [one.number for one in voted.rounds.live_and_last() if one] == [1, 3]
+
+
+def test_an_archived_project_starts_and_retries_no_round_and_says_so(
+    voted: Project, a_round: Round
+) -> None:
+    start_and_cancel.cancel(a_round)
+    seen_before = Project.objects.get(pk=voted.pk)
+    Project.objects.filter(pk=voted.pk).update(archived=True)
+    said = f"{voted.name} is archived: reopen it on Projects first."
+    assert start_and_cancel.refusal(seen_before) == said
+    for refused in (
+        lambda: start_and_cancel.start_round(seen_before),
+        lambda: start_and_cancel.retry(a_round),
+    ):
+        with pytest.raises(start_and_cancel.Archived, match=said):
+            refused()
+    assert voted.rounds.live().count() == 0 and voted.dataset_versions.count() == 1

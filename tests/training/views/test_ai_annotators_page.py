@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 from annotate.models import AiAnnotator, AuditEntry, Project
 from tests.training.ai_annotators.conftest import PAIRS, PRINCIPLES, annotator, judged, started
 from tests.training.fake_endpoint import Server
+from training.ai_annotators import ai_voting
 from training.models import Run
 from training.worker import tasks
 
@@ -41,12 +42,16 @@ def test_an_admin_adds_one_starts_it_and_reads_its_votes(
     assert answer.headers["Location"] == address and made.created_by == zed
     page = client.get(address).content.decode()
     assert PRINCIPLES in page and "5 pairs without its vote" in page
+    assert 'name="most" value="5"' in page
     client.post(f"{address}start/", {"most": 10})
     assert "Waiting for a worker" in client.get(f"{address}progress/").content.decode()
     tasks.take_runs()
     assert client.get(f"{address}progress/").status_code == 286
     page = client.get(address).content.decode()
     assert "At rest" in page and "It has voted on every pair that it may vote on" in page
+    spent = ai_voting.usage(made)
+    in_all = f"{spent.tokens_in + spent.tokens_out:,}"
+    assert f"{in_all} <small>of 100,000; {spent.tokens_in:,} in, {spent.tokens_out:,} out" in page
     client.post(f"{address}retire/")
     assert "Retired" in client.get(address).content.decode()
     done = set(AuditEntry.objects.values_list("action", flat=True))

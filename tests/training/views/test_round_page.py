@@ -288,3 +288,13 @@ def test_a_failed_round_waits_while_another_is_live(
     assert b"Another round of this project" in client_for(zed).post(RETRY, follow=True).content
     round_.refresh_from_db()
     assert round_.state == "failed"
+
+
+def test_a_round_of_an_archived_project_is_not_tried_again_and_the_page_says_why(
+    project: Project, zed: User, client_for: Browser
+) -> None:
+    make_round(project, 1, "failed", done=1, error="It broke.")
+    Project.objects.update(archived=True)
+    page = client_for(zed).post(RETRY, follow=True).content.decode()
+    assert f"{project.name} is archived: reopen it on Projects first." in page
+    assert Round.objects.get().state == "failed"

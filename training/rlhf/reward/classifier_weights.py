@@ -60,7 +60,8 @@ def load_classifier(path: str | Path, *, dtype: str, **options: Any) -> PreTrain
     """
     require_folder(path)
     with loading(path, "a reward model"):
-        classifier = AutoModelForSequenceClassification.from_pretrained(
+        config = AutoConfig.from_pretrained(str(path), trust_remote_code=False)
+        classifier = score_heads.kind_of(config).from_pretrained(
             str(path),
             dtype=getattr(torch, dtype),
             trust_remote_code=False,

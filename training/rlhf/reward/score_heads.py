@@ -17,7 +17,11 @@ import torch
 from peft.utils import ModulesToSaveWrapper
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 NAME = "score"
 """The layer, called as that of decoders."""
@@ -104,6 +108,23 @@ def centre(classifier: nn.Module, features: Tensor) -> None:
     head.weight.add_(mean.to(head.weight))
     spread.weight.sub_(mean)
     spread.bias.copy_(-(features.to(spread.weight) @ spread.weight.T).mean(dim=0))
+
+
+def kind_of(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The architecture's class of classifiers, which leaves our heads in the files to `restored`
+    without calling them unexpected. Whatever else it does not expect it still warns of.
+
+    Raises:
+        ValueError: it has none.
+    """
+    kind = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(config), None)
+    if kind is None:
+        raise ValueError(f"{type(config).__name__} has no classifier")
+    ours = [rf"^{NAME}\."] * bool(getattr(config, MARK, False))
+    ours += [rf"^{SPREAD}\."] * (getattr(config, HEADS, 1) > 1)
+    known = [*(kind._keys_to_ignore_on_load_unexpected or ()), *ours]
+    body = {"_keys_to_ignore_on_load_unexpected": known, "__module__": kind.__module__}
+    return type(kind.__name__, (kind,), body)
 
 
 def restored(classifier: PreTrainedModel, folder: str | Path) -> PreTrainedModel:

@@ -12,11 +12,17 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import exchange
 from annotate.exchange import AiAnnotator, AuthenticatedHttpRequest
-from training.ai_annotators import ai_voting, eligible_models
-from training.ai_annotators.ai_annotator_form import AiAnnotatorForm, BoundsForm, StartForm
+from training.ai_annotators import ai_voting
+from training.ai_annotators.ai_annotator_form import (
+    USUAL_PAIRS,
+    AiAnnotatorForm,
+    BoundsForm,
+    StartForm,
+)
 from training.completions import writing_runs
 from training.models import Run
 from training.rounds import loop_state
+from training.versions.provenance import eligible_models
 from training.views.polling import ended, unchanged
 
 
@@ -76,14 +82,15 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     initial = {name: getattr(annotator, name) for name in BoundsForm.BOUNDS}
+    left = exchange.count_to_judge(annotator.project, annotator.pk)
     context = {
         **_run_context(annotator),
         "tab": "ai-annotators",
         "is_admin": annotator.project.role == "admin",
         "figures": exchange.ai_figures(annotator),
-        "left": exchange.count_to_judge(annotator.project, annotator.pk),
+        "left": left,
         "bounds": bounds or BoundsForm(initial=initial),
-        "start_form": start_form or StartForm(),
+        "start_form": start_form or StartForm(initial={"most": min(left, USUAL_PAIRS)}),
     }
     return render(request, "training/ai_annotator.html", context, status=status)
 

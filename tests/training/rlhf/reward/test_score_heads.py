@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from tests.training.rlhf import tiny, trunks, world
@@ -96,6 +99,31 @@ def test_an_ensemble_is_saved_as_it_scores_and_plain_transformers_reads_its_mean
             mean = float(plain(input_ids=torch.tensor([text.ids])).logits[0, 0])
             assert mean == pytest.approx(float(again.by_head([text]).mean()), abs=1e-4)
         assert score < mean
+
+
+@pytest.mark.parametrize("architecture", [tiny.llama, trunks.bert])
+def test_a_reward_model_loads_without_a_word_about_its_own_heads_and_warns_of_what_is_not_its(
+    tmp_path: Path,
+    architecture: Callable[[Path], Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train(architecture(tmp_path / "base"), tmp_path, replace(CONFIG, pooling="mean"))
+    # A training hears its errors alone, and it keeps its warnings from the root's handlers.
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    caplog.set_level(logging.WARNING, "transformers")
+    file = tmp_path / "model" / "model.safetensors"
+    weights = load_file(file)
+    assert any(name.startswith("score_spread") for name in weights)
+
+    def said_when_loaded() -> str:
+        caplog.clear()
+        reward_model.load(tmp_path / "model")
+        return caplog.text
+
+    assert "UNEXPECTED" not in said_when_loaded()
+    save_file(weights | {"stranger.weight": torch.ones(2)}, file, metadata={"format": "pt"})
+    assert "stranger.weight" in (said := said_when_loaded()) and "score_spread" not in said
 
 
 def test_heads_have_one_level_on_what_they_learnt_from(tmp_path: Path) -> None:
