@@ -221,7 +221,7 @@ class Stack:
             process.watch()
 
     def faults(self) -> dict[str, Callable[[random.Random], None]]:
-        """What can happen, by name."""
+        """The faults, by name."""
         faults = {
             "web process": self.kill_web_process,
             "server": lambda _: self.server.kill(),

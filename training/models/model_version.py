@@ -97,8 +97,8 @@ class ModelVersion(models.Model):
 
     @property
     def _may_be_hub_id(self) -> bool:
-        """What a run made or somebody pruned lies in the home, and what was brought in `models/`;
-        an id has an owner at most."""
+        """False for weights of runs, which lie in the home, and for those that were brought, in
+        `models/`; an id has an owner at most."""
         kept = self.run_id is not None or self.pruned_at is not None
         return not (kept or self.path.startswith("models/")) and self.path.count("/") < 2
 

@@ -1,4 +1,4 @@
-"""Where versions come from, and what their origin lets them do.
+"""The origin of versions, and what it lets them do.
 
 May import: models, and its siblings of versions.
 """
