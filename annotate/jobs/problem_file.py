@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from annotate.importing import Problem
-from annotate.votes.csv_lines import csv_line
+from annotate.votes.formula_safe_csv import csv_line
 
 COLUMNS = ("kind", "file", "unit", "line", "field", "reason", "value")
 

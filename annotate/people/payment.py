@@ -19,8 +19,8 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from annotate.models import Assignment, Project
-from annotate.votes.csv_lines import csv_line
 from annotate.votes.export_values import pseudonyms
+from annotate.votes.formula_safe_csv import csv_line
 
 HEADINGS = (
     "annotator",

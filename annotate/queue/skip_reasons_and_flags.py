@@ -12,7 +12,7 @@ from annotate.queue import resolution, slots
 from annotate.queue.transactions import write
 from annotate.queue.vote import locked
 from annotate.queue.vote_errors import Gone
-from annotate.votes import flags_that_retire_pairs, labels
+from annotate.votes import labels, objections_to_pairs
 from annotate.votes.scales import FLAGS
 
 State = Assignment.State
@@ -44,15 +44,15 @@ def flag(user: User, token: UUID, kind: str) -> bool:
         raise ValueError(f"kind must be one of {', '.join(FLAGS)}")
     with write():
         assignment = locked(user, token)
-        new = flags_that_retire_pairs.file_warning(assignment, kind)
-        if new and flags_that_retire_pairs.enough_objections(assignment.pair_id):
+        new = objections_to_pairs.file_warning(assignment, kind)
+        if new and objections_to_pairs.enough_objections(assignment.pair_id):
             retire(assignment.pair_id)
         return new
 
 
 def object_to(skipped: Assignment) -> None:
     """Do what follows from the reason of a skip, the pair's row locked."""
-    if skipped.skip_reason and flags_that_retire_pairs.file_objection(skipped):
+    if skipped.skip_reason and objections_to_pairs.file_objection(skipped):
         retire(skipped.pair_id)
 
 
@@ -60,10 +60,10 @@ def withdraw(skipped: Assignment) -> None:
     """Undo what followed from the reason of a skip, the pair's row locked."""
     if not skipped.skip_reason:
         return
-    before = flags_that_retire_pairs.enough_objections(skipped.pair_id)
-    flags_that_retire_pairs.withdraw_warning(skipped)
+    before = objections_to_pairs.enough_objections(skipped.pair_id)
+    objections_to_pairs.withdraw_warning(skipped)
     Assignment.objects.filter(pk=skipped.pk).update(skip_reason="")
-    if before and not flags_that_retire_pairs.enough_objections(skipped.pair_id):
+    if before and not objections_to_pairs.enough_objections(skipped.pair_id):
         _reopen(skipped.pair_id)
 
 

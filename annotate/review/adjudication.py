@@ -20,7 +20,7 @@ from annotate.models.assignment import Choice
 from annotate.queue import resolution, skip_reasons_and_flags, slots
 from annotate.queue.slots import SURE
 from annotate.queue.vote_errors import QueueError
-from annotate.votes import flags_that_retire_pairs, labels
+from annotate.votes import labels, objections_to_pairs
 from annotate.webhooks import outbox
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def take_back(pair: Pair) -> bool:
         counts = slots.update(pair.pk, "state = 'open', resolved_at = NULL")
         assert counts, "pairs are never deleted"
         resolution.resolve(counts, voted=True)
-        if flags_that_retire_pairs.enough_objections(pair.pk):
+        if objections_to_pairs.enough_objections(pair.pk):
             skip_reasons_and_flags.retire(pair.pk)
     return True
 

@@ -17,8 +17,8 @@ from annotate.exporting.formats.column_types import Columns
 from annotate.exporting.formats.text_styles import text_style
 from annotate.exporting.formats.trl_format import Row
 from annotate.models import DatasetVersion
-from annotate.votes.csv_lines import csv_line, text_of
 from annotate.votes.export_values import line
+from annotate.votes.formula_safe_csv import csv_line, text_of
 
 PARTS = {
     "csv": "the pairs with a winner as text, one line each",

@@ -12,7 +12,7 @@ from annotate import queue
 from annotate.models import Assignment, Gold, Membership, Pair
 from annotate.people import payment
 from annotate.people.payment import HEADINGS
-from annotate.votes.csv_lines import csv_line
+from annotate.votes.formula_safe_csv import csv_line
 
 URL = "/projects/desk/annotators/export.csv"
 MONDAY, TUESDAY = (datetime(2026, 3, day, 9, tzinfo=UTC) for day in (2, 3))

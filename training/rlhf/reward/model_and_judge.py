@@ -14,10 +14,10 @@ from training.rlhf.config import RewardConfig, RewardJob
 from training.rlhf.data import data_files, soft_labels
 from training.rlhf.reward import (
     held_out_report,
-    judge_votes,
     learning_curve,
     out_of_fold,
     reward_training,
+    votes_for_the_judge,
 )
 from training.rlhf.reward.optimiser_loop import Features
 from training.rlhf.reward.reward_model import RewardModel
@@ -61,7 +61,7 @@ def fit_rewards(
     few (accuracy_folds models then, else 0).
     """
     pairs = [row for row in data if isinstance(row, Preference)]
-    parted = judge_votes.part(pairs, share=config.judge_share if config.judge else 0.0)
+    parted = votes_for_the_judge.part(pairs, share=config.judge_share if config.judge else 0.0)
     features: Features = {}
 
     def fit(name: str, *, before: int) -> tuple[RewardModel, dict[str, float]]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.training.rlhf import world
 from training.rlhf import rows
 from training.rlhf.data import soft_labels
-from training.rlhf.reward import judge_votes
+from training.rlhf.reward import votes_for_the_judge
 from training.rlhf.rows import Preference, Prompt, Vote
 
 
@@ -41,7 +41,7 @@ def people_of(rows: list[Preference]) -> set[str]:
 
 
 def test_the_judge_learns_from_prompts_of_its_own_and_a_quarter_of_them_at_most() -> None:
-    parted = judge_votes.part(pairs(400, people=4), share=0.25)
+    parted = votes_for_the_judge.part(pairs(400, people=4), share=0.25)
     model, judge = prompts_of(parted.model), prompts_of(parted.judge)
     assert not model & judge
     assert 0.15 < len(judge) / len(model | judge) < 0.33
@@ -52,23 +52,23 @@ def test_the_judge_learns_from_prompts_of_its_own_and_a_quarter_of_them_at_most(
 
 def test_from_eight_people_on_the_judge_learns_from_three_of_its_own() -> None:
     rows = pairs(1200, people=9)
-    parted = judge_votes.part(rows, share=0.25)
+    parted = votes_for_the_judge.part(rows, share=0.25)
     assert parted.independent
-    assert len(people_of(parted.judge)) == judge_votes.PEOPLE
+    assert len(people_of(parted.judge)) == votes_for_the_judge.PEOPLE
     assert not people_of(parted.judge) & people_of(parted.model)
     assert people_of(parted.judge) | people_of(parted.model) == people_of(rows)
-    again = judge_votes.part(rows[:1100], share=0.25)
+    again = votes_for_the_judge.part(rows[:1100], share=0.25)
     assert people_of(again.judge) == people_of(parted.judge)
 
 
 def test_where_there_are_few_people_or_few_of_their_votes_it_is_no_independent_judge() -> None:
-    assert not judge_votes.part(pairs(1200, people=7), share=0.25).independent
-    assert not judge_votes.part(pairs(500, people=9), share=0.25).independent
+    assert not votes_for_the_judge.part(pairs(1200, people=7), share=0.25).independent
+    assert not votes_for_the_judge.part(pairs(500, people=9), share=0.25).independent
 
 
 def test_of_few_votes_none_are_taken_from_the_reward_model() -> None:
     rows = pairs(100, people=9)
-    parted = judge_votes.part(rows, share=0.25)
+    parted = votes_for_the_judge.part(rows, share=0.25)
     assert parted.model == parted.judge == rows
     assert not parted.prompts_apart and not parted.independent
 
@@ -92,14 +92,14 @@ def voted_by_a_model(i: int, *, by_people: bool = True) -> Preference:
 
 def test_the_judge_never_sees_them_and_shares_no_prompt_with_the_model() -> None:
     rows_ = [voted_by_a_model(i, by_people=i % 2 == 0) for i in range(1000)]
-    parted = judge_votes.part(rows_, share=0.25)
+    parted = votes_for_the_judge.part(rows_, share=0.25)
     assert parted.prompts_apart and not any(row.ai_votes for row in parted.judge)
     taught = [row for row in map(soft_labels.with_ai_votes, parted.model) if row.votes]
     learnt = {row.prompt_id for row in taught}
     assert not learnt & {row.prompt_id for row in parted.judge if row.votes}
     alone = [row for row in taught if row.votes == (MODEL,)]
     assert 300 < len(alone) < 450
-    few = judge_votes.part(rows_[:20], share=0.25)
+    few = votes_for_the_judge.part(rows_[:20], share=0.25)
     assert not few.prompts_apart and not any(row.ai_votes for row in few.judge)
     assert sum(bool(row.ai_votes) for row in few.model) == 20
 
