@@ -98,6 +98,7 @@ PAGES = [
     "/projects/desk/webhooks/{hook}/",
     "/accounts/tokens/",
     "/accounts/password/",
+    "/accounts/second-factor/",
 ]
 TEXT = "# Title\n\n```python\nx = 1  # one\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[link](https://a.example)"
 
