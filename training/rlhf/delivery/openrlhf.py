@@ -28,7 +28,7 @@ for BATCH in {batches}; do
     exit 2
   fi
 done"""
-"""What of the commands looks at the GPUs that there are, before anything is loaded."""
+"""The part of the commands that looks at the GPUs, before anything is loaded."""
 PREFERENCES, HELD_OUT, PROMPTS = "preferences.jsonl", "held_out.jsonl", "prompts.jsonl"
 
 
