@@ -9,6 +9,7 @@ from annotate.views import (
     exports,
     imports,
     landing_page,
+    operators_page,
     project_home,
     projects,
 )
@@ -69,6 +70,7 @@ urlpatterns = [
         invitation_pages.confirmed,
         name="invitation-confirmed",
     ),
+    path("operators/", operators_page.operators, name="operators"),
     path("projects/", projects.projects, name="projects"),
     path("projects/new/", projects.new, name="project-new"),
     path(PROJECT, project_home.project_home, name="project-home"),

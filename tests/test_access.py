@@ -22,7 +22,8 @@ PUBLIC = {
     *("api-schema", "api-docs"),
 }
 SIGNED_IN = {
-    *("password", "second-factor", "projects", "project-new", "tokens", "token-revoke"),
+    *("operators", "second-factor"),
+    *("password", "projects", "project-new", "tokens", "token-revoke"),
     # A person's own places, in whatever project: tests/annotate/people/test_permissions.py.
     *("api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
     "api-projects",

@@ -174,7 +174,7 @@ NOT_RECORDED = {
     "settings-preview",
     *("api-uploads", "api-upload"),
     # Pages and calls that are read.
-    *("livez", "readyz", "metrics", "home", "projects", "project-home", "guidelines"),
+    *("livez", "readyz", "metrics", "operators", "home", "projects", "project-home", "guidelines"),
     *("data", "pair", "prompt", "quality", "quality-pairs", "leaderboard", "annotators"),
     *("annotator", "people", "adjudicate", "import", "import-progress", "export"),
     *("export-progress", "version", "rounds", "rounds-progress", "round", "round-progress"),
