@@ -9,11 +9,19 @@ from annotate.views import (
     exports,
     imports,
     landing_page,
+    operators_page,
     project_home,
     projects,
 )
 from annotate.views.integrations import api_tokens, webhook_pages
-from annotate.views.joining import accounts, invitation_pages, members_page, password_reset
+from annotate.views.joining import (
+    accounts,
+    invitation_pages,
+    members_page,
+    password_reset,
+    second_factor_page,
+    sign_in_code,
+)
 from annotate.views.labelling import (
     key_list,
     label,
@@ -38,6 +46,8 @@ PROJECT = "projects/<slug:slug>/"
 urlpatterns = [
     path("", landing_page.home, name="home"),
     path("accounts/login/", accounts.sign_in, name="login"),
+    path("accounts/login/code/", sign_in_code.sign_in_code, name="login-code"),
+    path("accounts/second-factor/", second_factor_page.second_factor_page, name="second-factor"),
     path("accounts/logout/", accounts.sign_out, name="logout"),
     path("accounts/password/", accounts.password, name="password"),
     path("accounts/forgotten/", password_reset.forgotten, name="password-forgotten"),
@@ -60,6 +70,7 @@ urlpatterns = [
         invitation_pages.confirmed,
         name="invitation-confirmed",
     ),
+    path("operators/", operators_page.operators, name="operators"),
     path("projects/", projects.projects, name="projects"),
     path("projects/new/", projects.new, name="project-new"),
     path(PROJECT, project_home.project_home, name="project-home"),

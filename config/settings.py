@@ -40,6 +40,7 @@ MODEL_ROOTS = env.list("PAIRLOOP_MODEL_ROOTS", default=[])
 WEBHOOK_HOSTS = env.list("PAIRLOOP_WEBHOOK_HOSTS", default=[])
 METRICS_TOKEN = env.str("PAIRLOOP_METRICS_TOKEN", "")
 ADDRESS_DAYS = env.int("PAIRLOOP_ADDRESS_DAYS", 30)
+REQUIRE_TOTP = env.bool("PAIRLOOP_REQUIRE_TOTP", False)
 EMAIL_URL = env.str("PAIRLOOP_EMAIL_URL", "")
 EMAIL_FROM = env.str("PAIRLOOP_EMAIL_FROM", "")
 TIME_ZONE = env.str("PAIRLOOP_TIME_ZONE", "UTC")
@@ -51,6 +52,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "django_htmx",
     "template_partials.apps.SimpleAppConfig",
     "rest_framework",
@@ -71,6 +75,7 @@ MIDDLEWARE = [
     "annotate.people.session_store.Authentication",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "annotate.views.joining.second_factor_page.AskedOfStaff",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "annotate.audit.recording.AuditTrail",
@@ -173,6 +178,10 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+OTP_TOTP_ISSUER = "Pairloop"
+# Wrong codes count as wrong passwords do, in one place (annotate.views.joining.sign_in_limits), by
+# which no stranger can lock somebody out.
+OTP_TOTP_THROTTLE_FACTOR = OTP_STATIC_THROTTLE_FACTOR = 0
 PASSWORD_RESET_TIMEOUT = 24 * 3600
 SESSION_ENGINE = "annotate.people.session_store"
 SESSION_COOKIE_AGE = 14 * 24 * 3600

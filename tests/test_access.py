@@ -16,12 +16,13 @@ from annotate.models import Project
 from annotate.models.roles import Role
 
 PUBLIC = {
-    *("livez", "readyz", "metrics", "home", "login", "logout", "enter", "invitation"),
+    *("livez", "readyz", "metrics", "home", "login", "login-code", "logout", "enter", "invitation"),
     *("invitation-confirmed", "password-forgotten", "password-choose"),
     "password-choose-made",
     *("api-schema", "api-docs"),
 }
 SIGNED_IN = {
+    *("operators", "second-factor"),
     *("password", "projects", "project-new", "tokens", "token-revoke"),
     # A person's own places, in whatever project: tests/annotate/people/test_permissions.py.
     *("api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),

@@ -29,6 +29,7 @@ ACTIONS = {
     "password": Action("changed their own password or address", redirects=True),
     "password-choose": Action("chose a new password by a link", redirects=True),
     "password-choose-made": Action("chose a new password by an admin's link", redirects=True),
+    "second-factor": Action("changed their own second factor", ("do",)),
     "tokens": Action("made an API token", ("name", "scopes", "project", "days")),
     "token-revoke": Action("revoked an API token"),
     "token-end": Action("kept somebody's API token out"),
@@ -152,6 +153,7 @@ WRITTEN = {
     "sign-out": "signed out",
     "sign-in-failed": "failed to sign in",
     "audit-download": "downloaded the audit log",
+    "second-factor-off": "took somebody's second factor off",
     "erase-person": "erased a person",
     "command": "ran a command",
 }
@@ -164,7 +166,7 @@ NOT_RECORDED = {
     *("qualification", "qualification-question"),
     *("api-next", "api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
     # Signing in and out, and joining, which signs in: recorded by signals.
-    *("login", "logout", "enter", "invitation", "invitation-confirmed"),
+    *("login", "login-code", "logout", "enter", "invitation", "invitation-confirmed"),
     # A mail that was asked for may never be read; what follows it is recorded.
     "password-forgotten",
     # A question to a model changes nothing, nor does an estimate; an upload is recorded as a whole.
@@ -172,7 +174,7 @@ NOT_RECORDED = {
     "settings-preview",
     *("api-uploads", "api-upload"),
     # Pages and calls that are read.
-    *("livez", "readyz", "metrics", "home", "projects", "project-home", "guidelines"),
+    *("livez", "readyz", "metrics", "operators", "home", "projects", "project-home", "guidelines"),
     *("data", "pair", "prompt", "quality", "quality-pairs", "leaderboard", "annotators"),
     *("annotator", "people", "adjudicate", "import", "import-progress", "export"),
     *("export-progress", "version", "rounds", "rounds-progress", "round", "round-progress"),

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import QuerySet
 from django.dispatch import Signal
@@ -15,6 +14,8 @@ from django.utils import timezone
 from annotate.audit import chain
 from annotate.models import AuditEntry, ConfirmedAddress, Membership, Message, PersonKey
 from annotate.models.roles import Role
+from annotate.people.joining import second_factor
+from annotate.people.session_store import end_sessions
 
 person_erased = Signal()
 """Sent in the transaction of an erasure with `old` and `new`, the names of the account, to whoever
@@ -37,7 +38,8 @@ def erase(user: User) -> str:
     _refuse_the_last(user)
     with transaction.atomic():
         key, old = chain.key_of(user), user.username
-        _sign_out(user)
+        end_sessions(user)
+        second_factor.turn_off(user)
         user.api_tokens.all().delete()
         Message.objects.filter(member__user=user).delete()
         if user.email:
@@ -70,13 +72,6 @@ def _refuse_the_last(user: User) -> None:
 
 def _others(user: User) -> QuerySet[User]:
     return User.objects.filter(is_active=True).exclude(pk=user.pk)
-
-
-def _sign_out(user: User) -> None:
-    """End the person's sessions. Whose a session is stands inside of it."""
-    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
-        if session.get_decoded().get("_auth_user_id") == str(user.pk):
-            session.delete()
 
 
 def drop_old_addresses() -> int:

@@ -61,11 +61,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not _may_read(request):
         text = "Metrics are for PAIRLOOP_METRICS_TOKEN, superusers, and this machine."
         return HttpResponse(text, status=403, content_type="text/plain")
-    body = generate_latest(_process_registry()) + generate_latest(database_registry)
+    body = generate_latest(process_registry()) + generate_latest(database_registry)
     return HttpResponse(body, content_type=CONTENT_TYPE_LATEST)
 
 
-def _process_registry() -> CollectorRegistry:
+def process_registry() -> CollectorRegistry:
     """Figures of this process, or of all web processes where there are several."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()

@@ -9,6 +9,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends import db
+from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -85,6 +86,14 @@ def _remember_owner(session_key: str, user: int) -> None:
     if len(_owners) >= REMEMBERED:
         _owners.clear()  # each of them costs one statement once
     _owners[session_key] = user
+
+
+def end_sessions(user: User, *, but: str | None = None) -> None:
+    """End the person's sessions but the one that is named; whose one is stands inside of it."""
+    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
+        own = session.get_decoded().get(SESSION_KEY) == str(user.pk)
+        if own and session.session_key != but:
+            session.delete()
 
 
 class Authentication(AuthenticationMiddleware):

@@ -34,6 +34,7 @@ from annotate.models import (
 from annotate.people.joining.invitation_links import invite
 from annotate.templatetags import navigation
 from annotate.webhooks import outbox
+from tests.annotate.views.joining import test_second_factor
 from tests.annotate.webhooks.receiver import hook_of
 from tests.browser import test_rounds
 from tests.browser.accessibility import (
@@ -43,6 +44,7 @@ from tests.browser.accessibility import (
     violations_in_both_schemes,
     with_all_unfolded,
 )
+from tests.conftest import PASSWORD
 from training.active.arm_comparison import Comparison
 from training.active.learning_forecast import Forecast
 from training.models import ActiveState
@@ -99,6 +101,8 @@ PAGES = [
     "/projects/desk/webhooks/{hook}/",
     "/accounts/tokens/",
     "/accounts/password/",
+    "/accounts/second-factor/",
+    "/operators/",
 ]
 TEXT = "# Title\n\n```python\nx = 1  # one\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[link](https://a.example)"
 
@@ -244,6 +248,51 @@ def test_pages_without_an_account_pass_axe(
         page.goto(address)
         assert violations_in_both_schemes(page) == [], address
     console.clear()  # the browser notes the 404 of the last one
+
+
+def test_a_second_factor_is_set_up_and_used_by_keyboard_without_scripts(
+    browse: Browse, ann: User, console: list[str]
+) -> None:
+    page = browse(ann, java_script_enabled=False)
+    page.goto("/accounts/second-factor/")
+    page.get_by_label("Current password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("img", name="QR code of the secret below")).to_be_visible()
+    app = test_second_factor.App(page.content())
+    page.get_by_label("Code", exact=True).fill(app.code())
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("Your recovery codes.")
+    test_second_factor.forget_last_code()
+    anew = browse(java_script_enabled=False)
+    anew.goto("/accounts/login/")
+    anew.get_by_label("Username").fill("ann")
+    anew.get_by_label("Password", exact=True).fill(PASSWORD)
+    anew.keyboard.press("Enter")
+    expect(anew.get_by_label("Code", exact=True)).to_be_focused()
+    anew.keyboard.type(app.code())
+    anew.keyboard.press("Enter")
+    expect(anew.locator("summary", has_text="ann")).to_be_visible()
+
+
+def test_states_of_the_second_factor_pass_axe(browse: Browse, ann: User, project: Project) -> None:
+    page = browse(ann)
+    page.goto("/accounts/second-factor/")
+    page.get_by_label("Current password").fill(PASSWORD)
+    page.get_by_role("button", name="Set it up").click()
+    expect(page.get_by_role("heading", name="Add it to your app")).to_be_visible()
+    assert problems(page) == []
+    app = test_second_factor.App(page.content())
+    page.get_by_label("Code", exact=True).fill(app.code())
+    page.get_by_role("button", name="Turn it on").click()
+    expect(page.get_by_role("heading", name="Turn it off")).to_be_visible()
+    assert problems(page) == []
+    anew = browse()
+    anew.goto("/accounts/login/")
+    anew.get_by_label("Username").fill("ann")
+    anew.get_by_label("Password", exact=True).fill(PASSWORD)
+    anew.get_by_role("button", name="Sign in").click()
+    expect(anew.get_by_role("heading", name="Your code")).to_be_visible()
+    assert problems(anew) == []
 
 
 def test_states_of_the_labelling_screen_pass_axe(

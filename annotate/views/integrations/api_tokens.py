@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotate.forms.integration_forms import TokenForm
 from annotate.models import ApiToken, Project, TokenScope
 from annotate.people.http_requests import AuthenticatedHttpRequest, public_url
+from annotate.people.joining import second_factor
 from annotate.people.permissions import project_or_404
 
 TRY = {
@@ -25,7 +26,9 @@ TRY = {
 @require_http_methods(["GET", "HEAD", "POST"])
 def tokens(request: AuthenticatedHttpRequest) -> HttpResponse:
     form = TokenForm(request.POST or None, user=request.user)
-    if request.method == "POST" and form.is_valid():
+    if form.is_bound and not second_factor.verified(request.user, request.session):
+        form.add_error(None, "Sign out and in again with your code: then you can make a token.")
+    elif request.method == "POST" and form.is_valid():
         token, secret = form.issue()
         # Shown in this answer and never again: only the secret's hash is stored.
         shown = {"made": token, "secret": secret, "curl": _curl(request, token, secret)}

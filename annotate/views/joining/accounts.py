@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render, resolve_url
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.http import urlencode
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
@@ -20,9 +20,7 @@ from annotate.forms.people_forms import ChangePasswordForm, OwnAddressForm
 from annotate.people.http_requests import AuthenticatedHttpRequest, HtmxRequest, from_this_machine
 from annotate.people.joining import sign_in_link
 from annotate.views.joining import sign_in_limits
-
-MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
-BLOCKED = "Too many failed attempts. Wait five minutes, then try again."
+from annotate.views.joining.sign_in_code import BLOCKED, enter_or_ask, safe_target
 
 
 @login_not_required
@@ -33,7 +31,7 @@ def sign_in(request: HtmxRequest) -> HttpResponse:
         # A fragment was asked for after the session had ended: the whole page has to go.
         page = request.htmx.current_url_abs_path or ""
         return HttpResponseClientRedirect(f"{reverse('login')}?{urlencode({'next': page})}")
-    target = _safe_target(request)
+    target = safe_target(request)
     if request.user.is_authenticated:
         return redirect(target)
     username = request.POST.get("username", "")
@@ -43,10 +41,7 @@ def sign_in(request: HtmxRequest) -> HttpResponse:
         return render(request, "annotate/sign_in.html", context, status=429)
     form = AuthenticationForm(request, data=request.POST or None)
     if request.method == "POST" and form.is_valid():
-        login(request, form.get_user())
-        response = redirect(target)
-        sign_in_limits.succeeded(request, response, username)
-        return response
+        return enter_or_ask(request, form.get_user())
     if request.method == "POST":
         sign_in_limits.failed(request, username)
     context = {"form": form, "next": target}
@@ -72,8 +67,8 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     )
     if not user or not once:
         return render(request, "annotate/link_expired.html", status=404)
-    login(request, user, backend=MODEL_BACKEND)
-    return redirect("home")
+    user.refresh_from_db()
+    return enter_or_ask(request, user)
 
 
 @sensitive_post_parameters()
@@ -92,12 +87,3 @@ def password(request: AuthenticatedHttpRequest) -> HttpResponse:
         messages.success(request, "Your mail address is saved.")
         return redirect("password")
     return render(request, "annotate/password.html", {"form": form, "address": address})
-
-
-def _safe_target(request: HttpRequest) -> str:
-    """Address to go to after signing in: `next` when it is a page of ours."""
-    target = request.POST.get("next") or request.GET.get("next") or ""
-    hosts = {request.get_host()}
-    if url_has_allowed_host_and_scheme(target, hosts, require_https=request.is_secure()):
-        return target
-    return resolve_url("home")

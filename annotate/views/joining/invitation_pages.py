@@ -27,9 +27,9 @@ from annotate.models import Invitation, Project
 from annotate.people.http_requests import AuthenticatedHttpRequest, public_url
 from annotate.people.joining import invitation_links, mail
 from annotate.people.permissions import project_or_404
-from annotate.views.joining.accounts import MODEL_BACKEND
 from annotate.views.joining.members_page import people_page
 from annotate.views.joining.shown_links import ShownLink
+from annotate.views.joining.sign_in_code import MODEL_BACKEND
 
 
 @require_POST

@@ -10,12 +10,13 @@ from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from annotate.audit import recording
 from annotate.forms.people_forms import AnnouncementForm, InvitationsForm, SharedInvitationForm
 from annotate.models import ApiToken, Membership, Project
 from annotate.models.roles import Role
 from annotate.people import memberships
 from annotate.people.http_requests import AuthenticatedHttpRequest
-from annotate.people.joining import mail
+from annotate.people.joining import mail, second_factor
 from annotate.people.permissions import may_reset, project_or_404
 from annotate.views.joining import password_reset
 
@@ -34,6 +35,9 @@ def member(request: AuthenticatedHttpRequest, slug: str, member_id: int) -> Http
     if "reset" in request.POST:
         memberships.may_change(changed, by=request.user)
         return _reset(request, project, changed)
+    if "second_factor" in request.POST:
+        memberships.may_change(changed, by=request.user)
+        return _second_factor_off(request, project, changed)
     if "active" in request.POST:
         active = request.POST["active"] == "yes"
         memberships.change_place(changed, by=request.user, active=active)
@@ -64,6 +68,20 @@ def _reset(request: AuthenticatedHttpRequest, project: Project, member: Membersh
     return people_page(request, project, reset=password_reset.reset_link(request, member.user))
 
 
+def _second_factor_off(
+    request: AuthenticatedHttpRequest, project: Project, member: Membership
+) -> HttpResponse:
+    if not may_reset(request.user, member.user):
+        raise PermissionDenied(
+            "This account has rights elsewhere; only a superuser may turn its second factor off."
+        )
+    if second_factor.turn_off(member.user):
+        details = {"account": member.user.pk}
+        recording.record("second-factor-off", request, project_slug=project.slug, details=details)
+    messages.success(request, f"{member.user.username} signs in with the password alone.")
+    return redirect("people", project.slug)
+
+
 def people_page(
     request: AuthenticatedHttpRequest, project: Project, *, status: int = 200, **shown: Any
 ) -> HttpResponse:
@@ -79,6 +97,7 @@ def people_page(
         "members": memberships.members(project),
         "invitations": project.invitations.open().order_by("expires_at"),
         "tokens": ApiToken.objects.reaching(project).select_related("user").order_by("pk"),
+        "with_second_factor": second_factor.members_with_one(project),
         "roles": Role.choices,
         "mails": mail.configured(),
     }

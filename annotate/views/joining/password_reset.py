@@ -21,9 +21,9 @@ from django.views.decorators.http import require_http_methods
 from annotate.forms.people_forms import ForgottenPasswordForm, ResetPasswordForm
 from annotate.people import permissions
 from annotate.people.http_requests import AuthenticatedHttpRequest, network, public_url
-from annotate.people.joining import attempt_counter, mail
-from annotate.views.joining.accounts import MODEL_BACKEND
+from annotate.people.joining import attempt_counter, mail, second_factor
 from annotate.views.joining.shown_links import ShownLink
+from annotate.views.joining.sign_in_code import MODEL_BACKEND
 
 MOST_REQUESTS, WINDOW = 5, 300
 """Mails that one network may ask for, and that one mailbox gets, within so many seconds."""
@@ -58,7 +58,12 @@ class ChoosePassword(PasswordResetConfirmView):
     post_reset_login_backend = MODEL_BACKEND
 
     def form_valid(self, form: Any) -> HttpResponse:
+        # A link stands for the password alone: who has a second factor signs in with both.
+        self.post_reset_login = second_factor.device_of(form.user) is None
         response = super().form_valid(form)
+        if not self.post_reset_login:
+            messages.success(self.request, "Your new password is set. Sign in with it.")
+            return response
         messages.success(self.request, "Your new password is set, and you are signed in.")
         return response
 

@@ -2,7 +2,7 @@
 
 `python -m training.rlhf openrlhf RUN_DIR --out DIR` writes preferences and prompts as OpenRLHF's
 datasets read them, and train.sh: its commands with the settings of the round. The flags are those
-of OpenRLHF 0.10, which groups them by dots (`--actor.adam.lr`).
+of OpenRLHF 0.11, which groups them by dots (`--actor.adam.lr`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ from training.rlhf.run import durable
 
 GPUS = 8
 """Of one machine; the commands name it once, in a variable."""
+CHECK = """\
+for BATCH in {batches}; do
+  if [ $((BATCH % GPUS)) -ne 0 ]; then
+    echo "A batch of $BATCH does not divide by $GPUS GPUs: set GPUS to another number." >&2
+    exit 2
+  fi
+done"""
+"""The part of the commands that looks at the GPUs, before anything is loaded."""
 PREFERENCES, HELD_OUT, PROMPTS = "preferences.jsonl", "held_out.jsonl", "prompts.jsonl"
 
 
@@ -52,7 +60,7 @@ def export(run_dir: str | Path, out: str | Path) -> dict[str, int]:
     rows.write(out / PREFERENCES, train)
     rows.write(out / HELD_OUT, held_out)
     rows.write(out / PROMPTS, ({"messages": prompt.messages} for prompt in asked))
-    durable.replace(out / "train.sh", script(config, prompts=len(asked)))
+    durable.replace(out / "train.sh", script(config, pairs=len(train), prompts=len(asked)))
     counts = {"preferences": len(train), "held_out": len(held_out), "prompts": len(asked)}
     return counts | {"ties": len(voted) - len(train) - len(held_out)}
 
@@ -75,21 +83,30 @@ def _pairs(voted: Iterable[Preference]) -> Iterator[dict[str, Any]]:
         }
 
 
-def script(config: RoundConfig, *, prompts: int) -> str:
-    """The commands: a reward model on the votes, then PPO against it on `prompts` prompts."""
+def script(config: RoundConfig, *, pairs: int, prompts: int) -> str:
+    """The commands: a reward model on `pairs` pairs, then PPO against it on `prompts` prompts.
+
+    OpenRLHF shares each batch out among the GPUs. One that does not divide leaves some of them
+    without work, for which the others wait: so batches divide, and another GPUS is looked at first.
+    """
+    gpus = min(GPUS, pairs, prompts)
+    reward = reward_flags(config, config.reward, gpus)
+    ppo = ppo_flags(config, config.ppo, prompts, gpus)
+    batches = [reward["train.batch_size"], ppo["rollout.batch_size"], ppo["train.batch_size"]]
     parts = [
         "#!/bin/sh",
-        "# Written by `python -m training.rlhf openrlhf` for OpenRLHF 0.10.",
+        "# Written by `python -m training.rlhf openrlhf` for OpenRLHF 0.11.",
         "set -eu",
         'cd "$(dirname "$0")"',
-        f'GPUS="${{GPUS:-{GPUS}}}"',
-        _command("deepspeed --module openrlhf.cli.train_rm", reward_flags(config, config.reward)),
-        _command("python3 -m openrlhf.cli.train_ppo_ray", ppo_flags(config, config.ppo, prompts)),
+        f'GPUS="${{GPUS:-{gpus}}}"',
+        CHECK.format(batches=" ".join(str(batch) for batch in batches)),
+        _command('deepspeed --num_gpus "$GPUS" --module openrlhf.cli.train_rm', reward),
+        _command("python3 -m openrlhf.cli.train_ppo_ray", ppo),
     ]
     return "\n".join(parts) + "\n"
 
 
-def reward_flags(round_: RoundConfig, config: RewardConfig) -> dict[str, Any]:
+def reward_flags(round_: RoundConfig, config: RewardConfig, gpus: int) -> dict[str, Any]:
     """Flags of openrlhf.cli.train_rm."""
     return {
         "model.model_name_or_path": round_.starter,
@@ -101,7 +118,7 @@ def reward_flags(round_: RoundConfig, config: RewardConfig) -> dict[str, Any]:
         "data.rejected_key": "rejected",
         "data.apply_chat_template": True,
         "data.max_len": config.max_length,
-        "train.batch_size": config.batch_size,
+        "train.batch_size": _shared(config.batch_size, gpus),
         "train.micro_batch_size": 1,
         "train.max_epochs": max(1, round(config.epochs)),
         "adam.lr": config.learning_rate,
@@ -116,19 +133,21 @@ def reward_flags(round_: RoundConfig, config: RewardConfig) -> dict[str, Any]:
     }
 
 
-def ppo_flags(round_: RoundConfig, config: PPOConfig, prompts: int) -> dict[str, Any]:
+def ppo_flags(round_: RoundConfig, config: PPOConfig, prompts: int, gpus: int) -> dict[str, Any]:
     """Flags of openrlhf.cli.train_ppo_ray.
 
     All models share the GPUs of one machine; the KL reference is the policy that training begins
     with, so it begins with the starter. Our updates are episodes there: passes over all prompts, of
     which the last, smaller batch is left out.
     """
-    batch = min(config.batch_size, prompts)
+    batch = _shared(min(config.batch_size, prompts), gpus)
     each = {f"{part}.num_nodes": 1 for part in ("actor", "ref", "critic", "reward")}
-    gpus = {f"{part}.num_gpus_per_node": "$GPUS" for part in ("actor", "ref", "critic", "reward")}
+    everywhere = {
+        f"{part}.num_gpus_per_node": "$GPUS" for part in ("actor", "ref", "critic", "reward")
+    }
     return {
         **each,
-        **gpus,
+        **everywhere,
         "vllm.num_engines": "$GPUS",
         "vllm.tensor_parallel_size": 1,
         "train.colocate_all": True,
@@ -147,7 +166,7 @@ def ppo_flags(round_: RoundConfig, config: PPOConfig, prompts: int) -> dict[str,
         "rollout.max_new_tokens": config.max_new_tokens,
         "rollout.temperature": config.temperature,
         "rollout.batch_size": batch,
-        "train.batch_size": min(config.minibatch_size, batch),
+        "train.batch_size": _shared(min(config.minibatch_size, batch), gpus),
         "train.num_episodes": math.ceil(config.updates / (prompts // batch)),
         "train.micro_batch_size": 1,
         "train.max_epochs": config.epochs,
@@ -171,6 +190,11 @@ def ppo_flags(round_: RoundConfig, config: PPOConfig, prompts: int) -> dict[str,
         "ckpt.output_dir": "policy",
         "ckpt.save_hf": True,
     }
+
+
+def _shared(batch: int, gpus: int) -> int:
+    """The largest batch up to this one that divides by the GPUs; each has one at least."""
+    return max(gpus, batch - batch % gpus)
 
 
 def _range(limit: float) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.training.rlhf import world
+from tests.training.rlhf.delivery import openrlhf_arguments
 from training.rlhf import rows
 from training.rlhf.__main__ import main
 from training.rlhf.config import LoraConfig, PPOConfig, RoundConfig, dump
@@ -87,11 +88,83 @@ def test_the_commands_have_the_settings_of_the_round(run: Path, tmp_path: Path) 
     assert ppo["reward.clip_range"] == ["-4.0", "4.0"] and ppo["ds.lora.rank"] == ["8"]
     assert ppo["actor.num_gpus_per_node"] == ["$GPUS"]
     assert "algo.kl.target" not in ppo
-    # 12 prompts fill no batch of 32: one of 12 is an episode and an update.
-    assert ppo["rollout.batch_size"] == ["12"]
+    # 12 prompts fill no batch of 32, and 8 GPUs share out 8 of them: an episode and an update.
+    assert ppo["rollout.batch_size"] == ["8"]
     assert ppo["train.num_episodes"] == [str(PPO.updates)]
     named = {value for part in (reward, ppo) for values in part.values() for value in values}
     assert {p.name for p in (tmp_path / "out").glob("*.jsonl")} <= named
+
+
+@pytest.mark.parametrize("prompts", [1, 5, 7, 12, 100, 1000])
+@pytest.mark.parametrize("minibatch", [1, 16, 64])
+def test_every_gpu_has_an_equal_share_of_every_batch(prompts: int, minibatch: int) -> None:
+    config = RoundConfig(starter="x", ppo=PPOConfig(batch_size=64, minibatch_size=minibatch))
+    text = openrlhf.script(config, pairs=30, prompts=prompts)
+    gpus = int(text.partition("GPUS:-")[2].partition("}")[0])
+    ppo = flags(text, "openrlhf.cli.train_ppo_ray")
+    (batch,), (small,) = ppo["rollout.batch_size"], ppo["train.batch_size"]
+    (of_reward,) = flags(text, "openrlhf.cli.train_rm")["train.batch_size"]
+    assert 1 <= int(small) <= int(batch) <= prompts
+    assert [int(size) % gpus for size in (batch, small, of_reward)] == [0, 0, 0]
+
+
+def test_a_number_of_gpus_that_does_not_divide_is_refused_before_anything_starts(
+    run: Path, tmp_path: Path
+) -> None:
+    openrlhf.export(run, tmp_path / "out")
+    command = ["sh", str(tmp_path / "out" / "train.sh")]
+    environment = {"PATH": "/usr/bin:/bin", "GPUS": "3"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "does not divide by 3 GPUs" in done.stderr
+
+
+@pytest.mark.parametrize("program", openrlhf_arguments.PROGRAMS)
+def test_every_flag_is_one_of_the_release_and_has_its_type(
+    run: Path, tmp_path: Path, program: str
+) -> None:
+    table = json.loads(openrlhf_arguments.TABLE.read_text("utf-8"))
+    assert table["release"] == "openrlhf-0.11.2"
+    openrlhf.export(run, tmp_path / "out")
+    text = (tmp_path / "out" / "train.sh").read_text().replace("$GPUS", "8")
+    wrong = {
+        flag: (values, table[program].get(flag))
+        for flag, values in flags(text, f"openrlhf.cli.{program}").items()
+        if not takes(table[program].get(flag), values)
+    }
+    assert wrong == {}
+
+
+def takes(argument: dict[str, Any] | None, values: list[str]) -> bool:
+    """True where OpenRLHF's parser takes the values of a flag; without a row there is none."""
+    if argument is None:
+        return False
+    if argument.get("action") in ("store_true", "store_false"):
+        return values == []
+    kind = {"int": int, "float": float, "str": str}[argument.get("type", "str")]
+    try:
+        read = [kind(value) for value in values]
+    except ValueError:
+        return False
+    many = argument.get("nargs")
+    number_fits = len(values) == many if isinstance(many, int) else len(values) >= 1
+    if many is None:
+        number_fits = len(values) == 1
+    return number_fits and all(one in argument.get("choices", [one]) for one in read)
+
+
+def test_the_table_is_what_the_source_says() -> None:
+    source = """
+for part in ("actor", "critic"):
+    parser.add_argument(f"--{part}.lr", type=float, default=1e-6)
+parser.add_argument("--data.apply", action="store_true", help="x")
+"""
+    rate = {"type": "float", "default": 1e-6}
+    assert openrlhf_arguments.arguments(source) == {
+        "actor.lr": rate,
+        "critic.lr": rate,
+        "data.apply": {"action": "store_true"},
+    }
 
 
 def test_the_command_says_what_it_wrote_and_never_writes_over(

@@ -1,0 +1,1 @@
+"""Databases as released states left them, brought up to date by the migrations of today."""
