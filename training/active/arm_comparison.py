@@ -72,6 +72,14 @@ class Arms:
     held_value: Floats = field(default_factory=lambda: np.zeros(0))
     held_prompt: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """(h,) votes on them: rows in `held_out`, values, and prompts."""
+    pair: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """(v,) the pair of each vote, by any number; empty where no two votes are on the same pair."""
+
+    def repeats(self) -> NDArray[np.int64]:
+        """Votes of the random arm on each of its pairs."""
+        if not len(self.pair):
+            return np.ones(1, dtype=np.int64)
+        return np.unique(self.pair[self.random], return_counts=True)[1]
 
 
 @dataclass(frozen=True)
@@ -193,9 +201,9 @@ def _by_model(
     weights = head.mean + rng.normal(size=(DRAWS, len(root))) @ root.T
     wanted = held @ weights.T > 0
 
-    def accuracy(pool: Floats, votes: int, draws: int = DRAWS) -> Floats:
-        """Of the heads that these votes of each draw would fit, (draws,)."""
-        rows = [rng.choice(len(pool), votes, replace=len(pool) < votes) for _ in range(draws)]
+    def accuracy(pool: Floats, rows: list[NDArray[np.int64]]) -> Floats:
+        """Of the heads that votes on these pairs would fit, one for each draw, (draws,)."""
+        draws = len(rows)
         x, w = pool[np.array(rows)], weights[:draws]
         p = informed * acquire.sigmoid((x @ w[..., None])[..., 0]) + (1 - informed) / 2
         y = (rng.random(p.shape) < p).astype(np.float64)
@@ -203,13 +211,41 @@ def _by_model(
         out: Floats = (told == wanted[:, :draws]).mean(axis=0)
         return out
 
-    pools = (arms.x[arms.active], arms.order)
-    score = np.array([[accuracy(pool, n) for pool in pools] for _ in range(SUBSAMPLES)])
+    asked = arms.x[arms.active]
+
+    def of_active() -> list[NDArray[np.int64]]:
+        return [rng.choice(len(asked), n, replace=False) for _ in range(DRAWS)]
+
+    def at_random(votes: int, draws: int = DRAWS) -> list[NDArray[np.int64]]:
+        return [_in_random_order(arms, votes, rng) for _ in range(draws)]
+
+    score = np.array(
+        [
+            [accuracy(asked, of_active()), accuracy(arms.order, at_random(n))]
+            for _ in range(SUBSAMPLES)
+        ]
+    )
     gains = (score[:, 0] - score[:, 1]).mean(axis=0)
     variance = float(gains.var(ddof=1)) / DRAWS + MODEL_ERROR**2
     luck = math.sqrt(float(score.var(axis=0, ddof=1).mean()))
-    doubling = float(accuracy(arms.order, 2 * n, DRAWS // 3).mean() - score[:, 1].mean())
+    twice = accuracy(arms.order, at_random(2 * n, DRAWS // 3))
+    doubling = float(twice.mean() - score[:, 1].mean())
     return _Model(float(gains.mean()), math.sqrt(variance), luck, doubling)
+
+
+def _in_random_order(arms: Arms, votes: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Pairs of so many votes in random order, rows of `order`, (votes,).
+
+    Where several people vote on each pair they stand here as often as in the random arm, or its
+    votes would be on more pairs than those of the active arm, and teach more for that alone. As of
+    the active arm, they are drawn from as many votes as the arm has.
+    """
+    whole = max(votes, int(arms.random.sum()))
+    repeats = rng.choice(arms.repeats(), whole)
+    pairs = int(np.searchsorted(np.cumsum(repeats), whole)) + 1
+    order = rng.choice(len(arms.order), pairs, replace=len(arms.order) < pairs)
+    of_votes = np.repeat(order, repeats[:pairs])[:whole]
+    return rng.choice(of_votes, votes, replace=False)
 
 
 def _by_votes(

@@ -135,6 +135,7 @@ def arms_of(
         held_votes=np.array([rows[vote[0]] for vote in asked], dtype=np.int64),
         held_value=np.array([vote[2] for vote in asked], dtype=np.float64),
         held_prompt=np.array(prompts, dtype=np.int64),
+        pair=np.asarray(learnt.places, dtype=np.int64),
     )
 
 

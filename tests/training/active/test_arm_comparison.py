@@ -56,6 +56,29 @@ def test_equal_arms_are_no_gain() -> None:
     assert all(one.low < 0 < one.high for one in same)
 
 
+def test_several_votes_on_each_pair_of_equal_arms_are_no_loss() -> None:
+    """Two and a third vote on each pair: in either arm, on as few different pairs."""
+    for seed in range(4):
+        of = arms(active_length=1.0, random_length=1.0, votes=30, seed=seed)
+        asked = np.flatnonzero(of.active)[:30].tolist() + np.flatnonzero(of.random).tolist()
+        pair = np.repeat(asked, 3)
+        rng, w = np.random.default_rng(seed), np.ones(D) / D**0.5
+        value = (rng.random(len(pair)) < 1 / (1 + np.exp(-2 * of.x[pair] @ w))).astype(float)
+        again = replace(
+            of,
+            x=of.x[pair],
+            value=value,
+            weight=np.ones(len(pair)),
+            active=of.active[pair],
+            random=of.random[pair],
+            pair=pair,
+        )
+        comparison = told(again)
+        assert comparison.low < 0 < comparison.high
+        # As if each vote were on a pair of its own, random order seems to teach much more.
+        assert told(replace(again, pair=np.arange(len(pair)))).gain < comparison.gain - 0.02
+
+
 def test_real_votes_overrule_a_model_that_they_contradict() -> None:
     """The active arm met pairs that nobody can judge, and their features do not show it."""
     of = arms(active_length=1.0, random_length=1.0, votes=300)
