@@ -17,7 +17,7 @@ from annotate.importing.shapes.column_mapping import BESIDE, FIELDS, Chosen, Map
 from annotate.importing.shapes.column_questions import Question, asked_of, use_of
 from annotate.importing.shapes.columns import Cells, Missing
 from annotate.importing.shapes.joined_rows import Held
-from annotate.importing.shapes.row_shapes import SHAPES, Shape
+from annotate.importing.shapes.shape_table import SHAPES, Shape
 
 MOST_PLANS = 1_000
 """Sets of columns of one file whose reading is remembered."""

@@ -12,15 +12,8 @@ from annotate.importing.storage.content_batch import MISSING, ContentBatch
 from annotate.importing.storage.import_context import ImportContext, Item, Outcome, add_tags, fill
 from annotate.importing.storage.imported_annotators import is_nobody
 from annotate.importing.storage.legacy_pair_keys import EarlierKeys
-from annotate.importing.storage.pair_states import (
-    Cast,
-    PairState,
-    Side,
-    key_by_source,
-    pair_key,
-    sides,
-    turned,
-)
+from annotate.importing.storage.pair_states import Cast, PairState, turned
+from annotate.importing.storage.same_pair import Side, key_by_source, pair_key, sides
 from annotate.models import ImportChange
 from annotate.votes.labels import CLASS, verdict
 

@@ -16,7 +16,7 @@ from pyarrow import parquet
 from annotate import queue
 from annotate.importing import import_rows
 from annotate.importing.imported_row import Row
-from annotate.importing.shapes import row_shapes
+from annotate.importing.shapes import shape_table
 from annotate.importing.shapes.columns import Cells, built, has
 from annotate.models import Assignment, Completion, Label, Project, Prompt
 from annotate.queue import slots
@@ -265,7 +265,7 @@ def test_a_shape_of_rows_takes_one_function_and_one_line_of_the_table(run, proje
     def question(cells: Cells) -> Row:
         return built(cells, [{"role": "user", "content": cells.required("parcel")}])
 
-    shape = row_shapes.Shape("parcels", has("parcel"), question)
-    monkeypatch.setitem(row_shapes.SHAPES, "parcel", shape)
+    shape = shape_table.Shape("parcels", has("parcel"), question)
+    monkeypatch.setitem(shape_table.SHAPES, "parcel", shape)
     run([{"parcel": "Where is my parcel?"}])
     assert project.prompts.get().messages == [{"role": "user", "content": "Where is my parcel?"}]
