@@ -240,8 +240,11 @@ def _in_random_order(arms: Arms, votes: int, rng: np.random.Generator) -> NDArra
     votes would be on more pairs than those of the active arm, and teach more for that alone. As of
     the active arm, they are drawn from as many votes as the arm has.
     """
+    repeats = arms.repeats()
+    if (repeats == 1).all():
+        return rng.choice(len(arms.order), votes, replace=len(arms.order) < votes)
     whole = max(votes, int(arms.random.sum()))
-    repeats = rng.choice(arms.repeats(), whole)
+    repeats = rng.choice(repeats, whole)
     pairs = int(np.searchsorted(np.cumsum(repeats), whole)) + 1
     order = rng.choice(len(arms.order), pairs, replace=len(arms.order) < pairs)
     of_votes = np.repeat(order, repeats[:pairs])[:whole]
