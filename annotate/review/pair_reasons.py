@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.dispatch import Signal
 
 from annotate.models import Pair
+from annotate.statistics.share_text import percent
 
 reasons_wanted = Signal()
 
@@ -42,11 +43,11 @@ def _place(pair: Pair) -> list[str]:
     place = ranked.filter(priority__gt=pair.priority).count() + 1
     told = [
         f"Place {place:,} of {ranked.count():,} in the order of {pair.project.ranked_by}.",
-        f"A lease comes from this order with probability {1 - share:.0%}.",
+        f"A lease comes from this order with probability {percent(1 - share, 0)}.",
     ]
     if pair.arms == Pair.Arms.BOTH:
         told.append(
-            f"With probability {share:.0%} it is drawn at random instead, where each pair is as "
-            "likely as any other."
+            f"With probability {percent(share, 0)} it is drawn at random instead, where each pair "
+            "is as likely as any other."
         )
     return told

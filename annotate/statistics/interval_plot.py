@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 
+from annotate.statistics import share_text
+
 WIDTH, EDGE, ROW, AXIS = 400, 14, 44, 50
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 MOST_STEPS = 8
@@ -58,7 +60,7 @@ class IntervalPlot:
 
 
 def percent(value: float) -> str:
-    return f"{value:.1%}".replace(".0%", "%")
+    return share_text.percent(value).replace(".0 %", " %")
 
 
 def plot(

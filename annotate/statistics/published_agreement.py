@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from annotate.statistics.agreement import Agreement
+from annotate.statistics.share_text import percent, percent_range
 
 ENOUGH = 200
 """Pairs below which the interval is too wide to say anything (about 6 points each way)."""
@@ -67,7 +68,7 @@ def reading(ours: Agreement) -> list[str]:
     raw, alpha = ours.values["raw"], ours.values["alpha_nominal"]
     if raw is None:
         return ["There is nothing to measure yet: no pair has votes of two people."]
-    sentences = [f"Of two people, both gave the same answer on {raw:.1%} of the pairs."]
+    sentences = [f"Of two people, both gave the same answer on {percent(raw)} of the pairs."]
     if alpha is not None:
         sentences.append(
             f"Corrected for chance that is {alpha:.2f}: 0 would be guessing, 1 full agreement."
@@ -83,7 +84,7 @@ def _beside_others(ours: Agreement) -> str:
             f"ask for at least {ENOUGH} before you judge it."
         )
     low, high = interval
-    span = f"{LOWEST:.0%} to {HIGHEST:.0%}"
+    span = percent_range(LOWEST, HIGHEST, 0)
     if high < LOWEST:
         return (
             f"That is below what comparable projects published ({span}). Look at the hardest "

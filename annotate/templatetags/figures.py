@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from django import template
 
+from annotate.statistics.share_text import percent as percent_of
+from annotate.statistics.share_text import percent_range
+
 register = template.Library()
 
 
 @register.filter
 def percent(value: float | None) -> str:
     """0.726 -> 72.6 %; a dash where there is nothing."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else percent_of(value)
 
 
 @register.filter
@@ -28,7 +31,7 @@ def decimal(value: float | None) -> str:
 @register.filter
 def interval(bounds: tuple[float, float] | None) -> str:
     """A 95 % interval of a share; nothing where there is none."""
-    return "" if bounds is None else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+    return "" if bounds is None else percent_range(*bounds)
 
 
 @register.filter

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.active.queue_notice import notice
+from training.figures.number_format import percent
 from training.models import ActiveState
 
 
@@ -20,4 +21,4 @@ def pair_reason(pair: Any, **_: Any) -> list[str]:
         return []
     probability, deviation = told
     sure = f"knows the log-odds to ± {deviation:.1f} (one standard deviation)"
-    return [f"The head gives A {probability:.0%}, and {sure}."]
+    return [f"The head gives A {percent(probability, 0)}, and {sure}."]

@@ -6,6 +6,7 @@ from training.active.acquisition_titles import TITLES
 from training.active.arm_comparison import Comparison
 from training.active.fallback_causes import Cause
 from training.active.learning_forecast import AHEAD
+from training.figures.number_format import percent
 from training.models import ActiveState
 
 MINUS = "\N{MINUS SIGN}"
@@ -22,7 +23,7 @@ def notice(state: ActiveState | None) -> str:
         return "Pairs are asked at random, as the settings say."
     share = state.project.random_share
     title = TITLES.get(state.acquisition, state.acquisition).partition(":")[0]
-    return f"Pairs are ranked by {title}; {share:.0%} of them are drawn at random."
+    return f"Pairs are ranked by {title}; {percent(share, 0)} of them are drawn at random."
 
 
 def _because(state: ActiveState) -> str:
@@ -30,7 +31,7 @@ def _because(state: ActiveState) -> str:
     match state.cause:
         case Cause.NO_NUMBERS:
             share = facts.get("no_numbers", 1.0)
-            return f"the features of {share:.0%} of the open pairs are no numbers"
+            return f"the features of {percent(share, 0)} of the open pairs are no numbers"
         case Cause.CONSTANT:
             return "nearly all open pairs have the same features on both sides"
         case Cause.EXHAUSTED:

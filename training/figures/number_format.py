@@ -27,10 +27,10 @@ def figure(value: object) -> str:
     return f"{measured:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def percent(value: object) -> str:
-    """A share as per cent with one decimal."""
+def percent(value: object, decimals: int = 1) -> str:
+    """A share as per cent."""
     share = number(value)
-    return DASH if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    return DASH if share is None else f"{100 * share:.{decimals}f}\N{NO-BREAK SPACE}%"
 
 
 def duration(seconds: object) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from annotate import exchange
+from training.figures.number_format import percent
 from training.models import ModelVersion
 from training.rlhf.config import ProposeConfig
 from training.rlhf.metrics import prediction_powered, sequential_test
@@ -40,9 +41,9 @@ class Comparison:
         """A clause for a sentence that begins with "people"."""
         v = self.verdict
         return (
-            f"preferred it to {self.against} in {v.rate:.0%} of {v.n} blind comparisons "
-            f"({v.low:.0%} to {v.high:.0%}, however often one looks; votes of {self.people} "
-            f"{'person' if self.people == 1 else 'people'})"
+            f"preferred it to {self.against} in {percent(v.rate, 0)} of {v.n} blind comparisons "
+            f"({percent(v.low, 0)} to {percent(v.high, 0)}, however often one looks; "
+            f"votes of {self.people} {'person' if self.people == 1 else 'people'})"
         )
 
     def record(self) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def reason(version: ModelVersion, seen: list[Comparison]) -> str:
 def promise(comparisons: int = 2) -> str:
     """Comparisons that a verdict takes, in a sentence for pages."""
     some = [(rate, NEEDED[rate][comparisons - 1]) for rate in (0.6, 0.7, 0.8)]
-    parts = [f"{n} where people prefer it {rate:.0%} of the time" for rate, n in some]
+    parts = [f"{n} where people prefer it {percent(rate, 0)} of the time" for rate, n in some]
     return (
         f"To see in 8 of 10 cases that people prefer a policy takes about {parts[0]}, "
         f"{parts[1]} and {parts[2]}."

@@ -284,7 +284,7 @@ def test_a_candidate_waits_until_people_prefer_it_and_the_page_keeps_who_decided
     judged(project, "policy-2", n=40, won=36, people=[ben], against="policy-1")
     assert people_decision.review(new)
     assert new.state == "promoted"
-    assert "People preferred it to policy-1 in 80% of 60 blind comparisons" in new.note
+    assert "People preferred it to policy-1 in 80\xa0% of 60 blind comparisons" in new.note
     assert "votes of 2 people" in new.note
     assert list(new.decisions.values_list("state", "decided_by")) == [
         ("candidate", "model"),
@@ -322,7 +322,7 @@ def test_a_candidate_that_people_prefer_less_to_either_is_put_aside(
     new = pending(project, candidate, "both")
     judged(project, "policy-2", n=50, won=10, people=[ann], against=against)
     assert people_decision.review(new)
-    assert new.state == "retired" and f"preferred it to {against} in 20% of 50" in new.note
+    assert new.state == "retired" and f"preferred it to {against} in 20\xa0% of 50" in new.note
     assert project.loop_events.filter(kind="refused").exists()
     assert ModelVersion.objects.policies().promoted().get().number == 1
 
@@ -389,7 +389,7 @@ def test_a_policy_that_people_like_less_is_demoted_and_the_one_before_restored(
     first.refresh_from_db()
     second.refresh_from_db()
     assert (first.state, second.state) == ("promoted", "retired")
-    assert "preferred it to starter in 15% of 40 blind comparisons" in second.note
+    assert "preferred it to starter in 15\xa0% of 40 blind comparisons" in second.note
     assert second.metrics["human"]["n"] == 40 and second.metrics["human"]["votes"] == 120
     assert second.metrics["human"]["comparisons"][0]["outcome"] == "worse"
     assert not people_decision.review(second)
@@ -410,7 +410,7 @@ def test_an_admin_overrules_peoples_verdict_until_later_votes_say_so_again(
     assert not people_decision.review(new)
     judged(project, "policy-2", n=50, won=8, people=[ann], against="policy-1")
     assert people_decision.review(new)
-    assert new.state == "retired" and "in 21% of 58 blind comparisons" in new.note
+    assert new.state == "retired" and "in 21\xa0% of 58 blind comparisons" in new.note
 
 
 @pytest.mark.parametrize("meanwhile", ["retired", "rival", "human"])
