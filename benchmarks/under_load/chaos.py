@@ -4,10 +4,13 @@ People vote by the REST API and send a vote again until it is acknowledged, as t
 Meanwhile a fault happens every second or two, drawn at random: a web process, the whole server, a
 task worker (two of them run, each with its schedule) or PostgreSQL is killed with SIGKILL and
 started again, the database is locked, the disk is full (SQLite: by a limit on the size of files of
-the web processes). At the end each acknowledged vote is looked up, and every pair's counts are
-compared with a recount.
+the web processes; PostgreSQL: a file system of its own in memory that is filled), or the clock of
+web processes and task workers jumps an hour ahead or back and returns. At the end each acknowledged
+vote is looked up, and every pair's counts are compared with a recount.
 
-PostgreSQL is a cluster of its own, made for the run and thrown away. The clock is not changed here.
+PostgreSQL is a cluster of its own, made for the run and thrown away. The clock takes libfaketime
+(Debian: faketime), PostgreSQL's full disk the right to mount; where one is missing, its fault is
+left out, and the figures have no such row.
 Options: `--databases=sqlite,postgres --seconds=60 --people=16 --pairs=20000 --seed=0`.
 """
 
@@ -41,6 +44,10 @@ LOCKED = 3.0
 """Seconds that the database stays locked."""
 FULL = 2.0
 """Seconds that no file of a web process can grow."""
+JUMP, JUMPED = 3600, 3.0
+"""Seconds that the clock is wrong by, and seconds that it stays wrong."""
+ROOM = 2048
+"""Megabytes of PostgreSQL's own file system."""
 CHECK = """
 import json, sys
 from collections import Counter
@@ -155,12 +162,15 @@ class Cluster:
     """A private PostgreSQL that can be killed, reachable at `url`."""
 
     def __init__(self, folder: Path) -> None:
-        self.data, self.port = folder / "data", free_port()
+        self.data, self.port = folder / "disk" / "data", free_port()
+        self.data.parent.mkdir()
+        self.limited = mounted(self.data.parent, ROOM)
         # It refuses to run as root.
         self.user = "postgres" if os.geteuid() == 0 else None
         if self.user:
             folder.chmod(0o755)
             shutil.chown(folder, self.user)
+            shutil.chown(self.data.parent, self.user)
         self.programs = max(Path("/usr/lib/postgresql").glob("*/bin"))
         self.call("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres")
         self.url = f"postgres://postgres@127.0.0.1:{self.port}/postgres"
@@ -189,6 +199,9 @@ class Cluster:
         for pid in (parent, *map(int, listed)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        self.start_again()
+
+    def start_again(self) -> None:
         for _ in range(20):
             # It does not start while one that was killed still holds the shared memory.
             time.sleep(0.5)
@@ -196,8 +209,72 @@ class Cluster:
                 return self.start()
         raise RuntimeError("PostgreSQL did not start again")
 
+    def fill_disk(self) -> None:
+        """Leave no room on its file system for a while. It may end itself over that."""
+        ballast = self.data.parent / "ballast"
+        end = time.monotonic() + FULL
+        with ballast.open("wb", buffering=0) as file:
+            while time.monotonic() < end:
+                # Until the room is gone, and whatever is given back meanwhile as well.
+                with suppress(OSError):
+                    while file.write(bytes(1 << 20)):
+                        pass
+                time.sleep(0.1)
+        ballast.unlink()
+        running = subprocess.run(
+            [str(self.programs / "pg_ctl"), "-D", str(self.data), "status"],
+            user=self.user,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        if running.returncode:
+            self.start_again()
+
     def stop(self) -> None:
         self.call("pg_ctl", "-D", str(self.data), "-m", "immediate", "stop")
+        if self.limited:
+            subprocess.run(["umount", "--lazy", str(self.data.parent)], check=True)
+
+
+def mounted(folder: Path, megabytes: int) -> bool:
+    """Mount a file system of that size, in memory, and say whether that was possible."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    try:
+        return subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+class Clock:
+    """The time that processes see, by libfaketime; none where that is not installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+        self.offset = folder / "clock"
+        self.set(0)
+
+    def set(self, seconds: int) -> None:
+        # Renamed into place: a reader must not see a file that is half written.
+        written = self.offset.with_suffix(".new")
+        written.write_text(f"{seconds:+d}\n", "utf-8")
+        written.replace(self.offset)
+
+    def environment(self) -> dict[str, str]:
+        """The variables of processes whose time it is."""
+        return {
+            "LD_PRELOAD": str(self.library),
+            "FAKETIME_TIMESTAMP_FILE": str(self.offset),
+            "FAKETIME_CACHE_DURATION": "1",
+            # What waits for a second waits for a second, as where somebody sets a clock.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def jump(self, draw: random.Random) -> None:
+        """An hour ahead or back, and after a while right again."""
+        self.set(draw.choice([-JUMP, JUMP]))
+        time.sleep(JUMPED)
+        self.set(0)
 
 
 class Stack:
@@ -205,8 +282,10 @@ class Stack:
 
     def __init__(self, home: str, environment: dict[str, str], cluster: Cluster | None) -> None:
         self.home, self.cluster = Path(home), cluster
+        self.clock = Clock(self.home)
         port = free_port()
-        told = environment | {
+        told = environment | (self.clock.environment() if self.clock.library else {})
+        told |= {
             "PORT": str(port),
             "PAIRLOOP_WEB_PROCESSES": "2" if cluster else "1",
         }
@@ -228,10 +307,13 @@ class Stack:
             "task worker": lambda draw: draw.choice(self.workers).kill(),
             "locked database": lambda _: self.lock(),
         }
-        if self.cluster is None:
+        if self.clock.library:
+            faults["clock"] = self.clock.jump
+        if (cluster := self.cluster) is None:
             return faults | {"full disk": lambda _: self.fill_disk()}
-        kill = self.cluster.kill
-        return faults | {"database": lambda _: kill()}
+        if cluster.limited:
+            faults["full disk"] = lambda _: cluster.fill_disk()
+        return faults | {"database": lambda _: cluster.kill()}
 
     def kill_web_process(self, draw: random.Random) -> None:
         if children := self.server.children():
