@@ -23,6 +23,7 @@ from annotate.people.cached_annotator_figures import (
 )
 from annotate.quality import agreement_counts
 from annotate.quality.agreement_counts import Summary
+from annotate.quality.bradley_terry import Leaderboard, Standing, leaderboard, meetings
 from annotate.review import adjudication
 from annotate.statements.statement_timeout import unhurried
 from annotate.statistics import agreement
@@ -69,6 +70,8 @@ class Figures:
     agreement: Agreement | None
     streams: dict[str, dict[str, Any]]
     """All statistics of people's agreement, by the stream that they are measured on."""
+    other_pairs: dict[str, Any] | None
+    """The leaderboard of pairs that were queued for training, as `asdict` writes it."""
     counted_at: datetime | None = None
     """The time of the minute tick's count; None for just now."""
 
@@ -163,6 +166,19 @@ def agreement_by_stream(
     return {name: _statistics(one) for name, one in streams}, kept.counted_at
 
 
+def leaderboard_of_other_pairs(project: Project) -> tuple[Leaderboard | None, datetime | None]:
+    """Ratings from people's votes on pairs that were queued for training, against the default
+    reference, and the time of the count, or None where they were made now."""
+    kept = _kept(project)
+    if kept is None:
+        return leaderboard(meetings(project, "training")), None
+    told = kept.figures["other_pairs"]
+    if told is None:
+        return None, kept.counted_at
+    standings = [Standing(**one) for one in told["standings"]]
+    return Leaderboard(**told | {"standings": standings}), kept.counted_at
+
+
 def _statistics(kept: dict[str, Any]) -> agreement.Agreement:
     """Agreement as it was before it was kept as JSON."""
     intervals = kept["intervals"].items()
@@ -200,8 +216,13 @@ def _counted(project: Project) -> Figures:
         agreement=_agreement(project, streams),
         # As JSON keeps it, so that what was counted and what was kept are the same.
         streams=json.loads(json.dumps({name: asdict(one) for name, one in streams.items()})),
+        other_pairs=_as_json(leaderboard(meetings(project, "training"))),
         **_work(project),
     )
+
+
+def _as_json(board: Leaderboard | None) -> dict[str, Any] | None:
+    return None if board is None else asdict(board)
 
 
 def _work(project: Project) -> dict[str, Any]:

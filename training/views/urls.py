@@ -44,6 +44,7 @@ urlpatterns = [
     path(project + "completions/", write_completions.write, name="write-completions"),
     path(project + "completions/<uuid:uuid>/start/", write_completions.start, name="writing-start"),
     path(project + "completions/progress/", write_completions.progress, name="writing-progress"),
+    path(project + "completions/sizes/", write_completions.sizes, name="writing-sizes"),
     path(
         project + "completions/<uuid:uuid>/cancel/", write_completions.cancel, name="writing-cancel"
     ),

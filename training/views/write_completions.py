@@ -21,6 +21,9 @@ from training.runs.run_kinds import WRITING
 from training.versions import added_models
 from training.views.polling import ended, unchanged
 
+COUNTED = 20_000
+"""Prompts up to which those without completions are counted before the page is sent."""
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def write(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
@@ -64,6 +67,14 @@ def progress(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
         return HttpResponse(status=204)
     response = render(request, "training/write_completions.html#progress", context)
     return response if context["live"] else ended(response)
+
+
+@require_safe
+def sizes(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
+    """The sentence that counts prompts, asked for by the page where counting takes a while."""
+    project = exchange.project_or_404(request, slug, "admin")
+    context = {"project": project, "sizes": _sizes(project)}
+    return render(request, "training/write_completions.html#sizes", context)
 
 
 @require_POST
@@ -141,14 +152,19 @@ def _page(
         "servers": servers,
         "misnamed": misnamed,
         "possible": bool(servers) or bool(form.versions),
-        "sizes": {
-            "unanswered": exchange.prompt_count(project, unanswered=True),
-            "all": exchange.prompt_count(project),
-        },
+        "prompts": project.prompts.exists(),
+        "sizes": None if project.prompts.all()[COUNTED:].exists() else _sizes(project),
         "tags": exchange.prompt_tags(project),
         **_run_context(project),
     }
     return render(request, "training/write_completions.html", context, status=status)
+
+
+def _sizes(project: exchange.Project) -> dict[str, int]:
+    return {
+        "unanswered": exchange.prompt_count(project, unanswered=True),
+        "all": exchange.prompt_count(project),
+    }
 
 
 def _run_context(project: exchange.Project) -> dict[str, Any]:

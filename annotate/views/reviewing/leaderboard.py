@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.http import HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from annotate.models import Project
+from annotate.overview import home_figures
 from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
 from annotate.quality import bradley_terry
@@ -24,15 +27,18 @@ def leaderboard(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
         return HttpResponseBadRequest("pairs must be evaluation or training.")
     simulated = counts_simulated(request, project)
     reference, pairs = request.GET.get("reference", ""), asked or "evaluation"
-    board = _board(project, pairs, simulated, reference)
-    if board is None and not asked and (other := _board(project, "training", simulated, reference)):
-        board, pairs = other, "training"
+    board, counted_at = _board(project, pairs, simulated, reference)
+    if board is None and not asked:
+        other, then = _board(project, "training", simulated, reference)
+        if other:
+            board, pairs, counted_at = other, "training", then
     context = {
         "project": project,
         "tab": "leaderboard",
         "pairs": pairs,
         "simulated": simulated,
         "found": board,
+        "counted_at": counted_at,
         "plot": plot(
             _shares(board) if board else [],
             title="Chance to be preferred to the reference, with 95 % intervals",
@@ -44,9 +50,12 @@ def leaderboard(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
 
 def _board(
     project: Project, pairs: str, simulated: bool, reference: str
-) -> bradley_terry.Leaderboard | None:
+) -> tuple[bradley_terry.Leaderboard | None, datetime | None]:
+    """Ratings, and when they were counted; None for just now."""
+    if pairs == "training" and not simulated and not reference:
+        return home_figures.leaderboard_of_other_pairs(project)
     met = bradley_terry.meetings(project, pairs, include_simulated=simulated)
-    return bradley_terry.leaderboard(met, reference=reference)
+    return bradley_terry.leaderboard(met, reference=reference), None
 
 
 def _shares(board: bradley_terry.Leaderboard) -> list[Estimate]:

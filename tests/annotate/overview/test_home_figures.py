@@ -10,10 +10,11 @@ import pytest
 from django.utils import timezone
 
 from annotate import queue
-from annotate.models import Assignment, Flag, Overview, Pair
+from annotate.models import Assignment, Completion, Flag, Overview, Pair, Project
 from annotate.overview import home_figures
 from annotate.overview.vote_days import day_chart
 from annotate.quality import agreement_counts
+from annotate.quality.bradley_terry import leaderboard, meetings
 
 URL = "/projects/desk/"
 
@@ -52,6 +53,25 @@ def test_the_page_of_agreement_shows_kept_figures_of_a_large_project(
     assert at and "and again as votes come" in kept and "and again as votes come" not in live
     Pair.objects.update(n_a=0)
     assert home_figures.progress(voted).votes == 8, "nothing is counted for the page"
+
+
+def test_the_leaderboard_of_other_pairs_is_the_kept_one_in_a_large_project(
+    voted, olga, client_for, monkeypatch
+):
+    for pair in Pair.objects.all():
+        Completion.objects.filter(pk=pair.completion_a_id).update(policy="llama")
+    board = f"{URL}leaderboard/?pairs=training"
+    live = client_for(olga).get(board).text
+    monkeypatch.setattr(home_figures, "LIVE_UP_TO", 3)
+    assert home_figures.count_overview_if_due(voted)
+    counted = home_figures.leaderboard_of_other_pairs(Project.objects.get())
+    assert counted[0] == leaderboard(meetings(voted, "training")) and counted[1]
+    Pair.objects.update(n_a=0)
+    kept = client_for(olga).get(board).text
+    assert "8 votes on 4 prompts" in live and "8 votes on 4 prompts" in kept
+    assert "and again as votes come" in kept and "and again as votes come" not in live
+    against = client_for(olga).get(f"{board}&reference=llama").text
+    assert "No votes yet" in against, "another reference is counted for the page"
 
 
 def test_simulated_votes_are_told_apart_and_surplus_ones_count_nowhere(voted):

@@ -14,6 +14,7 @@ from tests.training.completions.conftest import KEY, PROMPTS, asked
 from tests.training.fake_endpoint import Server
 from tests.training.history import add_policy, add_starter, make_round
 from training.models import ModelVersion, Run
+from training.views import write_completions
 from training.worker import tasks
 
 Browser = Callable[[User], Client]
@@ -31,6 +32,19 @@ def wishes(server: Server, **changes: object) -> dict[str, object]:
 
 def page(client: Client) -> str:
     return str(client.get(URL).content.decode())
+
+
+def test_a_page_with_many_prompts_has_them_counted_once_it_is_there(
+    asked: Project, zed: User, client_for: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_for(zed)
+    assert f"{URL}sizes/" not in page(client)
+    monkeypatch.setattr(write_completions, "COUNTED", PROMPTS - 1)
+    shown = page(client)
+    assert f'hx-get="{URL}sizes/" hx-trigger="load"' in shown and "being counted" in shown
+    counted = client.get(f"{URL}sizes/").content.decode()
+    assert f"{PROMPTS} of {PROMPTS} prompts have no completions" in counted
+    assert "hx-get" not in counted and "<html" not in counted
 
 
 @pytest.mark.django_db(transaction=True)
