@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from annotate.statistics.share_text import percent as percent_of
-from annotate.statistics.share_text import percent_range
+from annotate.statistics import share_text
 
 register = template.Library()
 
@@ -13,7 +12,7 @@ register = template.Library()
 @register.filter
 def percent(value: float | None) -> str:
     """0.726 -> 72.6 %; a dash where there is nothing."""
-    return "–" if value is None else percent_of(value)
+    return "–" if value is None else share_text.percent(value)
 
 
 @register.filter
@@ -31,7 +30,7 @@ def decimal(value: float | None) -> str:
 @register.filter
 def interval(bounds: tuple[float, float] | None) -> str:
     """A 95 % interval of a share; nothing where there is none."""
-    return "" if bounds is None else percent_range(*bounds)
+    return "" if bounds is None else share_text.percent_range(*bounds)
 
 
 @register.filter
