@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from training.rlhf import acquire, rows
-from training.rlhf.config import ConfigError, RoundConfig, load, to_dict
-from training.rlhf.config.stage_names import (
+from training.rlhf.config import (
     EVALUATE,
     PROPOSE,
     SAMPLE,
     TRAIN_POLICY,
     TRAIN_REWARD,
+    ConfigError,
+    RoundConfig,
+    load,
+    to_dict,
 )
 from training.rlhf.metrics.gates import Gate, gates, is_failed
 from training.rlhf.run import pace_and_memory, trackers

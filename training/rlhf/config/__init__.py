@@ -37,11 +37,16 @@ from training.rlhf.config.defaults_and_presets import (
     settled,
 )
 from training.rlhf.config.evaluate_config import EndpointConfig, EvaluateConfig, JudgeConfig
+from training.rlhf.config.gate_config import GateConfig
 from training.rlhf.config.job_config import (
+    EVALUATE,
+    PROPOSE,
+    SAMPLE,
+    TRAIN_POLICY,
+    TRAIN_REWARD,
     CheckJob,
     CompareJob,
     EvaluateJob,
-    GateConfig,
     Job,
     PolicyJob,
     ProposeConfig,
@@ -68,8 +73,13 @@ from training.rlhf.config.setting_texts import Setting, schema, settings_of
 from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelConfig
 
 __all__ = [
+    "EVALUATE",
     "OPTIMISERS",
     "PRESETS",
+    "PROPOSE",
+    "SAMPLE",
+    "TRAIN_POLICY",
+    "TRAIN_REWARD",
     "AnnotateJob",
     "BlindJob",
     "CheckJob",

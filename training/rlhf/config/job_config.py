@@ -14,11 +14,16 @@ from training.rlhf.config.config_file import (
     require_positive,
 )
 from training.rlhf.config.evaluate_config import EndpointConfig, EvaluateConfig
+from training.rlhf.config.gate_config import GateConfig
 from training.rlhf.config.policy_config import GroupConfig, PairsConfig, PPOConfig
 from training.rlhf.config.policy_optimisers import OPTIMISERS
 from training.rlhf.config.reward_config import RewardConfig
 from training.rlhf.config.sft_config import ModelConfig, SFTConfig, TinyModelConfig
 
+TRAIN_REWARD, TRAIN_POLICY, EVALUATE = "train_reward", "train_policy", "evaluate"
+SAMPLE, PROPOSE = "sample", "propose"
+"""Names of a round's stages, in their order. They are folders of run directories and keys of stored
+results: one that changes is lost to everything made before."""
 Tracker = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 """Services that get metrics besides metrics.jsonl; all but `none` need requirements-extras.txt."""
 
@@ -75,36 +80,6 @@ class ProposeConfig:
     def __post_init__(self) -> None:
         require_at_least(1, "propose", self, "pairs", "features")
         require(0 <= self.random_share <= 1, "propose.random_share must lie in [0, 1]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateConfig:
-    """Bounds inside which a candidate policy may be promoted."""
-
-    reward_accuracy_min: float = 0.5
-    """Lower end of the 95 % interval of the reward model's accuracy: one half is a coin."""
-    kl_max: float = 40.0
-    """Mean KL per response to the supervised starter, nats, however long the replies are."""
-    kl_per_token_max: float = 0.5
-    """The same per token of the starter's replies: default rounds stay below 0.35, over-optimised
-    ones came to 0.55 and more."""
-    length_ratio_min: float = 0.5
-    """Against the starter, so that it cannot creep from round to round; so with all that follow."""
-    length_ratio_max: float = 1.5
-    distinct2_ratio_min: float = 0.65
-    habit_rise_max: float = 0.25
-    """Most growth over the starter of the shares of replies that refuse, that flatter, that hedge,
-    or that use Markdown."""
-    judge_lead_max: float = 0.2
-    """Most by which the reward model's win rate of the new policy may exceed the judge's."""
-    repetition_max: float = 0.2
-    broken_max: float = 0.2
-    """Share of replies that are empty, cut off or stuck in a loop; where the policy before has
-    more, that is the bound. So with `repetition_max`."""
-    alarms_max: float = 0.0
-    """Signs, after PPO's updates, that the score rose while the replies got worse."""
-    win_rate_min: float = 0.5
-    """Lower bound of the 95 % interval of the win rate by the second reward model."""
 
 
 @dataclass(frozen=True, kw_only=True)

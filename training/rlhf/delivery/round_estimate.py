@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from training.rlhf.config import OPTIMISERS, GroupConfig, ModelFacts, PPOConfig, RoundConfig
-from training.rlhf.config.stage_names import EVALUATE, PROPOSE, SAMPLE, TRAIN_POLICY, TRAIN_REWARD
+from training.rlhf.config import (
+    EVALUATE,
+    OPTIMISERS,
+    PROPOSE,
+    SAMPLE,
+    TRAIN_POLICY,
+    TRAIN_REWARD,
+    GroupConfig,
+    ModelFacts,
+    PPOConfig,
+    RoundConfig,
+)
 from training.rlhf.delivery.memory_table import ADAM_STATES, GIB, HALF, SINGLE, logits_bytes
 
 PROCESS = 0.7 * GIB

@@ -9,8 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from training.rlhf.config import GateConfig
-from training.rlhf.config.stage_names import EVALUATE, TRAIN_POLICY, TRAIN_REWARD
+from training.rlhf.config import EVALUATE, TRAIN_POLICY, TRAIN_REWARD, GateConfig
 from training.rlhf.metrics import intervals, reward_hacking
 
 MAY_LACK = frozenset({"reward_accuracy", "win_rate"})
