@@ -52,6 +52,7 @@ from annotate.exchange.project_lookup import (
 )
 from annotate.exchange.prompts_for_training import (
     has_both_kinds_of_prompts,
+    has_completions,
     known_prompts,
     one_prompt,
     prompt_count,
@@ -153,6 +154,7 @@ __all__ = [
     "evaluation_undecided",
     "freeze",
     "has_both_kinds_of_prompts",
+    "has_completions",
     "has_evaluators",
     "home_wanted",
     "installation_id",

@@ -52,6 +52,11 @@ def _chosen(project: Project, *, unanswered: bool, tag: str) -> QuerySet[Prompt]
     return chosen.filter(tagged("tags", tag)) if tag else chosen
 
 
+def has_completions(project: Project) -> bool:
+    """True where a reply to one of the project's prompts is there."""
+    return Completion.objects.filter(prompt__project=project).exists()
+
+
 def prompt_count(
     project: Project, *, unanswered: bool = False, tag: str = "", held_out: bool = False
 ) -> int:

@@ -119,6 +119,9 @@ class Prompt(models.Model):
                 condition=~models.Q(reference=""),
                 name="prompts_with_a_reference",
             ),
+            models.Index(
+                fields=["project"], condition=models.Q(held_out=True), name="held_out_prompts"
+            ),
         ]
 
     def __str__(self) -> str:

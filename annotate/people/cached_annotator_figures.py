@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from annotate.models import Assignment, Project, Tally
@@ -44,6 +46,19 @@ def votes_by_person(project: Project) -> dict[int, tuple[int, datetime | None]] 
         return None
     figures = [_from_json(one) for one in kept.figures]
     return {one.annotator_id: (one.votes, one.last_vote) for one in figures}
+
+
+def kept_votes(user: User, projects: Iterable[Project]) -> dict[int, tuple[int, datetime]]:
+    """The person's votes in those of the projects that keep them, and when they were counted, by
+    the project's key."""
+    kept = Tally.objects.filter(project__in=[one.pk for one in projects])
+    return {
+        one.project_id: (
+            next((f["votes"] for f in one.figures if f.get("annotator_id") == user.pk), 0),
+            one.counted_at,
+        )
+        for one in kept
+    }
 
 
 def count_annotators_if_due(project: Project) -> bool:

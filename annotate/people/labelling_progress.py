@@ -3,16 +3,18 @@ as a person's own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from annotate.models import Assignment, Membership, Pair, Project
+from annotate.people.cached_annotator_figures import kept_votes
 from annotate.statements import prepared
 
 VOTED = Q(state=Assignment.State.VOTED, simulated=False)
@@ -81,16 +83,21 @@ def _midnight() -> datetime:
 
 def progress(project: Project, user: User) -> Progress:
     """The person's progress today and in all."""
-    midnight = _midnight()
-    is_today = Q(voted_at__gte=midnight)
-    own = Assignment.objects.filter(VOTED, annotator=user, pair__project=project).aggregate(
-        today=Count("pk", filter=is_today),
-        total=Count("pk"),
-        active_ms=Sum("active_ms", filter=is_today, default=0),
-    )
-    members = Membership.objects.filter(project=project, user=user)
-    goal, pace = members.values_list("daily_goal", "pace_ms").first() or (None, None)
-    return Progress(**own, goal=project.daily_goal if goal is None else goal, pace_ms=pace)
+    return replace(today(project, user), total=own_votes(user, [project])[project.pk])
+
+
+def own_votes(user: User, projects: Sequence[Project]) -> dict[int, int]:
+    """The person's votes by the project's key; where there are many, those of the last count and
+    those that came after it."""
+    mine = Assignment.objects.filter(VOTED, annotator=user)
+    kept = kept_votes(user, projects)
+    others = [one.pk for one in projects if one.pk not in kept]
+    counted = mine.filter(pair__project__in=others).order_by().values_list("pair__project")
+    votes = dict.fromkeys(others, 0) | dict(counted.annotate(n=Count("pk")))
+    for project, (n, at) in kept.items():
+        # By the time of the act, which an index of a person's acts is by; a change leaves it.
+        votes[project] = n + mine.filter(acted_at__gt=at, pair__project=project).count()
+    return votes
 
 
 @dataclass(frozen=True)
@@ -135,17 +142,21 @@ def open_pairs(project: Project, user: User) -> OpenPairs:
     return OpenPairs(total=pairs.count(), judged=judged, of_batches=member is not None)
 
 
-def projects_of(user: User) -> QuerySet[Project]:
+def projects_of(user: User) -> list[Project]:
     """The user's projects with their pairs, all and open, and the user's own votes and role."""
     pairs = Pair.objects.filter(project=OuterRef("pk")).asked_about()
-    own = Assignment.objects.filter(VOTED, annotator=user, pair__project=OuterRef("pk"))
     roles = Membership.objects.filter(project=OuterRef("pk"), user=user, active=True)
-    return Project.objects.for_user(user).annotate(
-        all_pairs=_count(pairs, "project"),
-        open_pairs=_count(pairs.filter(state=Pair.State.OPEN), "project"),
-        own_votes=_count(own, "pair__project"),
-        my_role=Subquery(roles.values("role")[:1]),
+    projects: list[Any] = list(
+        Project.objects.for_user(user).annotate(
+            all_pairs=_count(pairs, "project"),
+            open_pairs=_count(pairs.filter(state=Pair.State.OPEN), "project"),
+            my_role=Subquery(roles.values("role")[:1]),
+        )
     )
+    votes = own_votes(user, projects)
+    for project in projects:
+        project.own_votes = votes[project.pk]
+    return projects
 
 
 def _count(rows: QuerySet[Any], group: str) -> Coalesce:

@@ -15,6 +15,9 @@ from django.db.models import Count, Q, QuerySet
 from annotate.models import Assignment, ModelNote, Pair, Project, VoteRevision
 from annotate.statistics.wilson_interval import wilson
 
+MOST = 10_000
+"""Votes of a person up to which they are counted while somebody waits for the page."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
@@ -30,9 +33,16 @@ class Effect:
     after_interval: tuple[float, float] | None = None
     after_pairs: int = 0
     """Held-out pairs that the accuracy is of."""
+    many: bool = False
+    """True where more than MOST of their votes are in it, and are not counted further."""
     waiting: int
+    many_waiting: bool = False
     by_itself: bool
     """True where rounds start by themselves: there is a policy to train, and pairs enough."""
+
+    @property
+    def most(self) -> int:
+        return MOST
 
     @property
     def votes(self) -> int:
@@ -47,30 +57,34 @@ def effect(project: Project, user: User) -> Effect | None:
     newest = list(notes.order_by("-created_at", "-pk")[:2])
     number = (newest[0].dataset_version or 0) if newest else 0
     later = Q(frozen_from=None) | Q(frozen_from__gt=number)
-    waiting = _standing(project, user).filter(later).count()
+    waiting = _standing(project, user).filter(later)[: MOST + 1].count()
+    many_waiting, waiting = waiting > MOST, min(waiting, MOST)
     taught, measured = _held(project, user, number)
     by_itself = _starts_by_itself(project)
     if not taught + measured:
-        return Effect(waiting=waiting, by_itself=by_itself) if waiting else None
+        told = Effect(waiting=waiting, many_waiting=many_waiting, by_itself=by_itself)
+        return told if waiting else None
     after, before = [*map(_accuracy, newest), None][:2]
     pairs = int(newest[0].metrics.get("pairs_held_out") or 0)
     return Effect(
         model=newest[0].name.replace("-", " model "),
         taught=taught,
         measured=measured,
+        many=taught + measured > MOST,
         before=before,
         after=after,
         after_interval=None if after is None else wilson(after * pairs, pairs),
         after_pairs=pairs,
         waiting=waiting,
+        many_waiting=many_waiting,
         by_itself=by_itself,
     )
 
 
 def _starts_by_itself(project: Project) -> bool:
     policies = ModelNote.objects.filter(project=project, kind="policy")
-    enough = project.pairs.filter(kind__in=Pair.TEACHING).count() >= project.round_after
-    return bool(project.round_after) and enough and policies.exists()
+    teaching = project.pairs.filter(kind__in=Pair.TEACHING)[: project.round_after].count()
+    return bool(project.round_after) and teaching == project.round_after and policies.exists()
 
 
 def _standing(project: Project, user: User) -> QuerySet[Assignment]:
@@ -80,7 +94,10 @@ def _standing(project: Project, user: User) -> QuerySet[Assignment]:
 
 def _held(project: Project, user: User, number: int) -> tuple[int, int]:
     """The person's votes that the dataset version holds: those that teach, those that measure."""
-    standing = _standing(project, user).filter(frozen_from__lte=number)
+    if not number:
+        return 0, 0
+    # In the order of an index: where there are many, only so many are read.
+    standing = _standing(project, user).filter(frozen_from__lte=number).order_by("-acted_at")
     revised = VoteRevision.objects.filter(
         assignment__annotator=user,
         assignment__pair__project=project,
@@ -96,7 +113,7 @@ def _held(project: Project, user: User, number: int) -> tuple[int, int]:
 
 def _split(votes: QuerySet[Assignment] | QuerySet[VoteRevision], pair: str) -> dict[str, int]:
     held_out = Q(**{f"{pair}__prompt__held_out": True})
-    return votes.aggregate(
+    return votes[: MOST + 1].aggregate(
         taught=Count("pk", filter=~held_out), measured=Count("pk", filter=held_out)
     )
 

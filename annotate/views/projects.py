@@ -22,7 +22,7 @@ from annotate.people.permissions import project_or_404
 
 @require_safe
 def projects(request: AuthenticatedHttpRequest) -> HttpResponse:
-    own = list(projects_of(request.user))
+    own = projects_of(request.user)
     context = {
         # With the pairs that are settled. Of many pairs few are open, and those an index counts.
         "projects": [

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,6 +18,7 @@ from annotate.models import Assignment, Project, Rewrite
 from annotate.people.http_requests import AuthenticatedHttpRequest
 from annotate.people.permissions import project_or_404
 from annotate.review import search
+from annotate.views.tables import LongList
 from annotate.votes import scales
 
 PAGE = 10
@@ -48,8 +48,9 @@ class Entry(NamedTuple):
 def my_votes(request: AuthenticatedHttpRequest, slug: str) -> HttpResponse:
     project = project_or_404(request, slug)
     text = search.words(request.GET.get("q", ""))
-    pages = Paginator(search.votes_and_skips(project, request.user, text=text), PAGE)
-    page = pages.get_page(request.GET.get("page"))
+    asked = request.GET.get("page")
+    pages = LongList(search.votes_and_skips(project, request.user, text=text), PAGE, asked=asked)
+    page = pages.get_page(asked)
     context = {
         "project": project,
         "tab": "my-votes",

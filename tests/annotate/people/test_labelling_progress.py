@@ -10,6 +10,7 @@ from django.test import Client
 
 from annotate import queue
 from annotate.models import Membership, Pair, Project
+from annotate.people import cached_annotator_figures
 from annotate.people.labelling_progress import OpenPairs, open_pairs, progress
 
 LABEL = "/projects/desk/label/"
@@ -28,6 +29,34 @@ def test_the_minutes_that_are_left_come_from_the_persons_own_pace(
     assert progress(project, ann).left_minutes == round(49 / 3)
     Membership.objects.filter(user=ann).update(daily_goal=1)
     assert (progress(project, ann).goal, progress(project, ann).left_minutes) == (1, None)
+
+
+def test_votes_since_the_last_count_are_added_to_it_in_a_large_project(
+    client_for: Callable[[User], Client],
+    project: Project,
+    ann: User,
+    make_pairs: Callable[..., list[Pair]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_pairs(9)
+
+    def vote(n: int) -> None:
+        for _ in range(n):
+            lease = queue.next_pair(project, ann)
+            assert lease
+            queue.vote_side(ann, lease.token, "left")
+
+    vote(4)
+    monkeypatch.setattr(cached_annotator_figures, "LIVE_UP_TO", 3)
+    assert cached_annotator_figures.count_annotators_if_due(project)
+    assert progress(project, ann).total == 4
+    vote(2)
+    for total, undone in ((6, False), (5, True)):
+        if undone:
+            queue.undo(ann, project)
+        assert progress(project, ann).total == total
+        page = client_for(ann).get("/projects/").content.decode()
+        assert f"{total} votes of yours" in page
 
 
 def test_the_screen_speaks_of_the_person(

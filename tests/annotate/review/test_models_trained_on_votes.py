@@ -10,6 +10,7 @@ from django.utils import timezone
 from annotate import exchange, queue
 from annotate.exporting import freezing
 from annotate.models import Assignment, Membership, Pair, Project, Prompt
+from annotate.review import models_trained_on_votes
 from annotate.review.models_trained_on_votes import effect
 
 ME = "/projects/desk/me/"
@@ -58,6 +59,19 @@ def test_before_the_first_model_it_says_what_happens_next(client_for, project, v
     assert "when an admin starts a round" in text(client_for(ann))
     Project.objects.update(round_after=4)
     assert "by itself after every 4 resolved pairs" in text(client_for(ann))
+
+
+def test_very_many_votes_are_not_counted_while_somebody_waits(
+    client_for, project, voted, ann, monkeypatch
+):
+    monkeypatch.setattr(models_trained_on_votes, "MOST", 3)
+    assert "More than 3 votes will be part of the next" in text(client_for(ann))
+    publish(project, 1, accuracy=0.7)
+    for _ in range(3):
+        vote(project, ann)
+    page = text(client_for(ann))
+    assert "More than 3 of your votes were part of reward model 1 ." in page
+    assert "3 more votes will be part of the next one." in page
 
 
 def test_a_model_names_the_votes_it_had_and_what_they_changed(client_for, project, voted, ann):

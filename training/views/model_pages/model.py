@@ -83,8 +83,7 @@ def _page(
 
 def _nothing_written(project: exchange.Project) -> bool:
     """True of a project with prompts and without a single completion."""
-    prompts = exchange.prompt_count(project)
-    return bool(prompts) and exchange.prompt_count(project, unanswered=True) == prompts
+    return project.prompts.exists() and not exchange.has_completions(project)
 
 
 def _seen(version: ModelVersion) -> dict[str, Any]:

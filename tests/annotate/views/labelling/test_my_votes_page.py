@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from annotate import queue
 from annotate.models import Adjudication, Assignment, Pair, Project
+from annotate.views import tables
 from tests.annotate.queue.test_queue import lease
 
 MakePairs = Callable[..., list[Pair]]
@@ -149,3 +150,24 @@ def test_votes_are_found_by_their_texts_and_come_ten_at_a_time(
         {"vote": "1", "page": "2", "q": "order"},
     )
     assert back["Location"].startswith(f"{PAGE}?q=order&page=2#vote-")
+
+
+def test_a_long_list_is_counted_no_further_than_some_pages_ahead(
+    browser: Client,
+    project: Project,
+    ann: User,
+    make_pairs: MakePairs,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_pairs(32)
+    for _ in range(32):
+        cast(project, ann, "left")
+    assert "32 in all" in browser.get(PAGE).content.decode()
+    monkeypatch.setattr(tables, "AHEAD", 10)
+    first = browser.get(PAGE).content.decode()
+    assert "more than 20 in all" in first and "Page 1</span>" in first and "?page=2" in first
+    last = browser.get(PAGE, {"page": "4"})
+    assert len(last.context["entries"]) == 2 and "32 in all" in last.content.decode()
+    assert "Page 4 of 4" in last.content.decode()
+    for nowhere in ("99", "-1", "x", "9" * 400):
+        assert browser.get(PAGE, {"page": nowhere}).status_code == 200
