@@ -1,6 +1,6 @@
 """Time that counts as active: as long as a slow reader needs for the text in sight.
 
-static/js/reading-time.js has the same rule for the page, which knows when somebody gave a sign and
+static/js/reading-speed.js has the same rule for the page, which knows when somebody gave a sign and
 what was in sight; here the whole text of a pair is the bound. A test holds both equal.
 """
 

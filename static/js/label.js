@@ -1,5 +1,5 @@
 // The labelling screen: a key shows the next pair at once, and what it said is saved behind it.
-import * as activity from "./activity.js";
+import * as activeTime from "./active-time.js";
 import * as ahead from "./ahead.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./key-presses.js";
@@ -30,7 +30,7 @@ function guard(event) {
   const bar = event.target.closest?.("#bar");
   if (!bar) return;
   const late = event.isTrusted && event.detail > 0 && keys.sinceChange() < DOUBLE_CLICK_MS;
-  activity.pressed(event);
+  activeTime.pressed(event);
   if (!late && !("busy" in bar.dataset)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
@@ -40,7 +40,7 @@ function fields(bar, button, undoes) {
   const data = new URLSearchParams(new FormData(bar, button));
   data.delete("csrfmiddlewaretoken");
   if (undoes !== undefined) data.set("last", undoes);
-  else for (const [name, value] of Object.entries(activity.measured())) data.set(name, value);
+  else for (const [name, value] of Object.entries(activeTime.measured())) data.set(name, value);
   return String(data);
 }
 
@@ -192,7 +192,7 @@ document.addEventListener("click", guard, { capture: true });
 document.addEventListener("submit", press);
 screen.begin();
 dialogs.listen();
-activity.listen();
+activeTime.listen();
 keys.listen();
 last.listen();
 saving.listen(answered, drained);

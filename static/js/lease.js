@@ -1,6 +1,6 @@
 // The heartbeat: while somebody is at the page, the pair before their eyes stays theirs, and so
 // does the one fetched ahead.
-import * as activity from "./activity.js";
+import * as activeTime from "./active-time.js";
 import * as ahead from "./ahead.js";
 import * as screen from "./screen.js";
 import * as server from "./server.js";
@@ -16,7 +16,7 @@ const lasts = () => 1000 * Number.parseInt(screen.current().dataset.lease, 10);
 
 // Who has not touched anything for as long as a lease lasts has left: the pair goes to others.
 function attended() {
-  return document.visibilityState === "visible" && activity.idle() < lasts();
+  return document.visibilityState === "visible" && activeTime.idle() < lasts();
 }
 
 async function renew(token) {
@@ -43,7 +43,7 @@ export function listen(onLost) {
   lost = onLost;
   beatAt = performance.now();
   timer = setTimeout(beat, lasts() / BEATS);
-  activity.onSign(sign);
+  activeTime.onSign(sign);
   document.addEventListener("visibilitychange", beat);
   window.addEventListener("online", beat);
 }

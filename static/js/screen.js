@@ -1,5 +1,5 @@
 // The pair on the screen: putting another in its place, and saying what became of the last act.
-import * as activity from "./activity.js";
+import * as activeTime from "./active-time.js";
 import * as dialogs from "./dialogs.js";
 import * as keys from "./key-presses.js";
 
@@ -76,7 +76,7 @@ export function arrived() {
     return;
   }
   keys.screenChanged();
-  activity.restart();
+  activeTime.restart();
   window.scrollTo(0, 0);
   document.querySelector("#prompt-title, #empty-title").focus({ preventScroll: true });
   const now = token ? (before ? "Next pair." : "A new pair has arrived.") : "Nothing to compare just now.";

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from annotate.importing import dialogue
+from annotate.importing import human_assistant_text
 from annotate.importing.imported_row import Reply
 from annotate.importing.limits import MAX_TURNS
 from annotate.importing.problems import Refused
@@ -51,8 +51,8 @@ def chat(value: Any, name: str, cells: Cells) -> Messages | None:
     Raises Refused.
     """
     if isinstance(value, str):
-        if dialogue.is_dialogue(value):
-            return dialogue.turns(text(value, name))
+        if human_assistant_text.is_dialogue(value):
+            return human_assistant_text.turns(text(value, name))
         value = _written_turns(value, name) if value.startswith("[{") else value
     if not isinstance(value, list):
         return None

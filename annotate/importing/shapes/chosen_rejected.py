@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import product, takewhile
 from typing import Any
 
-from annotate.importing import dialogue
+from annotate.importing import human_assistant_text
 from annotate.importing.imported_row import Comparison, Judgement, Rating, Reply, Row
 from annotate.importing.limits import MAX_COMPLETIONS
 from annotate.importing.problems import Refused
@@ -153,7 +153,11 @@ def _explicit(cells: Cells, name: str, sides: dict[str, Any]) -> tuple[Messages,
     """The prompt of its own column, and what the sides add to it."""
     written = cells.get(name)
     given = chats.prompt_in(cells, name)
-    if isinstance(written, str) and dialogue.is_dialogue(written) and written[-1:] == ":":
+    if (
+        isinstance(written, str)
+        and human_assistant_text.is_dialogue(written)
+        and written[-1:] == ":"
+    ):
         # "Assistant: I agree.": the blank belongs to neither, as in a dialogue that is one text.
         sides = {
             side: value.removeprefix(" ") if isinstance(value, str) else value
@@ -165,7 +169,7 @@ def _explicit(cells: Cells, name: str, sides: dict[str, Any]) -> tuple[Messages,
     if not any(turn and turn[0]["role"] != "assistant" for turn in turns.values()):
         return given, {side: _reply(cells, value, side) for side, value in sides.items()}
     wholes = [turn or [] for turn in turns.values()]
-    prompt = wholes[0][: dialogue.shared(*wholes)]
+    prompt = wholes[0][: human_assistant_text.shared(*wholes)]
     told = given[-1]["content"].strip()
     if not prompt or not any(one["content"].strip() == told for one in prompt):
         raise Refused(name, "chosen and rejected are chats that do not begin with the prompt")
@@ -185,7 +189,7 @@ def _implicit(cells: Cells, sides: dict[str, Any]) -> tuple[Messages, dict[str, 
     chosen, rejected = (_chat_of(value, side, cells) for side, value in sides.items())
     if chosen is None or rejected is None:
         return _shared_words(cells, sides)
-    k = dialogue.shared(chosen, rejected)
+    k = human_assistant_text.shared(chosen, rejected)
     if not k:
         raise Refused("prompt", "chosen and rejected share no turn that could be the prompt")
     chats.check_prompt(chosen[:k], "prompt")

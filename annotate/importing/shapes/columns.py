@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from annotate.importing import dialogue, python_literals
+from annotate.importing import human_assistant_text, python_literals
 from annotate.importing.imported_row import Comparison, Rating, Reply, Row
 from annotate.importing.limits import MAX_NAME, MAX_TAGS, MAX_TEXT
 from annotate.importing.problems import Refused
@@ -301,7 +301,7 @@ def built(
         if "metadata" in cells:
             _spread(cells)
     if len(messages) > 1:
-        merged = dialogue.merged(messages)
+        merged = human_assistant_text.merged(messages)
         if len(merged) < len(messages):
             cells.warn("prompt", "two turns of one role in a row were joined")
             messages = merged

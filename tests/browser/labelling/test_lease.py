@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 BEAT_MS = 201_000
 MINUTE = 60_000
 RULE = """async ([texts, paces]) => {
-    const { countWords, milliseconds } = await import("/static/js/reading-time.js");
+    const { countWords, milliseconds } = await import("/static/js/reading-speed.js");
     const words = texts.map(countWords);
     const times = (pace) => [0, ...words, 777].map((count) => milliseconds(count, pace));
     return [words, paces.map(times)];

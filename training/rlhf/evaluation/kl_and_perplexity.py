@@ -13,7 +13,7 @@ from training.rlhf.completions.sampling import Policy
 from training.rlhf.completions.writers import Reply, Settings
 from training.rlhf.language import chat_template, pretrained
 from training.rlhf.language.chat_template import Message
-from training.rlhf.language.padded_sequences import Sequences, response_states
+from training.rlhf.language.response_states import Sequences, response_states
 from training.rlhf.language.token_logprobs import token_logprobs
 from training.rlhf.metrics.texts import diversity_and_refusals
 

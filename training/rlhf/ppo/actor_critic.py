@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from training.rlhf.language import pretrained
 from training.rlhf.language.lora_adapters import base_model
-from training.rlhf.language.padded_sequences import Sequences, require_plain_head, response_states
+from training.rlhf.language.response_states import Sequences, require_plain_head, response_states
 from training.rlhf.language.token_logprobs import token_logprobs
 
 

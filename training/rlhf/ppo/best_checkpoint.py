@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from training.rlhf.language import chat_template
-from training.rlhf.language.padded_sequences import Sequences
 from training.rlhf.language.random_numbers import random_source
+from training.rlhf.language.response_states import Sequences
 from training.rlhf.metrics import reward_hacking
 from training.rlhf.metrics.texts.diversity_and_refusals import mean
 from training.rlhf.ppo.load_and_save import trained_weights

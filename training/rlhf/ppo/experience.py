@@ -17,8 +17,8 @@ from training.rlhf.language import chat_template, generation, pretrained
 from training.rlhf.language.generation import Response
 from training.rlhf.language.lora_adapters import base_model
 from training.rlhf.language.minibatches_by_length import minibatches, pass_cost
-from training.rlhf.language.padded_sequences import Sequences
 from training.rlhf.language.random_numbers import draws, random_source
+from training.rlhf.language.response_states import Sequences
 from training.rlhf.ppo.actor_critic import ActorCritic, Reading
 from training.rlhf.reward.score_functions import Messages, Score
 from training.rlhf.rows import Prompt

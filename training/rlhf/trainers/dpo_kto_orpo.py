@@ -25,8 +25,8 @@ from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 from training.rlhf.config import PairsConfig
 from training.rlhf.language import pretrained
 from training.rlhf.language.lora_adapters import base_model
-from training.rlhf.language.padded_sequences import Sequences, response_states
 from training.rlhf.language.policy_and_reference import load_policy_and_reference
+from training.rlhf.language.response_states import Sequences, response_states
 from training.rlhf.language.token_logprobs import token_logprobs
 from training.rlhf.rows import Preference
 from training.rlhf.run import distributed, ranks

@@ -9,7 +9,7 @@ from torch import nn
 from tests.training.rlhf import tiny
 from training.rlhf.config import LoraConfig, PPOConfig
 from training.rlhf.language import lora_adapters, pretrained
-from training.rlhf.language.padded_sequences import Sequences
+from training.rlhf.language.response_states import Sequences
 from training.rlhf.ppo import load_and_save
 from training.rlhf.ppo.actor_critic import ActorCritic
 from training.rlhf.run.failures import ModelError

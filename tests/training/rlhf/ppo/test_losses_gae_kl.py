@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.rlhf.language.padded_sequences import length_mask
+from training.rlhf.language.response_states import length_mask
 from training.rlhf.ppo import losses_gae_kl
 
 

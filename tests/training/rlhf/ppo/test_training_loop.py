@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tests.training.rlhf import tiny
 from training.rlhf.config import ConfigError, LoraConfig, PPOConfig
 from training.rlhf.language import lora_adapters, pretrained
-from training.rlhf.language.padded_sequences import Sequences
+from training.rlhf.language.response_states import Sequences
 from training.rlhf.ppo import load_and_save, training_loop
 from training.rlhf.ppo.actor_critic import Reading
 from training.rlhf.ppo.best_checkpoint import Judge

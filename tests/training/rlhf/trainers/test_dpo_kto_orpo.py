@@ -16,7 +16,7 @@ from transformers import TrainingArguments
 from tests.training.rlhf import tiny, world
 from training.rlhf.config import ConfigError, LoraConfig, PairsConfig
 from training.rlhf.language import pretrained
-from training.rlhf.language.padded_sequences import Sequences
+from training.rlhf.language.response_states import Sequences
 from training.rlhf.ppo.actor_critic import ActorCritic
 from training.rlhf.rows import Preference, Vote
 from training.rlhf.run.run_directory import Stopped

@@ -19,7 +19,7 @@ from tests.training.rlhf.ppo.test_training_loop import (
 from tests.training.rlhf.trainers import test_dpo_kto_orpo
 from training.rlhf.config import LoraConfig, ModelConfig, SFTConfig
 from training.rlhf.language import chat_template, generation, pretrained
-from training.rlhf.language.padded_sequences import Sequences
+from training.rlhf.language.response_states import Sequences
 from training.rlhf.ppo.actor_critic import ActorCritic
 from training.rlhf.run.failures import ModelError
 from training.rlhf.run.run_directory import Stopped

@@ -2,7 +2,7 @@
 // with. Time counts while the page is in front, and from the last sign of a person on for as long
 // as a slow reader needs for the text in sight that had not been read before.
 import * as keys from "./key-presses.js";
-import { countWords, milliseconds } from "./reading-time.js";
+import { countWords, milliseconds } from "./reading-speed.js";
 
 const SIGNS = ["keydown", "pointerdown", "pointermove", "wheel", "touchmove", "scroll"];
 const BLOCKS = ".prompt .prose > *, .reply .prose > *, .reply pre.raw";
