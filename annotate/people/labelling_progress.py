@@ -142,7 +142,7 @@ def open_pairs(project: Project, user: User) -> OpenPairs:
     return OpenPairs(total=pairs.count(), judged=judged, of_batches=member is not None)
 
 
-def projects_of(user: User) -> list[Project]:
+def projects_of(user: User) -> list[Any]:
     """The user's projects with their pairs, all and open, and the user's own votes and role."""
     pairs = Pair.objects.filter(project=OuterRef("pk")).asked_about()
     roles = Membership.objects.filter(project=OuterRef("pk"), user=user, active=True)

@@ -60,7 +60,7 @@ class IntervalPlot:
 
 
 def percent(value: float) -> str:
-    return share_text.percent(value).replace(".0 %", " %")
+    return share_text.percent(value).replace(".0\N{NO-BREAK SPACE}", "\N{NO-BREAK SPACE}")
 
 
 def plot(

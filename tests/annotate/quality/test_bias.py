@@ -232,7 +232,7 @@ def test_the_page_leaves_the_panel_for_later_and_shows_it_on_demand(
     page = client.get("/projects/desk/quality/").text
     assert "?section=bias&amp;stream=all" in page and "The look" not in page
     part = client.get(URL, headers={"HX-Request": "true"}).text
-    assert "The longer reply won 75.0 % of 120 votes" in part and "<h1>" not in part
+    assert "The longer reply won 75.0\xa0% of 120 votes" in part and "<h1>" not in part
     assert "The hour" in client.get(URL).text
 
 

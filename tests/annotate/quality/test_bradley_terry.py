@@ -196,7 +196,7 @@ def test_a_prompt_with_simulated_votes_alone_counts_for_nobody(project, judged):
 
 def test_the_page_shows_ratings_and_says_which_pairs_they_are_from(client_for, olga, judged):
     page = client_for(olga).get(URL).text
-    assert "policy-1" in page and "100.0 %" in page and "9 votes on 3 prompts" in page
+    assert "policy-1" in page and "100.0\xa0%" in page and "9 votes on 3 prompts" in page
     assert "<svg" in page and "blind evaluation pairs" in page
     page = client_for(olga).get(URL, {"reference": "policy-1"}).text
     assert "against policy-1" in page

@@ -160,7 +160,7 @@ def test_the_page_names_a_fall_within_a_margin(client_for, make_pairs, olga):
     Pair.objects.filter(pk__in=ids[60:]).update(second_at=now)
     Pair.objects.filter(pk__in=ids[90:]).update(second="b")
     text = client_for(olga).get(URL).text
-    assert "agreement fell from 100.0 % (60 pairs) to 50.0 % (60 pairs)" in text
+    assert "agreement fell from 100.0\xa0% (60 pairs) to 50.0\xa0% (60 pairs)" in text
     assert "margin of 0.5 to 1," in text
 
 

@@ -317,7 +317,7 @@ def test_a_conflict_names_both_sides_and_a_decided_pair_can_be_opened_again(
 ):
     client = client_for(olga)
     page = client.get(URL).text
-    assert "People prefer <b>B</b>" in page and "probability of 95.3 %" in page
+    assert "People prefer <b>B</b>" in page and "probability of 95.3\xa0%" in page
     client.post(f"{URL}{against.pk}/", {"vote": "5", "category": "guideline_gap"})
     page = client.get(URL, {"pair": against.pk}).text
     assert "Decided by olga" in page and "guideline gap" in page

@@ -198,5 +198,5 @@ def test_admins_are_told_why_a_pair_is_asked_and_reviewers_are_not(
     page = client_for(zed).get(address).content.decode()
     assert "Place 1 of " in page and "in the order of i-optimal." in page
     assert "The head gives A" in page
-    assert "A lease comes from this order with probability 90 %." in page
+    assert "A lease comes from this order with probability 90\xa0%." in page
     assert "Place 1 of " not in client_for(olga).get(address).content.decode()

@@ -140,7 +140,7 @@ def test_a_page_explains_each_share_with_its_interval(
         vote(project, ann, "a")
         vote(project, ben, "a")
     page = client_for(olga).get(own(ann)).text
-    assert "90.0 %" in page and re.search(r"59\.6 to 98\.2 %", page)
+    assert "90.0\xa0%" in page and re.search(r"59\.6 to 98\.2\xa0%", page)
     assert "pairs asked twice with the sides swapped" in page
     assert "Where is my order" in page
     visible = re.sub(r"<[^>]*>", " ", page)
@@ -152,14 +152,14 @@ def test_reliabilities_are_shown_once_they_are_estimated(client_for, project, ju
     client, own = client_for(olga), f"{URL}{Membership.objects.get(user=ann).pk}/"
     assert "<dd>–" in client.get(own).text
     reliability.refresh_labels(project)
-    estimate = f"{Membership.objects.get(user=ann).reliability:.1%}".replace("%", " %")
+    estimate = f"{Membership.objects.get(user=ann).reliability:.1%}".replace("%", "\xa0%")
     assert f'<td class="number">{estimate}</td>' in client.get(URL).text
     assert f"<dd>{estimate} " in client.get(own).text
 
 
 def test_few_votes_are_said_to_be_few(client_for, judged, ann, olga):
     page = client_for(olga).get(own(ann)).text
-    assert re.search(r"75\.0 % .*of 4.*too few to say", page)
+    assert re.search(r"75\.0\xa0% .*of 4.*too few to say", page)
     assert "30.1 to" not in page
 
 

@@ -40,7 +40,7 @@ def test_the_history_names_everything_in_order(told, project, make_pairs, ann, b
         "decided: B better",
     )
     assert "It &lt;i&gt;invents" in page and "The warning of personal data was settled" in page
-    assert "81.8 %" in page and "logit 1.50" in page and "ann-ann" in page and "starter" in page
+    assert "81.8\xa0%" in page and "logit 1.50" in page and "ann-ann" in page and "starter" in page
 
 
 def test_a_changed_vote_is_told_with_the_versions_that_keep_what_it_was(
@@ -99,7 +99,7 @@ def test_a_persons_own_votes_lead_to_the_history_only_where_it_may_be_read(
         assert (f"/pairs/{pair.pk}/" in page) == links
 
 
-@pytest.mark.parametrize(("margin", "probability"), [(-2000.0, "0.0 %"), (2000.0, "100.0 %")])
+@pytest.mark.parametrize(("margin", "probability"), [(-2000.0, "0.0\xa0%"), (2000.0, "100.0\xa0%")])
 def test_a_margin_however_large_is_a_probability(told, make_pairs, margin, probability):
     (pair,) = make_pairs(1, margin=margin)
     assert probability in told(pair)

@@ -30,8 +30,8 @@ def judged(project, make_pairs, ann, ben):
 
 def test_it_shows_agreement_with_its_interval_and_where_it_comes_from(client_for, judged, olga):
     page = client_for(olga).get(URL).content.decode()
-    assert "both gave the same answer on 75.0 % of the pairs" in page
-    assert re.search(r"<b>75\.0 %</b><br>\s*<span class=\"muted\">\d+\.\d to \d+\.\d %", page)
+    assert "both gave the same answer on 75.0\xa0% of the pairs" in page
+    assert re.search(r"<b>75\.0\xa0%</b><br>\s*<span class=\"muted\">\d+\.\d to \d+\.\d\xa0%", page)
     assert "about all pairs, because the random stream has fewer than 200 yet" in page
     assert "InstructGPT, training labelers" in page and "Ouyang" in page
     assert "ask for at least 200" in page
@@ -92,7 +92,7 @@ def test_simulated_votes_can_be_shown_only_where_they_train(
     project.save()
     assert NO_PAIRS in client.get(URL).text
     page = client.get(URL + "?simulated=1").text
-    assert NO_PAIRS not in page and "on 100.0 % of the pairs" in page
+    assert NO_PAIRS not in page and "on 100.0\xa0% of the pairs" in page
 
 
 def test_its_markup_obeys_the_content_security_policy(client_for, judged, olga):
@@ -155,7 +155,7 @@ def test_the_plot_keeps_every_interval_inside_and_in_proportion():
         title="Agreement",
         axis="share",
     )
-    assert [tick.text for tick in drawn.ticks] == [f"{n}0 %" for n in range(3, 11)]
+    assert [tick.text for tick in drawn.ticks] == [f"{n}0\xa0%" for n in range(3, 11)]
     first, second = drawn.bars
     assert drawn.ticks[0].x < first.left < first.x < first.right < second.x == drawn.ticks[-1].x
     assert first.x == pytest.approx(drawn.ticks[2].x)
