@@ -19,10 +19,11 @@ PUBLIC = {
     *("livez", "readyz", "metrics", "home", "login", "login-code", "logout", "enter", "invitation"),
     *("invitation-confirmed", "password-forgotten", "password-choose"),
     "password-choose-made",
+    *("openid-begin", "openid-back"),
     *("api-schema", "api-docs"),
 }
 SIGNED_IN = {
-    *("operators", "second-factor"),
+    *("operators", "second-factor", "openid-connect", "openid-disconnect"),
     *("password", "projects", "project-new", "tokens", "token-revoke"),
     # A person's own places, in whatever project: tests/annotate/people/test_permissions.py.
     *("api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),

@@ -29,6 +29,7 @@ ACTIONS = {
     "password": Action("changed their own password or address", redirects=True),
     "password-choose": Action("chose a new password by a link", redirects=True),
     "password-choose-made": Action("chose a new password by an admin's link", redirects=True),
+    "openid-disconnect": Action("disconnected their account of the provider", redirects=True),
     "second-factor": Action("changed their own second factor", ("do",)),
     "tokens": Action("made an API token", ("name", "scopes", "project", "days")),
     "token-revoke": Action("revoked an API token"),
@@ -152,6 +153,7 @@ WRITTEN = {
     "sign-in": "signed in",
     "sign-out": "signed out",
     "sign-in-failed": "failed to sign in",
+    "openid-connected": "connected their account with the provider's",
     "audit-download": "downloaded the audit log",
     "second-factor-off": "took somebody's second factor off",
     "erase-person": "erased a person",
@@ -166,6 +168,7 @@ NOT_RECORDED = {
     *("qualification", "qualification-question"),
     *("api-next", "api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
     # Signing in and out, and joining, which signs in: recorded by signals.
+    *("openid-begin", "openid-back", "openid-connect"),
     *("login", "login-code", "logout", "enter", "invitation", "invitation-confirmed"),
     # A mail that was asked for may never be read; what follows it is recorded.
     "password-forgotten",
@@ -181,6 +184,7 @@ NOT_RECORDED = {
     *("ai-annotator", "ai-annotator-progress", "active-learning", "api-active"),
     *("round-curves", "models", "model", "model-check", "model-check-progress"),
     *("models-compare", "compare-progress", "compare-report", "writing-progress"),
+    "writing-sizes",
     *("audit", "audit-download"),
     *("api-schema", "api-docs", "api-projects", "api-my-votes", "api-labels", "api-annotators"),
     *("api-annotator", "api-agreement", "api-version", "api-jobs", "api-completions-run"),

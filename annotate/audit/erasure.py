@@ -41,6 +41,7 @@ def erase(user: User) -> str:
         end_sessions(user)
         second_factor.turn_off(user)
         user.api_tokens.all().delete()
+        user.external_identities.all().delete()
         Message.objects.filter(member__user=user).delete()
         if user.email:
             ConfirmedAddress.objects.filter(address__iexact=user.email).delete()

@@ -100,6 +100,7 @@ from annotate.overview.home_parts import HomePart, Step, home_wanted
 from annotate.people.cached_annotator_figures import count_annotators_if_due
 from annotate.people.http_requests import AuthenticatedHttpRequest, public_url
 from annotate.people.joining import mail
+from annotate.people.joining.openid_connect import identity_provider_problem
 from annotate.people.permissions import project_or_404
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
@@ -157,6 +158,7 @@ __all__ = [
     "has_completions",
     "has_evaluators",
     "home_wanted",
+    "identity_provider_problem",
     "installation_id",
     "job_waiting",
     "keep_fresh_pairs",

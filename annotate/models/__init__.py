@@ -12,6 +12,7 @@ from annotate.models.content import Completion, Prompt, Rating
 from annotate.models.dataset_version import DatasetVersion
 from annotate.models.gold_and_qualification import Gold, QualificationAnswer
 from annotate.models.integrations.api_token import ApiToken, TokenScope
+from annotate.models.integrations.external_identity import ExternalIdentity
 from annotate.models.integrations.idempotency_key import IdempotencyKey
 from annotate.models.integrations.webhook import Webhook, WebhookDelivery
 from annotate.models.integrations.webhook_events import WebhookEvent
@@ -42,6 +43,7 @@ __all__ = [
     "ConfirmedAddress",
     "DatasetVersion",
     "Export",
+    "ExternalIdentity",
     "Flag",
     "Gold",
     "Guideline",

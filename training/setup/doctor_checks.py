@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from annotate import exchange
 from training.models import ModelVersion, WorkerBeat
 from training.rounds.loop_state import SILENT_AFTER
 from training.runs import task_queue
@@ -60,7 +61,7 @@ def fail(check: str, text: str, advice: str) -> Finding:
 
 def examine() -> Findings:
     """All findings, as they come in; a check that breaks is a finding itself."""
-    for check in (home, secret_key, disk):
+    for check in (home, secret_key, disk, identity_provider):
         yield from _guarded(check)
     readable = True
     for finding in [*_guarded(database), *_guarded(migrations)]:
@@ -128,6 +129,17 @@ def disk() -> Findings:
         yield warn("disk", text, "Plan for more space: every round keeps its models.")
     else:
         yield ok("disk", text)
+
+
+def identity_provider() -> Findings:
+    """The provider that people sign in through, where the operator names one."""
+    if not settings.OIDC_ISSUER:
+        return
+    check, problem = "identity provider", exchange.identity_provider_problem()
+    if problem:
+        yield warn(check, problem, "Compare the PAIRLOOP_OIDC settings with the provider's own.")
+    else:
+        yield ok(check, f"{settings.OIDC_ISSUER} describes itself as that")
 
 
 def database() -> Findings:

@@ -24,7 +24,8 @@ RECOVERY_CODES = 10
 PROOF_SECONDS = 300
 """Seconds between the right password and the code."""
 VERIFIED = "second_factor"
-"""Key of a session whose owner gave a code, with the device that it was of."""
+"""Key of a session whose owner gave a code, with the device that it was of, or BY_PROVIDER."""
+BY_PROVIDER = "provider"
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 """Letters and digits that nobody takes for another."""
 
@@ -75,10 +76,15 @@ def mark(session: SessionBase, device: Any) -> None:
     session[VERIFIED] = device.pk
 
 
+def mark_of_provider(session: SessionBase) -> None:
+    """Say that an identity provider asked for all that the operator wants asked."""
+    session[VERIFIED] = BY_PROVIDER
+
+
 def verified(user: User, session: SessionBase) -> bool:
     """True where the session was begun with all that the person's account asks for."""
-    device = device_of(user)
-    return device is None or session.get(VERIFIED) == device.pk
+    device, by = device_of(user), session.get(VERIFIED)
+    return device is None or by == device.pk or (by == BY_PROVIDER and settings.OIDC_SECOND_FACTOR)
 
 
 def accepts(user: User, code: str) -> bool:

@@ -18,7 +18,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from annotate.forms.people_forms import ChangePasswordForm, OwnAddressForm
 from annotate.people.http_requests import AuthenticatedHttpRequest, HtmxRequest, from_this_machine
-from annotate.people.joining import sign_in_link
+from annotate.people.joining import openid_accounts, openid_connect, sign_in_link
 from annotate.views.joining import sign_in_limits
 from annotate.views.joining.sign_in_code import BLOCKED, enter_or_ask, safe_target
 
@@ -86,4 +86,10 @@ def password(request: AuthenticatedHttpRequest) -> HttpResponse:
         address.save()
         messages.success(request, "Your mail address is saved.")
         return redirect("password")
-    return render(request, "annotate/password.html", {"form": form, "address": address})
+    context = {
+        "form": form,
+        "address": address,
+        "provider": openid_connect.provider(),
+        "connection": openid_accounts.connection_of(request.user),
+    }
+    return render(request, "annotate/password.html", context)

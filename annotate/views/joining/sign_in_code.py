@@ -40,30 +40,31 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
     return signed_in(request, user)
 
 
-def enter_or_ask(request: HttpRequest, user: User) -> HttpResponse:
-    """Let in who gave the right password, or a link in its place; ask first where a code is due."""
+def enter_or_ask(request: HttpRequest, user: User, *, target: str = "") -> HttpResponse:
+    """Let in who gave the right password, or came by a link or a provider in its place; ask first
+    where a code is due. `target` is the page to show then, by default the request's `next`."""
     if second_factor.device_of(user) is not None:
-        return ask_for_code(request, user)
-    return signed_in(request, user)
+        return ask_for_code(request, user, target=target)
+    return signed_in(request, user, target=target)
 
 
-def signed_in(request: HttpRequest, user: User) -> HttpResponse:
+def signed_in(request: HttpRequest, user: User, *, target: str = "") -> HttpResponse:
     """The answer to who gave all that was asked for."""
     login(request, user, backend=MODEL_BACKEND)
     if (device := second_factor.device_of(user)) is not None:
         second_factor.mark(request.session, device)
-    response = redirect(safe_target(request))
+    response = redirect(target or safe_target(request))
     # Only now: who has the password alone must not begin to count anew with it.
     sign_in_limits.succeeded(request, response, user.username)
     return response
 
 
 def ask_for_code(
-    request: HttpRequest, user: User, *, error: str = "", status: int = 200
+    request: HttpRequest, user: User, *, error: str = "", status: int = 200, target: str = ""
 ) -> HttpResponse:
     context = {
         "proof": second_factor.proof_of_password(user),
-        "next": safe_target(request),
+        "next": target or safe_target(request),
         "error": error,
     }
     return render(request, "annotate/sign_in_code.html", context, status=status)

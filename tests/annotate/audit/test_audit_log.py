@@ -19,7 +19,15 @@ from rest_framework.test import APIClient
 
 from annotate.audit import chain, erasure
 from annotate.audit.actions import ACTIONS, NOT_RECORDED
-from annotate.models import ApiToken, AuditEntry, Membership, Message, PersonKey, Project
+from annotate.models import (
+    ApiToken,
+    AuditEntry,
+    ExternalIdentity,
+    Membership,
+    Message,
+    PersonKey,
+    Project,
+)
 from annotate.models.roles import Role
 from tests.conftest import PASSWORD, at_once
 from tests.test_access import PARAMETERS
@@ -154,6 +162,8 @@ def test_nothing_in_the_database_names_an_erased_person(
     member = Membership.objects.get(user=ann)
     Message.objects.create(member=member, author=zed, text="Well done, Smithson.")
     ApiToken.issue(ann, name="Smithson's laptop")
+    there = {"issuer": "https://login.example.org", "subject": "smithson-1"}
+    ExternalIdentity.objects.create(user=ann, address="ann.smith@example.org", **there)
     before = chain.verify()
 
     call_command("erase_person", "ann.smith", "--yes", stdout=StringIO())

@@ -13,6 +13,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Project
+from annotate.people.joining import openid_connect
+from tests.annotate.views.joining import identity_provider
 from training.models import ModelVersion, WorkerBeat
 from training.setup import doctor_checks
 from training.setup.doctor_checks import Level
@@ -147,3 +149,21 @@ def test_a_model_must_write_text_and_should_stop(
     found = doctor_checks.judge("model desk/policy-0", {"replies": 8} | answer)
     assert found.level == level and text in found.text
     assert bool(found.advice) == (level != "OK")
+
+
+def test_an_identity_provider_is_asked_whether_it_is_the_one(
+    healthy: Path, settings: Settings
+) -> None:
+    assert "identity provider" not in doctor()
+    with identity_provider.running() as here:
+        settings.OIDC_ISSUER, settings.OIDC_CLIENT_ID = here.url, ""
+        assert doctor()["identity provider"][0] == "WARN"
+        settings.OIDC_CLIENT_ID = "pairs"
+        assert doctor()["identity provider"][0] == "OK"
+        openid_connect.forget()
+        settings.OIDC_ISSUER = f"{here.url}/"
+        assert "another provider" in doctor()["identity provider"][1]
+        settings.OIDC_CREATE = True
+        assert "no domain" in doctor()["identity provider"][1]
+    settings.OIDC_ISSUER, settings.OIDC_CREATE = "http://192.0.2.1", False
+    assert "not safe" in doctor()["identity provider"][1]
