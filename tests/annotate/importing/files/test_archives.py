@@ -161,6 +161,9 @@ OTHERS = {
     "YAML": b"- prompt: How?\n  chosen: So.\n  rejected: No.\n",
     "RFC 7464": b'\x1e{"prompt": "How?"}\n',
     "no rows": b" \n\n",
+    "compressed twice": gzip.compress(gzip.compress(LINES)),
+    "ORC": b"ORC\x11\x00\x00\n\x06",
+    "a web page": b"<!-- saved from url -->\n<html lang='en'>",
 }
 
 
@@ -168,6 +171,20 @@ OTHERS = {
 def test_a_file_of_another_kind_is_named(kind):
     with pytest.raises(Unreadable, match=kind):
         rows(OTHERS[kind])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"prompt": "What is <html>?", "chosen": "A page.", "rejected": "No."}\n',
+        b"ORCID,prompt,chosen,rejected\n0000-0001,Who?,She.,He.\n",
+        b"prompt,chosen,rejected\nA page?,<!DOCTYPE html><html><head></head></html>,No.\n",
+        b"prompt,chosen,rejected\nWhat is PK?,<?xml version='1.0'?><html >,No.\n",
+        b"Rar!,prompt,chosen\nx,Who?,She.\n",
+    ],
+)
+def test_data_that_speak_of_another_kind_are_data(text):
+    assert len(rows(text)) == 1
 
 
 # Bombs

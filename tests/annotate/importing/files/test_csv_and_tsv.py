@@ -50,6 +50,15 @@ def test_dialects_and_encodings_are_found_out(delimiter, words, encoding, told):
     assert reading(text) == (words + told, [("", 2, ROWS[0]), ("", 4, ROWS[1])])
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_letters_of_any_script_may_stand_in_utf_16_without_a_mark(encoding):
+    text = "prompt,chosen,rejected\nWas heißt „Tee“? 一个 Ā,茶,水\n".encode(encoding)
+    assert reading(text) == (
+        "CSV, UTF-16",
+        [("", 2, {"prompt": "Was heißt „Tee“? 一个 Ā", "chosen": "茶", "rejected": "水"})],
+    )
+
+
 def test_columns_are_known_before_the_first_row():
     with opened(io.BytesIO(table(ROWS).encode())) as source:
         assert source.columns == NAMES
