@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from annotate.importing.imported_row import Row
 from annotate.importing.shapes.chats import PROMPTS
 from annotate.importing.shapes.column_mapping import letters, same_letters
+from annotate.importing.shapes.columns import decoded
 from annotate.importing.shapes.two_named_replies import CAPITALS, SIDES, told_apart
 from annotate.importing.shapes.winners_and_votes import CHOSEN, RATERS, choice_of
 
-SIDE = re.compile(r"[ _-]?(\d+|[ab])$|(?<=[a-z])([AB])$")
+SIDE = re.compile(r"[ _:.-]*(\d+|[ab])$|(?<=[a-z])[ _:.-]*([AB])$")
 CROWD = re.compile(r"^(?:input|assignment)[.:]", re.IGNORECASE)
 """Put before the names of columns by Mechanical Turk and Toloka."""
 FAR = 99
@@ -66,6 +67,15 @@ TELLING = {
 """Names so clear that a row which does not use them is asked about."""
 
 MEANING = {*SPELLED, *CHOSEN, *RATERS}
+MEANT = {letters(name) for name in MEANING}
+ALWAYS = ("winner", "rater")
+"""Fields of which a judged pair has one at most, whatever it is called."""
+PEOPLE = {
+    *("annotator", "rater", "labeler", "labeller", "worker", "judge", "evaluator", "reviewer"),
+    *("user", "participant", "respondent", "grader"),
+}
+NAMING = {"id", "name", "email", "address", "uuid", "code", "login", "of", "the"}
+"""Words of columns that name a person."""
 WORD = re.compile(r"[a-z]+")
 BETTER = {
     *("better", "best", "winner", "winning", "won", "win", "w", "preferred", "chosen", "accepted"),
@@ -117,8 +127,9 @@ def asked_of(
     """
     columns, samples = list(named), list(samples)
     missing = _missing(row, set(columns) - set(left))
-    by_name = (_by_name(column, missing, row) for column in left)
-    asked = [x for x in by_name if x and not (x.field in TEXTS and _is_no_reply(values, x.column))]
+    by_name = [x for column in left if (x := _by_name(column, missing, row))]
+    has_ends = {one.field for one in by_name} >= ENDS
+    asked = [x for x in by_name if (has_ends and x.field in ENDS) or _may_be(x, values, samples)]
     taken = {one.column for one in asked}
     rest = [one for one in left if one not in taken]
     fields = missing - {one.field for one in asked}
@@ -135,9 +146,13 @@ def asked_of(
     replies = [one.column for one in asked if one.field in ("completion_a", "completion_b")]
     if row is not None and row.comparisons and not asked:
         replies = _of_replies(row, [one for one in columns if one not in left], values)
+    rest = [one for one in rest if one not in {question.column for question in asked}]
     if "winner" in fields and len(replies) > 1:
         both = [(one, named.get(one, one)) for one in replies]
         asked += _winners(rest, both, values, samples)
+    if "rater" in fields:
+        rest = [one for one in rest if one not in {question.column for question in asked}]
+        asked += _raters(rest, values, samples)
     yield from asked
 
 
@@ -196,11 +211,33 @@ def _by_name(column: str, missing: set[str], row: Row | None) -> Question | None
             far = 1 if telling or name == field else FAR
             why = f"`{column}` is `{name}` in other letters"
         else:
-            far = 1 + slips(column, name) if name == field else FAR
+            near = name == field or field in ALWAYS or (telling and _is_long(name, field))
+            far = 1 + slips(column, name) if near else FAR
             why = f"`{column}` looks like `{name}`"
         if far < best:
             best, question = far, Question(column, field, why)
     return question
+
+
+def _is_long(name: str, field: str) -> bool:
+    """True of another set's name that is long enough to be known with a slip in it."""
+    if field in ("completion_a", "completion_b"):
+        return len(_parted(name)[0]) >= SHORT
+    return len(name) > SHORT and field != "completions"  # `answer` is no slip of `answers`
+
+
+def _may_be(question: Question, values: Mapping[str, Any], samples: list[Any]) -> bool:
+    """False where what stands in the column cannot be the field that its name is near to."""
+    column, field = question.column, question.field
+    if field in ("completion_a", "completion_b"):
+        return True
+    if field in TEXTS:
+        return not _is_no_reply(column, values, samples)
+    if field == "winner" and column not in SPELLED:
+        return not _holds_texts(column, values, samples)
+    if field == "votes":
+        return isinstance(decoded(values.get(column)), dict | list)
+    return True
 
 
 def slips(column: str, name: str) -> int:
@@ -210,7 +247,7 @@ def slips(column: str, name: str) -> int:
     """
     stem, end = _parted(column)
     other, its_end = _parted(name)
-    if end != its_end or not stem or column in MEANING:
+    if end != its_end or not stem or column in MEANING or stem in MEANT:
         return FAR
     if column.islower() and len(WORD.findall(column)) > len(WORD.findall(name)):
         return FAR
@@ -299,7 +336,12 @@ def _other_end(columns: Collection[str], *fields: str) -> list[Question]:
     if len(fields) != 1:
         return []
     [field] = fields
-    named = [one for one in columns if _said_of(one) == field]
+    names = [name for name, its in SPELLED.items() if its == field]
+    named = [
+        column
+        for column in columns
+        if _said_of(column) == field or any(slips(column, name) < FAR for name in names)
+    ]
     why = f"`{{}}` is named as the {'better' if field == 'chosen' else 'worse'} reply"
     return [Question(one, field, why.format(one)) for one in named] if len(named) == 1 else []
 
@@ -346,6 +388,16 @@ def _winners(
     return []
 
 
+def _raters(
+    columns: Collection[str], values: Mapping[str, Any], samples: list[Any]
+) -> list[Question]:
+    """The one column that is named after who judged: `annotator_name`, `Labeler Email`."""
+    named = [x for x in columns if (said := _words(x)) & PEOPLE and said <= {*PEOPLE, *NAMING}]
+    named = [x for x in named if not {"user"} >= _words(x) and any(_seen(x, values, samples))]
+    why = "`{}` is named after who judged"
+    return [Question(one, "rater", why.format(one)) for one in named if len(named) == 1]
+
+
 def _seen(column: str, values: Mapping[str, Any], samples: list[Any]) -> list[Any]:
     """The values of a column in the sample, if they are words or numbers; else none."""
     seen = [x for x in (values.get(column), *(s.get(column) for s in samples)) if x is not None]
@@ -369,10 +421,10 @@ def _plain(value: Any) -> str:
     return letters(str(value))
 
 
-def _is_no_reply(values: Mapping[str, Any], column: str) -> bool:
-    """True of a number, and of a word that names a side: `better: A` is no text of a reply."""
-    value = values.get(column)
-    return isinstance(value, int | float) or choice_of(value) is not None
+def _is_no_reply(column: str, values: Mapping[str, Any], samples: list[Any]) -> bool:
+    """True of numbers, and of words that name a side: `better: A` is no text of a reply."""
+    seen = [x for x in (values.get(column), *(s.get(column) for s in samples)) if x is not None]
+    return all(isinstance(x, int | float) or choice_of(x) is not None for x in seen)
 
 
 def _is_text(value: Any) -> bool:
