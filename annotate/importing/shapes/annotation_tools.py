@@ -79,14 +79,19 @@ def label_studio(cells: Cells) -> Row:
     shown = _shown(data)
     given = objects_of(cells.take("annotations", "completions"), "annotations")
     judged: list[Judgement] = []
-    cancelled = []
+    cancelled, undecided = [], []
     for one in given:
-        about = cells.inside(one)
-        if about.get("was_cancelled"):
+        if one.get("was_cancelled"):
             cancelled.append(one)
             continue
-        judged += _annotation(about, shown)
-    more = {"data": data.rest(), "cancelled annotations": cancelled}
+        votes = list(_annotation(cells.inside(one), shown))
+        judged += votes
+        undecided += [] if votes else [one]
+    more = {
+        "data": data.rest(),
+        "annotations": undecided,
+        "cancelled annotations": cancelled,
+    }
     cells.update({name: value for name, value in more.items() if value})
     return _row(cells, shown, judged, cells.get("id", ""))
 
@@ -269,13 +274,14 @@ def potato_votes(given: list[dict[str, Any]], item: dict[str, Any]) -> Row:
     """One item of Potato's input file with what people said of it."""
     cells = Cells(item)
     shown = _shown(cells)
-    judged = []
+    judged, undecided = [], []
     for one in given:
         about = Cells(one)
         labels = object_of(about.take("label_annotations") or {}, "label_annotations")
         choices = {name: _potato_choice(value, shown) for name, value in labels.items()}
         main = next((name for name, choice in choices.items() if choice), None)
         if main is None:
+            undecided.append(one)
             continue
         choice = choices[main]
         assert choice, "main is a scheme with a choice"
@@ -286,6 +292,8 @@ def potato_votes(given: list[dict[str, Any]], item: dict[str, Any]) -> Row:
         about.pop("instance_id", None)
         about["label_annotations"] = other or None
         judged.append(_vote(about, choice, who))
+    if undecided:
+        cells["annotations"] = undecided
     return _row(cells, shown, judged, item.get("id", ""))
 
 

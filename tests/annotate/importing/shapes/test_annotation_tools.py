@@ -7,7 +7,7 @@ import pytest
 from annotate.importing import Refused
 from annotate.importing.imported_row import Judgement
 from tests.annotate.importing.shapes.examples import ASK, BAD, EXAMPLES, GOOD
-from tests.annotate.importing.shapes.outcome import row_of
+from tests.annotate.importing.shapes.outcome import outcome, row_of
 
 
 def example(name: str, **changed: Any) -> dict[str, Any]:
@@ -44,6 +44,23 @@ def test_label_studios_choices_name_a_reply_too(choice, expected):
     results = [result("better", choices=[choice])]
     [vote] = votes(example("label_studio", annotations=[annotation(*results)]))
     assert vote.choice == expected
+
+
+def test_annotations_of_label_studio_that_choose_neither_reply_are_kept():
+    rated = annotation(result("stars", rating=4), result("why", text=["It is hot."]))
+    chosen = annotation(result("comparison", selected="right"))
+    row = row_of(example("label_studio", annotations=[rated, chosen]))
+    assert [vote.choice for vote in row.comparisons[0].judgements] == ["b"]
+    assert row.metadata["annotations"] == [rated]
+
+
+def test_what_potatos_people_said_without_choosing_is_kept():
+    item = {"id": "i1", "text": ASK, "responses": [GOOD, BAD]}
+    good = {"quality": {"good": "true"}}
+    undecided = {"user_id": "cleo", "instance_id": "i1", "label_annotations": good}
+    *_, row = outcome([item, undecided]).rows
+    assert not row.comparisons[0].judgements
+    assert row.metadata["annotations"] == [undecided]
 
 
 def test_a_task_nobody_annotated_is_an_open_question():
