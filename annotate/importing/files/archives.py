@@ -339,7 +339,7 @@ def _check_number(members: int) -> None:
         raise Unreadable(f"There are more than {MAX_MEMBERS:,} files in it.")
 
 
-def shown(name: str) -> str:
-    """A member's name as it can be shown."""
+def shown(name: str, most: int = 200) -> str:
+    """A name as it can be shown: a member's, or a column's."""
     text = name.encode(errors="replace").decode()
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+    return "".join(c if c.isprintable() else "?" for c in text)[:most]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from annotate.importing.imported_row import Row
@@ -256,6 +257,7 @@ def slips(column: str, name: str) -> int:
     return far if 0 < far <= most else FAR
 
 
+@lru_cache(maxsize=4096)
 def _parted(name: str) -> tuple[str, str]:
     """A name's letters, and the number or side that it ends with."""
     match = SIDE.search(name)

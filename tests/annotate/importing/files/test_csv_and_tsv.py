@@ -64,6 +64,26 @@ def test_columns_are_known_before_the_first_row():
         assert source.columns == NAMES
 
 
+def test_long_names_are_told_apart_by_their_ends():
+    long = "Which is better, given all that was asked? " * 6
+    text = table([dict(zip(NAMES, "abc", strict=True)) | {f"{long}1": "d", f"{long}2": "e"}])
+    [row] = rows(text.encode())
+    assert list(row.values()) == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("prompt,x\x01,x\x02", r"two columns 'x\?'"),
+        ("prompt,,Unnamed: 1", "two columns 'Unnamed: 1'"),
+        ("prompt,a," + "x" * 2_000, "name has 2,000 characters; at most 1,000 are read"),
+    ],
+)
+def test_a_header_that_would_lose_a_column_is_refused(header, message):
+    with pytest.raises(Unreadable, match=message):
+        rows(f"{header}\nQ,1,2\n".encode())
+
+
 def test_windows_lines_and_old_macintosh_lines_are_lines():
     text = table(ROWS[1:])
     assert rows(text.replace("\n", "\r\n").encode()) == ROWS[1:]
