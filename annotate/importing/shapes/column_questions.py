@@ -98,7 +98,10 @@ JUDGING = {
     *("better", "best", "judgment", "judgement", "judge", "verdict", "decision", "selected"),
     *("selection", "label", "annotation", "chosen", "win", "answer", "rating", "comparison"),
 }
-REPLYING = {"response", "reply", "answer", "output", "completion", "generation", "generated"}
+REPLYING = {
+    *("response", "reply", "answer", "output", "completion", "generation", "generated"),
+    *("assistant", "bot", "chatbot"),
+}
 WISHED = {"reference", "gold", "golden", "expected", "ground", "truth", "target", "ideal"}
 """Words of columns that hold the reply which is wished for."""
 ABOUT = {"label", "labels", "id", "time", "type", "length", "choice", "choices", "key", "correct"}
