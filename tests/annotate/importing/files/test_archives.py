@@ -7,7 +7,9 @@ import os
 import random
 import shutil
 import string
+import struct
 import tarfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -214,6 +216,46 @@ def test_a_bomb_is_given_up_soon(piece, message):
     zstd = zstandard.ZstdCompressor().compressobj()
     with pytest.raises(Unreadable, match=message):
         rows(b"".join(zstd.compress(piece) for _ in range(120)) + zstd.flush())
+
+
+SKIPPED = b"\x50\x2a\x4d\x18\x04\0\0\0pzst"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(LINES) + gzip.compress(b"") + gzip.compress(LINES) + b"\0" * 2_000,
+        zstandard.compress(LINES) + zstandard.compress(b"") + zstandard.compress(LINES),
+        SKIPPED + zstandard.compress(LINES) + SKIPPED + zstandard.compress(LINES) + SKIPPED,
+    ],
+)
+def test_parts_that_follow_each_other_are_one_file(content):
+    assert rows(content) == 2 * rows(LINES)
+
+
+@pytest.mark.parametrize("empty", [gzip.compress(b""), zstandard.compress(b""), SKIPPED])
+def test_a_file_of_empty_parts_is_no_data(empty):
+    begun = time.process_time()
+    with pytest.raises(Unreadable, match="more than 10,000 empty parts in a row"):
+        rows(empty * 1_000_000)
+    assert time.process_time() - begun < 2
+
+
+def test_a_name_of_megabytes_in_a_gzip_header_is_passed_over():
+    packed = gzip.compress(LINES)
+    begun = time.process_time()
+    named = packed[:3] + b"\x08" + packed[4:10] + b"n" * 10_000_000 + b"\0" + packed[10:]
+    assert rows(named) == rows(LINES)
+    assert time.process_time() - begun < 4
+
+
+def test_files_of_a_zip_archive_that_are_one_and_the_same_are_refused():
+    packed = zipped({"a.jsonl": LINES * 1_000})
+    start, end = packed.index(b"PK\x01\x02"), packed.index(b"PK\x05\x06")
+    entries = packed[start:end] * 500
+    tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 500, 500, len(entries), start, 0)
+    with pytest.raises(Unreadable, match="the files in it overlap"):
+        rows(packed[:start] + entries + tail)
 
 
 def test_zstd_that_looks_back_too_far_is_told_how_to_be_packed():
