@@ -722,6 +722,9 @@ EXAMPLES: dict[str, Example] = {
             "_timestamp": 1700000000,
         }
     ),
+    "left_right": judged(
+        {"prompt": ASK, "response_left": GOOD, "response_right": BAD, "winner": "left"}
+    ),
     "several_named": one(
         {
             "prompt": ASK,
