@@ -207,7 +207,8 @@ def _by_name(column: str, missing: set[str], row: Row | None) -> Question | None
         telling = _is_bare(row) and (row is None or name in TELLING)
         if column == name:
             far = 0 if telling and (row is not None or name != field) else FAR
-            why = f"`{column}` often is `{field}`"
+            means = f"often is `{field}`" if column != field else "is the name of a field"
+            why = f"`{column}` {means}"
         elif (short := CROWD.sub("", column)) != column and letters(short) == letters(name):
             far = 1 if telling or name == field else FAR
             why = f"`{column}` ends in `{name}`"

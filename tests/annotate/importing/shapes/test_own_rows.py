@@ -158,3 +158,8 @@ def test_three_replies_in_a_column_each_are_three_replies():
 def test_the_models_of_a_list_of_replies_may_stand_under_model():
     row = {"prompt": ASK, "completions": [GOOD, BAD], "model": ["m", "n"]}
     assert [one.model for one in row_of(row).replies] == ["m", "n"]
+
+
+def test_a_row_without_any_value_is_not_said_to_lack_the_column():
+    read = outcome([{"prompt": None, "chosen": None, "rejected": None}])
+    assert [(one.field, one.reason) for one in read.refused] == [("prompt", "the value is null")]
