@@ -63,6 +63,37 @@ def test_what_potatos_people_said_without_choosing_is_kept():
     assert row.metadata["annotations"] == [undecided]
 
 
+def test_the_order_of_label_studios_ranker_compares_every_two_items():
+    items = [
+        {"id": x, "title": x.upper(), "body": text}
+        for x, text in zip("abc", (GOOD, BAD, "No."), strict=True)
+    ]
+    ranked = result("rank", ranker={"rank": ["b", "a", "c"]})
+    stars = result("stars", rating=4)
+    annotations = [
+        annotation(ranked, stars),
+        annotation(stars),
+        annotation(result("rank", ranker={"best": ["a", "c"], "worst": ["b"]}))
+        | {"completed_by": 8},
+    ]
+    row = row_of({"id": 1, "data": {"prompt": ASK, "items": items}, "annotations": annotations})
+    said = {
+        (one.a, one.b, vote.rater): vote.choice
+        for one in row.comparisons
+        for vote in one.judgements
+    }
+    assert said == {
+        (0, 1, "7"): "b",
+        (0, 2, "7"): "a",
+        (1, 2, "7"): "a",
+        (0, 2, "8"): "a",
+    }
+    votes = [vote for one in row.comparisons for vote in one.judgements]
+    assert [vote.metadata["result"] for vote in votes if vote.rater == "7"] == 3 * [[stars]]
+    assert row.replies[0].metadata == {"title": "A"}
+    assert row.metadata["annotations"] == [annotations[1]]
+
+
 def test_a_task_nobody_annotated_is_an_open_question():
     row = row_of(example("label_studio", annotations=[]))
     assert row.comparisons and not row.comparisons[0].judgements
