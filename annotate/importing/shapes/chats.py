@@ -178,6 +178,7 @@ def _spoken(content: list[Any], result: dict[str, Any], name: str, cells: Cells)
     calls = list(result.get("tool_calls", ()))
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
+        kind = kind if isinstance(kind, str) else ""
         if kind in THINKING and isinstance(part.get(kind), str):
             thoughts.append(part[kind])
             used = {"type", kind}

@@ -108,6 +108,13 @@ def test_what_anthropic_has_among_the_parts_goes_where_openai_has_it():
     assert named == {"messages[].content[].signature", "messages[].content[].citations"}
 
 
+@pytest.mark.parametrize("kind", [[], {}, 1, None])
+def test_a_part_of_no_kind_is_said(kind):
+    part = {"type": kind, "text": "A leaf."}
+    row = row_of({"prompt": ASK, "completion": [{"role": "assistant", "content": [part]}]})
+    assert row.replies[0].text == "A leaf."
+
+
 def test_a_refusal_is_said_and_bytes_are_no_name():
     audio = {"type": "input_audio", "input_audio": {"data": "UklGRg/x", "format": "wav"}}
     row = row_of(
