@@ -230,6 +230,9 @@ class ImportBody(ImportSummary):
     obstacle = serializers.CharField(allow_blank=True, help_text="Why it cannot start yet.")
     fields = FieldBody(many=True, help_text="That columns can be mapped to.")  # type: ignore[assignment]
     columns = ColumnBody(many=True)
+    left_out = serializers.ListField(
+        child=serializers.CharField(), help_text="Members of an archive that hold no rows."
+    )
     questions = QuestionBody(many=True, help_text="To be answered before it starts.")
     checked = ReportBody(allow_null=True, help_text="What an import would add.")
     report = ReportBody(allow_null=True, help_text="What it added.")
@@ -280,6 +283,7 @@ def import_body(project: Project, import_: Import) -> dict[str, Any]:
         "obstacle": import_job.obstacle(import_) if check and not import_.finished else "",
         "fields": check.get("fields", []),
         "columns": check.get("columns", []),
+        "left_out": check.get("left_out", []),
         "questions": import_job.open_questions(import_),
         "checked": check.get("report"),
         "report": import_.report.get("written"),

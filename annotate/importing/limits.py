@@ -41,6 +41,8 @@ MAX_EMPTY = 1_000_000
 MAX_DEPTH = 32
 """Lists and objects within each other."""
 MAX_COLUMNS = 1_000
+MAX_COLUMN = 1_000
+"""Characters of a column's name: survey tools put the whole question there."""
 
 # What a row says
 

@@ -13,6 +13,7 @@ let current = null;
 let last = null; // the file that was sent last, and the address of its upload
 
 class Told extends Error {}
+class Busy extends Error {}
 
 function headers(more = {}) {
   return { "X-CSRFToken": form.elements.csrfmiddlewaretoken.value, ...more };
@@ -32,7 +33,10 @@ function show(text, share) {
 async function answered(response) {
   const body = await response.json().catch(() => ({}));
   if (response.ok || response.status === 409) return { status: response.status, ...body };
-  if (response.status >= 500 || response.status === 429) throw new Error(body.detail);
+  const minutes = Math.ceil(Number(response.headers.get("Retry-After")) / 60);
+  if (response.status === 429 && minutes > 1)
+    throw new Told(`Too many files in an hour: the server takes the next one in ${minutes} minutes.`);
+  if (response.status >= 500 || response.status === 429) throw new Busy(body.detail);
   const detail = body.detail ?? Object.values(body).flat()[0];
   throw new Told(detail ?? `The server answered ${response.status}.`);
 }
@@ -54,7 +58,8 @@ async function patiently(action, signal) {
       return await action();
     } catch (error) {
       if (signal.aborted || error instanceof Told || tried === WAITS_MS.length) throw error;
-      said.textContent = "The connection broke. Sending goes on by itself.";
+      const why = error instanceof Busy ? "The server is busy." : "The connection broke.";
+      said.textContent = `${why} Sending goes on by itself.`;
       await pause(WAITS_MS[tried], signal);
     }
   }
@@ -141,6 +146,27 @@ async function start(file) {
   if (page) location.assign(page);
 }
 
+// The reason why what was dropped is no file to send; empty for one file.
+function inTheWay({ files, items }) {
+  const entries = [...items].map((item) => item.webkitGetAsEntry?.());
+  if (entries.some((entry) => entry?.isDirectory))
+    return "This is a folder. Pack it into a ZIP archive, and drop that.";
+  if (files.length < 2) return "";
+  return `These are ${files.length} files, and one is imported at a time. Pack them into a ZIP archive to import them together.`;
+}
+
+function dropped(data) {
+  if (current) return;
+  const reason = inTheWay(data);
+  if (reason) {
+    show(reason, 0);
+    stop.hidden = true;
+    return;
+  }
+  if (data.files.length) input.files = data.files;
+  start(input.files[0]);
+}
+
 function listen() {
   for (const part of form.querySelectorAll("[data-without-script]")) part.hidden = true;
   for (const part of form.querySelectorAll("[data-with-script]")) part.hidden = false;
@@ -164,8 +190,7 @@ function listen() {
   form.addEventListener("dragleave", () => form.toggleAttribute("data-over", false));
   form.addEventListener("drop", (event) => {
     form.toggleAttribute("data-over", false);
-    if (event.dataTransfer.files.length) input.files = event.dataTransfer.files;
-    start(input.files[0]);
+    dropped(event.dataTransfer);
   });
   window.addEventListener("beforeunload", (event) => {
     if (current) event.preventDefault();

@@ -156,6 +156,45 @@ def test_what_the_server_refuses_is_said_and_not_tried_again(
     assert len(console) == 1 and "400" in console.pop()
 
 
+def test_only_one_file_is_sent_and_what_else_is_dropped_is_told_what_to_do(
+    browse: Browse, project: Project, zed: User, tmp_path: Path
+) -> None:
+    paths = [str(tmp_path / name) for name in ("one.jsonl", "two.jsonl", "folder")]
+    for path in paths[:2]:
+        Path(path).write_bytes(lines(pair()))
+    Path(paths[2]).mkdir()
+    page = browse(zed)
+    page.goto(URL)
+    box = page.locator(".drop").bounding_box()
+    assert box is not None
+    for files, said in (
+        (paths[:2], "These are 2 files, and one is imported at a time"),
+        (paths[2:], "This is a folder. Pack it into a ZIP archive"),
+    ):
+        data = {"items": [], "files": files, "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            page.context.new_cdp_session(page).send(
+                "Input.dispatchDragEvent",
+                {"type": kind, "x": box["x"] + 20, "y": box["y"] + 20, "data": data},
+            )
+        expect(page.get_by_text(said)).to_be_visible()
+    assert not Import.objects.exists()
+
+
+def test_who_sent_too_many_files_is_told_when_the_next_one_is_taken(
+    browse: Browse, project: Project, zed: User, console: list[str]
+) -> None:
+    page = browse(zed)
+    page.goto(URL)
+    page.route(
+        "**/uploads/",
+        lambda route: route.fulfill(status=429, headers={"Retry-After": "3000"}, body="{}"),
+    )
+    page.evaluate(DROP, ["x.jsonl", "{}"])
+    expect(page.get_by_text("the server takes the next one in 50 minutes")).to_be_visible()
+    assert len(console) == 1 and "429" in console.pop()
+
+
 def test_everything_works_without_scripts(
     browse: Browse, project: Project, zed: User, tmp_path: Path
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
+import re
 import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +23,8 @@ from annotate.importing.limits import BOMB_RATIO, BOMB_SIZE, CHUNK, MAX_MEMBERS
 from annotate.importing.problems import Unreadable
 
 GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
+SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""A frame without data, with which pzstd begins."""
 EMPTY_ZIP = b"PK\x05\x06"
 MAX_WINDOW = 1 << 27
 """Bytes that zstd may look back, which it keeps in memory; its command line has the same bound."""
@@ -29,8 +32,9 @@ WIDE = (
     "The zstd archive looks back further than 128 MB, which takes more memory than an import may: "
     "it was made with --long=28 or more. Unpack it, or pack it again with --long=27."
 )
-ZSTD_PIECE = 1024
-"""Bytes that are unpacked at once, of which there may be 30,000 for each."""
+PIECE = 1024
+"""Bytes that are unpacked at once, of which there may be 1,000 for each in gzip, 30,000 in zstd."""
+MAX_EMPTY_FRAMES = 10_000
 MAX_DIRECTORY = 4_000_000
 """Bytes of a ZIP archive's directory, all of which zipfile makes objects of."""
 MAX_TAR_HEADER = 1_000_000
@@ -71,7 +75,7 @@ def decompressed(part: Part) -> Part:
     """The part as it is under gzip or zstd."""
     start = part.start(4)
     for signature, kind, layer in ((GZIP, "gzip", _gunzip), (ZSTD, "zstd", _unzstd)):
-        if start.startswith(signature):
+        if start.startswith(signature) or (kind == "zstd" and SKIPPED.match(start)):
             packing = [kind, *part.packing]
             opener = _under(part, kind, layer)
             return Part(
@@ -100,24 +104,33 @@ def _under(
 
 
 def _gunzip(packed: IO[bytes]) -> IO[bytes]:
-    return cast(IO[bytes], gzip.GzipFile(fileobj=packed, mode="rb"))
+    """Members one after the other. gzip.GzipFile reads a header byte by byte, however long the
+    name in it is, and goes through empty members without a pause."""
+    return _frames(packed, "gzip", lambda: zlib.decompressobj(wbits=31))
 
 
 def _unzstd(packed: IO[bytes]) -> IO[bytes]:
     """Frames one after the other. zstandard's own stream takes a cut file for a whole one."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-    frame, rest, begun = decompressor.decompressobj(), io.BytesIO(), False
+    return _frames(packed, "zstd", decompressor.decompressobj)
+
+
+def _frames(packed: IO[bytes], kind: str, begin: Callable[[], Any]) -> IO[bytes]:
+    """What frames hold that `begin` makes decompressors for. Some are empty; many are no data."""
+    frame, rest, begun, empty = begin(), io.BytesIO(), False, 0
 
     def read(size: int) -> bytes:
-        nonlocal frame, rest, begun
+        nonlocal frame, rest, begun, empty
         while not (ready := rest.read(size)):
-            piece = packed.read(ZSTD_PIECE)
+            piece = packed.read(PIECE)
             if not piece and begun:
                 raise EOFError("it was cut off")
             if not piece:
                 break
             given = []
             while piece:
+                if not begun and kind == "gzip" and not (piece := piece.lstrip(b"\0")):
+                    break  # Tapes and some servers fill the end of gzip with zeros.
                 try:
                     given.append(frame.decompress(piece))
                 except zstandard.ZstdError as error:
@@ -125,8 +138,14 @@ def _unzstd(packed: IO[bytes]) -> IO[bytes]:
                         raise
                     raise Unreadable(WIDE) from error
                 begun, piece = not frame.eof, frame.unused_data
+                empty = 0 if given[-1] else empty + frame.eof
+                if empty > MAX_EMPTY_FRAMES:
+                    raise Unreadable(
+                        f"The {kind} archive holds more than {MAX_EMPTY_FRAMES:,} empty parts in "
+                        "a row. This is no data."
+                    )
                 if frame.eof:
-                    frame = decompressor.decompressobj()
+                    frame = begin()
             rest = io.BytesIO(b"".join(given))
         return ready
 
@@ -154,6 +173,9 @@ def _zip(part: Part) -> Opened:
         raise Unreadable(f"The ZIP archive is damaged: {error}.") from error
     infos = [info for info in archive.infolist() if not info.is_dir()]
     _check_number(len(infos))
+    # Many entries of one compressed file unpack to any size.
+    if sum(info.compress_size for info in infos) > file.seek(0, io.SEEK_END):
+        raise Unreadable("The ZIP archive is damaged: the files in it overlap.")
     names = [info.filename for info in infos]
     if "[Content_Types].xml" in names:
         for folder, message in OFFICE.items():
@@ -339,7 +361,7 @@ def _check_number(members: int) -> None:
         raise Unreadable(f"There are more than {MAX_MEMBERS:,} files in it.")
 
 
-def shown(name: str) -> str:
-    """A member's name as it can be shown."""
+def shown(name: str, most: int = 200) -> str:
+    """A name as it can be shown: a member's, or a column's."""
     text = name.encode(errors="replace").decode()
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+    return "".join(c if c.isprintable() else "?" for c in text)[:most]

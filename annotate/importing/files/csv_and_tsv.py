@@ -14,9 +14,9 @@ from annotate.importing.files.archives import shown
 from annotate.importing.files.bounded_streams import Part
 from annotate.importing.files.json_lines import check_empty
 from annotate.importing.files.readers import Head, Place, Reader
-from annotate.importing.files.strict_json import check_text
+from annotate.importing.files.strict_json import check_text, too_long
 from annotate.importing.files.text_encodings import is_utf8
-from annotate.importing.limits import CHUNK, HEAD, MAX_COLUMNS, MAX_ROW, MAX_SKIPPED
+from annotate.importing.limits import CHUNK, HEAD, MAX_COLUMN, MAX_COLUMNS, MAX_ROW, MAX_SKIPPED
 from annotate.importing.problems import Refused, Unreadable
 
 DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with vertical bars"}
@@ -185,10 +185,11 @@ class _Lines:
                 self._number += 1
             skipped += len(line)
             if skipped > MAX_SKIPPED or self._number - self.first > MAX_SKIPPED_LINES:
+                lines = self._number - self.first
+                over = f"{lines:,} lines and {MAX_ROW:,}" if lines else f"{MAX_SKIPPED:,}"
                 raise Unreadable(
                     f"The row that begins on line {self.first:,} goes on for more than "
-                    f"{self._number - self.first:,} lines and {MAX_ROW:,} characters. "
-                    "Is a quote missing?"
+                    f"{over} characters. Is a quote missing?"
                 )
             line = self._source.readline(CHUNK)
             if not line and self._quoted % 2:
@@ -297,7 +298,6 @@ def _header(rows: list[list[str]]) -> list[str]:
         raise Unreadable(
             f"The first row names {len(first):,} columns; at most {MAX_COLUMNS:,} are read."
         )
-    named = [cell for cell in first if cell]
     below = [{row[i] for row in rows[1:] if i < len(row)} for i in range(len(first))]
     values = [
         cell
@@ -309,7 +309,11 @@ def _header(rows: list[list[str]]) -> list[str]:
             "The first row has to name the columns, and it holds values: "
             f"{', '.join(repr(cell[:30]) for cell in values[:3])}. Put a row of names above it."
         )
-    twice = [name for name, count in Counter(named).items() if count > 1]
+    long = next((cell for cell in first if len(cell) > MAX_COLUMN), None)
+    if long is not None:
+        raise Unreadable(f"Column {long[:40]!r}: {too_long(long)}.")
+    names = [shown(cell, MAX_COLUMN) or f"Unnamed: {number}" for number, cell in enumerate(first)]
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise Unreadable(f"The first row names two columns {twice[0][:40]!r}.")
-    return [shown(cell) or f"Unnamed: {number}" for number, cell in enumerate(first)]
+    return names

@@ -70,11 +70,15 @@ NO_DATA: tuple[tuple[bytes, str], ...] = (
     (b"BZh", "This file is compressed with bzip2. Unpack it first."),
     (b"\xfd7zXZ", "This file is compressed with xz. Unpack it first."),
     (b"7z\xbc\xaf", "This is a 7z archive. Unpack it first."),
-    (b"Rar!", "This is a RAR archive. Unpack it first."),
+    (b"Rar!\x1a\x07", "This is a RAR archive. Unpack it first."),
     (b"\x89PNG", "This is an image."),
     (b"\xff\xd8\xff", "This is an image."),
     (b"\x1e", "This is a JSON text sequence (RFC 7464). Save it as JSON lines."),
+    (b"\x1f\x8b", "This file is compressed twice. Unpack it once."),
+    (b"\x28\xb5\x2f\xfd", "This file is compressed twice. Unpack it once."),
 )
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Bytes of no text: a table may begin with the same letters as a binary file (ORCID)."""
 WRITTEN: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (
         re.compile(
@@ -89,6 +93,8 @@ WRITTEN: tuple[tuple[re.Pattern[bytes], str], ...] = (
     ),
 )
 """Texts that hold rows in a language which is not read here."""
+PAGE = re.compile(rb"<(?:!doctype html|html|head|(?:!--|\?xml).{0,900}?<html)[\s>]", re.DOTALL)
+"""The beginning of a web page, in small letters; rows of data may well hold one."""
 MARKS = (
     *((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32")),
     *((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")),
@@ -165,19 +171,23 @@ def _wide(data: bytes) -> str:
             return encoding
     start = data[:200]
     for encoding, zeros, letters in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
-        if len(start) > 3 and not any(start[zeros::2]) and all(start[letters::2]):
+        # Most letters at the start are ASCII: names of columns, brackets, commas. And few others
+        # have a zero on their other side, as the first of every 256 does.
+        if start[letters::2].count(0) <= len(start) // 20 and (
+            len(start) > 3 and 4 * start[zeros::2].count(0) > len(start)
+        ):
             return encoding
     return ""
 
 
 def _refuse_others(data: bytes) -> None:
     for signature, message in NO_DATA:
-        if data.startswith(signature):
+        if data.startswith(signature) and (len(signature) > 3 or CONTROL.search(data[:1000])):
             raise Unreadable(message)
     if data.startswith(PICKLES):
         raise Unreadable("This is a pickle, which may run code. Save the rows as JSON lines.")
     start = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<!-- ")) or b"<html" in start:
+    if PAGE.match(start):
         raise Unreadable(
             "This is a web page, not the data: the download may have been an error page."
         )

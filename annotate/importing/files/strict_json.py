@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
-from annotate.importing.limits import MAX_COLUMNS, MAX_DEPTH
+from annotate.importing.limits import MAX_COLUMN, MAX_COLUMNS, MAX_DEPTH
 from annotate.importing.problems import Refused
 
 # Few rows have an escape that calls for a look at every text: half a surrogate pair, or NUL.
@@ -36,11 +37,16 @@ def parse(text: str) -> dict[str, Any]:
     except RecursionError:
         raise Refused("", f"nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:
+        if "integer string conversion" in str(error):  # Python's own bound, against slow numbers.
+            raise Refused("", "not valid JSON: a number of more than 4,000 digits") from None
         raise Refused("", f"not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise Refused("", "not a JSON object")
     if len(value) > MAX_COLUMNS:
         raise Refused("", f"holds {len(value):,} columns; at most {MAX_COLUMNS:,} are read")
+    for name in value:
+        if len(name) > MAX_COLUMN:
+            raise Refused(_name(name), too_long(name))
     texts = bool(UNSTORABLE.search(text))
     if texts or text.count("[") + text.count("{") > MAX_DEPTH:
         for name, item in value.items():
@@ -56,8 +62,8 @@ class _Constant(ValueError):
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in members if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise Refused(twice[:40], "the key occurs twice in one object")
     return members
 
@@ -117,6 +123,10 @@ def check_text(text: str, column: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise Refused(_name(column), "a text holds half a surrogate pair") from None
+
+
+def too_long(name: str) -> str:
+    return f"a column's name has {len(name):,} characters; at most {MAX_COLUMN:,} are read"
 
 
 def _name(column: str) -> str:

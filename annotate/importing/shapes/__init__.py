@@ -121,7 +121,9 @@ class Reading:
         try:
             if shape is None:
                 names = ", ".join(sorted(raw)[:8]) or "none"
-                raise Missing("prompt", f"the column is missing (columns found: {names[:200]})")
+                missing = f"the column is missing (columns found: {names[:200]})"
+                null = "prompt" in cells.nulls
+                raise Missing("prompt", "the value is null" if null else missing)
             held = dict(cells) if shape.join else None
             made = self._read(plan, shape, cells)
             for name in set(cells.unread):

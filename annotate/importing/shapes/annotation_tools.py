@@ -5,11 +5,12 @@ Each holds a text or a prompt, two or more replies, and what named people said o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import zip_longest
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, zip_longest
 from typing import Any, NamedTuple
 
-from annotate.importing.imported_row import Choice, Judgement, Reply, Row
+from annotate.importing.imported_row import Choice, Comparison, Judgement, Reply, Row
+from annotate.importing.limits import MAX_COMPLETIONS
 from annotate.importing.problems import Refused
 from annotate.importing.shapes import chats
 from annotate.importing.shapes.columns import (
@@ -33,6 +34,8 @@ from annotate.importing.shapes.winners_and_votes import (
 )
 from annotate.models.content import Messages
 
+BODIES = ("body", "text", "html", "title")
+"""Keys of the text of an item that Label Studio's List and Ranker show."""
 SUBMITTED = ("submitted", None, "completed")
 ANSWERED = ("accept", None)
 COLUMNS_OF_TASK = ("annotator", "annotation_id", "lead_time", "created_at", "updated_at")
@@ -76,19 +79,83 @@ def _row(cells: Cells, shown: Shown, judged: list[Judgement], source_id: Any) ->
 def label_studio(cells: Cells) -> Row:
     """Label Studio, JSON: a task with its data and its annotations."""
     data = cells.inside(object_of(cells.required("data"), "data"))
+    if items := _items(data):
+        return _ranked_items(cells, data, items)
     shown = _shown(data)
     given = objects_of(cells.take("annotations", "completions"), "annotations")
     judged: list[Judgement] = []
-    cancelled = []
+    cancelled, undecided = [], []
     for one in given:
-        about = cells.inside(one)
-        if about.get("was_cancelled"):
+        if one.get("was_cancelled"):
             cancelled.append(one)
             continue
-        judged += _annotation(about, shown)
-    more = {"data": data.rest(), "cancelled annotations": cancelled}
+        votes = list(_annotation(cells.inside(one), shown))
+        judged += votes
+        undecided += [] if votes else [one]
+    more = {"data": data.rest(), "annotations": undecided, "cancelled annotations": cancelled}
     cells.update({name: value for name, value in more.items() if value})
     return _row(cells, shown, judged, cells.get("id", ""))
+
+
+def _items(data: Cells) -> str:
+    """The column with the items of a Ranker; empty of a task without one."""
+    if sides_in(data) is not None:
+        return ""
+    return next(
+        (
+            name
+            for name, given in data.items()
+            if is_objects(given)
+            and all("id" in x and x.keys() & {*BODIES} for x in given)
+            and not any(x.keys() & {"role", "from", "author"} for x in given)  # a chat
+        ),
+        "",
+    )
+
+
+def _ranked_items(cells: Cells, data: Cells, name: str) -> Row:
+    """A task whose items people put in order: every two of them are compared by each person."""
+    items = [cells.inside(one) for one in objects_of(data.pop(name), name)]
+    if len(items) > MAX_COMPLETIONS:
+        raise Refused(name, f"at most {MAX_COMPLETIONS} items are read")
+    ids = [str(one.take("id")) for one in items]
+    messages = chats.prompt_in(data)
+    replies = [chats.reply(one.take(*BODIES), name, cells, metadata=one.rest()) for one in items]
+    votes: dict[tuple[int, int], list[Judgement]] = {}
+    left = []
+    for one in objects_of(cells.take("annotations", "completions"), "annotations"):
+        results = objects_of(one.get("result"), "result")
+        ranks, other = ({}, []) if one.get("was_cancelled") else _order(results, ids)
+        left += [] if ranks else [one]
+        for first, second in combinations(sorted(ranks), 2):
+            about = cells.inside(one)
+            about["result"] = other or None
+            who = about.take("completed_by", "completed_by_id")
+            rater = who.get("email", who.get("id", "")) if isinstance(who, dict) else who
+            choice: Choice = "a" if ranks[first] < ranks[second] else "b"
+            votes.setdefault((first, second), []).append(_vote(about, choice, rater))
+    more = {"data": data.rest(), "annotations": left}
+    cells.update({name: value for name, value in more.items() if value})
+    compared = [Comparison(a, b, judged) for (a, b), judged in votes.items()]
+    return built(cells, messages, replies, compared)
+
+
+def _order(
+    results: Sequence[dict[str, Any]], ids: Sequence[str]
+) -> tuple[dict[int, int], list[dict[str, Any]]]:
+    """Place of an item -> its rank, of those that one list of a Ranker puts in order; and the
+    results that say more than that."""
+    for at, result in enumerate(results):
+        ranker = object_of(result.get("value") or {}, "result").get("ranker")
+        lists = list(ranker.values()) if isinstance(ranker, dict) else []
+        for listed in (list_of(one, "result") for one in lists):
+            places = [ids.index(str(x)) for x in listed if str(x) in ids]
+            if len(places) > 1:
+                other = [*results[:at], *results[at + 1 :]]
+                more = len(lists) > 1 or len(places) < len(listed)
+                ranks = {place: rank for rank, place in enumerate(places)}
+                return ranks, [result, *other] if more else other
+    return {}, list(results)
 
 
 def _annotation(about: Cells, shown: Shown) -> Iterator[Judgement]:
@@ -269,13 +336,14 @@ def potato_votes(given: list[dict[str, Any]], item: dict[str, Any]) -> Row:
     """One item of Potato's input file with what people said of it."""
     cells = Cells(item)
     shown = _shown(cells)
-    judged = []
+    judged, undecided = [], []
     for one in given:
         about = Cells(one)
         labels = object_of(about.take("label_annotations") or {}, "label_annotations")
         choices = {name: _potato_choice(value, shown) for name, value in labels.items()}
         main = next((name for name, choice in choices.items() if choice), None)
         if main is None:
+            undecided.append(one)
             continue
         choice = choices[main]
         assert choice, "main is a scheme with a choice"
@@ -286,6 +354,8 @@ def potato_votes(given: list[dict[str, Any]], item: dict[str, Any]) -> Row:
         about.pop("instance_id", None)
         about["label_annotations"] = other or None
         judged.append(_vote(about, choice, who))
+    if undecided:
+        cells["annotations"] = undecided
     return _row(cells, shown, judged, item.get("id", ""))
 
 

@@ -34,6 +34,13 @@ SPEAKERS = {
 CALLS = ("function_call", "tool_call")
 """Roles of turns that are a call written as JSON, in ShareGPT's spelling."""
 THINKING = ("thinking", "reasoning_content", "reasoning")
+CALLING = {"tool_use": "input", "tool_call": "args"}
+"""Parts of a content that call a tool, in Anthropic's and LangChain's spelling: type -> key of the
+arguments."""
+SAID = ("text", "refusal")
+"""Keys of a part's text."""
+ANSWER = "tool_result"
+"""The part that holds a tool's answer, in a message of the user."""
 PLAIN = {"role", "content"}
 CONTENTS = ("content", "value", "text", "parts")
 """Names of what a message says; `parts` are Gemini's, and of ours only beside a content."""
@@ -58,7 +65,18 @@ def chat(value: Any, name: str, cells: Cells) -> Messages | None:
         return None
     if not 0 < len(value) <= MAX_TURNS:
         raise Refused(name, f"a chat of 1 to {MAX_TURNS} messages is expected")
-    return [message(one, name, cells) for one in value]
+    return [message(one, name, cells) for raw in value for one in _apart(raw)]
+
+
+def _apart(raw: Any) -> list[Any]:
+    """A message, or several where it holds the answers of several tools, as Anthropic writes it."""
+    content = raw.get("content") if isinstance(raw, dict) else None
+    if not isinstance(content, list) or len(content) < 2:
+        return [raw]
+    answers = [one for one in content if isinstance(one, dict) and one.get("type") == ANSWER]
+    rest = [one for one in content if one not in answers] if answers else content
+    contents = [[one] for one in answers] + ([rest] if rest else [])
+    return [{**raw, "content": one} for one in contents] if answers else [raw]
 
 
 def _written_turns(value: str, name: str) -> Any:
@@ -93,6 +111,8 @@ def message(raw: Any, name: str, cells: Cells) -> dict[str, Any]:
     else:
         result = {"role": _role(said, name), "content": ""}
     result |= _extras(inside, name)
+    if isinstance(content, list):
+        content = _spoken(content, result, name, cells)
     content, parts = _content(content, name, cells)
     if content is None:
         if not result.keys() & {"tool_calls", "thinking"}:
@@ -150,23 +170,62 @@ def _calls(calls: Any, name: str) -> list[Any]:
     return result
 
 
+def _spoken(content: list[Any], result: dict[str, Any], name: str, cells: Cells) -> Any:
+    """What is said in a content: thoughts, calls and a tool's answer, which Anthropic has among
+    its parts, go where OpenAI's messages have them. None where nothing is said beside them."""
+    said: list[Any] = []
+    thoughts = [result["thinking"]] if "thinking" in result else []
+    calls = list(result.get("tool_calls", ()))
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        kind = kind if isinstance(kind, str) else ""
+        if kind in THINKING and isinstance(part.get(kind), str):
+            thoughts.append(part[kind])
+            used = {"type", kind}
+        elif kind in CALLING and isinstance(part.get("name"), str):
+            called = {"name": part["name"], "arguments": part.get(CALLING[kind], {})}
+            about = {"id": part["id"]} if "id" in part else {}
+            calls += _calls({**about, "type": "function", "function": called}, name)
+            used = {"type", "id", "name", CALLING[kind]}
+        elif kind == ANSWER and len(content) == 1:
+            result["role"] = "tool"
+            if isinstance(part.get("tool_use_id"), str):
+                result["tool_call_id"] = part["tool_use_id"]
+            told = part.get("content")
+            said += told if isinstance(told, list) else [told or ""]
+            used = {"type", "content", "tool_use_id"}
+        else:
+            said.append(part)
+            continue
+        cells.unread.extend(f"{name}[].content[].{key}" for key in part if key not in used)
+    if calls:
+        result["tool_calls"] = calls
+    if thoughts:
+        result["thinking"] = text("\n\n".join(thoughts), f"{name}.thinking")
+    return said or None
+
+
 def _content(value: Any, name: str, cells: Cells) -> tuple[Any, list[Any]]:
     """The text of a content, with images named; and its parts, where some are no text."""
     if not isinstance(value, list):
         return value, []
     pieces: list[str] = []
+    unread: list[str] = []
     named = False
     for part in value:
         if isinstance(part, str):
             pieces.append(part)
         elif not isinstance(part, dict):
             raise Refused(name, "a content must be text or a list of parts")
-        elif isinstance(part.get("text"), str):
-            pieces.append(part["text"])
+        elif spelled := next((x for x in SAID if isinstance(part.get(x), str)), ""):
+            pieces.append(part[spelled])
+            unread += [key for key, x in part.items() if key not in ("type", spelled) and x]
         else:
             named = True
             label = f"[{_kind(part)}: {_file(part)}]"
             pieces.append(f"\n{label}\n" if pieces else f"{label}\n")
+    if not named:
+        cells.unread.extend(f"{name}[].content[].{key}" for key in unread)
     if named:
         cells.notices.append((name, "images and other parts that are no text are named, not shown"))
     return "".join(pieces).strip("\n") if named else "".join(pieces), value if named else []
@@ -174,15 +233,19 @@ def _content(value: Any, name: str, cells: Cells) -> tuple[Any, list[Any]]:
 
 def _kind(part: dict[str, Any]) -> str:
     kind = part.get("type")
-    return kind.split("_")[0] if isinstance(kind, str) and kind else "part"
+    return kind.removeprefix("input_").split("_")[0] if isinstance(kind, str) and kind else "part"
 
 
 def _file(part: dict[str, Any]) -> str:
     """A name for a part: the last piece of its address."""
+    if len(str(part.get("data", ""))) > 80:
+        return "inline"
     values = [value for key, value in part.items() if key != "type"]
     while values:
         value = values.pop(0)
         if isinstance(value, dict):
+            if "data" in value:
+                return "inline"
             values = [*value.values(), *values]
         elif isinstance(value, str) and value:
             return "inline" if value.startswith("data:") else value.rsplit("/", 1)[-1][:80]

@@ -1,12 +1,15 @@
-"""Columns of any name as the fields of our own rows, where a person says which is which."""
+"""Columns of any name as the fields of our own rows, where a person says which is which; and the
+words that names of columns are made of."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from annotate.importing.problems import Refused
+from annotate.importing.shapes.two_named_replies import CAPITALS
 
 METADATA = "metadata"
 BESIDE = "column "
@@ -42,6 +45,55 @@ MOST_NAMES = 1_000
 """Sets of columns whose names are remembered."""
 Chosen = Mapping[str, str | Sequence[str]]
 SEPARATORS = re.compile(r"[^a-z0-9]+")
+SIDE = re.compile(r"[ _:.-]*(\d+|[ab])$|(?<=[a-z])[ _:.-]*([AB])$")
+WORD = re.compile(r"[a-z]+")
+BETTER = {
+    *("better", "best", "winner", "winning", "won", "win", "w", "preferred", "chosen", "accepted"),
+    *("good", "positive", "pos", "liked", "selected", "favored", "favoured", "favorite", "top"),
+}
+WORSE = {
+    *("worse", "worst", "loser", "losing", "lost", "lose", "l", "dispreferred", "rejected", "bad"),
+    *("refused", "negative", "neg", "disliked", "unselected", "discarded", "unpreferred", "non"),
+    *("nonpreferred", "declined"),
+}
+OTHERS = {"model", "models", "score", "scores", "id", "by", "name", "rating", "rank", "reason"}
+"""Words of columns that say something else of a reply than its text."""
+ASKING = {
+    *("prompt", "question", "query", "instruction", "input", "ask", "asked", "request", "context"),
+    *("user", "source", "post", "problem", "task", "article", "dialogue", "history", "message"),
+}
+JUDGING = {
+    *("pref", "preference", "preferred", "prefer", "pick", "picked", "choice", "vote", "winner"),
+    *("better", "best", "judgment", "judgement", "judge", "verdict", "decision", "selected"),
+    *("selection", "label", "annotation", "chosen", "win", "answer", "rating", "comparison"),
+}
+REPLYING = {
+    *("response", "reply", "answer", "output", "completion", "generation", "generated"),
+    *("assistant", "bot", "chatbot"),
+}
+WISHED = {"reference", "gold", "golden", "expected", "ground", "truth", "target", "ideal"}
+"""Words of columns that hold the reply which is wished for."""
+ABOUT = {"label", "labels", "id", "time", "type", "length", "choice", "choices", "key", "correct"}
+"""Words of columns that are about a reply."""
+PEOPLE = {
+    *("annotator", "rater", "labeler", "labeller", "worker", "judge", "evaluator", "reviewer"),
+    *("user", "participant", "respondent", "grader"),
+}
+NAMING = {"id", "name", "email", "address", "uuid", "code", "login", "of", "the"}
+"""Words of columns that name a person."""
+
+
+def said_of(column: str) -> str:
+    """chosen or rejected, where a word of the name says that the reply is better or worse."""
+    words = words_of(column)
+    if words & WORSE and not words & OTHERS:
+        return "rejected"
+    return "chosen" if words & BETTER and not words & OTHERS else ""
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a name, which capitals, digits and separators part."""
+    return set(WORD.findall(CAPITALS.sub(r"\1 \2", name).casefold()))
 
 
 def letters(name: str) -> str:
@@ -52,6 +104,32 @@ def letters(name: str) -> str:
 def same_letters(column: str, name: str) -> bool:
     """True of two names that differ in case and separators alone."""
     return column != name and letters(column) == letters(name)
+
+
+@lru_cache(maxsize=4096)
+def parted(name: str) -> tuple[str, str]:
+    """A name's letters, and the number or side that it ends with."""
+    match = SIDE.search(name)
+    if match is None:
+        return letters(name), ""
+    return letters(name[: match.start()]), (match[1] or match[2]).casefold()
+
+
+def distance(one: str, other: str, most: int) -> int:
+    """Letters to add, take away, replace or swap with a neighbour; beyond `most`, more than it."""
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    before: list[int] = []
+    above = list(range(len(other) + 1))
+    for i, letter in enumerate(one, start=1):
+        row = [i]
+        for j, its in enumerate(other, start=1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != its))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == its:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, above = above, row
+    return above[-1]
 
 
 class Mapped:

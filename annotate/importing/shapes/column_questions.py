@@ -13,11 +13,27 @@ from typing import Any, NamedTuple
 
 from annotate.importing.imported_row import Row
 from annotate.importing.shapes.chats import PROMPTS
-from annotate.importing.shapes.column_mapping import letters, same_letters
-from annotate.importing.shapes.two_named_replies import CAPITALS, SIDES, told_apart
+from annotate.importing.shapes.column_mapping import (
+    ABOUT,
+    ASKING,
+    JUDGING,
+    NAMING,
+    OTHERS,
+    PEOPLE,
+    REPLYING,
+    WISHED,
+    WORD,
+    distance,
+    letters,
+    parted,
+    said_of,
+    same_letters,
+    words_of,
+)
+from annotate.importing.shapes.columns import decoded
+from annotate.importing.shapes.two_named_replies import SIDES, told_apart
 from annotate.importing.shapes.winners_and_votes import CHOSEN, RATERS, choice_of
 
-SIDE = re.compile(r"[ _-]?(\d+|[ab])$|(?<=[a-z])([AB])$")
 CROWD = re.compile(r"^(?:input|assignment)[.:]", re.IGNORECASE)
 """Put before the names of columns by Mechanical Turk and Toloka."""
 FAR = 99
@@ -66,32 +82,9 @@ TELLING = {
 """Names so clear that a row which does not use them is asked about."""
 
 MEANING = {*SPELLED, *CHOSEN, *RATERS}
-WORD = re.compile(r"[a-z]+")
-BETTER = {
-    *("better", "best", "winner", "winning", "won", "win", "w", "preferred", "chosen", "accepted"),
-    *("good", "positive", "pos", "liked", "selected", "favored", "favoured", "favorite", "top"),
-}
-WORSE = {
-    *("worse", "worst", "loser", "losing", "lost", "lose", "l", "dispreferred", "rejected", "bad"),
-    *("refused", "negative", "neg", "disliked", "unselected", "discarded", "unpreferred", "non"),
-    *("nonpreferred", "declined"),
-}
-OTHERS = {"model", "models", "score", "scores", "id", "by", "name", "rating", "rank", "reason"}
-"""Words of columns that say something else of a reply than its text."""
-ASKING = {
-    *("prompt", "question", "query", "instruction", "input", "ask", "asked", "request", "context"),
-    *("user", "source", "post", "problem", "task", "article", "dialogue", "history", "message"),
-}
-JUDGING = {
-    *("pref", "preference", "preferred", "prefer", "pick", "picked", "choice", "vote", "winner"),
-    *("better", "best", "judgment", "judgement", "judge", "verdict", "decision", "selected"),
-    *("selection", "label", "annotation", "chosen", "win", "answer", "rating", "comparison"),
-}
-REPLYING = {"response", "reply", "answer", "output", "completion", "generation", "generated"}
-WISHED = {"reference", "gold", "golden", "expected", "ground", "truth", "target", "ideal"}
-"""Words of columns that hold the reply which is wished for."""
-ABOUT = {"label", "labels", "id", "time", "type", "length", "choice", "choices", "key", "correct"}
-"""Words of columns that are about a reply."""
+MEANT = {letters(name) for name in MEANING}
+ALWAYS = ("winner", "rater")
+"""Fields of which a judged pair has one at most, whatever it is called."""
 NUMBERED = (0, 1, 2, "0", "1", "2")
 
 
@@ -117,8 +110,9 @@ def asked_of(
     """
     columns, samples = list(named), list(samples)
     missing = _missing(row, set(columns) - set(left))
-    by_name = (_by_name(column, missing, row) for column in left)
-    asked = [x for x in by_name if x and not (x.field in TEXTS and _is_no_reply(values, x.column))]
+    by_name = [x for column in left if (x := _by_name(column, missing, row))]
+    has_ends = {one.field for one in by_name} >= ENDS
+    asked = [x for x in by_name if (has_ends and x.field in ENDS) or _may_be(x, values, samples)]
     taken = {one.column for one in asked}
     rest = [one for one in left if one not in taken]
     fields = missing - {one.field for one in asked}
@@ -135,9 +129,13 @@ def asked_of(
     replies = [one.column for one in asked if one.field in ("completion_a", "completion_b")]
     if row is not None and row.comparisons and not asked:
         replies = _of_replies(row, [one for one in columns if one not in left], values)
+    rest = [one for one in rest if one not in {question.column for question in asked}]
     if "winner" in fields and len(replies) > 1:
         both = [(one, named.get(one, one)) for one in replies]
         asked += _winners(rest, both, values, samples)
+    if "rater" in fields:
+        rest = [one for one in rest if one not in {question.column for question in asked}]
+        asked += _raters(rest, values, samples)
     yield from asked
 
 
@@ -188,7 +186,8 @@ def _by_name(column: str, missing: set[str], row: Row | None) -> Question | None
         telling = _is_bare(row) and (row is None or name in TELLING)
         if column == name:
             far = 0 if telling and (row is not None or name != field) else FAR
-            why = f"`{column}` often is `{field}`"
+            means = f"often is `{field}`" if column != field else "is the name of a field"
+            why = f"`{column}` {means}"
         elif (short := CROWD.sub("", column)) != column and letters(short) == letters(name):
             far = 1 if telling or name == field else FAR
             why = f"`{column}` ends in `{name}`"
@@ -196,11 +195,33 @@ def _by_name(column: str, missing: set[str], row: Row | None) -> Question | None
             far = 1 if telling or name == field else FAR
             why = f"`{column}` is `{name}` in other letters"
         else:
-            far = 1 + slips(column, name) if name == field else FAR
+            near = name == field or field in ALWAYS or (telling and _is_long(name, field))
+            far = 1 + slips(column, name) if near else FAR
             why = f"`{column}` looks like `{name}`"
         if far < best:
             best, question = far, Question(column, field, why)
     return question
+
+
+def _is_long(name: str, field: str) -> bool:
+    """True of another set's name that is long enough to be known with a slip in it."""
+    if field in ("completion_a", "completion_b"):
+        return len(parted(name)[0]) >= SHORT
+    return len(name) > SHORT and field != "completions"  # `answer` is no slip of `answers`
+
+
+def _may_be(question: Question, values: Mapping[str, Any], samples: list[Any]) -> bool:
+    """False where what stands in the column cannot be the field that its name is near to."""
+    column, field = question.column, question.field
+    if field in ("completion_a", "completion_b"):
+        return True
+    if field in TEXTS:
+        return not _is_no_reply(column, values, samples)
+    if field == "winner" and column not in SPELLED:
+        return not _holds_texts(column, values, samples)
+    if field == "votes":
+        return isinstance(decoded(values.get(column)), dict | list)
+    return True
 
 
 def slips(column: str, name: str) -> int:
@@ -208,40 +229,15 @@ def slips(column: str, name: str) -> int:
 
     A name that means something by itself, or has other words in it (`n_votes`), is no slip.
     """
-    stem, end = _parted(column)
-    other, its_end = _parted(name)
-    if end != its_end or not stem or column in MEANING:
+    stem, end = parted(column)
+    other, its_end = parted(name)
+    if end != its_end or not stem or column in MEANING or stem in MEANT:
         return FAR
     if column.islower() and len(WORD.findall(column)) > len(WORD.findall(name)):
         return FAR
     most = 1 if min(len(stem), len(other)) <= SHORT else 2
     far = distance(stem, other, most)
     return far if 0 < far <= most else FAR
-
-
-def _parted(name: str) -> tuple[str, str]:
-    """A name's letters, and the number or side that it ends with."""
-    match = SIDE.search(name)
-    if match is None:
-        return letters(name), ""
-    return letters(name[: match.start()]), (match[1] or match[2]).casefold()
-
-
-def distance(one: str, other: str, most: int) -> int:
-    """Letters to add, take away, replace or swap with a neighbour; beyond `most`, more than it."""
-    if abs(len(one) - len(other)) > most:
-        return most + 1
-    before: list[int] = []
-    above = list(range(len(other) + 1))
-    for i, letter in enumerate(one, start=1):
-        row = [i]
-        for j, its in enumerate(other, start=1):
-            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != its))
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == its:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        before, above = above, row
-    return above[-1]
 
 
 def _replies(
@@ -253,13 +249,13 @@ def _replies(
         if isinstance(value, list) and len(value) > 1 and all(map(_is_text, value)):
             return [Question(column, "completions", f"`{column}` holds {len(value)} texts")]
     better, worse = (
-        [one for one in columns if _said_of(one) == field and isinstance(values.get(one), str)]
+        [one for one in columns if said_of(one) == field and isinstance(values.get(one), str)]
         for field in ("chosen", "rejected")
     )
     if len(better) == len(worse) == 1:
         why = f"`{better[0]}` and `{worse[0]}` are named as a better and a worse reply"
         return [Question(better[0], "chosen", why), Question(worse[0], "rejected", why)]
-    likely = [one for one in columns if not WISHED & _words(one)]
+    likely = [one for one in columns if not WISHED & words_of(one)]
     texts = [one for one in likely if _holds_texts(one, values, samples)]
     ends = _two_sides(texts, asks_prompt)
     if not ends:
@@ -274,7 +270,7 @@ def _one_reply(
 ) -> list[Question]:
     """The one text that is named as a reply, and not as what it should have been."""
     named = [
-        one for one in columns if REPLYING & _words(one) and not (WISHED | ABOUT) & _words(one)
+        one for one in columns if REPLYING & words_of(one) and not (WISHED | ABOUT) & words_of(one)
     ]
     texts = [one for one in named if _holds_texts(one, values, samples)]
     why = "`{}` is a text that is named as a reply"
@@ -290,7 +286,7 @@ def _prompt(
     """The text beside two replies that likely is their prompt."""
     taken = {*TEXTS, *(one.column for one in asked)}
     left = [x for x in columns if x not in taken and _holds_texts(x, values, samples)]
-    named = [one for one in left if ASKING & _words(one)]
+    named = [one for one in left if ASKING & words_of(one)]
     return [Question(x, "prompt", f"`{x}` is a text beside replies") for x in (named or left)[:1]]
 
 
@@ -299,18 +295,23 @@ def _other_end(columns: Collection[str], *fields: str) -> list[Question]:
     if len(fields) != 1:
         return []
     [field] = fields
-    named = [one for one in columns if _said_of(one) == field]
+    names = [name for name, its in SPELLED.items() if its == field]
+    named = [
+        column
+        for column in columns
+        if said_of(column) == field or any(slips(column, name) < FAR for name in names)
+    ]
     why = f"`{{}}` is named as the {'better' if field == 'chosen' else 'worse'} reply"
     return [Question(one, field, why.format(one)) for one in named] if len(named) == 1 else []
 
 
 def _two_sides(texts: list[str], asks_prompt: bool) -> tuple[str, ...]:
     """The two columns of replies among columns of texts; empty where it could be others."""
-    for stem, end in map(_parted, texts):
-        ended = [one for one in texts if end and _parted(one)[0] == stem]
+    for stem, end in map(parted, texts):
+        ended = [one for one in texts if end and parted(one)[0] == stem]
         if len(ended) == 2:
             return tuple(ended)
-    asking = [one for one in texts if ASKING & _words(one)] or texts[:1]
+    asking = [one for one in texts if ASKING & words_of(one)] or texts[:1]
     replies = [one for one in texts if one != asking[0]] if asks_prompt and texts else texts
     return tuple(replies) if len(replies) == 2 else ()
 
@@ -333,17 +334,27 @@ def _winners(
     """
     apart = set(told_apart(replies[0][1], replies[1][1])) - {""}
     sides = {_plain(one) for names in replies for one in names} | apart
-    judging = [one for one in columns if not OTHERS & _words(one)]
-    for column in sorted(judging, key=lambda one: not JUDGING & _words(one)):
+    judging = [one for one in columns if not OTHERS & words_of(one)]
+    for column in sorted(judging, key=lambda one: not JUDGING & words_of(one)):
         seen = {x for x in _seen(column, values, samples) if x != ""}
         named = sum(_plain(x) in sides or choice_of(x) is not None for x in seen)
         # Rows with another value, such as a word for a tie in another language, are refused.
         but_one = apart and named == len(seen) - 1 and apart <= {_plain(x) for x in seen}
-        counted = len(seen) > 1 and bool(JUDGING & _words(column)) and seen <= {*NUMBERED}
+        counted = len(seen) > 1 and bool(JUDGING & words_of(column)) and seen <= {*NUMBERED}
         if 0 < len(seen) <= SEVERAL and (named == len(seen) or counted or but_one):
             told = " and ".join(f"“{str(x)[:20]}”" for x in sorted(seen, key=str)[:2])
             return [Question(column, "winner", f"`{column}` says {told}, as of two replies")]
     return []
+
+
+def _raters(
+    columns: Collection[str], values: Mapping[str, Any], samples: list[Any]
+) -> list[Question]:
+    """The one column that is named after who judged: `annotator_name`, `Labeler Email`."""
+    named = [x for x in columns if (said := words_of(x)) & PEOPLE and said <= {*PEOPLE, *NAMING}]
+    named = [x for x in named if not {"user"} >= words_of(x) and any(_seen(x, values, samples))]
+    why = "`{}` is named after who judged"
+    return [Question(one, "rater", why.format(one)) for one in named if len(named) == 1]
 
 
 def _seen(column: str, values: Mapping[str, Any], samples: list[Any]) -> list[Any]:
@@ -352,27 +363,14 @@ def _seen(column: str, values: Mapping[str, Any], samples: list[Any]) -> list[An
     return seen if all(isinstance(x, str | int) for x in seen) else []
 
 
-def _said_of(column: str) -> str:
-    """chosen or rejected, where a word of the name says that the reply is better or worse."""
-    words = _words(column)
-    if words & WORSE and not words & OTHERS:
-        return "rejected"
-    return "chosen" if words & BETTER and not words & OTHERS else ""
-
-
-def _words(name: str) -> set[str]:
-    """The words of a name, which capitals, digits and separators part."""
-    return set(WORD.findall(CAPITALS.sub(r"\1 \2", name).casefold()))
-
-
 def _plain(value: Any) -> str:
     return letters(str(value))
 
 
-def _is_no_reply(values: Mapping[str, Any], column: str) -> bool:
-    """True of a number, and of a word that names a side: `better: A` is no text of a reply."""
-    value = values.get(column)
-    return isinstance(value, int | float) or choice_of(value) is not None
+def _is_no_reply(column: str, values: Mapping[str, Any], samples: list[Any]) -> bool:
+    """True of numbers, and of words that name a side: `better: A` is no text of a reply."""
+    seen = [x for x in (values.get(column), *(s.get(column) for s in samples)) if x is not None]
+    return all(isinstance(x, int | float) or choice_of(x) is not None for x in seen)
 
 
 def _is_text(value: Any) -> bool:

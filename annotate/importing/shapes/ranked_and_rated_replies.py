@@ -24,8 +24,8 @@ from annotate.importing.shapes.columns import (
     ratings,
     text,
 )
-from annotate.importing.shapes.two_named_replies import source_of
-from annotate.importing.shapes.winners_and_votes import by_rank, numbered, rater_of
+from annotate.importing.shapes.two_named_replies import sides_in, source_of
+from annotate.importing.shapes.winners_and_votes import CHOSEN, by_rank, numbered, rater_of
 from annotate.models.content import Messages
 
 TEXTS = ("text", "response", "answer", "completion", "content", "output", "generation")
@@ -41,6 +41,7 @@ ASPECTS = (
 PREDICTION = re.compile(r"prediction \d+")
 LISTS = {
     "models": "model",
+    "model": "model",
     "ranks": "rank",
     "rank": "rank",
     "scores": "scores",
@@ -76,6 +77,27 @@ def responses(cells: Cells) -> Row:
         raise Refused("responses", "the two replies are identical: there is nothing to compare")
     pair = Comparison(0, 1, source_id=source_of(Cells(row.metadata)))
     return Row(**{**row.__dict__, "comparisons": [pair]})
+
+
+def numbered_names(cells: Cells) -> list[str]:
+    """The columns of three replies or more: response_1, response_2, response_3; else none.
+
+    Where a column says which of two is better, or the row has votes, it is a pair.
+    """
+    names = sides_in(cells)
+    if names is None or not cells.keys().isdisjoint((*CHOSEN, "votes", "outcome")):
+        return []
+    stem, end = names[0][:-1], names[0][-1]
+    more = [f"{stem}{chr(ord(end) + i)}" for i in range(2, 9)]
+    more = [name for name in more if isinstance(cells.get(name), str)]
+    return [*names, *more] if more else []
+
+
+def several_named(cells: Cells) -> Row:
+    """Three replies or more in a column each; ranks beside them compare them."""
+    names = numbered_names(cells)
+    messages = chats.prompt_in(cells)
+    return _listed(cells, messages, [cells.pop(name) for name in names], names[0])
 
 
 def nectar(cells: Cells) -> Row:

@@ -160,7 +160,12 @@ SHAPES: dict[str, Shape] = {
     "preference": Shape(
         "preferences (chosen, rejected)", has_any("chosen", "rejected"), chosen_rejected.trl
     ),
-    # Two replies
+    # Two replies, or several in a column each
+    "several_named": Shape(
+        "three replies or more, in a column each",
+        lambda cells: bool(ranked_and_rated_replies.numbered_names(cells)),
+        ranked_and_rated_replies.several_named,
+    ),
     "pair": Shape(
         "pairs (completion_a, completion_b)",
         has_any("completion_a", "completion_b", "response_a", "response_b"),

@@ -37,7 +37,10 @@ STEMS = (
     *("summary", "generation", "model_output", "result", "translation"),
 )
 ENDS = (("_a", "_b"), ("_1", "_2"), ("1", "2"), (" 1", " 2"), ("-1", "-2"), ("_0", "_1"))
-MORE_ENDS = (("A", "B"), ("_A", "_B"), (" A", " B"), (" a", " b"), ("-a", "-b"), ("a", "b"))
+MORE_ENDS = (
+    *(("A", "B"), ("_A", "_B"), (" A", " B"), (" a", " b"), ("-a", "-b"), ("a", "b")),
+    *(("_left", "_right"), ("Left", "Right")),
+)
 NAME_WORD = re.compile(r"[^\W_]+")
 CAPITALS = re.compile(r"([a-z0-9])([A-Z])")
 OURS = [("completion_a", "completion_b"), ("response_a", "response_b")]

@@ -185,6 +185,8 @@ class Command(BaseCommand):
         width = min(40, max((len(one["name"]) for one in checked.columns), default=0))
         for one in checked.columns:
             self.stdout.write(f"  {one['name']:<{width}}  {one['use']}, {one['rows']:,} rows")
+        for name in checked.left_out:
+            self.stdout.write(f"  left out, as it holds no rows: {name}")
         self.stdout.write("")
 
     def _ask(self, checked: Check) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from uuid import uuid4
 
 import pytest
@@ -46,6 +48,20 @@ def test_multipart_is_taken_with_the_files_own_name(api_for, project, zed):
     file = SimpleUploadedFile("of my tool.jsonl", lines(pair()))
     answer = api_for(zed).post(IMPORTS, {"file": file}, format="multipart")
     assert answer.status_code == 202 and answer.json()["name"] == "of my tool.jsonl"
+
+
+def test_files_of_an_archive_that_hold_no_rows_are_named(api_for, client_for, project, zed):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("pairs.jsonl", lines(pair()))
+        archive.writestr("scan.png", b"\x89PNG")
+    client, file = api_for(zed), SimpleUploadedFile("set.zip", packed.getvalue())
+    job = client.post(IMPORTS + "?auto=1", {"file": file}, format="multipart").json()
+    work_off()
+    job = client.get(job["url"]).json()
+    assert (job["state"], job["left_out"]) == ("done", ["scan.png"])
+    page = client_for(zed).get(f"/projects/desk/import/{job['id']}/").content.decode()
+    assert "Left out, as they hold no rows: scan.png." in page
 
 
 def test_auto_needs_no_second_call(api_for, project, zed):

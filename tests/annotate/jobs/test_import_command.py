@@ -148,9 +148,11 @@ def test_a_folder_is_imported(project, tmp_path: Path):
     folder.mkdir()
     for i in range(3):
         (folder / f"{i}.jsonl").write_bytes(lines(pair(i)))
+    (folder / "scan.png").write_bytes(b"\x89PNG")
     out = StringIO()
     call_command("import_data", str(folder), project=project.slug, stdout=out)
     assert project.pairs.count() == 3
+    assert "left out, as it holds no rows: scan.png" in out.getvalue()
 
 
 def test_what_was_sent_to_the_page_can_be_taken_back_by_command(command, project, zed):

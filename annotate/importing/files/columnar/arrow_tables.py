@@ -32,8 +32,14 @@ class Arrow(Reader):
         self._at = 0
         self._size = 1
         try:
-            with pa.ipc.open_stream(pa.BufferReader(self._mapped())) as stream:
+            mapped = self._mapped()
+            # Read as a stream, a file that was cut between two batches would be a shorter one.
+            if is_file and mapped.slice(max(0, mapped.size - 6)).to_pybytes() != FILE[:6]:
+                raise Unreadable("The Arrow file is damaged: it was cut off.")
+            with pa.ipc.open_stream(pa.BufferReader(mapped)) as stream:
                 schema = stream.schema
+        except Unreadable:
+            raise
         except DAMAGED as error:
             raise Unreadable(f"The Arrow file is damaged: {error}.") from error
         self.columns = columns_of(schema)

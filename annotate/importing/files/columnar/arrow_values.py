@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from annotate.importing.files.strict_json import check_text
-from annotate.importing.limits import MAX_COLUMNS, MAX_DEPTH, MAX_ROW
+from annotate.importing.files.strict_json import check_text, too_long
+from annotate.importing.limits import MAX_COLUMN, MAX_COLUMNS, MAX_DEPTH, MAX_ROW
 from annotate.importing.problems import Refused, Unreadable
 
 SLICE_BYTES = 8_000_000
@@ -33,6 +33,9 @@ def columns_of(schema: pa.Schema) -> list[str]:
     names = [str(name) for name in schema.names]
     if len(names) > MAX_COLUMNS:
         raise Unreadable(f"It has {len(names):,} columns; at most {MAX_COLUMNS:,} are read.")
+    long = next((name for name in names if len(name) > MAX_COLUMN), None)
+    if long is not None:
+        raise Unreadable(f"Column {long[:40]!r}: {too_long(long)}.")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise Unreadable(f"It has two columns {twice[:40]!r}.")

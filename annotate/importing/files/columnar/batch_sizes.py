@@ -51,7 +51,7 @@ def batch_size(file: IO[bytes], metadata: Any, schema: Any, group: int) -> Batch
     """The size of batches of a row group. Raises Unreadable where one row may be too large."""
     told = metadata.row_group(group)
     columns = [
-        _column(file, told.column(number), schema.column(number))
+        _column(file, told.column(number), schema.column(number), told.num_rows)
         for number in range(told.num_columns)
     ]
     together = sum(column.largest_page for column in columns)
@@ -75,10 +75,10 @@ def batch_size(file: IO[bytes], metadata: Any, schema: Any, group: int) -> Batch
     return BatchSize(rows, as_dictionaries)
 
 
-def _column(file: IO[bytes], told: Any, schema: Any) -> _Column:
-    start = told.data_page_offset
-    if told.dictionary_page_offset is not None:
-        start = min(start, told.dictionary_page_offset)
+def _column(file: IO[bytes], told: Any, schema: Any, rows: int) -> _Column:
+    """Raises Unreadable where the pages do not hold the rows that the metadata tells of."""
+    # A column without rows has a dictionary alone, and 0 for the place of its data.
+    start = min(filter(None, (told.data_page_offset, told.dictionary_page_offset)), default=0)
     every = list(pages(file, start, told.total_compressed_size))
     dictionaries = [page for page in every if page.is_dictionary]
     data = [page for page in every if not page.is_dictionary]
@@ -89,6 +89,11 @@ def _column(file: IO[bytes], told: Any, schema: Any) -> _Column:
     values = sum(page.values for page in data)
     plain = sum(page.unpacked for page in data)
     path, nested = told.path_in_schema, schema.max_repetition_level > 0
+    if values < rows or (values > rows and not nested):
+        raise Unreadable(
+            f"The Parquet file says that a group holds {rows:,} rows, and its column {path[:60]} "
+            f"holds {values:,} values. It is damaged."
+        )
     if not nested:
         spread = max((page.unpacked / max(1, page.values) for page in data), default=0.0)
         return _Column(path, False, largest, widest + spread, values * widest + plain, False)

@@ -7,7 +7,9 @@ import os
 import random
 import shutil
 import string
+import struct
 import tarfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -161,6 +163,9 @@ OTHERS = {
     "YAML": b"- prompt: How?\n  chosen: So.\n  rejected: No.\n",
     "RFC 7464": b'\x1e{"prompt": "How?"}\n',
     "no rows": b" \n\n",
+    "compressed twice": gzip.compress(gzip.compress(LINES)),
+    "ORC": b"ORC\x11\x00\x00\n\x06",
+    "a web page": b"<!-- saved from url -->\n<html lang='en'>",
 }
 
 
@@ -168,6 +173,20 @@ OTHERS = {
 def test_a_file_of_another_kind_is_named(kind):
     with pytest.raises(Unreadable, match=kind):
         rows(OTHERS[kind])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"prompt": "What is <html>?", "chosen": "A page.", "rejected": "No."}\n',
+        b"ORCID,prompt,chosen,rejected\n0000-0001,Who?,She.,He.\n",
+        b"prompt,chosen,rejected\nA page?,<!DOCTYPE html><html><head></head></html>,No.\n",
+        b"prompt,chosen,rejected\nWhat is PK?,<?xml version='1.0'?><html >,No.\n",
+        b"Rar!,prompt,chosen\nx,Who?,She.\n",
+    ],
+)
+def test_data_that_speak_of_another_kind_are_data(text):
+    assert len(rows(text)) == 1
 
 
 # Bombs
@@ -197,6 +216,46 @@ def test_a_bomb_is_given_up_soon(piece, message):
     zstd = zstandard.ZstdCompressor().compressobj()
     with pytest.raises(Unreadable, match=message):
         rows(b"".join(zstd.compress(piece) for _ in range(120)) + zstd.flush())
+
+
+SKIPPED = b"\x50\x2a\x4d\x18\x04\0\0\0pzst"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(LINES) + gzip.compress(b"") + gzip.compress(LINES) + b"\0" * 2_000,
+        zstandard.compress(LINES) + zstandard.compress(b"") + zstandard.compress(LINES),
+        SKIPPED + zstandard.compress(LINES) + SKIPPED + zstandard.compress(LINES) + SKIPPED,
+    ],
+)
+def test_parts_that_follow_each_other_are_one_file(content):
+    assert rows(content) == 2 * rows(LINES)
+
+
+@pytest.mark.parametrize("empty", [gzip.compress(b""), zstandard.compress(b""), SKIPPED])
+def test_a_file_of_empty_parts_is_no_data(empty):
+    begun = time.process_time()
+    with pytest.raises(Unreadable, match="more than 10,000 empty parts in a row"):
+        rows(empty * 1_000_000)
+    assert time.process_time() - begun < 2
+
+
+def test_a_name_of_megabytes_in_a_gzip_header_is_passed_over():
+    packed = gzip.compress(LINES)
+    begun = time.process_time()
+    named = packed[:3] + b"\x08" + packed[4:10] + b"n" * 10_000_000 + b"\0" + packed[10:]
+    assert rows(named) == rows(LINES)
+    assert time.process_time() - begun < 4
+
+
+def test_files_of_a_zip_archive_that_are_one_and_the_same_are_refused():
+    packed = zipped({"a.jsonl": LINES * 1_000})
+    start, end = packed.index(b"PK\x01\x02"), packed.index(b"PK\x05\x06")
+    entries = packed[start:end] * 500
+    tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 500, 500, len(entries), start, 0)
+    with pytest.raises(Unreadable, match="the files in it overlap"):
+        rows(packed[:start] + entries + tail)
 
 
 def test_zstd_that_looks_back_too_far_is_told_how_to_be_packed():

@@ -5,6 +5,7 @@ import decimal
 import gzip
 import io
 import struct
+import zipfile
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,14 @@ CHATS = [
 def parquet(table: pa.Table, **options: Any) -> bytes:
     out = io.BytesIO()
     pq.write_table(table, out, **options)
+    return out.getvalue()
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
     return out.getvalue()
 
 
@@ -70,6 +79,13 @@ def test_tables_give_their_rows_and_their_columns(words):
 )
 def test_chats_come_out_as_they_were_however_they_are_kept(content):
     assert rows(content) == CHATS
+
+
+@pytest.mark.parametrize("make", [parquet, arrow])
+def test_a_table_may_have_columns_and_no_rows(make):
+    empty = TABLE.slice(0, 0)
+    assert rows(make(empty)) == []
+    assert rows(zipped({"train.parquet": make(TABLE), "test.parquet": make(empty)})) == ROWS
 
 
 def test_values_become_plain_json():
@@ -165,11 +181,11 @@ def varint(number: int) -> bytes:
     return out + bytes([number])
 
 
-def lying_rows() -> bytes:
-    """1,000 rows that say, where all rows and those of the group are counted, to be 1,999."""
+def lying_rows(told: int) -> bytes:
+    """1,000 rows that say, where all rows and those of the group are counted, to be others."""
     content = parquet(pa.table({"n": pa.array(range(1_000), pa.int32())}), use_dictionary=False)
     start = len(content) - 8 - struct.unpack("<L", content[-8:-4])[0]
-    footer = content[start:].replace(b"\x16" + varint(1_000), b"\x16" + varint(1_999))
+    footer = content[start:].replace(b"\x16" + varint(1_000), b"\x16" + varint(told))
     return content[:start] + footer
 
 
@@ -189,11 +205,14 @@ def bomb(unpacked: int) -> bytes:
         ),
         (lambda: b"PAR1" + b"\xff" * 100 + b"\x20\x00\x00\x00PAR1", "damaged"),
         (lambda: FILES["Parquet"][:4] + b"\xff" * 60 + FILES["Parquet"][64:], "damaged"),
-        (lambda: lying_rows(), "damaged"),
+        (lambda: lying_rows(1_999), "holds 1,999 rows, and its column n holds 1,000 values"),
+        (lambda: lying_rows(3), "holds 3 rows, and its column n holds 1,000 values"),
+        (lambda: lying_rows(0), "holds 0 rows, and its column n holds 1,000 values"),
         (lambda: bomb(100_000_000), "pages of 100,000,0.. bytes unpacked; at most 64,000,000"),
         (lambda: parquet(pa.table({f"c{i}": [1] for i in range(2_000)})), "has 2,000 columns"),
         (lambda: arrow(TABLE)[:-100], "damaged in batch 1"),
         (lambda: FILES["Arrow file"][:40], "damaged"),
+        (lambda: FILES["Arrow file"][:-8], "damaged: it was cut off"),
         (lambda: arrow(pa.table({"x": ["y" * 100_000_000]}), compression="zstd"), "bytes unpacked"),
         (
             lambda: arrow(pa.table({"x": pa.array(["y"], pa.string_view())})),

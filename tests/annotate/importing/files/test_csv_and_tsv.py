@@ -50,9 +50,38 @@ def test_dialects_and_encodings_are_found_out(delimiter, words, encoding, told):
     assert reading(text) == (words + told, [("", 2, ROWS[0]), ("", 4, ROWS[1])])
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_letters_of_any_script_may_stand_in_utf_16_without_a_mark(encoding):
+    text = "prompt,chosen,rejected\nWas heißt „Tee“? 一个 Ā,茶,水\n".encode(encoding)
+    assert reading(text) == (
+        "CSV, UTF-16",
+        [("", 2, {"prompt": "Was heißt „Tee“? 一个 Ā", "chosen": "茶", "rejected": "水"})],
+    )
+
+
 def test_columns_are_known_before_the_first_row():
     with opened(io.BytesIO(table(ROWS).encode())) as source:
         assert source.columns == NAMES
+
+
+def test_long_names_are_told_apart_by_their_ends():
+    long = "Which is better, given all that was asked? " * 6
+    text = table([dict(zip(NAMES, "abc", strict=True)) | {f"{long}1": "d", f"{long}2": "e"}])
+    [row] = rows(text.encode())
+    assert list(row.values()) == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("prompt,x\x01,x\x02", r"two columns 'x\?'"),
+        ("prompt,,Unnamed: 1", "two columns 'Unnamed: 1'"),
+        ("prompt,a," + "x" * 2_000, "name has 2,000 characters; at most 1,000 are read"),
+    ],
+)
+def test_a_header_that_would_lose_a_column_is_refused(header, message):
+    with pytest.raises(Unreadable, match=message):
+        rows(f"{header}\nQ,1,2\n".encode())
 
 
 def test_windows_lines_and_old_macintosh_lines_are_lines():

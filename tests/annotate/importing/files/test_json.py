@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import json
+import time
 from typing import Any
 
 import pandas
@@ -58,6 +59,22 @@ class Counting(io.BytesIO):
         piece = super().read(size)
         self.longest = max(self.longest, len(piece))
         return piece
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        # Counting each key among all others takes the square of their number.
+        ("{" + ",".join(f'"{i}":1' for i in [*range(40_000), 39_999]) + "}", "key occurs twice"),
+        ('{"' + "k" * 3_000_000 + '": 1}', "name has 3,000,000 characters; at most 1,000"),
+        ('{"n": ' + "9" * 5_000 + "}", "a number of more than 4,000 digits"),
+    ],
+)
+def test_a_row_that_is_slow_to_look_at_is_refused_soon(line, reason):
+    begun = time.process_time()
+    first, _, last = rows(b"\n".join([b'{"prompt": "Q"}', line.encode(), b'{"prompt": "Q"}']))
+    assert first == last and time.process_time() - begun < 4
+    assert reason in rows(line.encode() + b"\n{}")[0]
 
 
 def test_a_10_mb_row_is_refused_without_reading_it_whole():

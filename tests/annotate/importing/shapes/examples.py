@@ -722,6 +722,19 @@ EXAMPLES: dict[str, Example] = {
             "_timestamp": 1700000000,
         }
     ),
+    "left_right": judged(
+        {"prompt": ASK, "response_left": GOOD, "response_right": BAD, "winner": "left"}
+    ),
+    "several_named": one(
+        {
+            "prompt": ASK,
+            "response_1": BAD,
+            "response_2": GOOD,
+            "response_3": "No.",
+            "rank": [2, 1, 3],
+        },
+        *(3, 3, 3),
+    ),
     # Long tables
     "long_table": Example(
         [

@@ -7,7 +7,7 @@ import pytest
 from annotate.importing import Refused
 from annotate.importing.imported_row import Judgement
 from tests.annotate.importing.shapes.examples import ASK, BAD, EXAMPLES, GOOD
-from tests.annotate.importing.shapes.outcome import row_of
+from tests.annotate.importing.shapes.outcome import outcome, row_of
 
 
 def example(name: str, **changed: Any) -> dict[str, Any]:
@@ -44,6 +44,54 @@ def test_label_studios_choices_name_a_reply_too(choice, expected):
     results = [result("better", choices=[choice])]
     [vote] = votes(example("label_studio", annotations=[annotation(*results)]))
     assert vote.choice == expected
+
+
+def test_annotations_of_label_studio_that_choose_neither_reply_are_kept():
+    rated = annotation(result("stars", rating=4), result("why", text=["It is hot."]))
+    chosen = annotation(result("comparison", selected="right"))
+    row = row_of(example("label_studio", annotations=[rated, chosen]))
+    assert [vote.choice for vote in row.comparisons[0].judgements] == ["b"]
+    assert row.metadata["annotations"] == [rated]
+
+
+def test_what_potatos_people_said_without_choosing_is_kept():
+    item = {"id": "i1", "text": ASK, "responses": [GOOD, BAD]}
+    good = {"quality": {"good": "true"}}
+    undecided = {"user_id": "cleo", "instance_id": "i1", "label_annotations": good}
+    *_, row = outcome([item, undecided]).rows
+    assert not row.comparisons[0].judgements
+    assert row.metadata["annotations"] == [undecided]
+
+
+def test_the_order_of_label_studios_ranker_compares_every_two_items():
+    items = [
+        {"id": x, "title": x.upper(), "body": text}
+        for x, text in zip("abc", (GOOD, BAD, "No."), strict=True)
+    ]
+    ranked = result("rank", ranker={"rank": ["b", "a", "c"]})
+    stars = result("stars", rating=4)
+    annotations = [
+        annotation(ranked, stars),
+        annotation(stars),
+        annotation(result("rank", ranker={"best": ["a", "c"], "worst": ["b"]}))
+        | {"completed_by": 8},
+    ]
+    row = row_of({"id": 1, "data": {"prompt": ASK, "items": items}, "annotations": annotations})
+    said = {
+        (one.a, one.b, vote.rater): vote.choice
+        for one in row.comparisons
+        for vote in one.judgements
+    }
+    assert said == {
+        (0, 1, "7"): "b",
+        (0, 2, "7"): "a",
+        (1, 2, "7"): "a",
+        (0, 2, "8"): "a",
+    }
+    votes = [vote for one in row.comparisons for vote in one.judgements]
+    assert [vote.metadata["result"] for vote in votes if vote.rater == "7"] == 3 * [[stars]]
+    assert row.replies[0].metadata == {"title": "A"}
+    assert row.metadata["annotations"] == [annotations[1]]
 
 
 def test_a_task_nobody_annotated_is_an_open_question():

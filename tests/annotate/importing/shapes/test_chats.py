@@ -71,6 +71,64 @@ def test_parts_of_a_content_become_text_and_images_are_named():
     assert alone.messages == [turn("What is this?", "user")]
 
 
+def test_what_anthropic_has_among_the_parts_goes_where_openai_has_it():
+    use = [
+        {"type": "thinking", "thinking": "Green and/or black?", "signature": "s"},
+        {"type": "text", "text": "I look it up."},
+        {"type": "tool_use", "id": "c1", "name": "kettle", "input": {"tea": "green"}},
+        {"type": "tool_use", "id": "c2", "name": "kettle", "input": {"tea": "black"}},
+    ]
+    answers = [
+        {"type": "tool_result", "tool_use_id": "c1", "content": "80"},
+        {"type": "tool_result", "tool_use_id": "c2", "content": [{"type": "text", "text": "95"}]},
+    ]
+    said = [{"type": "text", "text": "80 and 95.", "citations": ["p. 1"]}]
+    chat = [
+        {"role": "user", "content": "How hot?"},
+        {"role": "assistant", "content": use},
+        {"role": "user", "content": answers},
+        {"role": "assistant", "content": said},
+    ]
+    read = outcome([{"messages": chat}])
+    [row] = read.rows
+    [reply] = row.replies
+    assert reply.messages is not None
+    first, *tools, last = reply.messages
+    assert (first["content"], first["thinking"]) == ("I look it up.", "Green and/or black?")
+    assert [one["function"]["arguments"]["tea"] for one in first["tool_calls"]] == [
+        "green",
+        "black",
+    ]
+    assert tools == [
+        {"role": "tool", "content": "80", "tool_call_id": "c1"},
+        {"role": "tool", "content": "95", "tool_call_id": "c2"},
+    ]
+    assert last == {"role": "assistant", "content": "80 and 95."}
+    named = {name for name, column in read.reading.columns.items() if column.use == "not read"}
+    assert named == {"messages[].content[].signature", "messages[].content[].citations"}
+
+
+@pytest.mark.parametrize("kind", [[], {}, 1, None])
+def test_a_part_of_no_kind_is_said(kind):
+    part = {"type": kind, "text": "A leaf."}
+    row = row_of({"prompt": ASK, "completion": [{"role": "assistant", "content": [part]}]})
+    assert row.replies[0].text == "A leaf."
+
+
+def test_a_refusal_is_said_and_bytes_are_no_name():
+    audio = {"type": "input_audio", "input_audio": {"data": "UklGRg/x", "format": "wav"}}
+    row = row_of(
+        {
+            "prompt": [{"role": "user", "content": [audio, {"type": "text", "text": "Which?"}]}],
+            "completion": [
+                {"role": "assistant", "content": [{"type": "refusal", "refusal": "No / never."}]}
+            ],
+        }
+    )
+    assert row.messages[0]["content"] == "[audio: inline]\nWhich?"
+    assert row.replies[0].text == "No / never."
+
+
 def test_a_reply_of_several_turns_keeps_them():
     told = [SAY, turn("And black tea?", "user"), turn("95 degrees.")]
     reply = winner(preferred(*told))

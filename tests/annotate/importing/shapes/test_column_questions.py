@@ -124,10 +124,62 @@ def test_columns_that_are_to_be_left_alone_are_kept_as_metadata(mapping):
             },
         ),
         ({"prompt": ASK, "winner": "a"}, {("winner", "winner")}),
+        # A slip in another set's name
+        (
+            {"prompt": ASK, "resposne_a": GOOD, "response_b": BAD, "winner": "a"},
+            {("resposne_a", "completion_a"), ("response_b", "completion_b")},
+        ),
+        (
+            {"quesiton": ASK, "Anwser A": GOOD, "Anwser B": BAD, "prefered": "A"},
+            {
+                *(("quesiton", "prompt"), ("prefered", "winner")),
+                *(("Anwser A", "completion_a"), ("Anwser B", "completion_b")),
+            },
+        ),
+        ({"prompt": ASK, "choosen": GOOD, "rejct": BAD}, {("rejct", "rejected")}),
+        # Replies of one letter, as in questions with several choices
+        (
+            {"prompt": ASK, "Completion A": "A", "Completion B": "B"},
+            {("Completion A", "completion_a"), ("Completion B", "completion_b")},
+        ),
+        (
+            {"prompt": ASK, "choosen": "A", "rejectd": "B"},
+            {("choosen", "chosen"), ("rejectd", "rejected")},
+        ),
     ],
 )
 def test_what_may_be_lost_is_asked_about(raw, questions):
     assert questions <= asked(raw)
+
+
+@pytest.mark.parametrize(
+    "name", ["anotator", "annotator_name", "Labeler Email", "WorkerId", "User Name", "Judge"]
+)
+def test_who_judged_is_asked_for_whatever_the_column_is_called(name):
+    vote = {"prompt": ASK, "completion_a": GOOD, "completion_b": BAD, "winner": "a", name: "ann"}
+    assert asked(vote) == {(name, "rater")}
+    [judgement] = outcome([vote], {"rater": name}).votes
+    assert judgement.rater == "ann"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"annotator_1": "ann", "annotator_2": "ben"},
+        {"judge_model": "m", "user_age": 30, "user": {"id": 1}, "worker_time": 5},
+        {"notes": "long", "preference:::A": 1, "letter": "w"},
+    ],
+)
+def test_columns_that_are_about_something_else_are_kept_without_a_question(more):
+    vote = {"prompt": ASK, "completion_a": GOOD, "completion_b": BAD, "winner": "a"}
+    read = outcome([vote | more])
+    assert not read.reading.questions and len(read.votes) == 1
+
+
+def test_a_column_is_asked_about_once():
+    table = [{ASK: "And black tea, how long?", GOOD: BAD, BAD: GOOD}]
+    columns = [one.column for one in outcome(table).reading.questions]
+    assert columns and len(columns) == len(set(columns))
 
 
 def test_two_texts_or_a_list_of_texts_beside_a_prompt_are_asked_about():

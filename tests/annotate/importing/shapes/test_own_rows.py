@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from annotate.importing import Refused
-from tests.annotate.importing.shapes.outcome import row_of
+from tests.annotate.importing.shapes.examples import ASK, BAD, GOOD
+from tests.annotate.importing.shapes.outcome import outcome, row_of
 
 HI = [{"role": "user", "content": "Hi"}]
 SAY = {"role": "assistant", "content": "Hello"}
@@ -143,3 +144,22 @@ def test_an_empty_completion_is_only_a_warning_where_people_have_judged_it():
     row = row_of(PAIR | {"completion_b": "", "votes": {"anna": "a"}})
     assert [field for field, _ in row.warnings] == ["completion_b"]
     assert row_of({"prompt": "Hi", "chosen": "", "rejected": "bad"}).warnings
+
+
+def test_three_replies_in_a_column_each_are_three_replies():
+    row = {"prompt": ASK, "answer_a": GOOD, "answer_b": BAD, "answer_c": "No.", "ranking": "b,a,c"}
+    [read] = outcome([row]).rows
+    assert [one.text for one in read.replies] == [GOOD, BAD, "No."] and not read.comparisons
+    assert read.metadata == {"ranking": "b,a,c"}
+    judged = outcome([row | {"winner": "b"}])
+    assert judged.winners == [BAD] and judged.rows[0].metadata["answer_c"] == "No."
+
+
+def test_the_models_of_a_list_of_replies_may_stand_under_model():
+    row = {"prompt": ASK, "completions": [GOOD, BAD], "model": ["m", "n"]}
+    assert [one.model for one in row_of(row).replies] == ["m", "n"]
+
+
+def test_a_row_without_any_value_is_not_said_to_lack_the_column():
+    read = outcome([{"prompt": None, "chosen": None, "rejected": None}])
+    assert [(one.field, one.reason) for one in read.refused] == [("prompt", "the value is null")]
