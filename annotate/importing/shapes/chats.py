@@ -171,7 +171,7 @@ def _calls(calls: Any, name: str) -> list[Any]:
 
 
 def _spoken(content: list[Any], result: dict[str, Any], name: str, cells: Cells) -> Any:
-    """What is said in a content: thoughts, calls and a tool's answer, which Anthropic has among
+    """The parts of a content: thoughts, calls and a tool's answer, which Anthropic has among
     its parts, go where OpenAI's messages have them. None where nothing is said beside them."""
     said: list[Any] = []
     thoughts = [result["thinking"]] if "thinking" in result else []
