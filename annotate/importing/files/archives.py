@@ -116,7 +116,7 @@ def _unzstd(packed: IO[bytes]) -> IO[bytes]:
 
 
 def _frames(packed: IO[bytes], kind: str, begin: Callable[[], Any]) -> IO[bytes]:
-    """The contents of frames that `begin` makes decompressors for. Some are empty; many are no data."""
+    """The contents of frames that `begin` makes decompressors for. Some are empty, many no data."""
     frame, rest, begun, empty = begin(), io.BytesIO(), False, 0
 
     def read(size: int) -> bytes:

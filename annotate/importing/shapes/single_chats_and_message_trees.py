@@ -90,7 +90,10 @@ def seed_tasks(cells: Cells) -> Iterator[Row]:
         if not isinstance(one, dict) or one.get("output") is None:
             raise Refused("instances", "every instance needs an output (instances[].output)")
         inside = cells.inside(one)
-        inside.update({**cells, "instruction": asked})
+        for name, value in cells.items():
+            # An instance's own column is meant; the task's of that name is kept beside it.
+            inside[f"task.{name}" if name in inside else name] = value
+        inside["instruction"] = asked
         yield instruction(inside)
 
 

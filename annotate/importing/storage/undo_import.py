@@ -156,12 +156,14 @@ def _restore_contents(import_: Import) -> None:
     """Give prompts, completions and ratings that were there before their earlier values."""
     changes = import_.changes.filter(table__in=(Table.PROMPT, Table.COMPLETION, Table.RATING))
     pace = batch_pace()
-    for batch in _batches(changes, pace):
+    for batch in _batches(changes, pace, newest_first=True):
         with pace.write(len(batch)):
-            _restore(changes.filter(pk__in=batch))
+            _restore(changes.filter(pk__in=batch).order_by("-pk"))
 
 
 def _restore(changes: Iterable[ImportChange]) -> None:
+    """Put back earlier states, the newest first: a row that the import changed in two of its
+    batches has two, and the first is the one from before it."""
     for change in changes:
         before = {name: _read(name, value) for name, value in change.before.items()}
         MODELS[change.table]._default_manager.filter(pk=change.row).update(**before)
@@ -186,7 +188,10 @@ def _clear_pairs_of_others(import_: Import, gone: Counter[str], *, now: datetime
     for batch in _batches(pairs, pace):
         # Written once, by this import: read before others have to wait.
         of_batch = Assignment.objects.filter(pair__in=batch).values("pk")
-        before = [*changed_votes.filter(row__in=of_batch), *changed_pairs.filter(row__in=batch)]
+        before = [
+            *changed_votes.filter(row__in=of_batch).order_by("-pk"),
+            *changed_pairs.filter(row__in=batch).order_by("-pk"),
+        ]
         with pace.write(len(batch)):
             slots.lock(batch)
             added = Assignment.objects.filter(imported_by=import_, pair__in=batch)
@@ -272,14 +277,13 @@ def _forget_changes(import_: Import) -> None:
             remove_rows(ImportChange.objects.filter(pk__in=batch))
 
 
-def _batches(rows: QuerySet[Any], pace: Pace) -> Iterator[list[int]]:
+def _batches(rows: QuerySet[Any], pace: Pace, *, newest_first: bool = False) -> Iterator[list[int]]:
     """Numbers of the rows, until there are no more; those that stay are passed over."""
-    after = 0
-    while batch := list(
-        rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[: pace.rows]
-    ):
-        after = batch[-1]
+    order, rest = ("-pk", "pk__lt") if newest_first else ("pk", "pk__gt")
+    left = rows.order_by(order)
+    while batch := list(left.values_list("pk", flat=True)[: pace.rows]):
         yield batch
+        left = rows.filter(**{rest: batch[-1]}).order_by(order)
 
 
 def remove_rows(rows: QuerySet[Any]) -> int:

@@ -82,6 +82,7 @@ def test_rows_that_were_there_before_are_as_they_were(imported, project):
     hi = [{"role": "user", "content": "Hi"}]
     one = imported_row.Rating("score", 1.0, "anna")
     two = imported_row.Rating("score", 2.0, "anna")
+    three = imported_row.Rating("score", 3.0, "anna")
     imported(
         judged(("anna", "a"), tags=["x"], metadata={"set": 1}),
         Row(messages=hi, replies=[Reply("Hello.", ratings=[one])]),
@@ -118,15 +119,28 @@ def test_rows_that_were_there_before_are_as_they_were(imported, project):
         ]
 
     before = state()
-    later = imported(
-        judged(("bob", "b"), tags=["y"], metadata={"more": 2}, margin=1.5, id="7"),
-        judged(Judgement("b", "anna", strength=3, left="a")),
-        Row(messages=hi, reference="Hello!", tags=["z"]),
-        Row(messages=hi, replies=[Reply("Hello.", "m1", ratings=[two], metadata={"n": 1})]),
-    )
-    assert state() != before
-    undo(later)
-    assert state() == before
+    pieces = [
+        [
+            judged(("bob", "b"), tags=["y"], metadata={"more": 2}, margin=1.5, id="7"),
+            judged(Judgement("b", "anna", strength=3, left="a")),
+            Row(messages=hi, reference="Hello!", tags=["z"]),
+            Row(messages=hi, replies=[Reply("Hello.", "m1", ratings=[two], metadata={"n": 1})]),
+        ],
+        # The same rows once more, which the first piece has changed already.
+        [
+            judged(Judgement("tie", "anna", left="a"), metadata={"last": 3}),
+            Row(messages=hi, tags=["w"]),
+            Row(messages=hi, replies=[Reply("Hello.", ratings=[three], metadata={"m": 2})]),
+        ],
+    ]
+    for n in (1, 2):
+        later = Import.objects.create(project=project, file_name="later.csv")
+        writer = Writer(project, now=timezone.now(), by=later)
+        for piece in pieces[:n]:
+            writer.add(piece)
+        assert state() != before
+        undo(later)
+        assert state() == before
 
 
 def test_what_others_use_by_now_stays(imported, project):

@@ -163,3 +163,10 @@ def test_the_models_of_a_list_of_replies_may_stand_under_model():
 def test_a_row_without_any_value_is_not_said_to_lack_the_column():
     read = outcome([{"prompt": None, "chosen": None, "rejected": None}])
     assert [(one.field, one.reason) for one in read.refused] == [("prompt", "the value is null")]
+
+
+def test_a_column_of_a_task_does_not_hide_that_of_its_instances():
+    raw = {"instruction": ASK, "output": False, "instances": [{"input": "", "output": GOOD}]}
+    row = row_of(raw)
+    assert [reply.text for reply in row.replies] == [GOOD]
+    assert row.metadata == {"task.output": False}
