@@ -102,6 +102,7 @@ from annotate.people.http_requests import AuthenticatedHttpRequest, public_url
 from annotate.people.joining import mail
 from annotate.people.joining.openid_connect import identity_provider_problem
 from annotate.people.permissions import project_or_404
+from annotate.people.session_store import drop_expired_sessions
 from annotate.people.token_scopes import needs_scope
 from annotate.quality.reliability import refresh_labels, refresh_labels_if_due
 from annotate.queue import release_expired
@@ -148,6 +149,7 @@ __all__ = [
     "create_sample_project",
     "database_registry",
     "dataset_sizes",
+    "drop_expired_sessions",
     "drop_old_addresses",
     "drop_old_deliveries",
     "evaluation_open",

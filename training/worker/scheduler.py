@@ -31,6 +31,7 @@ def tick() -> None:
     _guarded(exchange.release_expired)
     _guarded(Trial.objects.forget_old)
     _guarded(exchange.drop_old_addresses)
+    _guarded(exchange.drop_expired_sessions)
     # Also where rounds start by hand: people's votes order the queue and judge policies there too.
     for project in exchange.live_projects():
         _guarded(exchange.refresh_labels_if_due, project)

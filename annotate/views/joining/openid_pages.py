@@ -79,6 +79,7 @@ def back(request: HttpRequest) -> HttpResponse:
     """The page that the provider sends people back to."""
     here = _provider()
     begun = openid_connect.taken_up(request.session)
+    request.session.set_expiry(None)
     if begun is None:
         return _refused(request, TOO_LATE)
     try:
@@ -111,6 +112,9 @@ def _sent(
             messages.error(request, str(problem))
             return redirect("password")
         return _refused(request, str(problem), status=502)
+    if not request.user.is_authenticated:
+        # Of who never comes back nothing is kept for two weeks.
+        request.session.set_expiry(openid_connect.PENDING_SECONDS)
     # Not redirected: `form-action` of the Content-Security-Policy would hold the form back.
     context = {"address": address, "name": here.name}
     return render(request, "annotate/openid_leave.html", context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,8 +11,10 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from annotate.models import Membership, Project
+from annotate.people import session_store
 from tests.conftest import PASSWORD
 
 GUIDELINES = "/projects/desk/guidelines/"
@@ -81,3 +84,14 @@ def test_signing_in_as_somebody_else_in_the_same_browser_is_seen_at_once(
     assert client.login(username="ben", password=PASSWORD)
     for _ in range(2):
         assert client.get(GUIDELINES).wsgi_request.user == ben
+
+
+def test_sessions_are_removed_once_they_have_expired(
+    client_for: ClientFor, ann: User, ben: User, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past = [client_for(ben) for _ in range(3)]
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    client = client_for(ann)
+    monkeypatch.setattr(session_store, "DROPPED", 2)
+    assert [session_store.drop_expired_sessions() for _ in past] == [2, 1, 0]
+    assert client.get(GUIDELINES).status_code == 200

@@ -63,6 +63,7 @@ def test_who_is_connected_comes_in_and_lands_where_they_wanted_to(client, provid
     answer = come_back(client, provider, next="/projects/desk/")
     assert (answer.status_code, answer["Location"]) == (302, "/projects/desk/")
     assert who(client) == "ann"
+    assert client.session.get_expiry_age() > 24 * 3600
     entry = AuditEntry.objects.latest("pk")
     assert (entry.action, entry.details) == ("sign-in", {"by": "openid-back"})
 
@@ -151,6 +152,14 @@ def test_an_answer_works_once_and_in_the_browser_that_asked(client, provider, co
     assert client.get(address).status_code == 302 and who(client) == "ann"
     client.logout()
     assert client.get(address).status_code == 400 and who(client) is None
+
+
+def test_of_who_never_comes_back_little_is_kept(client, client_for, provider, connected):
+    sent(client)
+    assert client.session.get_expiry_age() <= 600
+    signed_in = client_for(connected)
+    sent(signed_in)
+    assert signed_in.session.get_expiry_age() > 24 * 3600
 
 
 def test_an_answer_that_comes_too_late_is_not_taken(client, provider, connected, monkeypatch):
