@@ -27,7 +27,7 @@ from annotate.importing.files.json_tables import (
 )
 from annotate.importing.files.readers import Head, Place, Reader
 from annotate.importing.files.strict_json import decoded
-from annotate.importing.limits import CHUNK, HEAD, MAX_ROW
+from annotate.importing.limits import CHUNK, HEAD, MAX_COLUMNS, MAX_ROW
 from annotate.importing.problems import Refused, Unreadable
 
 CERTAIN = frozenset(
@@ -169,6 +169,8 @@ def _holds_rows(cursor: Cursor, depth: int = 0) -> bool:
     for name in members(cursor):
         opening = cursor.peek()
         seen.append(name)
+        if depth == 0 and len(seen) > MAX_COLUMNS:
+            break  # One row of too many columns, which is refused where it is read.
         if name in ROW_LISTS | SPLITS and opening == b"[":
             for _ in each(cursor):
                 if cursor.peek() == b"{":

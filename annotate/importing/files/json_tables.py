@@ -175,7 +175,9 @@ def table_of_object(part: Part, head: Head) -> JsonTable | None:
     cursor = cursor_of(part)
     columns: list[Any] = []
     index, is_table = None, False
-    for name in members(cursor):
+    for n, name in enumerate(members(cursor)):
+        if n > MAX_COLUMNS:
+            return None  # More than tables have parts, and than a row may have columns.
         opening, offset = cursor.peek(), cursor.offset
         if name == "data" and opening == b"[":
             for _ in each(cursor):

@@ -132,6 +132,15 @@ def test_documents_of_json_give_their_rows(document, words, pretty):
     assert reading(gzip.compress(text))[1] == [("", 1, ROWS[0]), ("", 2, ROWS[1])]
 
 
+@pytest.mark.parametrize("pretty", [None, 1])
+def test_an_object_of_very_many_columns_is_one_row_that_is_refused(pretty):
+    many = {f"k{i}": i for i in range(1_500)}
+    for document in (many, many | {"columns": NAMES, "data": LISTS}, many | {"rows": ROWS}):
+        _, read = reading(json.dumps(document, indent=pretty).encode())
+        [(_, _, refused)] = read
+        assert "columns; at most 1,000 are read" in str(refused)
+
+
 @pytest.mark.parametrize("indent", [None, 1])
 def test_rows_under_keys_are_rows_that_know_their_key(indent):
     row = {"prompt": "Hi?", "n": 1}
