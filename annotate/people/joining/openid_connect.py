@@ -38,7 +38,7 @@ LEEWAY = 60
 ALGORITHMS = {"RS256": "RSA", "ES256": "EC"}
 """Signatures that are believed, with the type of their keys: none with a shared secret."""
 LONGEST = 255
-"""Characters of a subject (section 2)."""
+"""Characters of a subject, which are ASCII (section 2)."""
 
 
 class NotSignedIn(Exception):
@@ -152,7 +152,7 @@ def finish(here: Provider, begun: Begun, told: Mapping[str, str], back: str) -> 
         NotSignedIn: they refused or were refused, the answer is for another session, or what the
             provider says does not hold.
     """
-    if not secrets.compare_digest(told.get("state", ""), begun.state):
+    if not _same(told.get("state"), begun.state):
         raise NotSignedIn("The answer belongs to another sign-in. Begin once more.")
     # RFC 9207: an answer that names its issuer names the one that was asked.
     if told.get("iss", here.issuer) != here.issuer:
@@ -161,14 +161,25 @@ def finish(here: Provider, begun: Begun, told: Mapping[str, str], back: str) -> 
         raise NotSignedIn(f"{here.name} did not sign you in.")
     claims = _verified(here, _id_token(here, begun, told["code"], back), begun.nonce)
     verified = claims.get("email_verified") in (True, "true")
-    address = claims.get("email")
     name = claims.get("preferred_username")
     return Claims(
         issuer=here.issuer,
         subject=claims["sub"],
-        address=address if verified and isinstance(address, str) and len(address) <= 254 else "",
+        address=_address(claims.get("email")) if verified else "",
         username=name if isinstance(name, str) else "",
     )
+
+
+def _same(told: object, kept: str) -> bool:
+    """Compare in constant time; as bytes, because of texts only ASCII is taken."""
+    text = told.encode("utf-8", "replace") if isinstance(told, str) else b""
+    return secrets.compare_digest(text, kept.encode())
+
+
+def _address(text: object) -> str:
+    """A mail address that a column can hold; empty for anything else."""
+    right = isinstance(text, str) and len(text) <= 254 and text.isprintable() and "@" in text
+    return str(text) if right else ""
 
 
 def discovery(here: Provider) -> dict[str, Any]:
@@ -228,17 +239,17 @@ def _verified(here: Provider, token: str, nonce: str) -> dict[str, Any]:
             leeway=LEEWAY,
             options={"require": ["iss", "sub", "aud", "exp", "iat"]},
         )
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
         raise NotSignedIn(
             f"What {here.name} said of you does not hold. Begin once more."
         ) from error
-    said = claims.get("nonce")
-    if not isinstance(said, str) or not secrets.compare_digest(said, nonce):
+    if not _same(claims.get("nonce"), nonce):
         raise NotSignedIn("The answer belongs to another sign-in. Begin once more.")
     of_several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if (of_several or "azp" in claims) and claims.get("azp") != here.client_id:
         raise NotSignedIn(f"What {here.name} said of you is for another program.")
-    if not 0 < len(claims["sub"]) <= LONGEST:
+    subject = claims["sub"]
+    if not (0 < len(subject) <= LONGEST and subject.isascii() and subject.isprintable()):
         raise NotSignedIn(f"{here.name} did not say who you are.")
     return claims
 
@@ -325,7 +336,10 @@ def _json(here: Provider, method: str, url: str, **sent: Any) -> dict[str, Any]:
 
 def _secure(url: object, here: Provider) -> str:
     """The address, if nobody on the way can read or change what is sent there."""
-    parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme == "https" and parts.hostname:
         return parts.geturl()
     if parts.scheme == "http" and _is_loopback(parts.hostname):

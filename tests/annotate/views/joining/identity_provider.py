@@ -40,6 +40,7 @@ class IdentityProvider:
         self.changes: dict[str, Any] = {}
         self.header: dict[str, Any] = {}
         self.says: dict[str, Any] = {}
+        self.odd: dict[str, Any] = {}
         self.broken = ""
         self.codes: dict[str, dict[str, str]] = {}
         self.asked: list[str] = []
@@ -63,7 +64,7 @@ class IdentityProvider:
 
     def _public(self, key: Any, algorithm: str) -> dict[str, Any]:
         made = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
-        return dict(made) | {"kid": self.kid, "use": "sig", "alg": algorithm}
+        return dict(made) | {"kid": self.kid, "use": "sig", "alg": algorithm} | self.odd
 
     def public_pem(self) -> bytes:
         return self.rsa.public_key().public_bytes(

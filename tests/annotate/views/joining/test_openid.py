@@ -110,6 +110,10 @@ HOSTILE = {
     "of nobody": {"changes": {"sub": ""}},
     "a subject that is no text": {"changes": {"sub": 7}},
     "a subject without end": {"changes": {"sub": "x" * 256}},
+    "a subject that no database holds": {"changes": {"sub": "a\0b"}},
+    "a nonce that is not ASCII": {"changes": {"nonce": "é"}},
+    "a curve's point beside the curve": {"algorithm": "ES256", "odd": {"x": "AAAA", "y": "AAAA"}},
+    "a key without numbers": {"odd": {"n": 7}},
     "no signature": {"algorithm": "none"},
     "signed with the public key": {"algorithm": "HS256"},
     "signed by an unknown key": {"header": {"kid": "unknown"}},
@@ -120,6 +124,7 @@ HOSTILE = {
     "a redirect": {"broken": "moved"},
     "an endpoint that anybody can read": {"says": {"token_endpoint": "http://192.0.2.1/token"}},
     "keys of a file": {"says": {"jwks_uri": "file:///etc/passwd"}},
+    "an address that is none": {"says": {"jwks_uri": "https://["}},
     "no keys": {"says": {"jwks_uri": None}},
 }
 
@@ -166,6 +171,22 @@ def test_an_answer_that_comes_too_late_is_not_taken(client, provider, connected,
     back = urlsplit(provider.allow(sent(client)))
     monkeypatch.setattr(openid_connect, "PENDING_SECONDS", -1)
     assert "took too long" in client.get(f"{back.path}?{back.query}").text
+
+
+def test_a_state_of_any_letters_is_refused(client, provider, connected):
+    sent(client)
+    assert "another sign-in" in client.get(BACK, {"state": "\u00e9\0", "code": "x"}).text
+    assert client.get(BACK).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "address", ["a\0@example.org", "no address", 7, "x" * 300 + "@example.org"]
+)
+def test_an_odd_address_makes_no_account(client, provider, settings, address):
+    settings.OIDC_CREATE, settings.OIDC_DOMAINS = True, ["example.org"]
+    provider.person["email"] = address
+    assert "has not verified your mail address" in come_back(client, provider).text
+    assert not User.objects.exists()
 
 
 def test_who_refuses_there_is_told_so_here(client, provider, connected):
