@@ -314,9 +314,9 @@ def _verified_address(claims: Mapping[str, Any]) -> str:
 def _key(here: Provider, kid: object, algorithm: str) -> Any:
     """The provider's key of this name; of several without a name, none (section 10.1)."""
     for fresh in (False, True):
-        found = [one for one in _keys(here, fresh=fresh) if _suits(one, kid, algorithm)]
-        if len(found) == 1:
-            return jwt.PyJWK(found[0], algorithm=algorithm).key
+        suitable = [one for one in _keys(here, fresh=fresh) if _suits(one, kid, algorithm)]
+        if len(suitable) == 1:
+            return jwt.PyJWK(suitable[0], algorithm=algorithm).key
     raise NotSignedIn("key", here)
 
 

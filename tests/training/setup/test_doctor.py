@@ -161,6 +161,9 @@ def test_an_identity_provider_is_asked_whether_it_is_the_one(
         settings.OIDC_CLIENT_ID = "pairs"
         assert doctor()["identity provider"][0] == "OK"
         openid_answers.forget()
+        here.shown = []
+        assert "no key for RS256 or ES256" in doctor()["identity provider"][1]
+        openid_answers.forget()
         settings.OIDC_ISSUER = f"{here.url}/"
         assert "another provider" in doctor()["identity provider"][1]
         settings.OIDC_CREATE = True

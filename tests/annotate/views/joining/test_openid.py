@@ -217,6 +217,7 @@ def test_a_new_account_has_no_rights_whatever_the_provider_claims(
 ) -> None:
     rights = {"is_staff": True, "is_superuser": True, "groups": ["admin"], "roles": ["admin"]}
     provider.person |= rights
+    assert "Acme gives you an account" in client.get(LOGIN).text
     come_back(client, provider)
     made = User.objects.get(username=who(client))
     assert not (made.is_staff or made.is_superuser or made.has_usable_password() or made.email)
