@@ -95,6 +95,9 @@ def ask(
             if answer.status != 200:
                 raise NoAnswer(f"status {answer.status}")
             told = json.loads(_read(answer))
+    except httpcore2.ConnectError as error:
+        # Such as a certificate that nobody vouches for; nothing was sent yet that it could hold.
+        raise NoAnswer(f"no connection: {error}") from error
     except (
         *(httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError),
         *(OSError, ssl.SSLError, ValueError, RecursionError),

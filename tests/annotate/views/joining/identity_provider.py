@@ -9,16 +9,21 @@ import hmac
 import html
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import jwt
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.contrib.auth.models import User
 from django.http import HttpResponse
@@ -197,10 +202,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running() -> Iterator[IdentityProvider]:
+def running(tls: ssl.SSLContext | None = None) -> Iterator[IdentityProvider]:
     handler = type("Handler", (_Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    here = IdentityProvider(f"http://127.0.0.1:{server.server_port}")
+    if tls:
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    here = IdentityProvider(f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}")
     handler.provider = here  # type: ignore[attr-defined]
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
@@ -212,6 +221,30 @@ def running() -> Iterator[IdentityProvider]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def certificate(folder: Path) -> Path:
+    """A file with a key and a certificate of 127.0.0.1 that nobody vouches for but itself."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Acme")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, CURVE.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(CURVE, hashes.SHA256())
+    )
+    key = CURVE.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    file = folder / "acme.pem"
+    file.write_bytes(key + made.public_bytes(serialization.Encoding.PEM))
+    return file
 
 
 def sent(client: Client, address: str = BEGIN, **data: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -30,7 +31,7 @@ from tests.annotate.views.joining.identity_provider import (
     who,
 )
 from tests.annotate.views.joining.test_second_factor import App
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 CONNECT, DISCONNECT = "/accounts/openid/connect/", "/accounts/openid/disconnect/"
@@ -339,10 +340,13 @@ def test_staff_who_need_a_second_factor_have_the_providers_only_while_it_counts(
     assert client.get("/projects/desk/").get("Location") == SECOND_FACTOR, "a password is one"
 
 
-def test_two_answers_at_one_time_make_one_account(
+@pytest.mark.django_db(transaction=True)
+def test_two_answers_at_one_instant_make_one_account(
     provider: IdentityProvider, open_to_all: None
 ) -> None:
-    for client in (Client(), Client()):
-        come_back(client, provider)
-        assert who(client) == "ada"
-    assert User.objects.count() == 1
+    people = [Client() for _ in range(4)]
+    addresses = [way_back(client, provider) for client in people]
+    comings = [partial(client.get, url) for client, url in zip(people, addresses, strict=True)]
+    at_once(*comings)
+    assert {who(client) for client in people} == {User.objects.get().username}
+    assert ExternalIdentity.objects.count() == 1

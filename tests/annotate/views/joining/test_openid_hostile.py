@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,6 +18,8 @@ from pytest_django import Settings
 from annotate.models import AuditEntry, ExternalIdentity
 from annotate.people.joining import openid_answers, openid_connect
 from annotate.views.joining import openid_pages
+from annotate.webhooks.checked_http_post import certificates
+from tests.annotate.views.joining import identity_provider
 from tests.annotate.views.joining.identity_provider import (
     BACK,
     BEGIN,
@@ -262,6 +266,31 @@ def test_a_provider_that_is_away_is_a_sentence_and_passwords_go_on(
     assert answer.status_code == 502
     assert "Acme does not answer as it should just now. Try again later." in answer.text
     assert 'name="password"' in answer.text
+
+
+def test_a_provider_is_believed_over_tls_only_where_its_certificate_is_vouched_for(
+    client: Client,
+    settings: Settings,
+    ann: User,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = identity_provider.certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET = CLIENT, SECRET
+    with identity_provider.running(context) as provider:
+        settings.OIDC_ISSUER = provider.url
+        ExternalIdentity.objects.create(user=ann, issuer=provider.url, subject="s-1")
+        assert client.post(BEGIN).status_code == 502 and provider.asked == []
+        assert "CERTIFICATE_VERIFY_FAILED" in caplog.text, "the operator reads why"
+        openid_answers.forget()
+        certificates.cache_clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        come_back(client, provider)
+        assert who(client) == "ann"
+    certificates.cache_clear()
 
 
 def test_a_provider_that_trickles_ends_at_one_deadline_and_is_left_alone_for_a_while(
