@@ -29,7 +29,6 @@ ACTIONS = {
     "password": Action("changed their own password or address", redirects=True),
     "password-choose": Action("chose a new password by a link", redirects=True),
     "password-choose-made": Action("chose a new password by an admin's link", redirects=True),
-    "openid-disconnect": Action("disconnected their account of the provider", redirects=True),
     "second-factor": Action("changed their own second factor", ("do",)),
     "tokens": Action("made an API token", ("name", "scopes", "project", "days")),
     "token-revoke": Action("revoked an API token"),
@@ -153,7 +152,9 @@ WRITTEN = {
     "sign-in": "signed in",
     "sign-out": "signed out",
     "sign-in-failed": "failed to sign in",
-    "openid-connected": "connected their account with the provider's",
+    "openid-connected": "connected their account with the identity provider's",
+    "openid-disconnected": "disconnected their account from the identity provider's",
+    "openid-code-asked": "came through the identity provider, and was asked for a code",
     "audit-download": "downloaded the audit log",
     "second-factor-off": "took somebody's second factor off",
     "erase-person": "erased a person",
@@ -168,7 +169,7 @@ NOT_RECORDED = {
     *("qualification", "qualification-question"),
     *("api-next", "api-vote", "api-skip", "api-undo", "api-remark", "api-flag"),
     # Signing in and out, and joining, which signs in: recorded by signals.
-    *("openid-begin", "openid-back", "openid-connect"),
+    *("openid-begin", "openid-back", "openid-connect", "openid-disconnect"),
     *("login", "login-code", "logout", "enter", "invitation", "invitation-confirmed"),
     # A mail that was asked for may never be read; what follows it is recorded.
     "password-forgotten",

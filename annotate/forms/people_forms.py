@@ -205,10 +205,13 @@ class ResetPasswordForm(NewPassword):
         return self.cleaned_data
 
     def save(self) -> User:
+        # Whoever knew the old password may have made tokens with it, and connected an account of
+        # their own. Where there was none, the provider's account is the owner's.
+        self.user.api_tokens.all().delete()
+        if self.user.has_usable_password():
+            self.user.external_identities.all().delete()
         self.user.set_password(self.cleaned_data["password"])
         self.user.save(update_fields=["password"])
-        # Whoever knew the old password may have made tokens with it.
-        self.user.api_tokens.all().delete()
         return self.user
 
 
@@ -222,9 +225,12 @@ class ChangePasswordForm(ResetPasswordForm):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 
-    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, user: User, *args: Any, first: bool = False, **kwargs: Any) -> None:
+        """`first`: the account has none yet, and its owner proved in another way who they are."""
         super().__init__(user, *args, **kwargs)
         self.fields["password"].label = "New password"
+        if first:
+            del self.fields["old_password"]
 
     def clean_old_password(self) -> str:
         return checked_password(self.user, self.cleaned_data["old_password"])

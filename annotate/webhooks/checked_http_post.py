@@ -40,7 +40,7 @@ def post(
         NotAnswered: the address is refused, or nobody answered in time.
     """
     backend = CheckedBackend(time.monotonic() + timeout)
-    pool = httpcore2.ConnectionPool(_certificates(), network_backend=backend, max_connections=1)
+    pool = httpcore2.ConnectionPool(certificates(), network_backend=backend, max_connections=1)
     try:
         with pool, pool.stream("POST", check_url(url), headers=headers, content=body) as response:
             return Answer(response.status, _beginning(response))
@@ -53,7 +53,7 @@ def post(
 
 
 @functools.cache
-def _certificates() -> ssl.SSLContext:
+def certificates() -> ssl.SSLContext:
     """The system's, or those that SSL_CERT_FILE names. To load them takes longer than a request."""
     return httpcore2.default_ssl_context()
 
@@ -91,7 +91,7 @@ class CheckedBackend(httpcore2.NetworkBackend):
         failed: Exception = WrongAddress(f"The host {host} has no address.")
         for address in public_addresses(host, port):
             try:
-                left = _seconds_left(self._deadline, httpcore2.ConnectTimeout)
+                left = seconds_left(self._deadline, httpcore2.ConnectTimeout)
                 stream = self._sockets.connect_tcp(address, port, left, None, socket_options)
                 return TimedStream(stream, self._deadline)
             except httpcore2.ConnectError as error:
@@ -106,11 +106,11 @@ class TimedStream(httpcore2.NetworkStream):
         self._stream, self._deadline = stream, deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = _seconds_left(self._deadline, httpcore2.ReadTimeout)
+        left = seconds_left(self._deadline, httpcore2.ReadTimeout)
         return self._stream.read(max_bytes, left)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _seconds_left(self._deadline, httpcore2.WriteTimeout))
+        self._stream.write(buffer, seconds_left(self._deadline, httpcore2.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -121,7 +121,7 @@ class TimedStream(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
-        left = _seconds_left(self._deadline, httpcore2.ConnectTimeout)
+        left = seconds_left(self._deadline, httpcore2.ConnectTimeout)
         return TimedStream(
             self._stream.start_tls(ssl_context, server_hostname, left), self._deadline
         )
@@ -130,7 +130,8 @@ class TimedStream(httpcore2.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _seconds_left(deadline: float, late: type[httpcore2.TimeoutException]) -> float:
+def seconds_left(deadline: float, late: type[httpcore2.TimeoutException]) -> float:
+    """Seconds until the deadline; raises `late` where none are left."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise late

@@ -1,48 +1,76 @@
 """Signing in through an identity provider: OpenID Connect Core 1.0, authorization code flow.
 
 With state, nonce and PKCE (RFC 7636, S256). The operator names one provider; what it says is
-fetched over https, within a time and a size, and believed where its signature, issuer, audience,
-nonce and times are right (section 3.1.3.7). PyJWT checks signatures and times.
+believed where its signature, issuer, audience, nonce and times are right (section 3.1.3.7). PyJWT
+checks signatures and times.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import ipaddress
-import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import httpx2
 import jwt
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from annotate.people.joining import openid_answers
+from annotate.people.joining.openid_answers import NoAnswer, UnsafeAddress
 
 PENDING = "openid_connect"
 """Key of a session with what was sent to the provider."""
 PENDING_SECONDS = 600
-TIMEOUT = 10.0
-"""Seconds for one answer of the provider, from the first byte to the last."""
-MOST_READ = 256 * 1024
-KEPT_SECONDS = 600
-"""Seconds for which a provider's document and keys are believed without asking again."""
-ASKED_AGAIN = 60
-"""Seconds at least between two looks for a key that nobody had heard of."""
 LEEWAY = 60
 """Seconds by which the provider's clock may differ."""
 ALGORITHMS = {"RS256": "RSA", "ES256": "EC"}
 """Signatures that are believed, with the type of their keys: none with a shared secret."""
 LONGEST = 255
-"""Characters of a subject, which are ASCII (section 2)."""
+"""Characters of a subject (section 2)."""
+LONGEST_ADDRESS = 254
+
+BEGIN_AGAIN = "The answer of {name} belongs to another sign-in. Begin once more."
+DOES_NOT_HOLD = "What {name} said of you does not hold. Begin once more."
+SENTENCES = {
+    "state": BEGIN_AGAIN,
+    "nonce": BEGIN_AGAIN,
+    "late": "That took too long. Sign in once more.",
+    "refused": "{name} did not sign you in.",
+    "nobody": "{name} did not say who you are.",
+    "issuer": "{name} describes itself as another provider. Tell the operator.",
+    "unsafe": "{name} has an address that is not safe. Tell the operator.",
+    "algorithm": "{name} signs in a way that is not accepted. Tell the operator.",
+    "token": DOES_NOT_HOLD,
+    "key": DOES_NOT_HOLD,
+    "audience": "What {name} said of you is for another program.",
+    "away": "{name} does not answer as it should just now. Try again later.",
+    "unverified": "{name} has not verified your mail address, so no account was made for you.",
+    "domain": "{name} knows you, but your mail address is of none of the domains admitted.",
+    "closed": "Your account here is closed.",
+    "unknown": "{name} knows you, but nobody here is connected with that account. Sign in with "
+    "your password, or join by the invitation you got, and connect it on the page of your account.",
+}
+"""Reasons for which somebody is not signed in, for the audit log, with their words for people."""
 
 
 class NotSignedIn(Exception):
-    """The provider did not sign anybody in; the message is for the person."""
+    """The provider did not sign anybody in; the message is for the person.
+
+    Attributes:
+        why: a key of SENTENCES.
+        detail: more for the operator's log. It never holds what was sent.
+    """
+
+    def __init__(self, why: str, here: Provider, detail: str = "") -> None:
+        super().__init__(SENTENCES[why].format(name=here.name))
+        self.why, self.detail = why, detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +79,7 @@ class Provider:
 
     issuer: str
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
     name: str
     domains: frozenset[str]
     """Domains of mail addresses whose owners may have an account made for them."""
@@ -77,9 +105,9 @@ class Claims:
 class Begun:
     """A sign-in that was begun in this session."""
 
-    state: str
-    nonce: str
-    verifier: str
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
     at: float
     next: str
     connect: int | None
@@ -90,15 +118,23 @@ def provider() -> Provider | None:
     """The provider that people may sign in through; None where the operator named none."""
     if not settings.OIDC_ISSUER or not settings.OIDC_CLIENT_ID:
         return None
+    domains = (one.strip().removeprefix("@").lower() for one in settings.OIDC_DOMAINS)
     return Provider(
         issuer=settings.OIDC_ISSUER,
         client_id=settings.OIDC_CLIENT_ID,
         client_secret=settings.OIDC_CLIENT_SECRET,
-        name=settings.OIDC_NAME or urlsplit(settings.OIDC_ISSUER).hostname or "OpenID",
-        domains=frozenset(one.strip().lower() for one in settings.OIDC_DOMAINS if one.strip()),
+        name=settings.OIDC_NAME or _host(settings.OIDC_ISSUER) or "OpenID",
+        domains=frozenset(one for one in domains if one),
         creates=settings.OIDC_CREATE,
         second_factor=settings.OIDC_SECOND_FACTOR,
     )
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def begin(
@@ -114,7 +150,7 @@ def begin(
     Raises:
         NotSignedIn: the provider does not answer as one.
     """
-    address = _secure(discovery(here).get("authorization_endpoint"), here)
+    address = _endpoint(here, "authorization_endpoint")
     begun = Begun(
         state=secrets.token_urlsafe(32),
         nonce=secrets.token_urlsafe(32),
@@ -153,33 +189,20 @@ def finish(here: Provider, begun: Begun, told: Mapping[str, str], back: str) -> 
             provider says does not hold.
     """
     if not _same(told.get("state"), begun.state):
-        raise NotSignedIn("The answer belongs to another sign-in. Begin once more.")
+        raise NotSignedIn("state", here)
     # RFC 9207: an answer that names its issuer names the one that was asked.
     if told.get("iss", here.issuer) != here.issuer:
-        raise NotSignedIn(f"The answer is not from {here.name}.")
+        raise NotSignedIn("token", here, "the answer names another issuer")
     if told.get("error") or not told.get("code"):
-        raise NotSignedIn(f"{here.name} did not sign you in.")
+        raise NotSignedIn("refused", here)
     claims = _verified(here, _id_token(here, begun, told["code"], back), begun.nonce)
-    verified = claims.get("email_verified") in (True, "true")
     name = claims.get("preferred_username")
     return Claims(
         issuer=here.issuer,
         subject=claims["sub"],
-        address=_address(claims.get("email")) if verified else "",
+        address=_verified_address(claims),
         username=name if isinstance(name, str) else "",
     )
-
-
-def _same(told: object, kept: str) -> bool:
-    """Compare in constant time; as bytes, because of texts only ASCII is taken."""
-    text = told.encode("utf-8", "replace") if isinstance(told, str) else b""
-    return secrets.compare_digest(text, kept.encode())
-
-
-def _address(text: object) -> str:
-    """A mail address that a column can hold; empty for anything else."""
-    right = isinstance(text, str) and len(text) <= 254 and text.isprintable() and "@" in text
-    return str(text) if right else ""
 
 
 def discovery(here: Provider) -> dict[str, Any]:
@@ -188,106 +211,9 @@ def discovery(here: Provider) -> dict[str, Any]:
     Raises:
         NotSignedIn: it is not there, or describes another provider.
     """
-    url = f"{here.issuer.rstrip('/')}/.well-known/openid-configuration"
-    told = _kept_json(here, url)
+    told = _kept_object(here, f"{here.issuer.rstrip('/')}/.well-known/openid-configuration")
     if told.get("issuer") != here.issuer:
-        raise NotSignedIn(f"{here.name} describes itself as another provider. Tell the operator.")
-    return told
-
-
-def _id_token(here: Provider, begun: Begun, code: str, back: str) -> str:
-    about = discovery(here)
-    body = {
-        "grant_type": "authorization_code",
-        "code": code,
-        "redirect_uri": back,
-        "code_verifier": begun.verifier,
-    }
-    headers = {"Accept": "application/json"}
-    by_post = about.get("token_endpoint_auth_methods_supported") == ["client_secret_post"]
-    if here.client_secret and not by_post:
-        # RFC 6749, section 2.3.1: both parts are form-encoded before they are joined.
-        pair = f"{quote(here.client_id, safe='')}:{quote(here.client_secret, safe='')}"
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    else:
-        body["client_id"] = here.client_id
-        if here.client_secret:
-            body["client_secret"] = here.client_secret
-    url = _secure(about.get("token_endpoint"), here)
-    token = _json(here, "POST", url, data=body, headers=headers).get("id_token")
-    if not isinstance(token, str):
-        raise NotSignedIn(f"{here.name} did not say who you are.")
-    return token
-
-
-def _verified(here: Provider, token: str, nonce: str) -> dict[str, Any]:
-    """The token's claims, if they are for us, now, and for this sign-in."""
-    try:
-        header = jwt.get_unverified_header(token)
-        algorithm = header.get("alg")
-        if algorithm not in ALGORITHMS:
-            raise NotSignedIn(
-                f"{here.name} signs in a way that is not accepted. Tell the operator."
-            )
-        claims = jwt.decode(
-            token,
-            _key(here, header.get("kid"), algorithm),
-            # The one that the key is for: a list would leave the choice to the token.
-            algorithms=[algorithm],
-            audience=here.client_id,
-            issuer=here.issuer,
-            leeway=LEEWAY,
-            options={"require": ["iss", "sub", "aud", "exp", "iat"]},
-        )
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
-        raise NotSignedIn(
-            f"What {here.name} said of you does not hold. Begin once more."
-        ) from error
-    if not _same(claims.get("nonce"), nonce):
-        raise NotSignedIn("The answer belongs to another sign-in. Begin once more.")
-    of_several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
-    if (of_several or "azp" in claims) and claims.get("azp") != here.client_id:
-        raise NotSignedIn(f"What {here.name} said of you is for another program.")
-    subject = claims["sub"]
-    if not (0 < len(subject) <= LONGEST and subject.isascii() and subject.isprintable()):
-        raise NotSignedIn(f"{here.name} did not say who you are.")
-    return claims
-
-
-def _key(here: Provider, kid: object, algorithm: str) -> Any:
-    url = _secure(discovery(here).get("jwks_uri"), here)
-    for fresh in (False, True):
-        keys = _kept_json(here, url, fresh=fresh).get("keys")
-        for one in keys if isinstance(keys, list) else []:
-            if _suits(one, kid, algorithm):
-                return jwt.PyJWK(one, algorithm=algorithm).key
-    raise jwt.InvalidKeyError("no such key")
-
-
-def _suits(one: object, kid: object, algorithm: str) -> bool:
-    return (
-        isinstance(one, dict)
-        and one.get("kty") == ALGORITHMS[algorithm]
-        and one.get("use", "sig") == "sig"
-        and one.get("alg", algorithm) == algorithm
-        and (kid is None or one.get("kid") == kid)
-    )
-
-
-_kept: dict[str, tuple[float, dict[str, Any]]] = {}
-
-
-def _kept_json(here: Provider, url: str, *, fresh: bool = False) -> dict[str, Any]:
-    """The object at an address of the provider, as this process last read it.
-
-    `fresh` reads it again, but not each time that somebody shows an unknown key.
-    """
-    at, told = _kept.get(url, (0.0, {}))
-    age = time.monotonic() - at
-    if told and age < (ASKED_AGAIN if fresh else KEPT_SECONDS):
-        return told
-    told = _json(here, "GET", _secure(url, here))
-    _kept[url] = (time.monotonic(), told)
+        raise NotSignedIn("issuer", here)
     return told
 
 
@@ -300,55 +226,131 @@ def identity_provider_problem() -> str | None:
     if here.creates and not here.domains:
         return "accounts are to be made, but no domain is admitted"
     try:
-        about = discovery(here)
-        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-            _secure(about.get(name), here)
+        for name in ("authorization_endpoint", "token_endpoint"):
+            _endpoint(here, name)
+        if not any(_suits(one, None, name) for one in _keys(here) for name in ALGORITHMS):
+            return f"{here.name} shows no key for {' or '.join(ALGORITHMS)}"
     except NotSignedIn as error:
-        return str(error)
+        return f"{error} ({error.detail})" if error.detail else str(error)
     return None
 
 
-def forget() -> None:
-    """Read the provider's description and keys anew."""
-    _kept.clear()
-
-
-def _json(here: Provider, method: str, url: str, **sent: Any) -> dict[str, Any]:
-    """An object that the provider answers with; no redirect is followed."""
-    end = time.monotonic() + TIMEOUT
-    read = b""
+def _id_token(here: Provider, begun: Begun, code: str, back: str) -> str:
+    about = discovery(here)
+    body = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": back,
+        "code_verifier": begun.verifier,
+    }
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    by_post = about.get("token_endpoint_auth_methods_supported") == ["client_secret_post"]
+    if here.client_secret and not by_post:
+        # RFC 6749, section 2.3.1: both parts are form-encoded before they are joined.
+        pair = f"{quote(here.client_id, safe='')}:{quote(here.client_secret, safe='')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    else:
+        body["client_id"] = here.client_id
+        if here.client_secret:
+            body["client_secret"] = here.client_secret
+    url = _endpoint(here, "token_endpoint")
     try:
-        with (
-            httpx2.Client(timeout=TIMEOUT, follow_redirects=False) as client,
-            client.stream(method, url, **sent) as answer,
-        ):
-            for piece in answer.iter_bytes():
-                read += piece
-                if len(read) > MOST_READ or time.monotonic() > end:
-                    raise NotSignedIn(f"{here.name} does not answer as it should just now.")
-        told = json.loads(read) if answer.status_code == 200 else None
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError) as error:
-        raise NotSignedIn(f"{here.name} does not answer just now. Try again later.") from error
-    if not isinstance(told, dict):
-        raise NotSignedIn(f"{here.name} does not answer as it should just now.")
-    return told
+        told = openid_answers.ask("POST", url, body=urlencode(body).encode(), headers=headers)
+    except NoAnswer as error:
+        raise NotSignedIn("away", here, f"token endpoint: {error}") from error
+    token = told.get("id_token")
+    if not isinstance(token, str):
+        raise NotSignedIn("nobody", here, "no ID token")
+    return token
 
 
-def _secure(url: object, here: Provider) -> str:
-    """The address, if nobody on the way can read or change what is sent there."""
+def _verified(here: Provider, token: str, nonce: str) -> dict[str, Any]:
+    """The token's claims, if they are for us, now, and for this sign-in."""
     try:
-        parts = urlsplit(url if isinstance(url, str) else "")
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme == "https" and parts.hostname:
-        return parts.geturl()
-    if parts.scheme == "http" and _is_loopback(parts.hostname):
-        return parts.geturl()
-    raise NotSignedIn(f"{here.name} has an address that is not safe. Tell the operator.")
+        header = jwt.get_unverified_header(token)
+        algorithm = header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+            raise NotSignedIn("algorithm", here)
+        claims = jwt.decode(
+            token,
+            _key(here, header.get("kid"), algorithm),
+            # The one that the key is for: a list would leave the choice to the token.
+            algorithms=[algorithm],
+            audience=here.client_id,
+            issuer=here.issuer,
+            leeway=LEEWAY,
+            options={
+                "require": ["iss", "sub", "aud", "exp", "iat"],
+                "enforce_minimum_key_length": True,
+            },
+        )
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        # The name of the error alone: its message may hold a part of the token.
+        raise NotSignedIn("token", here, type(error).__name__) from error
+    if not _same(claims.get("nonce"), nonce):
+        raise NotSignedIn("nonce", here)
+    of_several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+    if (of_several or "azp" in claims) and claims.get("azp") != here.client_id:
+        raise NotSignedIn("audience", here)
+    subject: str = claims["sub"]
+    if not 0 < len(subject) <= LONGEST or not subject.isascii() or not subject.isprintable():
+        raise NotSignedIn("nobody", here, "no subject as the standard has them")
+    return claims
 
 
-def _is_loopback(host: str | None) -> bool:
+def _verified_address(claims: Mapping[str, Any]) -> str:
+    address, verified = claims.get("email"), claims.get("email_verified")
+    # As a text too: some providers write it so.
+    if not (verified is True or verified == "true") or not isinstance(address, str):
+        return ""
     try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
+        validate_email(address)
+    except ValidationError:
+        return ""
+    # Django's check lets halves of characters pass, which no database stores.
+    return address if address.isprintable() and len(address) <= LONGEST_ADDRESS else ""
+
+
+def _key(here: Provider, kid: object, algorithm: str) -> Any:
+    """The provider's key of this name; of several without a name, none (section 10.1)."""
+    for fresh in (False, True):
+        suitable = [one for one in _keys(here, fresh=fresh) if _suits(one, kid, algorithm)]
+        if len(suitable) == 1:
+            return jwt.PyJWK(suitable[0], algorithm=algorithm).key
+    raise NotSignedIn("key", here)
+
+
+def _keys(here: Provider, *, fresh: bool = False) -> list[Any]:
+    keys = _kept_object(here, _endpoint(here, "jwks_uri"), fresh=fresh).get("keys")
+    return keys if isinstance(keys, list) else []
+
+
+def _suits(one: object, kid: object, algorithm: str) -> bool:
+    return (
+        isinstance(one, dict)
+        and one.get("kty") == ALGORITHMS[algorithm]
+        and one.get("use", "sig") == "sig"
+        and one.get("alg", algorithm) == algorithm
+        and (kid is None or one.get("kid") == kid)
+    )
+
+
+def _endpoint(here: Provider, name: str) -> str:
+    try:
+        return openid_answers.safe(discovery(here).get(name))
+    except UnsafeAddress as error:
+        raise NotSignedIn("unsafe", here, name) from error
+
+
+def _kept_object(here: Provider, url: str, *, fresh: bool = False) -> dict[str, Any]:
+    try:
+        return openid_answers.kept_object(url, fresh=fresh)
+    except NoAnswer as error:
+        raise NotSignedIn("away", here, str(error)) from error
+    except UnsafeAddress as error:
+        raise NotSignedIn("unsafe", here, "issuer") from error
+
+
+def _same(told: object, ours: str) -> bool:
+    """True of the text that we made; letters beyond ASCII are somebody else's."""
+    return isinstance(told, str) and told.isascii() and secrets.compare_digest(told, ours)

@@ -83,8 +83,19 @@ def mark_of_provider(session: SessionBase) -> None:
 
 def verified(user: User, session: SessionBase) -> bool:
     """True where the session was begun with all that the person's account asks for."""
-    device, by = device_of(user), session.get(VERIFIED)
-    return device is None or by == device.pk or (by == BY_PROVIDER and settings.OIDC_SECOND_FACTOR)
+    device = device_of(user)
+    return device is None or session.get(VERIFIED) == device.pk or given_to_provider(session)
+
+
+def given(session: SessionBase) -> bool:
+    """True where a second factor was asked for, here or by a provider whose asking counts."""
+    by_provider = session.get(VERIFIED) == BY_PROVIDER
+    return given_to_provider(session) if by_provider else VERIFIED in session
+
+
+def given_to_provider(session: SessionBase) -> bool:
+    """True for who came through a provider whose second factor counts, today as well."""
+    return settings.OIDC_SECOND_FACTOR and session.get(VERIFIED) == BY_PROVIDER
 
 
 def accepts(user: User, code: str) -> bool:

@@ -77,7 +77,9 @@ def password(request: AuthenticatedHttpRequest) -> HttpResponse:
     """One's own account: the mail address, and the password."""
     of_address = "current" in request.POST
     address = OwnAddressForm(request.user, request.POST if of_address else None)
-    form = ChangePasswordForm(request.user, None if of_address else request.POST or None)
+    first = openid_accounts.came_lately(request.user, request.session)
+    posted = None if of_address else request.POST or None
+    form = ChangePasswordForm(request.user, posted, first=first)
     if form.is_valid():
         update_session_auth_hash(request, form.save())
         messages.success(request, "Your password is changed. Other devices are signed out.")
@@ -90,6 +92,8 @@ def password(request: AuthenticatedHttpRequest) -> HttpResponse:
         "form": form,
         "address": address,
         "provider": openid_connect.provider(),
+        "without_password": openid_accounts.only_through_provider(request.user),
+        "first": first,
         "connection": openid_accounts.connection_of(request.user),
     }
     return render(request, "annotate/password.html", context)

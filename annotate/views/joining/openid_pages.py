@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import AuthenticationForm
@@ -10,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
@@ -17,35 +20,33 @@ from annotate.audit import recording
 from annotate.models import ExternalIdentity
 from annotate.people.http_requests import AuthenticatedHttpRequest, network, public_url
 from annotate.people.joining import attempt_counter, openid_accounts, openid_connect, second_factor
-from annotate.people.joining.openid_connect import Begun, NotSignedIn, Provider
+from annotate.people.joining.openid_connect import SENTENCES, Begun, NotSignedIn, Provider
 from annotate.views.joining import sign_in_limits
-from annotate.views.joining.sign_in_code import (
-    BLOCKED,
-    TOO_LATE,
-    enter_or_ask,
-    safe_target,
-    signed_in,
-)
+from annotate.views.joining.sign_in_code import BLOCKED, enter_or_ask, safe_target, signed_in
 
 LIMIT = 50
-"""Sign-ins that one network may begin in `sign_in_limits.WINDOW` seconds."""
+"""Sign-ins that may fail from one network in `sign_in_limits.WINDOW` seconds."""
+MOST_BEGUN = 500
+"""Sign-ins that may be begun there meanwhile: a whole office may come in at nine."""
 WRONG_PASSWORD = "That is not your current password."
 TAKEN = "That account of {} is connected with somebody else here."
 HAS_ONE = "Your account is connected with another account of {}. Disconnect that one first."
+log = logging.getLogger(__name__)
 
 
 @login_not_required
+@never_cache
 @require_POST
 def begin(request: HttpRequest) -> HttpResponse:
     """Send who wants to sign in to the provider."""
     here = _provider()
-    # By network alone: no stranger may keep others out.
-    if attempt_counter.made("openid", network(request)) >= LIMIT:
+    if _blocked(request) or attempt_counter.made(*_begun_at(request)) >= MOST_BEGUN:
         return _refused(request, BLOCKED, status=429)
-    attempt_counter.add("openid", network(request), seconds=sign_in_limits.WINDOW)
+    attempt_counter.add(*_begun_at(request), seconds=sign_in_limits.WINDOW)
     return _sent(request, here, target=safe_target(request), connect=None)
 
 
+@never_cache
 @sensitive_post_parameters("password")
 @require_POST
 def connect(request: AuthenticatedHttpRequest) -> HttpResponse:
@@ -68,36 +69,60 @@ def disconnect(request: AuthenticatedHttpRequest) -> HttpResponse:
     if not request.user.has_usable_password():
         messages.error(request, "Choose a password first: without one you could not sign in.")
     elif request.user.external_identities.filter(issuer=here.issuer).delete()[0]:
+        recording.record("openid-disconnected", request)
         messages.success(request, f"{here.name} no longer signs you in.")
     return redirect("password")
 
 
 @login_not_required
+@never_cache
 @require_GET
 @sensitive_variables()
 def back(request: HttpRequest) -> HttpResponse:
     """The page that the provider sends people back to."""
     here = _provider()
+    if _blocked(request):
+        return _refused(request, BLOCKED, status=429)
     begun = openid_connect.taken_up(request.session)
     request.session.set_expiry(None)
     if begun is None:
-        return _refused(request, TOO_LATE)
+        # Not recorded: a stranger who begins nothing here could fill the log.
+        return _refused(request, SENTENCES["late"])
     try:
         claims = openid_connect.finish(here, begun, request.GET.dict(), _back(request))
+        if begun.connect is not None:
+            return _connected(request, here, claims, begun.connect)
+        user = openid_accounts.account_of(here, claims)
     except NotSignedIn as problem:
-        recording.record("sign-in-failed", request, details={"by": "openid-back"})
-        return _refused(request, str(problem), begun=begun)
-    if begun.connect is not None:
-        return _connected(request, here, claims, begun.connect)
-    user = openid_accounts.account_of(here, claims)
-    if user is None:
-        recording.record("sign-in-failed", request, details={"by": "openid-back"})
-        return _refused(request, _unknown(here, claims), begun=begun)
+        return _failed(request, here, problem, begun)
+    return _came(request, here, user, begun.next)
+
+
+def _came(request: HttpRequest, here: Provider, user: User, target: str) -> HttpResponse:
+    openid_accounts.came_through(request.session, user)
     if here.second_factor:
-        response = signed_in(request, user, target=begun.next)
+        response = signed_in(request, user, target=target)
         second_factor.mark_of_provider(request.session)
         return response
-    return enter_or_ask(request, user, target=begun.next)
+    if second_factor.device_of(user) is not None:
+        recording.record("openid-code-asked", request, user=user)
+    return enter_or_ask(request, user, target=target)
+
+
+def _failed(
+    request: HttpRequest, here: Provider, problem: NotSignedIn, begun: Begun
+) -> HttpResponse:
+    attempt_counter.add(*_failed_at(request), seconds=sign_in_limits.WINDOW)
+    _note(here, problem)
+    recording.record(
+        "sign-in-failed", request, details={"by": "openid-back", "reason": problem.why}
+    )
+    return _refused(request, str(problem), begun=begun)
+
+
+def _note(here: Provider, problem: NotSignedIn) -> None:
+    # Nothing of what was sent, and the setting's words alone: no secret gets into the log.
+    log.warning("%s signed nobody in: %s %s", here.issuer, problem.why, problem.detail)
 
 
 def _sent(
@@ -108,6 +133,7 @@ def _sent(
             here, request.session, _back(request), target=target, connect=connect
         )
     except NotSignedIn as problem:
+        _note(here, problem)
         if connect is not None:
             messages.error(request, str(problem))
             return redirect("password")
@@ -126,7 +152,7 @@ def _connected(
     """Connect the account that asked for it, if its owner is still the one who is signed in."""
     user = request.user
     if not isinstance(user, User) or user.pk != owner:
-        return _refused(request, TOO_LATE)
+        return _refused(request, SENTENCES["late"])
     try:
         with transaction.atomic():
             openid_accounts.connect(user, claims)
@@ -141,17 +167,6 @@ def _connected(
     recording.record("openid-connected", request)
     messages.success(request, f"From now on {here.name} signs you in, too.")
     return redirect("password")
-
-
-def _unknown(here: Provider, claims: openid_connect.Claims) -> str:
-    if here.creates and not claims.address:
-        return f"{here.name} has not verified your mail address, so no account was made for you."
-    if here.creates:
-        return f"{here.name} knows you, but your mail address is of none of the domains admitted."
-    return (
-        f"{here.name} knows you, but nobody here is connected with that account. Sign in with your "
-        "password, or by the invitation you got, and connect it on the page of your account."
-    )
 
 
 def _refused(
@@ -177,3 +192,16 @@ def _provider() -> Provider:
 
 def _back(request: HttpRequest) -> str:
     return public_url(request, reverse("openid-back"))
+
+
+def _blocked(request: HttpRequest) -> bool:
+    # By network alone: a stranger who fails keeps nobody out by their name.
+    return attempt_counter.made(*_failed_at(request)) >= LIMIT
+
+
+def _failed_at(request: HttpRequest) -> tuple[str, str]:
+    return "openid failed", network(request)
+
+
+def _begun_at(request: HttpRequest) -> tuple[str, str]:
+    return "openid begun", network(request)

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
 from annotate.people.http_requests import AuthenticatedHttpRequest
-from annotate.people.joining import second_factor
+from annotate.people.joining import openid_accounts, openid_connect, second_factor
 from annotate.views.joining import sign_in_limits
 from annotate.views.joining.sign_in_code import BLOCKED, WRONG
 
@@ -43,7 +43,7 @@ def _start(request: AuthenticatedHttpRequest) -> HttpResponse:
     if second_factor.device_of(request.user):
         return redirect("second-factor")
     if not _password_is_right(request):
-        return _refused(request, WRONG_PASSWORD)
+        return _refused(request, _wrong_password(request))
     second_factor.begin(request.user)
     return redirect("second-factor")
 
@@ -63,7 +63,7 @@ def _renew(request: AuthenticatedHttpRequest) -> HttpResponse:
 
 def _turn_off(request: AuthenticatedHttpRequest) -> HttpResponse:
     if not _password_is_right(request):
-        return _refused(request, WRONG_PASSWORD)
+        return _refused(request, _wrong_password(request))
     if not second_factor.accepts(request.user, request.POST.get("code", "")):
         return _refused(request, WRONG)
     second_factor.turn_off(request.user)
@@ -80,7 +80,15 @@ ACTS: dict[str, Callable[[AuthenticatedHttpRequest], HttpResponse]] = {
 
 
 def _password_is_right(request: AuthenticatedHttpRequest) -> bool:
-    return request.user.check_password(request.POST.get("password", ""))
+    password = request.POST.get("password", "")
+    return openid_accounts.owns(request.user, request.session, password)
+
+
+def _wrong_password(request: AuthenticatedHttpRequest) -> str:
+    here = openid_connect.provider()
+    if here is None or not openid_accounts.only_through_provider(request.user):
+        return WRONG_PASSWORD
+    return f"Sign out, sign in with {here.name} once more, and do this within ten minutes."
 
 
 def _refused(request: AuthenticatedHttpRequest, error: str) -> HttpResponse:
@@ -95,6 +103,7 @@ def _page(request: AuthenticatedHttpRequest, *, status: int = 200, **shown: Any)
         "device": device,
         "begun": begun,
         "required": second_factor.is_required_of(request.user),
+        "without_password": openid_accounts.only_through_provider(request.user),
         "left": second_factor.recovery_codes_left(request.user),
         **shown,
     }
@@ -140,6 +149,6 @@ def _lacks_it(request: HttpRequest) -> bool:
     match = request.resolver_match
     if not match or match.url_name in STILL_OPEN or not request.user.is_authenticated:
         return False
-    if second_factor.VERIFIED in request.session:
+    if second_factor.given(request.session):
         return False
     return second_factor.is_required_of(request.user)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from annotate.models import Project
-from annotate.people.joining import openid_connect
+from annotate.people.joining import openid_answers
 from tests.annotate.views.joining import identity_provider
 from training.models import ModelVersion, WorkerBeat
 from training.setup import doctor_checks
@@ -160,7 +160,10 @@ def test_an_identity_provider_is_asked_whether_it_is_the_one(
         assert doctor()["identity provider"][0] == "WARN"
         settings.OIDC_CLIENT_ID = "pairs"
         assert doctor()["identity provider"][0] == "OK"
-        openid_connect.forget()
+        openid_answers.forget()
+        here.shown = []
+        assert "no key for RS256 or ES256" in doctor()["identity provider"][1]
+        openid_answers.forget()
         settings.OIDC_ISSUER = f"{here.url}/"
         assert "another provider" in doctor()["identity provider"][1]
         settings.OIDC_CREATE = True
