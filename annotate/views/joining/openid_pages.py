@@ -84,7 +84,6 @@ def back(request: HttpRequest) -> HttpResponse:
     if _blocked(request):
         return _refused(request, BLOCKED, status=429)
     begun = openid_connect.taken_up(request.session)
-    request.session.set_expiry(None)
     if begun is None:
         # Not recorded: a stranger who begins nothing here could fill the log.
         return _refused(request, SENTENCES["late"])
@@ -138,9 +137,6 @@ def _sent(
             messages.error(request, str(problem))
             return redirect("password")
         return _refused(request, str(problem), status=502)
-    if not request.user.is_authenticated:
-        # Of who never comes back nothing is kept for two weeks.
-        request.session.set_expiry(openid_connect.PENDING_SECONDS)
     # Not redirected: `form-action` of the Content-Security-Policy would hold the form back.
     context = {"address": address, "name": here.name}
     return render(request, "annotate/openid_leave.html", context)

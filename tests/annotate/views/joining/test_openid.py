@@ -350,3 +350,11 @@ def test_two_answers_at_one_instant_make_one_account(
     at_once(*comings)
     assert {who(client) for client in people} == {User.objects.get().username}
     assert ExternalIdentity.objects.count() == 1
+
+
+def test_who_began_there_and_came_in_by_password_stays_in(
+    client: Client, provider: IdentityProvider, ann: User
+) -> None:
+    sent(client)
+    client.post("/accounts/login/", {"username": "ann", "password": PASSWORD})
+    assert who(client) == "ann" and client.session.get_expiry_age() > 24 * 3600
