@@ -31,6 +31,9 @@ from annotate.statistics import agreement
 DAYS = 28
 """Days of the chart of votes, today among them."""
 
+OTHER_PAIRS = "other_pairs"
+"""Key of kept figures with the leaderboard of pairs that were queued for training, which the home
+does not show."""
 KEPT = "_kept_overview"
 """Name under which an object of a project holds its last count."""
 COUNTS = Q(surplus=False) & ~Q(pair__kind__in=Pair.OUTSIDE_LABELS)
@@ -70,8 +73,6 @@ class Figures:
     agreement: Agreement | None
     streams: dict[str, dict[str, Any]]
     """All statistics of people's agreement, by the stream that they are measured on."""
-    other_pairs: dict[str, Any] | None
-    """The leaderboard of pairs that were queued for training, as `asdict` writes it."""
     counted_at: datetime | None = None
     """The time of the minute tick's count; None for just now."""
 
@@ -112,7 +113,9 @@ def count_overview_if_due(project: Project) -> bool:
     if due:
         with unhurried():
             figures = asdict(_counted(project))
+            board = leaderboard(meetings(project, "training"))
         del figures["counted_at"]
+        figures[OTHER_PAIRS] = board and asdict(board)
         defaults = {"figures": figures, "counted_at": now}
         Overview.objects.update_or_create(project=project, defaults=defaults)
         vars(project).pop(KEPT, None)
@@ -172,7 +175,7 @@ def leaderboard_of_other_pairs(project: Project) -> tuple[Leaderboard | None, da
     kept = _kept(project)
     if kept is None:
         return leaderboard(meetings(project, "training")), None
-    told = kept.figures["other_pairs"]
+    told = kept.figures[OTHER_PAIRS]
     if told is None:
         return None, kept.counted_at
     standings = [Standing(**one) for one in told["standings"]]
@@ -195,7 +198,7 @@ def _kept(project: Project) -> Overview | None:
         vars(project)[KEPT] = Overview.objects.filter(project=project).first()
     kept: Overview | None = vars(project)[KEPT]
     names = {field.name for field in fields(Figures)} - {"counted_at"}
-    return kept if kept and set(kept.figures) == names else None
+    return kept if kept and set(kept.figures) == names | {OTHER_PAIRS} else None
 
 
 def _from_json(kept: Overview) -> Figures:
@@ -204,6 +207,7 @@ def _from_json(kept: Overview) -> Figures:
         "agreement": told and Agreement(**told),
         "days": [tuple(day) for day in kept.figures["days"]],
     }
+    del given[OTHER_PAIRS]
     return Figures(**given, counted_at=kept.counted_at)
 
 
@@ -216,13 +220,8 @@ def _counted(project: Project) -> Figures:
         agreement=_agreement(project, streams),
         # As JSON keeps it, so that what was counted and what was kept are the same.
         streams=json.loads(json.dumps({name: asdict(one) for name, one in streams.items()})),
-        other_pairs=_as_json(leaderboard(meetings(project, "training"))),
         **_work(project),
     )
-
-
-def _as_json(board: Leaderboard | None) -> dict[str, Any] | None:
-    return None if board is None else asdict(board)
 
 
 def _work(project: Project) -> dict[str, Any]:
