@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import httpcore2
 
+from annotate.webhooks.connection_deadline import TimedBackend, certificates
 from annotate.webhooks.target_address import WrongAddress, check_url, public_addresses
 
 TIMEOUT = 15.0
@@ -52,12 +51,6 @@ def post(
         raise NotAnswered(f"The connection failed: {error or type(error).__name__}.") from error
 
 
-@functools.cache
-def certificates() -> ssl.SSLContext:
-    """The system's, or those that SSL_CERT_FILE names. To load them takes longer than a request."""
-    return httpcore2.default_ssl_context()
-
-
 def _beginning(response: httpcore2.Response) -> str:
     """The first bytes of the body as text. The status is known by now, so errors end it."""
     read = b""
@@ -72,67 +65,12 @@ def _beginning(response: httpcore2.Response) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-class CheckedBackend(httpcore2.NetworkBackend):
+class CheckedBackend(TimedBackend):
     """Connects to an address that was checked, under its host's name, until a deadline."""
 
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
-        self._sockets = httpcore2.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.NetworkStream:
-        """Try the host's addresses in turn. Raises WrongAddress, and what httpcore2 raises."""
-        failed: Exception = WrongAddress(f"The host {host} has no address.")
-        for address in public_addresses(host, port):
-            try:
-                left = seconds_left(self._deadline, httpcore2.ConnectTimeout)
-                stream = self._sockets.connect_tcp(address, port, left, None, socket_options)
-                return TimedStream(stream, self._deadline)
-            except httpcore2.ConnectError as error:
-                failed = error
-        raise failed
-
-
-class TimedStream(httpcore2.NetworkStream):
-    """A connection that ends at a deadline, however slowly the other side trickles."""
-
-    def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
-        self._stream, self._deadline = stream, deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = seconds_left(self._deadline, httpcore2.ReadTimeout)
-        return self._stream.read(max_bytes, left)
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, seconds_left(self._deadline, httpcore2.WriteTimeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore2.NetworkStream:
-        left = seconds_left(self._deadline, httpcore2.ConnectTimeout)
-        return TimedStream(
-            self._stream.start_tls(ssl_context, server_hostname, left), self._deadline
-        )
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-def seconds_left(deadline: float, late: type[httpcore2.TimeoutException]) -> float:
-    """Seconds until the deadline; raises `late` where none are left."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise late
-    return left
+    def addresses(self, host: str, port: int) -> Sequence[str]:
+        """Raises WrongAddress."""
+        checked = public_addresses(host, port)
+        if not checked:
+            raise WrongAddress(f"The host {host} has no address.")
+        return checked

@@ -10,13 +10,13 @@ import ipaddress
 import json
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpcore2
 
-from annotate.webhooks.checked_http_post import TimedStream, certificates, seconds_left
+from annotate.webhooks.connection_deadline import TimedBackend, certificates
 
 TIMEOUT = 5.0
 """Seconds from the connection to the end of the answer: a thread of the web side waits for it."""
@@ -144,23 +144,3 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-class TimedBackend(httpcore2.NetworkBackend):
-    """Connections that end at a deadline, however slowly the other side trickles."""
-
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
-        self._sockets = httpcore2.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.NetworkStream:
-        left = seconds_left(self._deadline, httpcore2.ConnectTimeout)
-        stream = self._sockets.connect_tcp(host, port, left, local_address, socket_options)
-        return TimedStream(stream, self._deadline)

@@ -10,9 +10,8 @@ from playwright.sync_api import Page, expect
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from annotate.people.joining import openid_answers
 from tests.annotate.views.joining import identity_provider
-from tests.annotate.views.joining.identity_provider import CLIENT, SECRET, IdentityProvider
+from tests.annotate.views.joining.identity_provider import IdentityProvider
 from tests.browser.accessibility import problems, problems_in_every_form
 from tests.conftest import PASSWORD
 
@@ -24,12 +23,8 @@ Browse = Callable[..., Page]
 def provider(settings: Settings, live_server: LiveServer) -> Iterator[IdentityProvider]:
     # On another site than localhost, where cookies that are too strict do not come back.
     assert "localhost" in live_server.url
-    openid_answers.forget()
-    with identity_provider.running() as here:
-        settings.OIDC_ISSUER, settings.OIDC_CLIENT_ID = here.url, CLIENT
-        settings.OIDC_CLIENT_SECRET, settings.OIDC_NAME = SECRET, "Acme"
+    with identity_provider.named_by(settings) as here:
         yield here
-    openid_answers.forget()
 
 
 def connect(page: Page) -> None:

@@ -28,6 +28,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
+from pytest_django import Settings
+
+from annotate.people.joining import openid_answers
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 CURVE = ec.generate_private_key(ec.SECP256R1())
@@ -199,6 +202,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+@contextmanager
+def named_by(settings: Settings) -> Iterator[IdentityProvider]:
+    """A provider that the operator's settings name, and of which nobody knows anything yet."""
+    openid_answers.forget()
+    with running() as here:
+        settings.OIDC_ISSUER, settings.OIDC_CLIENT_ID = here.url, CLIENT
+        settings.OIDC_CLIENT_SECRET, settings.OIDC_NAME = SECRET, "Acme"
+        yield here
+    openid_answers.forget()
 
 
 @contextmanager

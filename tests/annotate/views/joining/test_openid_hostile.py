@@ -18,7 +18,7 @@ from pytest_django import Settings
 from annotate.models import AuditEntry, ExternalIdentity
 from annotate.people.joining import openid_answers, openid_connect
 from annotate.views.joining import openid_pages
-from annotate.webhooks.checked_http_post import certificates
+from annotate.webhooks.connection_deadline import certificates
 from tests.annotate.views.joining import identity_provider
 from tests.annotate.views.joining.identity_provider import (
     BACK,
