@@ -12,6 +12,7 @@ import json
 import os
 import pkgutil
 import platform
+import signal
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -84,6 +85,8 @@ def main(arguments: list[str]) -> int:
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(there)}")
         return 2
+    # As Ctrl-C: servers and databases that a benchmark started end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for name in chosen or [name for name in there if name not in BY_NAME_ALONE]:
         print(f"running {name} ...", flush=True)
         result = importlib.import_module(there[name]).benchmark(options)
