@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +17,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from tests.__main__ import CHROMIUM
 from tests.annotate.jobs.files import work_off
 from training.models import Run
 from training.runs import supervisor
 from training.worker import scheduler, tasks
 
-CHROMIUM = "/usr/bin/chromium"
 WITHOUT = [
     # Pages of the browser's own in every window, which took a third of the tests' time.
     *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup"),
@@ -48,15 +49,16 @@ expect.set_options(timeout=30_000)
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        missing = f"{CHROMIUM} is missing: the browser tests need it"
+    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        missing = f"The browser tests need one of {', '.join(CHROMIUM)}"
         if os.environ.get("PAIRLOOP_REQUIRE_ALL") == "1":
             pytest.fail(missing)
         pytest.skip(missing)
     # Playwright's loop runs in this thread; Django would refuse the tests' own queries.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser
         browser.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
