@@ -14,6 +14,7 @@ from pytest_django import Settings
 from annotate import exchange
 from annotate.models import Membership, Pair, Project
 from tests.training.conftest import Spawned, trace, wait_for
+from tests.training.history import add_starter
 from tests.training.rlhf import tiny
 from training.completions import reply_length
 from training.models import ModelVersion, Plan, Run
@@ -140,13 +141,12 @@ def test_another_project_gets_its_model_and_first_pairs_and_learns_what_comes_ne
 
 @pytest.mark.django_db(transaction=True)
 def test_a_slow_machine_keeps_the_replies_short_so_that_pairs_come_while_people_vote(
-    project: Project, home: Path, tmp_path: Path
+    project: Project, home: Path
 ) -> None:
-    model = str(tiny.llama(tmp_path / "model"))
-    call_command("quickstart", project="desk", model=model, stdout=StringIO())
-    check = Run.objects.get(kind="check")
-    check.options["report"]["tokens_per_second"] = 4.0
-    check.save()
+    tiny.llama(home / "starter")
+    starter = add_starter(project)
+    seen = {"version": starter.pk, "report": {"tokens_per_second": 4.0}}
+    Run.objects.create(project=project, kind="check", state="done", options=seen)
     chats = [[{"role": "user", "content": f"Where is parcel {i}?"}] for i in range(6)]
     exchange.add_prompts(project, ({"messages": chat} for chat in chats))
     call_command("quickstart", project="desk", stdout=StringIO())
@@ -154,7 +154,7 @@ def test_a_slow_machine_keeps_the_replies_short_so_that_pairs_come_while_people_
     assert (first.options["most"], others.options["most"]) == (own_model.FEWEST_PROMPTS, 0)
     lengths = {run.options["max_new_tokens"] for run in (first, others)}
     assert lengths == {own_model.SHORTEST}
-    assert reply_length.of_version(ModelVersion.objects.get()) > own_model.SHORTEST
+    assert reply_length.of_version(starter) > own_model.SHORTEST
 
 
 def test_a_model_folder_that_is_not_there_is_an_error(db: None) -> None:
